@@ -1,1 +1,51 @@
-"""msgformer."""
+"""MSG-Transformer and SG-Former as timm models, with training, evaluation and prediction.
+
+The package itself is light: each name below is loaded when it is first used.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from msgformer.api.convert import convert as convert
+    from msgformer.api.evaluate import evaluate as evaluate
+    from msgformer.api.predict import predict as predict
+    from msgformer.api.train import train as train
+    from msgformer.catalog import list_models as list_models
+    from msgformer.errors import UserError as UserError
+    from msgformer.models import convert_state_dict as convert_state_dict
+    from msgformer.models import create_model as create_model
+
+    __version__: str
+
+_HOMES = {
+    "UserError": "msgformer.errors",
+    "convert": "msgformer.api.convert",
+    "convert_state_dict": "msgformer.models",
+    "create_model": "msgformer.models",
+    "evaluate": "msgformer.api.evaluate",
+    "list_models": "msgformer.catalog",
+    "predict": "msgformer.api.predict",
+    "train": "msgformer.api.train",
+}
+
+__all__ = ["__version__", *_HOMES]
+
+
+def __getattr__(name: str) -> Any:
+    """Load a public name from the module that holds it (PEP 562)."""
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("msgformer")
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(_HOMES[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

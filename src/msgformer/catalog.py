@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+from collections.abc import Sequence
 
 from msgformer.errors import UserError
 
@@ -30,7 +31,12 @@ ALIASES: dict[str, str] = {
 """Names in the papers' released code, and what they are called here."""
 
 
-def nearest(word: str, known: list[str] | tuple[str, ...]) -> str:
+def list_models() -> list[str]:
+    """The names of all models, as ``timm.create_model`` and :func:`msgformer.create_model` take them."""
+    return list(MODELS)
+
+
+def nearest(word: str, known: Sequence[str]) -> str:
     """``"; did you mean 'X'?"`` for the known word that is most like ``word``, or nothing."""
     close = difflib.get_close_matches(word, known, n=1, cutoff=0.5)
     return f"; did you mean {close[0]!r}?" if close else ""

@@ -1,0 +1,8 @@
+"""``python -m msgformer`` is ``msgformer``."""
+
+import sys
+
+from msgformer.cli import main
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,229 @@
+"""The options of a verb, read from its function's signature: on the command line, in YAML, from Python."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import functools
+import inspect
+import itertools
+import re
+import types
+import typing
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, ParamSpec, TypeVar
+
+import jsonargparse
+
+from msgformer.api.recipes import find_config, load_yaml
+from msgformer.catalog import nearest
+from msgformer.errors import UserError
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def configurable(function: Callable[P, R]) -> Callable[P, R]:
+    """Let a verb take ``config``, a YAML file or recipe: explicit arguments beat it, it beats the defaults.
+
+    The function must have ``config: str | Path | None = None`` among its parameters. A group of options that
+    is given explicitly, as a dataclass, replaces the file's whole group.
+    """
+    signature = inspect.signature(function)
+
+    @functools.wraps(function)
+    def configured(*args: P.args, **kwargs: P.kwargs) -> R:
+        given = signature.bind_partial(*args, **kwargs).arguments
+        config = given.pop("config", None)
+        if config is None:
+            return function(*args, **kwargs)
+        # The same values as keywords: what the file gives is then overridden by name.
+        return function(**{**Options(function).from_config(config), **given})  # type: ignore[call-arg]
+
+    return configured
+
+
+class Options:
+    """The command line and the configuration files of one function.
+
+    Args:
+        function: Parameters without a default are positional, the rest are options; a parameter that is a
+            dataclass is a group of options, ``--group.option``.
+        prog: What the help calls the program.
+    """
+
+    def __init__(self, function: Callable[..., Any], prog: str = "msgformer") -> None:
+        self.function = inspect.unwrap(function)
+        parameters = inspect.signature(self.function).parameters.values()
+        self.required = [p.name for p in parameters if p.default is inspect.Parameter.empty]
+        self.hints = typing.get_type_hints(self.function)
+        # Only the options, without the positional arguments, which a configuration file doesn't hold.
+        self._parser = self._make_parser(prog)
+        self.keys = [key for key in self._parser.get_defaults().as_flat().__dict__ if key != "config"]
+
+    def parse(self, argv: Sequence[str], **flags: str) -> tuple[dict[str, Any], list[str]]:
+        """Arguments of the function from a command line, the configuration file that it names included.
+
+        Args:
+            argv: The command line after the verb.
+            **flags: Further options without a value, by name, with their help text.
+
+        Returns:
+            The arguments, and the names of the flags that were given.
+
+        Raises:
+            UserError: something isn't understood; the message names it and the nearest valid name.
+            SystemExit: after printing the help.
+        """
+        parser = self._make_parser(self._parser.prog)
+        for name in self.required:
+            hint = self.hints[name]
+            listed = typing.get_origin(hint) is list
+            kind = typing.get_args(hint)[0] if listed else hint
+            parser.add_argument(name, type=kind, nargs="+" if listed else None, help=self._help(name))
+        for flag, text in flags.items():
+            parser.add_argument(f"--{flag}", action="store_true", help=text)
+        argv = list(self._expand(argv, allowed=[*flags, "help"]))
+        try:
+            parsed = parser.parse_args(argv)
+            if parsed.get("config") is not None:
+                parsed = parser.parse_args(argv, namespace=self._read(parsed.config))
+            values = parser.instantiate(parsed)
+        except argparse.ArgumentError as error:
+            raise self._explain(error, "") from error
+        given = [flag for flag in flags if values.pop(flag)]
+        # The file is read by now, so that the function is not to read it again.
+        return {key: value for key, value in vars(values).items() if key != "config"}, given
+
+    def from_config(self, config: str | Path) -> dict[str, Any]:
+        """Arguments of the function from a configuration file: those that the file names, and no others.
+
+        Raises:
+            UserError: the file can't be found or read, or holds what the function doesn't take.
+        """
+        values = self._parser.instantiate(self._read(config))
+        named = {str(key).split(".")[0] for key in load_yaml(find_config(config))}
+        return {key: value for key, value in vars(values).items() if key in named}
+
+    def _make_parser(self, prog: str) -> jsonargparse.ArgumentParser:
+        parser = jsonargparse.ArgumentParser(
+            prog=prog,
+            usage=" ".join([prog, *(name.upper() for name in self.required), "[--option VALUE ...]"]),
+            description=_summary(self.function),
+            formatter_class=_HelpFormatter,
+            exit_on_error=False,
+            allow_abbrev=False,
+            print_config=None,
+        )
+        parser.add_function_arguments(self.function, as_group=False, skip=set(self.required))
+        return parser
+
+    def _help(self, name: str) -> str:
+        """The docstring's words about a positional argument."""
+        found = re.search(
+            rf"^ +{name}: (.+(?:\n {{12,}}.+)*)", self.function.__doc__ or "", flags=re.MULTILINE
+        )
+        return " ".join(found[1].split()) if found else ""
+
+    def _read(self, config: str | Path) -> jsonargparse.Namespace:
+        """A configuration file's values over the defaults."""
+        given = load_yaml(find_config(config))
+        self._check_keys(given, where=f"{config}: ")
+        try:
+            return self._parser.parse_object(given)
+        except argparse.ArgumentError as error:
+            raise self._explain(error, f"{config}: ") from error
+
+    def _check_keys(self, given: Mapping[str, Any], where: str, group: str = "") -> None:
+        for name, value in given.items():
+            key = f"{group}{name}"
+            if key in self.keys:
+                continue
+            members = [known for known in self.keys if known.startswith(f"{key}.")]
+            if not members:
+                raise UserError(f"{where}unknown option {key!r}{_nearest_option(key, self.keys)}")
+            if not isinstance(value, Mapping):
+                raise UserError(f"{where}{key!r} is a group of options ({', '.join(members)}), not {value!r}")
+            self._check_keys(value, where, group=f"{key}.")
+
+    def _expand(self, argv: Sequence[str], allowed: Sequence[str]) -> Iterator[str]:
+        """Options spelt as the parser wants them: ``_`` for ``-``, and booleans with values.
+
+        Raises:
+            UserError: an option isn't known.
+        """
+        known = [*self.keys, *allowed, *(["config"] if "config" in self.hints else [])]
+        for word, following in itertools.pairwise([*argv, ""]):
+            if not word.startswith("--") or word == "--":
+                yield word
+                continue
+            name, equals, value = word.partition("=")
+            key = name[2:].replace("-", "_")
+            # `--list+ item` appends to a list, `--dict.key value` sets one item.
+            if key.rstrip("+") not in known and not any(key.startswith(f"{option}.") for option in self.keys):
+                options = [f"--{option}" for option in known]
+                raise UserError(f"unknown option {name!r}{_nearest_option(f'--{key}', options)}")
+            truth = self._hint(key) is bool and not equals and following.lower() not in ("true", "false")
+            yield f"--{key}=true" if truth else f"--{key}{equals}{value}"
+
+    def _hint(self, key: str) -> Any:
+        """The type of an option, or None where the signature doesn't tell."""
+        hints: Mapping[str, Any] = self.hints
+        *groups, name = key.split(".")
+        for group in groups:
+            owner = hints.get(group)
+            if not dataclasses.is_dataclass(owner):
+                return None
+            hints = typing.get_type_hints(owner)
+        return hints.get(name)
+
+    def _explain(self, error: argparse.ArgumentError, where: str) -> UserError:
+        """One line for what jsonargparse says in several."""
+        message = " ".join(str(error).split())
+        key = re.search(r'key "([\w.]+)"', message)
+        value = re.search(r"(?:Got value|Given value): (.*)", message)
+        hint = self._hint(key[1]) if key else None
+        if key is None or value is None or hint is None:
+            return UserError(f"{where}{message}")
+        choices = [str(choice) for choice in typing.get_args(hint)] if _is_literal(hint) else []
+        name = key[1] if where else f"--{key[1]}"
+        return UserError(
+            f"{where}{name} must be {_describe(hint)}, not {value[1]!r}{nearest(value[1], choices)}"
+        )
+
+
+class _HelpFormatter(jsonargparse.DefaultHelpFormatter):
+    """Each option with its default, without jsonargparse's notes on types."""
+
+    def _get_help_string(self, action: argparse.Action) -> str:
+        text = action.help or ""
+        if not action.option_strings or action.default in (None, argparse.SUPPRESS) or action.nargs == 0:
+            return text
+        return f"{text} (default: %(default)s)"
+
+
+def _summary(function: Callable[..., Any]) -> str:
+    """A docstring's text before its sections."""
+    return re.split(r"\n\n(?=\w+:\n)", inspect.getdoc(function) or "")[0]
+
+
+def _nearest_option(key: str, known: Sequence[str]) -> str:
+    """A suggestion for an option, its group left out or not."""
+    leaf = key.lstrip("-").rsplit(".")[-1]
+    same_leaf = [option for option in known if option.lstrip("-").rsplit(".")[-1] == leaf]
+    return f"; did you mean {same_leaf[0]!r}?" if len(same_leaf) == 1 else nearest(key, known)
+
+
+def _is_literal(hint: Any) -> bool:
+    return typing.get_origin(hint) is typing.Literal
+
+
+def _describe(hint: Any) -> str:
+    """A type in words: ``int``, ``a path``, ``one of a, b``, ``float or null``."""
+    if _is_literal(hint):
+        return f"one of {', '.join(str(choice) for choice in typing.get_args(hint))}"
+    if typing.get_origin(hint) in (typing.Union, types.UnionType):
+        return " or ".join(_describe(part) for part in typing.get_args(hint))
+    names = {types.NoneType: "null", Path: "a path", bool: "true or false"}
+    return names.get(hint) or getattr(hint, "__name__", None) if isinstance(hint, type) else str(hint)

@@ -1,0 +1,105 @@
+"""The command line, ``msgformer COMMAND ...``.
+
+A command is imported when it is called, so that help, listings and mistyped words answer at once.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import importlib
+import os
+import sys
+from collections.abc import Callable, Sequence
+from importlib.metadata import version
+from typing import Any
+
+from msgformer.catalog import nearest
+from msgformer.errors import UserError
+
+COMMANDS: dict[str, tuple[str, str]] = {
+    "train": ("msgformer.api.train:train", "train a model, on the embedded digits or on a folder of images"),
+    "evaluate": ("msgformer.api.evaluate:evaluate", "score a trained model on a validation set"),
+    "predict": ("msgformer.api.predict:predict", "name what images show"),
+    "convert": ("msgformer.api.convert:convert", "turn an official checkpoint into this package's format"),
+    "list": ("msgformer.api.listing:list_names", "list models, their released names, and recipes"),
+}
+"""Every command: the function that it runs, whose signature is its options, and what it does."""
+
+USER_ERROR = 2
+OTHER_ERROR = 1
+INTERRUPTED = 130  # what a shell reports for a process that SIGINT ended
+
+FULL_DISK = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command.
+
+    Args:
+        argv: The words after ``msgformer``; those the process was started with by default.
+
+    Returns:
+        The exit status: 0; 2 for what the user can mend and 1 for files the system refuses, each told in one
+        line on standard error; 130 after an interrupt.
+    """
+    try:
+        return _run(list(sys.argv[1:] if argv is None else argv))
+    except UserError as error:
+        return _fail(str(error), USER_ERROR)
+    except KeyboardInterrupt:
+        return _fail("interrupted", INTERRUPTED)
+    except BrokenPipeError:
+        # The reader of a pipe has gone (`| head`): nothing is left to say, nor to flush at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return OTHER_ERROR
+    except OSError as error:
+        if error.filename is None and error.errno not in FULL_DISK:
+            raise  # no file of the user's: an error of ours, or of a library, whose traceback is needed
+        return _fail(": ".join(str(part) for part in (error.filename, error.strerror) if part), OTHER_ERROR)
+
+
+def _run(argv: list[str]) -> int:
+    command, arguments = (argv[0], argv[1:]) if argv else ("--help", [])
+    if command in ("-h", "--help"):
+        print(_help())
+        return 0
+    if command == "--version":
+        print(f"msgformer {version('msgformer')}")
+        return 0
+    if command not in COMMANDS:
+        what = "option" if command.startswith("-") else "command"
+        known = [*COMMANDS, "--help", "--version"]
+        raise UserError(f"unknown {what} {command!r}{nearest(command, known)} ('msgformer --help' shows all)")
+
+    from msgformer.api.options import Options  # jsonargparse takes a quarter of a second
+
+    function = _load(command)
+    options = Options(function, prog=f"msgformer {command}")
+    values, flags = options.parse(arguments, json="Print the result as JSON instead of a table.")
+    # Progress and notes go to standard error, so that what is piped on is the result alone.
+    with contextlib.redirect_stdout(sys.stderr):
+        result = function(**values)
+    print(result.render(as_json="json" in flags), flush=True)
+    return 0
+
+
+def _load(command: str) -> Callable[..., Any]:
+    module, function = COMMANDS[command][0].split(":")
+    return getattr(importlib.import_module(module), function)
+
+
+def _help() -> str:
+    width = max(map(len, COMMANDS))
+    commands = "\n".join(f"  {name:{width}}  {text}" for name, (_, text) in COMMANDS.items())
+    return (
+        "usage: msgformer COMMAND ...\n\n"
+        "MSG-Transformer and SG-Former: train, evaluate and use the models of both papers.\n\n"
+        f"commands:\n{commands}\n\n"
+        "'msgformer COMMAND --help' shows a command's arguments; 'msgformer --version' the version."
+    )
+
+
+def _fail(message: str, status: int) -> int:
+    print(f"msgformer: error: {' '.join(message.split())}", file=sys.stderr)
+    return status
