@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import collections
 import dataclasses
 import functools
 import inspect
-import itertools
 import re
 import types
 import typing
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
@@ -60,7 +60,8 @@ class Options:
         self.hints = typing.get_type_hints(self.function)
         # Only the options, without the positional arguments, which a configuration file doesn't hold.
         self._parser = self._make_parser(prog)
-        self.keys = [key for key in self._parser.get_defaults().as_flat().__dict__ if key != "config"]
+        self._config = [name for name in ("config",) if name in self.hints]
+        self.keys = [key for key in vars(self._parser.get_defaults().as_flat()) if key not in self._config]
 
     def parse(self, argv: Sequence[str], **flags: str) -> tuple[dict[str, Any], list[str]]:
         """Arguments of the function from a command line, the configuration file that it names included.
@@ -84,7 +85,7 @@ class Options:
             parser.add_argument(name, type=kind, nargs="+" if listed else None, help=self._help(name))
         for flag, text in flags.items():
             parser.add_argument(f"--{flag}", action="store_true", help=text)
-        argv = list(self._expand(argv, allowed=[*flags, "help"]))
+        argv = self._normalize(argv, flags)
         try:
             parsed = parser.parse_args(argv)
             if parsed.get("config") is not None:
@@ -117,13 +118,14 @@ class Options:
             print_config=None,
         )
         parser.add_function_arguments(self.function, as_group=False, skip=set(self.required))
+        for action in parser._actions:
+            if dataclasses.is_dataclass(self.hints.get(action.dest)):
+                action.help = argparse.SUPPRESS  # a whole group as one option: YAML's business
         return parser
 
     def _help(self, name: str) -> str:
         """The docstring's words about a positional argument."""
-        found = re.search(
-            rf"^ +{name}: (.+(?:\n {{12,}}.+)*)", self.function.__doc__ or "", flags=re.MULTILINE
-        )
+        found = re.search(rf"^ +{name}: (.+(?:\n {{12,}}.+)*)", self.function.__doc__ or "", flags=re.MULTILINE)
         return " ".join(found[1].split()) if found else ""
 
     def _read(self, config: str | Path) -> jsonargparse.Namespace:
@@ -147,30 +149,59 @@ class Options:
                 raise UserError(f"{where}{key!r} is a group of options ({', '.join(members)}), not {value!r}")
             self._check_keys(value, where, group=f"{key}.")
 
-    def _expand(self, argv: Sequence[str], allowed: Sequence[str]) -> Iterator[str]:
-        """Options spelt as the parser wants them: ``_`` for ``-``, and booleans with values.
+    def _normalize(self, argv: Sequence[str], flags: Collection[str]) -> list[str]:
+        """Options as ``--key=value`` first, then what is positional, in whatever order they were given.
 
         Raises:
-            UserError: an option isn't known.
+            UserError: an option isn't known or has no value, or there is a word too many.
         """
-        known = [*self.keys, *allowed, *(["config"] if "config" in self.hints else [])]
-        for word, following in itertools.pairwise([*argv, ""]):
-            if not word.startswith("--") or word == "--":
-                yield word
-                continue
-            name, equals, value = word.partition("=")
-            key = name[2:].replace("-", "_")
-            # `--list+ item` appends to a list, `--dict.key value` sets one item.
-            if key.rstrip("+") not in known and not any(key.startswith(f"{option}.") for option in self.keys):
-                options = [f"--{option}" for option in known]
-                raise UserError(f"unknown option {name!r}{_nearest_option(f'--{key}', options)}")
-            truth = self._hint(key) is bool and not equals and following.lower() not in ("true", "false")
-            yield f"--{key}=true" if truth else f"--{key}{equals}{value}"
+        options: list[str] = []
+        positional: list[str] = []
+        words = collections.deque(argv)
+        while words:
+            word = words.popleft()
+            if word == "--":
+                positional += words
+                break
+            if word.startswith("-") and word != "-":
+                options.append(self._normalize_option(word, words, flags))
+            else:
+                positional.append(word)
+        takes_several = any(typing.get_origin(self.hints[name]) is list for name in self.required)
+        if len(positional) > len(self.required) and not takes_several:
+            raise UserError(f"unexpected argument {positional[len(self.required)]!r}")
+        return [*options, "--", *positional] if positional else options
+
+    def _normalize_option(self, word: str, following: collections.deque[str], flags: Collection[str]) -> str:
+        """An option as ``--key=value``; takes the value from the following words if need be."""
+        name, equals, value = word.partition("=")
+        key = name.lstrip("-").replace("-", "_")
+        if name in ("-h", "--help") or key in flags:
+            return f"{name}{equals}{value}"
+        if not name.startswith("--") or not self._takes(key):
+            known = [f"--{known}" for known in [*self.keys, *flags, "help", *self._config]]
+            raise UserError(f"unknown option {name!r}{_nearest_option(f'--{key}', known)}")
+        if equals:
+            return f"--{key}={value}"
+        has_value = bool(following) and not following[0].startswith("--")
+        if self._hint(key) is bool:
+            # The next word may be the switch's value or a positional argument.
+            has_value &= bool(following) and (following[0] in ("true", "false") or not self.required)
+            return f"--{key}={following.popleft() if has_value else 'true'}"
+        if not has_value:
+            raise UserError(f"{name} needs a value")
+        return f"--{key}={following.popleft()}"
+
+    def _takes(self, key: str) -> bool:
+        """Whether an option is known; ``--list+ x`` appends to a list, ``--dict.key x`` sets one item."""
+        if key.removesuffix("+") in [*self.keys, *self._config]:
+            return True
+        return any(key.startswith(f"{known}.") and "dict" in str(self._hint(known)) for known in self.keys)
 
     def _hint(self, key: str) -> Any:
         """The type of an option, or None where the signature doesn't tell."""
         hints: Mapping[str, Any] = self.hints
-        *groups, name = key.split(".")
+        *groups, name = key.removesuffix("+").split(".")
         for group in groups:
             owner = hints.get(group)
             if not dataclasses.is_dataclass(owner):
@@ -182,15 +213,13 @@ class Options:
         """One line for what jsonargparse says in several."""
         message = " ".join(str(error).split())
         key = re.search(r'key "([\w.]+)"', message)
-        value = re.search(r"(?:Got value|Given value): (.*)", message)
+        value = re.search(r".*(?:Got|Given) value: ?(.*)", message)
         hint = self._hint(key[1]) if key else None
         if key is None or value is None or hint is None:
-            return UserError(f"{where}{message}")
+            return UserError(f"{where}{message} (see '{self._parser.prog} --help')")
         choices = [str(choice) for choice in typing.get_args(hint)] if _is_literal(hint) else []
         name = key[1] if where else f"--{key[1]}"
-        return UserError(
-            f"{where}{name} must be {_describe(hint)}, not {value[1]!r}{nearest(value[1], choices)}"
-        )
+        return UserError(f"{where}{name} must be {_describe(hint)}, not {value[1]!r}{nearest(value[1], choices)}")
 
 
 class _HelpFormatter(jsonargparse.DefaultHelpFormatter):
