@@ -1,0 +1,1 @@
+"""What turns a backbone into a detector or a segmenter."""

@@ -1,0 +1,76 @@
+"""From scores, boxes and small masks to what a detector returns."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torchvision.ops import batched_nms
+
+
+@dataclass(frozen=True)
+class DetectionLimits:
+    """Which detections are kept.
+
+    Attributes:
+        score_threshold: probability that a detection must exceed.
+        nms_threshold: IoU above which the weaker of two boxes of one class is dropped.
+        per_image: number of detections kept, the most probable ones.
+    """
+
+    score_threshold: float = 0.05
+    nms_threshold: float = 0.5
+    per_image: int = 100
+
+
+def select_detections(scores: Tensor, boxes: Tensor, limits: DetectionLimits) -> dict[str, Tensor]:
+    """Threshold, suppress doubles within each class, keep the best.
+
+    Args:
+        scores: probabilities of the object classes, [N, K].
+        boxes: one a class, [N, K * 4].
+        limits: what to keep.
+
+    Returns:
+        ``boxes`` [D, 4], ``labels`` [D] from 0 on and ``scores`` [D], best first.
+    """
+    region, label = (scores > limits.score_threshold).nonzero(as_tuple=True)
+    candidates = boxes.unflatten(1, (-1, 4))[region, label]
+    probabilities = scores[region, label]
+    keep = batched_nms(candidates, probabilities, label, limits.nms_threshold)[: limits.per_image]
+    return {"boxes": candidates[keep], "labels": label[keep], "scores": probabilities[keep]}
+
+
+def paste_masks(probabilities: Tensor, boxes: Tensor, size: tuple[int, int], threshold: float = 0.5) -> Tensor:
+    """Lay the masks of boxes into the image, sampled at pixel centres with sub-pixel alignment.
+
+    Args:
+        probabilities: of the pixels of each box, [D, S, S].
+        boxes: in pixels of the image, [D, 4].
+        size: height and width of the image.
+        threshold: probability from which on a pixel belongs to the mask.
+
+    Returns:
+        Masks, bool, [D, height, width].
+    """
+    height, width = size
+    masks = torch.zeros(len(boxes), height, width, dtype=torch.bool, device=boxes.device)
+    # One box at a time and only the pixels around it: memory stays that of the result, on images of any size.
+    outlines = torch.cat([boxes[:, :2].floor() - 1, boxes[:, 2:].ceil() + 1], dim=1).long()
+    outlines = outlines.clamp(min=0).minimum(outlines.new_tensor([width, height, width, height]))
+    for mask, values, box, (x1, y1, x2, y2) in zip(masks, probabilities, boxes, outlines.tolist(), strict=True):
+        if x1 < x2 and y1 < y2:
+            x = torch.arange(x1, x2, device=box.device) + 0.5
+            y = torch.arange(y1, y2, device=box.device) + 0.5
+            mask[y1:y2, x1:x2] = _sample(values, box, x, y) >= threshold
+    return masks
+
+
+def _sample(values: Tensor, box: Tensor, x: Tensor, y: Tensor) -> Tensor:
+    """Values [S, S] of a box at places of the image, [len(y), len(x)]; zero outside the box."""
+    x = (x - box[0]) / (box[2] - box[0]) * 2 - 1
+    y = (y - box[1]) / (box[3] - box[1]) * 2 - 1
+    grid = torch.stack(torch.meshgrid(x, y, indexing="xy"), dim=-1)  # [rows, columns, 2]
+    return F.grid_sample(values[None, None].to(grid.dtype), grid[None], align_corners=False)[0, 0]
