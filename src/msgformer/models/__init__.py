@@ -1,0 +1,32 @@
+"""The backbones. Importing this package registers them with timm: ``timm.create_model("msg_transformer_tiny")``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from timm import create_model as timm_create_model
+from torch import nn
+
+from msgformer.catalog import resolve
+from msgformer.models.exchange import Exchange, register_exchange
+from msgformer.models.msg_transformer import MsgTransformer
+from msgformer.models.sg_former import SgFormer
+
+__all__ = ["Exchange", "MsgTransformer", "SgFormer", "create_model", "register_exchange"]
+
+
+def create_model(name: str, pretrained: bool = False, **kwargs: Any) -> nn.Module:
+    """One of this package's models, by its name or its released name.
+
+    Args:
+        name: As `msgformer.list_models` gives it, or as the papers' code calls it.
+        pretrained: Load weights from where ``pretrained_cfg`` says; none are published with this package.
+        **kwargs: Settings of `MsgTransformer` or `SgFormer`, or of ``timm.create_model``.
+
+    Returns:
+        The model; with ``features_only=True`` a module that returns a list of maps [B, C, H, W].
+
+    Raises:
+        UserError: no model of this package has that name.
+    """
+    return timm_create_model(resolve(name), pretrained=pretrained, **kwargs)

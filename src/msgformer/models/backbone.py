@@ -1,0 +1,232 @@
+"""What both families share: the interface of a timm model over a sequence of stages."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from timm.data import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
+from timm.layers import ClassifierHead, to_2tuple, trunc_normal_
+from timm.models._features import feature_take_indices
+from torch import Tensor, nn
+
+from msgformer.models.window import Size
+
+
+class Backbone(nn.Module, ABC):
+    """A hierarchical vision transformer as timm expects one.
+
+    A family defines `forward_stages` and `forward_features`; the rest of the interface follows from them.
+
+    Args:
+        img_size: Height and width of the images that the model is meant for, or the side of a square.
+        in_chans: Channels of the image.
+        num_classes: Classes; 0 for none.
+        embed_dims: Channels of each stage.
+        global_pool: Pooling before the classifier: 'avg', 'max', ... or '' for none.
+        drop_rate: Drop rate before the classifier.
+    """
+
+    stages: Any  # an nn.ModuleList of the family's stages
+
+    def __init__(
+        self,
+        img_size: int | Size,
+        in_chans: int,
+        num_classes: int,
+        embed_dims: list[int],
+        global_pool: str,
+        drop_rate: float,
+    ) -> None:
+        super().__init__()
+        self.img_size: Size = to_2tuple(img_size)
+        self.in_chans = in_chans
+        self.num_classes = num_classes
+        self.num_stages = len(embed_dims)
+        self.num_features = self.head_hidden_size = embed_dims[-1]
+        self.output_fmt = "NHWC"
+        self.feature_info = [
+            dict(num_chs=dim, reduction=4 * 2**index, module=f"stages.{index}") for index, dim in enumerate(embed_dims)
+        ]
+        self.head = ClassifierHead(self.num_features, num_classes, global_pool, drop_rate, input_fmt="NHWC")
+
+    @abstractmethod
+    def forward_stages(self, x: Tensor) -> Iterator[tuple[Tensor, ...]]:
+        """Image [B, 3, S, T] to what each stage gives in turn, its map of patch tokens [B, H, W, C] first."""
+
+    @abstractmethod
+    def final_features(self, *outputs: Tensor) -> Tensor:
+        """What the classifier pools, [B, H, W, C], made of the last stage's outputs."""
+
+    @abstractmethod
+    def final_map(self, patches: Tensor) -> Tensor:
+        """The last stage's map of patch tokens [B, H, W, C] under the final norm."""
+
+    def forward_features(self, x: Tensor) -> Tensor:
+        """Image [B, 3, S, T] to the features of the last stage that the classifier pools, [B, H, W, C]."""
+        *_, outputs = self.forward_stages(x)
+        return self.final_features(*outputs)
+
+    def forward_head(self, x: Tensor, pre_logits: bool = False) -> Tensor:
+        """Features [B, H, W, C] to logits [B, classes], or to pooled features [B, C] with ``pre_logits``."""
+        return self.head(x, pre_logits=pre_logits)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Image [B, 3, S, T] to logits [B, classes]."""
+        return self.forward_head(self.forward_features(x))
+
+    def forward_intermediates(
+        self,
+        x: Tensor,
+        indices: int | Sequence[int] | None = None,
+        norm: bool = False,
+        stop_early: bool = False,
+        output_fmt: str = "NCHW",
+        intermediates_only: bool = False,
+    ) -> list[Tensor] | tuple[Tensor, list[Tensor]]:
+        """Maps of patch tokens after the stages.
+
+        Args:
+            x: Image [B, 3, S, T].
+            indices: Stages to take; an int takes the last ones, None all.
+            norm: Apply the final norm to the last stage's map.
+            stop_early: Leave out the stages after the last one taken.
+            output_fmt: 'NCHW' or 'NHWC'.
+            intermediates_only: Return the maps alone.
+
+        Returns:
+            The maps, or a pair of final features, as of `forward_features`, and maps. Where ``stop_early``
+            leaves stages out, the final features are the map of the last stage that ran.
+
+        Raises:
+            ValueError: another output format.
+        """
+        outputs, maps = self._run_stages(x, indices, norm, stop_early, output_fmt)
+        patches = [stage[0] for stage in maps]
+        return patches if intermediates_only else (outputs, patches)
+
+    def _run_stages(
+        self,
+        x: Tensor,
+        indices: int | Sequence[int] | None,
+        norm: bool,
+        stop_early: bool,
+        output_fmt: str,
+    ) -> tuple[Tensor, list[tuple[Tensor, ...]]]:
+        """Final features, and all outputs of the stages taken, in the format asked for."""
+        if output_fmt not in ("NCHW", "NHWC"):
+            raise ValueError(f"output_fmt has to be 'NCHW' or 'NHWC', got {output_fmt!r}")
+        take, last = feature_take_indices(len(self.stages), as_indices(indices))
+        taken: list[tuple[Tensor, ...]] = []
+        outputs: tuple[Tensor, ...] = ()
+        index = -1
+        for index, outputs in enumerate(self.forward_stages(x)):
+            if index in take:
+                final = norm and index == self.num_stages - 1
+                kept = (self.final_map(outputs[0]), *outputs[1:]) if final else outputs
+                taken.append(tuple(nhwc_to(map_, output_fmt) for map_ in kept))
+            if stop_early and index == last:
+                break
+        complete = index == self.num_stages - 1
+        return self.final_features(*outputs) if complete else outputs[0], taken
+
+    def prune_intermediate_layers(
+        self,
+        indices: int | Sequence[int] = 1,
+        prune_norm: bool = False,
+        prune_head: bool = True,
+    ) -> list[int]:
+        """Removes what the given stages do not need.
+
+        Args:
+            indices: Stages to keep the outputs of; an int keeps the last ones.
+            prune_norm: Remove the final norm.
+            prune_head: Remove the classifier.
+
+        Returns:
+            The stages kept, counted from 0.
+        """
+        take, last = feature_take_indices(len(self.stages), as_indices(indices))
+        self.stages = self.stages[: last + 1]
+        if prune_norm:
+            self.prune_final_norm()
+        if prune_head:
+            self.reset_classifier(0, "")
+        return take
+
+    @abstractmethod
+    def prune_final_norm(self) -> None:
+        """Removes the norm that `final_features` and `final_map` apply, where no stage needs it."""
+
+    def get_classifier(self) -> nn.Module:
+        """The linear layer of the classifier."""
+        return self.head.fc
+
+    def reset_classifier(self, num_classes: int, global_pool: str | None = None) -> None:
+        """A new classifier for ``num_classes``, and another pooling where one is given."""
+        self.num_classes = num_classes
+        self.head.reset(num_classes, global_pool)
+
+    def set_grad_checkpointing(self, enable: bool = True) -> None:
+        """Recompute each block in the backward pass instead of keeping its activations."""
+        for stage in self.stages:
+            stage.grad_checkpointing = enable
+
+    def group_matcher(self, coarse: bool = False) -> dict[str, Any]:
+        """Patterns that sort parameters into groups from input to output, for layer-wise learning rates."""
+        return dict(
+            stem=r"^(patch_embed|msg_tokens|pos_embed)",
+            blocks=r"^stages\.(\d+)"
+            if coarse
+            else [
+                (r"^stages\.(\d+)\.downsample", (0,)),
+                (r"^stages\.(\d+)\.blocks\.(\d+)", None),
+                (r"^stages\.(\d+)\.norm", (99998,)),
+                (r"^norm", (99999,)),
+            ],
+        )
+
+
+def as_indices(indices: int | Sequence[int] | None) -> int | list[int] | None:
+    """Stages to take in the types that timm's own helper wants."""
+    return list(indices) if isinstance(indices, Sequence) else indices
+
+
+def nhwc_to(x: Tensor, output_fmt: str) -> Tensor:
+    """A map [B, H, W, C] as 'NHWC' or, contiguous, as 'NCHW'."""
+    return x if output_fmt == "NHWC" else x.permute(0, 3, 1, 2).contiguous()
+
+
+def init_linear(module: nn.Module) -> None:
+    """Truncated normal of standard deviation 0.02 for the weights of a linear layer, zero for its bias."""
+    if isinstance(module, nn.Linear):
+        trunc_normal_(module.weight, std=0.02)
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)
+
+
+def check_stages(**settings: tuple[int, ...]) -> None:
+    """Refuses settings that give different numbers of stages.
+
+    Raises:
+        ValueError: naming each setting and its value.
+    """
+    if len({len(setting) for setting in settings.values()}) != 1:
+        given = ", ".join(f"{name}={tuple(setting)}" for name, setting in settings.items())
+        raise ValueError(f"each stage needs one entry of each setting, got {given}")
+
+
+def pretrained_cfg(**kwargs: Any) -> dict[str, Any]:
+    """Describes to timm a model for 224 x 224 that serves any size; no weights are published under a URL."""
+    return {
+        "url": "",
+        "num_classes": 1000,
+        "input_size": (3, 224, 224),
+        "fixed_input_size": False,
+        "interpolation": "bicubic",
+        "mean": IMAGENET_DEFAULT_MEAN,
+        "std": IMAGENET_DEFAULT_STD,
+        "classifier": "head.fc",
+        **kwargs,
+    }

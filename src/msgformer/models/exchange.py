@@ -1,0 +1,154 @@
+"""Ways for messengers to talk to each other, chosen by name: ``create_model(..., exchange="shuffle")``.
+
+All work on the grid of messengers alone, [B, nH, nW, C], one for each window; patch tokens never move. To add
+one, subclass `Exchange`, register it under a name, and return the new grid from `forward`:
+
+    @register_exchange("mean")
+    class Mean(Exchange):
+        def forward(self, messengers, plan):
+            return messengers + messengers.mean(dim=(1, 2), keepdim=True)
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from typing import Any, Literal, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from msgformer.catalog import nearest
+
+Corner = Literal["left-top", "right-bottom"]
+CORNERS: tuple[Corner, Corner] = ("left-top", "right-bottom")
+"""Where the regions of even and of odd blocks are anchored (section 4.2 of the paper)."""
+
+
+class Exchange(nn.Module, ABC):
+    """How the messengers of a stage exchange information after a block's attention (equation 3).
+
+    Args:
+        dim: Channels C of a messenger.
+        region: Largest side R of a region, in windows; on a smaller grid it is the largest power of two that fits.
+    """
+
+    def __init__(self, dim: int, region: int) -> None:
+        super().__init__()
+        self.dim = dim
+        self.region = 1 << (region.bit_length() - 1)  # the largest power of two that is <= region
+
+    def plan(self, height: int, width: int, corner: Corner, device: torch.device) -> Any:  # noqa: ARG002
+        """What depends on the grid alone: made once a stage and corner, handed to every block's `forward`."""
+        return None
+
+    @abstractmethod
+    def forward(self, messengers: Tensor, plan: Any) -> Tensor:
+        """Messengers [B, nH, nW, C] after the exchange."""
+
+
+_EXCHANGES: dict[str, type[Exchange]] = {}
+
+
+def register_exchange(name: str) -> Callable[[type[Exchange]], type[Exchange]]:
+    """Makes an `Exchange` available as ``exchange=name`` in every MSG-Transformer."""
+
+    def register(cls: type[Exchange]) -> type[Exchange]:
+        _EXCHANGES[name] = cls
+        return cls
+
+    return register
+
+
+def create_exchange(name: str, dim: int, region: int) -> Exchange:
+    """The exchange registered under a name.
+
+    Raises:
+        ValueError: no exchange has that name, or it can't work with these sizes.
+    """
+    if name not in _EXCHANGES:
+        raise ValueError(f"unknown exchange {name!r}, known: {', '.join(_EXCHANGES)}{nearest(name, [*_EXCHANGES])}")
+    return _EXCHANGES[name](dim, region)
+
+
+class Regions(NamedTuple):
+    """Which region each window belongs to; every field but `side` is a long tensor [nH * nW], in raster order.
+
+    Regions of R x R windows are anchored at one corner of the grid. Windows left over at the other two edges
+    belong to none: they are `outside`.
+    """
+
+    side: Tensor  # R, a scalar
+    row: Tensor  # row of the region's first window in the grid
+    col: Tensor
+    place: Tensor  # raster index of the window inside its region, 0 .. R * R - 1
+    outside: Tensor  # bool
+
+
+def find_regions(height: int, width: int, largest: int, corner: Corner, device: torch.device) -> Regions:
+    """Cuts a grid of ``height`` x ``width`` windows into regions.
+
+    R is the largest power of two that is <= min(largest, height, width), so that (4, 4, 8, 4), the setting of
+    dense tasks, is exactly the classification setting (4, 4, 2, 1) at 224 x 224. R is computed as a tensor: as a
+    number it would make a graph of its own for each R.
+    """
+    window = torch.arange(height * width, device=device)
+    row, col = window // width, window % width
+    rows, cols = torch.full_like(window[:1], height), torch.full_like(window[:1], width)
+    powers = 2 ** torch.arange(1, largest.bit_length(), device=device)
+    side = 2 ** (powers <= torch.minimum(rows, cols)).sum()
+    shift_row, shift_col = (rows % side, cols % side) if corner == "right-bottom" else (rows * 0, cols * 0)
+    place_row, place_col = (row - shift_row) % side, (col - shift_col) % side
+    first_row, first_col = row - place_row, col - place_col
+    outside = (first_row < shift_row) | (first_col < shift_col)
+    outside |= (first_row + side > rows) | (first_col + side > cols)
+    return Regions(side, first_row, first_col, place_row * side + place_col, outside)
+
+
+@register_exchange("none")
+class NoExchange(Exchange):
+    """Messengers stay where they are (Table 4, "MSG token" without "shuffle op.")."""
+
+    def forward(self, messengers: Tensor, plan: Any) -> Tensor:  # noqa: ARG002
+        """The messengers themselves."""
+        return messengers
+
+
+@register_exchange("shuffle")
+class Shuffle(Exchange):
+    """Channel groups of the messengers of a region swap places (section 3.1, Figure 3, equation 7).
+
+    The R * R messengers of a region are a matrix [R * R, C]. C is split into R * R groups, and group and
+    messenger are transposed: messenger g takes group g of every messenger n, and puts it in its place n.
+    Messengers outside every region stay as they are.
+    """
+
+    def __init__(self, dim: int, region: int) -> None:
+        super().__init__(dim, region)
+        if dim % self.region**2:
+            raise ValueError(
+                f"a shuffle over {self.region} x {self.region} windows needs channels divisible by {self.region**2}, "
+                f"got {dim}: use a smaller entry in shuffle_sizes or a larger embed_dim"
+            )
+
+    def plan(self, height: int, width: int, corner: Corner, device: torch.device) -> Tensor:
+        """For each channel of each messenger, the place in the flat grid that it comes from: [nH * nW * C]."""
+        regions = find_regions(height, width, self.region, corner, device)
+        channel = torch.arange(self.dim, device=device)
+        group_size = self.dim // regions.side**2
+        messenger, within = channel // group_size, channel % group_size  # n, and the channel inside its group
+        row = regions.row[:, None] + messenger // regions.side
+        col = regions.col[:, None] + messenger % regions.side
+        source = (row * width + col) * self.dim + regions.place[:, None] * group_size + within
+        stay = torch.arange(height * width * self.dim, device=device).view(-1, self.dim)
+        return torch.where(regions.outside[:, None], stay, source).flatten()
+
+    def forward(self, messengers: Tensor, plan: Tensor) -> Tensor:
+        """Gathers every channel from the place that the plan names.
+
+        Args:
+            messengers: [B, nH, nW, C]
+            plan: [nH * nW * C]
+        """
+        flat = messengers.flatten(1)  # [B, nH * nW * C]
+        return flat.gather(1, plan.expand_as(flat)).view_as(messengers)

@@ -1,0 +1,522 @@
+"""MSG-Transformer: local windows with a messenger each, and messengers that exchange information.
+
+Fang et al., "MSG-Transformer: Exchanging Local Spatial Information by Manipulating Messenger Tokens", CVPR 2022,
+arXiv 2105.15168. Sections, figures, tables and equations are cited from there.
+
+Shapes: B images; H x W patch tokens with C channels; windows of h x w tokens (7 x 7 in the paper) in a grid of
+nH x nW; N = 1 + h * w tokens in the sequence of a window, its messenger in front. Patch tokens and messengers
+travel between the stages as two maps, [B, H, W, C] and [B, nH, nW, C]; inside a stage they are one tensor of
+sequences, [B, nH, nW, N, C].
+
+At the borders: the image is zero-padded at the bottom and the right to a multiple of 4 pixels, and a stage's map
+to whole windows; padded tokens are ordinary tokens inside the stage, and are cropped where the map leaves it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from timm.layers import (
+    DropPath,
+    Mlp,
+    calculate_drop_path_rates,
+    resize_rel_pos_bias_table,
+    to_2tuple,
+    trunc_normal_,
+)
+from timm.models import (
+    build_model_with_cfg,
+    generate_default_cfgs,
+    register_model,
+    register_model_deprecations,
+)
+from timm.models import checkpoint as run_checkpointed
+from torch import Tensor, nn
+
+from msgformer.catalog import ALIASES
+from msgformer.models.backbone import Backbone, check_stages, init_linear, pretrained_cfg
+from msgformer.models.exchange import CORNERS, Corner, create_exchange
+from msgformer.models.loading import checkpoint_filter_fn
+from msgformer.models.window import Size, from_sequences, map_size, pad_to_multiple, to_sequences, window_grid
+
+
+class PatchEmbed(nn.Module):
+    """Image to patch tokens of stride 4 (section 3.2).
+
+    Args:
+        in_chans: Channels of the image.
+        dim: Channels C of a token.
+        overlapping: Overlapping 7 x 7 patches, as in the paper, or the 4 x 4 patches of the first version.
+    """
+
+    def __init__(self, in_chans: int, dim: int, overlapping: bool) -> None:
+        super().__init__()
+        kernel, padding = (7, 2) if overlapping else (4, 0)
+        self.proj = nn.Conv2d(in_chans, dim, kernel, stride=4, padding=padding)
+        self.norm = nn.LayerNorm(dim)
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Image [B, 3, S, T] to tokens [B, ceil(S / 4), ceil(T / 4), C]."""
+        # Whole patches first: with a padding of 2 the last rows of an image of 4k + 3 would be seen by no patch.
+        image = pad_to_multiple(image.permute(0, 2, 3, 1), (4, 4)).permute(0, 3, 1, 2)
+        return self.norm(self.proj(image).permute(0, 2, 3, 1))
+
+
+class OverlappingMerging(nn.Module):
+    """Token merging by an overlapped 3 x 3 convolution of stride 2, shared by patches and messengers (section 3.2).
+
+    Args:
+        dim: Channels C of the tokens that come in; 2C go out.
+    """
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.reduction = nn.Conv2d(dim, 2 * dim, 3, stride=2, padding=1)
+        self.norm = nn.LayerNorm(2 * dim)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[B, H, W, C] to [B, ceil(H / 2), ceil(W / 2), 2C]."""
+        return self.norm(self.reduction(x.permute(0, 3, 1, 2)).permute(0, 2, 3, 1))
+
+
+class NeighbourMerging(nn.Module):
+    """Token merging of the first version: four neighbours concatenated, normalised and reduced, as in Swin.
+
+    Zeros complete an odd number of rows or columns.
+
+    Args:
+        dim: Channels C of the tokens that come in; 2C go out.
+    """
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(4 * dim)
+        self.reduction = nn.Linear(4 * dim, 2 * dim, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[B, H, W, C] to [B, ceil(H / 2), ceil(W / 2), 2C]."""
+        x = pad_to_multiple(x, (2, 2)).unflatten(2, (-1, 2)).unflatten(1, (-1, 2))  # [B, H/2, 2, W/2, 2, C]
+        x = x.permute(0, 1, 3, 4, 2, 5).flatten(3)  # [B, H/2, W/2, 4C], neighbours column by column
+        return self.reduction(self.norm(x))
+
+
+class WindowAttention(nn.Module):
+    """Multi-head self-attention inside each window, its messenger included (section 3.1, equations 5 and 6).
+
+    Args:
+        dim: Channels C.
+        num_heads: Attention heads.
+        window: Height h and width w of a window.
+        qkv_bias: Whether queries, keys and values have a bias.
+        attn_drop: Drop rate of attention weights.
+        proj_drop: Drop rate after the output projection.
+    """
+
+    bias_index: Tensor
+
+    def __init__(
+        self, dim: int, num_heads: int, window: Size, qkv_bias: bool, attn_drop: float, proj_drop: float
+    ) -> None:
+        super().__init__()
+        self.num_heads = num_heads
+        self.window_size = window
+        self.attn_drop = attn_drop
+        # b^rel of equation 6 for pairs of patches; theta_2 and theta_1, in this order, for pairs with the messenger.
+        self.relative_position_bias_table = nn.Parameter(
+            torch.empty((2 * window[0] - 1) * (2 * window[1] - 1), num_heads)
+        )
+        self.rel_pos_msg = nn.Parameter(torch.empty(num_heads, 2, 1, 1))
+        self.register_buffer("bias_index", relative_position_index(window), persistent=False)
+        self.qkv = nn.Linear(dim, 3 * dim, bias=qkv_bias)
+        self.proj = nn.Linear(dim, dim)
+        self.proj_drop = nn.Dropout(proj_drop)
+        trunc_normal_(self.relative_position_bias_table, std=0.02)
+        trunc_normal_(self.rel_pos_msg, std=0.02)
+
+    def position_bias(self) -> Tensor:
+        """B of equation 6: [heads, N, N], rows are queries."""
+        entries = torch.cat([self.relative_position_bias_table.T, self.rel_pos_msg.flatten(1)], dim=1)
+        return entries[:, self.bias_index.flatten()].unflatten(1, self.bias_index.shape)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Attention inside windows: [B, nH, nW, N, C] to the same."""
+        qkv = self.qkv(x).flatten(0, 2)  # [B * nH * nW, N, 3C]
+        qkv = qkv.unflatten(-1, (3, self.num_heads, -1)).permute(2, 0, 3, 1, 4)
+        query, key, value = qkv.unbind(0)  # each [B * nH * nW, heads, N, C / heads]
+        dropout = self.attn_drop if self.training else 0.0
+        out = F.scaled_dot_product_attention(query, key, value, self.position_bias(), dropout)
+        out = out.transpose(1, 2).reshape(x.shape)
+        return self.proj_drop(self.proj(out))
+
+    def set_window_size(self, window: Size) -> None:
+        """Another window size, the bias table resampled to it."""
+        table = self.relative_position_bias_table
+        shape = ((2 * window[0] - 1) * (2 * window[1] - 1), self.num_heads)
+        resized = resize_rel_pos_bias_table(table.detach(), window, shape)
+        self.relative_position_bias_table = nn.Parameter(resized)
+        self.bias_index = relative_position_index(window).to(table.device)
+        self.window_size = window
+
+
+def relative_position_index(window: Size) -> Tensor:
+    """Where the bias of each pair of tokens of a sequence stands among b^rel, theta_2 and theta_1 (equation 6).
+
+    Args:
+        window: Height h and width w of a window.
+
+    Returns:
+        Long tensor [N, N]; rows are queries, and the messenger is token 0. Places 0 .. (2h-1)(2w-1)-1 are b^rel
+        by relative position, the next is theta_2 (a patch looks at the messenger), the last theta_1 (the messenger
+        looks at any token).
+    """
+    height, width = window
+    token = torch.arange(height * width)
+    row, col = token // width, token % width
+    down, right = row[:, None] - row + height - 1, col[:, None] - col + width - 1
+    theta_2 = (2 * height - 1) * (2 * width - 1)
+    index = torch.full((1 + len(token), 1 + len(token)), theta_2)
+    index[1:, 1:] = down * (2 * width - 1) + right
+    index[0, :] = theta_2 + 1
+    return index
+
+
+class Block(nn.Module):
+    """Attention inside windows, exchange between messengers, MLP (Figure 1, equations 2 to 4).
+
+    Args:
+        dim: Channels C.
+        num_heads: Attention heads.
+        window: Height h and width w of a window.
+        exchange: Name of the way in which messengers talk, see `msgformer.models.exchange`.
+        region: Side R of the regions that the exchange works in, in windows.
+        corner: Where those regions are anchored.
+        mlp_ratio: Hidden channels of the MLP over C.
+        qkv_bias: Whether queries, keys and values have a bias.
+        attn_drop: Drop rate of attention weights.
+        proj_drop: Drop rate after projections.
+        drop_path: Rate at which a residual branch is dropped.
+    """
+
+    def __init__(
+        self,
+        dim: int,
+        num_heads: int,
+        window: Size,
+        exchange: str,
+        region: int,
+        corner: Corner,
+        mlp_ratio: float,
+        qkv_bias: bool,
+        attn_drop: float,
+        proj_drop: float,
+        drop_path: float,
+    ) -> None:
+        super().__init__()
+        self.corner = corner
+        self.norm1 = nn.LayerNorm(dim)
+        self.attn = WindowAttention(dim, num_heads, window, qkv_bias, attn_drop, proj_drop)
+        self.drop_path1 = DropPath(drop_path) if drop_path else nn.Identity()
+        self.exchange = create_exchange(exchange, dim, region)
+        self.norm2 = nn.LayerNorm(dim)
+        self.mlp = Mlp(dim, int(dim * mlp_ratio), drop=proj_drop)
+        self.drop_path2 = DropPath(drop_path) if drop_path else nn.Identity()
+
+    def forward(self, x: Tensor, plan: Tensor | None) -> Tensor:
+        """One block.
+
+        Args:
+            x: Sequences [B, nH, nW, N, C].
+            plan: What the exchange made for this grid and corner.
+
+        Returns:
+            Sequences [B, nH, nW, N, C].
+        """
+        x = x + self.drop_path1(self.attn(self.norm1(x)))
+        # In place, since joining anew would copy every patch token; x is this block's own sum, and the messengers
+        # are cloned so that whatever the exchange keeps for its gradient is not overwritten.
+        x[..., 0, :] = self.exchange(x[..., 0, :].clone(), plan)  # [B, nH, nW, C]
+        return x + self.drop_path2(self.mlp(self.norm2(x)))
+
+
+class Stage(nn.Module):
+    """Token merging, then blocks at one resolution (Figure 2).
+
+    Patch tokens are cut into windows once, and laid back to a map at the end.
+
+    Args:
+        downsample: Merges tokens before the first block; the identity in stage 1.
+        dim: Channels C inside the stage.
+        depth: Number of blocks.
+        drop_path: Drop path rate of each block.
+        **block_args: Arguments of `Block` that are the same for all blocks.
+    """
+
+    def __init__(self, downsample: nn.Module, dim: int, depth: int, drop_path: list[float], **block_args: Any) -> None:
+        super().__init__()
+        self.window_size: Size = block_args["window"]
+        self.grad_checkpointing = False
+        self.downsample = downsample
+        # Anchored at alternate corners, regions reach the windows that the other corner leaves over (section 4.2).
+        self.blocks: Any = nn.ModuleList(
+            Block(dim, corner=CORNERS[index % 2], drop_path=drop_path[index], **block_args) for index in range(depth)
+        )
+
+    def forward(self, patches: Tensor, messengers: Tensor) -> tuple[Tensor, Tensor]:
+        """One stage.
+
+        Args:
+            patches: Map [B, H, W, C] of the stage before.
+            messengers: Grid [B, nH, nW, C] of the stage before.
+
+        Returns:
+            This stage's map and grid. Outside stage 1 both sides of each are halved, rounded up, and C doubles:
+            ceil(ceil(H / 2) / h) equals ceil(ceil(H / h) / 2), so the grid still counts the map's windows.
+        """
+        patches, messengers = self.downsample(patches), self.downsample(messengers)
+        height, width = map_size(messengers)
+        plans = {
+            block.corner: block.exchange.plan(height, width, block.corner, messengers.device)
+            for block in self.blocks[:2]
+        }
+        x = to_sequences(patches, messengers, self.window_size)
+        for block in self.blocks:
+            if self.grad_checkpointing and torch.is_grad_enabled():
+                x = run_checkpointed(block, x, plans[block.corner])
+            else:
+                x = block(x, plans[block.corner])
+        return from_sequences(x, self.window_size, map_size(patches))
+
+    def set_window_size(self, window: Size) -> None:
+        """Another window size, bias tables resampled to it."""
+        self.window_size = window
+        for block in self.blocks:
+            block.attn.set_window_size(window)
+
+
+class MsgTransformer(Backbone):
+    """MSG-Transformer (section 3.2, Figure 2), with the interface of a timm model.
+
+    Images of any size work, and sizes may change from batch to batch. For classification the normalised
+    messengers of the last stage are pooled (at 224 x 224 there is one); for dense tasks the patch maps of the
+    stages are taken by ``features_only=True`` or `forward_intermediates`.
+
+    Args:
+        img_size: Image size that the model is meant for, a default for training and export; nothing depends on it.
+        in_chans: Channels of the image.
+        num_classes: Classes; 0 for none, then `forward` returns pooled messengers.
+        global_pool: How the last stage's messengers are pooled: 'avg', 'max', ... or '' for not at all.
+        embed_dim: Channels of stage 1; every later stage has twice as many as the one before.
+        depths: Blocks of each stage.
+        num_heads: Attention heads of each stage.
+        window_size: Side of a window in tokens, or its height and width.
+        shuffle_sizes: Largest side R of the regions of each stage, in windows (Table 1).
+        exchange: Name of the way in which messengers talk, see `msgformer.models.exchange`.
+        overlapping: Overlapping patches and token merging, as in the paper, or those of the first version.
+        mlp_ratio: Hidden channels of the MLPs over C.
+        qkv_bias: Whether queries, keys and values have a bias.
+        drop_rate: Drop rate before the classifier.
+        proj_drop_rate: Drop rate after projections.
+        attn_drop_rate: Drop rate of attention weights.
+        drop_path_rate: Drop path rate of the last block; it rises linearly from 0 at the first.
+
+    Raises:
+        ValueError: settings that contradict each other; the message names them.
+    """
+
+    def __init__(
+        self,
+        img_size: int | Size = 224,
+        in_chans: int = 3,
+        num_classes: int = 1000,
+        global_pool: str = "avg",
+        embed_dim: int = 64,
+        depths: tuple[int, ...] = (2, 4, 12, 4),
+        num_heads: tuple[int, ...] = (2, 4, 8, 16),
+        window_size: int | Size = 7,
+        shuffle_sizes: tuple[int, ...] = (4, 4, 8, 4),
+        exchange: str = "shuffle",
+        overlapping: bool = True,
+        mlp_ratio: float = 4.0,
+        qkv_bias: bool = True,
+        drop_rate: float = 0.0,
+        proj_drop_rate: float = 0.0,
+        attn_drop_rate: float = 0.0,
+        drop_path_rate: float = 0.0,
+    ) -> None:
+        check_stages(depths=depths, num_heads=num_heads, shuffle_sizes=shuffle_sizes)
+        dims = [embed_dim * 2**index for index in range(len(depths))]
+        super().__init__(img_size, in_chans, num_classes, dims, global_pool, drop_rate)
+        self.window_size: Size = to_2tuple(window_size)
+        self.messenger_side = shuffle_sizes[0]
+        self.patch_embed = PatchEmbed(in_chans, embed_dim, overlapping)
+        self.msg_tokens = nn.Parameter(torch.empty(1, self.messenger_side**2, 1, embed_dim))
+        merging = OverlappingMerging if overlapping else NeighbourMerging
+        drop_path: Any = calculate_drop_path_rates(drop_path_rate, list(depths), stagewise=True)
+        self.stages = nn.ModuleList(
+            Stage(
+                merging(dim // 2) if index else nn.Identity(),
+                dim,
+                depths[index],
+                drop_path[index],
+                num_heads=num_heads[index],
+                window=self.window_size,
+                exchange=exchange,
+                region=shuffle_sizes[index],
+                mlp_ratio=mlp_ratio,
+                qkv_bias=qkv_bias,
+                attn_drop=attn_drop_rate,
+                proj_drop=proj_drop_rate,
+            )
+            for index, dim in enumerate(dims)
+        )
+        self.norm: nn.Module = nn.LayerNorm(self.num_features)
+        trunc_normal_(self.msg_tokens, std=0.02)
+        self.apply(init_linear)
+
+    def first_messengers(self, patches: Tensor) -> Tensor:
+        """Learned messengers for the windows of a map; all regions share them (section 3.3).
+
+        Args:
+            patches: Map [B, H, W, C].
+
+        Returns:
+            Grid [B, nH, nW, C]: window (i, j) starts from entry (i mod R) * R + (j mod R), R of stage 1.
+        """
+        rows, cols = window_grid(map_size(patches), self.window_size)
+        window = torch.arange(rows * cols, device=patches.device)
+        row, col = window // cols % self.messenger_side, window % cols % self.messenger_side
+        grid = self.msg_tokens[0, row * self.messenger_side + col, 0].unflatten(0, (rows, cols))
+        return grid.expand(patches.shape[0], -1, -1, -1)
+
+    def forward_stages(self, x: Tensor) -> Iterator[tuple[Tensor, ...]]:
+        """Image [B, 3, S, T] to each stage's patch map [B, H, W, C] and messenger grid [B, nH, nW, C] in turn."""
+        patches = self.patch_embed(x)
+        messengers = self.first_messengers(patches)
+        for stage in self.stages:
+            patches, messengers = stage(patches, messengers)
+            yield patches, messengers
+
+    def final_features(self, *outputs: Tensor) -> Tensor:
+        """The normalised messengers of the last stage, [B, nH, nW, C]."""
+        return self.norm(outputs[1])
+
+    def final_map(self, patches: Tensor) -> Tensor:
+        """The normalised patch tokens of the last stage, [B, H, W, C]."""
+        return self.norm(patches)
+
+    def forward_intermediates(  # the arguments of Backbone's, and one more
+        self,
+        x: Tensor,
+        indices: int | Sequence[int] | None = None,
+        norm: bool = False,
+        stop_early: bool = False,
+        output_fmt: str = "NCHW",
+        intermediates_only: bool = False,
+        return_messengers: bool = False,
+    ) -> Any:
+        """`Backbone.forward_intermediates`; with ``return_messengers`` each map comes in a pair with its grid."""
+        features, stages = self._run_stages(x, indices, norm, stop_early, output_fmt)
+        intermediates = stages if return_messengers else [patches for patches, _ in stages]
+        return intermediates if intermediates_only else (features, intermediates)
+
+    def prune_final_norm(self) -> None:
+        """Removes the norm before the classifier; stages do without."""
+        self.norm = nn.Identity()
+
+    def no_weight_decay(self) -> set[str]:
+        """Position biases, which the published recipe does not decay."""
+        return {
+            name
+            for name, _ in self.named_parameters()
+            if name.endswith(("relative_position_bias_table", "rel_pos_msg"))
+        }
+
+    def set_input_size(self, img_size: int | Size | None = None, window_size: int | Size | None = None) -> None:
+        """Another image size to be meant for, or another window size with its bias tables resampled.
+
+        Args:
+            img_size: Height and width in pixels, or the side of a square.
+            window_size: Height and width in tokens, or the side of a square.
+        """
+        if img_size is not None:
+            self.img_size = to_2tuple(img_size)
+        if window_size is not None:
+            self.window_size = to_2tuple(window_size)
+            for stage in self.stages:
+                stage.set_window_size(self.window_size)
+
+
+def _create(variant: str, pretrained: bool, **kwargs: Any) -> nn.Module:
+    out_indices = kwargs.pop("out_indices", (0, 1, 2, 3))
+    return build_model_with_cfg(
+        MsgTransformer,
+        variant,
+        pretrained,
+        pretrained_filter_fn=checkpoint_filter_fn,
+        feature_cfg=dict(out_indices=out_indices, feature_cls="getter"),
+        **kwargs,
+    )
+
+
+def _cfg() -> dict[str, Any]:
+    return pretrained_cfg(pool_size=(1, 1), crop_pct=0.875, first_conv="patch_embed.proj")
+
+
+default_cfgs = generate_default_cfgs(
+    {
+        "msg_transformer_tiny": _cfg(),
+        "msg_transformer_small": _cfg(),
+        "msg_transformer_base": _cfg(),
+        "msg_transformer_v1_tiny": _cfg(),
+        "msg_transformer_v1_small": _cfg(),
+        "msg_transformer_v1_base": _cfg(),
+    }
+)
+
+
+@register_model
+def msg_transformer_tiny(pretrained: bool = False, **kwargs: Any) -> nn.Module:
+    """MSG-T of Table 1."""
+    args = dict(embed_dim=64, depths=(2, 4, 12, 4), num_heads=(2, 4, 8, 16), drop_path_rate=0.1)
+    return _create("msg_transformer_tiny", pretrained, **{**args, **kwargs})
+
+
+@register_model
+def msg_transformer_small(pretrained: bool = False, **kwargs: Any) -> nn.Module:
+    """MSG-S of Table 1."""
+    args = dict(embed_dim=96, depths=(2, 4, 12, 4), num_heads=(3, 6, 12, 24), drop_path_rate=0.3)
+    return _create("msg_transformer_small", pretrained, **{**args, **kwargs})
+
+
+@register_model
+def msg_transformer_base(pretrained: bool = False, **kwargs: Any) -> nn.Module:
+    """MSG-B of Table 1."""
+    args = dict(embed_dim=96, depths=(2, 4, 28, 4), num_heads=(3, 6, 12, 24), drop_path_rate=0.5)
+    return _create("msg_transformer_base", pretrained, **{**args, **kwargs})
+
+
+@register_model
+def msg_transformer_v1_tiny(pretrained: bool = False, **kwargs: Any) -> nn.Module:
+    """MSG-T as first released: the scale of Swin-T, without overlaps (the T of Table 4)."""
+    args = dict(embed_dim=96, depths=(2, 2, 6, 2), num_heads=(3, 6, 12, 24), drop_path_rate=0.2)
+    return _create("msg_transformer_v1_tiny", pretrained, **{**args, "overlapping": False, **kwargs})
+
+
+@register_model
+def msg_transformer_v1_small(pretrained: bool = False, **kwargs: Any) -> nn.Module:
+    """MSG-S as first released: the scale of Swin-S, without overlaps (the S of Table 4)."""
+    args = dict(embed_dim=96, depths=(2, 2, 18, 2), num_heads=(3, 6, 12, 24), drop_path_rate=0.3)
+    return _create("msg_transformer_v1_small", pretrained, **{**args, "overlapping": False, **kwargs})
+
+
+@register_model
+def msg_transformer_v1_base(pretrained: bool = False, **kwargs: Any) -> nn.Module:
+    """MSG-B as first released: the scale of Swin-B, without overlaps."""
+    args = dict(embed_dim=128, depths=(2, 2, 18, 2), num_heads=(4, 8, 16, 32), drop_path_rate=0.5)
+    return _create("msg_transformer_v1_base", pretrained, **{**args, "overlapping": False, **kwargs})
+
+
+register_model_deprecations(__name__, {old: new for old, new in ALIASES.items() if new in default_cfgs})

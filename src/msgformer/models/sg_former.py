@@ -1,0 +1,667 @@
+"""SG-Former: attention whose keys are merged more coarsely where a significance map says that little happens.
+
+Ren et al., "SG-Former: Self-guided Transformer with Evolving Token Reallocation", ICCV 2023, arXiv 2308.12216.
+
+Shapes: B images; a map of H x W tokens with C channels is [B, H, W, C] everywhere, n = H * W tokens; h heads of
+d = C / h channels; r is a stage's reduction ratio, 8, 4, 2 and 1. A significance map is [B, H, W].
+
+In stages 1 to 3 blocks alternate: a hybrid-scale block attends at two scales and measures on the way how much
+attention every token receives; the self-guided block after it merges tokens by that map and attends to what is
+left. Stage 4 attends to all tokens.
+
+At the borders: windows and reductions are zero-padded at the bottom and the right, and padded tokens are ordinary
+tokens there. The position embedding is resampled to the map. Group sizes are constants of the model: a larger map
+gives more tokens after merging, not larger groups.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from timm.layers import DropPath, calculate_drop_path_rates, resample_abs_pos_embed, to_2tuple
+from timm.models import (
+    build_model_with_cfg,
+    generate_default_cfgs,
+    register_model,
+    register_model_deprecations,
+)
+from timm.models import checkpoint as run_checkpointed
+from torch import Tensor, nn
+
+from msgformer.catalog import ALIASES
+from msgformer.models.backbone import Backbone, check_stages, init_linear, pretrained_cfg
+from msgformer.models.loading import checkpoint_filter_fn
+from msgformer.models.window import Size, from_windows, map_size, pad_to_multiple, to_windows, window_grid
+
+
+class MergeKind(NamedTuple):
+    """Tokens that are merged alike: a share of all tokens, by rank of significance, in groups of one size."""
+
+    quarters: int
+    group: int
+
+
+MERGE_KINDS: dict[int, tuple[MergeKind, ...]] = {
+    8: (MergeKind(1, 196), MergeKind(2, 56), MergeKind(1, 28)),
+    4: (MergeKind(1, 49), MergeKind(2, 14), MergeKind(1, 7)),
+    2: (MergeKind(2, 2), MergeKind(2, 1)),
+}
+"""By reduction ratio r, from the least significant tokens to the most."""
+
+
+def conv_map(conv: nn.Conv2d, x: Tensor) -> Tensor:
+    """A convolution on a map [B, H, W, C]; the permuted view is channels-last, so nothing is copied."""
+    return conv(x.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
+
+
+def depthwise(dim: int, stride: int = 1, bias: bool = True) -> nn.Conv2d:
+    """Depth-wise 3 x 3 convolution."""
+    return nn.Conv2d(dim, dim, 3, stride=stride, padding=1, groups=dim, bias=bias)
+
+
+def split_heads(x: Tensor, num_heads: int) -> Tensor:
+    """Channels of tokens [..., n, C] as heads: [..., heads, n, C / heads]."""
+    return x.unflatten(-1, (num_heads, -1)).transpose(-3, -2)
+
+
+class ConvNorm(nn.Module):
+    """Convolution without bias, then a GroupNorm of one group."""
+
+    def __init__(self, conv: nn.Conv2d) -> None:
+        super().__init__()
+        self.conv = conv
+        self.norm = nn.GroupNorm(1, conv.out_channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[B, C, H, W] to [B, C', H', W']."""
+        return self.norm(self.conv(x))
+
+
+class ConvStack(nn.Module):
+    """Three `ConvNorm` with GELU between them."""
+
+    def __init__(self, *convs: nn.Conv2d) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(ConvNorm(conv) for conv in convs)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[B, H, W, C] to [B, H', W', C']."""
+        x = x.permute(0, 3, 1, 2)
+        for index, layer in enumerate(self.layers):
+            x = layer(F.gelu(x) if index else x)
+        return x.permute(0, 2, 3, 1)
+
+
+class PatchEmbed(ConvStack):
+    """Image to tokens of stride 4 by three 3 x 3 convolutions.
+
+    Args:
+        in_chans: Channels of the image.
+        dim: Channels C of a token.
+    """
+
+    def __init__(self, in_chans: int, dim: int) -> None:
+        super().__init__(
+            nn.Conv2d(in_chans, dim, 3, stride=2, padding=1, bias=False),
+            nn.Conv2d(dim, dim, 3, padding=1, bias=False),
+            nn.Conv2d(dim, dim, 3, stride=2, padding=1, bias=False),
+        )
+        self.norm = nn.LayerNorm(dim)
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Image [B, 3, S, T] to tokens [B, ceil(S / 4), ceil(T / 4), C]."""
+        return self.norm(super().forward(image.permute(0, 2, 3, 1)))
+
+
+class Downsample(ConvStack):
+    """Half the resolution between two stages.
+
+    Args:
+        dim: Channels C of the tokens that come in.
+        out_dim: Channels of those that go out.
+    """
+
+    def __init__(self, dim: int, out_dim: int) -> None:
+        super().__init__(
+            nn.Conv2d(dim, out_dim, 1, bias=False),
+            depthwise(out_dim, stride=2, bias=False),
+            nn.Conv2d(out_dim, out_dim, 1, bias=False),
+        )
+
+
+class LocalPosition(nn.Module):
+    """Local positional term of every attention: a linear layer, then a depth-wise convolution."""
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.linear = nn.Linear(dim, dim)
+        self.conv = depthwise(dim)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[B, H, W, C] to the same."""
+        return conv_map(self.conv, self.linear(x))
+
+
+class Attention(nn.Module):
+    """What the three kinds of attention share: out = proj(attention + local positional term).
+
+    Args:
+        dim: Channels C.
+        num_heads: Attention heads h.
+        qkv_bias: Whether queries, keys and values have a bias.
+        attn_drop: Drop rate of attention weights.
+        proj_drop: Drop rate after the output projection.
+    """
+
+    def __init__(self, dim: int, num_heads: int, qkv_bias: bool, attn_drop: float, proj_drop: float) -> None:
+        super().__init__()
+        self.num_heads = num_heads
+        self.qkv_bias = qkv_bias
+        self.attn_drop = attn_drop
+        self.lepe = LocalPosition(dim)
+        self.proj = nn.Linear(dim, dim)
+        self.proj_drop = nn.Dropout(proj_drop)
+
+    @property
+    def dropout(self) -> float:
+        """Drop rate of attention weights in the present mode."""
+        return self.attn_drop if self.training else 0.0
+
+    def attend(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+        """softmax(q k^T / sqrt(d)) v on heads [B, h, n, d], as tokens [B, n, C]."""
+        out = F.scaled_dot_product_attention(query, key, value, dropout_p=self.dropout)
+        return out.transpose(1, 2).flatten(2)
+
+    def project(self, attended: Tensor, x: Tensor) -> Tensor:
+        """Adds the local positional term of x [B, H, W, C] to the attention and projects the sum."""
+        return self.proj_drop(self.proj(attended + self.lepe(x)))
+
+
+class HybridAttention(Attention):
+    """Hybrid-scale attention: half the heads see a reduced map, half a window; it measures significance.
+
+    Args:
+        dim: Channels C.
+        num_heads: Attention heads h, an even number.
+        reduction: Ratio r of the reduced map.
+        window: Height and width of a window.
+        **attention_args: Further arguments of `Attention`.
+    """
+
+    def __init__(self, dim: int, num_heads: int, reduction: int, window: Size, **attention_args: Any) -> None:
+        super().__init__(dim, num_heads, **attention_args)
+        self.ratio = reduction
+        self.window_size = window
+        self.half_heads = num_heads // 2
+        self.q_global = nn.Linear(dim, dim // 2, bias=self.qkv_bias)
+        self.reduction = nn.Conv2d(dim, dim, reduction, stride=reduction)
+        self.reduction_norm = nn.LayerNorm(dim)
+        self.kv_global = nn.Linear(dim, dim, bias=self.qkv_bias)
+        self.q_local = nn.Linear(dim, dim // 2, bias=self.qkv_bias)
+        self.kv_local = nn.Linear(dim, dim, bias=self.qkv_bias)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """[B, H, W, C] to the same, and the significance map [B, H, W]."""
+        wide, received_from_afar = self.attend_globally(x)
+        near, received_nearby = self.attend_locally(x)
+        return self.project(torch.cat([wide, near], dim=-1), x), received_nearby + received_from_afar
+
+    def attend_globally(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """All tokens look at the reduced map.
+
+        Returns:
+            [B, H, W, C / 2], and the attention that the reduced key above each token receives, [B, H, W].
+        """
+        height, width = map_size(x)
+        reduced = conv_map(self.reduction, pad_to_multiple(x, (self.ratio, self.ratio)))
+        rows, cols = map_size(reduced)
+        reduced = F.gelu(self.reduction_norm(reduced)).flatten(1, 2)  # [B, n / r^2, C]
+        key, value = self.kv_global(reduced).chunk(2, dim=-1)
+        out, received = self.attend_and_measure(self.q_global(x).flatten(1, 2), key, value)
+        received = received.view(-1, rows, 1, cols, 1).expand(-1, -1, self.ratio, -1, self.ratio)
+        received = received.flatten(1, 2).flatten(2, 3)  # nearest neighbour
+        return out.unflatten(1, (height, width)), received[:, :height, :width]
+
+    def attend_locally(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Every token looks at its window.
+
+        Returns:
+            [B, H, W, C / 2], and the attention that each token receives in its window, [B, H, W].
+        """
+        size = map_size(x)
+        windows = to_windows(x, self.window_size)  # [B, nH, nW, w * w, C]
+        grid = windows.shape[:3]
+        windows = windows.flatten(0, 2)
+        key, value = self.kv_local(windows).chunk(2, dim=-1)
+        out, received = self.attend_and_measure(self.q_local(windows), key, value)
+        out = from_windows(out.unflatten(0, grid), self.window_size, size)
+        received = from_windows(received.unflatten(0, grid).unsqueeze(-1), self.window_size, size)
+        return out, received.squeeze(-1)
+
+    def attend_and_measure(self, query: Tensor, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
+        """Attention whose weights are needed.
+
+        Args:
+            query: [B', n, C / 2]
+            key: [B', m, C / 2]
+            value: [B', m, C / 2]
+
+        Returns:
+            [B', n, C / 2], and what each key receives, averaged over heads and queries, [B', m], without gradient.
+        """
+        query, key, value = (split_heads(t, self.half_heads) for t in (query, key, value))
+        scores = query * query.shape[-1] ** -0.5 @ key.transpose(-2, -1)  # [B', h / 2, n, m]
+        weights = scores.softmax(dim=-1)
+        received = weights.detach().mean(dim=(1, 2))
+        out = F.dropout(weights, self.dropout) @ value
+        return out.transpose(1, 2).flatten(2), received
+
+
+class SelfGuidedAttention(Attention):
+    """Self-guided attention: keys and values are tokens merged in groups of like significance.
+
+    Tokens are sorted by significance and cut into groups, large ones where it is low and small ones where it is
+    high; a group becomes one token. The sequence is made twice, from tokens in row-major order for the first half
+    of the heads and in column-major order for the second: they differ where significances are equal.
+
+    Args:
+        dim: Channels C.
+        num_heads: Attention heads h, an even number.
+        reduction: Ratio r of the stage, which decides the group sizes.
+        **attention_args: Further arguments of `Attention`.
+    """
+
+    def __init__(self, dim: int, num_heads: int, reduction: int, **attention_args: Any) -> None:
+        super().__init__(dim, num_heads, **attention_args)
+        self.kinds = MERGE_KINDS[reduction]
+        self.q = nn.Linear(dim, dim, bias=self.qkv_bias)
+        self.merge = nn.ModuleList(nn.Linear(kind.group, 1) for kind in self.kinds)
+        self.kv_row = nn.Linear(dim, dim, bias=self.qkv_bias)
+        self.kv_column = nn.Linear(dim, dim, bias=self.qkv_bias)
+
+    def forward(self, x: Tensor, significance: Tensor) -> Tensor:
+        """[B, H, W, C] and the map [B, H, W] of the hybrid block before to [B, H, W, C]."""
+        by_row = self.merge_tokens(x, significance)
+        by_column = self.merge_tokens(x.transpose(1, 2), significance.transpose(1, 2))
+        halves = [self.kv_row(by_row).chunk(2, dim=-1), self.kv_column(by_column).chunk(2, dim=-1)]
+        key, value = (torch.cat(half, dim=-1) for half in zip(*halves, strict=True))  # [B, m, C]
+        query = self.q(x).flatten(1, 2)  # [B, n, C]
+        attended = self.attend(*(split_heads(t, self.num_heads) for t in (query, key, value)))
+        return self.project(attended.view_as(x), x)
+
+    def merge_tokens(self, x: Tensor, significance: Tensor) -> Tensor:
+        """Sorts tokens by significance, least first, and merges them: [B, H, W, C] to [B, m, C]."""
+        order = significance.flatten(1).argsort(dim=1, stable=True)
+        tokens = x.flatten(1, 2)
+        tokens = tokens.gather(1, order.unsqueeze(-1).expand_as(tokens))
+        total, start, quarters, merged = tokens.shape[1], 0, 0, []
+        for kind, merge in zip(self.kinds, self.merge, strict=True):
+            quarters += kind.quarters
+            end = total * quarters // 4
+            merged.append(merge_groups(tokens[:, start:end], merge))
+            start = end
+        return torch.cat(merged, dim=1)
+
+
+def merge_groups(tokens: Tensor, merge: Any) -> Tensor:
+    """Every g consecutive tokens to one, by weights that all channels share.
+
+    An incomplete last group is completed by zeros; no tokens at all make one group of zeros.
+
+    Args:
+        tokens: [B, n, C]
+        merge: Linear layer g -> 1.
+
+    Returns:
+        [B, max(1, ceil(n / g)), C]
+    """
+    group = merge.in_features
+    groups = torch.sym_max(1, -(-tokens.shape[1] // group))
+    tokens = F.pad(tokens, (0, 0, 0, group))[:, : groups * group]  # for no size a branch, see window.py
+    tokens = tokens.unflatten(1, (groups, group))
+    return (merge.weight @ tokens).squeeze(2) + merge.bias
+
+
+class PlainAttention(Attention):
+    """Attention of all tokens to all tokens (stage 4)."""
+
+    def __init__(self, dim: int, num_heads: int, **attention_args: Any) -> None:
+        super().__init__(dim, num_heads, **attention_args)
+        self.q = nn.Linear(dim, dim, bias=self.qkv_bias)
+        self.kv = nn.Linear(dim, 2 * dim, bias=self.qkv_bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[B, H, W, C] to the same."""
+        query, (key, value) = self.q(x), self.kv(x).chunk(2, dim=-1)
+        heads = (split_heads(t.flatten(1, 2), self.num_heads) for t in (query, key, value))
+        return self.project(self.attend(*heads).view_as(x), x)
+
+
+class ConvMlp(nn.Module):
+    """MLP with a depth-wise convolution: y = fc1(x), y = GELU(y + conv(y)), fc2(y).
+
+    Args:
+        dim: Channels C.
+        hidden: Channels between the two linear layers.
+        drop: Drop rate after each linear layer.
+    """
+
+    def __init__(self, dim: int, hidden: int, drop: float) -> None:
+        super().__init__()
+        self.fc1 = nn.Linear(dim, hidden)
+        self.dwconv = depthwise(hidden)
+        self.fc2 = nn.Linear(hidden, dim)
+        self.drop = nn.Dropout(drop)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[B, H, W, C] to the same."""
+        x = self.fc1(x)
+        x = self.drop(F.gelu(x + conv_map(self.dwconv, x)))
+        return self.drop(self.fc2(x))
+
+
+class Block(nn.Module):
+    """Attention and MLP on a residual stream; hybrid blocks make a significance map, self-guided ones use it.
+
+    Args:
+        dim: Channels C.
+        attn: The attention.
+        mlp_ratio: Hidden channels of the MLP over C.
+        proj_drop: Drop rate inside the MLP.
+        drop_path: Rate at which a residual branch is dropped.
+    """
+
+    def __init__(self, dim: int, attn: Attention, mlp_ratio: float, proj_drop: float, drop_path: float) -> None:
+        super().__init__()
+        self.norm1 = nn.LayerNorm(dim, eps=1e-6)
+        self.attn = attn
+        self.drop_path1 = DropPath(drop_path) if drop_path else nn.Identity()
+        self.norm2 = nn.LayerNorm(dim, eps=1e-6)
+        self.mlp = ConvMlp(dim, int(dim * mlp_ratio), proj_drop)
+        self.drop_path2 = DropPath(drop_path) if drop_path else nn.Identity()
+
+    def forward(self, x: Tensor, significance: Tensor | None) -> tuple[Tensor, Tensor | None]:
+        """[B, H, W, C] and the latest significance map to the next of both."""
+        normed = self.norm1(x)
+        if isinstance(self.attn, HybridAttention):
+            attended, significance = self.attn(normed)
+        elif isinstance(self.attn, SelfGuidedAttention):
+            attended = self.attn(normed, significance)
+        else:
+            attended = self.attn(normed)
+        x = x + self.drop_path1(attended)
+        return x + self.drop_path2(self.mlp(self.norm2(x))), significance
+
+
+class Stage(nn.Module):
+    """Down-sampling, blocks at one resolution, and a norm.
+
+    Args:
+        downsample: Halves the map before the first block; the identity in stage 1.
+        dim: Channels C.
+        drop_path: Drop path rate of each block.
+        reduction: Ratio r; 1 for plain attention in all blocks.
+        window: Height and width of a window.
+        mlp_ratio: Hidden channels of the MLPs over C.
+        **attention_args: Arguments of `Attention`.
+    """
+
+    def __init__(
+        self,
+        downsample: nn.Module,
+        dim: int,
+        drop_path: list[float],
+        reduction: int,
+        window: Size,
+        mlp_ratio: float,
+        **attention_args: Any,
+    ) -> None:
+        super().__init__()
+        self.grad_checkpointing = False
+        self.downsample = downsample
+        self.blocks = nn.ModuleList()
+        for index, rate in enumerate(drop_path):
+            attn: Attention
+            if reduction == 1:
+                attn = PlainAttention(dim, **attention_args)
+            elif index % 2 == 0:
+                attn = HybridAttention(dim, reduction=reduction, window=window, **attention_args)
+            else:
+                attn = SelfGuidedAttention(dim, reduction=reduction, **attention_args)
+            self.blocks.append(Block(dim, attn, mlp_ratio, attention_args["proj_drop"], rate))
+        self.norm = nn.LayerNorm(dim, eps=1e-6)
+
+    def forward(self, x: Tensor, position: Tensor | None = None) -> Tensor:
+        """One stage.
+
+        Args:
+            x: Map of the stage before, or patches; [B, H, W, C].
+            position: Position embedding [1, H, W, C] to add, in stage 1.
+
+        Returns:
+            This stage's map.
+        """
+        x = self.downsample(x)
+        if position is not None:
+            x = x + position
+        significance = None
+        for block in self.blocks:
+            if self.grad_checkpointing and torch.is_grad_enabled():
+                x, significance = run_checkpointed(block, x, significance)
+            else:
+                x, significance = block(x, significance)
+        return self.norm(x)
+
+
+class SgFormer(Backbone):
+    """SG-Former, with the interface of a timm model.
+
+    Images of any size work, and sizes may change from batch to batch. Every stage ends with a LayerNorm of its
+    own, so the maps of ``features_only=True`` and `forward_intermediates` are normalised, with ``norm`` or without.
+
+    Args:
+        img_size: Image size that the position embedding is made for; it is resampled for every other size.
+        in_chans: Channels of the image.
+        num_classes: Classes; 0 for none, then `forward` returns pooled tokens.
+        global_pool: How the last stage's tokens are pooled: 'avg', 'max', ... or '' for not at all.
+        embed_dims: Channels of each stage.
+        depths: Blocks of each stage.
+        num_heads: Attention heads of each stage.
+        reductions: Ratio r of each stage: 8, 4 or 2, or 1 for plain attention.
+        window_size: Side of a window in tokens, or its height and width.
+        mlp_ratio: Hidden channels of the MLPs over C.
+        qkv_bias: Whether queries, keys and values have a bias.
+        drop_rate: Drop rate before the classifier.
+        proj_drop_rate: Drop rate after projections.
+        attn_drop_rate: Drop rate of attention weights.
+        drop_path_rate: Drop path rate of the last block; it rises linearly from 0 at the first.
+
+    Raises:
+        ValueError: settings that contradict each other; the message names them.
+    """
+
+    def __init__(
+        self,
+        img_size: int | Size = 224,
+        in_chans: int = 3,
+        num_classes: int = 1000,
+        global_pool: str = "avg",
+        embed_dims: tuple[int, ...] = (64, 128, 256, 512),
+        depths: tuple[int, ...] = (2, 4, 16, 1),
+        num_heads: tuple[int, ...] = (2, 4, 8, 16),
+        reductions: tuple[int, ...] = (8, 4, 2, 1),
+        window_size: int | Size = 7,
+        mlp_ratio: float = 4.0,
+        qkv_bias: bool = True,
+        drop_rate: float = 0.0,
+        proj_drop_rate: float = 0.0,
+        attn_drop_rate: float = 0.0,
+        drop_path_rate: float = 0.0,
+    ) -> None:
+        check_stages(embed_dims=embed_dims, depths=depths, num_heads=num_heads, reductions=reductions)
+        for dim, heads, ratio in zip(embed_dims, num_heads, reductions, strict=True):
+            check_attention(dim, heads, ratio)
+        super().__init__(img_size, in_chans, num_classes, list(embed_dims), global_pool, drop_rate)
+        self.window_size: Size = to_2tuple(window_size)
+        self.pos_embed_size: Size = window_grid(self.img_size, (4, 4))
+        self.patch_embed = PatchEmbed(in_chans, embed_dims[0])
+        self.pos_embed = nn.Parameter(sincos_position(self.pos_embed_size, embed_dims[0]))
+        drop_path: Any = calculate_drop_path_rates(drop_path_rate, list(depths), stagewise=True)
+        self.stages = nn.ModuleList(
+            Stage(
+                Downsample(embed_dims[index - 1], dim) if index else nn.Identity(),
+                dim,
+                drop_path[index],
+                reductions[index],
+                self.window_size,
+                mlp_ratio,
+                num_heads=num_heads[index],
+                qkv_bias=qkv_bias,
+                attn_drop=attn_drop_rate,
+                proj_drop=proj_drop_rate,
+            )
+            for index, dim in enumerate(embed_dims)
+        )
+        self.apply(init_linear)
+        self.apply(init_conv)
+
+    def position(self, size: Size) -> Tensor:
+        """Position embedding for a map of ``size`` tokens, [1, H, W, C]."""
+        grid = self.pos_embed.unflatten(1, self.pos_embed_size)
+        if size == self.pos_embed_size and not torch.compiler.is_compiling():
+            return grid
+        # Resampled even to its own size while a graph is captured (which changes nothing): one graph for all sizes.
+        grid = F.interpolate(grid.permute(0, 3, 1, 2), size, mode="bicubic")
+        return grid.permute(0, 2, 3, 1)
+
+    def forward_stages(self, x: Tensor) -> Iterator[tuple[Tensor, ...]]:
+        """Image [B, 3, S, T] to each stage's normalised map [B, H, W, C] in turn."""
+        x = self.patch_embed(x)
+        position = self.position(map_size(x))
+        for index, stage in enumerate(self.stages):
+            x = stage(x, position if index == 0 else None)
+            yield (x,)
+
+    def final_features(self, *outputs: Tensor) -> Tensor:
+        """The last stage's map [B, H, W, C], whose norm is the stage's own."""
+        return outputs[0]
+
+    def final_map(self, patches: Tensor) -> Tensor:
+        """The map itself, [B, H, W, C]."""
+        return patches
+
+    def prune_final_norm(self) -> None:
+        """Removes nothing: the norms belong to the stages."""
+
+    def no_weight_decay(self) -> set[str]:
+        """Nothing beyond one-dimensional parameters: the published recipe decays the position embedding."""
+        return set()
+
+    def set_input_size(self, img_size: int | Size | None = None, window_size: int | Size | None = None) -> None:
+        """Another image size, the position embedding resampled to it for good, or another window size.
+
+        Args:
+            img_size: Height and width in pixels, or the side of a square.
+            window_size: Height and width in tokens, or the side of a square.
+        """
+        if img_size is not None:
+            self.img_size = to_2tuple(img_size)
+            size = window_grid(self.img_size, (4, 4))
+            resampled = resample_abs_pos_embed(
+                self.pos_embed.detach(), list(size), list(self.pos_embed_size), num_prefix_tokens=0
+            )
+            self.pos_embed = nn.Parameter(resampled)
+            self.pos_embed_size = size
+        if window_size is not None:
+            self.window_size = to_2tuple(window_size)
+            for module in self.modules():
+                if isinstance(module, HybridAttention):
+                    module.window_size = self.window_size
+
+
+def check_attention(dim: int, num_heads: int, reduction: int) -> None:
+    """Refuses a stage that can't be built.
+
+    Raises:
+        ValueError: naming the setting, its value and what it may be.
+    """
+    if reduction != 1 and reduction not in MERGE_KINDS:
+        raise ValueError(f"reductions have to be 8, 4, 2 or 1, got {reduction}")
+    if dim % num_heads:
+        raise ValueError(f"a stage of {dim} channels can't have {num_heads} heads: embed_dims needs a multiple of it")
+    if reduction != 1 and num_heads % 2:
+        raise ValueError(
+            f"a stage with reduction {reduction} splits its heads in two halves, got num_heads {num_heads}"
+        )
+
+
+def sincos_position(size: Size, dim: int) -> Tensor:
+    """Two-dimensional sine-cosine embedding of a grid, as MAE has it: [1, H * W, C], columns in the first half.
+
+    Raises:
+        ValueError: the channels are no multiple of 4.
+    """
+    if dim % 4:
+        raise ValueError(f"the position embedding needs embed_dims[0] divisible by 4, got {dim}")
+    frequencies = 10000.0 ** -(torch.arange(dim // 4, dtype=torch.float64) / (dim // 4))
+    token = torch.arange(size[0] * size[1])
+    parts = []
+    for place in (token % size[1], token // size[1]):
+        angles = place[:, None] * frequencies
+        parts += [angles.sin(), angles.cos()]
+    return torch.cat(parts, dim=1).float().unsqueeze(0)
+
+
+def init_conv(module: nn.Module) -> None:
+    """Normal of standard deviation sqrt(2 / fan_out) for the weights of a convolution, zero for its bias."""
+    if isinstance(module, nn.Conv2d):
+        fan_out = module.weight[0, 0].numel() * module.out_channels // module.groups
+        nn.init.normal_(module.weight, std=(2.0 / fan_out) ** 0.5)
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)
+
+
+def _create(variant: str, pretrained: bool, **kwargs: Any) -> nn.Module:
+    out_indices = kwargs.pop("out_indices", (0, 1, 2, 3))
+    return build_model_with_cfg(
+        SgFormer,
+        variant,
+        pretrained,
+        pretrained_filter_fn=checkpoint_filter_fn,
+        feature_cfg=dict(out_indices=out_indices, feature_cls="getter"),
+        **kwargs,
+    )
+
+
+def _cfg() -> dict[str, Any]:
+    return pretrained_cfg(pool_size=(7, 7), crop_pct=0.9, first_conv="patch_embed.layers.0.conv")
+
+
+default_cfgs = generate_default_cfgs({"sgformer_small": _cfg(), "sgformer_medium": _cfg(), "sgformer_base": _cfg()})
+
+
+@register_model
+def sgformer_small(pretrained: bool = False, **kwargs: Any) -> nn.Module:
+    """SG-Former-S."""
+    args = dict(embed_dims=(64, 128, 256, 512), depths=(2, 4, 16, 1), num_heads=(2, 4, 8, 16), drop_path_rate=0.1)
+    return _create("sgformer_small", pretrained, **{**args, **kwargs})
+
+
+@register_model
+def sgformer_medium(pretrained: bool = False, **kwargs: Any) -> nn.Module:
+    """SG-Former-M."""
+    args = dict(embed_dims=(64, 128, 256, 512), depths=(2, 6, 28, 2), num_heads=(2, 4, 8, 16), drop_path_rate=0.2)
+    return _create("sgformer_medium", pretrained, **{**args, **kwargs})
+
+
+@register_model
+def sgformer_base(pretrained: bool = False, **kwargs: Any) -> nn.Module:
+    """SG-Former-B."""
+    args = dict(embed_dims=(96, 192, 384, 768), depths=(4, 6, 24, 2), num_heads=(4, 6, 12, 24), drop_path_rate=0.4)
+    return _create("sgformer_base", pretrained, **{**args, **kwargs})
+
+
+register_model_deprecations(__name__, {old: new for old, new in ALIASES.items() if new in default_cfgs})

@@ -1,0 +1,281 @@
+"""PyTorch files that hold objects of any class, read without importing or running anything that they name.
+
+``torch.load(weights_only=True)`` refuses such files as a whole. Here a pickle can do three things: make plain
+Python values, describe tensors, and make stand-ins that hold nothing. Tensors are made after unpickling, from
+descriptions that have been checked against the data in the file.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+import math
+import pickle
+import sys
+import zipfile
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import Any, BinaryIO, NoReturn
+
+import torch
+from torch import Tensor
+
+# What stands at the start of a file that torch before 1.6 wrote, and newer versions write if asked to.
+LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
+
+STORAGE_DTYPES = {
+    "DoubleStorage": torch.float64,
+    "FloatStorage": torch.float32,
+    "HalfStorage": torch.float16,
+    "BFloat16Storage": torch.bfloat16,
+    "LongStorage": torch.int64,
+    "IntStorage": torch.int32,
+    "ShortStorage": torch.int16,
+    "CharStorage": torch.int8,
+    "ByteStorage": torch.uint8,
+    "BoolStorage": torch.bool,
+}
+
+
+class StandIn:
+    """In the place of whatever isn't known to be safe: a class, a function, an instance, a result.
+
+    Takes everything that a pickle can do to an object, and does and keeps nothing.
+    """
+
+    __slots__ = ()
+
+    def __new__(cls, *_: Any, **__: Any) -> StandIn:
+        """Lets a class be instantiated, whatever its arguments."""
+        return super().__new__(cls)
+
+    def __call__(self, *_: Any, **__: Any) -> StandIn:
+        """Lets the result of a function be called in turn."""
+        return self
+
+    def __setstate__(self, state: Any) -> None:
+        """Lets attributes be restored, to nowhere."""
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        """Lets items of a mapping be restored, to nowhere."""
+
+    def extend(self, items: Any) -> None:
+        """Lets items of a list be restored, to nowhere."""
+
+    append = add = extend
+
+
+class ReadOnly:
+    """Base of what a pickle may refer to but not change: it would otherwise be changed for later files too."""
+
+    def __setstate__(self, state: Any) -> NoReturn:
+        raise pickle.UnpicklingError("it alters what restores tensors")
+
+
+@dataclasses.dataclass(frozen=True)
+class StorageInfo(ReadOnly):
+    """A flat piece of memory that tensors are views of: ``numel`` elements, stored in the file under ``key``."""
+
+    key: str
+    dtype: torch.dtype
+    numel: int
+
+    @property
+    def nbytes(self) -> int:
+        """Its size in the file."""
+        return self.numel * self.dtype.itemsize
+
+
+@dataclasses.dataclass(frozen=True)
+class TensorInfo(ReadOnly):
+    """A tensor as a view of a storage; ``offset`` and ``stride`` count elements."""
+
+    storage: StorageInfo
+    offset: int
+    size: tuple[int, ...]
+    stride: tuple[int, ...]
+
+    def check(self) -> None:
+        """Raises UnpicklingError where the view doesn't lie inside its storage."""
+        numbers = (self.offset, *self.size, *self.stride)
+        valid = (
+            isinstance(self.storage, StorageInfo)
+            and all(isinstance(number, int) and number >= 0 for number in numbers)
+            and len(self.size) == len(self.stride)
+            # An expanded view could be of any size at all: it isn't a parameter.
+            and math.prod(self.size) <= self.storage.numel
+        )
+        steps = ((n - 1) * stride for n, stride in zip(self.size, self.stride, strict=False))
+        if not valid or (0 not in self.size and self.offset + sum(steps) >= self.storage.numel):
+            raise pickle.UnpicklingError("it holds a tensor that doesn't fit its data")
+
+
+@dataclasses.dataclass(frozen=True)
+class Function(ReadOnly):
+    """A function that a pickle may call."""
+
+    function: Callable[..., Any]
+
+    def __call__(self, *args: Any) -> Any:
+        """What the function returns."""
+        return self.function(*args)
+
+
+def rebuild_tensor(storage: StorageInfo, offset: int, size: Any, stride: Any, *_: Any) -> TensorInfo:
+    """For ``torch._utils._rebuild_tensor`` and ``_v2``, which adds gradient flag, hooks and metadata."""
+    info = TensorInfo(storage, offset, tuple(size), tuple(stride))
+    info.check()
+    return info
+
+
+def rebuild_parameter(data: TensorInfo, *_: Any) -> TensorInfo:
+    """For ``torch._utils._rebuild_parameter``, which adds gradient flag and hooks."""
+    return data
+
+
+ALLOWED: dict[str, Any] = {
+    "collections.OrderedDict": Function(OrderedDict),
+    "torch.Size": Function(tuple),
+    "torch._utils._rebuild_tensor": Function(rebuild_tensor),
+    "torch._utils._rebuild_tensor_v2": Function(rebuild_tensor),
+    "torch._utils._rebuild_parameter": Function(rebuild_parameter),
+    **{f"torch.{name}": dtype for name, dtype in STORAGE_DTYPES.items()},
+    **{f"torch.cuda.{name}": dtype for name, dtype in STORAGE_DTYPES.items()},
+}
+"""All that a pickle can refer to by name."""
+
+
+class RestrictedUnpickler(pickle._Unpickler):
+    """Reads one pickle; ``storages`` and ``left_out`` then say what it referred to.
+
+    It extends the unpickler that is written in Python: the one in C allocates memory as a file tells it to.
+
+    Args:
+        file: Open where the pickle begins; left where it ends.
+        limit: Bytes that storages may have in all.
+    """
+
+    def __init__(self, file: BinaryIO, limit: int) -> None:
+        super().__init__(file, encoding="utf-8")
+        self.free = limit
+        self.storages: dict[str, StorageInfo] = {}
+        self.left_out: set[str] = set()
+
+    def find_class(self, module: str, name: str) -> Any:
+        """What stands for ``module.name``; nothing is ever imported."""
+        qualified = f"{module}.{name}"
+        if qualified in ALLOWED:
+            return ALLOWED[qualified]
+        self.left_out.add(qualified)
+        return StandIn
+
+    def persistent_load(self, pid: Any) -> Any:
+        """The storage that ``pid`` describes: ("storage", type, key, device, numel[, view])."""
+        match pid:
+            case ("storage", torch.dtype() as dtype, str(key), _, int(numel), *view) if view in ([], [None]):
+                return self._register(StorageInfo(key, dtype, numel))
+            case ("module", *_):  # a pickled class with its source code
+                return StandIn
+        raise pickle.UnpicklingError("it holds a storage of an unknown kind")
+
+    def _register(self, storage: StorageInfo) -> StorageInfo:
+        if storage.key not in self.storages:
+            self.storages[storage.key] = storage
+            self.free -= storage.nbytes
+        if storage != self.storages[storage.key] or storage.numel < 0 or self.free < 0:
+            raise pickle.UnpicklingError("its tensors don't fit its data")
+        return storage
+
+
+def load_restricted(file: BinaryIO, size: int) -> tuple[Any, set[str]]:
+    """Reads a PyTorch file, of the zip format or the one before torch 1.6.
+
+    Args:
+        file: Open at its beginning.
+        size: Its length in bytes.
+
+    Returns:
+        What it holds, tensors on the CPU, and the names of classes and functions that a `StandIn` replaces.
+
+    Raises:
+        Exception: of almost any type, as damaged and malicious files can make a pickle fail in any way.
+    """
+    zipped = file.read(4) == b"PK\x03\x04"
+    file.seek(0)
+    return _load_zip(file, size) if zipped else _load_legacy(file, size)
+
+
+def _load_zip(file: BinaryIO, size: int) -> tuple[Any, set[str]]:
+    with zipfile.ZipFile(file) as archive:
+        folders = {member.rpartition("/")[2]: member.rpartition("/")[0] for member in archive.namelist()}
+        if "data.pkl" not in folders or "constants.pkl" in folders:
+            kind = "a TorchScript program" if "constants.pkl" in folders else "a zip file of something else"
+            raise pickle.UnpicklingError(f"it is {kind}, not a saved state_dict")
+        folder = folders["data.pkl"]
+        if "byteorder" in folders and _member(archive, f"{folder}/byteorder", 16) != sys.byteorder.encode():
+            raise pickle.UnpicklingError(f"its byte order isn't this machine's, {sys.byteorder}-endian")
+        unpickler = RestrictedUnpickler(io.BytesIO(_member(archive, f"{folder}/data.pkl", size)), size)
+        content = unpickler.load()
+        data = {
+            key: _flat(storage, _member(archive, f"{folder}/data/{key}", storage.nbytes))
+            for key, storage in unpickler.storages.items()
+        }
+    return _with_tensors(content, data, {}), unpickler.left_out
+
+
+def _member(archive: zipfile.ZipFile, name: str, limit: int) -> bytearray:
+    """A file of the archive, of which no more than ``limit`` bytes and one are decompressed."""
+    with archive.open(name) as stream:
+        return bytearray(stream.read(limit + 1))
+
+
+def _load_legacy(file: BinaryIO, size: int) -> tuple[Any, set[str]]:
+    magic, _version, _system = (RestrictedUnpickler(file, 0).load() for _ in range(3))
+    if magic != LEGACY_MAGIC:
+        raise pickle.UnpicklingError("it is a pickle, but not one that PyTorch wrote")
+    unpickler = RestrictedUnpickler(file, size)
+    content = unpickler.load()
+    data = {}
+    for key in RestrictedUnpickler(file, 0).load():
+        storage = unpickler.storages[key]
+        if int.from_bytes(file.read(8), "little") != storage.numel:
+            raise pickle.UnpicklingError("its tensors don't fit its data")
+        data[key] = _flat(storage, bytearray(file.read(storage.nbytes)))
+    return _with_tensors(content, data, {}), unpickler.left_out
+
+
+def _flat(storage: StorageInfo, data: bytearray) -> Tensor:
+    """A storage's bytes as a tensor [numel].
+
+    Raises:
+        UnpicklingError: there are too few or too many.
+    """
+    if len(data) != storage.nbytes:
+        raise pickle.UnpicklingError("its tensors don't fit its data")
+    return torch.frombuffer(data, dtype=storage.dtype) if data else torch.empty(0, dtype=storage.dtype)
+
+
+def _with_tensors(value: Any, data: dict[str, Tensor], done: dict[int, Any]) -> Any:
+    """A copy of nested containers with tensors in the place of their descriptions.
+
+    Args:
+        value: What a pickle holds.
+        data: Storages by key.
+        done: Copies by the identity of their originals: a pickle can refer to one value many times.
+    """
+    if id(value) in done:
+        return done[id(value)]
+    result: Any = value
+    if isinstance(value, TensorInfo):
+        result = data[value.storage.key].as_strided(value.size, value.stride, value.offset)
+    elif isinstance(value, dict):
+        result = done[id(value)] = {}
+        # Not value.items(): a pickle can give an OrderedDict attributes, which would hide its methods.
+        result.update((key, _with_tensors(item, data, done)) for key, item in dict.items(value))
+    elif isinstance(value, list):
+        result = done[id(value)] = []
+        result.extend(_with_tensors(item, data, done) for item in value)
+    elif isinstance(value, tuple):
+        result = tuple(_with_tensors(item, data, done) for item in value)
+    done[id(value)] = result
+    return result
