@@ -49,6 +49,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _fail(str(error), USER_ERROR)
     except KeyboardInterrupt:
         return _fail("interrupted", INTERRUPTED)
+    except SystemExit as leaving:
+        if isinstance(leaving.__context__, KeyboardInterrupt):  # which Lightning turns into sys.exit(1)
+            return _fail("interrupted", INTERRUPTED)
+        raise
     except BrokenPipeError:
         # The reader of a pipe has gone (`| head`): nothing is left to say, nor to flush at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

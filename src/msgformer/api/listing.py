@@ -26,9 +26,7 @@ class Listing(Result):
     def table(self) -> str:
         """Models with their released names, then recipes."""
         released = {model: alias for alias, model in ALIASES.items()}
-        models = text_table(
-            ("MODEL", "RELEASED AS"), [(name, released.get(name, "")) for name in self.models]
-        )
+        models = text_table(("MODEL", "RELEASED AS"), [(name, released.get(name, "")) for name in self.models])
         recipes = text_table(("RECIPE", ""), self.recipes.items())
         return f"{models}\n\n{recipes}"
 

@@ -97,6 +97,11 @@ class Options:
         # The file is read by now, so that the function is not to read it again.
         return {key: value for key, value in vars(values).items() if key != "config"}, given
 
+    def help(self) -> dict[str, str]:
+        """What the documentation says about every argument, by its key."""
+        options = {action.dest: action.help or "" for action in self._parser._actions}
+        return {**{name: self._help(name) for name in self.required}, **options}
+
     def from_config(self, config: str | Path) -> dict[str, Any]:
         """Arguments of the function from a configuration file: those that the file names, and no others.
 
@@ -176,21 +181,22 @@ class Options:
         """An option as ``--key=value``; takes the value from the following words if need be."""
         name, equals, value = word.partition("=")
         key = name.lstrip("-").replace("-", "_")
-        if name in ("-h", "--help") or key in flags:
-            return f"{name}{equals}{value}"
-        if not name.startswith("--") or not self._takes(key):
+        long = name.startswith("--")
+        if name == "-h" or (long and key in ("help", *flags)):
+            return word
+        if not (long and self._takes(key)):
             known = [f"--{known}" for known in [*self.keys, *flags, "help", *self._config]]
             raise UserError(f"unknown option {name!r}{_nearest_option(f'--{key}', known)}")
         if equals:
             return f"--{key}={value}"
         has_value = bool(following) and not following[0].startswith("--")
+        if self._hint(key) is bool and has_value and self.required:
+            has_value = following[0] in ("true", "false")  # and not a positional argument
+        if has_value:
+            return f"--{key}={following.popleft()}"
         if self._hint(key) is bool:
-            # The next word may be the switch's value or a positional argument.
-            has_value &= bool(following) and (following[0] in ("true", "false") or not self.required)
-            return f"--{key}={following.popleft() if has_value else 'true'}"
-        if not has_value:
-            raise UserError(f"{name} needs a value")
-        return f"--{key}={following.popleft()}"
+            return f"--{key}=true"
+        raise UserError(f"{name} needs a value")
 
     def _takes(self, key: str) -> bool:
         """Whether an option is known; ``--list+ x`` appends to a list, ``--dict.key x`` sets one item."""

@@ -1,0 +1,48 @@
+"""What all tests share."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+
+import pytest
+
+# The hub's libraries read this when they are imported; no test may depend on the network.
+os.environ["HF_HUB_OFFLINE"] = "1"
+
+# The command line in a process of its own, which tells what it had to import in its last words.
+_PROBE = """
+import sys
+from msgformer.cli import main
+try:
+    status = main(sys.argv[1:])
+finally:
+    print("IMPORTED:", *sorted({name.partition(".")[0] for name in sys.modules}), file=sys.stderr)
+sys.exit(status)
+"""
+
+
+@pytest.fixture
+def run_msgformer(tmp_path) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Run ``msgformer`` in a fresh process, in an empty folder, as a shell does."""
+
+    def run(*arguments: str, timeout: float = 240) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "msgformer", *arguments]
+        return subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, timeout=timeout)
+
+    return run
+
+
+@pytest.fixture
+def run_light(tmp_path) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Run ``msgformer`` likewise, and require that nothing heavy was imported on the way."""
+
+    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-c", _PROBE, *arguments]
+        done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, timeout=60)
+        done.stderr, _, imported = done.stderr.partition("IMPORTED:")
+        heavy = {"torch", "torchvision", "timm", "lightning", "numpy", "sklearn", "torchmetrics"}
+        assert not heavy & set(imported.split()), f"{arguments} imported {heavy & set(imported.split())}"
+        return done
+
+    return run
