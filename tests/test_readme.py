@@ -1,0 +1,52 @@
+"""What the README tells people to type is understood; with ``-m slow``, it is also run."""
+
+import importlib
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+from msgformer import cli
+from msgformer.api.options import Options
+
+ROOT = Path(__file__).parents[1]
+BLOCKS = re.findall(r"^```(?:bash|sh)\n(.*?)^```", (ROOT / "README.md").read_text(encoding="utf-8"), re.M | re.S)
+
+
+def shell_commands() -> list[list[str]]:
+    """Every command in the README's shell blocks, as words."""
+    lines = [line for block in BLOCKS for line in block.replace("\\\n", " ").splitlines()]
+    simple = [command for line in lines for command in re.split(r"&&|[|;>]", line)]
+    return [words for words in (shlex.split(command, comments=True) for command in simple) if words]
+
+
+COMMANDS = [words[words.index("msgformer") + 1 :] for words in shell_commands() if "msgformer" in words]
+
+
+def test_readme_shows_the_main_job_and_the_tests():
+    assert ["uv", "run", "msgformer", "train"] in shell_commands()
+    assert ["uv", "run", "pytest"] in shell_commands()
+    assert "\nuv run pytest\n" in (ROOT / ".ci" / "run").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
+def test_commands_are_understood(command, capsys):
+    verb, *arguments = command
+    if verb.startswith("-"):
+        assert cli.main(command) == 0
+        return
+    module, function = cli.COMMANDS[verb][0].split(":")
+    options = Options(getattr(importlib.import_module(module), function))
+    options.parse(arguments, json="As JSON.")
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(3600)
+def test_commands_run_in_their_order(run_msgformer):
+    """All but those with a word in capitals, which stands for a file of the reader's."""
+    runnable = [command for command in COMMANDS if not any(word.strip("./").isupper() for word in command)]
+    assert runnable
+    for command in runnable:
+        done = run_msgformer(*command, timeout=1800)
+        assert done.returncode == 0, f"{command}: {done.stderr[-2000:]}"
