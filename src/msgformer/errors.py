@@ -6,3 +6,9 @@ class UserError(Exception):
 
     The command line prints the message alone and exits with status 2; in Python it is an ordinary exception.
     """
+
+    def __init__(self, message: str) -> None:
+        # A worker of torch's DataLoader makes its error anew with the whole traceback for a message.
+        if "Original Traceback" in message:
+            message = message.rpartition(f"{__name__}.UserError: ")[2].rstrip()
+        super().__init__(message)

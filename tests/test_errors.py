@@ -1,0 +1,26 @@
+import pickle
+
+import pytest
+from torch.utils.data import DataLoader
+
+from msgformer.errors import UserError
+
+
+class Unreadable:
+    def __len__(self):
+        return 1
+
+    def __getitem__(self, index):
+        raise UserError("photo.jpg is not an image; UserError: remove it")
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_workers_error_is_the_same_one_line(workers):
+    loader = DataLoader(Unreadable(), num_workers=workers)
+    with pytest.raises(UserError) as error:
+        next(iter(loader))
+    assert str(error.value) == "photo.jpg is not an image; UserError: remove it"
+
+
+def test_pickling_keeps_the_message():
+    assert str(pickle.loads(pickle.dumps(UserError("a: b")))) == "a: b"
