@@ -230,9 +230,10 @@ def _member(archive: zipfile.ZipFile, name: str, limit: int) -> bytearray:
 
 
 def _load_legacy(file: BinaryIO, size: int) -> tuple[Any, set[str]]:
-    magic, _version, _system = (RestrictedUnpickler(file, 0).load() for _ in range(3))
-    if magic != LEGACY_MAGIC:
+    if RestrictedUnpickler(file, 0).load() != LEGACY_MAGIC:
         raise pickle.UnpicklingError("it is a pickle, but not one that PyTorch wrote")
+    for _ in ("version", "system"):
+        RestrictedUnpickler(file, 0).load()
     unpickler = RestrictedUnpickler(file, size)
     content = unpickler.load()
     data = {}
