@@ -36,9 +36,12 @@ def list_models() -> list[str]:
     return list(MODELS)
 
 
-def nearest(word: str, known: Sequence[str]) -> str:
-    """``"; did you mean 'X'?"`` for the known word that is most like ``word``, or nothing."""
-    close = difflib.get_close_matches(word, known, n=1, cutoff=0.5)
+def nearest(word: str, known: Sequence[str], cutoff: float = 0.5) -> str:
+    """``"; did you mean 'X'?"`` for the known word that is most like ``word``, or nothing.
+
+    Words less alike than ``cutoff``, 0..1, don't count.
+    """
+    close = difflib.get_close_matches(word, known, n=1, cutoff=cutoff)
     return f"; did you mean {close[0]!r}?" if close else ""
 
 
