@@ -24,24 +24,51 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 
-def configurable(function: Callable[P, R]) -> Callable[P, R]:
-    """Let a verb take ``config``, a YAML file or recipe: explicit arguments beat it, it beats the defaults.
+Base = Callable[[Mapping[str, Any]], tuple[str, dict[str, Any]] | None]
+"""From what is given explicitly to what lies under it: a configuration's name and its values, or nothing."""
+
+
+def named_config(given: Mapping[str, Any]) -> tuple[str, dict[str, Any]] | None:
+    """The file or recipe that ``config`` names, if it is given."""
+    config = given.get("config")
+    return None if config is None else (str(config), load_yaml(find_config(config)))
+
+
+def configured_by(base: Base) -> Callable[[Callable[P, R]], Callable[P, R]]:
+    """Let a verb take ``config``: explicit arguments beat what ``base`` gives for them, that beats the defaults.
 
     The function must have ``config: str | Path | None = None`` among its parameters. A group of options that
-    is given explicitly, as a dataclass, replaces the file's whole group.
+    is given explicitly as a dataclass replaces the configuration's whole group; given as a mapping it changes
+    what it names.
     """
-    signature = inspect.signature(function)
 
-    @functools.wraps(function)
-    def configured(*args: P.args, **kwargs: P.kwargs) -> R:
-        given = signature.bind_partial(*args, **kwargs).arguments
-        config = given.pop("config", None)
-        if config is None:
-            return function(*args, **kwargs)
-        # The same values as keywords: what the file gives is then overridden by name.
-        return function(**{**Options(function).from_config(config), **given})  # type: ignore[call-arg]
+    def decorate(function: Callable[P, R]) -> Callable[P, R]:
+        signature = inspect.signature(function)
 
-    return configured
+        @functools.wraps(function)
+        def configured(*args: P.args, **kwargs: P.kwargs) -> R:
+            given = dict(signature.bind_partial(*args, **kwargs).arguments)
+            options = Options(configured)
+            groups = options.take_mappings(given)
+            name, values = base(given) or ("", {})
+            given.pop("config", None)
+            # The same values as keywords: what the configuration gives is then overridden by name.
+            return function(**{**options.from_values(name, _merged(values, groups)), **given})  # type: ignore[call-arg]
+
+        configured.base = base  # type: ignore[attr-defined]
+        return configured
+
+    return decorate
+
+
+def configurable(function: Callable[P, R]) -> Callable[P, R]:
+    """Let a verb take ``config``, a YAML file or recipe; see :func:`configured_by`."""
+    return configured_by(named_config)(function)
+
+
+def _merged(values: Mapping[str, Any], groups: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """``values`` with the members of groups replaced by those that ``groups`` names."""
+    return {**values, **{name: {**values.get(name, {}), **group} for name, group in groups.items()}}
 
 
 class Options:
@@ -55,6 +82,7 @@ class Options:
 
     def __init__(self, function: Callable[..., Any], prog: str = "msgformer") -> None:
         self.function = inspect.unwrap(function)
+        self._base: Base = getattr(function, "base", named_config)
         parameters = inspect.signature(self.function).parameters.values()
         self.required = [p.name for p in parameters if p.default is inspect.Parameter.empty]
         self.hints = typing.get_type_hints(self.function)
@@ -88,8 +116,10 @@ class Options:
         argv = self._normalize(argv, flags)
         try:
             parsed = parser.parse_args(argv)
-            if parsed.get("config") is not None:
-                parsed = parser.parse_args(argv, namespace=self._read(parsed.config))
+            if "config" in self.hints:
+                explicit = vars(parser.parse_args(argv, defaults=False))
+                if (base := self._base(explicit)) is not None:
+                    parsed = parser.parse_args(argv, namespace=self._read(*base))
             values = parser.instantiate(parsed)
         except argparse.ArgumentError as error:
             raise self._explain(error, "") from error
@@ -102,15 +132,23 @@ class Options:
         options = {action.dest: action.help or "" for action in self._parser._actions}
         return {**{name: self._help(name) for name in self.required}, **options}
 
-    def from_config(self, config: str | Path) -> dict[str, Any]:
-        """Arguments of the function from a configuration file: those that the file names, and no others.
+    def from_values(self, name: str, values: Mapping[str, Any]) -> dict[str, Any]:
+        """Arguments of the function from plain values: those that are named, and no others.
+
+        Args:
+            name: Where the values come from, for messages.
+            values: As a YAML file gives them.
 
         Raises:
-            UserError: the file can't be found or read, or holds what the function doesn't take.
+            UserError: the values aren't what the function takes.
         """
-        values = self._parser.instantiate(self._read(config))
-        named = {str(key).split(".")[0] for key in load_yaml(find_config(config))}
-        return {key: value for key, value in vars(values).items() if key in named}
+        arguments = self._parser.instantiate(self._read(name, values))
+        return {key: value for key, value in vars(arguments).items() if key in values}
+
+    def take_mappings(self, given: dict[str, Any]) -> dict[str, Mapping[str, Any]]:
+        """Remove from ``given`` the groups of options that are mappings, and return them."""
+        groups = [key for key, value in given.items() if self._is_group(key) and isinstance(value, Mapping)]
+        return {key: given.pop(key) for key in groups}
 
     def _make_parser(self, prog: str) -> jsonargparse.ArgumentParser:
         parser = jsonargparse.ArgumentParser(
@@ -124,23 +162,27 @@ class Options:
         )
         parser.add_function_arguments(self.function, as_group=False, skip=set(self.required))
         for action in parser._actions:
-            if dataclasses.is_dataclass(self.hints.get(action.dest)):
+            if self._is_group(action.dest):
                 action.help = argparse.SUPPRESS  # a whole group as one option: YAML's business
         return parser
 
     def _help(self, name: str) -> str:
         """The docstring's words about a positional argument."""
-        found = re.search(rf"^ +{name}: (.+(?:\n {{12,}}.+)*)", self.function.__doc__ or "", flags=re.MULTILINE)
+        text = inspect.getdoc(self.function) or ""
+        found = re.search(rf"^    {name}: (.+(?:\n {{8,}}.+)*)", text, flags=re.MULTILINE)
         return " ".join(found[1].split()) if found else ""
 
-    def _read(self, config: str | Path) -> jsonargparse.Namespace:
-        """A configuration file's values over the defaults."""
-        given = load_yaml(find_config(config))
-        self._check_keys(given, where=f"{config}: ")
+    def _is_group(self, key: str) -> bool:
+        return dataclasses.is_dataclass(self.hints.get(key))
+
+    def _read(self, name: str, given: Mapping[str, Any]) -> jsonargparse.Namespace:
+        """A configuration's values over the defaults."""
+        where = f"{name}: " if name else ""
+        self._check_keys(given, where)
         try:
             return self._parser.parse_object(given)
         except argparse.ArgumentError as error:
-            raise self._explain(error, f"{config}: ") from error
+            raise self._explain(error, where) from error
 
     def _check_keys(self, given: Mapping[str, Any], where: str, group: str = "") -> None:
         for name, value in given.items():
@@ -261,4 +303,4 @@ def _describe(hint: Any) -> str:
     if typing.get_origin(hint) in (typing.Union, types.UnionType):
         return " or ".join(_describe(part) for part in typing.get_args(hint))
     names = {types.NoneType: "null", Path: "a path", bool: "true or false"}
-    return names.get(hint) or getattr(hint, "__name__", None) if isinstance(hint, type) else str(hint)
+    return names.get(hint) or hint.__name__ if isinstance(hint, type) else str(hint)

@@ -1,0 +1,1 @@
+"""Images in: from folders and embedded sets to batches of tensors."""

@@ -1,0 +1,1 @@
+"""Training: optimisation, loops, checkpoints."""

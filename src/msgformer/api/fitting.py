@@ -1,0 +1,174 @@
+"""A training put together from its settings: data, model, loops and files. Imported once all of it is needed."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+from lightning import Trainer
+from lightning.pytorch.utilities.seed import isolate_rng
+from torch import nn
+
+from msgformer.api.runs import CONFIG_FILE, LAST, new_run
+from msgformer.api.train_settings import TrainSettings
+from msgformer.data.digits import NAME as DIGITS
+from msgformer.data.images import check_images
+from msgformer.data.mixing import build_mixer, mixes
+from msgformer.data.module import ImageData
+from msgformer.data.preprocessing import Preprocessing, eval_transform, train_transform
+from msgformer.data.samples import FolderSource, Samples, Source
+from msgformer.data.subsets import open_subsets, record_subsets
+from msgformer.errors import UserError
+from msgformer.seeding import derive, seed_generators
+from msgformer.training.build import build_model, checkpoint_gradients, default_size, known_model
+from msgformer.training.checkpoint import ModelCard
+from msgformer.training.classify import Classifier
+from msgformer.training.run_files import BEST, RunFiles
+from msgformer.training.trainer import build_trainer, quiet
+
+CLASSES_FILE = "classes.txt"
+
+
+def fit(settings: TrainSettings, output: Path | None, resume: Path | None) -> dict[str, Any]:
+    """Train, or go on with a training.
+
+    Args:
+        settings: Checked settings.
+        output: Where a new run is wanted; None for the next free folder.
+        resume: Folder of a run to go on with.
+
+    Returns:
+        The fields of ``TrainResult``.
+    """
+    start = time.monotonic()
+    train, val = open_subsets(settings.data, settings.val_fraction, settings.seed)
+    for source in (train, val):
+        if isinstance(source, FolderSource):
+            check_images(source.paths())
+    with quiet(), isolate_rng():
+        seed_generators(derive(settings.seed))
+        model = _build_model(settings, len(train.classes), pretrained=settings.pretrained and resume is None)
+        preprocessing = _preprocessing(settings, model)
+        files = RunFiles()
+        trainer = _build_trainer(settings, files)
+        data = _build_data(settings, train, val, preprocessing, trainer)
+        card = _card(settings, train.classes, preprocessing)
+        classifier = _build_classifier(settings, model, card, data, trainer)
+        run = resume or _begin_run(settings, output, train, val)
+        files.folder = run
+        trainer.fit(classifier, data, ckpt_path=resume / LAST if resume else None)
+    best = files.best
+    return {
+        "run": run,
+        "checkpoint": run / BEST,
+        "epoch": int(best["epoch"]),
+        **{name: best[f"val/{name}"] for name in ("top1", "top5", "loss")},
+        "epochs": len(files.rows),
+        "seconds": time.monotonic() - start,
+    }
+
+
+def _size(settings: TrainSettings) -> tuple[int, int]:
+    size = settings.img_size
+    if size is None:
+        return default_size(settings.model)
+    return (size, size) if isinstance(size, int) else (size[0], size[1])
+
+
+def _build_model(settings: TrainSettings, num_classes: int, *, pretrained: bool) -> nn.Module:
+    model = build_model(settings.model, num_classes, _size(settings), settings.model_args, pretrained=pretrained)
+    if settings.trainer.grad_checkpointing:
+        checkpoint_gradients(model, settings.model)
+    if settings.trainer.compile:
+        model.compile()  # in place: names of parameters stay
+    return model
+
+
+def _preprocessing(settings: TrainSettings, model: nn.Module) -> Preprocessing:
+    channels = settings.model_args.get("in_chans", 3)
+    return Preprocessing.of(model, _size(settings), channels, settings.preprocess)
+
+
+def _build_trainer(settings: TrainSettings, files: RunFiles) -> Trainer:
+    return build_trainer(
+        settings.trainer,
+        callbacks=[files],
+        max_epochs=settings.epochs + settings.optim.cooldown_epochs,
+        num_sanity_val_steps=0,
+    )
+
+
+def _build_data(
+    settings: TrainSettings, train: Source, val: Source, preprocessing: Preprocessing, trainer: Trainer
+) -> ImageData:
+    workers = default_workers() if settings.workers is None else settings.workers
+    return ImageData(
+        Samples(train, train_transform(preprocessing, settings.augment), settings.seed),
+        Samples(val, eval_transform(preprocessing), settings.seed),
+        _batch_size(settings, len(train.labels) // trainer.world_size),
+        workers,
+        settings.seed,
+        settings.trainer.start_method,
+    )
+
+
+def _batch_size(settings: TrainSettings, available: int) -> int:
+    """Images a batch: as asked for, or all that a process has if they are fewer; even, where batches are mixed.
+
+    Raises:
+        UserError: batches are to be mixed, and the size asked for is odd.
+    """
+    size = min(settings.batch_size, available)
+    if size % 2 and mixes(settings.augment):
+        if size == settings.batch_size:
+            raise UserError(f"batch_size must be even for mixup and cutmix, not {size}; change it or turn both off")
+        size -= 1
+    if size < 1:
+        raise UserError(f"there are too few training images ({available} a process) for a batch")
+    return size
+
+
+def default_workers() -> int:
+    """One worker less than there are cores to use, at most 8."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(8, max(1, cores - 1))
+
+
+def _card(settings: TrainSettings, classes: tuple[str, ...], preprocessing: Preprocessing) -> ModelCard:
+    data = {
+        "path": settings.data and str(settings.data),
+        "val_fraction": settings.val_fraction,
+        "seed": settings.seed,
+    }
+    model_args = settings.to_dict()["model_args"]
+    return ModelCard(known_model(settings.model), model_args, list(classes), preprocessing.to_dict(), data)
+
+
+def _build_classifier(
+    settings: TrainSettings, model: nn.Module, card: ModelCard, data: ImageData, trainer: Trainer
+) -> Classifier:
+    augment, accumulate = settings.augment, settings.trainer.accumulate
+    batches = len(data.train) // (data.batch_size * trainer.world_size)
+    return Classifier(
+        model,
+        card,
+        settings.optim,
+        total_batch=data.batch_size * trainer.world_size * accumulate,
+        epochs=settings.epochs,
+        steps_per_epoch=-(-batches // accumulate),
+        smoothing=augment.smoothing if augment.enabled else 0.0,
+        mixer=build_mixer(augment, len(card.classes)),
+        mix_off_epoch=augment.mix_off_epoch,
+        seed=settings.seed,
+    )
+
+
+def _begin_run(settings: TrainSettings, output: Path | None, train: Source, val: Source) -> Path:
+    """A new run folder that says what is trained on what."""
+    run = new_run(output, settings.data.name if settings.data else DIGITS)
+    settings.write(run / CONFIG_FILE)
+    (run / CLASSES_FILE).write_text("".join(f"{name}\n" for name in train.classes), encoding="utf-8")
+    record_subsets(run, train, val)
+    return run

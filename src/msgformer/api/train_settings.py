@@ -1,0 +1,146 @@
+"""All settings that decide what a training does, checked, and as the YAML that repeats it."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from msgformer.api.recipes import load_yaml
+from msgformer.catalog import ALIASES, MODELS, nearest, resolve
+from msgformer.data.folder import list_subsets
+from msgformer.data.options import AugmentOptions, PreprocessOptions
+from msgformer.errors import UserError
+from msgformer.training.options import OptimOptions, TrainerOptions
+
+FREE_TO_CHANGE = (
+    "workers",
+    "trainer.accelerator",
+    "trainer.compile",
+    "trainer.progress",
+    "trainer.start_method",
+)
+"""Settings that a resumed run may have otherwise: they don't decide what is computed, only how."""
+
+
+@dataclass(frozen=True)
+class TrainSettings:
+    """The arguments of :func:`msgformer.train` by the same names, without those that only say where a run lies."""
+
+    model: str
+    data: Path | None
+    epochs: int
+    task: str
+    img_size: int | tuple[int, int] | None
+    batch_size: int
+    workers: int | None
+    seed: int
+    val_fraction: float
+    pretrained: bool
+    model_args: dict[str, Any]
+    preprocess: PreprocessOptions
+    augment: AugmentOptions
+    optim: OptimOptions
+    trainer: TrainerOptions
+
+    def checked(self) -> TrainSettings:
+        """These settings with an absolute data folder, as far as they can be checked without torch.
+
+        Raises:
+            UserError: a number is out of range, the model's name is mistyped, the data isn't laid out as it must
+                be, or a compiler is needed and missing.
+        """
+        check_model(self.model)
+        sides = self.img_size if isinstance(self.img_size, tuple | list) else (self.img_size or 1,)
+        for key, value, least in (
+            ("epochs", self.epochs, 1),
+            ("batch_size", self.batch_size, 1),
+            ("workers", self.workers or 0, 0),
+            ("seed", self.seed, 0),
+            ("img_size", min(sides), 1),
+            ("trainer.accumulate", self.trainer.accumulate, 1),
+        ):
+            if value < least:
+                raise UserError(f"{key} must be at least {least}, not {value}")
+        if self.optim.warmup_epochs > self.epochs:
+            raise UserError(
+                f"optim.warmup_epochs is {self.optim.warmup_epochs}, but epochs is {self.epochs}; give fewer"
+            )
+        if self.trainer.compile:
+            check_compiler()
+        if self.data is None:
+            return self
+        data = Path(self.data).expanduser().absolute()
+        list_subsets(data)
+        return replace(self, data=data)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The settings in plain values, as YAML holds them."""
+        return _plain(dataclasses.asdict(self))
+
+    def write(self, path: Path) -> None:
+        """Write the YAML that ``msgformer train --config`` repeats the run with."""
+        text = yaml.safe_dump(self.to_dict(), sort_keys=False, allow_unicode=True)
+        path.write_text(f"# Repeats this run: msgformer train --config {path.name}\n{text}", encoding="utf-8")
+
+    def check_unchanged(self, path: Path) -> None:
+        """Make sure that a run is resumed with the settings that it was begun with.
+
+        Raises:
+            UserError: one differs from what ``path`` holds, and isn't free to change.
+        """
+        before, now = dict(_flat(load_yaml(path))), dict(_flat(self.to_dict()))
+        for key in (*before, *now):
+            if before.get(key) != now.get(key) and key not in FREE_TO_CHANGE:
+                raise UserError(
+                    f"resume: {key} is {before.get(key)!r} in {path}, not {now.get(key)!r}; a run goes on with its"
+                    " own settings, so leave it out or begin a new run"
+                )
+
+
+def check_model(name: str) -> None:
+    """Refuse a name that is one of this package's mistyped; others may be timm's, and are checked by it.
+
+    Raises:
+        UserError: names the nearest name.
+    """
+    if name.startswith(("msg_", "sgformer")) or nearest(name, (*MODELS, *ALIASES), cutoff=0.8):
+        resolve(name)
+
+
+def check_compiler() -> None:
+    """Make sure that torch.compile will find the C++ compiler it needs.
+
+    Raises:
+        UserError: there is none.
+    """
+    candidates = [os.environ.get("CXX", ""), "g++", "clang++", "c++"]
+    if os.name != "nt" and not any(shutil.which(name) for name in candidates if name):
+        raise UserError(
+            "trainer.compile needs a C++ compiler (torch's Inductor writes C++), and none was found;"
+            " install g++ or clang, name one in CXX, or leave --trainer.compile out"
+        )
+
+
+def _plain(value: Any) -> Any:
+    """``value`` with paths as strings and tuples as lists, all the way down."""
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, tuple | list):
+        return [_plain(item) for item in value]
+    return str(value) if isinstance(value, Path) else value
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Nested values under dotted keys."""
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value

@@ -1,0 +1,148 @@
+"""Pictures in folders, a folder a class. This module lists names and opens no image; it needs no library."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from msgformer.catalog import nearest
+from msgformer.errors import UserError
+
+IMAGE_SUFFIXES = frozenset(
+    {".bmp", ".gif", ".jfif", ".jpe", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"}
+)
+"""Endings, in lower case, of the files that count as images."""
+
+TRAIN_NAMES = ("train", "training")
+VAL_NAMES = ("val", "validation", "valid", "test")
+
+
+@dataclass(frozen=True)
+class Listing:
+    """Labelled images of one subset.
+
+    Attributes:
+        root: Folder that the names are relative to.
+        names: One path an image, relative to ``root``, in sorted order within a class.
+        labels: Index into ``classes`` of each image.
+        classes: Class names, sorted.
+    """
+
+    root: str
+    names: tuple[str, ...]
+    labels: tuple[int, ...]
+    classes: tuple[str, ...]
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def path(self, index: int) -> str:
+        """Where image ``index`` lies."""
+        return f"{self.root}/{self.names[index]}"
+
+    def subset(self, indices: list[int]) -> Listing:
+        """The images at ``indices``, with the same classes."""
+        names = tuple(self.names[i] for i in indices)
+        return Listing(self.root, names, tuple(self.labels[i] for i in indices), self.classes)
+
+
+def is_image(name: str) -> bool:
+    """Whether a file name ends like an image's and isn't hidden."""
+    return not name.startswith(".") and f".{name.rpartition('.')[2].lower()}" in IMAGE_SUFFIXES
+
+
+def existing_folder(path: str | Path, key: str = "data") -> Path:
+    """The folder at ``path``.
+
+    Raises:
+        UserError: there is nothing, or a file, at ``path``; names ``key``, and the nearest neighbour's name.
+    """
+    folder = Path(path).expanduser()
+    if folder.is_dir():
+        return folder
+    if folder.exists():
+        raise UserError(f"{key}: {folder} is a file, not a folder; give the folder that holds the class folders")
+    siblings = [entry.name for entry in folder.parent.iterdir()] if folder.parent.is_dir() else []
+    raise UserError(f"{key}: no such folder: {folder}{nearest(folder.name, siblings)}")
+
+
+def find_images(folder: str | Path) -> list[str]:
+    """Paths, relative to ``folder``, of all images in it and its sub-folders, sorted; links are followed once."""
+    found: list[str] = []
+    seen: set[str] = set()
+    for where, folders, files in os.walk(folder, followlinks=True):
+        real = str(Path(where).resolve())
+        if real in seen:  # a link that leads back up would be walked for ever
+            folders.clear()
+            continue
+        seen.add(real)
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        relative = Path(where).relative_to(folder).as_posix()
+        prefix = "" if relative == "." else f"{relative}/"
+        found += [f"{prefix}{name}" for name in files if is_image(name)]
+    return sorted(found)
+
+
+def class_folders(root: Path) -> list[str]:
+    """Names of the folders directly in ``root``, sorted; hidden ones don't count."""
+    return sorted(entry.name for entry in root.iterdir() if entry.is_dir() and not entry.name.startswith("."))
+
+
+def list_classes(root: Path, classes: list[str] | None = None) -> Listing:
+    """All images under the class folders of ``root``.
+
+    Args:
+        root: Folder with one folder a class.
+        classes: Class names to expect; by default those that are found.
+
+    Raises:
+        UserError: there are no class folders, one is empty, or they aren't the expected ones.
+    """
+    found = class_folders(root)
+    if not found:
+        loose = "images lie in it directly; put" if any(is_image(entry.name) for entry in root.iterdir()) else "put"
+        raise UserError(f"no class folders in {root}: {loose} the images of each class into a folder of its name")
+    if classes is None and len(found) < 2:
+        raise UserError(f"only one class folder in {root} ({found[0]!r}): a classifier needs at least two")
+    if classes is not None and (unknown := sorted(set(found) - set(classes))):
+        raise UserError(
+            f"class folder {unknown[0]!r} in {root} is not among the known classes{nearest(unknown[0], classes)}"
+        )
+    classes = classes or found
+    names: list[str] = []
+    labels: list[int] = []
+    for name in found:
+        images = find_images(root / name)
+        if not images:
+            raise UserError(f"class folder {root / name} holds no images; fill it or remove it")
+        names += [f"{name}/{image}" for image in images]
+        labels += [classes.index(name)] * len(images)
+    return Listing(str(root), tuple(names), tuple(labels), tuple(classes))
+
+
+def named_subset(root: Path, names: tuple[str, ...]) -> Path | None:
+    """The first of the sub-folders ``names`` that ``root`` has, or None."""
+    return next((root / name for name in names if (root / name).is_dir()), None)
+
+
+def list_subsets(path: str | Path) -> tuple[Listing, Listing | None]:
+    """The training and the validation images of a data folder.
+
+    Args:
+        path: Folder that holds ``train/`` and ``val/`` with a folder a class in each, or the class folders alone.
+
+    Returns:
+        The two subsets; the second is None where there are class folders only and a split must be made.
+
+    Raises:
+        UserError: the folder isn't laid out in either way.
+    """
+    root = existing_folder(path)
+    train, val = named_subset(root, TRAIN_NAMES), named_subset(root, VAL_NAMES)
+    if train is None:
+        return list_classes(root), None
+    if val is None:
+        raise UserError(f"{root} has {train.name}/ but no val/; add one, or give --data {train} to split that")
+    training = list_classes(train)
+    return training, list_classes(val, list(training.classes))

@@ -1,0 +1,144 @@
+"""From a picture to the model's input: the settings, and the transforms that they make."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+from msgformer.data.options import AugmentOptions, PreprocessOptions
+from msgformer.errors import UserError
+
+if TYPE_CHECKING:
+    from PIL import Image
+    from torch import Tensor, nn
+
+    Transform = Callable[[Image.Image], Tensor]
+
+GREY_WEIGHTS = (0.299, 0.587, 0.114)  # of red, green and blue, as Pillow turns colours into grey (ITU-R 601-2)
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """Everything that decides which numbers a model sees for a picture; a checkpoint carries it.
+
+    Attributes:
+        input_size: Channels, height and width.
+        interpolation: Filter for resizing.
+        mean: Mean of each channel, for pixels in 0..1.
+        std: Standard deviation of each channel, for pixels in 0..1.
+        crop_pct: Side of the centre crop divided by the side resized to.
+        crop_mode: "center", "squash" or "border".
+    """
+
+    input_size: tuple[int, int, int]
+    interpolation: str
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    crop_pct: float
+    crop_mode: str
+
+    @classmethod
+    def of(cls, model: nn.Module, size: tuple[int, int], channels: int, options: PreprocessOptions) -> Preprocessing:
+        """The settings for a timm model: its own configuration, and over it what is given.
+
+        Args:
+            model: A timm model.
+            size: Height and width to train and evaluate at.
+            channels: 1 for grey, 3 for colour.
+            options: What the user set; None inside means the model's own.
+
+        Raises:
+            UserError: the channels are neither 1 nor 3, or there isn't one mean and deviation for each.
+        """
+        from timm.data import resolve_model_data_config
+
+        if channels not in (1, 3):
+            raise UserError(f"model_args.in_chans must be 1 (grey) or 3 (colour) for images, not {channels}")
+        config = resolve_model_data_config(model)
+        given = {key: value for key, value in asdict(options).items() if value is not None}
+        if channels == 1:
+            weights = GREY_WEIGHTS
+            for key in ("mean", "std"):
+                config[key] = (sum(w * v for w, v in zip(weights, (*config[key], *config[key])[:3], strict=False)),)
+        merged = {**config, **given}
+        for key in ("mean", "std"):
+            if len(merged[key]) != channels:
+                raise UserError(f"preprocess.{key} needs {channels} number(s), one a channel, not {merged[key]}")
+        return cls(
+            input_size=(channels, *size),
+            interpolation=merged["interpolation"],
+            mean=tuple(merged["mean"]),
+            std=tuple(merged["std"]),
+            crop_pct=merged["crop_pct"],
+            crop_mode=merged["crop_mode"],
+        )
+
+    @classmethod
+    def from_dict(cls, stored: dict[str, Any]) -> Preprocessing:
+        """The settings as :meth:`to_dict` wrote them."""
+        settings: dict[str, Any] = {key: tuple(v) if isinstance(v, list) else v for key, v in stored.items()}
+        return cls(**settings)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The settings in lists, numbers and strings."""
+        return {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(self).items()}
+
+
+def eval_transform(settings: Preprocessing) -> Transform:
+    """RGB picture of any size -> normalised float tensor [channels, height, width], nothing random."""
+    from timm.data import create_transform
+    from torchvision.transforms import Compose
+
+    transform = create_transform(**asdict(settings))
+    return Compose([*_to_grey(settings), transform])
+
+
+def train_transform(settings: Preprocessing, options: AugmentOptions) -> Transform:
+    """RGB picture of any size -> augmented, normalised float tensor [channels, height, width].
+
+    Randomness is drawn from the global generators of Python, NumPy and torch.
+
+    Raises:
+        UserError: timm doesn't understand ``auto_augment``.
+    """
+    from timm.data import create_transform
+    from torchvision.transforms import Compose
+
+    if not options.enabled:
+        return eval_transform(settings)
+    try:
+        stages = create_transform(
+            input_size=settings.input_size,
+            is_training=True,
+            mean=settings.mean,
+            std=settings.std,
+            scale=options.scale,
+            ratio=options.ratio,
+            hflip=options.hflip,
+            vflip=options.vflip,
+            color_jitter=options.color_jitter,
+            color_jitter_prob=options.color_jitter_prob,
+            grayscale_prob=options.grayscale,
+            gaussian_blur_prob=options.gaussian_blur,
+            auto_augment=options.auto_augment,
+            interpolation=options.interpolation,
+            re_prob=options.erasing,
+            re_mode=options.erasing_mode,
+            re_count=options.erasing_count,
+            separate=True,
+        )
+    except (AssertionError, KeyError, ValueError) as error:
+        raise UserError(
+            f"augment.auto_augment: timm doesn't understand {options.auto_augment!r};"
+            " an example is 'rand-m9-mstd0.5-inc1'"
+        ) from error
+    geometry, colour, tensor = stages
+    # Grey at the end: timm's policies fill borders with a colour, which a grey picture can't hold.
+    return Compose([geometry, colour, *_to_grey(settings), tensor])
+
+
+def _to_grey(settings: Preprocessing) -> list[Any]:
+    from torchvision.transforms import Grayscale
+
+    return [Grayscale()] if settings.input_size[0] == 1 else []

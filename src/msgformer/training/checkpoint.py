@@ -1,0 +1,143 @@
+"""Checkpoints: one file that prediction can start from, and a training can go on from."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.pytorch.plugins.io import TorchCheckpointIO
+from torch import nn
+from typing_extensions import override
+
+from msgformer.errors import UserError
+from msgformer.training.build import build_model
+
+KEY = "msgformer"
+PREFIX = "model."  # of the model's parameters inside the Lightning module
+
+
+@dataclass(frozen=True)
+class ModelCard:
+    """What is known about a trained model beside its weights; plain values only, so that it loads safely.
+
+    Attributes:
+        model: Name in timm's registry.
+        model_args: Further arguments of its constructor.
+        classes: Class names, in the order of the outputs.
+        preprocessing: How a picture becomes its input, as ``Preprocessing.to_dict`` gives it.
+        data: What it was trained on: the folder (None for the embedded digits), the fraction held out, the seed.
+        task: What it was trained for.
+        version: Version of this package that wrote the file.
+    """
+
+    model: str
+    model_args: dict[str, Any]
+    classes: list[str]
+    preprocessing: dict[str, Any]
+    data: dict[str, Any] = field(default_factory=dict)
+    task: str = "classify"
+    version: str = field(default_factory=lambda: version("msgformer"))
+
+    @property
+    def img_size(self) -> tuple[int, int]:
+        """Height and width that the model was trained at."""
+        _, height, width = self.preprocessing["input_size"]
+        return height, width
+
+    def write(self, checkpoint: dict[str, Any]) -> None:
+        """Put the card into a checkpoint."""
+        checkpoint[KEY] = asdict(self)
+
+    @classmethod
+    def read(cls, checkpoint: Any, path: Path) -> ModelCard:
+        """The card in a checkpoint.
+
+        Raises:
+            UserError: there is none, or not one of this version's kind.
+        """
+        stored = checkpoint.get(KEY) if isinstance(checkpoint, dict) else None
+        if stored is None:
+            raise UserError(
+                f"{path} holds no model card of msgformer; give a best.ckpt or last.ckpt that 'msgformer train' wrote"
+            )
+        try:
+            return cls(**stored)
+        except TypeError as error:
+            raise UserError(f"{path} was written by another version of msgformer ({error})") from error
+
+
+def read_checkpoint(path: Path) -> dict[str, Any]:
+    """The contents of a checkpoint file, on the CPU; nothing in it is executed.
+
+    Raises:
+        UserError: the file isn't a checkpoint, is damaged, or holds anything but tensors and plain values.
+    """
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch raises whatever a damaged pickle leads to
+        if isinstance(error, OSError) and error.errno is not None:
+            raise
+        reason = " ".join(str(error).split())
+        if "weights_only" in reason.lower() or "weights only" in reason.lower():
+            reason = "it holds Python objects, which aren't loaded for safety"
+        raise UserError(f"{path} can't be read as a checkpoint: {reason[:160] or type(error).__name__}") from error
+
+
+def load_model(path: Path) -> tuple[nn.Module, ModelCard]:
+    """The trained model in a checkpoint, in evaluation mode, and its card.
+
+    Raises:
+        UserError: the file isn't a checkpoint of this package, or its weights don't fit its card.
+    """
+    checkpoint = read_checkpoint(path)
+    card = ModelCard.read(checkpoint, path)
+    model = build_model(card.model, len(card.classes), card.img_size, card.model_args)
+    weights = {
+        name.removeprefix(PREFIX): value for name, value in checkpoint["state_dict"].items() if name.startswith(PREFIX)
+    }
+    try:
+        model.load_state_dict(weights)
+    except RuntimeError as error:
+        raise UserError(f"{path}: its weights don't fit {card.model}: {' '.join(str(error).split())[:200]}") from error
+    return model.eval(), card
+
+
+class AtomicCheckpointIO(TorchCheckpointIO):
+    """Writes a checkpoint beside its place and then moves it there; reads tensors and plain values only.
+
+    A process that is killed while it writes leaves the file before it untouched.
+    """
+
+    @override
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
+        """Write ``checkpoint`` to ``path``; ``storage_options`` don't apply to local files."""
+        write_atomically(Path(path), lambda partial: torch.save(checkpoint, partial))
+
+    @override
+    def load_checkpoint(
+        self, path: str | Path, map_location: Any = "cpu", weights_only: bool | None = True
+    ) -> dict[str, Any]:
+        """Read a checkpoint; ``map_location`` and ``weights_only`` are ignored in favour of CPU and True."""
+        return read_checkpoint(Path(path))
+
+
+def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
+    """Have ``write`` fill a file beside ``path``, and move it there once it is safely on the disk.
+
+    Args:
+        path: Where the file is to be.
+        write: Called with the path to write to.
+    """
+    partial = path.with_name(f".{path.name}.partial")
+    try:
+        write(partial)
+        with partial.open("rb+") as file:
+            os.fsync(file.fileno())
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)

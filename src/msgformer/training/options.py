@@ -1,0 +1,77 @@
+"""What a user may set about optimisation and about the machine; light, so that the command line can read it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True)
+class OptimOptions:
+    """Optimiser and learning rate. The defaults are MSG-Transformer's recipe on ImageNet.
+
+    Attributes:
+        optimizer: Any optimiser that timm knows by name.
+        lr: Highest learning rate.
+        lr_batch: Batch size, over all processes and accumulated steps, that lr, warmup_lr and min_lr are meant for;
+            at another they are scaled in proportion. None: they are taken as they are.
+        weight_decay: Weight decay of all parameters but 1-d ones and those the model exempts.
+        layer_decay: Factor of the learning rate from each layer to the one below it; None: all learn alike.
+        betas: Decay of AdamW's running means; None: the optimiser's own.
+        eps: The optimiser's epsilon; None: its own.
+        momentum: Momentum, for optimisers that have one.
+        schedule: After the warm-up, fall along a "cosine" or stay "constant".
+        warmup_epochs: Epochs in which the rate rises from warmup_lr to lr; the cosine counts them in.
+        warmup_lr: Learning rate of the first step.
+        min_lr: Learning rate at the end of the cosine.
+        cooldown_epochs: Epochs at min_lr after the last of the schedule, over and above those asked for.
+        step_on: Change the rate every optimiser "step" or every "epoch".
+    """
+
+    optimizer: str = "adamw"
+    lr: float = 1e-3
+    lr_batch: int | None = 1024
+    weight_decay: float = 0.05
+    layer_decay: float | None = None
+    betas: tuple[float, float] | None = None
+    eps: float | None = None
+    momentum: float = 0.9
+    schedule: Literal["cosine", "constant"] = "cosine"
+    warmup_epochs: int = 20
+    warmup_lr: float = 1e-6
+    min_lr: float = 1e-5
+    cooldown_epochs: int = 0
+    step_on: Literal["step", "epoch"] = "step"
+
+
+@dataclass(frozen=True)
+class TrainerOptions:
+    """The machine, and how the steps run on it.
+
+    Attributes:
+        accelerator: "auto", "cpu", "gpu" or another that Lightning knows.
+        devices: How many devices, "auto" for all of a kind, or their numbers as in "0,2".
+        num_nodes: How many machines.
+        strategy: How devices share the work, in Lightning's words: "auto", "ddp", ...
+        precision: Number format, in Lightning's words.
+        accumulate: Batches whose gradients are summed for one optimiser step.
+        clip_grad: Longest gradient norm; None: any.
+        compile: Compile the model with torch.compile; on CPU that needs a C++ compiler.
+        grad_checkpointing: Compute activations again in the backward pass instead of keeping them.
+        deterministic: Refuse operations that may give another result when repeated.
+        start_method: How worker processes start; None: Python's default.
+        progress: A "bar", "lines" (one an epoch), "none", or "auto": a bar in a terminal, otherwise lines.
+    """
+
+    accelerator: str = "auto"
+    devices: int | str = "auto"
+    num_nodes: int = 1
+    strategy: str = "auto"
+    precision: Literal["32-true", "bf16-mixed", "16-mixed", "bf16-true", "64-true"] = "32-true"
+    accumulate: int = 1
+    clip_grad: float | None = 5.0
+    compile: bool = False
+    grad_checkpointing: bool = False
+    deterministic: bool = False
+    start_method: Literal["fork", "spawn", "forkserver"] | None = None
+    progress: Literal["auto", "bar", "lines", "none"] = "auto"

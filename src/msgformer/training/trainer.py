@@ -1,0 +1,75 @@
+"""Lightning's trainer with this package's settings."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from lightning import Trainer
+from lightning.pytorch.callbacks import Checkpoint, ProgressBar
+from lightning.pytorch.utilities.exceptions import MisconfigurationException
+
+from msgformer.errors import UserError
+from msgformer.training.checkpoint import AtomicCheckpointIO
+from msgformer.training.options import TrainerOptions
+from msgformer.training.progress import progress_callbacks
+
+NOISE = (
+    # How many workers suit a small data set is the user's to say; more would cost more than they bring.
+    r".*does not have many workers.*",
+    # Its own code calls torch in a way that torch is about to change.
+    r".*LeafSpec.* is deprecated.*",
+)
+"""Lightning's warnings that tell the user nothing to act upon."""
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Without Lightning's notes about devices and products, and the warnings in ``NOISE``."""
+    logger = logging.getLogger("lightning.pytorch")
+    level = logger.level
+    logger.setLevel(logging.WARNING)
+    try:
+        with warnings.catch_warnings():
+            for pattern in NOISE:
+                warnings.filterwarnings("ignore", pattern)
+            yield
+    finally:
+        logger.setLevel(level)
+
+
+def build_trainer(options: TrainerOptions, **settings: Any) -> Trainer:
+    """A trainer.
+
+    Args:
+        options: The user's settings of the machine.
+        **settings: Further arguments of Lightning's trainer.
+
+    Raises:
+        UserError: Lightning refuses the settings, for example a device that isn't there.
+    """
+    callbacks = [*progress_callbacks(options.progress), *settings.pop("callbacks", [])]
+    try:
+        return Trainer(
+            accelerator=options.accelerator,
+            devices=options.devices,
+            num_nodes=options.num_nodes,
+            strategy=options.strategy,
+            precision=options.precision,
+            accumulate_grad_batches=options.accumulate,
+            gradient_clip_val=options.clip_grad,
+            deterministic=options.deterministic,
+            callbacks=callbacks,
+            plugins=[AtomicCheckpointIO()],
+            logger=False,
+            enable_checkpointing=any(isinstance(callback, Checkpoint) for callback in callbacks),
+            enable_progress_bar=any(isinstance(callback, ProgressBar) for callback in callbacks),
+            enable_model_summary=False,
+            use_distributed_sampler=False,
+            **settings,
+        )
+    except (MisconfigurationException, ValueError, TypeError) as error:
+        raise UserError(f"trainer: {' '.join(str(error).split())}") from error
