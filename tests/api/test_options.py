@@ -115,6 +115,8 @@ def test_explicit_arguments_beat_file_in_python(config):
     assert (given["model"], given["epochs"]) == ("base", 4)
     assert given["optim"] == Optim(lr=0.5, name="sgd"), "the signature's own default is kept beside the file's"
     assert fit(config=file, optim=Optim(lr=2)).arguments["optim"] == Optim(lr=2), "a group is replaced whole"
+    assert fit(config=file, optim={"lr": 2}).arguments["optim"] == Optim(lr=2, name="sgd"), "a mapping changes a part"
+    assert fit(config=config("optim.lr: 2")).arguments["optim"] == Optim(lr=2), "dotted keys are keys too"
     assert fit(config=None) == fit()
 
 

@@ -23,7 +23,6 @@ from msgformer.errors import UserError
 P = ParamSpec("P")
 R = TypeVar("R")
 
-
 Base = Callable[[Mapping[str, Any]], tuple[str, dict[str, Any]] | None]
 """From what is given explicitly to what lies under it: a configuration's name and its values, or nothing."""
 
@@ -143,7 +142,8 @@ class Options:
             UserError: the values aren't what the function takes.
         """
         arguments = self._parser.instantiate(self._read(name, values))
-        return {key: value for key, value in vars(arguments).items() if key in values}
+        named = {str(key).partition(".")[0] for key in values}
+        return {key: value for key, value in vars(arguments).items() if key in named}
 
     def take_mappings(self, given: dict[str, Any]) -> dict[str, Mapping[str, Any]]:
         """Remove from ``given`` the groups of options that are mappings, and return them."""
