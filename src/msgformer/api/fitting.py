@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,7 @@ from msgformer.api.train_settings import TrainSettings
 from msgformer.data.digits import NAME as DIGITS
 from msgformer.data.images import check_images
 from msgformer.data.mixing import build_mixer, mixes
-from msgformer.data.module import ImageData
+from msgformer.data.module import ImageData, default_workers
 from msgformer.data.preprocessing import Preprocessing, eval_transform, train_transform
 from msgformer.data.samples import FolderSource, Samples, Source
 from msgformer.data.subsets import open_subsets, record_subsets
@@ -128,12 +127,6 @@ def _batch_size(settings: TrainSettings, available: int) -> int:
     if size < 1:
         raise UserError(f"there are too few training images ({available} a process) for a batch")
     return size
-
-
-def default_workers() -> int:
-    """One worker less than there are cores to use, at most 8."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return min(8, max(1, cores - 1))
 
 
 def _card(settings: TrainSettings, classes: tuple[str, ...], preprocessing: Preprocessing) -> ModelCard:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import torch
 from lightning import LightningDataModule
 from torch.utils.data import DataLoader
@@ -9,6 +11,12 @@ from typing_extensions import override
 
 from msgformer.data.samples import Sample, Samples
 from msgformer.data.sampling import EpochSampler
+
+
+def default_workers() -> int:
+    """One worker less than there are cores to use, at most 8."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(8, max(1, cores - 1))
 
 
 def make_loader(

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
     from msgformer.data.preprocessing import Transform
 
+UNLABELLED = -1
+
 
 class Source(Protocol):
     """Labelled pictures that can be asked for by index; it must survive pickling, for workers that are spawned."""
@@ -55,12 +57,34 @@ class FolderSource:
         return read_image(self.listing.path(index))
 
 
+class FileSource:
+    """Image files that nobody has labelled.
+
+    Args:
+        files: Their paths.
+    """
+
+    classes: tuple[str, ...] = ()
+
+    def __init__(self, files: list[str]) -> None:
+        self.files = files
+        self.labels = (UNLABELLED,) * len(files)
+
+    def name(self, index: int) -> str:
+        """The path."""
+        return self.files[index]
+
+    def load(self, index: int) -> Image.Image:
+        """The decoded file; raises UserError naming it if that fails."""
+        return read_image(self.files[index])
+
+
 class Sample(NamedTuple):
     """What a data set gives; a loader stacks the same fields to a batch.
 
     Attributes:
         image: Float tensor [channels, height, width].
-        label: Class index.
+        label: Class index, or UNLABELLED.
         position: Which picture of the source it is.
     """
 

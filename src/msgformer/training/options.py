@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+Precision = Literal["32-true", "bf16-mixed", "16-mixed", "bf16-true", "64-true"]
+Progress = Literal["auto", "bar", "lines", "none"]
+
 
 @dataclass(frozen=True)
 class OptimOptions:
@@ -67,11 +70,11 @@ class TrainerOptions:
     devices: int | str = "auto"
     num_nodes: int = 1
     strategy: str = "auto"
-    precision: Literal["32-true", "bf16-mixed", "16-mixed", "bf16-true", "64-true"] = "32-true"
+    precision: Precision = "32-true"
     accumulate: int = 1
     clip_grad: float | None = 5.0
     compile: bool = False
     grad_checkpointing: bool = False
     deterministic: bool = False
     start_method: Literal["fork", "spawn", "forkserver"] | None = None
-    progress: Literal["auto", "bar", "lines", "none"] = "auto"
+    progress: Progress = "auto"

@@ -41,6 +41,15 @@ def quiet() -> Iterator[None]:
         logger.setLevel(level)
 
 
+@contextmanager
+def refusals_named(key: str) -> Iterator[None]:
+    """What Lightning refuses, such as a device that isn't there, as a user's error about ``key``."""
+    try:
+        yield
+    except (MisconfigurationException, RuntimeError, TypeError, ValueError) as error:
+        raise UserError(f"{key}: {' '.join(str(error).split())}") from error
+
+
 def build_trainer(options: TrainerOptions, **settings: Any) -> Trainer:
     """A trainer.
 
@@ -52,7 +61,7 @@ def build_trainer(options: TrainerOptions, **settings: Any) -> Trainer:
         UserError: Lightning refuses the settings, for example a device that isn't there.
     """
     callbacks = [*progress_callbacks(options.progress), *settings.pop("callbacks", [])]
-    try:
+    with refusals_named("trainer"):
         return Trainer(
             accelerator=options.accelerator,
             devices=options.devices,
@@ -71,5 +80,3 @@ def build_trainer(options: TrainerOptions, **settings: Any) -> Trainer:
             use_distributed_sampler=False,
             **settings,
         )
-    except (MisconfigurationException, ValueError, TypeError) as error:
-        raise UserError(f"trainer: {' '.join(str(error).split())}") from error
