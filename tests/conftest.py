@@ -3,9 +3,11 @@
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import pytest
+from PIL import Image
 
 # The hub's libraries read this when they are imported; no test may depend on the network.
 os.environ["HF_HUB_OFFLINE"] = "1"
@@ -46,3 +48,19 @@ def run_light(tmp_path) -> Callable[..., subprocess.CompletedProcess[str]]:
         return done
 
     return run
+
+
+@pytest.fixture
+def image_folder(tmp_path) -> Callable[..., Path]:
+    """Make class folders of small, plain pictures, whose brightness tells the class."""
+
+    def make(where: str = "data", per_class: int = 6, classes: Sequence[str] = ("dark", "light")) -> Path:
+        root = tmp_path / where
+        for label, name in enumerate(classes):
+            (root / name).mkdir(parents=True)
+            for number in range(per_class):
+                grey = 40 + 160 * label // max(1, len(classes) - 1) + number
+                Image.new("RGB", (20, 16), (grey, grey, 255 - grey)).save(root / name / f"{number:02d}.png")
+        return root
+
+    return make

@@ -9,9 +9,7 @@ from pathlib import Path
 from msgformer.catalog import nearest
 from msgformer.errors import UserError
 
-IMAGE_SUFFIXES = frozenset(
-    {".bmp", ".gif", ".jfif", ".jpe", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"}
-)
+IMAGE_SUFFIXES = frozenset({"bmp", "gif", "jfif", "jpe", "jpeg", "jpg", "pgm", "png", "ppm", "tif", "tiff", "webp"})
 """Endings, in lower case, of the files that count as images."""
 
 TRAIN_NAMES = ("train", "training")
@@ -49,7 +47,8 @@ class Listing:
 
 def is_image(name: str) -> bool:
     """Whether a file name ends like an image's and isn't hidden."""
-    return not name.startswith(".") and f".{name.rpartition('.')[2].lower()}" in IMAGE_SUFFIXES
+    stem, _, suffix = name.rpartition(".")
+    return stem != "" and not stem.startswith(".") and suffix.lower() in IMAGE_SUFFIXES
 
 
 def existing_folder(path: str | Path, key: str = "data") -> Path:

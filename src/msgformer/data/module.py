@@ -9,7 +9,7 @@ from lightning import LightningDataModule
 from torch.utils.data import DataLoader
 from typing_extensions import override
 
-from msgformer.data.samples import Sample, Samples
+from msgformer.data.samples import Sample, Samples, single_thread
 from msgformer.data.sampling import EpochSampler
 
 
@@ -44,11 +44,6 @@ def make_loader(
         pin_memory=torch.cuda.is_available(),
         worker_init_fn=single_thread if workers else None,
     )
-
-
-def single_thread(_worker: int) -> None:
-    """One thread a worker: they are many, and each would otherwise start a thread a core."""
-    torch.set_num_threads(1)
 
 
 class ImageData(LightningDataModule):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
+import torch
 from torch.utils.data import Dataset
 
 from msgformer.data.folder import Listing
@@ -115,3 +116,8 @@ class Samples(Dataset[Sample]):
         image = self.source.load(index)
         with seeded(derive(self.seed, epoch, index)):
             return Sample(self.transform(image), self.source.labels[index], index)
+
+
+def single_thread(_worker: int) -> None:
+    """Set one thread in a worker: they are many, and each would otherwise start a thread a core."""
+    torch.set_num_threads(1)

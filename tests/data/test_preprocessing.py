@@ -1,0 +1,78 @@
+import pytest
+import timm
+import torch
+from PIL import Image
+
+from msgformer.data.options import AugmentOptions, PreprocessOptions
+from msgformer.data.preprocessing import Preprocessing, eval_transform, train_transform
+from msgformer.errors import UserError
+from msgformer.seeding import seeded
+
+
+@pytest.fixture(scope="module")
+def model():
+    return timm.create_model("test_vit")
+
+
+def test_settings_are_the_models_unless_given(model):
+    own = Preprocessing.of(model, (32, 48), 3, PreprocessOptions())
+    given = Preprocessing.of(model, (32, 48), 3, PreprocessOptions(crop_pct=1.0, mean=[0.1, 0.2, 0.3]))
+    assert own.input_size == (3, 32, 48)
+    assert own.mean == tuple(model.pretrained_cfg["mean"])
+    assert (given.crop_pct, given.mean, given.std) == (1.0, (0.1, 0.2, 0.3), own.std)
+
+
+def test_settings_survive_storing(model):
+    settings = Preprocessing.of(model, (32, 48), 1, PreprocessOptions())
+    assert Preprocessing.from_dict(settings.to_dict()) == settings
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("auto_augment", ["rand-m9-mstd0.5-inc1", "augmix-m3", "3a", None])
+def test_images_of_any_size_become_tensors(model, channels, auto_augment):
+    settings = Preprocessing.of(model, (32, 48), channels, PreprocessOptions())
+    picture = Image.effect_noise((57, 33), 50).convert("RGB")
+    for transform in (
+        eval_transform(settings),
+        train_transform(settings, AugmentOptions(auto_augment=auto_augment)),
+        train_transform(settings, AugmentOptions(enabled=False)),
+    ):
+        with seeded(0):
+            assert transform(picture).shape == (channels, 32, 48)
+
+
+def test_pixels_are_normalised(model):
+    settings = Preprocessing.of(model, (8, 8), 1, PreprocessOptions(mean=[0.5], std=[0.25]))
+    assert eval_transform(settings)(Image.new("RGB", (8, 8), "white")).unique().tolist() == [2.0]
+
+
+def test_augmentation_follows_the_seed(model):
+    transform = train_transform(Preprocessing.of(model, (32, 32), 3, PreprocessOptions()), AugmentOptions())
+    picture = Image.effect_noise((40, 40), 50).convert("RGB")
+
+    def augmented(seed):
+        with seeded(seed):
+            return transform(picture)
+
+    assert torch.equal(augmented(1), augmented(1))
+    assert not torch.equal(augmented(1), augmented(2))
+
+
+@pytest.mark.parametrize(
+    ("channels", "options", "message"),
+    [
+        (4, PreprocessOptions(), "in_chans must be 1"),
+        (3, PreprocessOptions(mean=[0.5]), r"preprocess\.mean needs 3 number"),
+        (1, PreprocessOptions(std=[0.5, 0.5, 0.5]), r"preprocess\.std needs 1 number"),
+    ],
+)
+def test_settings_that_do_not_fit_are_refused(model, channels, options, message):
+    with pytest.raises(UserError, match=message):
+        Preprocessing.of(model, (32, 32), channels, options)
+
+
+def test_an_unknown_policy_is_refused(model):
+    with pytest.raises(UserError, match=r"augment\.auto_augment: .*'rnd-m9'"):
+        train_transform(
+            Preprocessing.of(model, (32, 32), 3, PreprocessOptions()), AugmentOptions(auto_augment="rnd-m9")
+        )
