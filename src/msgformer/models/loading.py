@@ -8,6 +8,8 @@ from typing import Any
 from timm.layers import resample_abs_pos_embed, resize_rel_pos_bias_table
 from torch import Tensor, nn
 
+from msgformer.models.convert import rename_official
+
 
 def checkpoint_filter_fn(state_dict: Mapping[str, Any], model: nn.Module) -> dict[str, Tensor]:
     """Renames official parameters, and resamples bias tables and position embeddings of another size.
@@ -19,9 +21,7 @@ def checkpoint_filter_fn(state_dict: Mapping[str, Any], model: nn.Module) -> dic
     Returns:
         Parameters by the names of ``model``.
     """
-    from msgformer.models.convert import rename_official
-
-    state = rename_official(state_dict, model)
+    state = rename_official(state_dict)
     own = model.state_dict()
     return {name: _resample(name, value, model, own) for name, value in state.items()}
 

@@ -135,6 +135,8 @@ def rebuild_parameter(data: TensorInfo, *_: Any) -> TensorInfo:
 
 ALLOWED: dict[str, Any] = {
     "collections.OrderedDict": Function(OrderedDict),
+    "builtins.set": Function(set),
+    "__builtin__.set": Function(set),
     "torch.Size": Function(tuple),
     "torch._utils._rebuild_tensor": Function(rebuild_tensor),
     "torch._utils._rebuild_tensor_v2": Function(rebuild_tensor),

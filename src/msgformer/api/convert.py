@@ -1,0 +1,147 @@
+"""``msgformer convert``: an official checkpoint to a file of this package's parameter names."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from pathlib import Path
+from typing import Any
+
+from msgformer.api.result import Result
+from msgformer.catalog import resolve
+from msgformer.errors import UserError
+
+
+@dataclasses.dataclass(frozen=True)
+class Converted(Result):
+    """What was written.
+
+    Attributes:
+        model: The model that the parameters are of.
+        num_classes: Its classes.
+        output: The file.
+        tensors: How many tensors it holds.
+        parameters: How many numbers those are.
+        left_out: Names of classes and functions in the official file whose objects were not restored.
+    """
+
+    model: str
+    num_classes: int
+    output: Path
+    tensors: int
+    parameters: int
+    left_out: list[str]
+
+    def table(self) -> str:
+        """The same in words."""
+        text = f"{self.output}: {self.model}, {self.tensors} tensors, {self.parameters:,} parameters"
+        return f"{text}\nleft out, being no weights: {', '.join(self.left_out)}" if self.left_out else text
+
+
+def convert(
+    official: Path,
+    output: Path,
+    *,
+    model: str | None = None,
+    num_classes: int = 1000,
+    img_size: int = 224,
+    ema: bool = True,
+) -> Converted:
+    """Turn an official checkpoint into a safetensors file by this package's parameter names.
+
+    Nothing in the official file is run. The output appears when it is complete, in the place of one that was
+    there before.
+
+    Args:
+        official: The official checkpoint, a file of torch.save or safetensors.
+        output: The file to write; its name ends with .safetensors.
+        model: The model that the checkpoint is of, by its name or its released name; found by the shapes of
+            the parameters if it isn't given.
+        num_classes: The classes of the checkpoint.
+        img_size: The side of the images that the checkpoint is for; it matters for SG-Former's position
+            embedding.
+        ema: Where the checkpoint holds averaged weights beside the last ones, take the averaged.
+
+    Returns:
+        What was written.
+
+    Raises:
+        UserError: a path, name or number can't be used, the checkpoint can't be read or is of another model, or the
+            output can't be written.
+    """
+    name = None if model is None else resolve(model)
+    official, output = Path(official), Path(output)
+    _check_paths(official, output)
+    if num_classes < 0 or img_size < 1:
+        raise UserError(f"num_classes={num_classes}, img_size={img_size}: neither can be that small")
+
+    from msgformer.models import create_model
+    from msgformer.models.checkpoint import read_checkpoint
+    from msgformer.models.convert import convert_state_dict, find_variant, rename_official
+
+    checkpoint = read_checkpoint(official)
+    if name is None:
+        name = find_variant(rename_official(checkpoint, ema=ema))
+    if name is None:
+        raise UserError(f"'{official}' is of no model of this package; --model NAME shows what differs")
+    import torch
+
+    with torch.device("meta"):  # only names and shapes count
+        template = create_model(name, num_classes=num_classes, img_size=img_size)
+    try:
+        state = convert_state_dict(checkpoint, template, ema=ema)
+    except UserError as error:
+        raise UserError(f"'{official}' doesn't fit {name}: {error}") from error
+    _write(state, output, {"format": "pt", "model": name, "source": official.name})
+    return Converted(
+        model=name,
+        num_classes=num_classes,
+        output=output,
+        tensors=len(state),
+        parameters=sum(tensor.numel() for tensor in state.values()),
+        left_out=list(checkpoint.left_out),
+    )
+
+
+def _check_paths(official: Path, output: Path) -> None:
+    """Raises UserError where a path can't be used, as far as that can be seen beforehand."""
+    if not official.is_file():
+        problem = "is a directory, not a file" if official.is_dir() else "doesn't exist"
+        raise UserError(f"checkpoint '{official}' {problem}; give the path of a .pth or .safetensors file")
+    if output.suffix != ".safetensors":
+        raise UserError(f"output '{output}' has to end with .safetensors; try '{output.stem}.safetensors'")
+    if output.is_dir():
+        raise UserError(f"output '{output}' is a directory; give the path of a file")
+    if not output.parent.is_dir():
+        raise UserError(f"the folder of output '{output}' doesn't exist; create it first")
+    if output.exists() and output.samefile(official):
+        raise UserError(f"output '{output}' is the official checkpoint itself; give another path")
+
+
+def _write(state: dict[str, Any], output: Path, metadata: dict[str, str]) -> None:
+    """Writes a safetensors file that is complete or not there at all.
+
+    Args:
+        state: Tensors by name.
+        output: The file.
+        metadata: What its header says about them.
+
+    Raises:
+        UserError: it can't be written, for want of space or permission.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import save_file
+
+    # safetensors takes no tensors that share memory, as views in a checkpoint may.
+    tensors = {name: tensor.contiguous().clone() for name, tensor in state.items()}
+    unfinished = output.with_name(f".{output.name}.{os.getpid()}")
+    try:
+        unfinished.touch()
+        mode = unfinished.stat().st_mode  # what the user's umask makes of it; safetensors lets only the owner read
+        save_file(tensors, unfinished, metadata)
+        unfinished.chmod(mode)
+        unfinished.replace(output)
+    except (OSError, SafetensorError) as error:
+        raise UserError(f"output '{output}' can't be written: {error}; make room or give another path") from error
+    finally:
+        unfinished.unlink(missing_ok=True)
