@@ -1,11 +1,11 @@
 """Ways for messengers to talk to each other, chosen by name: ``create_model(..., exchange="shuffle")``.
 
-All work on the grid of messengers alone, [B, nH, nW, C], one for each window; patch tokens never move. To add
-one, subclass `Exchange`, register it under a name, and return the new grid from `forward`:
+All work on the grid of messengers alone, one for each window; patch tokens never move. To add one, subclass
+`GridExchange`, register it under a name, and return the new grid:
 
     @register_exchange("mean")
-    class Mean(Exchange):
-        def forward(self, messengers, plan):
+    class Mean(GridExchange):
+        def exchange(self, messengers):  # [B, nH, nW, C]
             return messengers + messengers.mean(dim=(1, 2), keepdim=True)
 """
 
@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from msgformer.catalog import nearest
+from msgformer.models.window import Grid
 
 Corner = Literal["left-top", "right-bottom"]
 CORNERS: tuple[Corner, Corner] = ("left-top", "right-bottom")
@@ -38,13 +39,30 @@ class Exchange(nn.Module, ABC):
         self.dim = dim
         self.region = 1 << (region.bit_length() - 1)  # the largest power of two that is <= region
 
-    def plan(self, height: int, width: int, corner: Corner, device: torch.device) -> Any:  # noqa: ARG002
+    def plan(self, grid: Grid, corner: Corner, device: torch.device) -> Any:  # noqa: ARG002
         """What depends on the grid alone: made once a stage and corner, handed to every block's `forward`."""
-        return None
+        return grid
 
     @abstractmethod
     def forward(self, messengers: Tensor, plan: Any) -> Tensor:
+        """Messengers after the exchange.
+
+        Args:
+            messengers: [B * nH * nW, C], images and then windows in raster order.
+            plan: What `plan` returned.
+        """
+
+
+class GridExchange(Exchange):
+    """An exchange that sees the messengers of each image as a map. Extensions start here."""
+
+    @abstractmethod
+    def exchange(self, messengers: Tensor) -> Tensor:
         """Messengers [B, nH, nW, C] after the exchange."""
+
+    def forward(self, messengers: Tensor, plan: Grid) -> Tensor:
+        """Messengers [B * nH * nW, C] after the exchange."""
+        return self.exchange(messengers.unflatten(0, plan)).flatten(0, 2)
 
 
 _EXCHANGES: dict[str, type[Exchange]] = {}
@@ -72,7 +90,7 @@ def create_exchange(name: str, dim: int, region: int) -> Exchange:
 
 
 class Regions(NamedTuple):
-    """Which region each window belongs to; every field but `side` is a long tensor [nH * nW], in raster order.
+    """Which region some windows belong to; every field but `side` has the shape of the window indices given.
 
     Regions of R x R windows are anchored at one corner of the grid. Windows left over at the other two edges
     belong to none: they are `outside`.
@@ -85,19 +103,24 @@ class Regions(NamedTuple):
     outside: Tensor  # bool
 
 
-def find_regions(height: int, width: int, largest: int, corner: Corner, device: torch.device) -> Regions:
-    """Cuts a grid of ``height`` x ``width`` windows into regions.
+def find_regions(window: Tensor, grid: Grid, largest: int, corner: Corner) -> Regions:
+    """Finds the regions of windows.
 
-    R is the largest power of two that is <= min(largest, height, width), so that (4, 4, 8, 4), the setting of
-    dense tasks, is exactly the classification setting (4, 4, 2, 1) at 224 x 224. R is computed as a tensor: as a
-    number it would make a graph of its own for each R.
+    R is the largest power of two that is <= min(largest, nH, nW), so that (4, 4, 8, 4), the setting of dense
+    tasks, is exactly the classification setting (4, 4, 2, 1) at 224 x 224. R is computed as a tensor: as a number
+    it would specialise a captured graph.
+
+    Args:
+        window: Indices of windows in raster order, of any shape.
+        grid: The grid of windows; its batch does not matter.
+        largest: Upper bound of R.
+        corner: Where regions are anchored.
     """
-    window = torch.arange(height * width, device=device)
-    row, col = window // width, window % width
-    rows, cols = torch.full_like(window[:1], height), torch.full_like(window[:1], width)
-    powers = 2 ** torch.arange(1, largest.bit_length(), device=device)
+    rows, cols = (torch.full((), size, device=window.device) for size in (grid.height, grid.width))
+    powers = 2 ** torch.arange(1, largest.bit_length(), device=window.device)
     side = 2 ** (powers <= torch.minimum(rows, cols)).sum()
     shift_row, shift_col = (rows % side, cols % side) if corner == "right-bottom" else (rows * 0, cols * 0)
+    row, col = window // cols, window % cols
     place_row, place_col = (row - shift_row) % side, (col - shift_col) % side
     first_row, first_col = row - place_row, col - place_col
     outside = (first_row < shift_row) | (first_col < shift_col)
@@ -109,7 +132,7 @@ def find_regions(height: int, width: int, largest: int, corner: Corner, device: 
 class NoExchange(Exchange):
     """Messengers stay where they are (Table 4, "MSG token" without "shuffle op.")."""
 
-    def forward(self, messengers: Tensor, plan: Any) -> Tensor:  # noqa: ARG002
+    def forward(self, messengers: Tensor, plan: Grid) -> Tensor:  # noqa: ARG002
         """The messengers themselves."""
         return messengers
 
@@ -131,24 +154,23 @@ class Shuffle(Exchange):
                 f"got {dim}: use a smaller entry in shuffle_sizes or a larger embed_dim"
             )
 
-    def plan(self, height: int, width: int, corner: Corner, device: torch.device) -> Tensor:
-        """For each channel of each messenger, the place in the flat grid that it comes from: [nH * nW * C]."""
-        regions = find_regions(height, width, self.region, corner, device)
-        channel = torch.arange(self.dim, device=device)
+    def plan(self, grid: Grid, corner: Corner, device: torch.device) -> Tensor:
+        """For each channel of each messenger, the place in the flat batch that it comes from: [B * nH * nW * C]."""
+        place = torch.arange(grid.height * grid.width * self.dim, device=device)
+        window, channel = place // self.dim, place % self.dim
+        regions = find_regions(window, grid, self.region, corner)
         group_size = self.dim // regions.side**2
         messenger, within = channel // group_size, channel % group_size  # n, and the channel inside its group
-        row = regions.row[:, None] + messenger // regions.side
-        col = regions.col[:, None] + messenger % regions.side
-        source = (row * width + col) * self.dim + regions.place[:, None] * group_size + within
-        stay = torch.arange(height * width * self.dim, device=device).view(-1, self.dim)
-        return torch.where(regions.outside[:, None], stay, source).flatten()
+        row, col = regions.row + messenger // regions.side, regions.col + messenger % regions.side
+        source = (row * grid.width + col) * self.dim + regions.place * group_size + within
+        offset = torch.arange(grid.batch, device=device) * (grid.height * grid.width * self.dim)
+        return (offset[:, None] + torch.where(regions.outside, place, source)).flatten()
 
     def forward(self, messengers: Tensor, plan: Tensor) -> Tensor:
-        """Gathers every channel from the place that the plan names.
+        """Every channel from the place that the plan names.
 
         Args:
-            messengers: [B, nH, nW, C]
-            plan: [nH * nW * C]
+            messengers: [B * nH * nW, C]
+            plan: [B * nH * nW * C]
         """
-        flat = messengers.flatten(1)  # [B, nH * nW * C]
-        return flat.gather(1, plan.expand_as(flat)).view_as(messengers)
+        return messengers.flatten().index_select(0, plan).view(-1, self.dim)

@@ -5,8 +5,8 @@ arXiv 2105.15168. Sections, figures, tables and equations are cited from there.
 
 Shapes: B images; H x W patch tokens with C channels; windows of h x w tokens (7 x 7 in the paper) in a grid of
 nH x nW; N = 1 + h * w tokens in the sequence of a window, its messenger in front. Patch tokens and messengers
-travel between the stages as two maps, [B, H, W, C] and [B, nH, nW, C]; inside a stage they are one tensor of
-sequences, [B, nH, nW, N, C].
+travel between the stages as a map [B, H, W, C] and as [B * n, C]; inside a stage they are one tensor of
+sequences, [B * n, N, C] with n = nH * nW.
 
 At the borders: the image is zero-padded at the bottom and the right to a multiple of 4 pixels, and a stage's map
 to whole windows; padded tokens are ordinary tokens inside the stage, and are cropped where the map leaves it.
@@ -40,7 +40,17 @@ from msgformer.catalog import ALIASES
 from msgformer.models.backbone import Backbone, check_stages, init_linear, pretrained_cfg
 from msgformer.models.exchange import CORNERS, Corner, create_exchange
 from msgformer.models.loading import checkpoint_filter_fn
-from msgformer.models.window import Size, from_sequences, map_size, pad_to_multiple, to_sequences, window_grid
+from msgformer.models.window import (
+    Grid,
+    Size,
+    from_sequences,
+    map_grid,
+    map_size,
+    pad_to_multiple,
+    take_neighbours,
+    to_sequences,
+    window_grid,
+)
 
 
 class PatchEmbed(nn.Module):
@@ -78,8 +88,16 @@ class OverlappingMerging(nn.Module):
         self.norm = nn.LayerNorm(2 * dim)
 
     def forward(self, x: Tensor) -> Tensor:
-        """[B, H, W, C] to [B, ceil(H / 2), ceil(W / 2), 2C]."""
+        """Patches [B, H, W, C] to [B, ceil(H / 2), ceil(W / 2), 2C]."""
         return self.norm(self.reduction(x.permute(0, 3, 1, 2)).permute(0, 2, 3, 1))
+
+    def merge_messengers(self, x: Tensor, grid: Grid) -> Tensor:
+        """Messengers [B * nH * nW, C] to [B * ceil(nH / 2) * ceil(nW / 2), 2C], by the same convolution as a product.
+
+        A grid may be one window wide, and a captured graph would be specialised for the memory layout of that.
+        """
+        x = take_neighbours(x, grid, stride=2, side=3, first=-1)  # [B * n, 9, C]
+        return self.norm(F.linear(x.transpose(1, 2).flatten(1), self.reduction.weight.flatten(1), self.reduction.bias))
 
 
 class NeighbourMerging(nn.Module):
@@ -97,10 +115,14 @@ class NeighbourMerging(nn.Module):
         self.reduction = nn.Linear(4 * dim, 2 * dim, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        """[B, H, W, C] to [B, ceil(H / 2), ceil(W / 2), 2C]."""
-        x = pad_to_multiple(x, (2, 2)).unflatten(2, (-1, 2)).unflatten(1, (-1, 2))  # [B, H/2, 2, W/2, 2, C]
-        x = x.permute(0, 1, 3, 4, 2, 5).flatten(3)  # [B, H/2, W/2, 4C], neighbours column by column
-        return self.reduction(self.norm(x))
+        """Patches [B, H, W, C] to [B, ceil(H / 2), ceil(W / 2), 2C]."""
+        rows, cols = window_grid(map_size(x), (2, 2))
+        return self.merge_messengers(x.flatten(0, 2), map_grid(x)).unflatten(0, (x.shape[0], rows, cols))
+
+    def merge_messengers(self, x: Tensor, grid: Grid) -> Tensor:
+        """Messengers [B * nH * nW, C] to [B * ceil(nH / 2) * ceil(nW / 2), 2C]."""
+        x = take_neighbours(x, grid, stride=2, side=2)  # [B * n, 4, C], row by row
+        return self.reduction(self.norm(x[:, [0, 2, 1, 3]].flatten(1)))  # the linear layer wants column by column
 
 
 class WindowAttention(nn.Module):
@@ -142,13 +164,13 @@ class WindowAttention(nn.Module):
         return entries[:, self.bias_index.flatten()].unflatten(1, self.bias_index.shape)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Attention inside windows: [B, nH, nW, N, C] to the same."""
-        qkv = self.qkv(x).flatten(0, 2)  # [B * nH * nW, N, 3C]
+        """Attention inside windows: [B * n, N, C] to the same."""
+        qkv = self.qkv(x)  # [B * n, N, 3C]
         qkv = qkv.unflatten(-1, (3, self.num_heads, -1)).permute(2, 0, 3, 1, 4)
-        query, key, value = qkv.unbind(0)  # each [B * nH * nW, heads, N, C / heads]
+        query, key, value = qkv.unbind(0)  # each [B * n, heads, N, C / heads]
         dropout = self.attn_drop if self.training else 0.0
         out = F.scaled_dot_product_attention(query, key, value, self.position_bias(), dropout)
-        out = out.transpose(1, 2).reshape(x.shape)
+        out = out.transpose(1, 2).flatten(2)  # [B * n, N, C]
         return self.proj_drop(self.proj(out))
 
     def set_window_size(self, window: Size) -> None:
@@ -224,21 +246,35 @@ class Block(nn.Module):
         self.mlp = Mlp(dim, int(dim * mlp_ratio), drop=proj_drop)
         self.drop_path2 = DropPath(drop_path) if drop_path else nn.Identity()
 
-    def forward(self, x: Tensor, plan: Tensor | None) -> Tensor:
+    def forward(self, x: Tensor, batch: int, plan: Any) -> Tensor:
         """One block.
 
         Args:
-            x: Sequences [B, nH, nW, N, C].
+            x: Sequences [B * n, N, C].
+            batch: Number of images B.
             plan: What the exchange made for this grid and corner.
 
         Returns:
-            Sequences [B, nH, nW, N, C].
+            Sequences [B * n, N, C].
         """
-        x = x + self.drop_path1(self.attn(self.norm1(x)))
-        # In place, since joining anew would copy every patch token; x is this block's own sum, and the messengers
-        # are cloned so that whatever the exchange keeps for its gradient is not overwritten.
-        x[..., 0, :] = self.exchange(x[..., 0, :].clone(), plan)  # [B, nH, nW, C]
-        return x + self.drop_path2(self.mlp(self.norm2(x)))
+        x = x + drop_images(self.drop_path1, self.attn(self.norm1(x)), batch)
+        x = with_messengers(x, self.exchange(x[:, 0].clone(), plan))
+        return x + drop_images(self.drop_path2, self.mlp(self.norm2(x)), batch)
+
+
+def with_messengers(x: Tensor, messengers: Tensor) -> Tensor:
+    """Sequences [B * n, N, C] with other messengers, [B * n, C], in front."""
+    if torch.compiler.is_compiling():
+        return torch.cat([messengers.unsqueeze(1), x[:, 1:]], dim=1)
+    x[:, 0] = messengers  # in place: joining anew would copy every patch token
+    return x
+
+
+def drop_images(drop_path: nn.Module, x: Tensor, batch: int) -> Tensor:
+    """Drop path that keeps or drops all windows of an image together; x is [B * n, N, C]."""
+    if isinstance(drop_path, nn.Identity) or not drop_path.training:
+        return x
+    return drop_path(x.unflatten(0, (batch, -1))).flatten(0, 1)
 
 
 class Stage(nn.Module):
@@ -254,7 +290,7 @@ class Stage(nn.Module):
         **block_args: Arguments of `Block` that are the same for all blocks.
     """
 
-    def __init__(self, downsample: nn.Module, dim: int, depth: int, drop_path: list[float], **block_args: Any) -> None:
+    def __init__(self, downsample: Any, dim: int, depth: int, drop_path: list[float], **block_args: Any) -> None:
         super().__init__()
         self.window_size: Size = block_args["window"]
         self.grad_checkpointing = False
@@ -269,25 +305,29 @@ class Stage(nn.Module):
 
         Args:
             patches: Map [B, H, W, C] of the stage before.
-            messengers: Grid [B, nH, nW, C] of the stage before.
+            messengers: Messengers [B * n, C] of the stage before.
 
         Returns:
-            This stage's map and grid. Outside stage 1 both sides of each are halved, rounded up, and C doubles:
-            ceil(ceil(H / 2) / h) equals ceil(ceil(H / h) / 2), so the grid still counts the map's windows.
+            This stage's map and messengers. Outside stage 1 both sides of the map and of the grid of windows are
+            halved, rounded up, and C doubles: ceil(ceil(H / 2) / h) equals ceil(ceil(H / h) / 2), so there is still
+            a messenger for every window.
         """
-        patches, messengers = self.downsample(patches), self.downsample(messengers)
-        height, width = map_size(messengers)
-        plans = {
-            block.corner: block.exchange.plan(height, width, block.corner, messengers.device)
-            for block in self.blocks[:2]
-        }
+        if self.downsample is not None:
+            messengers = self.downsample.merge_messengers(messengers, self.grid(patches))
+            patches = self.downsample(patches)
+        grid = self.grid(patches)
+        plans = {block.corner: block.exchange.plan(grid, block.corner, patches.device) for block in self.blocks[:2]}
         x = to_sequences(patches, messengers, self.window_size)
         for block in self.blocks:
             if self.grad_checkpointing and torch.is_grad_enabled():
-                x = run_checkpointed(block, x, plans[block.corner])
+                x = run_checkpointed(block, x, grid.batch, plans[block.corner])
             else:
-                x = block(x, plans[block.corner])
-        return from_sequences(x, self.window_size, map_size(patches))
+                x = block(x, grid.batch, plans[block.corner])
+        return from_sequences(x, self.window_size, grid.batch, map_size(patches))
+
+    def grid(self, patches: Tensor) -> Grid:
+        """B, nH and nW of the windows that cover a map."""
+        return Grid(patches.shape[0], *window_grid(map_size(patches), self.window_size))
 
     def set_window_size(self, window: Size) -> None:
         """Another window size, bias tables resampled to it."""
@@ -357,7 +397,7 @@ class MsgTransformer(Backbone):
         drop_path: Any = calculate_drop_path_rates(drop_path_rate, list(depths), stagewise=True)
         self.stages = nn.ModuleList(
             Stage(
-                merging(dim // 2) if index else nn.Identity(),
+                merging(dim // 2) if index else None,
                 dim,
                 depths[index],
                 drop_path[index],
@@ -383,25 +423,37 @@ class MsgTransformer(Backbone):
             patches: Map [B, H, W, C].
 
         Returns:
-            Grid [B, nH, nW, C]: window (i, j) starts from entry (i mod R) * R + (j mod R), R of stage 1.
+            [B * nH * nW, C]: window (i, j) starts from entry (i mod R) * R + (j mod R), R of stage 1.
         """
-        rows, cols = window_grid(map_size(patches), self.window_size)
-        window = torch.arange(rows * cols, device=patches.device)
+        batch, rows, cols = self.stages[0].grid(patches)
+        window = torch.arange(batch * rows * cols, device=patches.device) % (rows * cols)
         row, col = window // cols % self.messenger_side, window % cols % self.messenger_side
-        grid = self.msg_tokens[0, row * self.messenger_side + col, 0].unflatten(0, (rows, cols))
-        return grid.expand(patches.shape[0], -1, -1, -1)
+        return self.msg_tokens[0, :, 0].index_select(0, row * self.messenger_side + col)
 
     def forward_stages(self, x: Tensor) -> Iterator[tuple[Tensor, ...]]:
-        """Image [B, 3, S, T] to each stage's patch map [B, H, W, C] and messenger grid [B, nH, nW, C] in turn."""
+        """Image [B, 3, S, T] to each stage's patch map [B, H, W, C] and messengers [B * nH * nW, C] in turn."""
         patches = self.patch_embed(x)
         messengers = self.first_messengers(patches)
         for stage in self.stages:
             patches, messengers = stage(patches, messengers)
             yield patches, messengers
 
+    def messenger_grid(self, patches: Tensor, messengers: Tensor) -> Tensor:
+        """Messengers [B * nH * nW, C] of the windows of a map [B, H, W, C] as a grid [B, nH, nW, C]."""
+        return messengers.unflatten(0, self.stages[0].grid(patches))
+
     def final_features(self, *outputs: Tensor) -> Tensor:
         """The normalised messengers of the last stage, [B, nH, nW, C]."""
-        return self.norm(outputs[1])
+        patches, messengers = outputs
+        return self.messenger_grid(patches, self.norm(messengers))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Image [B, 3, S, T] to logits [B, classes]."""
+        if self.head.global_pool.is_identity():
+            return super().forward(x)
+        *_, (patches, messengers) = self.forward_stages(x)
+        # To a pool a row of messengers is as good as a grid, and a captured graph is not specialised for its shape.
+        return self.forward_head(self.norm(messengers).unflatten(0, (patches.shape[0], 1, -1)))
 
     def final_map(self, patches: Tensor) -> Tensor:
         """The normalised patch tokens of the last stage, [B, H, W, C]."""

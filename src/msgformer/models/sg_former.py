@@ -34,7 +34,7 @@ from torch import Tensor, nn
 from msgformer.catalog import ALIASES
 from msgformer.models.backbone import Backbone, check_stages, init_linear, pretrained_cfg
 from msgformer.models.loading import checkpoint_filter_fn
-from msgformer.models.window import Size, from_windows, map_size, pad_to_multiple, to_windows, window_grid
+from msgformer.models.window import Size, from_windows, map_grid, map_size, take_neighbours, to_windows, window_grid
 
 
 class MergeKind(NamedTuple):
@@ -215,15 +215,17 @@ class HybridAttention(Attention):
         Returns:
             [B, H, W, C / 2], and the attention that the reduced key above each token receives, [B, H, W].
         """
-        height, width = map_size(x)
-        reduced = conv_map(self.reduction, pad_to_multiple(x, (self.ratio, self.ratio)))
-        rows, cols = map_size(reduced)
-        reduced = F.gelu(self.reduction_norm(reduced)).flatten(1, 2)  # [B, n / r^2, C]
-        key, value = self.kv_global(reduced).chunk(2, dim=-1)
+        batch, height, width = grid = map_grid(x)
+        rows, cols = window_grid((height, width), (self.ratio, self.ratio))
+        reduced = take_neighbours(x.flatten(0, 2), grid, self.ratio, self.ratio)  # [B * m, r * r, C]
+        # The strided convolution as a product: its kernels do not overlap.
+        reduced = F.linear(reduced.transpose(1, 2).flatten(1), self.reduction.weight.flatten(1), self.reduction.bias)
+        key_value = self.kv_global(F.gelu(self.reduction_norm(reduced))).unflatten(0, (batch, rows * cols))
+        key, value = key_value.chunk(2, dim=-1)  # [B, m, C / 2]
         out, received = self.attend_and_measure(self.q_global(x).flatten(1, 2), key, value)
-        received = received.view(-1, rows, 1, cols, 1).expand(-1, -1, self.ratio, -1, self.ratio)
-        received = received.flatten(1, 2).flatten(2, 3)  # nearest neighbour
-        return out.unflatten(1, (height, width)), received[:, :height, :width]
+        token = torch.arange(height * width, device=x.device)
+        above = token // width // self.ratio * cols + token % width // self.ratio  # nearest neighbour
+        return out.view(batch, height, width, -1), received.index_select(1, above).view(batch, height, width)
 
     def attend_locally(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Every token looks at its window.
@@ -231,15 +233,12 @@ class HybridAttention(Attention):
         Returns:
             [B, H, W, C / 2], and the attention that each token receives in its window, [B, H, W].
         """
-        size = map_size(x)
-        windows = to_windows(x, self.window_size)  # [B, nH, nW, w * w, C]
-        grid = windows.shape[:3]
-        windows = windows.flatten(0, 2)
+        batch, size = x.shape[0], map_size(x)
+        windows = to_windows(x, self.window_size)  # [B * nH * nW, w * w, C]
         key, value = self.kv_local(windows).chunk(2, dim=-1)
         out, received = self.attend_and_measure(self.q_local(windows), key, value)
-        out = from_windows(out.unflatten(0, grid), self.window_size, size)
-        received = from_windows(received.unflatten(0, grid).unsqueeze(-1), self.window_size, size)
-        return out, received.squeeze(-1)
+        out = from_windows(out, self.window_size, batch, size)
+        return out, from_windows(received.unsqueeze(-1), self.window_size, batch, size).squeeze(-1)
 
     def attend_and_measure(self, query: Tensor, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
         """Attention whose weights are needed.
@@ -284,45 +283,72 @@ class SelfGuidedAttention(Attention):
 
     def forward(self, x: Tensor, significance: Tensor) -> Tensor:
         """[B, H, W, C] and the map [B, H, W] of the hybrid block before to [B, H, W, C]."""
-        by_row = self.merge_tokens(x, significance)
-        by_column = self.merge_tokens(x.transpose(1, 2), significance.transpose(1, 2))
+        by_row = self.merge_tokens(x, rank_by_row(significance))
+        by_column = self.merge_tokens(x, rank_by_column(significance))
         halves = [self.kv_row(by_row).chunk(2, dim=-1), self.kv_column(by_column).chunk(2, dim=-1)]
         key, value = (torch.cat(half, dim=-1) for half in zip(*halves, strict=True))  # [B, m, C]
         query = self.q(x).flatten(1, 2)  # [B, n, C]
         attended = self.attend(*(split_heads(t, self.num_heads) for t in (query, key, value)))
-        return self.project(attended.view_as(x), x)
+        return self.project(attended.view(x.shape), x)
 
-    def merge_tokens(self, x: Tensor, significance: Tensor) -> Tensor:
-        """Sorts tokens by significance, least first, and merges them: [B, H, W, C] to [B, m, C]."""
-        order = significance.flatten(1).argsort(dim=1, stable=True)
-        tokens = x.flatten(1, 2)
-        tokens = tokens.gather(1, order.unsqueeze(-1).expand_as(tokens))
-        total, start, quarters, merged = tokens.shape[1], 0, 0, []
+    def merge_tokens(self, x: Tensor, order: Tensor) -> Tensor:
+        """Cuts ranked tokens into groups and merges each.
+
+        Args:
+            x: [B, H, W, C]
+            order: Raster indices of the tokens by rank, [B, n].
+
+        Returns:
+            [B, m, C]
+        """
+        batch, total = order.shape
+        rows = x.flatten(0, 2)
+        order = order + torch.arange(batch, device=x.device).unsqueeze(1) * total  # rows of the whole batch
+        start, quarters, merged = 0, 0, []
         for kind, merge in zip(self.kinds, self.merge, strict=True):
             quarters += kind.quarters
             end = total * quarters // 4
-            merged.append(merge_groups(tokens[:, start:end], merge))
+            merged.append(merge_groups(rows, order, start, end, merge))
             start = end
         return torch.cat(merged, dim=1)
 
 
-def merge_groups(tokens: Tensor, merge: Any) -> Tensor:
-    """Every g consecutive tokens to one, by weights that all channels share.
+def rank_by_row(significance: Tensor) -> Tensor:
+    """Raster indices of tokens, least significant first, equal ones row by row: [B, H, W] to [B, n]."""
+    return significance.flatten(1).argsort(dim=1, stable=True)
+
+
+def rank_by_column(significance: Tensor) -> Tensor:
+    """Raster indices of tokens, least significant first, equal ones column by column: [B, H, W] to [B, n]."""
+    _, height, width = significance.shape
+    order = significance.transpose(1, 2).flatten(1).argsort(dim=1, stable=True)
+    return order % height * width + order // height
+
+
+def merge_groups(rows: Tensor, order: Tensor, start: int, end: int, merge: Any) -> Tensor:
+    """Every g tokens that follow each other in rank to one, by weights that all channels share.
 
     An incomplete last group is completed by zeros; no tokens at all make one group of zeros.
 
     Args:
-        tokens: [B, n, C]
+        rows: Tokens of all images, [B * n, C].
+        order: Rows of each image's tokens by rank, [B, n].
+        start: First rank to merge.
+        end: The rank after the last.
         merge: Linear layer g -> 1.
 
     Returns:
-        [B, max(1, ceil(n / g)), C]
+        [B, max(1, ceil((end - start) / g)), C]
     """
+    batch, total = order.shape
     group = merge.in_features
-    groups = torch.sym_max(1, -(-tokens.shape[1] // group))
-    tokens = F.pad(tokens, (0, 0, 0, group))[:, : groups * group]  # for no size a branch, see window.py
-    tokens = tokens.unflatten(1, (groups, group))
-    return (merge.weight @ tokens).squeeze(2) + merge.bias
+    groups = torch.sym_max(1, (end - start + group - 1) // group)
+    rank = start + torch.arange(groups * group, device=rows.device)
+    tokens = rows.index_select(0, order.index_select(1, rank.clamp(max=total - 1)).flatten())
+    if torch.compiler.is_compiling() or groups * group > end - start:  # a captured graph always completes
+        tokens = tokens.masked_fill((rank >= end).repeat(batch).unsqueeze(1), 0)
+    tokens = tokens.view(batch, groups, group, -1)
+    return (tokens * merge.weight.T).sum(dim=2) + merge.bias
 
 
 class PlainAttention(Attention):
@@ -337,7 +363,7 @@ class PlainAttention(Attention):
         """[B, H, W, C] to the same."""
         query, (key, value) = self.q(x), self.kv(x).chunk(2, dim=-1)
         heads = (split_heads(t.flatten(1, 2), self.num_heads) for t in (query, key, value))
-        return self.project(self.attend(*heads).view_as(x), x)
+        return self.project(self.attend(*heads).view(x.shape), x)
 
 
 class ConvMlp(nn.Module):

@@ -2,27 +2,78 @@
 
 A map is [B, H, W, C]; its windows of h x w tokens form a grid of nH x nW, nH = ceil(H / h), nW = ceil(W / w).
 Where the map is no multiple of the window, zeros fill the last row and column of windows at the bottom and at
-the right. Every size is read from the tensor at hand, and none decides a branch while a graph is being
-captured, so that one compiled or exported graph serves all sizes.
+the right. Tokens are moved by computed indices: every size is read from the tensor at hand and none decides a
+branch while a graph is captured, so that one compiled or exported graph serves all sizes.
 """
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 Size = tuple[int, int]
 
 
-def window_grid(size: Size, window: Size) -> Size:
-    """Rows and columns of windows that cover a map of ``size`` tokens."""
-    return -(-size[0] // window[0]), -(-size[1] // window[1])
+class Grid(NamedTuple):
+    """Sizes of a batch of maps: B images of height x width tokens or windows."""
+
+    batch: int
+    height: int
+    width: int
+
+
+def map_grid(x: Tensor) -> Grid:
+    """Sizes of a map [B, H, W, C]."""
+    return Grid(x.shape[0], x.shape[1], x.shape[2])
 
 
 def map_size(x: Tensor) -> Size:
     """Height and width of a map [B, H, W, C]."""
     return x.shape[1], x.shape[2]
+
+
+def window_grid(size: Size, window: Size) -> Size:
+    """Rows and columns of windows that cover a map of ``size`` tokens."""
+    return (size[0] + window[0] - 1) // window[0], (size[1] + window[1] - 1) // window[1]
+
+
+def take_tokens(x: Tensor, grid: Grid, row: Tensor, col: Tensor) -> Tensor:
+    """Tokens of a map at given places; zeros where a place lies beyond its borders.
+
+    Args:
+        x: Tokens of all images in raster order, [B * H * W, C].
+        grid: B, H and W.
+        row: Rows of the places, [m].
+        col: Their columns, [m].
+
+    Returns:
+        [B * m, C]
+    """
+    batch, height, width = grid
+    tokens = take_rows(x, batch, row.clamp(0, height - 1) * width + col.clamp(0, width - 1))
+    # A graph is captured with the zeros, whether this size needs them or not.
+    if torch.compiler.is_compiling() or len(row) > height * width:
+        outside = (row < 0) | (row >= height) | (col < 0) | (col >= width)
+        tokens = tokens.masked_fill(outside.repeat(batch).unsqueeze(1), 0)
+    return tokens
+
+
+def take_rows(x: Tensor, batch: int, index: Tensor) -> Tensor:
+    """The same rows of every image.
+
+    Args:
+        x: Rows of all images, [B * k, C].
+        batch: Number of images B.
+        index: Which of an image's k rows, [m].
+
+    Returns:
+        [B * m, C]
+    """
+    offset = torch.arange(batch, device=x.device) * (x.shape[0] // batch)
+    # Not advanced indexing, whose gradient is several times slower on CPUs.
+    return x.index_select(0, (offset.unsqueeze(1) + index).flatten())
 
 
 def pad_to_multiple(x: Tensor, multiple: Size) -> Tensor:
@@ -35,16 +86,34 @@ def pad_to_multiple(x: Tensor, multiple: Size) -> Tensor:
     Returns:
         [B, ceil(H / h) * h, ceil(W / w) * w, C]
     """
-    height, width = x.shape[1:3]
-    rows, cols = window_grid((height, width), multiple)
-    full = (rows * multiple[0], cols * multiple[1])
-    if not torch.compiler.is_compiling():
-        missing = (full[0] - height, full[1] - width)
-        return F.pad(x, (0, 0, 0, missing[1], 0, missing[0])) if any(missing) else x
-    # A constant padding that is cropped again: a padding that depends on the size would be guarded, and every
-    # combination of padded and unpadded stages would become a graph of its own.
-    x = F.pad(x, (0, 0, 0, multiple[1] - 1, 0, multiple[0] - 1))
-    return x[:, : full[0], : full[1]]
+    rows, cols = window_grid(map_size(x), multiple)
+    height, width = rows * multiple[0], cols * multiple[1]
+    if not torch.compiler.is_compiling() and (height, width) == map_size(x):
+        return x
+    place = torch.arange(height * width, device=x.device)
+    tokens = take_tokens(x.flatten(0, 2), map_grid(x), place // width, place % width)
+    return tokens.unflatten(0, (x.shape[0], height, width))
+
+
+def take_neighbours(x: Tensor, grid: Grid, stride: int, side: int, first: int = 0) -> Tensor:
+    """The tokens under each place of a strided kernel; zeros beyond the borders.
+
+    Args:
+        x: Tokens of all images in raster order, [B * H * W, C].
+        grid: B, H and W.
+        stride: Tokens from one place to the next, s.
+        side: The kernel is side x side.
+        first: Row and column of the kernel's first token at the first place; -1 is a padding of 1.
+
+    Returns:
+        [B * ceil(H / s) * ceil(W / s), side * side, C], the tokens of a place in raster order.
+    """
+    rows, cols = window_grid((grid.height, grid.width), (stride, stride))
+    place = torch.arange(rows * cols * side**2, device=x.device)
+    index, inside = place // side**2, place % side**2
+    row = index // cols * stride + inside // side + first
+    col = index % cols * stride + inside % side + first
+    return take_tokens(x, grid, row, col).unflatten(0, (-1, side**2))
 
 
 def to_windows(x: Tensor, window: Size) -> Tensor:
@@ -55,29 +124,38 @@ def to_windows(x: Tensor, window: Size) -> Tensor:
         window: Height h and width w of a window.
 
     Returns:
-        [B, nH, nW, h * w, C], tokens of a window in raster order.
+        [B * nH * nW, h * w, C], windows and the tokens of each in raster order.
     """
-    x = pad_to_multiple(x, window)
-    batch, height, width, channels = x.shape
-    x = x.reshape(batch, height // window[0], window[0], width // window[1], window[1], channels)
-    return x.transpose(2, 3).flatten(3, 4)
+    rows, cols = window_grid(map_size(x), window)
+    area = window[0] * window[1]
+    place = torch.arange(rows * cols * area, device=x.device)
+    index, inside = place // area, place % area  # of the window in the grid, and of the token in the window
+    row = index // cols * window[0] + inside // window[1]
+    col = index % cols * window[1] + inside % window[1]
+    return take_tokens(x.flatten(0, 2), map_grid(x), row, col).unflatten(0, (-1, area))
 
 
-def from_windows(x: Tensor, window: Size, size: Size) -> Tensor:
-    """Lays windows back to a map and crops what ``to_windows`` padded.
+def from_windows(x: Tensor, window: Size, batch: int, size: Size, skip: int = 0) -> Tensor:
+    """Lays windows back to a map and leaves out what `to_windows` padded.
 
     Args:
-        x: [B, nH, nW, h * w, C]
+        x: [B * nH * nW, skip + h * w, C]
         window: Height h and width w of a window.
+        batch: Number of images B.
         size: Height H and width W of the map.
+        skip: Tokens in front of each window that belong to no map.
 
     Returns:
         [B, H, W, C]
     """
-    batch, rows, cols, _, channels = x.shape
-    x = x.unflatten(3, window).transpose(2, 3)  # [B, nH, h, nW, w, C]
-    x = x.reshape(batch, rows * window[0], cols * window[1], channels)
-    return x[:, : size[0], : size[1]]
+    height, width = size
+    _, cols = window_grid(size, window)
+    place = torch.arange(height * width, device=x.device)
+    row, col = place // width, place % width
+    index = row // window[0] * cols + col // window[1]
+    inside = row % window[0] * window[1] + col % window[1] + skip
+    tokens = take_rows(x.flatten(0, 1), batch, index * x.shape[1] + inside)
+    return tokens.unflatten(0, (batch, height, width))
 
 
 def to_sequences(patches: Tensor, messengers: Tensor, window: Size) -> Tensor:
@@ -85,15 +163,15 @@ def to_sequences(patches: Tensor, messengers: Tensor, window: Size) -> Tensor:
 
     Args:
         patches: [B, H, W, C]
-        messengers: [B, nH, nW, C]
+        messengers: [B * nH * nW, C]
         window: Height h and width w of a window.
 
     Returns:
-        [B, nH, nW, 1 + h * w, C]
+        [B * nH * nW, 1 + h * w, C]
     """
-    return torch.cat([messengers.unsqueeze(3), to_windows(patches, window)], dim=3)
+    return torch.cat([messengers.unsqueeze(1), to_windows(patches, window)], dim=1)
 
 
-def from_sequences(x: Tensor, window: Size, size: Size) -> tuple[Tensor, Tensor]:
-    """The inverse of ``to_sequences``: patches [B, H, W, C] and messengers [B, nH, nW, C]."""
-    return from_windows(x[..., 1:, :], window, size), x[..., 0, :]
+def from_sequences(x: Tensor, window: Size, batch: int, size: Size) -> tuple[Tensor, Tensor]:
+    """The inverse of `to_sequences`: patches [B, H, W, C] and messengers [B * nH * nW, C]."""
+    return from_windows(x, window, batch, size, skip=1), x[:, 0]
