@@ -49,18 +49,23 @@ def build_optimizer(model: nn.Module, options: OptimOptions, rates: Rates) -> Op
     if options.optimizer not in known:
         raise UserError(f"optim.optimizer: unknown optimiser {options.optimizer!r}{nearest(options.optimizer, known)}")
     own: dict[str, Any] = {"betas": options.betas, "eps": options.eps}
+    own = {key: value for key, value in own.items() if value is not None}
     try:
-        return create_optimizer_v2(
+        optimizer = create_optimizer_v2(
             model,
             opt=options.optimizer,
             lr=rates.peak,
             weight_decay=options.weight_decay,
             momentum=options.momentum,
             layer_decay=options.layer_decay,
-            **{key: value for key, value in own.items() if value is not None},
+            **own,
         )
     except (TypeError, ValueError) as error:
         raise UserError(f"optim: {options.optimizer} refuses its settings: {error}") from error
+    for key in own:
+        if key not in optimizer.defaults:  # timm drops what an optimiser doesn't take
+            raise UserError(f"optim.{key}: {options.optimizer} has no such setting; leave it out")
+    return optimizer
 
 
 def build_schedule(

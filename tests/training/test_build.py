@@ -1,0 +1,46 @@
+import pytest
+import torch
+
+from msgformer.errors import UserError
+from msgformer.training.build import build_model, checkpoint_gradients, default_size, known_model
+
+TINY = {"embed_dim": 16, "depths": [1, 1], "num_heads": [1, 2], "window_size": 2, "shuffle_sizes": [2, 2]}
+
+
+def test_builds_our_models_by_either_name():
+    model = build_model("msg_tiny_p4_win7_224", 3, (16, 16), TINY)
+    assert model.num_classes == 3
+    assert known_model("msg_tiny_p4_win7_224") == "msg_transformer_tiny"
+
+
+def test_builds_models_of_timm_and_tells_the_size_to_those_that_need_it():
+    vit = build_model("test_vit", 3, (32, 32), {})
+    assert vit.patch_embed.img_size == (32, 32)
+    assert build_model("test_resnet", 3, (32, 32), {"in_chans": 1}).num_classes == 3
+
+
+def test_the_default_size_is_the_models_own():
+    assert default_size("msg_transformer_tiny") == (224, 224)
+    assert default_size("test_vit") == (160, 160)
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "message"),
+    [
+        ("swin_tny_patch4_window7_224", {}, "unknown model 'swin_tny_.*; did you mean 'swin_tiny_patch4_window7_224'"),
+        ("msg_transformer_tiny", {"window_sise": 4}, "takes no 'window_sise'; did you mean 'window_size'"),
+        ("test_vit", {"embed_dims": 4}, "takes no 'embed_dims'; did you mean 'embed_dim'"),
+        ("msg_transformer_tiny", {"depths": [1, 1]}, "can't be built with model_args"),
+    ],
+)
+def test_what_does_not_exist_or_fit_is_named(name, arguments, message):
+    with pytest.raises(UserError, match=message):
+        build_model(name, 3, (32, 32), arguments)
+
+
+def test_gradient_checkpointing_is_set_or_refused():
+    model = build_model("msg_transformer_tiny", 3, (16, 16), TINY)
+    checkpoint_gradients(model, "msg_transformer_tiny")
+    assert all(stage.grad_checkpointing for stage in model.stages)
+    with pytest.raises(UserError, match=r"trainer\.grad_checkpointing: .* doesn't support it"):
+        checkpoint_gradients(torch.nn.Linear(1, 1), "plain")

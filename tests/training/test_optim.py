@@ -1,0 +1,97 @@
+import itertools
+
+import pytest
+import timm
+import torch
+
+from msgformer.errors import UserError
+from msgformer.training.optim import Rates, advance, build_optimizer, build_schedule
+from msgformer.training.options import OptimOptions
+
+EXACT = Rates(peak=1.0, first=0.1, last=0.01)
+
+
+@pytest.fixture(scope="module")
+def model():
+    return timm.create_model("test_vit")
+
+
+def rates_of(options, epochs, steps_per_epoch):
+    """The learning rate of every step (or epoch), and after the last."""
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=EXACT.peak)
+    schedule = build_schedule(optimizer, options, EXACT, epochs, steps_per_epoch)
+    rates = [optimizer.param_groups[0]["lr"]]
+    total = epochs + options.cooldown_epochs
+    for count in range(1, 1 + total * (1 if options.step_on == "epoch" else steps_per_epoch)):
+        advance(schedule, epoch=count, step=count)
+        rates.append(optimizer.param_groups[0]["lr"])
+    return rates
+
+
+def test_rates_scale_with_the_batch_on_request():
+    options = OptimOptions(lr=1e-3, warmup_lr=1e-6, min_lr=1e-5, lr_batch=1024)
+    assert Rates.of(options, 512) == Rates(5e-4, 5e-7, 5e-6)
+    assert Rates.of(OptimOptions(lr=1e-3, lr_batch=None), 512).peak == 1e-3
+
+
+def test_the_rate_warms_up_then_falls_along_a_cosine():
+    rates = rates_of(OptimOptions(warmup_epochs=2), epochs=10, steps_per_epoch=5)
+    assert rates[0] == pytest.approx(EXACT.first)
+    assert rates[5] == pytest.approx((EXACT.first + EXACT.peak) / 2)
+    assert rates[25] == pytest.approx((EXACT.peak + EXACT.last) / 2)  # the cosine counts the warm-up in
+    assert rates[50] == pytest.approx(EXACT.last)
+    assert all(later < earlier for earlier, later in itertools.pairwise(rates[11:]))
+
+
+def test_the_rate_stays_constant_on_request():
+    assert set(rates_of(OptimOptions(schedule="constant", warmup_epochs=0), 3, 4)) == {EXACT.peak}
+
+
+def test_the_rate_is_stepped_by_epoch_and_cools_down_on_request():
+    rates = rates_of(OptimOptions(warmup_epochs=2, step_on="epoch", cooldown_epochs=3), 4, steps_per_epoch=7)
+    assert len(rates) == 8
+    assert rates[1] == pytest.approx((EXACT.first + EXACT.peak) / 2)
+    assert rates[4:] == pytest.approx([EXACT.last] * 4)
+
+
+def test_a_warm_up_longer_than_the_training_is_refused():
+    with pytest.raises(UserError, match=r"optim\.warmup_epochs is 20, but there are only 5 epochs"):
+        rates_of(OptimOptions(warmup_epochs=20), 5, 1)
+
+
+def test_only_matrices_are_decayed_and_not_what_the_model_exempts(model):
+    optimizer = build_optimizer(model, OptimOptions(weight_decay=0.3), Rates(1e-3, 1e-6, 1e-5))
+    decay = {id(p): group["weight_decay"] for group in optimizer.param_groups for p in group["params"]}
+    exempt = model.no_weight_decay()
+    assert exempt & dict(model.named_parameters()).keys()
+    for name, parameter in model.named_parameters():
+        assert decay[id(parameter)] == (0.0 if parameter.ndim < 2 or name in exempt else 0.3), name
+
+
+def test_the_optimisers_own_settings_reach_it(model):
+    options = OptimOptions(betas=(0.8, 0.9), eps=1e-6)
+    optimizer = build_optimizer(model, options, Rates(1e-3, 1e-6, 1e-5))
+    assert isinstance(optimizer, torch.optim.AdamW)
+    assert (optimizer.defaults["betas"], optimizer.defaults["eps"]) == ((0.8, 0.9), 1e-6)
+    sgd = build_optimizer(model, OptimOptions(optimizer="sgd", momentum=0.7), Rates(1e-3, 1e-6, 1e-5))
+    assert sgd.defaults["momentum"] == 0.7
+
+
+def test_layer_decay_slows_lower_layers(model):
+    optimizer = build_optimizer(model, OptimOptions(layer_decay=0.5), Rates(1.0, 0.1, 0.01))
+    scale = {id(p): group["lr_scale"] for group in optimizer.param_groups for p in group["params"]}
+    assert scale[id(model.head.weight)] == 1.0
+    assert scale[id(model.patch_embed.proj.weight)] < scale[id(model.blocks[0].mlp.fc1.weight)] < 1.0
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (OptimOptions(optimizer="adamv"), "unknown optimiser 'adamv'; did you mean 'adam"),
+        (OptimOptions(optimizer="sgd", betas=(0.9, 0.9)), r"optim\.betas: sgd has no such setting"),
+        (OptimOptions(betas=(1.5, 0.9)), "adamw refuses its settings"),
+    ],
+)
+def test_settings_that_do_not_fit_are_refused(model, options, message):
+    with pytest.raises(UserError, match=message):
+        build_optimizer(model, options, Rates(1e-3, 1e-6, 1e-5))
