@@ -53,3 +53,34 @@ def small_heads():
     boxes = [BoxHead(32, NUM_CLASSES, conv_channels=32, fc_channels=64) for _ in CASCADE]
     masks = [MaskHead(32, NUM_CLASSES, channels=32) for _ in CASCADE]
     return CascadeRoIHeads(boxes, masks, CASCADE, NUM_CLASSES)
+
+
+TINY = {"embed_dim": 16, "depths": (1, 1, 1, 1), "num_heads": (1, 1, 2, 2), "drop_path_rate": 0.0}
+"""Options that make a small model of MSG-Transformer or Swin."""
+
+TINY_DETECTOR = {
+    "channels": 32,
+    "fc_channels": 64,
+    "train_proposals": 100,
+    "test_proposals": 100,
+    "rois_per_image": 64,
+    "min_size": None,
+    **TINY,
+}
+
+
+def scene():
+    """Two images of different sizes with bright boxes, a channel a class."""
+    torch.manual_seed(0)
+    images = [torch.rand(3, 128, 128) * 0.2, torch.rand(3, 120, 100) * 0.2]
+    boxes = [[(10, 12, 58, 70), (70, 60, 120, 110)], [(20, 30, 80, 90)]]
+    labels = [[1, 3], [2]]
+    targets = []
+    for image, places, classes in zip(images, boxes, labels, strict=True):
+        masks = torch.zeros(len(places), *image.shape[1:], dtype=torch.uint8)
+        for mask, (x1, y1, x2, y2), label in zip(masks, places, classes, strict=True):
+            mask[y1:y2, x1:x2] = 1
+            image[label - 1] += 0.7 * mask
+        target = {"boxes": torch.tensor(places).float(), "labels": torch.tensor(classes), "masks": masks}
+        targets.append(target)
+    return images, targets
