@@ -24,7 +24,7 @@ COUNTS = {  # tensors, parameters; both of the released code
     "msg_transformer_v1_base": (354, 87_771_024),
     "sgformer_small": (669, 22_545_981),
     "sgformer_medium": (1069, 38_689_316),
-    "sgformer_base": (1001, 77_950_293),
+    "sgformer_base": (1017, 77_950_293),
 }
 MSG = [
     ("layers.1.blocks.2.norm1.bias", "stages.1.blocks.2.norm1.bias"),
