@@ -1,3 +1,4 @@
+import errno
 import os
 
 import pytest
@@ -65,6 +66,15 @@ def test_a_write_that_fails_leaves_the_file_before_it(tmp_path):
         write_atomically(path, fail)
     assert path.read_text() == "before"
     assert [entry.name for entry in tmp_path.iterdir()] == ["file"]
+
+
+def test_a_full_disk_is_told_with_the_files_name(tmp_path):
+    def fill(partial):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with pytest.raises(OSError, match="No space left") as error:
+        write_atomically(tmp_path / "last.ckpt", fill)
+    assert error.value.filename == str(tmp_path / "last.ckpt")
 
 
 def test_an_object_in_a_checkpoint_is_refused_and_never_run(tmp_path):

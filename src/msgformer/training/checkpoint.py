@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
@@ -116,7 +117,9 @@ class AtomicCheckpointIO(TorchCheckpointIO):
     @override
     def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
         """Write ``checkpoint`` to ``path``; ``storage_options`` don't apply to local files."""
-        write_atomically(Path(path), lambda partial: torch.save(checkpoint, partial))
+        buffer = io.BytesIO()  # since torch tells of a full disk only as an error in its file format
+        torch.save(checkpoint, buffer)
+        write_atomically(Path(path), lambda partial: partial.write_bytes(buffer.getbuffer()))
 
     @override
     def load_checkpoint(
@@ -132,6 +135,9 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
     Args:
         path: Where the file is to be.
         write: Called with the path to write to.
+
+    Raises:
+        OSError: the file system refuses, as where the disk is full; the error names ``path``.
     """
     partial = path.with_name(f".{path.name}.partial")
     try:
@@ -139,5 +145,8 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
         with partial.open("rb+") as file:
             os.fsync(file.fileno())
         partial.replace(path)
+    except OSError as error:
+        error.filename = str(path)
+        raise
     finally:
         partial.unlink(missing_ok=True)
