@@ -18,7 +18,7 @@ from msgformer.data.subsets import open_evaluation, reopen_validation
 from msgformer.training.checkpoint import ModelCard, load_model
 from msgformer.training.classify import Scorer
 from msgformer.training.options import Precision, Progress, TrainerOptions
-from msgformer.training.trainer import build_trainer, quiet, refusals_named
+from msgformer.training.trainer import build_trainer, quiet, refusals
 
 
 def score(
@@ -78,7 +78,7 @@ def stream_predictions(
     """
     model, card = load_model(checkpoint)
     top_k = min(top_k, len(card.classes))
-    with quiet(), refusals_named("accelerator"):
+    with quiet(), refusals():
         fabric = Fabric(accelerator=accelerator, devices=1, precision=precision)
     model = fabric.setup_module(model)
     loader = fabric.setup_dataloaders(_loader(FileSource(files), card, batch_size, workers))

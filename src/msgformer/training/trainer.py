@@ -42,12 +42,12 @@ def quiet() -> Iterator[None]:
 
 
 @contextmanager
-def refusals_named(key: str) -> Iterator[None]:
-    """What Lightning refuses, such as a device that isn't there, as a user's error about ``key``."""
+def refusals() -> Iterator[None]:
+    """What Lightning refuses, such as a device that isn't there, as a user's error."""
     try:
         yield
     except (MisconfigurationException, RuntimeError, TypeError, ValueError) as error:
-        raise UserError(f"{key}: {' '.join(str(error).split())}") from error
+        raise UserError(f"Lightning refuses these settings: {' '.join(str(error).split())}") from error
 
 
 def build_trainer(options: TrainerOptions, **settings: Any) -> Trainer:
@@ -61,7 +61,7 @@ def build_trainer(options: TrainerOptions, **settings: Any) -> Trainer:
         UserError: Lightning refuses the settings, for example a device that isn't there.
     """
     callbacks = [*progress_callbacks(options.progress), *settings.pop("callbacks", [])]
-    with refusals_named("trainer"):
+    with refusals():
         return Trainer(
             accelerator=options.accelerator,
             devices=options.devices,

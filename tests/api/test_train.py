@@ -1,0 +1,233 @@
+import csv
+import json
+import re
+
+import pytest
+import torch
+import yaml
+
+from msgformer.api.recipes import RECIPES, load_yaml
+from msgformer.api.train import train, underlying_settings
+from msgformer.errors import UserError
+from msgformer.training.checkpoint import read_checkpoint
+from msgformer.training.classify import Classifier
+
+TINY = {"embed_dim": 16, "depths": [1, 1], "num_heads": [1, 2], "window_size": 2, "shuffle_sizes": [2, 2]}
+
+
+def tiny_run(data, output, **settings):
+    """Everything random is on, so that equal results mean equal randomness."""
+    return train(
+        **{
+            "model": "msg_transformer_tiny",
+            "data": data,
+            "output": output,
+            "epochs": 3,
+            "img_size": 16,
+            "batch_size": 4,
+            "workers": 0,
+            "model_args": {**TINY, "drop_path_rate": 0.5, "drop_rate": 0.5},
+            "augment": {"mixup": 0.8, "cutmix": 1.0, "smoothing": 0.1},
+            "optim": {"warmup_epochs": 1, "lr": 1e-3, "lr_batch": None},
+            "trainer": {"accelerator": "cpu", "progress": "none"},
+            **settings,
+        }
+    )
+
+
+def weights(run):
+    return read_checkpoint(run / "last.ckpt")["state_dict"]
+
+
+def assert_same_run(ours, theirs):
+    first, second = weights(ours), weights(theirs)
+    assert first.keys() == second.keys()
+    assert all(torch.equal(first[name], second[name]) for name in first)
+    assert (ours / "metrics.csv").read_text() == (theirs / "metrics.csv").read_text()
+
+
+@pytest.fixture
+def data(image_folder):
+    return image_folder(per_class=10, classes=["dark", "grey", "light"])
+
+
+@pytest.fixture
+def run(data, tmp_path):
+    return tiny_run(data, tmp_path / "run").run
+
+
+def test_a_run_leaves_what_is_promised(run, data):
+    assert {entry.name for entry in run.iterdir()} == {
+        "best.ckpt",
+        "classes.txt",
+        "config.yaml",
+        "last.ckpt",
+        "metrics.csv",
+        "split.csv",
+    }
+    assert (run / "classes.txt").read_text() == "dark\ngrey\nlight\n"
+    with (run / "metrics.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [row["epoch"] for row in rows] == ["1", "2", "3"]
+    assert list(rows[0]) == ["epoch", "step", "lr", "train/loss", "val/loss", "val/top1", "val/top5"]
+    assert rows[-1]["step"] == str(3 * (24 // 4))
+    assert all(0 <= float(row["val/top1"]) <= 100 for row in rows)
+    with (run / "split.csv").open(newline="") as file:
+        split = list(csv.DictReader(file))
+    assert sum(row["subset"] == "val" for row in split) == 6
+    assert {f"{row['class']}/" for row in split} == {"dark/", "grey/", "light/"}
+    assert all((data / row["name"]).is_file() for row in split)
+
+
+def test_the_result_is_the_best_epoch(data, tmp_path):
+    result = tiny_run(data, tmp_path / "run")
+    with (result.run / "metrics.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    best = max(rows, key=lambda row: (float(row["val/top1"]), -float(row["val/loss"])))
+    assert (str(result.epoch), result.epochs) == (best["epoch"], 3)
+    assert result.top1 == pytest.approx(float(best["val/top1"]))
+    assert read_checkpoint(result.checkpoint)["epoch"] == result.epoch - 1
+    assert f"top-1 {result.top1:.2f} %" in result.table()
+    assert json.loads(result.render(as_json=True))["epoch"] == result.epoch
+
+
+def test_the_configuration_repeats_the_run(run, tmp_path):
+    again = train(config=run / "config.yaml", output=tmp_path / "again")
+    assert_same_run(run, again.run)
+    assert (again.run / "config.yaml").read_text() == (run / "config.yaml").read_text()
+
+
+def test_another_seed_is_another_run(run, data, tmp_path):
+    other = tiny_run(data, tmp_path / "other", seed=1).run
+    assert not torch.equal(
+        weights(run)["model.patch_embed.proj.weight"], weights(other)["model.patch_embed.proj.weight"]
+    )
+
+
+def test_the_number_of_workers_changes_nothing(run, data, tmp_path):
+    assert_same_run(run, tiny_run(data, tmp_path / "workers", workers=2).run)
+
+
+def interrupted(data, output, monkeypatch):
+    """A run that breaks off in the middle of its third epoch."""
+    step = Classifier.training_step
+
+    def break_off(self, batch, batch_idx):
+        if (self.current_epoch, batch_idx) == (2, 3):
+            raise ConnectionError
+        return step(self, batch, batch_idx)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Classifier, "training_step", break_off)
+        with pytest.raises(ConnectionError):
+            tiny_run(data, output)
+    return output
+
+
+def test_a_resumed_run_ends_as_if_it_had_not_been_interrupted(run, data, tmp_path, monkeypatch):
+    broken = interrupted(data, tmp_path / "broken", monkeypatch)
+    assert len((broken / "metrics.csv").read_text().splitlines()) == 3
+    result = train(resume=broken, workers=1)
+    assert (result.run, result.epochs) == (broken, 3)
+    assert_same_run(run, broken)
+    best = [read_checkpoint(folder / "best.ckpt")["state_dict"] for folder in (run, broken)]
+    assert all(torch.equal(best[0][name], best[1][name]) for name in best[0])
+
+
+def test_resuming_a_finished_run_changes_nothing(run):
+    before = weights(run)
+    assert train(resume=run).epochs == 3
+    assert all(torch.equal(before[name], value) for name, value in weights(run).items())
+
+
+def test_a_run_is_resumed_by_its_own_settings(run):
+    with pytest.raises(UserError, match=r"resume: optim\.lr is 0\.001 in .*, not 0\.01"):
+        train(resume=run, optim={"lr": 0.01})
+    with pytest.raises(UserError, match=r"resume: epochs is 3 in .*, not 9"):
+        train(resume=run, epochs=9)
+
+
+def test_what_cannot_be_resumed_is_named(tmp_path, image_folder):
+    with pytest.raises(UserError, match="resume: no such file or folder"):
+        train(resume=tmp_path / "nothing")
+    with pytest.raises(UserError, match=r"has no config\.yaml"):
+        train(resume=image_folder())
+
+
+def test_any_timm_model_trains(data, tmp_path):
+    result = tiny_run(data, tmp_path / "run", model="test_resnet", model_args={}, epochs=1, img_size=[32, 48])
+    assert read_checkpoint(result.checkpoint)["msgformer"]["preprocessing"]["input_size"] == [3, 32, 48]
+
+
+def test_options_of_the_machine_act(data, tmp_path):
+    trainer = {"accelerator": "cpu", "progress": "lines", "accumulate": 3, "precision": "bf16-mixed"}
+    more = {"clip_grad": 0.1, "grad_checkpointing": True, "deterministic": True}
+    result = tiny_run(data, tmp_path / "run", epochs=2, trainer={**trainer, **more})
+    with (result.run / "metrics.csv").open() as file:
+        assert [row["step"] for row in csv.DictReader(file)] == ["2", "4"]
+
+
+def test_progress_is_shown_line_by_line_without_a_terminal(data, tmp_path, capsys):
+    tiny_run(data, tmp_path / "run", epochs=2, trainer={"accelerator": "cpu"})
+    errors = capsys.readouterr().err
+    assert re.findall(r"^epoch (\d)/2 .*val/top1 \d+\.\d\d %", errors, re.M) == ["1", "2"]
+
+
+def test_runs_are_numbered(data, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    names = [tiny_run("data", None, epochs=1).run.as_posix() for _ in range(2)]
+    assert names == ["runs/data-1", "runs/data-2"]
+    assert yaml.safe_load((tmp_path / "runs/data-1/config.yaml").read_text())["data"] == str(data)
+
+
+def test_a_folder_without_training_images_for_a_batch_is_smaller_but_even(image_folder, tmp_path):
+    result = tiny_run(image_folder(per_class=3), tmp_path / "run", epochs=1, batch_size=64)
+    with (result.run / "metrics.csv").open() as file:
+        assert next(csv.DictReader(file))["step"] == "1"
+
+
+def test_a_loss_that_is_not_finite_stops_the_run(data, tmp_path):
+    optim = {"lr": 1e30, "warmup_epochs": 0, "lr_batch": None, "optimizer": "sgd"}
+    with pytest.raises(UserError, match=r"the loss is (nan|inf) in epoch 1, batch \d.*lower optim\.lr"):
+        tiny_run(data, tmp_path / "run", optim=optim, trainer={"clip_grad": None, "progress": "none"})
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"batch_size": 3}, "batch_size must be even for mixup"),
+        ({"epochs": 0}, "epochs must be at least 1, not 0"),
+        ({"optim": {"warmup_epochs": 9}}, r"optim\.warmup_epochs is 9, but epochs is 3"),
+        ({"trainer": {"accelerator": "abacus"}}, "Lightning refuses .*abacus"),
+        ({"img_size": 16, "model_args": {**TINY, "in_chans": 2}}, "in_chans must be 1"),
+    ],
+)
+def test_settings_that_do_not_work_leave_no_run_behind(data, tmp_path, settings, message):
+    with pytest.raises(UserError, match=message):
+        tiny_run(data, tmp_path / "run", **settings)
+    assert not (tmp_path / "run").exists()
+
+
+def test_an_unreadable_image_is_found_before_training(data, tmp_path):
+    (data / "light" / "03.png").write_bytes(b"GIF89a")
+    with pytest.raises(UserError, match=r"light/03\.png"):
+        tiny_run(data, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_the_recipe_follows_the_data_and_model_args_follow_the_model():
+    name, digits = underlying_settings({})
+    assert name == "embedded/digits"
+    assert digits == load_yaml(RECIPES / "embedded/digits.yaml")
+    assert underlying_settings({"data": "folder"})[0] == "finetune"
+    assert "model_args" not in underlying_settings({"model": "sgformer_small"})[1]
+    assert underlying_settings({"model": digits["model"]})[1]["model_args"] == digits["model_args"]
+    assert underlying_settings({"config": "embedded/digits", "data": "folder"})[0] == "embedded/digits"
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1200)
+def test_the_main_job_reaches_97_per_cent(run_msgformer):
+    done = run_msgformer("train", "--json", timeout=1200)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["top1"] >= 97.0
