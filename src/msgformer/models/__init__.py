@@ -8,11 +8,22 @@ from timm import create_model as timm_create_model
 from torch import nn
 
 from msgformer.catalog import resolve
-from msgformer.models.exchange import Exchange, register_exchange
+from msgformer.models.checkpoint import read_checkpoint
+from msgformer.models.convert import convert_state_dict
+from msgformer.models.exchange import Exchange, GridExchange, register_exchange
 from msgformer.models.msg_transformer import MsgTransformer
 from msgformer.models.sg_former import SgFormer
 
-__all__ = ["Exchange", "MsgTransformer", "SgFormer", "create_model", "register_exchange"]
+__all__ = [
+    "Exchange",
+    "GridExchange",
+    "MsgTransformer",
+    "SgFormer",
+    "convert_state_dict",
+    "create_model",
+    "read_checkpoint",
+    "register_exchange",
+]
 
 
 def create_model(name: str, pretrained: bool = False, **kwargs: Any) -> nn.Module:

@@ -48,6 +48,9 @@ from msgformer.models.window import (
     map_size,
     pad_to_multiple,
     take_neighbours,
+    take_rows,
+    to_map,
+    to_rows,
     to_sequences,
     window_grid,
 )
@@ -117,7 +120,7 @@ class NeighbourMerging(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Patches [B, H, W, C] to [B, ceil(H / 2), ceil(W / 2), 2C]."""
         rows, cols = window_grid(map_size(x), (2, 2))
-        return self.merge_messengers(x.flatten(0, 2), map_grid(x)).unflatten(0, (x.shape[0], rows, cols))
+        return to_map(self.merge_messengers(to_rows(x), map_grid(x)), Grid(x.shape[0], rows, cols))
 
     def merge_messengers(self, x: Tensor, grid: Grid) -> Tensor:
         """Messengers [B * nH * nW, C] to [B * ceil(nH / 2) * ceil(nW / 2), 2C]."""
@@ -440,7 +443,7 @@ class MsgTransformer(Backbone):
 
     def messenger_grid(self, patches: Tensor, messengers: Tensor) -> Tensor:
         """Messengers [B * nH * nW, C] of the windows of a map [B, H, W, C] as a grid [B, nH, nW, C]."""
-        return messengers.unflatten(0, self.stages[0].grid(patches))
+        return to_map(messengers, self.stages[0].grid(patches))
 
     def final_features(self, *outputs: Tensor) -> Tensor:
         """The normalised messengers of the last stage, [B, nH, nW, C]."""
@@ -449,11 +452,14 @@ class MsgTransformer(Backbone):
 
     def forward(self, x: Tensor) -> Tensor:
         """Image [B, 3, S, T] to logits [B, classes]."""
-        if self.head.global_pool.is_identity():
+        if not torch.compiler.is_compiling() or self.head.global_pool.is_identity():
             return super().forward(x)
         *_, (patches, messengers) = self.forward_stages(x)
-        # To a pool a row of messengers is as good as a grid, and a captured graph is not specialised for its shape.
-        return self.forward_head(self.norm(messengers).unflatten(0, (patches.shape[0], 1, -1)))
+        # A row of messengers, each twice, pools like the grid of them, and a captured graph is not specialised for
+        # a grid of one window: [B * 2n, C] can't be mistaken for [B, C].
+        batch, rows, cols = self.stages[0].grid(patches)
+        twice = take_rows(messengers, batch, torch.arange(2 * rows * cols, device=x.device) // 2)
+        return self.forward_head(to_map(self.norm(twice), Grid(batch, 1, 2 * rows * cols)))
 
     def final_map(self, patches: Tensor) -> Tensor:
         """The normalised patch tokens of the last stage, [B, H, W, C]."""

@@ -34,7 +34,18 @@ from torch import Tensor, nn
 from msgformer.catalog import ALIASES
 from msgformer.models.backbone import Backbone, check_stages, init_linear, pretrained_cfg
 from msgformer.models.loading import checkpoint_filter_fn
-from msgformer.models.window import Size, from_windows, map_grid, map_size, take_neighbours, to_windows, window_grid
+from msgformer.models.window import (
+    Grid,
+    Size,
+    from_windows,
+    map_grid,
+    map_size,
+    take_neighbours,
+    to_map,
+    to_rows,
+    to_windows,
+    window_grid,
+)
 
 
 class MergeKind(NamedTuple):
@@ -217,11 +228,11 @@ class HybridAttention(Attention):
         """
         batch, height, width = grid = map_grid(x)
         rows, cols = window_grid((height, width), (self.ratio, self.ratio))
-        reduced = take_neighbours(x.flatten(0, 2), grid, self.ratio, self.ratio)  # [B * m, r * r, C]
+        reduced = take_neighbours(to_rows(x), grid, self.ratio, self.ratio)  # [B * m, r * r, C]
         # The strided convolution as a product: its kernels do not overlap.
         reduced = F.linear(reduced.transpose(1, 2).flatten(1), self.reduction.weight.flatten(1), self.reduction.bias)
-        key_value = self.kv_global(F.gelu(self.reduction_norm(reduced))).unflatten(0, (batch, rows * cols))
-        key, value = key_value.chunk(2, dim=-1)  # [B, m, C / 2]
+        key_value = self.kv_global(F.gelu(self.reduction_norm(reduced)))
+        key, value = to_map(key_value, Grid(batch, rows, cols)).flatten(1, 2).chunk(2, dim=-1)  # [B, m, C / 2]
         out, received = self.attend_and_measure(self.q_global(x).flatten(1, 2), key, value)
         token = torch.arange(height * width, device=x.device)
         above = token // width // self.ratio * cols + token % width // self.ratio  # nearest neighbour
@@ -302,7 +313,7 @@ class SelfGuidedAttention(Attention):
             [B, m, C]
         """
         batch, total = order.shape
-        rows = x.flatten(0, 2)
+        rows = to_rows(x)
         order = order + torch.arange(batch, device=x.device).unsqueeze(1) * total  # rows of the whole batch
         start, quarters, merged = 0, 0, []
         for kind, merge in zip(self.kinds, self.merge, strict=True):
@@ -310,7 +321,7 @@ class SelfGuidedAttention(Attention):
             end = total * quarters // 4
             merged.append(merge_groups(rows, order, start, end, merge))
             start = end
-        return torch.cat(merged, dim=1)
+        return join_rows(merged, batch)
 
 
 def rank_by_row(significance: Tensor) -> Tensor:
@@ -338,7 +349,7 @@ def merge_groups(rows: Tensor, order: Tensor, start: int, end: int, merge: Any) 
         merge: Linear layer g -> 1.
 
     Returns:
-        [B, max(1, ceil((end - start) / g)), C]
+        [B * max(1, ceil((end - start) / g)), C]
     """
     batch, total = order.shape
     group = merge.in_features
@@ -347,8 +358,23 @@ def merge_groups(rows: Tensor, order: Tensor, start: int, end: int, merge: Any) 
     tokens = rows.index_select(0, order.index_select(1, rank.clamp(max=total - 1)).flatten())
     if torch.compiler.is_compiling() or groups * group > end - start:  # a captured graph always completes
         tokens = tokens.masked_fill((rank >= end).repeat(batch).unsqueeze(1), 0)
-    tokens = tokens.view(batch, groups, group, -1)
-    return (tokens * merge.weight.T).sum(dim=2) + merge.bias
+    tokens = tokens.unflatten(0, (-1, group))  # [B * groups, g, C]
+    return (tokens * merge.weight.T).sum(dim=1) + merge.bias
+
+
+def join_rows(parts: list[Tensor], batch: int) -> Tensor:
+    """Rows of all images, [B * m, C] with an m for each part, to [B, sum of m, C]."""
+    if not torch.compiler.is_compiling():
+        return torch.cat([part.unflatten(0, (batch, -1)) for part in parts], dim=1)
+    # A part may have one row an image, for which a captured graph would be specialised: rows are ordered instead.
+    counts = [part.shape[0] // batch for part in parts]
+    place = torch.arange(batch * sum(counts), device=parts[0].device)
+    image, row = place // sum(counts), place % sum(counts)
+    source, before = torch.zeros_like(place), 0
+    for count in counts:
+        source = torch.where(row >= before, batch * before + image * count + row - before, source)
+        before = before + count
+    return torch.cat(parts).index_select(0, source).unflatten(0, (batch, -1))
 
 
 class PlainAttention(Attention):
@@ -557,7 +583,7 @@ class SgFormer(Backbone):
     def position(self, size: Size) -> Tensor:
         """Position embedding for a map of ``size`` tokens, [1, H, W, C]."""
         grid = self.pos_embed.unflatten(1, self.pos_embed_size)
-        if size == self.pos_embed_size and not torch.compiler.is_compiling():
+        if not torch.compiler.is_compiling() and size == self.pos_embed_size:
             return grid
         # Resampled even to its own size while a graph is captured (which changes nothing): one graph for all sizes.
         grid = F.interpolate(grid.permute(0, 3, 1, 2), size, mode="bicubic")

@@ -39,6 +39,16 @@ def window_grid(size: Size, window: Size) -> Size:
     return (size[0] + window[0] - 1) // window[0], (size[1] + window[1] - 1) // window[1]
 
 
+def to_rows(x: Tensor) -> Tensor:
+    """Tokens of a batch of maps [B, H, W, C] as rows [B * H * W, C]."""
+    return x.flatten(0, 2)
+
+
+def to_map(x: Tensor, grid: Grid) -> Tensor:
+    """Rows [B * H * W, C] as a batch of maps [B, H, W, C]."""
+    return x.unflatten(0, grid)
+
+
 def take_tokens(x: Tensor, grid: Grid, row: Tensor, col: Tensor) -> Tensor:
     """Tokens of a map at given places; zeros where a place lies beyond its borders.
 
@@ -91,8 +101,8 @@ def pad_to_multiple(x: Tensor, multiple: Size) -> Tensor:
     if not torch.compiler.is_compiling() and (height, width) == map_size(x):
         return x
     place = torch.arange(height * width, device=x.device)
-    tokens = take_tokens(x.flatten(0, 2), map_grid(x), place // width, place % width)
-    return tokens.unflatten(0, (x.shape[0], height, width))
+    tokens = take_tokens(to_rows(x), map_grid(x), place // width, place % width)
+    return to_map(tokens, Grid(x.shape[0], height, width))
 
 
 def take_neighbours(x: Tensor, grid: Grid, stride: int, side: int, first: int = 0) -> Tensor:
@@ -132,7 +142,7 @@ def to_windows(x: Tensor, window: Size) -> Tensor:
     index, inside = place // area, place % area  # of the window in the grid, and of the token in the window
     row = index // cols * window[0] + inside // window[1]
     col = index % cols * window[1] + inside % window[1]
-    return take_tokens(x.flatten(0, 2), map_grid(x), row, col).unflatten(0, (-1, area))
+    return take_tokens(to_rows(x), map_grid(x), row, col).unflatten(0, (-1, area))
 
 
 def from_windows(x: Tensor, window: Size, batch: int, size: Size, skip: int = 0) -> Tensor:
@@ -155,7 +165,7 @@ def from_windows(x: Tensor, window: Size, batch: int, size: Size, skip: int = 0)
     index = row // window[0] * cols + col // window[1]
     inside = row % window[0] * window[1] + col % window[1] + skip
     tokens = take_rows(x.flatten(0, 1), batch, index * x.shape[1] + inside)
-    return tokens.unflatten(0, (batch, height, width))
+    return to_map(tokens, Grid(batch, height, width))
 
 
 def to_sequences(patches: Tensor, messengers: Tensor, window: Size) -> Tensor:
