@@ -175,8 +175,8 @@ def test_progress_is_shown_line_by_line_without_a_terminal(data, tmp_path, capsy
 
 def test_runs_are_numbered(data, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    names = [tiny_run("data", None, epochs=1).run.as_posix() for _ in range(2)]
-    assert names == ["runs/data-1", "runs/data-2"]
+    names = [tiny_run("data", output, epochs=1).run.as_posix() for output in (None, None, "mine")]
+    assert names == ["runs/data-1", "runs/data-2", "mine"]
     assert yaml.safe_load((tmp_path / "runs/data-1/config.yaml").read_text())["data"] == str(data)
 
 

@@ -50,18 +50,16 @@ def fit(settings: TrainSettings, output: Path | None, resume: Path | None) -> di
         seed_generators(derive(settings.seed))
         model = _build_model(settings, len(train.classes), pretrained=settings.pretrained and resume is None)
         preprocessing = _preprocessing(settings, model)
-        files = RunFiles()
+        files = RunFiles(lambda: resume or _begin_run(settings, output, train, val))
         trainer = _build_trainer(settings, files)
         data = _build_data(settings, train, val, preprocessing, trainer)
         card = _card(settings, train.classes, preprocessing)
         classifier = _build_classifier(settings, model, card, data, trainer)
-        run = resume or _begin_run(settings, output, train, val)
-        files.folder = run
         trainer.fit(classifier, data, ckpt_path=resume / LAST if resume else None)
     best = files.best
     return {
-        "run": run,
-        "checkpoint": run / BEST,
+        "run": files.folder,
+        "checkpoint": files.folder / BEST,
         "epoch": int(best["epoch"]),
         **{name: best[f"val/{name}"] for name in ("top1", "top5", "loss")},
         "epochs": len(files.rows),

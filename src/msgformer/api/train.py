@@ -140,6 +140,7 @@ def train(
         optim=optim,
         trainer=trainer,
     ).checked()
+    output, resume = (path and Path(path) for path in (output, resume))  # strings, in Python
     if resume is None:
         check_output(output)
     else:

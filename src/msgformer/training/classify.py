@@ -76,7 +76,7 @@ class Scorer(LightningModule):
     def on_validation_epoch_end(self) -> None:
         """Log ``val/loss``, and ``val/top1`` and ``val/top5`` in per cent."""
         for name, value in self.scores.compute().items():
-            self.log(f"val/{name}", value, prog_bar=name == "top1", logger=False)
+            self.log(f"val/{name}", value, prog_bar=name == "top1", logger=False, sync_dist=True)
 
 
 class Classifier(Scorer):

@@ -20,17 +20,20 @@ def progress_callbacks(kind: str) -> list[Callback]:
     if kind == "auto":
         kind = "bar" if sys.stderr.isatty() else "lines"
     if kind == "bar":
-        return [Bar(console_kwargs={"stderr": True}), EpochLines()]
+        return [Bar(refresh_rate=10, console_kwargs={"stderr": True}), EpochLines()]
     return [EpochLines()] if kind == "lines" else []
 
 
 class Bar(RichProgressBar):
-    """Lightning's bar of the running epoch, without the version number of a logger that isn't there."""
+    """Lightning's bar of the running epoch, counted from 1, without the version of a logger that isn't there."""
 
     @override
     def get_metrics(self, trainer: Trainer, pl_module: LightningModule) -> dict[str, Any]:
         """The metrics beside the bar."""
         return {key: value for key, value in super().get_metrics(trainer, pl_module).items() if key != "v_num"}
+
+    def _get_train_description(self, current_epoch: int) -> str:
+        return f"epoch {current_epoch + 1}/{self.trainer.max_epochs}"
 
 
 class EpochLines(Callback):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -26,20 +27,30 @@ class RunFiles(Checkpoint):
     have seen, once each. Lightning's own checkpoint callback would compare one metric alone; here the lower
     validation loss decides between epochs of equal accuracy.
 
+    Args:
+        begin: Gives the run folder, making it if the run is new; called by the first process alone, once all are up.
+
     Attributes:
-        folder: Run folder; to be set before the training begins.
+        folder: Run folder, known once the training is set up.
         rows: One row an epoch.
     """
 
     folder: Path
 
-    def __init__(self) -> None:
+    def __init__(self, begin: Callable[[], Path]) -> None:
+        self.begin = begin
         self.rows: list[Row] = []
 
     @property
     def best(self) -> Row:
         """The row of the best epoch: the highest top-1, of those the lowest loss, of those the first."""
         return min(self.rows, key=lambda row: (-row["val/top1"], row["val/loss"]))
+
+    @override
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Have the run folder made, and tell all processes of it."""
+        folder = self.begin() if trainer.is_global_zero else Path()
+        self.folder = trainer.strategy.broadcast(folder)
 
     @override
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
