@@ -59,6 +59,10 @@ class Backbone(nn.Module, ABC):
     def final_features(self, *outputs: Tensor) -> Tensor:
         """What the classifier pools, [B, H, W, C], made of the last stage's outputs."""
 
+    def as_maps(self, *outputs: Tensor) -> tuple[Tensor, ...]:
+        """A stage's outputs, all of them as maps [B, H, W, C]."""
+        return outputs
+
     @abstractmethod
     def final_map(self, patches: Tensor) -> Tensor:
         """The last stage's map of patch tokens [B, H, W, C] under the final norm."""
@@ -124,7 +128,8 @@ class Backbone(nn.Module, ABC):
         for index, outputs in enumerate(self.forward_stages(x)):
             if index in take:
                 final = norm and index == self.num_stages - 1
-                kept = (self.final_map(outputs[0]), *outputs[1:]) if final else outputs
+                maps = self.as_maps(*outputs)
+                kept = (self.final_map(maps[0]), *maps[1:]) if final else maps
                 taken.append(tuple(nhwc_to(map_, output_fmt) for map_ in kept))
             if stop_early and index == last:
                 break

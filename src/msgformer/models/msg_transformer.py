@@ -445,6 +445,11 @@ class MsgTransformer(Backbone):
         """Messengers [B * nH * nW, C] of the windows of a map [B, H, W, C] as a grid [B, nH, nW, C]."""
         return to_map(messengers, self.stages[0].grid(patches))
 
+    def as_maps(self, *outputs: Tensor) -> tuple[Tensor, ...]:
+        """A stage's patch map [B, H, W, C] and its messengers as a grid [B, nH, nW, C]."""
+        patches, messengers = outputs
+        return patches, self.messenger_grid(patches, messengers)
+
     def final_features(self, *outputs: Tensor) -> Tensor:
         """The normalised messengers of the last stage, [B, nH, nW, C]."""
         patches, messengers = outputs
