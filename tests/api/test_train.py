@@ -231,3 +231,14 @@ def test_the_main_job_reaches_97_per_cent(run_msgformer):
     done = run_msgformer("train", "--json", timeout=1200)
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["top1"] >= 97.0
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_a_compiled_model_trains_and_is_stored_like_any_other(data, tmp_path):
+    steady = {"model_args": TINY, "epochs": 1}  # Inductor draws other random numbers for drop path
+    plain = tiny_run(data, tmp_path / "plain", **steady).run
+    compiled = tiny_run(data, tmp_path / "compiled", **steady, trainer={"accelerator": "cpu", "compile": True}).run
+    first, second = weights(plain), weights(compiled)
+    assert first.keys() == second.keys()
+    assert all(torch.allclose(first[name], second[name], atol=1e-4) for name in first)
