@@ -92,12 +92,15 @@ class OverlappingMerging(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Patches [B, H, W, C] to [B, ceil(H / 2), ceil(W / 2), 2C]."""
+        if torch.compiler.is_compiling():
+            merged = Grid(x.shape[0], *window_grid(map_size(x), (2, 2)))
+            return to_map(self.merge_messengers(to_rows(x), map_grid(x)), merged)
         return self.norm(self.reduction(x.permute(0, 3, 1, 2)).permute(0, 2, 3, 1))
 
     def merge_messengers(self, x: Tensor, grid: Grid) -> Tensor:
         """Messengers [B * nH * nW, C] to [B * ceil(nH / 2) * ceil(nW / 2), 2C], by the same convolution as a product.
 
-        A grid may be one window wide, and a captured graph would be specialised for the memory layout of that.
+        A convolution chooses its kernel and memory layout by size, for which a captured graph would be specialised.
         """
         x = take_neighbours(x, grid, stride=2, side=3, first=-1)  # [B * n, 9, C]
         return self.norm(F.linear(x.transpose(1, 2).flatten(1), self.reduction.weight.flatten(1), self.reduction.bias))
