@@ -44,27 +44,29 @@ def overfit(head, steps, rate=2e-3):
     detector = create_detector(NAME, head, 3, **TINY_DETECTOR)
     optimizer = torch.optim.AdamW(detector.parameters(), lr=rate)
     history = []
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: min(1, 3 * (1 - step / steps)))
     for _ in range(steps):
         loss = sum(detector(images, targets).values())
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
+        schedule.step()
         history.append(loss.item())
     return detector, images, targets, history
 
 
 def test_one_batch_can_be_overfitted():
-    detector, images, targets, history = overfit("mask_rcnn", 40)
-    assert history[-1] < history[0] / 3
+    detector, images, targets, history = overfit("mask_rcnn", 60)
+    assert history[-1] < history[0] / 4
     with torch.no_grad():
         detections = detector.eval()(images)
     for found, target in zip(detections, targets, strict=True):
         count = len(target["labels"])
         overlap = box_iou(target["boxes"], found["boxes"][: count + 1]).max(dim=1)
-        assert (overlap.values > 0.6).all()
+        assert (overlap.values > 0.5).all()
         assert torch.equal(found["labels"][overlap.indices], target["labels"])
         common = (found["masks"][overlap.indices] & target["masks"].bool()).sum((1, 2))
-        assert (common / target["masks"].sum((1, 2)) > 0.6).all()
+        assert (common / target["masks"].sum((1, 2)) > 0.5).all()
 
 
 @pytest.mark.parametrize(("head", "steps", "rate"), [("cascade_mask_rcnn", 10, 2e-3), ("retinanet", 40, 1e-3)])

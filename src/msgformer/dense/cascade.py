@@ -107,6 +107,8 @@ class CascadeRoIHeads(nn.Module):
             [D, 28, 28] (probabilities within the box); and losses (none in evaluation).
         """
         maps = list(features.values())
+        if torch.is_autocast_enabled(maps[0].device.type):
+            maps = [x.float() for x in maps]  # once, not in every RoIAlign, which samples in float32
         if self.training:
             if targets is None:
                 raise ValueError("targets are needed in training")

@@ -106,9 +106,9 @@ def _mlp_on_padding(stage: Stage, patches: Tensor, messengers: Tensor) -> int:
     Args:
         stage: of MSG-Transformer.
         patches: its map, [B, H, W, C].
-        messengers: its grid, [B, nH, nW, C].
+        messengers: one a window, [..., C].
     """
-    windows = messengers.shape[:3].numel()
+    windows = messengers.shape[:-1].numel()
     padding = windows * stage.window_size[0] * stage.window_size[1] - patches.shape[:3].numel()
     layers = (layer for block in stage.blocks for layer in (block.mlp.fc1, block.mlp.fc2))
     return padding * sum(layer.weight.numel() for layer in layers)
