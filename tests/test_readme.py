@@ -3,6 +3,9 @@
 import importlib
 import re
 import shlex
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -11,7 +14,9 @@ from msgformer import cli
 from msgformer.api.options import Options
 
 ROOT = Path(__file__).parents[1]
-BLOCKS = re.findall(r"^```(?:bash|sh)\n(.*?)^```", (ROOT / "README.md").read_text(encoding="utf-8"), re.M | re.S)
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+BLOCKS = re.findall(r"^```(?:bash|sh)\n(.*?)^```", README, re.M | re.S)
+PYTHON_BLOCKS = re.findall(r"^```python\n(.*?)^```", README, re.M | re.S)
 
 
 def shell_commands() -> list[list[str]]:
@@ -43,10 +48,18 @@ def test_commands_are_understood(command, capsys):
 
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
-def test_commands_run_in_their_order(run_msgformer):
+def test_commands_run_in_their_order(run_msgformer, tmp_path):
     """All but those with a word in capitals, which stands for a file of the reader's."""
-    runnable = [command for command in COMMANDS if not any(word.strip("./").isupper() for word in command)]
+    shutil.copytree(ROOT / "docs", tmp_path / "docs")
+    runnable = [command for command in COMMANDS if not any(word.partition(".")[0].isupper() for word in command)]
     assert runnable
     for command in runnable:
         done = run_msgformer(*command, timeout=1800)
         assert done.returncode == 0, f"{command}: {done.stderr[-2000:]}"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("block", PYTHON_BLOCKS, ids=range(len(PYTHON_BLOCKS)))
+def test_python_blocks_run(block):
+    done = subprocess.run([sys.executable, "-c", block], capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr[-2000:]
