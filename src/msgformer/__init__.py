@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from msgformer.api.predict import predict as predict
     from msgformer.api.train import train as train
     from msgformer.catalog import list_models as list_models
+    from msgformer.dense import create_detector as create_detector
+    from msgformer.dense import create_segmenter as create_segmenter
     from msgformer.errors import UserError as UserError
     from msgformer.models import convert_state_dict as convert_state_dict
     from msgformer.models import create_model as create_model
@@ -24,7 +26,9 @@ _HOMES = {
     "UserError": "msgformer.errors",
     "convert": "msgformer.api.convert",
     "convert_state_dict": "msgformer.models",
+    "create_detector": "msgformer.dense",
     "create_model": "msgformer.models",
+    "create_segmenter": "msgformer.dense",
     "evaluate": "msgformer.api.evaluate",
     "list_models": "msgformer.catalog",
     "predict": "msgformer.api.predict",

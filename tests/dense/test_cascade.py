@@ -4,7 +4,7 @@ import torch
 from dense.conftest import NUM_CLASSES, SIZES, small_heads, unpack
 from msgformer.dense.cascade import CASCADE, CascadeRoIHeads
 from msgformer.dense.roi_extractor import boxes_to_rois
-from msgformer.dense.roi_losses import mask_targets
+from msgformer.dense.roi_losses import mask_targets, of_class
 
 
 @pytest.fixture
@@ -78,6 +78,31 @@ def test_detections(golden, proposals):
         torch.testing.assert_close(ours["scores"], theirs["scores"], atol=1e-6, rtol=0)
     masks = torch.cat([detection["masks"] for detection in detections])
     torch.testing.assert_close(masks, golden["test"]["mask_probs_avg_sel"], atol=1e-5, rtol=0)
+
+
+def test_stages_in_evaluation(golden, proposals):
+    heads = golden_heads(golden, "test").eval()
+    regions = heads.box_extractor(golden["feats"], boxes_to_rois(proposals))
+    torch.testing.assert_close(regions, golden["test"]["stages"][0]["bbox_feats"], atol=1e-6, rtol=1e-6)
+    for index, stage in enumerate(golden["test"]["stages"]):
+        torch.testing.assert_close(boxes_to_rois(proposals), stage["rois"], atol=1e-4, rtol=0)
+        with torch.no_grad():
+            logits, deltas = heads.predict_boxes(index, golden["feats"], proposals)
+        torch.testing.assert_close(logits, stage["cls_score"], atol=5e-6, rtol=1e-6)
+        torch.testing.assert_close(deltas, stage["bbox_pred"], atol=5e-6, rtol=1e-6)
+        if index < 2:
+            proposals = heads.refine(index, proposals, of_class(deltas, logits[:, :-1].argmax(dim=1)), SIZES)
+    boxes = heads.refine(2, proposals, deltas, SIZES)
+    torch.testing.assert_close(torch.cat(boxes), torch.cat(golden["test"]["final_all_boxes"]), atol=2e-4, rtol=0)
+
+
+def test_mask_logits(golden):
+    heads = golden_heads(golden, "test").eval()
+    index = golden["test"]["mask_logits_full_idx"]
+    with torch.no_grad():
+        regions = heads.mask_extractor(golden["feats"], golden["test"]["mask_rois"][index])
+        for head, logits in zip(heads.mask_head, golden["test"]["mask_logits_full"], strict=True):
+            torch.testing.assert_close(head(regions), logits, atol=2e-5, rtol=1e-5)
 
 
 def train_step(heads, golden, proposals, mkldnn=True):

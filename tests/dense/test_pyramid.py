@@ -1,8 +1,38 @@
+from types import SimpleNamespace
+
 import pytest
 import torch
+from torch import nn
 
 from dense.conftest import TINY
 from msgformer.dense import create_pyramid
+
+
+class Maps(nn.Module):
+    """A body that gives the maps of the golden file."""
+
+    def __init__(self, maps):
+        super().__init__()
+        self.maps = maps
+        channels = [x.shape[1] for x in maps]
+        self.feature_info = SimpleNamespace(
+            reduction=lambda: [4, 8, 16, 32], channels=lambda: channels, module_name=lambda: []
+        )
+
+    def forward(self, _):
+        return self.maps
+
+
+def test_golden_levels(golden, images):
+    pyramid = create_pyramid(Maps(golden["fpn"]["inputs"]), 32, map_norm=False)
+    names = (("lateral_convs", "inner_blocks"), ("fpn_convs", "layer_blocks"), (".conv.", ".0."))
+    state = golden["fpn"]["state"]
+    for theirs, ours in names:
+        state = {name.replace(theirs, ours): value for name, value in state.items()}
+    pyramid.fpn.load_state_dict(state)
+    levels = pyramid(images.tensors).values()
+    for ours, theirs in zip(levels, golden["fpn"]["outputs"], strict=True):
+        torch.testing.assert_close(ours, theirs, atol=1e-5, rtol=1e-5)
 
 
 @pytest.mark.parametrize("size", [(64, 64), (224, 160), (352, 96)])
