@@ -17,7 +17,7 @@ gives more tokens after merging, not larger groups.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -34,6 +34,7 @@ from torch import Tensor, nn
 from msgformer.catalog import ALIASES
 from msgformer.models.backbone import Backbone, check_stages, init_linear, pretrained_cfg
 from msgformer.models.loading import checkpoint_filter_fn
+from msgformer.models.reallocation import MERGE_KINDS, join_rows, merge_groups, rank_by_column, rank_by_row
 from msgformer.models.window import (
     Grid,
     Size,
@@ -46,21 +47,6 @@ from msgformer.models.window import (
     to_windows,
     window_grid,
 )
-
-
-class MergeKind(NamedTuple):
-    """Tokens that are merged alike: a share of all tokens, by rank of significance, in groups of one size."""
-
-    quarters: int
-    group: int
-
-
-MERGE_KINDS: dict[int, tuple[MergeKind, ...]] = {
-    8: (MergeKind(1, 196), MergeKind(2, 56), MergeKind(1, 28)),
-    4: (MergeKind(1, 49), MergeKind(2, 14), MergeKind(1, 7)),
-    2: (MergeKind(2, 2), MergeKind(2, 1)),
-}
-"""By reduction ratio r, from the least significant tokens to the most."""
 
 
 def conv_map(conv: nn.Conv2d, x: Tensor) -> Tensor:
@@ -322,59 +308,6 @@ class SelfGuidedAttention(Attention):
             merged.append(merge_groups(rows, order, start, end, merge))
             start = end
         return join_rows(merged, batch)
-
-
-def rank_by_row(significance: Tensor) -> Tensor:
-    """Raster indices of tokens, least significant first, equal ones row by row: [B, H, W] to [B, n]."""
-    return significance.flatten(1).argsort(dim=1, stable=True)
-
-
-def rank_by_column(significance: Tensor) -> Tensor:
-    """Raster indices of tokens, least significant first, equal ones column by column: [B, H, W] to [B, n]."""
-    _, height, width = significance.shape
-    order = significance.transpose(1, 2).flatten(1).argsort(dim=1, stable=True)
-    return order % height * width + order // height
-
-
-def merge_groups(rows: Tensor, order: Tensor, start: int, end: int, merge: Any) -> Tensor:
-    """Every g tokens that follow each other in rank to one, by weights that all channels share.
-
-    An incomplete last group is completed by zeros; no tokens at all make one group of zeros.
-
-    Args:
-        rows: Tokens of all images, [B * n, C].
-        order: Rows of each image's tokens by rank, [B, n].
-        start: First rank to merge.
-        end: The rank after the last.
-        merge: Linear layer g -> 1.
-
-    Returns:
-        [B * max(1, ceil((end - start) / g)), C]
-    """
-    batch, total = order.shape
-    group = merge.in_features
-    groups = torch.sym_max(1, (end - start + group - 1) // group)
-    rank = start + torch.arange(groups * group, device=rows.device)
-    tokens = rows.index_select(0, order.index_select(1, rank.clamp(max=total - 1)).flatten())
-    if torch.compiler.is_compiling() or groups * group > end - start:  # a captured graph always completes
-        tokens = tokens.masked_fill((rank >= end).repeat(batch).unsqueeze(1), 0)
-    tokens = tokens.unflatten(0, (-1, group))  # [B * groups, g, C]
-    return (tokens * merge.weight.T).sum(dim=1) + merge.bias
-
-
-def join_rows(parts: list[Tensor], batch: int) -> Tensor:
-    """Rows of all images, [B * m, C] with an m for each part, to [B, sum of m, C]."""
-    if not torch.compiler.is_compiling():
-        return torch.cat([part.unflatten(0, (batch, -1)) for part in parts], dim=1)
-    # A part may have one row an image, for which a captured graph would be specialised: rows are ordered instead.
-    counts = [part.shape[0] // batch for part in parts]
-    place = torch.arange(batch * sum(counts), device=parts[0].device)
-    image, row = place // sum(counts), place % sum(counts)
-    source, before = torch.zeros_like(place), 0
-    for count in counts:
-        source = torch.where(row >= before, batch * before + image * count + row - before, source)
-        before = before + count
-    return torch.cat(parts).index_select(0, source).unflatten(0, (batch, -1))
 
 
 class PlainAttention(Attention):
