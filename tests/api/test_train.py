@@ -197,6 +197,11 @@ def test_a_loss_that_is_not_finite_stops_the_run(data, tmp_path):
     [
         ({"batch_size": 3}, "batch_size must be even for mixup"),
         ({"epochs": 0}, "epochs must be at least 1, not 0"),
+        ({"img_size": 0}, "img_size must be at least 1, not 0"),
+        ({"img_size": [16, 0]}, "img_size must be at least 1, not 0"),
+        ({"seed": -1}, "seed must be at least 0, not -1"),
+        ({"model_args": {"num_classes": 5}}, "num_classes can't be given here; the class folders tell it"),
+        ({"val_fraction": 1}, "val_fraction must lie between 0 and 1, not 1"),
         ({"optim": {"warmup_epochs": 9}}, r"optim\.warmup_epochs is 9, but epochs is 3"),
         ({"trainer": {"accelerator": "abacus"}}, "Lightning refuses .*abacus"),
         ({"img_size": 16, "model_args": {**TINY, "in_chans": 2}}, "in_chans must be 1"),

@@ -68,10 +68,7 @@ def fit(settings: TrainSettings, output: Path | None, resume: Path | None) -> di
 
 
 def _size(settings: TrainSettings) -> tuple[int, int]:
-    size = settings.img_size
-    if size is None:
-        return default_size(settings.model)
-    return (size, size) if isinstance(size, int) else (size[0], size[1])
+    return settings.size or default_size(settings.model)
 
 
 def _build_model(settings: TrainSettings, num_classes: int, *, pretrained: bool) -> nn.Module:

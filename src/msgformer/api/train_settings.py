@@ -14,7 +14,7 @@ import yaml
 
 from msgformer.api.recipes import load_yaml
 from msgformer.catalog import ALIASES, MODELS, nearest, resolve
-from msgformer.data.folder import list_subsets
+from msgformer.data.folder import find_subsets
 from msgformer.data.options import AugmentOptions, PreprocessOptions
 from msgformer.errors import UserError
 from msgformer.training.options import OptimOptions, TrainerOptions
@@ -49,6 +49,14 @@ class TrainSettings:
     optim: OptimOptions
     trainer: TrainerOptions
 
+    @property
+    def size(self) -> tuple[int, int] | None:
+        """Height and width, if they are given."""
+        if self.img_size is None or isinstance(self.img_size, int):
+            return None if self.img_size is None else (self.img_size, self.img_size)
+        height, width = self.img_size
+        return height, width
+
     def checked(self) -> TrainSettings:
         """These settings with an absolute data folder, as far as they can be checked without torch.
 
@@ -57,13 +65,12 @@ class TrainSettings:
                 be, or a compiler is needed and missing.
         """
         check_model(self.model)
-        sides = self.img_size if isinstance(self.img_size, tuple | list) else (self.img_size or 1,)
         for key, value, least in (
             ("epochs", self.epochs, 1),
             ("batch_size", self.batch_size, 1),
             ("workers", self.workers or 0, 0),
             ("seed", self.seed, 0),
-            ("img_size", min(sides), 1),
+            ("img_size", min(self.size or (1,)), 1),
             ("trainer.accumulate", self.trainer.accumulate, 1),
         ):
             if value < least:
@@ -72,12 +79,15 @@ class TrainSettings:
             raise UserError(
                 f"optim.warmup_epochs is {self.optim.warmup_epochs}, but epochs is {self.epochs}; give fewer"
             )
+        for key, instead in (("num_classes", "the class folders tell it"), ("img_size", "give --img_size instead")):
+            if key in self.model_args:
+                raise UserError(f"model_args: {key} can't be given here; {instead}")
         if self.trainer.compile:
             check_compiler()
         if self.data is None:
             return self
         data = Path(self.data).expanduser().absolute()
-        list_subsets(data)
+        find_subsets(data)
         return replace(self, data=data)
 
     def to_dict(self) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -83,22 +84,17 @@ def find_images(folder: str | Path) -> list[str]:
     return sorted(found)
 
 
-def class_folders(root: Path) -> list[str]:
-    """Names of the folders directly in ``root``, sorted; hidden ones don't count."""
-    return sorted(entry.name for entry in root.iterdir() if entry.is_dir() and not entry.name.startswith("."))
-
-
-def list_classes(root: Path, classes: list[str] | None = None) -> Listing:
-    """All images under the class folders of ``root``.
+def class_folders(root: Path, classes: Sequence[str] | None = None) -> list[str]:
+    """Names of the class folders directly in ``root``, sorted; hidden ones don't count.
 
     Args:
         root: Folder with one folder a class.
-        classes: Class names to expect; by default those that are found.
+        classes: Class names to expect, some or all; by default any two or more.
 
     Raises:
-        UserError: there are no class folders, one is empty, or they aren't the expected ones.
+        UserError: there are none, or they aren't the expected ones.
     """
-    found = class_folders(root)
+    found = sorted(entry.name for entry in root.iterdir() if entry.is_dir() and not entry.name.startswith("."))
     if not found:
         loose = "images lie in it directly; put" if any(is_image(entry.name) for entry in root.iterdir()) else "put"
         raise UserError(f"no class folders in {root}: {loose} the images of each class into a folder of its name")
@@ -108,7 +104,17 @@ def list_classes(root: Path, classes: list[str] | None = None) -> Listing:
         raise UserError(
             f"class folder {unknown[0]!r} in {root} is not among the known classes{nearest(unknown[0], classes)}"
         )
-    classes = classes or found
+    return found
+
+
+def list_classes(root: Path, classes: Sequence[str] | None = None) -> Listing:
+    """All images under the class folders of ``root``; the arguments and errors are those of :func:`class_folders`.
+
+    Raises:
+        UserError: a class folder is empty, too.
+    """
+    found = class_folders(root, classes)
+    known = tuple(classes or found)
     names: list[str] = []
     labels: list[int] = []
     for name in found:
@@ -116,32 +122,41 @@ def list_classes(root: Path, classes: list[str] | None = None) -> Listing:
         if not images:
             raise UserError(f"class folder {root / name} holds no images; fill it or remove it")
         names += [f"{name}/{image}" for image in images]
-        labels += [classes.index(name)] * len(images)
-    return Listing(str(root), tuple(names), tuple(labels), tuple(classes))
+        labels += [known.index(name)] * len(images)
+    return Listing(str(root), tuple(names), tuple(labels), known)
 
 
-def named_subset(root: Path, names: tuple[str, ...]) -> Path | None:
+def named_subset(root: Path, names: Sequence[str]) -> Path | None:
     """The first of the sub-folders ``names`` that ``root`` has, or None."""
     return next((root / name for name in names if (root / name).is_dir()), None)
 
 
-def list_subsets(path: str | Path) -> tuple[Listing, Listing | None]:
-    """The training and the validation images of a data folder.
+def find_subsets(path: str | Path) -> tuple[Path, Path | None]:
+    """Where the class folders for training and for validation lie; only folders are looked at, so it takes no time.
 
     Args:
         path: Folder that holds ``train/`` and ``val/`` with a folder a class in each, or the class folders alone.
 
     Returns:
-        The two subsets; the second is None where there are class folders only and a split must be made.
+        Both folders; the second is None where there are class folders only and a split must be made.
 
     Raises:
         UserError: the folder isn't laid out in either way.
     """
     root = existing_folder(path)
     train, val = named_subset(root, TRAIN_NAMES), named_subset(root, VAL_NAMES)
-    if train is None:
-        return list_classes(root), None
-    if val is None:
+    if train is not None and val is None:
         raise UserError(f"{root} has {train.name}/ but no val/; add one, or give --data {train} to split that")
+    if train is None or val is None:
+        train, val = root, None
+    classes = class_folders(train)
+    if val is not None:
+        class_folders(val, classes)
+    return train, val
+
+
+def list_subsets(path: str | Path) -> tuple[Listing, Listing | None]:
+    """The training and the validation images of a data folder, by the rules of :func:`find_subsets`."""
+    train, val = find_subsets(path)
     training = list_classes(train)
-    return training, list_classes(val, list(training.classes))
+    return training, None if val is None else list_classes(val, training.classes)
