@@ -37,6 +37,9 @@ def test_segmentation_models_pytorch():
 
 def test_hugging_face_timm_backbone():
     transformers = pytest.importorskip("transformers")
-    config = transformers.TimmBackboneConfig(backbone="msg_transformer_tiny", out_indices=[0, 1, 2, 3])
+    # Before version 5, transformers asked for published weights by default; since then it ignores the option.
+    config = transformers.TimmBackboneConfig(
+        backbone="msg_transformer_tiny", out_indices=[0, 1, 2, 3], use_pretrained_backbone=False
+    )
     maps = transformers.TimmBackbone(config).eval()(torch.rand(1, 3, 64, 96)).feature_maps
     assert [tuple(x.shape[1:]) for x in maps] == [(64, 16, 24), (128, 8, 12), (256, 4, 6), (512, 2, 3)]
