@@ -55,7 +55,9 @@ def merge_groups(rows: Tensor, order: Tensor, start: int, end: int, merge: Any) 
     """
     batch, total = order.shape
     group = merge.in_features
-    groups = torch.sym_max(1, (end - start + group - 1) // group)
+    groups = (end - start + group - 1) // group
+    # The built-in max would specialise a captured graph, and torch.jit.trace knows no sym_max.
+    groups = torch.sym_max(1, groups) if torch.compiler.is_compiling() else max(1, groups)
     rank = start + torch.arange(groups * group, device=rows.device)
     tokens = rows.index_select(0, order.index_select(1, rank.clamp(max=total - 1)).flatten())
     if torch.compiler.is_compiling() or groups * group > end - start:  # a captured graph always completes
