@@ -181,7 +181,7 @@ class Backbone(nn.Module, ABC):
     def group_matcher(self, coarse: bool = False) -> dict[str, Any]:
         """Patterns that sort parameters into groups from input to output, for layer-wise learning rates."""
         return dict(
-            stem=r"^(patch_embed|msg_tokens|pos_embed)",
+            stem=r"^(?:patch_embed|msg_tokens|pos_embed)",
             blocks=r"^stages\.(\d+)"
             if coarse
             else [
