@@ -1,4 +1,4 @@
-"""What the README tells people to type is understood; with ``-m slow``, it is also run."""
+"""What the README tells people to type is understood; with ``-m slow``, it is also run, as is docs/."""
 
 import importlib
 import re
@@ -16,7 +16,11 @@ from msgformer.api.options import Options
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"^```(?:bash|sh)\n(.*?)^```", README, re.M | re.S)
-PYTHON_BLOCKS = re.findall(r"^```python\n(.*?)^```", README, re.M | re.S)
+PYTHON_BLOCKS = [
+    pytest.param(block, id=f"{page.name}-{index}")
+    for page in [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+    for index, block in enumerate(re.findall(r"^```python\n(.*?)^```", page.read_text(encoding="utf-8"), re.M | re.S))
+]
 
 
 def shell_commands() -> list[list[str]]:
@@ -59,7 +63,7 @@ def test_commands_run_in_their_order(run_msgformer, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("block", PYTHON_BLOCKS, ids=range(len(PYTHON_BLOCKS)))
+@pytest.mark.parametrize("block", PYTHON_BLOCKS)
 def test_python_blocks_run(block):
     done = subprocess.run([sys.executable, "-c", block], capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr[-2000:]
