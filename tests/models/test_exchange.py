@@ -124,7 +124,7 @@ def test_an_extension_is_chosen_by_its_name(monkeypatch):
 
 
 def test_an_unknown_exchange_is_refused_with_the_nearest_name():
-    with pytest.raises(ValueError, match="unknown exchange 'shufle', known: .*; did you mean 'shuffle'"):
+    with pytest.raises(ValueError, match=r"unknown exchange 'shufle', known: .*; did you mean 'shuffle'"):
         create_exchange("shufle", 16, 4)
 
 
