@@ -1,6 +1,8 @@
 import csv
 import json
+import os
 import re
+import signal
 
 import pytest
 import torch
@@ -132,6 +134,27 @@ def test_a_resumed_run_ends_as_if_it_had_not_been_interrupted(run, data, tmp_pat
     assert_same_run(run, broken)
     best = [read_checkpoint(folder / "best.ckpt")["state_dict"] for folder in (run, broken)]
     assert all(torch.equal(best[0][name], best[1][name]) for name in best[0])
+
+
+@pytest.mark.parametrize(("number", "error"), [(signal.SIGINT, KeyboardInterrupt), (signal.SIGTERM, SystemExit)])
+def test_a_signal_ends_the_run_and_how_to_go_on_is_said(run, data, tmp_path, monkeypatch, capsys, number, error):
+    step = Classifier.training_step
+
+    def signalled(self, batch, batch_idx):
+        if (self.current_epoch, batch_idx) == (2, 3):
+            os.kill(os.getpid(), number)
+        return step(self, batch, batch_idx)
+
+    handler = signal.getsignal(number)
+    with monkeypatch.context() as patched:
+        patched.setattr(Classifier, "training_step", signalled)
+        with pytest.raises(error) as caught:
+            tiny_run(data, tmp_path / "broken")
+    assert signal.getsignal(number) is handler
+    assert getattr(caught.value, "code", 143) == 143
+    assert capsys.readouterr().err.endswith(f"train --resume {tmp_path / 'broken'}' goes on from there\n")
+    train(resume=tmp_path / "broken")
+    assert_same_run(run, tmp_path / "broken")
 
 
 def test_resuming_a_finished_run_changes_nothing(run):

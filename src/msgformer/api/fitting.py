@@ -25,6 +25,7 @@ from msgformer.training.build import build_model, checkpoint_gradients, default_
 from msgformer.training.checkpoint import ModelCard
 from msgformer.training.classify import Classifier
 from msgformer.training.run_files import BEST, RunFiles
+from msgformer.training.stopping import resumable
 from msgformer.training.trainer import build_trainer, quiet
 
 CLASSES_FILE = "classes.txt"
@@ -55,7 +56,8 @@ def fit(settings: TrainSettings, output: Path | None, resume: Path | None) -> di
         data = _build_data(settings, train, val, preprocessing, trainer)
         card = _card(settings, train.classes, preprocessing)
         classifier = _build_classifier(settings, model, card, data, trainer)
-        trainer.fit(classifier, data, ckpt_path=resume / LAST if resume else None)
+        with resumable(files):
+            trainer.fit(classifier, data, ckpt_path=resume / LAST if resume else None)
     best = files.best
     return {
         "run": files.folder,
