@@ -253,6 +253,13 @@ def test_the_recipe_follows_the_data_and_model_args_follow_the_model():
     assert underlying_settings({"config": "embedded/digits", "data": "folder"})[0] == "embedded/digits"
 
 
+@pytest.mark.parametrize(("epochs", "warmup"), [(1, 0), (2, 2), (90, 2)])
+def test_a_recipe_with_fewer_epochs_than_its_warmup_still_trains(epochs, warmup):
+    values = underlying_settings({"epochs": epochs})[1]
+    assert values["optim"]["warmup_epochs"] == warmup
+    assert values["optim"]["lr"] == underlying_settings({})[1]["optim"]["lr"]
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(1200)
 def test_the_main_job_reaches_97_per_cent(run_msgformer):

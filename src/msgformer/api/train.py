@@ -56,7 +56,8 @@ def underlying_settings(given: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
     """The configuration that explicit arguments are laid over.
 
     That is ``config`` if it is given, the run's own if one is resumed, and otherwise a recipe that suits the data.
-    A configuration's ``model_args`` go with its model, and are left out where another is given.
+    A configuration's ``model_args`` go with its model, and are left out where another is given; its warm-up is
+    shortened where fewer epochs are given than it lasts.
     """
     config = given.get("config")
     if config is None and given.get("resume") is not None:
@@ -66,7 +67,17 @@ def underlying_settings(given: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
     values = load_yaml(find_config(config))
     if given.get("model", values.get("model")) != values.get("model"):
         values.pop("model_args", None)
+    if given.get("epochs") is not None:
+        fit_warmup(values, int(given["epochs"]))
     return str(config), values
+
+
+def fit_warmup(values: dict[str, Any], epochs: int) -> None:
+    """Shorten a configuration's warm-up to its part of ``epochs``, where it would last longer than they do."""
+    optim = values.get("optim", {})
+    warmup, planned = optim.get("warmup_epochs", 0), values.get("epochs", epochs)
+    if warmup > epochs:
+        values["optim"] = {**optim, "warmup_epochs": warmup * epochs // planned}
 
 
 @configured_by(underlying_settings)
