@@ -194,6 +194,7 @@ def test_the_hub_layout(name, image, tmp_path):
     model = small(name)
     extra = {"shuffle_sizes": (4, 4, 4, 4)} if name.startswith("msg") else {}
     save_for_hf(model, str(tmp_path), model_args={**SMALL[name], **extra}, safe_serialization=True)
+    assert {file.name for file in tmp_path.iterdir()} == {"config.json", "model.safetensors"}  # and no pickle
     loaded = timm.create_model(f"local-dir:{tmp_path}", pretrained=True).eval()
     torch.testing.assert_close(loaded(image), model(image))
 
