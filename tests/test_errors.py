@@ -1,9 +1,10 @@
 import pickle
+from pathlib import Path
 
 import pytest
 from torch.utils.data import DataLoader
 
-from msgformer.errors import UserError
+from msgformer.errors import UserError, shown
 
 
 class Unreadable:
@@ -24,3 +25,8 @@ def test_a_workers_error_is_the_same_one_line(workers):
 
 def test_pickling_keeps_the_message():
     assert str(pickle.loads(pickle.dumps(UserError("a: b")))) == "a: b"
+
+
+def test_names_stay_in_their_line():
+    assert shown("a b\nü\t\x1b[31m\udcff.png") == "a b\\nü\\t\\x1b[31m\\udcff.png"
+    assert shown(Path("plain/name.png")) == "plain/name.png"

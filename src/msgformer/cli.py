@@ -15,7 +15,7 @@ from importlib.metadata import version
 from typing import Any
 
 from msgformer.catalog import nearest
-from msgformer.errors import UserError
+from msgformer.errors import UserError, shown
 
 COMMANDS: dict[str, tuple[str, str]] = {
     "train": ("msgformer.api.train:train", "train a model, on the embedded digits or on a folder of images"),
@@ -85,7 +85,7 @@ def _run(argv: list[str]) -> int:
     with contextlib.redirect_stdout(sys.stderr):
         result = function(**values)
     print(result.render(as_json="json" in flags), flush=True)
-    return 0
+    return result.exit_status()
 
 
 def _load(command: str) -> Callable[..., Any]:
@@ -105,5 +105,5 @@ def _help() -> str:
 
 
 def _fail(message: str, status: int) -> int:
-    print(f"msgformer: error: {' '.join(message.split())}", file=sys.stderr)
+    print(f"msgformer: error: {shown(' '.join(message.split()))}", file=sys.stderr)
     return status

@@ -12,3 +12,11 @@ class UserError(Exception):
         if "Original Traceback" in message:
             message = message.rpartition(f"{__name__}.UserError: ")[2].rstrip()
         super().__init__(message)
+
+
+def shown(name: object) -> str:
+    """``name`` as it can stand in a line of text, with control characters and undecodable bytes as escapes.
+
+    A file's name may hold anything but a slash; a message or a table must not be broken, or coloured, by it.
+    """
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in str(name))

@@ -25,3 +25,4 @@ def test_fields_are_the_json():
 def test_tables_align_and_may_have_a_header():
     assert text_table(("NAME", "N"), [("a", 10), ("longer", 2)]) == "NAME    N\na       10\nlonger  2"
     assert text_table(("", ""), []) == ""
+    assert text_table(("NAME",), [("two\nlines\x1b[0m",)]) == "NAME\ntwo\\nlines\\x1b[0m"

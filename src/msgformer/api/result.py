@@ -7,6 +7,8 @@ import json
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from msgformer.errors import shown
+
 
 @dataclasses.dataclass(frozen=True)
 class Result:
@@ -24,6 +26,10 @@ class Result:
         """The result as a person reads it."""
         return text_table(("", ""), self.to_dict().items())
 
+    def exit_status(self) -> int:
+        """What the command line exits with: 0, unless the result is that something is wrong."""
+        return 0
+
     def render(self, *, as_json: bool = False) -> str:
         """The text that the command line prints: :meth:`table`, or the fields as JSON."""
         return json.dumps(self.to_dict(), indent=2, default=str) if as_json else self.table()
@@ -34,10 +40,10 @@ def text_table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
 
     Args:
         header: One title a column.
-        rows: Cells, as many a row as the header has; each is shown by ``str``.
+        rows: Cells, as many a row as the header has; control characters in them are escaped.
     """
     lines = [list(header)] if any(header) else []
-    lines += [[str(cell) for cell in row] for row in rows]
+    lines += [[shown(cell) for cell in row] for row in rows]
     widths = [max(len(cell) for cell in column) for column in zip(*lines, strict=True)]
     return "\n".join(
         "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines

@@ -1,0 +1,63 @@
+"""What a check of a data set found: one record a problem, whatever the task, and how they are listed."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+Severity = Literal["error", "warning", "note"]
+
+SEVERITIES: tuple[Severity, ...] = ("error", "warning", "note")
+"""The worst first. An error stops a training, a warning will probably spoil it, a note is only worth knowing."""
+
+MOST_ROWS = 20
+"""Problems of one kind that a table lists, before it counts the rest."""
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One thing that isn't as it should be.
+
+    Attributes:
+        severity: "error", "warning" or "note".
+        kind: What sort of problem, in few words; problems of a kind are listed together.
+        path: The file, folder or shard that it is about.
+        message: What is wrong and what to do, in one line without the path.
+    """
+
+    severity: Severity
+    kind: str
+    path: str
+    message: str
+
+
+def ordered(problems: Iterable[Problem]) -> list[Problem]:
+    """Problems with the worst first, those of a kind together, and by path within a kind."""
+    return sorted(problems, key=lambda one: (SEVERITIES.index(one.severity), one.kind, one.path))
+
+
+def has_errors(problems: Iterable[Problem]) -> bool:
+    """Whether a training would be stopped by one of them."""
+    return any(problem.severity == "error" for problem in problems)
+
+
+def problem_rows(problems: Sequence[Problem], most: int = MOST_ROWS) -> list[tuple[str, str, str, str]]:
+    """Rows of a table: severity, kind, path and message; of a kind with many problems the first, and a count.
+
+    Args:
+        problems: In the order of :func:`ordered`.
+        most: Rows that one kind may take.
+    """
+    totals = Counter(problem.kind for problem in problems)
+    shown: Counter[str] = Counter()
+    rows = []
+    for problem in problems:
+        shown[problem.kind] += 1
+        if shown[problem.kind] <= most:
+            rows.append((problem.severity, problem.kind, problem.path, problem.message))
+        elif shown[problem.kind] == totals[problem.kind]:
+            rest = totals[problem.kind] - most
+            rows.append((problem.severity, problem.kind, f"... and {rest} more", "--json lists them all"))
+    return rows
