@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from msgformer.api.convert import convert as convert
     from msgformer.api.evaluate import evaluate as evaluate
     from msgformer.api.predict import predict as predict
+    from msgformer.api.sample_data import sample_data as sample_data
     from msgformer.api.train import train as train
     from msgformer.catalog import list_models as list_models
     from msgformer.dense import create_detector as create_detector
@@ -32,6 +33,7 @@ _HOMES = {
     "evaluate": "msgformer.api.evaluate",
     "list_models": "msgformer.catalog",
     "predict": "msgformer.api.predict",
+    "sample_data": "msgformer.api.sample_data",
     "train": "msgformer.api.train",
 }
 

@@ -21,6 +21,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "train": ("msgformer.api.train:train", "train a model, on the embedded digits or on a folder of images"),
     "evaluate": ("msgformer.api.evaluate:evaluate", "score a trained model on a validation set"),
     "predict": ("msgformer.api.predict:predict", "name what images show"),
+    "sample-data": ("msgformer.api.sample_data:sample_data", "write scenes to try detection and segmentation with"),
     "convert": ("msgformer.api.convert:convert", "turn an official checkpoint into this package's format"),
     "list": ("msgformer.api.listing:list_names", "list models, their released names, and recipes"),
 }
