@@ -8,6 +8,7 @@ import pytest
 import torch
 import yaml
 
+from msgformer.api.evaluate import evaluate
 from msgformer.api.recipes import RECIPES, load_yaml
 from msgformer.api.train import train, underlying_settings
 from msgformer.errors import UserError
@@ -45,7 +46,13 @@ def assert_same_run(ours, theirs):
     first, second = weights(ours), weights(theirs)
     assert first.keys() == second.keys()
     assert all(torch.equal(first[name], second[name]) for name in first)
-    assert (ours / "metrics.csv").read_text() == (theirs / "metrics.csv").read_text()
+    assert rows(ours) == rows(theirs)
+
+
+def rows(run):
+    """The table of metrics without the times, as text."""
+    with (run / "metrics.csv").open() as file:
+        return [{name: value for name, value in row.items() if name != "seconds"} for row in csv.DictReader(file)]
 
 
 @pytest.fixture
@@ -68,12 +75,11 @@ def test_a_run_leaves_what_is_promised(run, data):
         "split.csv",
     }
     assert (run / "classes.txt").read_text() == "dark\ngrey\nlight\n"
-    with (run / "metrics.csv").open() as file:
-        rows = list(csv.DictReader(file))
-    assert [row["epoch"] for row in rows] == ["1", "2", "3"]
-    assert list(rows[0]) == ["epoch", "step", "lr", "train/loss", "val/loss", "val/top1", "val/top5"]
-    assert rows[-1]["step"] == str(3 * (24 // 4))
-    assert all(0 <= float(row["val/top1"]) <= 100 for row in rows)
+    table = rows(run)
+    assert [row["epoch"] for row in table] == ["1", "2", "3"]
+    assert list(table[0]) == ["epoch", "step", "lr", "train/loss", "val/loss", "val/top1", "val/top5"]
+    assert table[-1]["step"] == str(3 * (24 // 4))
+    assert all(0 <= float(row["val/top1"]) <= 100 for row in table)
     with (run / "split.csv").open(newline="") as file:
         split = list(csv.DictReader(file))
     assert sum(row["subset"] == "val" for row in split) == 6
@@ -83,9 +89,7 @@ def test_a_run_leaves_what_is_promised(run, data):
 
 def test_the_result_is_the_best_epoch(data, tmp_path):
     result = tiny_run(data, tmp_path / "run")
-    with (result.run / "metrics.csv").open() as file:
-        rows = list(csv.DictReader(file))
-    best = max(rows, key=lambda row: (float(row["val/top1"]), -float(row["val/loss"])))
+    best = max(rows(result.run), key=lambda row: (float(row["val/top1"]), -float(row["val/loss"])))
     assert (str(result.epoch), result.epochs) == (best["epoch"], 3)
     assert result.top1 == pytest.approx(float(best["val/top1"]))
     assert read_checkpoint(result.checkpoint)["epoch"] == result.epoch - 1
@@ -177,6 +181,20 @@ def test_what_cannot_be_resumed_is_named(tmp_path, image_folder):
         train(resume=image_folder())
 
 
+def test_averaged_weights_are_scored_and_saved_beside_the_others(data, tmp_path):
+    run = tiny_run(data, tmp_path / "run", optim={"warmup_epochs": 1, "lr": 1e-2, "lr_batch": None, "ema": 0.9}).run
+    table = rows(run)
+    assert {"val/ema_loss", "val/ema_top1", "val/ema_top5"} <= table[0].keys()
+    best = max(table, key=lambda row: (float(row["val/ema_top1"]), -float(row["val/ema_loss"])))
+    averaged, raw = (evaluate(run / name, workers=0, accelerator="cpu") for name in ("best_ema.ckpt", "best.ckpt"))
+    assert averaged.top1 == pytest.approx(float(best["val/ema_top1"]))
+    assert averaged.loss == pytest.approx(float(best["val/ema_loss"]), rel=1e-5)
+    assert averaged.loss != pytest.approx(raw.loss, rel=1e-5)
+    stored = read_checkpoint(run / "best_ema.ckpt")
+    assert stored["state_dict"].keys() == read_checkpoint(run / "best.ckpt")["state_dict"].keys()
+    assert stored["epoch"] == int(best["epoch"]) - 1
+
+
 def test_any_timm_model_trains(data, tmp_path):
     result = tiny_run(data, tmp_path / "run", model="test_resnet", model_args={}, epochs=1, img_size=[32, 48])
     assert read_checkpoint(result.checkpoint)["msgformer"]["preprocessing"]["input_size"] == [3, 32, 48]
@@ -186,8 +204,7 @@ def test_options_of_the_machine_act(data, tmp_path):
     trainer = {"accelerator": "cpu", "progress": "lines", "accumulate": 3, "precision": "bf16-mixed"}
     more = {"clip_grad": 0.1, "grad_checkpointing": True, "deterministic": True}
     result = tiny_run(data, tmp_path / "run", epochs=2, trainer={**trainer, **more})
-    with (result.run / "metrics.csv").open() as file:
-        assert [row["step"] for row in csv.DictReader(file)] == ["2", "4"]
+    assert [row["step"] for row in rows(result.run)] == ["2", "4"]
 
 
 def test_progress_is_shown_line_by_line_without_a_terminal(data, tmp_path, capsys):
@@ -205,13 +222,12 @@ def test_runs_are_numbered(data, tmp_path, monkeypatch):
 
 def test_a_folder_without_training_images_for_a_batch_is_smaller_but_even(image_folder, tmp_path):
     result = tiny_run(image_folder(per_class=3), tmp_path / "run", epochs=1, batch_size=64)
-    with (result.run / "metrics.csv").open() as file:
-        assert next(csv.DictReader(file))["step"] == "1"
+    assert rows(result.run)[0]["step"] == "1"
 
 
 def test_a_loss_that_is_not_finite_stops_the_run(data, tmp_path):
     optim = {"lr": 1e30, "warmup_epochs": 0, "lr_batch": None, "optimizer": "sgd"}
-    with pytest.raises(UserError, match=r"the loss is (nan|inf) in epoch 1, batch \d.*lower optim\.lr"):
+    with pytest.raises(UserError, match=r"not finite \(\w+ is (nan|inf)\) in epoch 1, batch \d.*among \w+/\d\d\.png, "):
         tiny_run(data, tmp_path / "run", optim=optim, trainer={"clip_grad": None, "progress": "none"})
 
 
@@ -226,6 +242,11 @@ def test_a_loss_that_is_not_finite_stops_the_run(data, tmp_path):
         ({"model_args": {"num_classes": 5}}, "num_classes can't be given here; the class folders tell it"),
         ({"val_fraction": 1}, "val_fraction must lie between 0 and 1, not 1"),
         ({"optim": {"warmup_epochs": 9}}, r"optim\.warmup_epochs is 9, but epochs is 3"),
+        ({"optim": {"ema": 1.0, "warmup_epochs": 1}}, r"optim\.ema must lie between 0 and 1, such as 0.9999, not 1.0"),
+        (
+            {"optim": {"ema": 0.9, "warmup_epochs": 1}, "trainer": {"precision": "bf16-true"}},
+            r"optim\.ema needs weights of 32 bits: use trainer\.precision bf16-mixed",
+        ),
         ({"trainer": {"accelerator": "abacus"}}, "Lightning refuses .*abacus"),
         ({"img_size": 16, "model_args": {**TINY, "in_chans": 2}}, "in_chans must be 1"),
     ],

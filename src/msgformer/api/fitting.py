@@ -10,22 +10,25 @@ from lightning import Trainer
 from lightning.pytorch.utilities.seed import isolate_rng
 from torch import nn
 
-from msgformer.api.runs import CONFIG_FILE, LAST, new_run
+from msgformer.api.runs import CONFIG_FILE, new_run
 from msgformer.api.train_settings import TrainSettings
 from msgformer.data.digits import NAME as DIGITS
-from msgformer.data.images import check_images
+from msgformer.data.checking import check_images
 from msgformer.data.mixing import build_mixer, mixes
 from msgformer.data.module import ImageData, default_workers
 from msgformer.data.preprocessing import Preprocessing, eval_transform, train_transform
-from msgformer.data.samples import FolderSource, Samples, Source
+from msgformer.data.samples import Samples
+from msgformer.data.sources import Source
 from msgformer.data.subsets import open_subsets, record_subsets
 from msgformer.errors import UserError
 from msgformer.seeding import derive, seed_generators
 from msgformer.training.build import build_model, checkpoint_gradients, default_size, known_model
 from msgformer.training.checkpoint import ModelCard
 from msgformer.training.classify import Classifier
+from msgformer.training.module import Plan
+from msgformer.training.progress import epoch_report
+from msgformer.training.run import run_training
 from msgformer.training.run_files import BEST, RunFiles
-from msgformer.training.stopping import resumable
 from msgformer.training.trainer import build_trainer, quiet
 
 CLASSES_FILE = "classes.txt"
@@ -45,20 +48,19 @@ def fit(settings: TrainSettings, output: Path | None, resume: Path | None) -> di
     start = time.monotonic()
     train, val = open_subsets(settings.data, settings.val_fraction, settings.seed)
     for source in (train, val):
-        if isinstance(source, FolderSource):
-            check_images(source.paths())
+        check_images(source)
     with quiet(), isolate_rng():
         seed_generators(derive(settings.seed))
         model = _build_model(settings, len(train.classes), pretrained=settings.pretrained and resume is None)
         preprocessing = _preprocessing(settings, model)
-        files = RunFiles(lambda: resume or _begin_run(settings, output, train, val))
+        report = epoch_report(settings.trainer.progress)
+        files = RunFiles(lambda: resume or _begin_run(settings, output, train, val), report)
         trainer = _build_trainer(settings, files)
         data = _build_data(settings, train, val, preprocessing, trainer)
         card = _card(settings, train.classes, preprocessing)
-        classifier = _build_classifier(settings, model, card, data, trainer)
-        with resumable(files):
-            trainer.fit(classifier, data, ckpt_path=resume / LAST if resume else None)
-    best = files.best
+        classifier = _build_classifier(settings, model, card, train, data.batch_size, trainer)
+        run_training(trainer, classifier, data, files, resume)
+    best = classifier.best.of(files.rows)
     return {
         "run": files.folder,
         "checkpoint": files.folder / BEST,
@@ -137,21 +139,26 @@ def _card(settings: TrainSettings, classes: tuple[str, ...], preprocessing: Prep
 
 
 def _build_classifier(
-    settings: TrainSettings, model: nn.Module, card: ModelCard, data: ImageData, trainer: Trainer
+    settings: TrainSettings, model: nn.Module, card: ModelCard, train: Source, batch_size: int, trainer: Trainer
 ) -> Classifier:
     augment, accumulate = settings.augment, settings.trainer.accumulate
-    batches = len(data.train) // (data.batch_size * trainer.world_size)
+    together = batch_size * trainer.world_size
+    batches = len(train.labels) // together
+    plan = Plan(
+        settings.optim,
+        total_batch=together * accumulate,
+        epochs=settings.epochs,
+        steps_per_epoch=-(-batches // accumulate),
+        seed=settings.seed,
+    )
     return Classifier(
         model,
         card,
-        settings.optim,
-        total_batch=data.batch_size * trainer.world_size * accumulate,
-        epochs=settings.epochs,
-        steps_per_epoch=-(-batches // accumulate),
+        plan,
+        names=train.name,
         smoothing=augment.smoothing if augment.enabled else 0.0,
         mixer=build_mixer(augment, len(card.classes)),
         mix_off_epoch=augment.mix_off_epoch,
-        seed=settings.seed,
     )
 
 

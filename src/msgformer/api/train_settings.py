@@ -79,6 +79,7 @@ class TrainSettings:
             raise UserError(
                 f"optim.warmup_epochs is {self.optim.warmup_epochs}, but epochs is {self.epochs}; give fewer"
             )
+        self._check_ema()
         for key, instead in (("num_classes", "the class folders tell it"), ("img_size", "give --img_size instead")):
             if key in self.model_args:
                 raise UserError(f"model_args: {key} can't be given here; {instead}")
@@ -89,6 +90,15 @@ class TrainSettings:
         data = Path(self.data).expanduser().absolute()
         find_subsets(data)
         return replace(self, data=data)
+
+    def _check_ema(self) -> None:
+        ema = self.optim.ema
+        if ema is None:
+            return
+        if not 0 < ema < 1:
+            raise UserError(f"optim.ema must lie between 0 and 1, such as 0.9999, not {ema}; null turns it off")
+        if self.trainer.precision == "bf16-true":
+            raise UserError("optim.ema needs weights of 32 bits: use trainer.precision bf16-mixed, not bf16-true")
 
     def to_dict(self) -> dict[str, Any]:
         """The settings in plain values, as YAML holds them."""

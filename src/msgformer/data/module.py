@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
+from typing import Any
 
 import torch
 from lightning import LightningDataModule
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Dataset
 from typing_extensions import override
 
-from msgformer.data.samples import Sample, Samples, single_thread
+from msgformer.data.samples import single_thread
 from msgformer.data.sampling import EpochSampler
+
+Collate = Callable[[list[Any]], Any]
 
 
 def default_workers() -> int:
@@ -20,19 +24,25 @@ def default_workers() -> int:
 
 
 def make_loader(
-    samples: Samples, sampler: EpochSampler, batch_size: int, workers: int, start_method: str | None = None
-) -> DataLoader[Sample]:
+    samples: Dataset[Any],
+    sampler: EpochSampler,
+    batch_size: int,
+    workers: int,
+    start_method: str | None = None,
+    collate: Collate | None = None,
+) -> DataLoader[Any]:
     """Batches of ``samples`` in the sampler's order.
 
     Args:
-        samples: The pictures.
+        samples: The pictures, each a function of the draw that it is asked for by.
         sampler: Which of them, and in what order.
         batch_size: Pictures a batch; the last batch may be smaller.
         workers: Processes that decode and augment; 0 does it in this one.
         start_method: "fork", "spawn" or "forkserver"; None leaves it to Python.
+        collate: Makes a batch of the samples; None: torch's own, which stacks each of their fields.
 
     Returns:
-        A loader of ``Sample(image [B, channels, height, width], label [B], position [B])``.
+        A loader, of ``Samples`` that of ``Sample(image [B, channels, height, width], label [B], position [B])``.
     """
     return DataLoader(
         samples,
@@ -43,41 +53,45 @@ def make_loader(
         persistent_workers=workers > 0,
         pin_memory=torch.cuda.is_available(),
         worker_init_fn=single_thread if workers else None,
+        collate_fn=collate,
     )
 
 
 class ImageData(LightningDataModule):
-    """Training and validation pictures of one run.
+    """Training and validation pictures of one run, of any task.
 
     Args:
-        train: Training pictures.
-        val: Validation pictures.
+        train: Training pictures, each a function of the draw (epoch, index) that it is asked for by; of known number.
+        val: Validation pictures, likewise.
         batch_size: Pictures a batch and process.
         workers: Worker processes a loader.
         seed: The run's seed, for the order of the training pictures.
         start_method: How workers start; None leaves it to Python.
+        collate: Makes a batch of samples; None: torch's own.
     """
 
     def __init__(
         self,
-        train: Samples,
-        val: Samples,
+        train: Dataset[Any],
+        val: Dataset[Any],
         batch_size: int,
         workers: int = 0,
         seed: int = 0,
         start_method: str | None = None,
+        collate: Collate | None = None,
     ) -> None:
         super().__init__()
         self.train, self.val = train, val
-        self.batch_size, self.workers, self.seed, self.start_method = batch_size, workers, seed, start_method
+        self.batch_size, self.workers, self.seed = batch_size, workers, seed
+        self.start_method, self.collate = start_method, collate
 
     @override
-    def train_dataloader(self) -> DataLoader[Sample]:
+    def train_dataloader(self) -> DataLoader[Any]:
         """Whole batches of shuffled pictures."""
         assert self.trainer is not None
         world = self.trainer.world_size
         sampler = EpochSampler(
-            len(self.train),
+            len(self.train),  # type: ignore[arg-type]  # torch's type has no length, as a stream has none
             self.seed,
             shuffle=True,
             multiple_of=self.batch_size * world,
@@ -86,12 +100,15 @@ class ImageData(LightningDataModule):
         )
         # Lightning asks for the first batches of a resumed run before it tells the epoch.
         sampler.set_epoch(self.trainer.fit_loop.epoch_progress.current.processed)  # type: ignore[attr-defined]
-        return make_loader(self.train, sampler, self.batch_size, self.workers, self.start_method)
+        return self._loader(self.train, sampler)
 
     @override
-    def val_dataloader(self) -> DataLoader[Sample]:
+    def val_dataloader(self) -> DataLoader[Any]:
         """Every validation picture once, in order."""
         assert self.trainer is not None
         rank, world = self.trainer.global_rank, self.trainer.world_size
-        sampler = EpochSampler(len(self.val), self.seed, shuffle=False, rank=rank, world_size=world)
-        return make_loader(self.val, sampler, self.batch_size, self.workers, self.start_method)
+        count = len(self.val)  # type: ignore[arg-type]
+        return self._loader(self.val, EpochSampler(count, self.seed, shuffle=False, rank=rank, world_size=world))
+
+    def _loader(self, samples: Dataset[Any], sampler: EpochSampler) -> DataLoader[Any]:
+        return make_loader(samples, sampler, self.batch_size, self.workers, self.start_method, self.collate)

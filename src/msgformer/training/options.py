@@ -29,6 +29,8 @@ class OptimOptions:
         min_lr: Learning rate at the end of the cosine.
         cooldown_epochs: Epochs at min_lr after the last of the schedule, over and above those asked for.
         step_on: Change the rate every optimiser "step" or every "epoch".
+        ema: Decay of a moving average of the weights, such as 0.9999, which is scored and saved beside them; it rises
+            to this from 0 in the first steps. None: no average.
     """
 
     optimizer: str = "adamw"
@@ -45,6 +47,7 @@ class OptimOptions:
     min_lr: float = 1e-5
     cooldown_epochs: int = 0
     step_on: Literal["step", "epoch"] = "step"
+    ema: float | None = None
 
 
 @dataclass(frozen=True)

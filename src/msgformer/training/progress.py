@@ -3,25 +3,30 @@
 from __future__ import annotations
 
 import sys
-import time
 from typing import Any
 
 from lightning import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback, RichProgressBar
 from typing_extensions import override
 
+from msgformer.training.best import Row
+from msgformer.training.module import Training
+from msgformer.training.run_files import Report
+
 
 def progress_callbacks(kind: str) -> list[Callback]:
-    """What shows the progress.
+    """What shows the progress within an epoch.
 
     Args:
         kind: "bar", "lines", "none", or "auto" for a bar in a terminal and lines elsewhere, as in a log file.
     """
-    if kind == "auto":
-        kind = "bar" if sys.stderr.isatty() else "lines"
-    if kind == "bar":
-        return [Bar(refresh_rate=10, console_kwargs={"stderr": True}), EpochLines()]
-    return [EpochLines()] if kind == "lines" else []
+    bar = kind == "bar" or (kind == "auto" and sys.stderr.isatty())
+    return [Bar(refresh_rate=10, console_kwargs={"stderr": True})] if bar else []
+
+
+def epoch_report(kind: str) -> Report | None:
+    """What shows each epoch that is done; ``kind`` as above."""
+    return None if kind == "none" else print_epoch
 
 
 class Bar(RichProgressBar):
@@ -36,27 +41,17 @@ class Bar(RichProgressBar):
         return f"epoch {current_epoch + 1}/{self.trainer.max_epochs}"
 
 
-class EpochLines(Callback):
-    """One line an epoch: losses, accuracy, learning rate, seconds."""
-
-    @override
-    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Start the clock."""
-        self._start = time.monotonic()
-
-    @override
-    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Print the line, above the bar if there is one."""
-        if not trainer.is_global_zero:
-            return
-        metrics = trainer.callback_metrics
-        seconds = time.monotonic() - self._start
-        line = (
-            f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}"
-            f"  train/loss {metrics['train/loss']:.4f}  val/loss {metrics['val/loss']:.4f}"
-            f"  val/top1 {metrics['val/top1']:.2f} %  {seconds:.1f} s"
-        )
-        if trainer.progress_bar_callback is not None:
-            trainer.progress_bar_callback.print(line)
-        else:
-            print(line, file=sys.stderr, flush=True)
+def print_epoch(trainer: Trainer, row: Row) -> None:
+    """Print one line about an epoch, above the bar if there is one: losses, what decides about the best, seconds."""
+    module = trainer.lightning_module
+    assert isinstance(module, Training)
+    losses = [f"{name} {row[name]:.4f}" for name in ("train/loss", "val/loss") if name in row]
+    deciding = [module.best.with_prefix(prefix).metric for prefix in module.candidates()]
+    scores = [
+        f"{name} {row[name]:.2f} %" for name in deciding if name in row and name not in ("train/loss", "val/loss")
+    ]
+    line = "  ".join([f"epoch {int(row['epoch'])}/{trainer.max_epochs}", *losses, *scores, f"{row['seconds']:.1f} s"])
+    if trainer.progress_bar_callback is not None:
+        trainer.progress_bar_callback.print(line)
+    else:
+        print(line, file=sys.stderr, flush=True)

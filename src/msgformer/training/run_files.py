@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,24 +12,29 @@ from lightning import LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint
 from typing_extensions import override
 
-from msgformer.training.checkpoint import write_atomically
+from msgformer.training.best import Row
+from msgformer.training.checkpoint import PREFIX, write_atomically
+from msgformer.training.module import EMA, Training
 
 METRICS_FILE = "metrics.csv"
-BEST, LAST = "best.ckpt", "last.ckpt"
+BEST, BEST_EMA, LAST = "best.ckpt", "best_ema.ckpt", "last.ckpt"
 
-Row = dict[str, float]
-"""One epoch: its number from 1, optimiser steps so far, the learning rate reached, and what was logged."""
+EMA_PREFIX = "ema.module."  # of the averaged parameters inside the Lightning module
+
+Report = Callable[[Trainer, Row], None]
+"""What is done with a finished epoch's row by the first process."""
 
 
 class RunFiles(Checkpoint):
-    """Writes ``metrics.csv``, ``best.ckpt`` and ``last.ckpt`` after each epoch.
+    """Writes ``metrics.csv``, ``best.ckpt``, ``last.ckpt`` and, of averaged weights, ``best_ema.ckpt``.
 
     The rows written so far are part of the last checkpoint, so a resumed run's table has the epochs that its weights
-    have seen, once each. Lightning's own checkpoint callback would compare one metric alone; here the lower
-    validation loss decides between epochs of equal accuracy.
+    have seen, once each. Lightning's own checkpoint callback would compare one metric alone; here a second one may
+    decide between epochs that are equal in the first. All is written after each epoch.
 
     Args:
         begin: Gives the run folder, making it if the run is new; called by the first process alone, once all are up.
+        report: Is told every epoch's row.
 
     Attributes:
         folder: Run folder, known once the training is set up.
@@ -37,14 +43,16 @@ class RunFiles(Checkpoint):
 
     folder: Path
 
-    def __init__(self, begin: Callable[[], Path]) -> None:
+    def __init__(self, begin: Callable[[], Path], report: Report | None = None) -> None:
         self.begin = begin
+        self.report = report
         self.rows: list[Row] = []
+        self._start, self._spent = time.monotonic(), 0.0
 
     @property
-    def best(self) -> Row:
-        """The row of the best epoch: the highest top-1, of those the lowest loss, of those the first."""
-        return min(self.rows, key=lambda row: (-row["val/top1"], row["val/loss"]))
+    def seconds(self) -> float:
+        """Seconds spent on the running epoch, those before an interruption included."""
+        return self._spent + time.monotonic() - self._start
 
     @override
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
@@ -53,29 +61,57 @@ class RunFiles(Checkpoint):
         self.folder = trainer.strategy.broadcast(folder)
 
     @override
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Start the clock: an epoch that is resumed in its middle doesn't begin anew."""
+        self._start = time.monotonic()
+
+    @override
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Add the epoch's row and write the files."""
-        logged = {name: value.item() for name, value in sorted(trainer.callback_metrics.items())}
-        rate = max(group["lr"] for group in trainer.optimizers[0].param_groups)
-        self.rows.append({"epoch": trainer.current_epoch + 1, "step": trainer.global_step, "lr": rate, **logged})
+        assert isinstance(pl_module, Training)
+        self.rows.append({**_row(trainer, pl_module), "seconds": self.seconds})
+        self._start, self._spent = time.monotonic(), 0.0
         if trainer.is_global_zero:
             write_atomically(self.folder / METRICS_FILE, self._write_rows)
-        if self.best is self.rows[-1]:
-            trainer.save_checkpoint(self.folder / BEST, weights_only=True)
+        for prefix, name in (("", BEST), (EMA, BEST_EMA)):
+            if prefix in pl_module.candidates() and pl_module.best.with_prefix(prefix).of(self.rows) is self.rows[-1]:
+                self._save_weights(trainer, pl_module, prefix, self.folder / name)
         trainer.save_checkpoint(self.folder / LAST, weights_only=False)
+        if self.report is not None and trainer.is_global_zero:
+            self.report(trainer, self.rows[-1])
+
+    @staticmethod
+    def _save_weights(trainer: Trainer, module: Training, prefix: str, path: Path) -> None:
+        """Write the weights of the model or of its average, by the same names, with the card and nothing else."""
+        state = trainer.strategy.lightning_module_state_dict()
+        source = EMA_PREFIX if prefix else PREFIX
+        weights = {PREFIX + key.removeprefix(source): value for key, value in state.items() if key.startswith(source)}
+        checkpoint = {"state_dict": weights, "epoch": trainer.current_epoch, "global_step": trainer.global_step}
+        module.card.write(checkpoint)
+        trainer.strategy.save_checkpoint(checkpoint, path)
 
     def _write_rows(self, path: Path) -> None:
+        columns = list(dict.fromkeys(name for row in self.rows for name in row))
         with path.open("w", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, fieldnames=list(self.rows[-1]))
+            writer = csv.DictWriter(file, fieldnames=columns, restval="")
             writer.writeheader()
             writer.writerows({name: f"{value:.8g}" for name, value in row.items()} for row in self.rows)
 
     @override
     def state_dict(self) -> dict[str, Any]:
-        """The rows so far."""
-        return {"rows": self.rows}
+        """The rows so far, and how long the running epoch has taken."""
+        return {"rows": self.rows, "seconds": self.seconds}
 
     @override
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Take up the rows of the checkpoint that is resumed."""
-        self.rows = state_dict["rows"]
+        self.rows, self._spent = state_dict["rows"], state_dict["seconds"]
+
+
+def _row(trainer: Trainer, module: Training) -> Row:
+    """What the epoch that ends came to."""
+    means = module.means.take(trainer.strategy)
+    logged = {name: value.item() for name, value in trainer.callback_metrics.items()}
+    logged |= {f"train/{name}": value for name, value in means.items()}
+    rate = max(group["lr"] for group in trainer.optimizers[0].param_groups)
+    return {"epoch": trainer.current_epoch + 1, "step": trainer.global_step, "lr": rate, **dict(sorted(logged.items()))}

@@ -22,6 +22,8 @@ NOISE = (
     r".*does not have many workers.*",
     # Its own code calls torch in a way that torch is about to change.
     r".*LeafSpec.* is deprecated.*",
+    # The moving average of the weights never trains.
+    r".*module\(s\) in eval mode at the start of training.*",
 )
 """Lightning's warnings that tell the user nothing to act upon."""
 
