@@ -3,6 +3,7 @@
 import pytest
 import torch
 from torch.export import Dim
+from torch.utils.flop_counter import FlopCounterMode
 
 from msgformer.models import create_model
 
@@ -82,3 +83,11 @@ def test_a_trace_gives_the_same(name):
     x = torch.randn(1, 3, 64, 96)
     traced = torch.jit.trace(model, x, check_trace=False)
     torch.testing.assert_close(traced(x), model(x))
+
+
+@pytest.mark.parametrize("grad", [False, True])
+@pytest.mark.parametrize("name", SHALLOW)
+def test_torch_counts_its_operations(name, grad):
+    with FlopCounterMode(display=False) as counter, torch.set_grad_enabled(grad):
+        shallow(name)(torch.randn(1, 3, 64, 64))
+    assert counter.get_total_flops() > 1e6

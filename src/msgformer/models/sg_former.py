@@ -419,19 +419,9 @@ class Stage(nn.Module):
             self.blocks.append(Block(dim, attn, mlp_ratio, attention_args["proj_drop"], rate))
         self.norm = nn.LayerNorm(dim, eps=1e-6)
 
-    def forward(self, x: Tensor, position: Tensor | None = None) -> Tensor:
-        """One stage.
-
-        Args:
-            x: Map of the stage before, or patches; [B, H, W, C].
-            position: Position embedding [1, H, W, C] to add, in stage 1.
-
-        Returns:
-            This stage's map.
-        """
+    def forward(self, x: Tensor) -> Tensor:
+        """Map of the stage before, or patches, [B, H, W, C], to this stage's map."""
         x = self.downsample(x)
-        if position is not None:
-            x = x + position
         significance = None
         for block in self.blocks:
             if self.grad_checkpointing and torch.is_grad_enabled():
@@ -525,9 +515,9 @@ class SgFormer(Backbone):
     def forward_stages(self, x: Tensor) -> Iterator[tuple[Tensor, ...]]:
         """Image [B, 3, S, T] to each stage's normalised map [B, H, W, C] in turn."""
         x = self.patch_embed(x)
-        position = self.position(map_size(x))
-        for index, stage in enumerate(self.stages):
-            x = stage(x, position if index == 0 else None)
+        x = x + self.position(map_size(x))
+        for stage in self.stages:
+            x = stage(x)
             yield (x,)
 
     def final_features(self, *outputs: Tensor) -> Tensor:
