@@ -1,10 +1,11 @@
 import io
+from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from msgformer.data.images import check_images, read_image
+from msgformer.data.images import probe, read_image
 from msgformer.errors import UserError
 
 
@@ -70,11 +71,44 @@ def test_a_missing_file_is_named(tmp_path):
         read_image(str(tmp_path / "gone.png"))
 
 
-def test_the_check_finds_a_broken_image_among_good_ones(tmp_path):
+def test_the_probe_finds_what_reading_would(tmp_path):
     good = saved(tmp_path / "good.jpg", Image.new("RGB", (9, 9)))
-    broken = list(broken_files(tmp_path))
-    check_images([good, good])
-    with pytest.raises(UserError, match=r"empty\.png .*2 more like it"):
-        check_images([good, *broken])
-    with pytest.raises(UserError, match=r"cut\.jpg"):
-        check_images([good, broken[2]])
+    assert probe(good, whole=True) is None
+    empty, text, cut = broken_files(tmp_path)
+    for path in (empty, text, cut):
+        assert path in str(probe(path, whole=True))
+    assert probe(cut, whole=False) is None, "its header is all right"
+
+
+def test_an_opened_file_is_read_under_its_name(tmp_path):
+    content = Path(saved(tmp_path / "a.png", Image.new("RGB", (3, 2)))).read_bytes()
+    assert read_image(io.BytesIO(content), "shard:a").size == (3, 2)
+    with pytest.raises(UserError, match=r"can't read image shard:a\\n \("):
+        read_image(io.BytesIO(content[:30]), "shard:a\n")
+
+
+@pytest.mark.parametrize(
+    ("values", "white"), [([0.0, 0.5, 1.0], 1.0), ([0, 100, 255.0], 255), ([0, 9e3, 65535], 65535)]
+)
+def test_floating_point_pixels_keep_their_shades(tmp_path, values, white):
+    picture = Image.fromarray(np.array([values], np.float32))
+    read = np.asarray(read_image(saved(tmp_path / "a.tif", picture)))[0, :, 0]
+    assert read.tolist() == [round(255 * value / white) for value in values]
+
+
+def test_a_jpeg_with_too_many_pixels_is_decoded_at_a_smaller_scale(tmp_path, monkeypatch):
+    path = saved(tmp_path / "big.jpg", Image.new("RGB", (640, 320), (9, 99, 199)))
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100_000)
+    monkeypatch.setattr("msgformer.data.images.KEPT_SIDE", 64)
+    for file in (path, io.BytesIO((tmp_path / "big.jpg").read_bytes())):
+        picture = read_image(file, "big.jpg")
+        assert picture.size == (160, 80)
+        assert np.abs(np.asarray(picture)[5, 5].astype(int) - (9, 99, 199)).max() < 5
+    assert probe(path, whole=True) is None
+
+
+def test_other_images_with_too_many_pixels_are_refused(tmp_path, monkeypatch):
+    path = saved(tmp_path / "big.png", Image.new("RGB", (640, 320)))
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100_000)
+    with pytest.raises(UserError, match=r"big\.png has more than 200,000 pixels; make it smaller or store it as JPEG"):
+        read_image(path)

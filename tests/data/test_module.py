@@ -9,8 +9,9 @@ from msgformer.data.folder import list_classes
 from msgformer.data.module import make_loader
 from msgformer.data.options import AugmentOptions, PreprocessOptions
 from msgformer.data.preprocessing import Preprocessing, train_transform
-from msgformer.data.samples import FolderSource, Samples
+from msgformer.data.samples import Samples
 from msgformer.data.sampling import EpochSampler
+from msgformer.data.sources import FolderSource
 from msgformer.errors import UserError
 
 

@@ -12,8 +12,9 @@ from lightning.fabric import Fabric
 from msgformer.data.digits import NAME as DIGITS
 from msgformer.data.module import default_workers, make_loader
 from msgformer.data.preprocessing import Preprocessing, eval_transform
-from msgformer.data.samples import FileSource, Samples, Source
+from msgformer.data.samples import Samples
 from msgformer.data.sampling import EpochSampler
+from msgformer.data.sources import FileSource, Source
 from msgformer.data.subsets import open_evaluation, reopen_validation
 from msgformer.training.checkpoint import ModelCard, load_model
 from msgformer.training.classify import Scorer

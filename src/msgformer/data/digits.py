@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from PIL import Image
 
+    from msgformer.errors import UserError
+
 NAME = "digits"
 """What a run without a data folder calls its data."""
 
@@ -42,3 +44,7 @@ class DigitsSource:
         from PIL import Image
 
         return Image.fromarray(self._pixels[index]).convert("RGB")
+
+    def probe(self, index: int, *, whole: bool) -> UserError | None:  # noqa: ARG002
+        """None: the pictures are numbers in memory, of which none can be unreadable."""
+        return None

@@ -1,38 +1,89 @@
-"""Image files as RGB pictures, and a check that they can be read."""
+"""Image files as RGB pictures, and what is wrong with those that can't be read."""
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, BinaryIO
 
-from msgformer.errors import UserError
+from msgformer.errors import UserError, shown
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from PIL import Image
 
-FULL_CHECK_LIMIT = 5_000
-"""Up to so many images are decoded whole before a training starts; of more, only the headers are read."""
-
-HEADER_CHECK_LIMIT = 100_000
-"""Above so many images nothing is read beforehand: over a network it would take longer than an epoch's surprise."""
+KEPT_SIDE = 2048
+"""A JPEG too large to be decoded whole is decoded at a half, quarter or eighth, but no side below so many pixels."""
 
 
-def read_image(path: str) -> Image.Image:
-    """The image at ``path`` in 8-bit RGB, turned as its EXIF orientation says.
+def read_image(file: str | BinaryIO, name: str | None = None) -> Image.Image:
+    """An encoded image in 8-bit RGB, turned as its EXIF orientation says.
 
-    Transparent pixels become white, 16-bit grey is scaled to 8 bits, and of an animation the first frame is taken.
+    Transparent pixels become white, 16-bit grey is scaled to 8 bits, and of an animation the first frame is taken. A
+    JPEG of more pixels than Pillow takes for safety (``2 * PIL.Image.MAX_IMAGE_PIXELS``) is decoded at a smaller scale.
+
+    Args:
+        file: A path, or the opened file.
+        name: What to call it in messages; by default the path.
 
     Raises:
-        UserError: the file can't be read as an image; names it and what is wrong.
+        UserError: the file can't be read as an image, or has too many pixels; names it and what is wrong.
     """
-    from PIL import Image, ImageOps
+    from PIL import ImageOps
+
+    with opened(file, name) as image:
+        image.load()
+        return to_rgb(ImageOps.exif_transpose(image))
+
+
+@contextmanager
+def opened(file: str | BinaryIO, name: str | None = None) -> Iterator[Image.Image]:
+    """Pillow's image of an encoded file inside the block, its header read; errors of the block are about that file.
+
+    The arguments and errors are those of :func:`read_image`.
+    """
+    try:
+        with _open(file) as image:
+            yield image
+    except UserError:
+        raise
+    except Exception as error:  # decoders raise whatever a damaged file leads to
+        raise unreadable(name or str(file), error) from error
+
+
+def _open(file: str | BinaryIO) -> Image.Image:
+    from PIL import Image, JpegImagePlugin
 
     try:
-        with Image.open(path) as image:
-            image.load()
-            return to_rgb(ImageOps.exif_transpose(image))
-    except (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError) as error:
-        raise unreadable(path, error) from error
+        return Image.open(file)
+    except Image.DecompressionBombError as error:
+        if not isinstance(file, str):
+            file.seek(0)
+        try:
+            image = JpegImagePlugin.JpegImageFile(file)
+        except SyntaxError:  # no JPEG: nothing but all of it can be decoded
+            raise error from None
+        image.draft("RGB", (KEPT_SIDE, KEPT_SIDE))
+        return image
+
+
+def unreadable(name: str, error: Exception) -> UserError:
+    """The one line to say when the image called ``name`` can't be read."""
+    from PIL import Image, UnidentifiedImageError
+
+    name = shown(name)
+    if isinstance(error, FileNotFoundError):
+        return UserError(f"no such image: {name}")
+    if isinstance(error, Image.DecompressionBombError):
+        most = 2 * (Image.MAX_IMAGE_PIXELS or 0)
+        return UserError(f"image {name} has more than {most:,} pixels; make it smaller or store it as JPEG")
+    if isinstance(error, OSError) and error.strerror:
+        reason = error.strerror
+    else:
+        reason = " ".join(str(error).split()).rstrip(".") or type(error).__name__
+    if isinstance(error, UnidentifiedImageError):
+        reason = "not an image"
+    return UserError(f"can't read image {name} ({shown(reason)}); replace or remove it")
 
 
 def to_rgb(image: Image.Image) -> Image.Image:
@@ -40,7 +91,7 @@ def to_rgb(image: Image.Image) -> Image.Image:
     from PIL import Image
 
     if image.mode.startswith("I") or image.mode == "F":
-        return sixteen_bits_to_eight(image).convert("RGB")
+        return wide_to_eight_bits(image).convert("RGB")
     if image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info:
         image = image.convert("RGBA")
         white = Image.new("RGBA", image.size, "white")
@@ -48,54 +99,35 @@ def to_rgb(image: Image.Image) -> Image.Image:
     return image.convert("RGB")
 
 
-def sixteen_bits_to_eight(image: Image.Image) -> Image.Image:
-    """A grey image of wide pixels with 0..65535 brought to 0..255; Pillow itself would clip it."""
+def wide_to_eight_bits(image: Image.Image) -> Image.Image:
+    """A grey image of wide pixels brought to 0..255; Pillow itself would clip it.
+
+    Integers reach from 0 to 65535. Floating-point numbers do, too, unless none is above 1 or above 255: then that is
+    white.
+    """
     import numpy as np
     from PIL import Image
 
-    return Image.fromarray((np.asarray(image).astype(np.float64).clip(0, 65535) / 257).round().astype(np.uint8))
+    pixels = np.nan_to_num(np.asarray(image).astype(np.float64))
+    white = 65535.0
+    if image.mode == "F":
+        white = next((limit for limit in (1.0, 255.0) if pixels.max() <= limit), white)
+    return Image.fromarray((pixels.clip(0, white) * (255 / white)).round().astype(np.uint8))
 
 
-def unreadable(path: str, error: Exception) -> UserError:
-    """The one line to say when ``path`` can't be read as an image."""
-    from PIL import UnidentifiedImageError
-
-    if isinstance(error, FileNotFoundError):
-        return UserError(f"no such image: {path}")
-    reason = "not an image" if isinstance(error, UnidentifiedImageError) else str(error).strip().rstrip(".")
-    return UserError(f"can't read image {path} ({reason}); replace or remove it")
-
-
-def probe(path: str, *, whole: bool) -> UserError | None:
-    """What is wrong with the image at ``path``, or None.
+def probe(file: str | BinaryIO, name: str | None = None, *, whole: bool) -> UserError | None:
+    """What is wrong with an encoded image, or None.
 
     Args:
-        path: An image file.
+        file: A path, or the opened file.
+        name: What to call it in messages; by default the path.
         whole: Decode all of it; a JPEG at an eighth of its size, which still reads the file to its end.
     """
-    from PIL import Image
-
     try:
-        with Image.open(path) as image:
+        with opened(file, name) as image:
             if whole:
                 image.draft("RGB", (image.width // 8, image.height // 8))
                 image.load()
-    except (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError) as error:
-        return unreadable(path, error)
+    except UserError as error:
+        return error
     return None
-
-
-def check_images(paths: list[str]) -> None:
-    """Make sure before a training that its images can be read, as far as that is quick.
-
-    Raises:
-        UserError: names the first image that can't be read, and how many others there are.
-    """
-    if len(paths) > HEADER_CHECK_LIMIT:
-        return
-    whole = len(paths) <= FULL_CHECK_LIMIT
-    with ThreadPoolExecutor() as pool:  # Pillow's decoders release the lock
-        problems = [problem for problem in pool.map(lambda path: probe(path, whole=whole), paths) if problem]
-    if problems:
-        more = f" ({len(problems) - 1} more like it)" if len(problems) > 1 else ""
-        raise UserError(f"{problems[0]}{more}")

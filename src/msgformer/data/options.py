@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 Filter = Literal["bicubic", "bilinear", "nearest"]
+OnBadImage = Literal["stop", "skip"]
+Balance = Literal["none", "sampler", "loss"]
 
 
 @dataclass(frozen=True)

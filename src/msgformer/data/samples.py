@@ -2,82 +2,20 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from torch.utils.data import Dataset
 
-from msgformer.data.folder import Listing
-from msgformer.data.images import read_image
 from msgformer.data.sampling import Draw
+from msgformer.data.sources import FolderSource as FolderSource
+from msgformer.data.sources import Source
 from msgformer.seeding import derive, seeded
 
 if TYPE_CHECKING:
-    from PIL import Image
     from torch import Tensor
 
     from msgformer.data.preprocessing import Transform
-
-UNLABELLED = -1
-
-
-class Source(Protocol):
-    """Labelled pictures that can be asked for by index; it must survive pickling, for workers that are spawned."""
-
-    classes: tuple[str, ...]
-    labels: tuple[int, ...]
-
-    def name(self, index: int) -> str:
-        """What to call picture ``index`` in messages and records."""
-
-    def load(self, index: int) -> Image.Image:
-        """Picture ``index`` in RGB."""
-
-
-class FolderSource:
-    """The image files of a listing.
-
-    Args:
-        listing: Which files, and their classes.
-    """
-
-    def __init__(self, listing: Listing) -> None:
-        self.listing = listing
-        self.classes, self.labels = listing.classes, listing.labels
-
-    def name(self, index: int) -> str:
-        """The path relative to the data folder."""
-        return self.listing.names[index]
-
-    def paths(self) -> list[str]:
-        """Where all the files lie."""
-        return [self.listing.path(index) for index in range(len(self.listing))]
-
-    def load(self, index: int) -> Image.Image:
-        """The decoded file; raises UserError naming it if that fails."""
-        return read_image(self.listing.path(index))
-
-
-class FileSource:
-    """Image files that nobody has labelled.
-
-    Args:
-        files: Their paths.
-    """
-
-    classes: tuple[str, ...] = ()
-
-    def __init__(self, files: list[str]) -> None:
-        self.files = files
-        self.labels = (UNLABELLED,) * len(files)
-
-    def name(self, index: int) -> str:
-        """The path."""
-        return self.files[index]
-
-    def load(self, index: int) -> Image.Image:
-        """The decoded file; raises UserError naming it if that fails."""
-        return read_image(self.files[index])
 
 
 class Sample(NamedTuple):

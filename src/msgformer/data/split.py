@@ -6,7 +6,7 @@ import csv
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from msgformer.errors import UserError
+from msgformer.errors import UserError, shown
 from msgformer.seeding import derive
 
 SPLIT_FILE = "split.csv"
@@ -37,7 +37,8 @@ def stratified_split(
     for label, name in enumerate(classes):
         members = np.flatnonzero(np.asarray(labels) == label)
         if len(members) < 2:
-            raise UserError(f"class {name!r} has {len(members)} image(s): a split into train and val needs at least 2")
+            few = f"class {shown(name)!r} has {len(members)} image(s)"
+            raise UserError(f"{few}: a split into train and val needs at least 2")
         count = min(max(1, round(fraction * len(members))), len(members) - 1)
         order = np.random.default_rng(derive(seed, label)).permutation(members)
         chosen += order[:count].tolist()
@@ -52,7 +53,7 @@ def write_split(folder: Path, subsets: Mapping[str, tuple[Sequence[str], Sequenc
         folder: Run folder.
         subsets: Names of the images and of their classes, by subset.
     """
-    with (folder / SPLIT_FILE).open("w", newline="", encoding="utf-8") as file:
+    with (folder / SPLIT_FILE).open("w", newline="", encoding="utf-8", errors="surrogateescape") as file:
         writer = csv.writer(file)
         writer.writerow(("subset", "class", "name"))
         for subset, (names, classes) in subsets.items():
@@ -64,5 +65,5 @@ def read_split(folder: Path, subset: str) -> list[str] | None:
     path = folder / SPLIT_FILE
     if not path.is_file():
         return None
-    with path.open(newline="", encoding="utf-8") as file:
+    with path.open(newline="", encoding="utf-8", errors="surrogateescape") as file:
         return [row["name"] for row in csv.DictReader(file) if row["subset"] == subset]

@@ -6,32 +6,51 @@ from pathlib import Path
 
 from msgformer.data.digits import DigitsSource
 from msgformer.data.folder import VAL_NAMES, Listing, existing_folder, list_classes, list_subsets, named_subset
-from msgformer.data.samples import FolderSource, Source
+from msgformer.data.locations import FOLDER, Location, parse_location
+from msgformer.data.sources import FolderSource, Part, Source, with_classes
 from msgformer.data.split import read_split, stratified_split, write_split
-from msgformer.errors import UserError
+from msgformer.errors import UserError, shown
 
 
-def open_subsets(data: Path | None, val_fraction: float, seed: int) -> tuple[Source, Source]:
+def open_location(location: Location) -> tuple[Source, Source | None]:
+    """Training and validation pictures as they lie there; None for the latter where there is one set only.
+
+    Raises:
+        UserError: it can't be read, or isn't laid out as it must be.
+    """
+    if location.scheme == FOLDER:
+        train, val = list_subsets(location.path)
+        return FolderSource(train), None if val is None else FolderSource(val)
+    if location.scheme == "hfds":
+        from msgformer.data.hub import open_hub_set
+
+        return open_hub_set(location)
+    if location.scheme == "torch":
+        from msgformer.data.torch_sets import open_torch_set
+
+        return open_torch_set(location)
+    from msgformer.data.tar_sets import open_tar_set
+
+    return open_tar_set(location)
+
+
+def open_subsets(data: str | Path | None, val_fraction: float, seed: int) -> tuple[Source, Source]:
     """Training and validation pictures.
 
     Args:
-        data: A folder with ``train/`` and ``val/``, or with class folders only, which are then split; None for the
-            embedded digits, split likewise.
+        data: A folder with ``train/`` and ``val/``, or with class folders only, or a location of another kind; None
+            for the embedded digits. What has no validation pictures is split.
         val_fraction: Part of each class to validate on, where a split is made.
         seed: What the split depends on.
 
     Raises:
-        UserError: the folder isn't laid out in either way, or can't be split.
+        UserError: the data isn't laid out in a known way, or can't be split.
     """
-    if data is None:
-        digits = DigitsSource()
-        train, val = stratified_split(digits.labels, digits.classes, val_fraction, seed)
-        return DigitsSource(train), DigitsSource(val)
-    training, validation = list_subsets(data)
-    if validation is None:
-        chosen = stratified_split(training.labels, training.classes, val_fraction, seed)
-        training, validation = (training.subset(indices) for indices in chosen)
-    return FolderSource(training), FolderSource(validation)
+    train, val = (DigitsSource(), None) if data is None else open_location(parse_location(data))
+    if val is not None:
+        return train, val
+    chosen = stratified_split(train.labels, train.classes, val_fraction, seed)
+    return Part(train, chosen[0]), Part(train, chosen[1])
 
 
 def record_subsets(run: Path, train: Source, val: Source) -> None:
@@ -43,42 +62,68 @@ def record_subsets(run: Path, train: Source, val: Source) -> None:
     write_split(run, subsets)
 
 
-def open_evaluation(path: Path, classes: list[str]) -> Source:
+def open_evaluation(data: str | Path, classes: list[str]) -> Source:
     """All pictures to score a trained model on.
 
     Args:
-        path: A folder with ``val/`` (which is taken) or class folders.
-        classes: The model's classes; class folders must be among them.
+        data: A folder with ``val/`` (which is taken) or class folders, or a location of another kind, of which the
+            validation pictures are taken if there are any.
+        classes: The model's classes; those of the data must be among them.
     """
-    root = existing_folder(path)
-    val = named_subset(root, VAL_NAMES)
-    return FolderSource(list_classes(val or root, classes))
+    location = parse_location(data)
+    if location.scheme == FOLDER:
+        root = existing_folder(location.path)
+        return FolderSource(list_classes(named_subset(root, VAL_NAMES) or root, classes))
+    train, val = open_location(location)
+    return with_classes(val or train, classes)
 
 
-def reopen_validation(run: Path, data: Path | None, classes: list[str], val_fraction: float, seed: int) -> Source:
+def reopen_validation(run: Path, data: str | Path | None, classes: list[str], val_fraction: float, seed: int) -> Source:
     """The pictures that a run held out.
 
     Args:
         run: Run folder, with the record of its split.
-        data: The run's data folder; None for the embedded digits.
+        data: The run's data; None for the embedded digits.
         classes: The model's classes.
         val_fraction: What the split was made with.
         seed: What the split was made with.
 
     Raises:
-        UserError: the data folder or the record is gone, or a picture in it.
+        UserError: the data or the record is gone, or a picture in it.
     """
     if data is None:
         return open_subsets(None, val_fraction, seed)[1]
-    root = existing_folder(data, "the run's data")
-    val = named_subset(root, VAL_NAMES)
-    if val is not None:
-        return FolderSource(list_classes(val, classes))
+    location = parse_location(data)
+    if location.scheme != FOLDER:
+        train, val = open_location(location)
+        return _held_out(run, train, classes) if val is None else with_classes(val, classes)
+    root = existing_folder(location.path, "the run's data")
+    val_folder = named_subset(root, VAL_NAMES)
+    if val_folder is None:
+        return _held_out_files(run, root, classes)
+    return FolderSource(list_classes(val_folder, classes))
+
+
+def _held_out_files(run: Path, root: Path, classes: list[str]) -> Source:
+    names = _recorded(run)
+    missing = [name for name in names if not (root / name).is_file()]
+    if missing:
+        gone = shown(root / missing[0])
+        raise UserError(f"{gone} was held out by the run, but is gone; restore it or give --data FOLDER")
+    labels = tuple(classes.index(Path(name).parts[0]) for name in names)
+    return FolderSource(Listing(str(root), tuple(names), labels, tuple(classes)))
+
+
+def _held_out(run: Path, source: Source, classes: list[str]) -> Source:
+    places = {source.name(index): index for index in range(len(source.labels))}
+    names = _recorded(run)
+    if missing := next((name for name in names if name not in places), None):
+        raise UserError(f"{shown(missing)} was held out by the run, but is gone; restore it or give --data")
+    return Part(source, [places[name] for name in names], classes)
+
+
+def _recorded(run: Path) -> list[str]:
     names = read_split(run, "val")
     if names is None:
         raise UserError(f"no record of held-out images beside the checkpoint in {run}; give --data FOLDER")
-    missing = [name for name in names if not (root / name).is_file()]
-    if missing:
-        raise UserError(f"{root / missing[0]} was held out by the run, but is gone; restore it or give --data FOLDER")
-    labels = tuple(classes.index(Path(name).parts[0]) for name in names)
-    return FolderSource(Listing(str(root), tuple(names), labels, tuple(classes)))
+    return names

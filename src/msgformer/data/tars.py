@@ -1,0 +1,116 @@
+"""Tar files as stores of files that can be read in any order: an index is made once, from the headers alone."""
+
+from __future__ import annotations
+
+import io
+import tarfile
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
+from typing import BinaryIO, NamedTuple
+
+from msgformer.errors import UserError, shown
+
+BLOCK = tarfile.BLOCKSIZE
+
+
+class Member(NamedTuple):
+    """A file inside a tar file.
+
+    Attributes:
+        name: Its path in the tar file; that of a tar file inside is a folder of it.
+        shard: The tar file on disk.
+        offset: Its first byte in there.
+        size: Its length in bytes.
+    """
+
+    name: str
+    shard: str
+    offset: int
+    size: int
+
+    def read(self) -> bytes:
+        """The file's bytes. No file stays open, so that this works in any thread and process.
+
+        Raises:
+            UserError: the tar file is gone, or shorter than it was.
+        """
+        try:
+            with open(self.shard, "rb", buffering=0) as file:  # noqa: PTH123  (called for every image: no Path made)
+                file.seek(self.offset)
+                content = file.read(self.size)
+        except OSError as error:
+            raise UserError(f"can't read shard {shown(self.shard)} ({error.strerror}); restore it") from error
+        if len(content) < self.size:
+            raise UserError(f"shard {shown(self.shard)} became shorter while it was in use; restore it")
+        return content
+
+
+class _Window(io.RawIOBase):
+    """A part of a file as a file."""
+
+    def __init__(self, file: BinaryIO, start: int, size: int) -> None:
+        self.file, self.start, self.size, self.position = file, start, size, 0
+
+    def seekable(self) -> bool:
+        return True
+
+    def readable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self.position
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        self.position = offset + {io.SEEK_SET: 0, io.SEEK_CUR: self.position, io.SEEK_END: self.size}[whence]
+        return self.position
+
+    def read(self, size: int = -1) -> bytes:
+        left = max(0, self.size - self.position)
+        self.file.seek(self.start + self.position)
+        content = self.file.read(left if size < 0 else min(size, left))
+        self.position += len(content)
+        return content
+
+
+def index_tar(path: str) -> list[Member]:
+    """All files in a tar file, in its order, those of tar files inside it included.
+
+    Raises:
+        UserError: there is no such file, or it is compressed, damaged or cut off; names it.
+    """
+    try:
+        with open(path, "rb") as file:  # noqa: PTH123
+            return list(_index(file, _Window(file, 0, Path(path).stat().st_size), path, ""))
+    except OSError as error:
+        raise UserError(f"can't read shard {shown(path)} ({error.strerror}); give another --data") from error
+    except tarfile.TarError as error:
+        if isinstance(error, tarfile.ReadError) and _is_compressed(path):
+            raise UserError(f"shard {shown(path)} is compressed; unpack it, as tar files are read in place") from error
+        reason = " ".join(str(error).split())
+        raise UserError(f"shard {shown(path)} is damaged ({reason}); copy or download it again") from error
+
+
+def _index(file: BinaryIO, window: _Window, path: str, prefix: str) -> Iterator[Member]:
+    """The files in the tar file inside ``window``; ``prefix`` goes before their names."""
+    with tarfile.open(fileobj=window, mode="r:") as tar:
+        while (entry := tar.next()) is not None:
+            tar.members.clear()  # type: ignore[attr-defined]  # or every header of a large shard stays in memory
+            if not entry.isreg():
+                continue
+            if entry.offset_data + entry.size > window.size:
+                raise tarfile.ReadError(f"cut off inside {shown(entry.name)!r}")
+            name = prefix + str(PurePosixPath(entry.name))
+            start = window.start + entry.offset_data
+            if name.endswith(".tar"):
+                yield from _index(file, _Window(file, start, entry.size), path, f"{name.removesuffix('.tar')}/")
+            else:
+                yield Member(name, path, start, entry.size)
+        # tarfile takes a damaged header for the end; the true end is a block of zeros.
+        window.seek(tar.offset)
+        if window.read(BLOCK) != bytes(BLOCK):
+            raise tarfile.ReadError(f"cut off or overwritten at byte {window.start + tar.offset}")
+
+
+def _is_compressed(path: str) -> bool:
+    with open(path, "rb") as file:  # noqa: PTH123
+        return file.read(6).startswith((b"\x1f\x8b", b"BZh", b"\xfd7zXZ", b"\x28\xb5\x2f\xfd"))
