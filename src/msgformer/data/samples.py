@@ -8,7 +8,6 @@ import torch
 from torch.utils.data import Dataset
 
 from msgformer.data.sampling import Draw
-from msgformer.data.sources import FolderSource as FolderSource
 from msgformer.data.sources import Source
 from msgformer.seeding import derive, seeded
 
