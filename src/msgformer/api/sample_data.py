@@ -33,7 +33,7 @@ class SampleData(Result):
     def table(self) -> str:
         """The same in words, and what to do next."""
         return (
-            f"{self.output}: {self.images} scenes to train on, {self.val} to validate on, laid out as {self.layout} is\n"
+            f"{self.output}: {self.images} scenes to train on, {self.val} to validate on, in {self.layout}'s layout\n"
             f"'msgformer train --task {self.task} --data {self.output}' trains on them"
         )
 

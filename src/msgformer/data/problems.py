@@ -7,6 +7,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from msgformer.errors import UserError, shown
+
 Severity = Literal["error", "warning", "note"]
 
 SEVERITIES: tuple[Severity, ...] = ("error", "warning", "note")
@@ -43,6 +45,18 @@ def has_errors(problems: Iterable[Problem]) -> bool:
     return any(problem.severity == "error" for problem in problems)
 
 
+def refuse_errors(problems: Iterable[Problem]) -> None:
+    """Make sure that there is no error among some problems.
+
+    Raises:
+        UserError: names the first, and how many others there are.
+    """
+    errors = [problem for problem in problems if problem.severity == "error"]
+    if errors:
+        more = f" ({len(errors) - 1} more; 'msgformer check-data' lists them)" if len(errors) > 1 else ""
+        raise UserError(f"{shown(errors[0].path)}: {errors[0].message}{more}")
+
+
 def problem_rows(problems: Sequence[Problem], most: int = MOST_ROWS) -> list[tuple[str, str, str, str]]:
     """Rows of a table: severity, kind, path and message; of a kind with many problems the first, and a count.
 
@@ -52,7 +66,7 @@ def problem_rows(problems: Sequence[Problem], most: int = MOST_ROWS) -> list[tup
     """
     totals = Counter(problem.kind for problem in problems)
     shown: Counter[str] = Counter()
-    rows = []
+    rows: list[tuple[str, str, str, str]] = []
     for problem in problems:
         shown[problem.kind] += 1
         if shown[problem.kind] <= most:

@@ -1,0 +1,98 @@
+"""A look at every image and label map of a detection or segmentation data set before work is based on them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
+
+from msgformer.data.images import opened
+from msgformer.data.instances import AnnotatedImage, InstanceSet, size_problem
+from msgformer.data.label_maps import LabelledImages, map_size_problem, read_label_map
+from msgformer.data.problems import Problem
+from msgformer.errors import UserError
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+FULL_CHECK_LIMIT = 5_000
+"""Up to so many images are decoded whole before a training starts; of more, only the headers are read."""
+
+HEADER_CHECK_LIMIT = 100_000
+"""Above so many images nothing is read beforehand; what is wrong is told when an image's turn comes."""
+
+ORIENTATION = 0x0112  # the tag of EXIF
+SIDEWAYS = (5, 6, 7, 8)  # its values for pictures that are turned by a quarter
+
+
+def check_instances(data: InstanceSet, *, whole: bool = True) -> list[Problem]:
+    """What is wrong with the image files of a detection data set.
+
+    Args:
+        data: The images, as their annotations describe them.
+        whole: Decode the images; otherwise only their headers are read.
+    """
+    return _check(lambda index: _image_problem(data.images[index], whole), len(data))
+
+
+def check_label_maps(data: LabelledImages, *, whole: bool = True) -> list[Problem]:
+    """What is wrong with the image files and label maps of a segmentation data set.
+
+    Args:
+        data: Pairs of both.
+        whole: Decode all; otherwise only headers are read, and numbers of unknown classes aren't found.
+    """
+    return _check(lambda index: _pair_problem(data, index, whole), len(data))
+
+
+def check_before_training(data: InstanceSet | LabelledImages) -> list[Problem]:
+    """What is wrong with the files of a data set, as far as that is quick to find out."""
+    if len(data) > HEADER_CHECK_LIMIT:
+        return []
+    whole = len(data) <= FULL_CHECK_LIMIT
+    if isinstance(data, InstanceSet):
+        return check_instances(data, whole=whole)
+    return check_label_maps(data, whole=whole)
+
+
+def _check(find: Callable[[int], Problem | None], count: int) -> list[Problem]:
+    with ThreadPoolExecutor() as pool:  # Pillow's decoders release the lock
+        return [problem for problem in pool.map(find, range(count)) if problem is not None]
+
+
+def _image_problem(image: AnnotatedImage, whole: bool) -> Problem | None:
+    try:
+        size = _size(image.file, whole)
+    except UserError as error:
+        return Problem("error", "unreadable image", image.file, str(error))
+    problem = size_problem(size, image)
+    return Problem("error", "size of an image", image.file, problem) if problem else None
+
+
+def _pair_problem(data: LabelledImages, index: int, whole: bool) -> Problem | None:
+    image, label_map = data.pairs[index]
+    try:
+        size, map_size = _size(image, whole), _size(label_map, whole=False)
+        numbers = read_label_map(label_map) if whole else None
+    except UserError as error:
+        return Problem("error", "unreadable image", image, str(error))
+    if problem := map_size_problem(*map_size, size, image):
+        return Problem("error", "size of a label map", label_map, problem)
+    if numbers is not None and (data.table[numbers] < 0).any():
+        return Problem("error", "labels of no class", label_map, data.unknown_labels(numbers))
+    return None
+
+
+def _size(path: str, whole: bool) -> tuple[int, int]:
+    """Width and height of an image file as it is shown; raises UserError if it can't be read."""
+    with opened(path) as image:
+        if whole:
+            image.load()
+        return _shown_size(image)
+
+
+def _shown_size(image: Image.Image) -> tuple[int, int]:
+    width, height = image.size
+    if image.format == "PNG" and "exif" not in image.info:  # Pillow would decode all of it in search of a tag
+        return width, height
+    return (height, width) if image.getexif().get(ORIENTATION) in SIDEWAYS else (width, height)

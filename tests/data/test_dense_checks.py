@@ -1,0 +1,58 @@
+import numpy as np
+import pytest
+from PIL import Image
+
+from data.dense_folders import quarters, write_ade20k, write_coco
+from msgformer.data.dense_checks import check_before_training, check_instances, check_label_maps
+from msgformer.data.detection_sets import open_detection
+from msgformer.data.segmentation_sets import open_segmentation
+
+
+def test_images_of_a_detection_set(tmp_path):
+    train, val = open_detection(write_coco(tmp_path))
+    assert check_before_training(train) == check_instances(val, whole=False) == []
+    folder = tmp_path / "images/train"
+    (folder / "0.png").write_bytes((folder / "0.png").read_bytes()[:200])
+    Image.new("RGB", (7, 5)).save(folder / "1.png")
+    (folder / "2.png").write_text("no image")
+    found = {problem.path: (problem.kind, problem.message) for problem in check_instances(train)}
+    assert found[str(folder / "0.png")][0] == found[str(folder / "2.png")][0] == "unreadable image"
+    assert found[str(folder / "1.png")] == (
+        "size of an image",
+        "the annotations say 30 x 40 pixels, but it has 7 x 5; annotate the image as it is, or replace it",
+    )
+    assert len(check_instances(train, whole=False)) == 2  # the truncated one has a header
+
+
+def test_turned_photographs_have_the_size_they_are_shown_at(tmp_path):
+    train, _ = open_detection(write_coco(tmp_path))
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.fromarray(np.zeros((40, 30, 3), np.uint8)).save(tmp_path / "images/train/0.png", exif=exif)
+    assert check_instances(train) == []
+    assert train.load(0).size == (40, 30)
+
+
+def test_label_maps(tmp_path):
+    train, _ = open_segmentation(write_ade20k(tmp_path), reduce_zero=True)
+    assert check_before_training(train) == []
+    maps = tmp_path / "annotations/training"
+    Image.fromarray(quarters(40, 30) + 1).save(maps / "0.png")
+    Image.fromarray(quarters(40, 30)).save(maps / "1.png")
+    (maps / "2.png").unlink()
+    found = {problem.path: problem.kind for problem in check_label_maps(train)}
+    assert found == {
+        str(maps / "0.png"): "labels of no class",
+        str(maps / "1.png"): "size of a label map",
+        str(tmp_path / "images/training/2.jpg"): "unreadable image",
+    }
+    assert len(check_label_maps(train, whole=False)) == 2
+
+
+@pytest.mark.parametrize("limit", ["HEADER_CHECK_LIMIT", "FULL_CHECK_LIMIT"])
+def test_large_sets_are_not_looked_at_whole(limit, tmp_path, monkeypatch):
+    train, _ = open_segmentation(write_ade20k(tmp_path), reduce_zero=True)
+    Image.fromarray(quarters(40, 30) + 1).save(tmp_path / "annotations/training/0.png")
+    assert len(check_before_training(train)) == 1
+    monkeypatch.setattr(f"msgformer.data.dense_checks.{limit}", 2)
+    assert check_before_training(train) == []
