@@ -1,0 +1,243 @@
+"""Plots, each as SVG for a page, which follows the page's light or dark scheme, and as PNG for everything else."""
+
+from __future__ import annotations
+
+import io
+import re
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import matplotlib
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.colors import LinearSegmentedColormap, LogNorm, Normalize
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from msgformer.errors import shown
+
+COLORS = ("#2f7ed8", "#e8731a", "#1a9e77", "#b5529e", "#8a8d91", "#c9a227")
+"""Of the lines: told apart by colour-blind eyes too, and readable on white and on black."""
+
+INK = "#1f2430"
+"""Of text and axes. No line has it, so that the SVG can replace it by what the reader's scheme asks for."""
+DARK_INK = "#e6e8ec"
+
+MOST_LABELS = 25
+"""Classes whose names and numbers a confusion matrix shows; of more there is only room for the colours."""
+LONGEST_LABEL = 22
+
+_STYLE: dict[Any, Any] = {
+    "font.family": "sans-serif",
+    "font.size": 9,
+    "svg.hashsalt": "msgformer",  # the same picture gives the same file
+    "svg.fonttype": "none",  # text stays text: small, and in any script that the reader's fonts have
+    "text.parse_math": False,  # a class may be called "$x$"
+    "text.color": INK,
+    "axes.edgecolor": INK,
+    "axes.labelcolor": INK,
+    "axes.titlesize": 10,
+    "axes.titleweight": "bold",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "grid.alpha": 0.15,
+    "grid.color": INK,
+    "xtick.color": INK,
+    "ytick.color": INK,
+    "legend.frameon": False,
+    "lines.linewidth": 1.8,
+}
+
+
+@dataclass(frozen=True)
+class Plot:
+    """One plot.
+
+    Attributes:
+        name: File name without its ending.
+        svg: A document of its own, without background.
+        png: The same on white.
+    """
+
+    name: str
+    svg: str
+    png: bytes
+
+
+@contextmanager
+def style() -> Iterator[None]:
+    """This module's looks, whatever the user's matplotlibrc says."""
+    with matplotlib.rc_context():
+        matplotlib.rcdefaults()
+        matplotlib.rcParams.update(_STYLE)
+        with warnings.catch_warnings():
+            # DejaVu lacks some scripts: a PNG then has boxes in the place of letters, an SVG the reader's own font.
+            warnings.filterwarnings("ignore", r"Glyph .* missing from")
+            yield
+
+
+def label(name: str) -> str:
+    """A class's name as it fits beside an axis."""
+    name = shown(name)
+    return name if len(name) <= LONGEST_LABEL else f"{name[: LONGEST_LABEL - 1]}…"
+
+
+def finish(name: str, figure: Figure) -> Plot:
+    """Render a figure that was drawn within :func:`style`, in both formats."""
+    svg, png = io.StringIO(), io.BytesIO()
+    figure.savefig(svg, format="svg", transparent=True)
+    figure.savefig(png, format="png", dpi=150, facecolor="white", metadata={"Software": None})
+    return Plot(name, _adapt(svg.getvalue()), png.getvalue())
+
+
+def _adapt(svg: str) -> str:
+    """``svg`` without metadata, scaled by its place in the page, in the ink of the reader's colour scheme."""
+    svg = re.sub(r"<metadata>.*?</metadata>", "", svg[svg.index("<svg") :], flags=re.DOTALL)
+    head, _, body = svg.partition(">")
+    head = re.sub(r' (?:width|height)="[\d.]+pt"', "", head)
+    scheme = f"svg{{color:{INK}}}@media(prefers-color-scheme:dark){{svg{{color:{DARK_INK}}}}}"
+    return f"{head}><style>{scheme}</style>{body.replace(INK, 'currentColor')}"
+
+
+def line_plot(
+    name: str,
+    panels: Mapping[str, Mapping[str, Sequence[float]]],
+    epochs: Sequence[float],
+    mark: float | None = None,
+    *,
+    logarithmic: bool = False,
+    from_zero: bool = False,
+) -> Plot:
+    """Values by epoch, in panels side by side.
+
+    Args:
+        name: Of the plot.
+        panels: Lines by their names, by the title of the panel; a value that isn't known is not a number.
+        epochs: Where the values lie, of all lines.
+        mark: Epoch to mark, as the best.
+        logarithmic: Scale of the values.
+        from_zero: Start the values' axis at zero.
+    """
+    with style():
+        figure = Figure(figsize=(4.6 * len(panels), 3.1), layout="constrained")
+        for place, (title, lines) in enumerate(panels.items()):
+            axes = figure.add_subplot(1, len(panels), place + 1)
+            axes.set_title(title, loc="left")
+            for color, (line, values) in zip(COLORS, lines.items(), strict=False):
+                axes.plot(epochs, values, color=color, label=line, marker="o" if len(epochs) < 25 else "", markersize=3)
+            axes.set_xlabel("epoch")
+            axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+            if logarithmic:
+                axes.set_yscale("log")
+            if from_zero:
+                axes.set_ylim(bottom=0)
+            if mark is not None:
+                axes.axvline(mark, color=INK, linewidth=1, linestyle=":", label=f"best: epoch {mark:g}")
+            if len(lines) > 1 or mark is not None:
+                axes.legend()
+        return finish(name, figure)
+
+
+def confusion_plot(matrix: np.ndarray, classes: Sequence[str]) -> Plot:
+    """A confusion matrix: rows are what pictures show, columns what they were taken for, colours a row's parts.
+
+    Args:
+        matrix: Numbers of pictures [G, G].
+        classes: Names of all classes; where they are more than G, neighbours are merged to groups.
+    """
+    totals = np.maximum(matrix.sum(1, keepdims=True), 1)
+    shares = 100 * matrix / totals
+    named = len(classes) == len(matrix) <= MOST_LABELS
+    side = max(3.2, 1.4 + 0.36 * len(matrix)) if named else 4.2
+    with style():
+        figure = Figure(figsize=(side + 0.8, side), layout="constrained")
+        axes = figure.add_subplot()
+        axes.grid(visible=False)
+        # From nothing to opaque, so that an empty cell is the page's own colour.
+        blues = LinearSegmentedColormap.from_list("blues", [(0.13, 0.42, 0.80, 0.0), (0.13, 0.42, 0.80, 1.0)])
+        # Of many classes few cells are full: logarithms show the rest.
+        norm: Normalize = Normalize(0, 100) if named else LogNorm(0.1, 100, clip=True)
+        image = axes.imshow(shares, cmap=blues, norm=norm, interpolation="nearest")
+        figure.colorbar(image, ax=axes, format="%g %%", shrink=0.8, aspect=30)
+        axes.set_xlabel("predicted")
+        axes.set_ylabel("true")
+        if named:
+            _name_cells(axes, matrix, shares, [label(name) for name in classes])
+        else:
+            _number_classes(axes, len(matrix), len(classes))
+        return finish("confusion", figure)
+
+
+def _name_cells(axes: Axes, matrix: np.ndarray, shares: np.ndarray, names: Sequence[str]) -> None:
+    """Class names along both axes, and in every cell that isn't empty its number of pictures."""
+    places = np.arange(len(names))
+    short = max(map(len, names)) <= 3
+    axes.set_xticks(
+        places, names, rotation=0 if short else 45, ha="center" if short else "right", rotation_mode="anchor"
+    )
+    axes.set_yticks(places, names)
+    for row, column in np.argwhere(matrix):
+        color = "white" if shares[row, column] > 55 else INK
+        axes.text(column, row, f"{matrix[row, column]}", ha="center", va="center", color=color, fontsize=8)
+
+
+def _number_classes(axes: Axes, groups: int, classes: int) -> None:
+    """Numbers of the classes, from 1, along both axes of a matrix of groups."""
+    places = np.linspace(0, groups - 1, 6).round()
+    numbers = [f"{int(place * classes / groups) + 1}" for place in places]
+    axes.set_xticks(places, numbers)
+    axes.set_yticks(places, numbers)
+    note = "" if groups == classes else f", {classes} in {groups} groups of neighbours"
+    axes.set_xlabel(f"predicted (classes by number{note})")
+
+
+def reliability_plot(bins: np.ndarray) -> Plot:
+    """Accuracy by confidence, beside the diagonal that a calibrated model keeps to, over the number of pictures.
+
+    Args:
+        bins: Mean confidence, accuracy (0..1; not a number where a bin is empty) and pictures of every bin [B, 3].
+    """
+    confidence, accuracy, images = bins.T
+    edges = np.linspace(0, 1, len(bins) + 1)
+    filled = images > 0
+    with style():
+        figure = Figure(figsize=(4.6, 4.6), layout="constrained")
+        top, bottom = figure.subplots(2, 1, sharex=True, height_ratios=[3, 1])
+        width = 1 / len(bins)
+        top.bar(
+            edges[:-1][filled], accuracy[filled], width, align="edge", color=COLORS[0], alpha=0.75, label="accuracy"
+        )
+        top.plot(confidence[filled], accuracy[filled], color=COLORS[1], marker="o", markersize=4, label="mean of a bin")
+        top.plot([0, 1], [0, 1], color=INK, linewidth=1, linestyle=":", label="calibrated")
+        top.set_ylabel("accuracy")
+        top.set_ylim(0, 1)
+        top.legend(loc="upper left")
+        bottom.bar(edges[:-1], images, width, align="edge", color=COLORS[4], alpha=0.75)
+        bottom.set_ylabel("images")
+        bottom.set_xlabel("confidence")
+        bottom.set_xlim(0, 1)
+        return finish("calibration", figure)
+
+
+def histogram_plot(name: str, title: str, values: Sequence[float], xlabel: str) -> Plot:
+    """How many classes have which score.
+
+    Args:
+        name: Of the plot.
+        title: Over it.
+        values: Of each class, in per cent.
+        xlabel: What they are.
+    """
+    with style():
+        figure = Figure(figsize=(4.6, 2.6), layout="constrained")
+        axes = figure.add_subplot()
+        axes.hist(values, bins=np.linspace(0, 100, 21).tolist(), color=COLORS[0], alpha=0.85)
+        axes.set_title(title, loc="left")
+        axes.set_xlabel(xlabel)
+        axes.set_ylabel("classes")
+        axes.yaxis.set_major_locator(MaxNLocator(integer=True))
+        return finish(name, figure)

@@ -1,0 +1,121 @@
+"""What a report says about any training: how it went, how fast, from which settings, and on what."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from msgformer.insight.page import Block, Code, Figure, Section, Table, Text
+from msgformer.insight.plots import line_plot
+
+Row = Mapping[str, float]
+"""Columns of one epoch by name; a value that isn't known is not a number."""
+
+MOST_EPOCHS = 12
+"""Epochs that the table of metrics shows in the open."""
+
+
+def learning_section(rows: Sequence[Row], best: int, facts: Sequence[tuple[str, str]]) -> Section:
+    """Learning curves and the learning rate.
+
+    Args:
+        rows: Metrics by epoch: columns that end with ``loss`` share a panel, those with ``top1`` or ``top5`` another,
+            and likewise every other measure of the validation; ``lr`` has a plot of its own.
+        best: The best epoch.
+        facts: Names and values to know beside the curves.
+    """
+    epochs = [row["epoch"] for row in rows]
+    panels: dict[str, dict[str, Sequence[float]]] = {}
+    for column in rows[0]:
+        if column not in ("epoch", "step", "lr"):
+            panels.setdefault(_panel(column), {})[column] = [row[column] for row in rows]
+    curves = line_plot("learning_curves", panels, epochs, best)
+    rate = line_plot("learning_rate", {"Learning rate": {"lr": [row["lr"] for row in rows]}}, epochs, from_zero=True)
+    alt = f"{' and '.join(panels)} by epoch; the numbers are in metrics.csv."
+    blocks: list[Block] = [
+        Figure(curves, alt, wide=True),
+        Figure(rate, "The learning rate by epoch.", "The rate reached at the end of each epoch."),
+    ]
+    return Section("Learning", [*blocks, Table("Run", ("What", "Which"), facts, texts=2), _metrics_table(rows)])
+
+
+def _panel(column: str) -> str:
+    """The title of the panel that a column belongs to."""
+    measure = column.rpartition("/")[2]
+    return {"loss": "Loss", "top1": "Accuracy in %", "top5": "Accuracy in %"}.get(measure, measure)
+
+
+def _metrics_table(rows: Sequence[Row]) -> Table:
+    header = list(rows[0])
+    cells = [[f"{row[column]:.6g}" for column in header] for row in rows]
+    folded = "" if len(rows) <= MOST_EPOCHS else f"Metrics of all {len(rows)} epochs"
+    return Table("Metrics by epoch", header, cells, texts=0, folded=folded, wide=True)
+
+
+def throughput_section(rows: Sequence[Row]) -> Section:
+    """How fast the training was.
+
+    Args:
+        rows: Timings by epoch, with the columns epoch, images, train_seconds and val_seconds.
+    """
+    speeds = [row["images"] / row["train_seconds"] for row in rows]
+    panels = {
+        "Images a second in training": {"images/s": speeds},
+        "Seconds an epoch": {part: [row[f"{part}_seconds"] for row in rows] for part in ("train", "val")},
+    }
+    plot = line_plot("throughput", panels, [row["epoch"] for row in rows], from_zero=True)
+    seconds = {part: math.fsum(row[f"{part}_seconds"] for row in rows) for part in ("train", "val")}
+    images = math.fsum(row["images"] for row in rows)
+    text = (
+        f"{images:,.0f} training images in {duration(seconds['train'])}, {images / seconds['train']:,.1f} images a"
+        f" second on the whole; {duration(seconds['val'])} of validation. Epochs are timed from their first batch."
+    )
+    return Section("Throughput", [Text(text), Figure(plot, "Images a second, and seconds, by epoch.", wide=True)])
+
+
+def duration(seconds: float) -> str:
+    """A time in words: ``4.2 s``, ``3 min 20 s``, ``5 h 7 min``."""
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
+
+
+def configuration_section(text: str) -> Section:
+    """The settings as YAML."""
+    return Section("Configuration", [Code("config.yaml, which repeats the run", text)])
+
+
+def environment_section(starts: Sequence[Mapping[str, Any]]) -> Section:
+    """What ran on what.
+
+    Args:
+        starts: What ``environment.json`` holds: one description for each time the training was started.
+    """
+    blocks: list[Block] = []
+    for number, start in enumerate(starts):
+        rows = [*_flat(start["code"], "code"), ("Python", start["python"]), *_flat(start["machine"])]
+        title = "Begun" if number == 0 else "Resumed"
+        blocks.append(Table(f"{title} {start['time']}", ("What", "Which"), rows, texts=2))
+    latest = starts[-1]
+    blocks.append(_data_table(latest["data"]))
+    packages = sorted(latest["packages"].items(), key=lambda item: item[0].lower())
+    blocks.append(Table("Packages", ("Package", "Version"), packages, texts=2, folded=f"{len(packages)} packages"))
+    return Section("Environment", blocks)
+
+
+def _data_table(data: Mapping[str, Any]) -> Table:
+    rows = []
+    for subset in ("train", "val"):
+        counts = data[subset]["classes"]
+        spread = f"{min(counts.values()):,} to {max(counts.values()):,} a class"
+        rows.append((subset, f"{data[subset]['images']:,} images in {len(counts):,} classes, {spread}"))
+        rows.append((f"{subset}, SHA-256 of the names", data[subset]["sha256"]))
+    return Table("Data", ("What", "Which"), [("folder", data["path"] or "embedded"), *rows], texts=2)
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
+    """Names and values as words; nothing of what isn't known."""
+    named = ((f"{prefix} {key}".strip().replace("_", " "), value) for key, value in values.items() if value is not None)
+    return [(key, ", ".join(map(str, value)) if isinstance(value, list) else str(value)) for key, value in named]
