@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from msgformer.data.rle import decode_mask
+from msgformer.rle import decode_mask
 from msgformer.data.scene_folders import cached_scenes, write_detection, write_segmentation
 from msgformer.data.scenes import SceneMaker
 from msgformer.errors import UserError

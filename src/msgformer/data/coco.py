@@ -14,7 +14,7 @@ from typing import Any
 
 from msgformer.data.instances import AnnotatedImage, Box, Instance, InstanceSet
 from msgformer.data.problems import Problem, Severity
-from msgformer.data.rle import segmentation_problem
+from msgformer.rle import segmentation_problem
 
 KEYS: dict[str, dict[str, type | tuple[type, ...]]] = {
     "categories": {"id": int, "name": str},

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from msgformer.catalog import nearest
 from msgformer.data.images import read_image
-from msgformer.data.rle import Segmentation, compress, decode_mask
+from msgformer.rle import Segmentation, compress, decode_mask
 from msgformer.errors import UserError
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from msgformer.data.rle import encode_masks
+from msgformer.rle import encode_masks
 from msgformer.data.scenes import CLASSES, SIDE, SUBSETS, Scene, SceneMaker, Subset
 from msgformer.errors import UserError
 

@@ -3,7 +3,7 @@ import re
 import numpy as np
 import pytest
 
-from msgformer.data.rle import decode_mask, encode_masks, run_lengths, segmentation_problem
+from msgformer.rle import decode_mask, encode_masks, run_lengths, segmentation_problem
 
 
 def random_masks():
