@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from msgformer.catalog import ALIASES, nearest
-from msgformer.dense.checkpoint import load_backbone
 from msgformer.errors import UserError
+from msgformer.models.loading import load_weights
 
 STRIDES = (4, 8, 16, 32)
 """Pixels a step of each map."""
@@ -113,7 +113,7 @@ def create_backbone(
     if isinstance(backbone, str):
         body = _create_body(backbone, pretrained, model_options)
         if checkpoint is not None:
-            load_backbone(body.get_submodule("model"), checkpoint)
+            load_weights(body.get_submodule("model"), checkpoint)
     elif pretrained or checkpoint or model_options:
         given = ["pretrained"] * pretrained + ["checkpoint"] * bool(checkpoint) + list(model_options)
         raise UserError(

@@ -1,14 +1,86 @@
-"""Weights that fit a model in all but names or sizes, made to fit: the filter that timm runs on a checkpoint."""
+"""Weights of a checkpoint into a model, made to fit where names or sizes differ."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import sys
+from collections.abc import Collection, Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 from timm.layers import resample_abs_pos_embed, resize_rel_pos_bias_table
 from torch import Tensor, nn
 
+from msgformer.errors import UserError
+from msgformer.models.checkpoint import read_checkpoint
 from msgformer.models.convert import rename_official
+
+WRAPPERS = ("state_dict_ema", "model_ema", "state_dict", "model")
+"""Keys under which training programs keep the weights, the ones to prefer first."""
+
+PREFIXES = ("module.", "model.")
+"""What parallel training, and then Lightning, put in front of every name."""
+
+
+def load_weights(model: nn.Module, path: str | Path, *, may_differ: Collection[str] = ()) -> list[str]:
+    """Load a checkpoint of the same architecture, whatever its classes, its image size and its window.
+
+    The model's own filter (timm's convention: ``checkpoint_filter_fn`` beside the class) renames parameters and
+    resamples bias tables. What belongs to parts that the model has not, as the classifier in a backbone, is left
+    out; everything else has to fit.
+
+    Args:
+        model: What to load into.
+        path: Checkpoint, .safetensors or .pth, or one in a run folder.
+        may_differ: Parts of the model, such as its classifier, that keep their own weights where the checkpoint's
+            are missing or of another shape.
+
+    Returns:
+        Names of the parameters that kept their own weights.
+
+    Raises:
+        UserError: the file can't be read, or a parameter is missing in it or has another shape.
+    """
+    state = unwrap(read_checkpoint(path))
+    filter_fn = getattr(sys.modules[type(model).__module__], "checkpoint_filter_fn", None)
+    if filter_fn is not None:
+        state = filter_fn(state, model)
+    own = model.state_dict()
+    parts = {name.split(".")[0] for name in own}
+    state = {name: value for name, value in state.items() if name.split(".")[0] in parts}
+    misfits = dict(_misfits(state, own))
+    kept = [name for name in misfits if name in own and name.startswith(tuple(f"{part}." for part in may_differ))]
+    problems = [problem for name, problem in misfits.items() if name not in kept]
+    if problems:
+        more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
+        raise UserError(
+            f"checkpoint {str(path)!r} doesn't fit {type(model).__name__}: {problems[0]}{more}; "
+            "give a checkpoint of the same model"
+        )
+    model.load_state_dict({**own, **{name: value for name, value in state.items() if name not in kept}})
+    return kept
+
+
+def unwrap(checkpoint: Mapping[str, Any]) -> dict[str, Tensor]:
+    """The weights in a checkpoint, by names without what training programs put in front of all of them."""
+    for key in WRAPPERS:
+        if isinstance(checkpoint.get(key), Mapping):
+            checkpoint = checkpoint[key]
+            break
+    state = {name: value for name, value in checkpoint.items() if isinstance(value, Tensor)}
+    for prefix in PREFIXES:
+        if any(name.startswith(prefix) for name in state):
+            state = {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}
+    return state
+
+
+def _misfits(state: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> Iterator[tuple[str, str]]:
+    """Names of the parameters that don't fit, and why."""
+    for name, value in own.items():
+        if name not in state:
+            yield name, f"it lacks {name}"
+        elif state[name].shape != value.shape:
+            yield name, f"{name} has shape {tuple(state[name].shape)}, not {tuple(value.shape)}"
+    yield from ((name, f"{name} is not part of the model") for name in state if name not in own)
 
 
 def checkpoint_filter_fn(state_dict: Mapping[str, Any], model: nn.Module) -> dict[str, Tensor]:

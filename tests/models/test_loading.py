@@ -1,0 +1,47 @@
+"""Weights into a model of the same architecture with other classes, from the files that training programs write."""
+
+import pytest
+import timm
+import torch
+
+import msgformer.models  # noqa: F401
+from msgformer.errors import UserError
+from msgformer.models.loading import load_weights
+
+TINY = {"embed_dim": 32, "depths": (1, 1), "num_heads": (1, 2), "shuffle_sizes": (4, 4)}
+
+
+def build(num_classes, seed, **settings):
+    torch.manual_seed(seed)
+    return timm.create_model("msg_transformer_tiny", num_classes=num_classes, **{**TINY, **settings})
+
+
+@pytest.mark.parametrize("prefix", ["", "module.", "model."])
+@pytest.mark.parametrize("key", [None, "model", "state_dict", "state_dict_ema"])
+def test_another_number_of_classes_keeps_the_new_head(tmp_path, prefix, key):
+    source, model = build(5, seed=1), build(3, seed=2)
+    head = model.get_classifier().weight.clone()
+    state = {f"{prefix}{name}": value for name, value in source.state_dict().items()}
+    if prefix == "model.":
+        state["scores.seen"] = torch.zeros(1)  # as beside the model in a Lightning module
+    torch.save(state if key is None else {key: state, "epoch": 3}, tmp_path / "a.pth")
+    kept = load_weights(model, tmp_path / "a.pth", may_differ=("head",))
+    assert sorted(kept) == ["head.fc.bias", "head.fc.weight"]
+    assert torch.equal(model.get_classifier().weight, head)
+    assert torch.equal(model.stages[0].blocks[0].attn.qkv.weight, source.stages[0].blocks[0].attn.qkv.weight)
+
+
+def test_the_same_classes_are_carried_too(tmp_path):
+    source, model = build(5, seed=1), build(5, seed=2)
+    torch.save(source.state_dict(), tmp_path / "a.pth")
+    assert load_weights(model, tmp_path / "a.pth", may_differ=("head",)) == []
+    assert torch.equal(model.get_classifier().weight, source.get_classifier().weight)
+
+
+def test_another_width_is_refused_though_the_head_may_differ(tmp_path):
+    torch.save(build(5, seed=1).state_dict(), tmp_path / "a.pth")
+    wide = build(5, seed=2, embed_dim=64)
+    with pytest.raises(
+        UserError, match=r"a\.pth.*msg_tokens has shape .*32\), not .*64\).*give a checkpoint of the same"
+    ):
+        load_weights(wide, tmp_path / "a.pth", may_differ=("head",))
