@@ -3,7 +3,25 @@ import pytest
 from msgformer.insight.page import Figure, Table
 from msgformer.insight.run import duration, environment_section, learning_section, throughput_section
 
-ROW = {"step": 4, "lr": 1e-3, "train/loss": 2.0, "val/loss": 1.0, "val/top1": 50.0, "ema/miou": 3.0}
+ROW = {
+    "step": 4,
+    "lr": 1e-3,
+    "train/loss": 2.0,
+    "val/loss": 1.0,
+    "val/top1": 50.0,
+    "val/ema_top1": 40.0,
+    "val/miou": 3.0,
+    "seconds": 4.0,
+}
+    "step": 4,
+    "lr": 1e-3,
+    "train/loss": 2.0,
+    "val/loss": 1.0,
+    "val/top1": 50.0,
+    "val/ema_top1": 40.0,
+    "val/miou": 3.0,
+    "seconds": 4.0,
+}
 START = {
     "time": "2026-01-01T00:00:00+00:00",
     "code": {"version": "0.1.0", "commit": None, "changed": True, "sha256": "f0"},
@@ -26,7 +44,8 @@ def test_measures_share_panels_by_their_kind():
     section = learning_section([{"epoch": 1, **ROW}, {"epoch": 2, **ROW}], best=2, facts=[("Model", "tiny")])
     curves, rate = (block for block in section.blocks if isinstance(block, Figure))
     assert curves.alt.startswith("Loss and Accuracy in % and miou by epoch")
-    assert "ema/miou" in curves.plot.svg
+    assert all(name in curves.plot.svg for name in ("val/ema_top1", "val/miou"))
+    assert "seconds" not in curves.plot.svg
     assert rate.plot.name == "learning_rate"
     assert rows(section, "Run") == [("Model", "tiny")]
     assert rows(section, "Metrics by epoch")[1][:3] == ["2", "4", "0.001"]
@@ -38,11 +57,10 @@ def test_many_epochs_are_folded():
 
 
 def test_throughput_is_told_in_sum():
-    times = [{"epoch": epoch, "images": 100, "train_seconds": 4.0, "val_seconds": 1.0} for epoch in (1, 2)]
-    assert (
-        throughput_section(times)
-        .blocks[0]
-        .text.startswith("200 training images in 8.0 s, 25.0 images a second on the whole; 2.0 s of validation.")
+    section = throughput_section([{"epoch": epoch, **ROW} for epoch in (1, 2)], 80, 20)
+    assert section.blocks[0].text == (
+        "2 epochs in 8.0 s: 25.0 images a second, counting the 80 images that an epoch trains on and the 20 that it"
+        " validates on."
     )
 
 

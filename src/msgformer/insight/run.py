@@ -28,7 +28,7 @@ def learning_section(rows: Sequence[Row], best: int, facts: Sequence[tuple[str, 
     epochs = [row["epoch"] for row in rows]
     panels: dict[str, dict[str, Sequence[float]]] = {}
     for column in rows[0]:
-        if column not in ("epoch", "step", "lr"):
+        if column not in ("epoch", "step", "lr", "seconds"):
             panels.setdefault(_panel(column), {})[column] = [row[column] for row in rows]
     curves = line_plot("learning_curves", panels, epochs, best)
     rate = line_plot("learning_rate", {"Learning rate": {"lr": [row["lr"] for row in rows]}}, epochs, from_zero=True)
@@ -43,7 +43,8 @@ def learning_section(rows: Sequence[Row], best: int, facts: Sequence[tuple[str, 
 def _panel(column: str) -> str:
     """The title of the panel that a column belongs to."""
     measure = column.rpartition("/")[2]
-    return {"loss": "Loss", "top1": "Accuracy in %", "top5": "Accuracy in %"}.get(measure, measure)
+    titles = {"loss": "Loss", "top1": "Accuracy in %", "top5": "Accuracy in %"}
+    return titles.get(measure.removeprefix("ema_"), measure)
 
 
 def _metrics_table(rows: Sequence[Row]) -> Table:
@@ -53,23 +54,24 @@ def _metrics_table(rows: Sequence[Row]) -> Table:
     return Table("Metrics by epoch", header, cells, texts=0, folded=folded, wide=True)
 
 
-def throughput_section(rows: Sequence[Row]) -> Section:
-    """How fast the training was.
+def throughput_section(rows: Sequence[Row], train_images: int, val_images: int) -> Section:
+    """How fast the run was.
 
     Args:
-        rows: Timings by epoch, with the columns epoch, images, train_seconds and val_seconds.
+        rows: Metrics by epoch, with ``seconds``, the time that training and validation took together.
+        train_images: Images that an epoch trains on.
+        val_images: Images that it validates on.
     """
-    speeds = [row["images"] / row["train_seconds"] for row in rows]
+    images = train_images + val_images
     panels = {
-        "Images a second in training": {"images/s": speeds},
-        "Seconds an epoch": {part: [row[f"{part}_seconds"] for row in rows] for part in ("train", "val")},
+        "Images a second": {"images/s": [images / row["seconds"] for row in rows]},
+        "Seconds an epoch": {"seconds": [row["seconds"] for row in rows]},
     }
     plot = line_plot("throughput", panels, [row["epoch"] for row in rows], from_zero=True)
-    seconds = {part: math.fsum(row[f"{part}_seconds"] for row in rows) for part in ("train", "val")}
-    images = math.fsum(row["images"] for row in rows)
+    total = math.fsum(row["seconds"] for row in rows)
     text = (
-        f"{images:,.0f} training images in {duration(seconds['train'])}, {images / seconds['train']:,.1f} images a"
-        f" second on the whole; {duration(seconds['val'])} of validation. Epochs are timed from their first batch."
+        f"{len(rows)} epochs in {duration(total)}: {len(rows) * images / total:,.1f} images a second, counting the"
+        f" {train_images:,} images that an epoch trains on and the {val_images:,} that it validates on."
     )
     return Section("Throughput", [Text(text), Figure(plot, "Images a second, and seconds, by epoch.", wide=True)])
 
