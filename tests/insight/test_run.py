@@ -13,15 +13,6 @@ ROW = {
     "val/miou": 3.0,
     "seconds": 4.0,
 }
-    "step": 4,
-    "lr": 1e-3,
-    "train/loss": 2.0,
-    "val/loss": 1.0,
-    "val/top1": 50.0,
-    "val/ema_top1": 40.0,
-    "val/miou": 3.0,
-    "seconds": 4.0,
-}
 START = {
     "time": "2026-01-01T00:00:00+00:00",
     "code": {"version": "0.1.0", "commit": None, "changed": True, "sha256": "f0"},
