@@ -28,9 +28,10 @@ def test_version(run_light):
     assert run_light("--version").stdout == f"msgformer {version('msgformer')}\n"
 
 
-def test_list(run_light):
-    assert all(name in run_light("list").stdout for name in MODELS)
-    assert json.loads(run_light("list", "--json").stdout)["models"] == list(MODELS)
+def test_listings(run_light):
+    assert all(name in run_light("models").stdout for name in MODELS)
+    assert json.loads(run_light("models", "--json").stdout)["models"] == list(MODELS)
+    assert "embedded/digits" in json.loads(run_light("recipes", "--json").stdout)["recipes"]
 
 
 @pytest.mark.parametrize("command", cli.COMMANDS)
@@ -53,7 +54,7 @@ def test_every_argument_is_described(command):
     [
         (["trian"], "unknown command 'trian'; did you mean 'train'?"),
         (["--vers"], "unknown option '--vers'; did you mean '--version'?"),
-        (["list", "--jsn"], "unknown option '--jsn'; did you mean '--json'?"),
+        (["models", "--jsn"], "unknown option '--jsn'; did you mean '--json'?"),
         (["train", "--epoch", "3"], "unknown option '--epoch'; did you mean '--epochs'?"),
         (["train", "--model", "sgformer_smal"], "unknown model 'sgformer_smal'; did you mean 'sgformer_small'?"),
         (["train", "--config", "embeded/digits"], "'embeded/digits'; did you mean 'embedded/digits'?"),
@@ -100,7 +101,7 @@ def failing(error):
 )
 def test_errors_of_the_world_are_told_in_one_line(verb, capsys, error, status, message):
     verb(failing(error))
-    assert cli.main(["list"]) == status
+    assert cli.main(["models"]) == status
     assert capsys.readouterr().err == f"msgformer: error: {message}\n"
 
 
@@ -108,7 +109,7 @@ def test_errors_of_the_world_are_told_in_one_line(verb, capsys, error, status, m
 def test_bugs_keep_their_traceback(verb, error):
     verb(failing(error))
     with pytest.raises(type(error)):
-        cli.main(["list"])
+        cli.main(["models"])
 
 
 def test_an_interrupt_that_lightning_turned_into_an_exit_is_one_still(verb, capsys):
@@ -119,19 +120,19 @@ def test_an_interrupt_that_lightning_turned_into_an_exit_is_one_still(verb, caps
             sys.exit(1)
 
     verb(interrupted)
-    assert cli.main(["list"]) == 130
+    assert cli.main(["models"]) == 130
     assert capsys.readouterr().err == "msgformer: error: interrupted\n"
 
 
 def test_only_the_result_goes_to_standard_output(verb, capsys):
-    from msgformer.api.listing import list_names
+    from msgformer.api.listing import models
 
     def noisy():
         print("progress")
-        return list_names()
+        return models()
 
     verb(noisy)
-    assert cli.main(["list", "--json"]) == 0
+    assert cli.main(["models", "--json"]) == 0
     captured = capsys.readouterr()
     assert json.loads(captured.out)["models"]
     assert captured.err == "progress\n"
@@ -140,7 +141,7 @@ def test_only_the_result_goes_to_standard_output(verb, capsys):
 def test_a_closed_pipe_ends_quietly():
     reader, writer = os.pipe()
     os.close(reader)
-    command = [sys.executable, "-m", "msgformer", "list"]
+    command = [sys.executable, "-m", "msgformer", "models"]
     done = subprocess.run(command, stdout=writer, stderr=subprocess.PIPE, timeout=60)
     os.close(writer)
     assert (done.returncode, done.stderr) == (1, b"")

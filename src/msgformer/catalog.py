@@ -54,5 +54,5 @@ def resolve(name: str) -> str:
     name = ALIASES.get(name, name)
     if name not in MODELS:
         known = [*MODELS, *ALIASES]
-        raise UserError(f"unknown model {name!r}{nearest(name, known)} ('msgformer list' shows all)")
+        raise UserError(f"unknown model {name!r}{nearest(name, known)} ('msgformer models' shows all)")
     return name

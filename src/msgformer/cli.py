@@ -23,7 +23,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "predict": ("msgformer.api.predict:predict", "name what images show"),
     "sample-data": ("msgformer.api.sample_data:sample_data", "write scenes to try detection and segmentation with"),
     "convert": ("msgformer.api.convert:convert", "turn an official checkpoint into this package's format"),
-    "list": ("msgformer.api.listing:list_names", "list models, their released names, and recipes"),
+    "models": ("msgformer.api.listing:models", "list this package's models and their released names"),
+    "recipes": ("msgformer.api.listing:recipes", "list the recipes that train --config takes"),
 }
 """Every command: the function that it runs, whose signature is its options, and what it does."""
 

@@ -10,31 +10,46 @@ from msgformer.catalog import ALIASES, MODELS
 
 
 @dataclasses.dataclass(frozen=True)
-class Listing(Result):
-    """Names that the other commands take.
+class ModelList(Result):
+    """The models.
 
     Attributes:
         models: This package's models, by their names in timm's registry.
         aliases: The names of the papers' released code, and the models they stand for.
-        recipes: What ``train --config`` takes beside a file, and what each does.
     """
 
     models: list[str]
     aliases: dict[str, str]
+
+    def table(self) -> str:
+        """Models with their released names."""
+        released = {model: alias for alias, model in self.aliases.items()}
+        return text_table(("MODEL", "RELEASED AS"), [(name, released.get(name, "")) for name in self.models])
+
+
+@dataclasses.dataclass(frozen=True)
+class RecipeList(Result):
+    """The recipes.
+
+    Attributes:
+        recipes: What ``train --config`` takes beside a file, and what each does.
+    """
+
     recipes: dict[str, str]
 
     def table(self) -> str:
-        """Models with their released names, then recipes."""
-        released = {model: alias for alias, model in ALIASES.items()}
-        models = text_table(("MODEL", "RELEASED AS"), [(name, released.get(name, "")) for name in self.models])
-        recipes = text_table(("RECIPE", ""), self.recipes.items())
-        return f"{models}\n\n{recipes}"
+        """Each recipe and what it does."""
+        return text_table(("RECIPE", ""), self.recipes.items())
 
 
-def list_names() -> Listing:
-    """List the models, the names of the released code that stand for them, and the recipes."""
-    recipes = {name: _first_comment(name) for name in list_recipes()}
-    return Listing(models=list(MODELS), aliases=dict(ALIASES), recipes=recipes)
+def models() -> ModelList:
+    """List this package's models, and the names of the released code that stand for them."""
+    return ModelList(models=list(MODELS), aliases=dict(ALIASES))
+
+
+def recipes() -> RecipeList:
+    """List the recipes that 'msgformer train --config' takes by name."""
+    return RecipeList({name: _first_comment(name) for name in list_recipes()})
 
 
 def _first_comment(recipe: str) -> str:

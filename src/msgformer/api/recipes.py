@@ -33,7 +33,7 @@ def find_config(name: str | Path) -> Path:
         return RECIPES / f"{name}.yaml"
     raise UserError(
         f"no configuration file or recipe {str(name)!r}{nearest(str(name), recipes)}"
-        " ('msgformer list' shows the recipes)"
+        " ('msgformer recipes' shows them all)"
     )
 
 

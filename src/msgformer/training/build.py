@@ -29,7 +29,7 @@ def known_model(name: str) -> str:
     name = ALIASES.get(name, name)
     if name not in MODELS and not name.startswith(SOURCES) and not is_model(name):
         known = [*MODELS, *ALIASES, *list_models()]
-        raise UserError(f"unknown model {name!r}{nearest(name, known)} ('msgformer list' shows this package's)")
+        raise UserError(f"unknown model {name!r}{nearest(name, known)} ('msgformer models' shows this package's)")
     return name
 
 
