@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -69,19 +69,35 @@ def existing_folder(path: str | Path, key: str = "data") -> Path:
 
 def find_images(folder: str | Path) -> list[str]:
     """Paths, relative to ``folder``, of all images in it and its sub-folders, sorted; links are followed once."""
-    found: list[str] = []
-    seen: set[str] = set()
-    for where, folders, files in os.walk(folder, followlinks=True):
-        real = str(Path(where).resolve())
-        if real in seen:  # a link that leads back up would be walked for ever
-            folders.clear()
-            continue
-        seen.add(real)
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        relative = Path(where).relative_to(folder).as_posix()
-        prefix = "" if relative == "." else f"{relative}/"
-        found += [f"{prefix}{name}" for name in files if is_image(name)]
-    return sorted(found)
+    return list(walk_images(folder))
+
+
+def walk_images(folder: str | Path) -> Iterator[str]:
+    """The paths of :func:`find_images` in their order, one folder's names in memory at a time."""
+    return _walk(str(folder), "", set())
+
+
+def _walk(folder: str, prefix: str, seen: set[str]) -> Iterator[str]:
+    real = os.path.realpath(folder)
+    if real in seen:  # a link that leads back up would be walked for ever
+        return
+    seen.add(real)
+    with os.scandir(folder) as entries:
+        # With the slash that follows it in a path, a folder comes where its images do among all sorted paths.
+        names = sorted(f"{entry.name}/" if _is_folder(entry) else entry.name for entry in entries)
+    for name in names:
+        if name.endswith("/"):
+            if not name.startswith("."):
+                yield from _walk(f"{folder}/{name[:-1]}", f"{prefix}{name}", seen)
+        elif is_image(name):
+            yield f"{prefix}{name}"
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link to itself
+        return False
 
 
 def class_folders(root: Path, classes: Sequence[str] | None = None) -> list[str]:
