@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from msgformer.insight.outcome import BINS, ClassScore, Outcome
+from msgformer.insight.outcome import BINS, Outcome
 from msgformer.insight.page import Block, Figure, Gallery, Picture, Section, Table, Text, Tile, thumbnail
 from msgformer.insight.plots import confusion_plot, histogram_plot, reliability_plot
+from msgformer.insight.records import ClassScore
 
 if TYPE_CHECKING:
     from PIL.Image import Image
