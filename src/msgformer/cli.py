@@ -15,7 +15,7 @@ from importlib.metadata import version
 from typing import Any
 
 from msgformer.catalog import nearest
-from msgformer.errors import UserError, shown
+from msgformer.errors import JobError, UserError, shown
 
 COMMANDS: dict[str, tuple[str, str]] = {
     "train": ("msgformer.api.train:train", "train a model, on the embedded digits or on a folder of images"),
@@ -49,6 +49,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _run(list(sys.argv[1:] if argv is None else argv))
     except UserError as error:
         return _fail(str(error), USER_ERROR)
+    except JobError as error:
+        return _fail(str(error), OTHER_ERROR)
     except KeyboardInterrupt:
         return _fail("interrupted", INTERRUPTED)
     except SystemExit as leaving:

@@ -14,6 +14,13 @@ class UserError(Exception):
         super().__init__(message)
 
 
+class JobError(Exception):
+    """What was begun can't go on, by no fault of the user: the disk is full, a process was killed.
+
+    The command line prints the message alone, in one line, and exits with status 1.
+    """
+
+
 def shown(name: object) -> str:
     """``name`` as it can stand in a line of text, with control characters and undecodable bytes as escapes.
 

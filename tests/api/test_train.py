@@ -1,58 +1,17 @@
 import csv
 import json
-import os
 import re
-import signal
 
 import pytest
 import torch
 import yaml
 
+from api.tiny import TINY, assert_same_run, rows, tiny_run, weights
 from msgformer.api.evaluate import evaluate
 from msgformer.api.recipes import RECIPES, load_yaml
 from msgformer.api.train import train, underlying_settings
 from msgformer.errors import UserError
 from msgformer.training.checkpoint import read_checkpoint
-from msgformer.training.classify import Classifier
-
-TINY = {"embed_dim": 16, "depths": [1, 1], "num_heads": [1, 2], "window_size": 2, "shuffle_sizes": [2, 2]}
-
-
-def tiny_run(data, output, **settings):
-    """Everything random is on, so that equal results mean equal randomness."""
-    return train(
-        **{
-            "model": "msg_transformer_tiny",
-            "data": data,
-            "output": output,
-            "epochs": 3,
-            "img_size": 16,
-            "batch_size": 4,
-            "workers": 0,
-            "model_args": {**TINY, "drop_path_rate": 0.5, "drop_rate": 0.5},
-            "augment": {"mixup": 0.8, "cutmix": 1.0, "smoothing": 0.1},
-            "optim": {"warmup_epochs": 1, "lr": 1e-3, "lr_batch": None},
-            "trainer": {"accelerator": "cpu", "progress": "none"},
-            **settings,
-        }
-    )
-
-
-def weights(run):
-    return read_checkpoint(run / "last.ckpt")["state_dict"]
-
-
-def assert_same_run(ours, theirs):
-    first, second = weights(ours), weights(theirs)
-    assert first.keys() == second.keys()
-    assert all(torch.equal(first[name], second[name]) for name in first)
-    assert rows(ours) == rows(theirs)
-
-
-def rows(run):
-    """The table of metrics without the times, as text."""
-    with (run / "metrics.csv").open() as file:
-        return [{name: value for name, value in row.items() if name != "seconds"} for row in csv.DictReader(file)]
 
 
 @pytest.fixture
@@ -72,6 +31,7 @@ def test_a_run_leaves_what_is_promised(run, data):
         "config.yaml",
         "last.ckpt",
         "metrics.csv",
+        "previous.ckpt",
         "split.csv",
     }
     assert (run / "classes.txt").read_text() == "dark\ngrey\nlight\n"
@@ -112,73 +72,6 @@ def test_another_seed_is_another_run(run, data, tmp_path):
 
 def test_the_number_of_workers_changes_nothing(run, data, tmp_path):
     assert_same_run(run, tiny_run(data, tmp_path / "workers", workers=2).run)
-
-
-def interrupted(data, output, monkeypatch):
-    """A run that breaks off in the middle of its third epoch."""
-    step = Classifier.training_step
-
-    def break_off(self, batch, batch_idx):
-        if (self.current_epoch, batch_idx) == (2, 3):
-            raise ConnectionError
-        return step(self, batch, batch_idx)
-
-    with monkeypatch.context() as patched:
-        patched.setattr(Classifier, "training_step", break_off)
-        with pytest.raises(ConnectionError):
-            tiny_run(data, output)
-    return output
-
-
-def test_a_resumed_run_ends_as_if_it_had_not_been_interrupted(run, data, tmp_path, monkeypatch):
-    broken = interrupted(data, tmp_path / "broken", monkeypatch)
-    assert len((broken / "metrics.csv").read_text().splitlines()) == 3
-    result = train(resume=broken, workers=1)
-    assert (result.run, result.epochs) == (broken, 3)
-    assert_same_run(run, broken)
-    best = [read_checkpoint(folder / "best.ckpt")["state_dict"] for folder in (run, broken)]
-    assert all(torch.equal(best[0][name], best[1][name]) for name in best[0])
-
-
-@pytest.mark.parametrize(("number", "error"), [(signal.SIGINT, KeyboardInterrupt), (signal.SIGTERM, SystemExit)])
-def test_a_signal_ends_the_run_and_how_to_go_on_is_said(run, data, tmp_path, monkeypatch, capsys, number, error):
-    step = Classifier.training_step
-
-    def signalled(self, batch, batch_idx):
-        if (self.current_epoch, batch_idx) == (2, 3):
-            os.kill(os.getpid(), number)
-        return step(self, batch, batch_idx)
-
-    handler = signal.getsignal(number)
-    with monkeypatch.context() as patched:
-        patched.setattr(Classifier, "training_step", signalled)
-        with pytest.raises(error) as caught:
-            tiny_run(data, tmp_path / "broken")
-    assert signal.getsignal(number) is handler
-    assert getattr(caught.value, "code", 143) == 143
-    assert capsys.readouterr().err.endswith(f"train --resume {tmp_path / 'broken'}' goes on from there\n")
-    train(resume=tmp_path / "broken")
-    assert_same_run(run, tmp_path / "broken")
-
-
-def test_resuming_a_finished_run_changes_nothing(run):
-    before = weights(run)
-    assert train(resume=run).epochs == 3
-    assert all(torch.equal(before[name], value) for name, value in weights(run).items())
-
-
-def test_a_run_is_resumed_by_its_own_settings(run):
-    with pytest.raises(UserError, match=r"resume: optim\.lr is 0\.001 in .*, not 0\.01"):
-        train(resume=run, optim={"lr": 0.01})
-    with pytest.raises(UserError, match=r"resume: epochs is 3 in .*, not 9"):
-        train(resume=run, epochs=9)
-
-
-def test_what_cannot_be_resumed_is_named(tmp_path, image_folder):
-    with pytest.raises(UserError, match="resume: no such file or folder"):
-        train(resume=tmp_path / "nothing")
-    with pytest.raises(UserError, match=r"has no config\.yaml"):
-        train(resume=image_folder())
 
 
 def test_averaged_weights_are_scored_and_saved_beside_the_others(data, tmp_path):

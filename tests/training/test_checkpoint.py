@@ -1,5 +1,6 @@
 import errno
 import os
+import zipfile
 
 import pytest
 import torch
@@ -10,6 +11,8 @@ from msgformer.training.checkpoint import (
     KEY,
     AtomicCheckpointIO,
     ModelCard,
+    find_resumable,
+    is_sealed,
     load_model,
     read_checkpoint,
     write_atomically,
@@ -113,3 +116,41 @@ def test_weights_that_do_not_fit_are_named(saved):
     torch.save(checkpoint, saved[0])
     with pytest.raises(UserError, match="weights don't fit msg_transformer_tiny"):
         load_model(saved[0])
+
+
+def test_a_checkpoint_with_one_wrong_bit_is_named(saved):
+    path = saved[0]
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(UserError, match=r"best\.ckpt is damaged: .* don't match their checksum"):
+        load_model(path)
+
+
+def test_a_checkpoint_with_its_checksum_is_a_zip_archive_like_any_other(saved):
+    path = saved[0]
+    assert is_sealed(path)
+    with zipfile.ZipFile(path) as archive:
+        assert archive.comment.startswith(b"sha256:")
+        assert archive.testzip() is None
+    assert torch.load(path, weights_only=True).keys() == read_checkpoint(path).keys()
+
+
+def test_a_file_without_a_checksum_has_none(tmp_path):
+    torch.save({"state_dict": {}}, tmp_path / "other.ckpt")
+    (tmp_path / "empty.ckpt").touch()
+    assert is_sealed(tmp_path / "other.ckpt") is None
+    assert is_sealed(tmp_path / "empty.ckpt") is None
+
+
+def test_the_last_checkpoint_before_a_new_one_is_kept(tmp_path):
+    for number in range(3):
+        AtomicCheckpointIO().save_checkpoint({"number": number}, tmp_path / "last.ckpt")
+        AtomicCheckpointIO().save_checkpoint({"number": number}, tmp_path / "best.ckpt")
+    numbers = {path.name: read_checkpoint(path)["number"] for path in tmp_path.iterdir()}
+    assert numbers == {"last.ckpt": 2, "previous.ckpt": 1, "best.ckpt": 2}
+    assert find_resumable(tmp_path).name == "last.ckpt"
+
+
+def test_nothing_to_go_on_from_is_no_mistake(tmp_path):
+    assert find_resumable(tmp_path) is None

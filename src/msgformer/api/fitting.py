@@ -12,24 +12,25 @@ from torch import nn
 
 from msgformer.api.runs import CONFIG_FILE, new_run
 from msgformer.api.train_settings import TrainSettings
-from msgformer.data.digits import NAME as DIGITS
 from msgformer.data.checking import check_images
+from msgformer.data.digits import NAME as DIGITS
 from msgformer.data.mixing import build_mixer, mixes
 from msgformer.data.module import ImageData, default_workers
 from msgformer.data.preprocessing import Preprocessing, eval_transform, train_transform
 from msgformer.data.samples import Samples
 from msgformer.data.sources import Source
+from msgformer.data.split import read_split
 from msgformer.data.subsets import open_subsets, record_subsets
-from msgformer.errors import UserError
+from msgformer.errors import UserError, shown
 from msgformer.seeding import derive, seed_generators
 from msgformer.training.build import build_model, checkpoint_gradients, default_size, known_model
-from msgformer.training.checkpoint import ModelCard
+from msgformer.training.checkpoint import BEST, ModelCard, find_resumable, write_atomically
 from msgformer.training.classify import Classifier
 from msgformer.training.module import Plan
 from msgformer.training.progress import epoch_report
-from msgformer.training.run import run_training
-from msgformer.training.run_files import BEST, RunFiles
-from msgformer.training.trainer import build_trainer, quiet
+from msgformer.training.run import Run
+from msgformer.training.run_files import RunFiles
+from msgformer.training.trainer import quiet
 
 CLASSES_FILE = "classes.txt"
 
@@ -47,19 +48,24 @@ def fit(settings: TrainSettings, output: Path | None, resume: Path | None) -> di
     """
     start = time.monotonic()
     train, val = open_subsets(settings.data, settings.val_fraction, settings.seed)
+    checkpoint = None
+    if resume is not None:
+        checkpoint = find_resumable(resume)
+        _check_subsets(resume, train, val)
     for source in (train, val):
         check_images(source)
     with quiet(), isolate_rng():
         seed_generators(derive(settings.seed))
-        model = _build_model(settings, len(train.classes), pretrained=settings.pretrained and resume is None)
+        model = _build_model(settings, len(train.classes), pretrained=settings.pretrained and checkpoint is None)
         preprocessing = _preprocessing(settings, model)
         report = epoch_report(settings.trainer.progress)
         files = RunFiles(lambda: resume or _begin_run(settings, output, train, val), report)
-        trainer = _build_trainer(settings, files)
-        data = _build_data(settings, train, val, preprocessing, trainer)
+        run = Run(settings.trainer, files, settings.epochs + settings.optim.cooldown_epochs)
+        data = _build_data(settings, train, val, preprocessing, run.trainer)
         card = _card(settings, train.classes, preprocessing)
-        classifier = _build_classifier(settings, model, card, train, data.batch_size, trainer)
-        run_training(trainer, classifier, data, files, resume)
+        classifier = _build_classifier(settings, model, card, train, data.batch_size, run.trainer)
+        run.fit(classifier, data, checkpoint)
+    assert files.folder is not None
     best = classifier.best.of(files.rows)
     return {
         "run": files.folder,
@@ -87,15 +93,6 @@ def _build_model(settings: TrainSettings, num_classes: int, *, pretrained: bool)
 def _preprocessing(settings: TrainSettings, model: nn.Module) -> Preprocessing:
     channels = settings.model_args.get("in_chans", 3)
     return Preprocessing.of(model, _size(settings), channels, settings.preprocess)
-
-
-def _build_trainer(settings: TrainSettings, files: RunFiles) -> Trainer:
-    return build_trainer(
-        settings.trainer,
-        callbacks=[files],
-        max_epochs=settings.epochs + settings.optim.cooldown_epochs,
-        num_sanity_val_steps=0,
-    )
 
 
 def _build_data(
@@ -165,7 +162,26 @@ def _build_classifier(
 def _begin_run(settings: TrainSettings, output: Path | None, train: Source, val: Source) -> Path:
     """A new run folder that says what is trained on what."""
     run = new_run(output, settings.data.name if settings.data else DIGITS)
-    settings.write(run / CONFIG_FILE)
     (run / CLASSES_FILE).write_text("".join(f"{name}\n" for name in train.classes), encoding="utf-8")
     record_subsets(run, train, val)
+    # Last and at once: a folder that has it can be resumed, at whatever moment the run is killed.
+    write_atomically(run / CONFIG_FILE, settings.write)
     return run
+
+
+def _check_subsets(run: Path, train: Source, val: Source) -> None:
+    """Make sure that a run goes on with the data that it was begun with.
+
+    Raises:
+        UserError: pictures have come or gone.
+    """
+    for subset, source in (("train", train), ("val", val)):
+        recorded, found = read_split(run, subset), [source.name(index) for index in range(len(source.labels))]
+        if recorded is None or recorded == found:
+            continue
+        changed = sorted(set(recorded).symmetric_difference(found)) or found
+        what = "is gone" if changed[0] in recorded else "is new"
+        raise UserError(
+            f"resume: the run's {subset} images have changed since it began ({shown(changed[0])} {what}, of"
+            f" {len(changed)} changes); restore them, or begin a new run"
+        )

@@ -119,8 +119,6 @@ def find_run(path: Path) -> Path:
     run = existing(path, "resume")
     if not run.is_dir():
         raise UserError(f"resume: {run} is a file; give the run folder that it lies in")
-    for name in (CONFIG_FILE, LAST):
-        if not (run / name).is_file():
-            raise UserError(f"resume: {run} has no {name}, so there is nothing to go on from")
-    check_kind(run / LAST)
+    if not (run / CONFIG_FILE).is_file():
+        raise UserError(f"resume: {run} has no {CONFIG_FILE}, so there is nothing to go on from")
     return run

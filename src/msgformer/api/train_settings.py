@@ -13,6 +13,7 @@ from typing import Any
 import yaml
 
 from msgformer.api.recipes import load_yaml
+from msgformer.api.runs import CONFIG_FILE
 from msgformer.catalog import ALIASES, MODELS, nearest, resolve
 from msgformer.data.folder import find_subsets
 from msgformer.data.options import AugmentOptions, PreprocessOptions
@@ -22,6 +23,7 @@ from msgformer.training.options import OptimOptions, TrainerOptions
 FREE_TO_CHANGE = (
     "workers",
     "trainer.accelerator",
+    "trainer.checkpoint_minutes",
     "trainer.compile",
     "trainer.progress",
     "trainer.start_method",
@@ -72,6 +74,7 @@ class TrainSettings:
             ("seed", self.seed, 0),
             ("img_size", min(self.size or (1,)), 1),
             ("trainer.accumulate", self.trainer.accumulate, 1),
+            ("trainer.checkpoint_minutes", self.trainer.checkpoint_minutes, 0),
         ):
             if value < least:
                 raise UserError(f"{key} must be at least {least}, not {value}")
@@ -107,7 +110,7 @@ class TrainSettings:
     def write(self, path: Path) -> None:
         """Write the YAML that ``msgformer train --config`` repeats the run with."""
         text = yaml.safe_dump(self.to_dict(), sort_keys=False, allow_unicode=True)
-        path.write_text(f"# Repeats this run: msgformer train --config {path.name}\n{text}", encoding="utf-8")
+        path.write_text(f"# Repeats this run: msgformer train --config {CONFIG_FILE}\n{text}", encoding="utf-8")
 
     def check_unchanged(self, path: Path) -> None:
         """Make sure that a run is resumed with the settings that it was begun with.

@@ -7,12 +7,12 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from lightning import LightningDataModule
+from lightning import LightningDataModule, Trainer
 from torch.utils.data import DataLoader, Dataset
 from typing_extensions import override
 
-from msgformer.data.samples import single_thread
-from msgformer.data.sampling import EpochSampler
+from msgformer.data.sampling import Draw, EpochSampler
+from msgformer.data.workers import start_worker
 
 Collate = Callable[[list[Any]], Any]
 
@@ -52,7 +52,7 @@ def make_loader(
         multiprocessing_context=start_method if workers else None,
         persistent_workers=workers > 0,
         pin_memory=torch.cuda.is_available(),
-        worker_init_fn=single_thread if workers else None,
+        worker_init_fn=start_worker if workers else None,
         collate_fn=collate,
     )
 
@@ -99,7 +99,7 @@ class ImageData(LightningDataModule):
             world_size=world,
         )
         # Lightning asks for the first batches of a resumed run before it tells the epoch.
-        sampler.set_epoch(self.trainer.fit_loop.epoch_progress.current.processed)  # type: ignore[attr-defined]
+        sampler.resume(*_position(self.trainer, self.batch_size))
         return self._loader(self.train, sampler)
 
     @override
@@ -112,3 +112,11 @@ class ImageData(LightningDataModule):
 
     def _loader(self, samples: Dataset[Any], sampler: EpochSampler) -> DataLoader[Any]:
         return make_loader(samples, sampler, self.batch_size, self.workers, self.start_method, self.collate)
+
+
+def _position(trainer: Trainer, batch_size: int) -> Draw:
+    """The epoch that a training is in as it begins or is resumed, and how many of its pictures a process has seen."""
+    loop = trainer.fit_loop
+    epochs, batches = loop.epoch_progress.state_dict(), loop.epoch_loop.batch_progress.state_dict()
+    seen = batches["current"]["processed"] if loop.restarting else 0
+    return epochs["current"]["processed"], seen * batch_size

@@ -37,6 +37,15 @@ class EpochSampler(Sampler[Draw]):
         self.used = count - count % multiple_of
         self.rank, self.world_size = rank, world_size
         self.epoch = 0
+        self.resumed: Draw | None = None
+
+    def resume(self, epoch: int, drawn: int) -> None:
+        """Draw for ``epoch`` from now on, whose first ``drawn`` pictures of this process have been seen.
+
+        The length stays that of a whole epoch.
+        """
+        self.epoch = epoch
+        self.resumed = epoch, drawn
 
     def set_epoch(self, epoch: int) -> None:
         """Draw for this epoch from now on."""
@@ -48,7 +57,10 @@ class EpochSampler(Sampler[Draw]):
         order = np.arange(self.count)
         if self.shuffle:
             order = np.random.default_rng(derive(self.seed, self.epoch)).permutation(self.count)
-        return iter([(self.epoch, index) for index in order[: self.used][self.rank :: self.world_size].tolist()])
+        share = order[: self.used][self.rank :: self.world_size]
+        if self.resumed is not None and self.resumed[0] == self.epoch:
+            share = share[self.resumed[1] :]
+        return iter([(self.epoch, index) for index in share.tolist()])
 
     def __len__(self) -> int:
         return len(range(self.rank, self.used, self.world_size))

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import os
+import sys
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
@@ -12,6 +14,7 @@ from typing import Any
 
 import torch
 from lightning.pytorch.plugins.io import TorchCheckpointIO
+from lightning.pytorch.utilities import rank_zero_only
 from torch import nn
 from typing_extensions import override
 
@@ -20,6 +23,13 @@ from msgformer.training.build import build_model
 
 KEY = "msgformer"
 PREFIX = "model."  # of the model's parameters inside the Lightning module
+
+BEST, BEST_EMA, LAST, PREVIOUS = "best.ckpt", "best_ema.ckpt", "last.ckpt", "previous.ckpt"
+KEPT = {LAST: PREVIOUS}
+"""The checkpoint that a new one would replace, and the name under which it stays."""
+
+SEAL = b"sha256:"
+SEAL_LENGTH = len(SEAL) + 64
 
 
 @dataclass(frozen=True)
@@ -78,6 +88,8 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     Raises:
         UserError: the file isn't a checkpoint, is damaged, or holds anything but tensors and plain values.
     """
+    if is_sealed(path) is False:
+        raise UserError(f"{path} is damaged: its contents don't match their checksum; copy it again or use another")
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises whatever a damaged pickle leads to
@@ -87,6 +99,31 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
         if "weights_only" in reason.lower() or "weights only" in reason.lower():
             reason = "it holds Python objects, which aren't loaded for safety"
         raise UserError(f"{path} can't be read as a checkpoint: {reason[:160] or type(error).__name__}") from error
+
+
+def find_resumable(run: Path) -> Path | None:
+    """The newest checkpoint in a run folder that a training can go on from; None if none was written yet.
+
+    Of a damaged one, and of what is taken instead, the user is told on standard error.
+
+    Raises:
+        UserError: all that there are are damaged.
+    """
+    found = [run / name for name in (LAST, PREVIOUS) if (run / name).is_file()]
+    for number, path in enumerate(found):
+        if is_sealed(path):
+            if number:
+                _tell(f"{found[0]} is damaged; going on from {path.name}, which was written before it")
+            return path
+    if found:
+        names = " and ".join(path.name for path in found)
+        raise UserError(f"resume: {names} in {run} can't be read (damaged); begin a new run")
+    return None
+
+
+@rank_zero_only
+def _tell(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
 
 
 def load_model(path: Path) -> tuple[nn.Module, ModelCard]:
@@ -108,18 +145,58 @@ def load_model(path: Path) -> tuple[nn.Module, ModelCard]:
     return model.eval(), card
 
 
+def seal(archive: io.BytesIO) -> None:
+    """Add a checksum of what is before it to a zip archive, as the archive's comment.
+
+    Torch reads a stored tensor without a look at the archive's own checksums.
+
+    Raises:
+        ValueError: the archive has a comment already.
+    """
+    with archive.getbuffer() as view:
+        if view[-2:] != b"\0\0":
+            raise ValueError("the archive has a comment, so that there is no place for a checksum")
+        view[-2:] = SEAL_LENGTH.to_bytes(2, "little")  # what ends an archive is the length of its comment
+        digest = hashlib.sha256(view).hexdigest()
+    archive.seek(0, os.SEEK_END)
+    archive.write(SEAL + digest.encode())
+
+
+def is_sealed(path: Path) -> bool | None:
+    """Whether a file matches the checksum at its end; None if there is none."""
+    with path.open("rb") as file:
+        size = file.seek(0, os.SEEK_END)
+        body = max(0, size - SEAL_LENGTH)
+        file.seek(body)
+        end = file.read()
+        if not end.startswith(SEAL):
+            return None
+        file.seek(0)
+        digest, left = hashlib.sha256(), body
+        while left:
+            block = file.read(min(left, 1 << 20))
+            digest.update(block)
+            left -= len(block)
+    return end == SEAL + digest.hexdigest().encode()
+
+
 class AtomicCheckpointIO(TorchCheckpointIO):
-    """Writes a checkpoint beside its place and then moves it there; reads tensors and plain values only.
+    """Writes a checkpoint, with a checksum, beside its place and then moves it there; reads plain values only.
 
     A process that is killed while it writes leaves the file before it untouched.
     """
 
     @override
     def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
-        """Write ``checkpoint`` to ``path``; ``storage_options`` don't apply to local files."""
+        """Write ``checkpoint`` to ``path``, and keep a last checkpoint that is there already as the previous one.
+
+        ``storage_options`` don't apply to local files.
+        """
         buffer = io.BytesIO()  # since torch tells of a full disk only as an error in its file format
         torch.save(checkpoint, buffer)
-        write_atomically(Path(path), lambda partial: partial.write_bytes(buffer.getbuffer()))
+        seal(buffer)
+        path = Path(path)
+        write_atomically(path, lambda partial: partial.write_bytes(buffer.getbuffer()), keep=KEPT.get(path.name))
 
     @override
     def load_checkpoint(
@@ -129,12 +206,13 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         return read_checkpoint(Path(path))
 
 
-def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
+def write_atomically(path: Path, write: Callable[[Path], object], keep: str | None = None) -> None:
     """Have ``write`` fill a file beside ``path``, and move it there once it is safely on the disk.
 
     Args:
         path: Where the file is to be.
         write: Called with the path to write to.
+        keep: Name under which the file that is there already stays; None: it is replaced.
 
     Raises:
         OSError: the file system refuses, as where the disk is full; the error names ``path``.
@@ -144,6 +222,8 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
         write(partial)
         with partial.open("rb+") as file:
             os.fsync(file.fileno())
+        if keep is not None and path.exists():
+            path.replace(path.with_name(keep))
         partial.replace(path)
     except OSError as error:
         error.filename = str(path)

@@ -59,6 +59,10 @@ class Plan:
     seed: int = 0
 
 
+class NotFiniteError(UserError):
+    """The loss is infinite or not a number."""
+
+
 class TaskScores(Protocol):
     """Scores of one model, counted batch by batch; a module, so that it moves to the device with the rest."""
 
@@ -143,7 +147,7 @@ class Training(LightningModule):
         files = [self.names(int(position)) for position in self.positions(batch)]
         more = f" and {len(files) - 8} more" if len(files) > 8 else ""
         what = ", ".join(f"{name} is {value}" for name, value in broken.items())
-        raise UserError(
+        raise NotFiniteError(
             f"the loss is not finite ({what}) in epoch {self.current_epoch + 1}, batch {batch_idx + 1}, step"
             f" {self.global_step + 1}, at a learning rate of {rate:.3g}; lower optim.lr, set trainer.clip_grad or use"
             f" trainer.precision 32-true; if one of the batch's images is the cause, it is among {', '.join(files[:8])}"

@@ -66,6 +66,7 @@ class TrainerOptions:
         grad_checkpointing: Compute activations again in the backward pass instead of keeping them.
         deterministic: Refuse operations that may give another result when repeated.
         start_method: How worker processes start; None: Python's default.
+        checkpoint_minutes: How long an epoch may go on without a checkpoint that a stopped run can go on from.
         progress: A "bar", "lines" (one an epoch), "none", or "auto": a bar in a terminal, otherwise lines.
     """
 
@@ -80,4 +81,5 @@ class TrainerOptions:
     grad_checkpointing: bool = False
     deterministic: bool = False
     start_method: Literal["fork", "spawn", "forkserver"] | None = None
+    checkpoint_minutes: float = 15.0
     progress: Progress = "auto"

@@ -1,4 +1,4 @@
-"""What a training leaves in its run folder after each epoch: the table of metrics, the best and the last weights."""
+"""What a training leaves in its run folder: the table of metrics, the best weights, and what it can go on from."""
 
 from __future__ import annotations
 
@@ -13,12 +13,10 @@ from lightning.pytorch.callbacks import Checkpoint
 from typing_extensions import override
 
 from msgformer.training.best import Row
-from msgformer.training.checkpoint import PREFIX, write_atomically
+from msgformer.training.checkpoint import BEST, BEST_EMA, LAST, PREFIX, write_atomically
 from msgformer.training.module import EMA, Training
 
 METRICS_FILE = "metrics.csv"
-BEST, BEST_EMA, LAST = "best.ckpt", "best_ema.ckpt", "last.ckpt"
-
 EMA_PREFIX = "ema.module."  # of the averaged parameters inside the Lightning module
 
 Report = Callable[[Trainer, Row], None]
@@ -30,24 +28,26 @@ class RunFiles(Checkpoint):
 
     The rows written so far are part of the last checkpoint, so a resumed run's table has the epochs that its weights
     have seen, once each. Lightning's own checkpoint callback would compare one metric alone; here a second one may
-    decide between epochs that are equal in the first. All is written after each epoch.
+    decide between epochs that are equal in the first. All is written after each epoch, the last checkpoint also when
+    :meth:`save_last` is called within one.
 
     Args:
         begin: Gives the run folder, making it if the run is new; called by the first process alone, once all are up.
         report: Is told every epoch's row.
 
     Attributes:
-        folder: Run folder, known once the training is set up.
+        folder: Run folder, known once the training is set up; None before.
         rows: One row an epoch.
+        saved: When the last checkpoint was written, by ``time.monotonic``.
     """
-
-    folder: Path
 
     def __init__(self, begin: Callable[[], Path], report: Report | None = None) -> None:
         self.begin = begin
         self.report = report
+        self.folder: Path | None = None
         self.rows: list[Row] = []
-        self._start, self._spent = time.monotonic(), 0.0
+        self.saved = self._start = time.monotonic()
+        self._spent = 0.0
 
     @property
     def seconds(self) -> float:
@@ -63,32 +63,44 @@ class RunFiles(Checkpoint):
     @override
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Start the clock: an epoch that is resumed in its middle doesn't begin anew."""
-        self._start = time.monotonic()
+        self.saved = self._start = time.monotonic()
 
     @override
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Add the epoch's row and write the files."""
         assert isinstance(pl_module, Training)
+        assert self.folder is not None
         self.rows.append({**_row(trainer, pl_module), "seconds": self.seconds})
         self._start, self._spent = time.monotonic(), 0.0
         if trainer.is_global_zero:
             write_atomically(self.folder / METRICS_FILE, self._write_rows)
         for prefix, name in (("", BEST), (EMA, BEST_EMA)):
             if prefix in pl_module.candidates() and pl_module.best.with_prefix(prefix).of(self.rows) is self.rows[-1]:
-                self._save_weights(trainer, pl_module, prefix, self.folder / name)
-        trainer.save_checkpoint(self.folder / LAST, weights_only=False)
+                _save_weights(trainer, pl_module, prefix, self.folder / name)
+        self.save_last(trainer)
         if self.report is not None and trainer.is_global_zero:
             self.report(trainer, self.rows[-1])
 
-    @staticmethod
-    def _save_weights(trainer: Trainer, module: Training, prefix: str, path: Path) -> None:
-        """Write the weights of the model or of its average, by the same names, with the card and nothing else."""
-        state = trainer.strategy.lightning_module_state_dict()
-        source = EMA_PREFIX if prefix else PREFIX
-        weights = {PREFIX + key.removeprefix(source): value for key, value in state.items() if key.startswith(source)}
-        checkpoint = {"state_dict": weights, "epoch": trainer.current_epoch, "global_step": trainer.global_step}
-        module.card.write(checkpoint)
-        trainer.strategy.save_checkpoint(checkpoint, path)
+    def save_last(self, trainer: Trainer) -> None:
+        """Write all that a training goes on from; every process must call this, after the same optimiser step."""
+        assert self.folder is not None
+        trainer.save_checkpoint(self.folder / LAST, weights_only=False)
+        self.saved = time.monotonic()
+
+    @override
+    def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        """Have an epoch whose batches are done, but whose validation isn't, go on with all of its validation.
+
+        Lightning would leave the validation out, or the part of it that was done.
+        """
+        loops = checkpoint["loops"]["fit_loop"]
+        epochs = loops["epoch_progress"]["current"]
+        if trainer.is_last_batch and epochs["processed"] < epochs["ready"]:
+            for count in ("total", "current"):
+                batches = loops["epoch_loop.batch_progress"][count]
+                batches["completed"] = batches["ready"]
+                # Its first batch has begun, and isn't done.
+                loops["epoch_loop.val_loop.batch_progress"][count] = dict(ready=1, started=1, processed=0, completed=0)
 
     def _write_rows(self, path: Path) -> None:
         columns = list(dict.fromkeys(name for row in self.rows for name in row))
@@ -115,3 +127,13 @@ def _row(trainer: Trainer, module: Training) -> Row:
     logged |= {f"train/{name}": value for name, value in means.items()}
     rate = max(group["lr"] for group in trainer.optimizers[0].param_groups)
     return {"epoch": trainer.current_epoch + 1, "step": trainer.global_step, "lr": rate, **dict(sorted(logged.items()))}
+
+
+def _save_weights(trainer: Trainer, module: Training, prefix: str, path: Path) -> None:
+    """Write the weights of the model or of its average, by the same names, with the card and nothing else."""
+    state = trainer.strategy.lightning_module_state_dict()
+    source = EMA_PREFIX if prefix else PREFIX
+    weights = {PREFIX + key.removeprefix(source): value for key, value in state.items() if key.startswith(source)}
+    checkpoint = {"state_dict": weights, "epoch": trainer.current_epoch, "global_step": trainer.global_step}
+    module.card.write(checkpoint)
+    trainer.strategy.save_checkpoint(checkpoint, path)

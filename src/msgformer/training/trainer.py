@@ -22,6 +22,8 @@ NOISE = (
     r".*does not have many workers.*",
     # Its own code calls torch in a way that torch is about to change.
     r".*LeafSpec.* is deprecated.*",
+    # The sampler knows the batches that an epoch has seen, without a state of the loader.
+    r".*ended before the epoch ended and your dataloader is not resumable.*",
     # The moving average of the weights never trains.
     r".*module\(s\) in eval mode at the start of training.*",
 )
