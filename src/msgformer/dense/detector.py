@@ -21,6 +21,7 @@ from msgformer.dense.pyramid import FeaturePyramid
 from msgformer.dense.retinanet import RetinaNet
 from msgformer.dense.rpn import RegionProposalNetwork
 from msgformer.dense.targets import check_targets
+from msgformer.dense.weight_decay import exempt_parameters
 from msgformer.errors import UserError
 
 
@@ -118,6 +119,10 @@ class RCNN(GeneralizedRCNN):
             check_targets(images, targets, self.num_classes, self.with_masks)
             return super().forward(images, targets)
         return super().forward(images)
+
+    def no_weight_decay(self) -> set[str]:
+        """Names of the parameters that the backbone exempts from decay."""
+        return exempt_parameters(self)
 
 
 def create_detector(

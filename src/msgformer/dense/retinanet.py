@@ -15,6 +15,7 @@ from msgformer.dense.detections import DetectionLimits
 from msgformer.dense.images import DetectionTransform
 from msgformer.dense.pyramid import FeaturePyramid
 from msgformer.dense.targets import check_targets
+from msgformer.dense.weight_decay import exempt_parameters
 
 STRIDES = (8, 16, 32, 64, 128)
 """Pixels a step of each level."""
@@ -72,3 +73,7 @@ class RetinaNet(TorchvisionRetinaNet):
             targets = [{**target, "labels": target["labels"] - 1} for target in targets]
             return super().forward(images, targets)
         return [{**found, "labels": found["labels"] + 1} for found in super().forward(images)]
+
+    def no_weight_decay(self) -> set[str]:
+        """Names of the parameters that the backbone exempts from decay."""
+        return exempt_parameters(self)

@@ -11,6 +11,7 @@ from msgformer.catalog import nearest
 from msgformer.dense.backbone import STRIDES, DenseBackbone, create_backbone
 from msgformer.dense.semantic_fpn import SemanticFPNHead
 from msgformer.dense.upernet import FCNHead, UPerHead, resize
+from msgformer.dense.weight_decay import exempt_parameters
 from msgformer.errors import UserError
 
 IGNORED = 255
@@ -76,6 +77,10 @@ class Segmenter(nn.Module):
             logits = self._logits(self.auxiliary_head, maps, padded)
             losses["loss_aux"] = pixel_loss(logits, targets) * self.auxiliary_weight
         return losses
+
+    def no_weight_decay(self) -> set[str]:
+        """Names of the parameters that the backbone exempts from decay."""
+        return exempt_parameters(self)
 
     @staticmethod
     def _logits(head: nn.Module, maps: list[Tensor], images: Tensor) -> Tensor:

@@ -1,0 +1,79 @@
+"""Training of a semantic segmenter."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import torch
+from torch import Tensor, nn
+from typing_extensions import override
+
+from msgformer.dense.upernet import resize
+from msgformer.training.best import Best
+from msgformer.training.module import Training
+from msgformer.training.segment_scores import SegmentScores
+
+Batch = tuple[list[Tensor], list[Tensor], Tensor]
+"""Normalised images [3, h, w], their classes [H, W], and their positions in their source [B]."""
+
+
+class Segmenting(Training):
+    """A segmenter that learns what each pixel shows.
+
+    Validation images may differ in size from each other and from their label maps, on which they are scored.
+    """
+
+    best = Best("val/miou", tie="val/loss")
+
+    @override
+    def losses(self, batch: Batch) -> dict[str, Tensor]:
+        """The head's and, if there is one, the auxiliary head's."""
+        images, labels, _ = batch
+        return self.model(torch.stack(images), torch.stack(labels))
+
+    @override
+    def make_scores(self) -> SegmentScores:
+        """Mean intersection over union, accuracies and loss."""
+        return SegmentScores(len(self.card.classes))
+
+    @override
+    def score(self, model: nn.Module, batch: Batch, scores: SegmentScores) -> None:
+        """Count a batch, images of one size together."""
+        images, labels, _ = batch
+        for stacked, classes in _of_one_size(images, labels):
+            scores.update(resize(model(stacked), classes.shape[-2:]), classes)
+
+    @override
+    def positions(self, batch: Batch) -> Tensor:
+        """The images' positions."""
+        return batch[2]
+
+
+def mean_probabilities(model: nn.Module, views: Sequence[Tensor], size: Sequence[int], *, flip: bool) -> Tensor:
+    """Probabilities [K, *size] of the classes, averaged over views of one image.
+
+    Args:
+        model: A segmenter in evaluation mode.
+        views: The image at several scales, [3, h, w] each.
+        size: Height and width that the answer shall have.
+        flip: Look at the mirror image of each view as well.
+    """
+    total: Tensor | None = None
+    for view in views:
+        for mirrored in (False, True) if flip else (False,):
+            logits = model(view.flip(-1)[None] if mirrored else view[None])
+            logits = logits.flip(-1) if mirrored else logits
+            probabilities = resize(logits.float(), size).softmax(1)[0]
+            total = probabilities if total is None else total + probabilities
+    assert total is not None
+    return total / (len(views) * (2 if flip else 1))
+
+
+def _of_one_size(images: Sequence[Tensor], labels: Sequence[Tensor]) -> Iterator[tuple[Tensor, Tensor]]:
+    """All at once where all are of one size, otherwise one after the other."""
+    sizes = {(image.shape, label.shape) for image, label in zip(images, labels, strict=True)}
+    if len(sizes) == 1:
+        yield torch.stack(list(images)), torch.stack(list(labels))
+        return
+    for image, label in zip(images, labels, strict=True):
+        yield image[None], label[None]
