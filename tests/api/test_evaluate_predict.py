@@ -158,3 +158,51 @@ def test_what_cannot_be_predicted_is_named(run, tmp_path):
         predict(run, [run], top_k=0)
     with pytest.raises(UserError, match=r"Lightning refuses .*abacus"):
         evaluate(run, accelerator="abacus")
+
+
+def test_unreadable_images_are_left_out_on_request_and_listed(run, data, image_folder, capsys):
+    other = image_folder("other", per_class=4, classes=["grey", "light"])
+    broken = other / "light" / "02.png"
+    broken.write_bytes(b"no image")
+    with pytest.raises(UserError, match=r"light/02\.png"):
+        evaluate(run, str(other), **CPU)
+    result = evaluate(run, other, on_bad_image="skip", **CPU)
+    assert (result.images, [one.name for one in result.skipped]) == (7, ["light/02.png"])
+    assert "left out: can't read image" in result.table()
+    found = predict(run, [other / "light", data / "grey" / "00.png"], on_bad_image="skip", **CPU)
+    assert found.skipped == [str(broken)]
+    assert [one.image for one in found.predictions] == [
+        *(str(other / "light" / name) for name in ("00.png", "01.png", "03.png")),
+        str(data / "grey" / "00.png"),
+    ]
+    assert f"{broken}  left out: can't be read" in found.table()
+    assert capsys.readouterr().err.endswith("left out 1 of 5 image(s), which can't be read\n")
+    assert predict(run, [broken], on_bad_image="skip", **CPU).table().endswith("left out: can't be read")
+
+
+@pytest.mark.parametrize("subsets", [("",), ("train/", "val/")])
+def test_what_a_run_left_out_is_not_scored_either(image_folder, tmp_path, capsys, subsets):
+    for subset in subsets:
+        root = image_folder(f"skips/{subset}", per_class=6)
+        for name in ("00.png", "01.png"):
+            (root / "dark" / name).write_bytes(b"")
+    settings = {"model_args": MODEL_ARGS, "img_size": 16, "batch_size": 4, "workers": 0, "epochs": 1}
+    result = train(
+        "msg_transformer_tiny",
+        tmp_path / "skips",
+        output=tmp_path / "skipping",
+        on_bad_image="skip",
+        val_fraction=0.5,
+        optim={"warmup_epochs": 0},
+        trainer={"accelerator": "cpu", "progress": "none"},
+        **settings,
+    )
+    assert "image(s) that can't be read, listed in the run's skipped.csv" in capsys.readouterr().err
+    with (result.run / "skipped.csv").open(newline="") as file:
+        skipped = {row["name"] for row in csv.DictReader(file)}
+    assert skipped == {"dark/00.png", "dark/01.png"}
+    with (result.run / "split.csv").open(newline="") as file:
+        kept = [row for row in csv.DictReader(file) if row["subset"] == "val"]
+    assert skipped.isdisjoint(row["name"] for row in kept)
+    assert evaluate(result.run, **CPU).images == len(kept)
+    assert train(resume=result.run).epochs == 1

@@ -37,3 +37,13 @@ def test_processes_share_the_pictures(world_size):
     shares = [drawn(rank=rank, world_size=world_size) for rank in range(world_size)]
     assert sorted(itertools.chain(*shares)) == list(range(10))
     assert shares[1] == drawn()[1::world_size]
+
+
+def test_a_balanced_epoch_shows_rare_classes_as_often_and_is_shared_out_likewise():
+    labels = [0] * 8 + [1] * 2
+    order = drawn(balance=labels)
+    assert sorted(labels[index] for index in order) == [0] * 5 + [1] * 5
+    assert drawn(balance=labels) == order
+    assert drawn(balance=labels, epoch=1) != order
+    shares = [drawn(balance=labels, rank=rank, world_size=2) for rank in range(2)]
+    assert [shares[number % 2][number // 2] for number in range(10)] == order

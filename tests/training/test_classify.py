@@ -2,7 +2,10 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from msgformer.training.classify import Scores
+from msgformer.training.checkpoint import ModelCard
+from msgformer.training.classify import Classifier, Scores
+from msgformer.training.module import Plan
+from msgformer.training.options import OptimOptions
 
 
 def test_scores_are_of_all_images_in_per_cent():
@@ -31,3 +34,16 @@ def test_few_classes_have_a_top_5_of_all():
     scores = Scores(3)
     scores.update(torch.eye(3), torch.tensor([1, 2, 0]))
     assert scores.compute()["top5"] == 100.0
+
+
+@pytest.mark.parametrize("weights", [None, [0.5, 3.0, 1.0]])
+def test_classes_weigh_in_the_loss_what_they_are_given(weights):
+    card = ModelCard("test_vit", {}, ["a", "b", "c"], {})
+    torch.manual_seed(0)
+    images, labels = torch.randn(6, 4), torch.tensor([0, 1, 2, 1, 0, 0])
+    classifier = Classifier(torch.nn.Linear(4, 3), card, Plan(OptimOptions(), 6, 1, 1), weights=weights)
+    each = F.cross_entropy(classifier.model(images), labels, reduction="none")
+    scale = torch.tensor(weights or [1.0, 1.0, 1.0])[labels]
+    loss = classifier.losses((images, labels, labels))["cross_entropy"]
+    assert loss.item() == pytest.approx(((each * scale).sum() / scale.sum()).item())
+    assert "weights" not in classifier.state_dict()

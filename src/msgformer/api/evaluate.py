@@ -7,7 +7,10 @@ from pathlib import Path
 
 from msgformer.api.result import Result
 from msgformer.api.runs import find_checkpoint
-from msgformer.data.folder import existing_folder
+from msgformer.data.checking import Skipped
+from msgformer.data.locations import resolve_data
+from msgformer.data.options import OnBadImage
+from msgformer.errors import shown
 from msgformer.training.options import Precision, Progress
 
 
@@ -19,6 +22,7 @@ class EvaluateResult(Result):
         checkpoint: The weights that were scored.
         data: What they were scored on.
         images: How many images that were.
+        skipped: Images that were left out, because they can't be read.
         classes: How many classes the model tells apart.
         top1: Accuracy in per cent.
         top5: Likewise, the right class among the five likeliest.
@@ -28,6 +32,7 @@ class EvaluateResult(Result):
     checkpoint: Path
     data: str
     images: int
+    skipped: list[Skipped]
     classes: int
     top1: float
     top5: float
@@ -38,12 +43,14 @@ class EvaluateResult(Result):
         return (
             f"top-1 {self.top1:.2f} %, top-5 {self.top5:.2f} %, loss {self.loss:.4f}\n"
             f"{self.images} images in {self.classes} classes from {self.data}, by {self.checkpoint}"
+            + "".join(f"\nleft out: {shown(one.reason)}" for one in self.skipped)
         )
 
 
 def evaluate(
     checkpoint: Path,
-    data: Path | None = None,
+    data: str | Path | None = None,
+    on_bad_image: OnBadImage = "stop",
     batch_size: int = 128,
     workers: int | None = None,
     accelerator: str = "auto",
@@ -54,7 +61,9 @@ def evaluate(
 
     Args:
         checkpoint: Run folder, of which the best epoch is taken, or a checkpoint in one.
-        data: Folder with val/, or with class folders; by default what the run held out.
+        data: Folder with val/, or with class folders, or SCHEME:LOCATION as in training; by default what the run held
+            out.
+        on_bad_image: At images that can't be read, "stop" or "skip" them.
         batch_size: Images a batch.
         workers: Processes that read images; by default one less than there are cores, at most 8.
         accelerator: "auto", "cpu", "gpu" or another that Lightning knows.
@@ -68,8 +77,8 @@ def evaluate(
         UserError: a path isn't there or isn't what it should be, or classes aren't the model's.
     """
     path = find_checkpoint(Path(checkpoint))
-    folder = None if data is None else existing_folder(data)
+    resolved = None if data is None else resolve_data(data, layout=False)
 
     from msgformer.api.scoring import score
 
-    return EvaluateResult(**score(path, folder, batch_size, workers, accelerator, precision, progress))
+    return EvaluateResult(**score(path, resolved, on_bad_image, batch_size, workers, accelerator, precision, progress))

@@ -2,18 +2,29 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from pathlib import Path
 from typing import Any
 
 from lightning import Trainer
+from lightning.pytorch.utilities import rank_zero_only
 from lightning.pytorch.utilities.seed import isolate_rng
 from torch import nn
 
 from msgformer.api.runs import CONFIG_FILE, new_run
 from msgformer.api.train_settings import TrainSettings
-from msgformer.data.checking import check_images
+from msgformer.data.balance import class_weights
+from msgformer.data.checking import (
+    SKIPPED_FILE,
+    Skipped,
+    check_subsets,
+    count_skipped,
+    read_skipped,
+    write_skipped,
+)
 from msgformer.data.digits import NAME as DIGITS
+from msgformer.data.locations import parse_location
 from msgformer.data.mixing import build_mixer, mixes
 from msgformer.data.module import ImageData, default_workers
 from msgformer.data.preprocessing import Preprocessing, eval_transform, train_transform
@@ -47,19 +58,17 @@ def fit(settings: TrainSettings, output: Path | None, resume: Path | None) -> di
         The fields of ``TrainResult``.
     """
     start = time.monotonic()
-    train, val = open_subsets(settings.data, settings.val_fraction, settings.seed)
+    train, val, skipped = _open_data(settings, resume)
     checkpoint = None
     if resume is not None:
         checkpoint = find_resumable(resume)
         _check_subsets(resume, train, val)
-    for source in (train, val):
-        check_images(source)
     with quiet(), isolate_rng():
         seed_generators(derive(settings.seed))
         model = _build_model(settings, len(train.classes), pretrained=settings.pretrained and checkpoint is None)
         preprocessing = _preprocessing(settings, model)
         report = epoch_report(settings.trainer.progress)
-        files = RunFiles(lambda: resume or _begin_run(settings, output, train, val), report)
+        files = RunFiles(lambda: resume or _begin_run(settings, output, train, val, skipped), report)
         run = Run(settings.trainer, files, settings.epochs + settings.optim.cooldown_epochs)
         data = _build_data(settings, train, val, preprocessing, run.trainer)
         card = _card(settings, train.classes, preprocessing)
@@ -75,6 +84,16 @@ def fit(settings: TrainSettings, output: Path | None, resume: Path | None) -> di
         "epochs": len(files.rows),
         "seconds": time.monotonic() - start,
     }
+
+
+def _open_data(settings: TrainSettings, resume: Path | None) -> tuple[Source, Source, list[Skipped]]:
+    """The images to train and to validate on, readable as far as is known, and what is left out of them."""
+    train, val = open_subsets(settings.data, settings.val_fraction, settings.seed)
+    recorded = None if resume is None else read_skipped(resume)
+    (train, val), skipped = check_subsets({"train": train, "val": val}, settings.on_bad_image, recorded)
+    if skipped:
+        rank_zero_only(print)(count_skipped(skipped, f"the run's {SKIPPED_FILE}"), file=sys.stderr, flush=True)
+    return train, val, skipped
 
 
 def _size(settings: TrainSettings) -> tuple[int, int]:
@@ -106,6 +125,7 @@ def _build_data(
         workers,
         settings.seed,
         settings.trainer.start_method,
+        balance=train.labels if settings.balance == "sampler" else None,
     )
 
 
@@ -127,7 +147,7 @@ def _batch_size(settings: TrainSettings, available: int) -> int:
 
 def _card(settings: TrainSettings, classes: tuple[str, ...], preprocessing: Preprocessing) -> ModelCard:
     data = {
-        "path": settings.data and str(settings.data),
+        "path": settings.data,
         "val_fraction": settings.val_fraction,
         "seed": settings.seed,
     }
@@ -156,14 +176,18 @@ def _build_classifier(
         smoothing=augment.smoothing if augment.enabled else 0.0,
         mixer=build_mixer(augment, len(card.classes)),
         mix_off_epoch=augment.mix_off_epoch,
+        weights=class_weights(train.labels, len(card.classes)) if settings.balance == "loss" else None,
     )
 
 
-def _begin_run(settings: TrainSettings, output: Path | None, train: Source, val: Source) -> Path:
+def _begin_run(
+    settings: TrainSettings, output: Path | None, train: Source, val: Source, skipped: list[Skipped]
+) -> Path:
     """A new run folder that says what is trained on what."""
-    run = new_run(output, settings.data.name if settings.data else DIGITS)
-    (run / CLASSES_FILE).write_text("".join(f"{name}\n" for name in train.classes), encoding="utf-8")
+    run = new_run(output, parse_location(settings.data).title if settings.data else DIGITS)
+    (run / CLASSES_FILE).write_text("".join(f"{shown(name)}\n" for name in train.classes), encoding="utf-8")
     record_subsets(run, train, val)
+    write_skipped(run, skipped)
     # Last and at once: a folder that has it can be resumed, at whatever moment the run is killed.
     write_atomically(run / CONFIG_FILE, settings.write)
     return run

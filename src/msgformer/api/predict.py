@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 from msgformer.api.result import Result, text_table
 from msgformer.api.runs import existing, find_checkpoint
 from msgformer.data.folder import find_images
+from msgformer.data.options import OnBadImage
 from msgformer.errors import UserError
 from msgformer.training.options import Precision
 
@@ -34,10 +36,12 @@ class PredictResult(Result):
     Attributes:
         checkpoint: The weights that were asked.
         predictions: One an image, in the order in which the images were given; those of a folder by name.
+        skipped: Images that were left out, because they can't be read.
     """
 
     checkpoint: Path
     predictions: list[Prediction]
+    skipped: list[str]
 
     def table(self) -> str:
         """One row an image: its path, then classes with their probabilities in per cent."""
@@ -45,13 +49,16 @@ class PredictResult(Result):
             (one.image, *(f"{name} {100 * p:.1f} %" for name, p in zip(one.classes, one.probabilities, strict=True)))
             for one in self.predictions
         ]
-        return text_table([""] * len(rows[0]), rows)
+        width = max((len(row) for row in rows), default=2)
+        rows += [(image, "left out: can't be read", *[""] * (width - 2)) for image in self.skipped]
+        return text_table([""] * width, rows)
 
 
 def predict(
     checkpoint: Path,
     images: list[Path],
     top_k: int = 5,
+    on_bad_image: OnBadImage = "stop",
     batch_size: int = 64,
     workers: int | None = None,
     accelerator: str = "auto",
@@ -63,6 +70,7 @@ def predict(
         checkpoint: Run folder, of which the best epoch is taken, or a checkpoint in one.
         images: Image files, and folders whose images are taken with those of all sub-folders.
         top_k: How many classes to name for each image; all of them if there are fewer.
+        on_bad_image: At an image that can't be read, "stop", or "skip" it and list it as left out.
         batch_size: Images a batch.
         workers: Processes that read images; by default none for one batch, else one less than there are cores.
         accelerator: "auto", "cpu", "gpu" or another that Lightning knows.
@@ -83,8 +91,12 @@ def predict(
 
     from msgformer.api.scoring import stream_predictions
 
-    predictions = stream_predictions(path, files, top_k, batch_size, workers, accelerator, precision)
-    return PredictResult(path, [Prediction(*fields) for fields in predictions])
+    found = stream_predictions(path, files, top_k, batch_size, workers, accelerator, precision, on_bad_image)
+    predictions = [Prediction(*fields) for fields in found]
+    skipped = [one.image for one in predictions if not one.classes]
+    if skipped:
+        print(f"left out {len(skipped)} of {len(files)} image(s), which can't be read", file=sys.stderr)
+    return PredictResult(path, [one for one in predictions if one.classes], skipped)
 
 
 def list_files(path: Path) -> list[str]:

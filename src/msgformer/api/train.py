@@ -12,7 +12,7 @@ from msgformer.api.recipes import find_config, load_yaml
 from msgformer.api.result import Result
 from msgformer.api.runs import CONFIG_FILE, check_output, find_run
 from msgformer.api.train_settings import TrainSettings
-from msgformer.data.options import AugmentOptions, PreprocessOptions
+from msgformer.data.options import AugmentOptions, Balance, OnBadImage, PreprocessOptions
 from msgformer.training.options import OptimOptions, TrainerOptions
 
 DIGITS_RECIPE = "embedded/digits"
@@ -83,7 +83,7 @@ def fit_warmup(values: dict[str, Any], epochs: int) -> None:
 @configured_by(underlying_settings)
 def train(
     model: str = "msg_transformer_tiny",
-    data: Path | None = None,
+    data: str | Path | None = None,
     epochs: int = 300,
     config: str | Path | None = None,  # noqa: ARG001  (the decorator reads it)
     *,
@@ -95,6 +95,8 @@ def train(
     workers: int | None = None,
     seed: int = 0,
     val_fraction: float = 0.2,
+    on_bad_image: OnBadImage = "stop",
+    balance: Balance = "none",
     pretrained: bool = False,
     model_args: dict[str, Any] | None = None,
     preprocess: PreprocessOptions = PreprocessOptions(),
@@ -110,7 +112,8 @@ def train(
     Args:
         model: Name of one of this package's models, or of any of timm's.
         data: Folder with train/ and val/, each with a folder a class, or with class folders alone, which are then
-            split; by default scikit-learn's 1,797 handwritten digits.
+            split; or SCHEME:LOCATION, such as tar:FILE, wds:SHARDS, hfds:NAME or torch:NAME:FOLDER; by default
+            scikit-learn's 1,797 handwritten digits.
         epochs: How often every training image is seen.
         config: YAML file or recipe that gives whatever isn't given here.
         task: What to train for.
@@ -121,6 +124,10 @@ def train(
         workers: Processes that read and augment images; by default one less than there are cores, at most 8.
         seed: Number that all randomness follows from.
         val_fraction: Part of each class to hold out, where the data has no val/.
+        on_bad_image: At images that can't be read, "stop", or "skip" those that a look at all of them beforehand
+            finds; they are listed in the run's skipped.csv.
+        balance: Where classes have different numbers of images, show all classes equally often ("sampler"), or
+            weight the "loss" of each image by how rare its class is.
         pretrained: Start from the weights that timm offers for the model.
         model_args: Further arguments of the model's constructor, such as --model_args.window_size 4.
         preprocess: How images are brought to the model's input.
@@ -136,7 +143,7 @@ def train(
     """
     settings = TrainSettings(
         model=model,
-        data=data,
+        data=None if data is None else str(data),
         epochs=epochs,
         task=task,
         img_size=img_size,
@@ -144,6 +151,8 @@ def train(
         workers=workers,
         seed=seed,
         val_fraction=val_fraction,
+        on_bad_image=on_bad_image,
+        balance=balance,
         pretrained=pretrained,
         model_args=model_args or {},
         preprocess=preprocess,

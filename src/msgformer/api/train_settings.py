@@ -15,8 +15,8 @@ import yaml
 from msgformer.api.recipes import load_yaml
 from msgformer.api.runs import CONFIG_FILE
 from msgformer.catalog import ALIASES, MODELS, nearest, resolve
-from msgformer.data.folder import find_subsets
-from msgformer.data.options import AugmentOptions, PreprocessOptions
+from msgformer.data.locations import resolve_data
+from msgformer.data.options import AugmentOptions, Balance, OnBadImage, PreprocessOptions
 from msgformer.errors import UserError
 from msgformer.training.options import OptimOptions, TrainerOptions
 
@@ -36,7 +36,7 @@ class TrainSettings:
     """The arguments of :func:`msgformer.train` by the same names, without those that only say where a run lies."""
 
     model: str
-    data: Path | None
+    data: str | None
     epochs: int
     task: str
     img_size: int | tuple[int, int] | None
@@ -44,6 +44,8 @@ class TrainSettings:
     workers: int | None
     seed: int
     val_fraction: float
+    on_bad_image: OnBadImage
+    balance: Balance
     pretrained: bool
     model_args: dict[str, Any]
     preprocess: PreprocessOptions
@@ -60,7 +62,7 @@ class TrainSettings:
         return height, width
 
     def checked(self) -> TrainSettings:
-        """These settings with an absolute data folder, as far as they can be checked without torch.
+        """These settings with the data's absolute path, as far as they can be checked without torch.
 
         Raises:
             UserError: a number is out of range, the model's name is mistyped, the data isn't laid out as it must
@@ -80,7 +82,7 @@ class TrainSettings:
                 raise UserError(f"{key} must be at least {least}, not {value}")
         if self.optim.warmup_epochs > self.epochs:
             raise UserError(
-                f"optim.warmup_epochs is {self.optim.warmup_epochs}, but epochs is {self.epochs}; give fewer"
+                f"optim.warmup_epochs is {self.optim.warmup_epochs:g}, but epochs is {self.epochs}; give fewer"
             )
         self._check_ema()
         for key, instead in (("num_classes", "the class folders tell it"), ("img_size", "give --img_size instead")):
@@ -90,9 +92,7 @@ class TrainSettings:
             check_compiler()
         if self.data is None:
             return self
-        data = Path(self.data).expanduser().absolute()
-        find_subsets(data)
-        return replace(self, data=data)
+        return replace(self, data=resolve_data(self.data))
 
     def _check_ema(self) -> None:
         ema = self.optim.ema

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 from typing_extensions import override
 
-from msgformer.data.sampling import Draw, EpochSampler
+from msgformer.data.sampling import EpochSampler
 from msgformer.seeding import derive
 
 
@@ -27,10 +27,6 @@ class GroupedSampler(EpochSampler):
         self.batch = batch
 
     @override
-    def __iter__(self) -> Iterator[Draw]:
-        order = self._order()[: self.used][self.rank :: self.world_size]
-        return iter([(self.epoch, index) for index in order])
-
     def _order(self) -> list[int]:
         """Whole batches of either kind in random order, then batches of what is left of both."""
         import numpy as np

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from msgformer.catalog import nearest
-from msgformer.data.folder import TRAIN_NAMES, VAL_NAMES, find_subsets
+from msgformer.data.folder import TRAIN_NAMES, VAL_NAMES, existing_folder, find_subsets
 from msgformer.errors import UserError
 
 FOLDER = "folder"
@@ -68,8 +68,12 @@ def parse_location(data: str | Path) -> Location:
     return Location(FOLDER, text)
 
 
-def resolve_data(data: str | Path) -> str:
+def resolve_data(data: str | Path, *, layout: bool = True) -> str:
     """``data`` with absolute paths, checked as far as that takes no time and no library.
+
+    Args:
+        data: A folder or ``SCHEME:LOCATION``.
+        layout: A folder must be fit to train on: it holds two classes at least, and the same in all subsets.
 
     Raises:
         UserError: there is nothing, or it isn't laid out as it must be, or a package is missing.
@@ -77,7 +81,10 @@ def resolve_data(data: str | Path) -> str:
     location = parse_location(data)
     if location.scheme == FOLDER:
         folder = Path(location.path).expanduser().absolute()
-        find_subsets(folder)
+        if layout:
+            find_subsets(folder)
+        else:
+            existing_folder(folder)
         return str(folder)
     if location.scheme == "torch":
         name, folder = split_torch(location)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -68,6 +68,7 @@ class ImageData(LightningDataModule):
         seed: The run's seed, for the order of the training pictures.
         start_method: How workers start; None leaves it to Python.
         collate: Makes a batch of samples; None: torch's own.
+        balance: Class of each training picture, to show all classes equally often; None: all pictures once.
     """
 
     def __init__(
@@ -79,28 +80,33 @@ class ImageData(LightningDataModule):
         seed: int = 0,
         start_method: str | None = None,
         collate: Collate | None = None,
+        balance: Sequence[int] | None = None,
     ) -> None:
         super().__init__()
         self.train, self.val = train, val
         self.batch_size, self.workers, self.seed = batch_size, workers, seed
-        self.start_method, self.collate = start_method, collate
+        self.start_method, self.collate, self.balance = start_method, collate, balance
 
     @override
     def train_dataloader(self) -> DataLoader[Any]:
         """Whole batches of shuffled pictures."""
         assert self.trainer is not None
-        world = self.trainer.world_size
-        sampler = EpochSampler(
-            len(self.train),  # type: ignore[arg-type]  # torch's type has no length, as a stream has none
-            self.seed,
-            shuffle=True,
-            multiple_of=self.batch_size * world,
-            rank=self.trainer.global_rank,
-            world_size=world,
-        )
+        sampler = self.train_sampler(self.trainer.global_rank, self.trainer.world_size)
         # Lightning asks for the first batches of a resumed run before it tells the epoch.
         sampler.resume(*_position(self.trainer, self.batch_size))
         return self._loader(self.train, sampler)
+
+    def train_sampler(self, rank: int, world_size: int) -> EpochSampler:
+        """What decides which training pictures process ``rank`` of ``world_size`` sees, and in what order."""
+        return EpochSampler(
+            len(self.train),  # type: ignore[arg-type]  # torch's type has no length, as a stream has none
+            self.seed,
+            shuffle=True,
+            multiple_of=self.batch_size * world_size,
+            rank=rank,
+            world_size=world_size,
+            balance=self.balance,
+        )
 
     @override
     def val_dataloader(self) -> DataLoader[Any]:

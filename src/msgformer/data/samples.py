@@ -7,14 +7,21 @@ from typing import TYPE_CHECKING, NamedTuple
 import torch
 from torch.utils.data import Dataset
 
+from msgformer.data.options import OnBadImage
 from msgformer.data.sampling import Draw
 from msgformer.data.sources import Source
+from msgformer.errors import UserError
 from msgformer.seeding import derive, seeded
 
 if TYPE_CHECKING:
+    from PIL import Image
     from torch import Tensor
 
     from msgformer.data.preprocessing import Transform
+
+
+UNREADABLE = -2
+"""The label of a picture that stands for one that can't be read."""
 
 
 class Sample(NamedTuple):
@@ -22,7 +29,7 @@ class Sample(NamedTuple):
 
     Attributes:
         image: Float tensor [channels, height, width].
-        label: Class index, or UNLABELLED.
+        label: Class index, UNLABELLED or UNREADABLE.
         position: Which picture of the source it is.
     """
 
@@ -38,21 +45,34 @@ class Samples(Dataset[Sample]):
         source: Where the pictures come from.
         transform: From a picture to a tensor.
         seed: The run's seed.
+        on_bad_image: What to do about a picture that can't be read: "stop" with an error, or give a black one in its
+            place whose label is ``UNREADABLE`` ("skip").
     """
 
-    def __init__(self, source: Source, transform: Transform, seed: int = 0) -> None:
+    def __init__(self, source: Source, transform: Transform, seed: int = 0, on_bad_image: OnBadImage = "stop") -> None:
         self.source = source
         self.transform = transform
         self.seed = seed
+        self.on_bad_image = on_bad_image
 
     def __len__(self) -> int:
         return len(self.source.labels)
 
     def __getitem__(self, draw: Draw) -> Sample:
         epoch, index = draw
-        image = self.source.load(index)
+        image, label = self._load(index)
         with seeded(derive(self.seed, epoch, index)):
-            return Sample(self.transform(image), self.source.labels[index], index)
+            return Sample(self.transform(image), label, index)
+
+    def _load(self, index: int) -> tuple[Image.Image, int]:
+        try:
+            return self.source.load(index), self.source.labels[index]
+        except UserError:
+            if self.on_bad_image == "stop":
+                raise
+        from PIL import Image
+
+        return Image.new("RGB", (1, 1)), UNREADABLE
 
 
 def single_thread(_worker: int) -> None:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from torch.utils.data import Sampler
 
+from msgformer.data.balance import balanced_order
 from msgformer.seeding import derive
 
 Draw = tuple[int, int]
@@ -26,16 +27,26 @@ class EpochSampler(Sampler[Draw]):
             this; 1 leaves out none.
         rank: This process, 0..world_size-1.
         world_size: Processes that share the pictures: each takes every ``world_size``-th.
+        balance: Class of each picture, to show all classes equally often instead of all pictures once; shuffled.
     """
 
     def __init__(
-        self, count: int, seed: int, *, shuffle: bool, multiple_of: int = 1, rank: int = 0, world_size: int = 1
+        self,
+        count: int,
+        seed: int,
+        *,
+        shuffle: bool,
+        multiple_of: int = 1,
+        rank: int = 0,
+        world_size: int = 1,
+        balance: Sequence[int] | None = None,
     ) -> None:
         self.count = count
         self.seed = seed
         self.shuffle = shuffle
         self.used = count - count % multiple_of
         self.rank, self.world_size = rank, world_size
+        self.balance = balance
         self.epoch = 0
         self.resumed: Draw | None = None
 
@@ -52,15 +63,19 @@ class EpochSampler(Sampler[Draw]):
         self.epoch = epoch
 
     def __iter__(self) -> Iterator[Draw]:
-        import numpy as np
-
-        order = np.arange(self.count)
-        if self.shuffle:
-            order = np.random.default_rng(derive(self.seed, self.epoch)).permutation(self.count)
-        share = order[: self.used][self.rank :: self.world_size]
+        share = self._order()[: self.used][self.rank :: self.world_size]
         if self.resumed is not None and self.resumed[0] == self.epoch:
             share = share[self.resumed[1] :]
-        return iter([(self.epoch, index) for index in share.tolist()])
+        return iter([(self.epoch, index) for index in share])
+
+    def _order(self) -> list[int]:
+        """The epoch's pictures, for all processes together."""
+        import numpy as np
+
+        generator = np.random.default_rng(derive(self.seed, self.epoch))
+        if self.balance is not None:
+            return balanced_order(self.balance, generator).tolist()
+        return (generator.permutation(self.count) if self.shuffle else np.arange(self.count)).tolist()
 
     def __len__(self) -> int:
         return len(range(self.rank, self.used, self.world_size))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from msgformer.data.checking import read_skipped, without
 from msgformer.data.digits import DigitsSource
 from msgformer.data.folder import VAL_NAMES, Listing, existing_folder, list_classes, list_subsets, named_subset
 from msgformer.data.locations import FOLDER, Location, parse_location
@@ -96,12 +97,17 @@ def reopen_validation(run: Path, data: str | Path | None, classes: list[str], va
     location = parse_location(data)
     if location.scheme != FOLDER:
         train, val = open_location(location)
-        return _held_out(run, train, classes) if val is None else with_classes(val, classes)
+        return _held_out(run, train, classes) if val is None else _readable(run, with_classes(val, classes))
     root = existing_folder(location.path, "the run's data")
     val_folder = named_subset(root, VAL_NAMES)
     if val_folder is None:
         return _held_out_files(run, root, classes)
-    return FolderSource(list_classes(val_folder, classes))
+    return _readable(run, FolderSource(list_classes(val_folder, classes)))
+
+
+def _readable(run: Path, source: Source) -> Source:
+    """The validation pictures without those that the run left out."""
+    return without(source, [one for one in read_skipped(run) if one.subset == "val"], "val")
 
 
 def _held_out_files(run: Path, root: Path, classes: list[str]) -> Source:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
+import torch
 import torch.nn.functional as F
 from lightning import LightningModule
 from timm.data import Mixup
@@ -86,6 +87,7 @@ class Classifier(Training):
         smoothing: Label smoothing.
         mixer: Mixes batches and smooths their labels, or None.
         mix_off_epoch: Epoch from which nothing is mixed; 0: never.
+        weights: Of each class in the loss; None: all alike.
     """
 
     best = Best("val/top1", tie="val/loss")
@@ -99,11 +101,14 @@ class Classifier(Training):
         smoothing: float = 0.0,
         mixer: Mixup | None = None,
         mix_off_epoch: int = 0,
+        weights: Sequence[float] | None = None,
     ) -> None:
         super().__init__(model, card, plan, names)
         self.smoothing = smoothing
         self.mixer = mixer
         self.mix_off_epoch = mix_off_epoch
+        self.weights: Tensor | None
+        self.register_buffer("weights", None if weights is None else torch.tensor(weights), persistent=False)
 
     @override
     def losses(self, batch: Batch) -> dict[str, Tensor]:
@@ -115,7 +120,7 @@ class Classifier(Training):
             images, targets = self.mixer(images, labels)
         smoothing = self.smoothing if self.mixer is None else 0.0
         logits = self.model(images).float()
-        return {"cross_entropy": F.cross_entropy(logits, targets, label_smoothing=smoothing)}
+        return {"cross_entropy": F.cross_entropy(logits, targets, self.weights, label_smoothing=smoothing)}
 
     @override
     def make_scores(self) -> Scores:
