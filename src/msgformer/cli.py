@@ -21,6 +21,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "train": ("msgformer.api.train:train", "train a model, on the embedded digits or on a folder of images"),
     "evaluate": ("msgformer.api.evaluate:evaluate", "score a trained model on a validation set"),
     "predict": ("msgformer.api.predict:predict", "name what images show"),
+    "check-data": ("msgformer.api.check_data:check_data", "find everything that is wrong with a data set"),
     "sample-data": ("msgformer.api.sample_data:sample_data", "write scenes to try detection and segmentation with"),
     "convert": ("msgformer.api.convert:convert", "turn an official checkpoint into this package's format"),
     "models": ("msgformer.api.listing:models", "list this package's models and their released names"),

@@ -85,3 +85,10 @@ def test_a_class_that_only_val_has(image_folder):
 def test_val_is_missing_beside_train(image_folder):
     with pytest.raises(UserError, match="has train/ but no val/"):
         list_subsets(image_folder("data/train").parent)
+
+
+def test_a_link_up_does_not_bring_other_classes_in(image_folder):
+    root = image_folder(per_class=1)
+    (root / "dark" / "up").symlink_to(root, target_is_directory=True)
+    (root / "dark" / "itself").symlink_to("itself")
+    assert list_classes(root).names == ("dark/00.png", "light/00.png")

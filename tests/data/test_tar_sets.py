@@ -109,7 +109,7 @@ def test_labels_in_words_and_in_json(tmp_path):
         ({"a.png": b"", "a.cls": b""}, "record 'a' .* has no label"),
         ({"a.png": b"", "a.json": b"{"}, "record 'a' .* has no readable label"),
         ({"a.png": b"", "a.json": b'{"label": [1]}'}, "record 'a' .* has no label"),
-        ({"a.png": b"", "a.cls": b"-1", "b.png": b"", "b.cls": b"1"}, "class '-1' of .*a.png is not among the 2"),
+        ({"a.png": b"", "a.cls": b"-1", "b.png": b"", "b.cls": b"1"}, "class -1 of .*a.png is not among the 2"),
         ({"a.png": b"", "a.cls": b"1", "b.png": b"", "b.cls": b"dog"}, "some labels .* are numbers and some are words"),
     ],
 )

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from msgformer.data.options import OnBadImage
 from msgformer.data.sources import Part, Source
-from msgformer.errors import UserError, shown
+from msgformer.errors import UserError
 
 SKIPPED_FILE = "skipped.csv"
 
@@ -95,7 +95,7 @@ def without(source: Source, skipped: Sequence[Skipped], subset: str) -> Source:
     kept = [index for index in range(len(source.labels)) if source.name(index) not in names]
     if lost := {source.labels[index] for index in range(len(source.labels))} - {source.labels[index] for index in kept}:
         name = source.classes[min(lost)]
-        raise UserError(f"no image of class {shown(name)!r} in {subset} can be read: {skipped[0].reason}")
+        raise UserError(f"no image of class {name!r} in {subset} can be read: {skipped[0].reason}")
     return Part(source, kept)
 
 

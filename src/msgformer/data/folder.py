@@ -74,7 +74,8 @@ def find_images(folder: str | Path) -> list[str]:
 
 def walk_images(folder: str | Path) -> Iterator[str]:
     """The paths of :func:`find_images` in their order, one folder's names in memory at a time."""
-    return _walk(str(folder), "", set())
+    # Nor is a link followed that leads up to a folder around: all classes would be in the class that it lies in.
+    return _walk(str(folder), "", {str(parent) for parent in Path(folder).resolve().parents})
 
 
 def _walk(folder: str, prefix: str, seen: set[str]) -> Iterator[str]:

@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 KEPT_SIDE = 2048
 """A JPEG too large to be decoded whole is decoded at a half, quarter or eighth, but no side below so many pixels."""
 
+FULL_SIZE = "full size"
+"""Under this name an opened image's ``info`` has its width and height in the file, if it is decoded smaller."""
+
 
 def read_image(file: str | BinaryIO, name: str | None = None) -> Image.Image:
     """An encoded image in 8-bit RGB, turned as its EXIF orientation says.
@@ -63,6 +66,7 @@ def _open(file: str | BinaryIO) -> Image.Image:
             image = JpegImagePlugin.JpegImageFile(file)
         except SyntaxError:  # no JPEG: nothing but all of it can be decoded
             raise error from None
+        image.info[FULL_SIZE] = image.size
         image.draft("RGB", (KEPT_SIDE, KEPT_SIDE))
         return image
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, BinaryIO, Protocol
 from msgformer.catalog import nearest
 from msgformer.data.folder import Listing
 from msgformer.data.images import probe, read_image
-from msgformer.errors import UserError, shown
+from msgformer.errors import UserError
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -166,5 +166,5 @@ def _relabelled(labels: tuple[int, ...], own: tuple[str, ...], classes: tuple[st
     known = {name: index for index, name in enumerate(classes)}
     for name in (own[label] for label in sorted(set(labels))):
         if name not in known:
-            raise UserError(f"class {shown(name)!r} of the data is not among the known classes{nearest(name, classes)}")
+            raise UserError(f"class {name!r} of the data is not among the known classes{nearest(name, classes)}")
     return tuple(known[own[label]] for label in labels)

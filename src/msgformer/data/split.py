@@ -6,7 +6,7 @@ import csv
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from msgformer.errors import UserError, shown
+from msgformer.errors import UserError
 from msgformer.seeding import derive
 
 SPLIT_FILE = "split.csv"
@@ -37,7 +37,7 @@ def stratified_split(
     for label, name in enumerate(classes):
         members = np.flatnonzero(np.asarray(labels) == label)
         if len(members) < 2:
-            few = f"class {shown(name)!r} has {len(members)} image(s)"
+            few = f"class {name!r} has {len(members)} image(s)"
             raise UserError(f"{few}: a split into train and val needs at least 2")
         count = min(max(1, round(fraction * len(members))), len(members) - 1)
         order = np.random.default_rng(derive(seed, label)).permutation(members)

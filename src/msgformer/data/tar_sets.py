@@ -87,7 +87,7 @@ def _source(images: Sequence[Labelled], classes: tuple[str, ...], location: Loca
         label = one.label if isinstance(one.label, int) else index.get(one.label, -1)
         if not 0 <= label < len(classes):
             raise UserError(
-                f"data: class {shown(one.label)!r} of {shown(one.image.shard)}:{shown(one.image.name)} is not among"
+                f"data: class {one.label!r} of {shown(one.image.shard)}:{shown(one.image.name)} is not among"
                 f" the {len(classes)} classes of {location}"
             )
         labels.append(label)
@@ -102,7 +102,7 @@ def _classes(train: Sequence[Labelled], names: list[str] | None, location: Locat
     numbers = [label for label in labels if isinstance(label, int)]
     classes = tuple(names or (numbered(max(numbers) + 1) if numbers else sorted(map(str, labels))))
     if len(labels) < 2:
-        raise UserError(f"data: only one class in {location} ({shown(classes[0])!r}): a classifier needs at least two")
+        raise UserError(f"data: only one class in {location} ({classes[0]!r}): a classifier needs at least two")
     return classes
 
 
@@ -164,7 +164,7 @@ def _records(shard: str) -> Iterable[Labelled]:
             continue  # a file about the set
         if image is None or label is None:
             missing = "image" if image is None else f"label (.cls, or .json with one of {', '.join(LABEL_KEYS)})"
-            raise UserError(f"record {shown(key)!r} in shard {shown(shard)} has no {missing}; write the shard anew")
+            raise UserError(f"record {key!r} in shard {shown(shard)} has no {missing}; write the shard anew")
         yield Labelled(image, label)
 
 
@@ -184,5 +184,5 @@ def _label(files: dict[str, Member], shard: str, key: str) -> str | int | None:
             label = next((content[name] for name in LABEL_KEYS if name in content), None)
             return label if isinstance(label, int | str) else None
     except ValueError as error:
-        raise UserError(f"record {shown(key)!r} in shard {shown(shard)} has no readable label ({error})") from error
+        raise UserError(f"record {key!r} in shard {shown(shard)} has no readable label ({error})") from error
     return None

@@ -98,7 +98,7 @@ def _index(file: BinaryIO, window: _Window, path: str, prefix: str) -> Iterator[
             if not entry.isreg():
                 continue
             if entry.offset_data + entry.size > window.size:
-                raise tarfile.ReadError(f"cut off inside {shown(entry.name)!r}")
+                raise tarfile.ReadError(f"cut off inside {entry.name!r}")
             name = prefix + str(PurePosixPath(entry.name))
             start = window.start + entry.offset_data
             if name.endswith(".tar"):
