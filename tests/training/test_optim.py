@@ -95,3 +95,37 @@ def test_layer_decay_slows_lower_layers(model):
 def test_settings_that_do_not_fit_are_refused(model, options, message):
     with pytest.raises(UserError, match=message):
         build_optimizer(model, options, Rates(1e-3, 1e-6, 1e-5))
+
+
+@pytest.mark.parametrize("step_on", ["step", "epoch"])
+def test_the_rate_falls_after_each_milestone(step_on):
+    options = OptimOptions(
+        schedule="multistep", milestones=(2, 3), decay_rate=0.1, warmup_epochs=0, lr_batch=None, step_on=step_on
+    )
+    rates = rates_of(options, epochs=4, steps_per_epoch=5)
+    each = 1 if step_on == "epoch" else 5
+    assert [rate / EXACT.peak for rate in rates[: 4 * each]] == pytest.approx(
+        [factor for factor in (1, 1, 0.1, 0.01) for _ in range(each)]
+    )
+
+
+def test_the_rate_falls_along_a_line_to_its_end_and_warms_up_for_part_of_an_epoch():
+    options = OptimOptions(schedule="poly", power=1.0, warmup_epochs=0.4, lr_batch=None)
+    rates = rates_of(options, epochs=4, steps_per_epoch=10)
+    assert rates[0] == pytest.approx(EXACT.first)
+    assert rates[:4] == sorted(rates[:4])
+    line = [EXACT.last + (EXACT.peak - EXACT.last) * (1 - step / 40) for step in range(40)]
+    assert rates[4:] == pytest.approx([*line[4:], EXACT.last])
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (OptimOptions(schedule="multistep", warmup_epochs=0), "needs epochs in rising order"),
+        (OptimOptions(schedule="multistep", milestones=(9, 3), warmup_epochs=0), "needs epochs in rising order"),
+        (OptimOptions(schedule="cosine", milestones=(3,), warmup_epochs=0), "is for multistep, not cosine; it is"),
+    ],
+)
+def test_milestones_that_do_not_go_with_the_schedule_are_refused(options, message):
+    with pytest.raises(UserError, match=f"optim.milestones {message}"):
+        rates_of(options, 5, 1)

@@ -74,24 +74,46 @@ def build_schedule(
     """The schedule over ``epochs``; :func:`advance` moves it.
 
     Raises:
-        UserError: the warm-up is longer than the training.
+        UserError: the warm-up is longer than the training, or milestones don't go with the schedule.
     """
     if options.warmup_epochs > epochs:
         raise UserError(
-            f"optim.warmup_epochs is {options.warmup_epochs}, but there are only {epochs} epochs; give fewer"
+            f"optim.warmup_epochs is {options.warmup_epochs:g}, but there are only {epochs} epochs; give fewer"
         )
+    check_milestones(options)
+    # timm lets the rate fall one count before a milestone.
+    count = 1.0 if options.step_on == "epoch" else 1 / steps_per_epoch
+    settings: dict[str, Any] = dict(  # timm's types know whole epochs only, its schedules any part
+        decay_milestones=[milestone + count for milestone in options.milestones],
+        decay_rate=options.power if options.schedule == "poly" else options.decay_rate,
+        warmup_epochs=options.warmup_epochs,
+    )
     schedule, _ = create_scheduler_v2(
         optimizer,
         sched=options.schedule,
         num_epochs=epochs,
         min_lr=rates.last,
         warmup_lr=rates.first,
-        warmup_epochs=options.warmup_epochs,
         cooldown_epochs=options.cooldown_epochs,
         step_on_epochs=options.step_on == "epoch",
         updates_per_epoch=steps_per_epoch,
+        **settings,
     )
     return schedule
+
+
+def check_milestones(options: OptimOptions) -> None:
+    """Make sure that there are milestones, in order, where the schedule needs them, and nowhere else.
+
+    Raises:
+        UserError: there are none, or too many.
+    """
+    given, needed = list(options.milestones), options.schedule == "multistep"
+    if bool(given) != needed or given != sorted(set(given)):
+        what = (
+            "needs epochs in rising order, such as [8, 11]," if needed else f"is for multistep, not {options.schedule}"
+        )
+        raise UserError(f"optim.milestones {what}; it is {given}")
 
 
 def advance(schedule: Scheduler, epoch: int, step: int) -> None:

@@ -23,10 +23,15 @@ class OptimOptions:
         betas: Decay of AdamW's running means; None: the optimiser's own.
         eps: The optimiser's epsilon; None: its own.
         momentum: Momentum, for optimisers that have one.
-        schedule: After the warm-up, fall along a "cosine" or stay "constant".
-        warmup_epochs: Epochs in which the rate rises from warmup_lr to lr; the cosine counts them in.
+        schedule: After the warm-up, fall along a "cosine" or a power of what is left ("poly"), fall at milestones
+            ("multistep") or stay "constant".
+        milestones: Epochs after which the rate falls, for "multistep".
+        decay_rate: Factor by which it falls there.
+        power: Of the part of the training that is left, for "poly"; 1 falls along a line.
+        warmup_epochs: Epochs, or a part of one, in which the rate rises from warmup_lr to lr; the cosine and the
+            others count them in.
         warmup_lr: Learning rate of the first step.
-        min_lr: Learning rate at the end of the cosine.
+        min_lr: Learning rate at the end of the cosine or poly.
         cooldown_epochs: Epochs at min_lr after the last of the schedule, over and above those asked for.
         step_on: Change the rate every optimiser "step" or every "epoch".
         ema: Decay of a moving average of the weights, such as 0.9999, which is scored and saved beside them; it rises
@@ -41,8 +46,11 @@ class OptimOptions:
     betas: tuple[float, float] | None = None
     eps: float | None = None
     momentum: float = 0.9
-    schedule: Literal["cosine", "constant"] = "cosine"
-    warmup_epochs: int = 20
+    schedule: Literal["cosine", "poly", "multistep", "constant"] = "cosine"
+    milestones: tuple[int, ...] = ()
+    decay_rate: float = 0.1
+    power: float = 1.0
+    warmup_epochs: float = 20
     warmup_lr: float = 1e-6
     min_lr: float = 1e-5
     cooldown_epochs: int = 0
