@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 from pathlib import Path
-from typing import Any
 
 from msgformer.api.result import Result
+from msgformer.api.weights import check_weights_paths, write_safetensors
 from msgformer.catalog import resolve
 from msgformer.errors import UserError
 
@@ -71,7 +70,7 @@ def convert(
     """
     name = None if model is None else resolve(model)
     official, output = Path(official), Path(output)
-    _check_paths(official, output)
+    check_weights_paths(official, output)
     if num_classes < 0 or img_size < 1:
         raise UserError(f"num_classes={num_classes}, img_size={img_size}: neither can be that small")
 
@@ -92,7 +91,7 @@ def convert(
         state = convert_state_dict(checkpoint, template, ema=ema)
     except UserError as error:
         raise UserError(f"'{official}' doesn't fit {name}: {error}") from error
-    _write(state, output, {"format": "pt", "model": name, "source": official.name})
+    write_safetensors(state, output, {"format": "pt", "model": name, "source": official.name})
     return Converted(
         model=name,
         num_classes=num_classes,
@@ -101,47 +100,3 @@ def convert(
         parameters=sum(tensor.numel() for tensor in state.values()),
         left_out=list(checkpoint.left_out),
     )
-
-
-def _check_paths(official: Path, output: Path) -> None:
-    """Raises UserError where a path can't be used, as far as that can be seen beforehand."""
-    if not official.is_file():
-        problem = "is a directory, not a file" if official.is_dir() else "doesn't exist"
-        raise UserError(f"checkpoint '{official}' {problem}; give the path of a .pth or .safetensors file")
-    if output.suffix != ".safetensors":
-        raise UserError(f"output '{output}' has to end with .safetensors; try '{output.stem}.safetensors'")
-    if output.is_dir():
-        raise UserError(f"output '{output}' is a directory; give the path of a file")
-    if not output.parent.is_dir():
-        raise UserError(f"the folder of output '{output}' doesn't exist; create it first")
-    if output.exists() and output.samefile(official):
-        raise UserError(f"output '{output}' is the official checkpoint itself; give another path")
-
-
-def _write(state: dict[str, Any], output: Path, metadata: dict[str, str]) -> None:
-    """Writes a safetensors file that is complete or not there at all.
-
-    Args:
-        state: Tensors by name.
-        output: The file.
-        metadata: What its header says about them.
-
-    Raises:
-        UserError: it can't be written, for want of space or permission.
-    """
-    from safetensors import SafetensorError
-    from safetensors.torch import save_file
-
-    # safetensors takes no tensors that share memory, as views in a checkpoint may.
-    tensors = {name: tensor.contiguous().clone() for name, tensor in state.items()}
-    unfinished = output.with_name(f".{output.name}.{os.getpid()}")
-    try:
-        unfinished.touch()
-        mode = unfinished.stat().st_mode  # what the user's umask makes of it; safetensors lets only the owner read
-        save_file(tensors, unfinished, metadata)
-        unfinished.chmod(mode)
-        unfinished.replace(output)
-    except (OSError, SafetensorError) as error:
-        raise UserError(f"output '{output}' can't be written: {error}; make room or give another path") from error
-    finally:
-        unfinished.unlink(missing_ok=True)

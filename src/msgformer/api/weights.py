@@ -1,0 +1,66 @@
+"""Files of weights, checked and written."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+from msgformer.errors import UserError
+
+
+def check_weights_paths(source: Path, output: Path) -> None:
+    """Make sure, as far as that can be seen beforehand, that one file can be read and the other written.
+
+    Raises:
+        UserError: a path can't be used.
+    """
+    if not source.is_file():
+        problem = "is a directory, not a file" if source.is_dir() else "doesn't exist"
+        raise UserError(f"checkpoint '{source}' {problem}; give the path of a .pth or .safetensors file")
+    check_weights_output(output)
+    if output.exists() and output.samefile(source):
+        raise UserError(f"output '{output}' is the official checkpoint itself; give another path")
+
+
+def check_weights_output(output: Path) -> None:
+    """Make sure, as far as that can be seen beforehand, that a safetensors file can be written.
+
+    Raises:
+        UserError: it has another ending, is a folder, or lies in none.
+    """
+    if output.suffix != ".safetensors":
+        raise UserError(f"output '{output}' has to end with .safetensors; try '{output.stem}.safetensors'")
+    if output.is_dir():
+        raise UserError(f"output '{output}' is a directory; give the path of a file")
+    if not output.parent.is_dir():
+        raise UserError(f"the folder of output '{output}' doesn't exist; create it first")
+
+
+def write_safetensors(state: dict[str, Any], output: Path, metadata: dict[str, str]) -> None:
+    """Write a safetensors file that is complete or not there at all.
+
+    Args:
+        state: Tensors by name.
+        output: The file.
+        metadata: What its header says about them.
+
+    Raises:
+        UserError: it can't be written, for want of space or permission.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import save_file
+
+    # safetensors takes no tensors that share memory, as views in a checkpoint may.
+    tensors = {name: tensor.contiguous().clone() for name, tensor in state.items()}
+    unfinished = output.with_name(f".{output.name}.{os.getpid()}")
+    try:
+        unfinished.touch()
+        mode = unfinished.stat().st_mode  # what the user's umask makes of it; safetensors lets only the owner read
+        save_file(tensors, unfinished, metadata)
+        unfinished.chmod(mode)
+        unfinished.replace(output)
+    except (OSError, SafetensorError) as error:
+        raise UserError(f"output '{output}' can't be written: {error}; make room or give another path") from error
+    finally:
+        unfinished.unlink(missing_ok=True)
