@@ -48,24 +48,25 @@ def rows(run):
 
 
 def largest_difference(ours, theirs, name):
-    """The largest difference of any number in two checkpoints; what isn't a number must be equal."""
-    return max(_differences(*(read_checkpoint(run / name) for run in (ours, theirs))))
+    """The largest difference of any number in two checkpoints, and where it is; all else must be equal."""
+    return max(_differences(*(read_checkpoint(run / name) for run in (ours, theirs)), ""))
 
 
-def _differences(first, second):
-    assert type(first) is type(second)
+def _differences(first, second, where):
+    assert type(first) is type(second), where
     if isinstance(first, dict):
-        assert first.keys() == second.keys()
+        assert first.keys() == second.keys(), where
         for key in first.keys() - {"seconds"}:
-            yield from _differences(first[key], second[key])
+            yield from _differences(first[key], second[key], f"{where}/{key}")
     elif isinstance(first, list | tuple):
-        assert len(first) == len(second)
-        for pair in zip(first, second, strict=True):
-            yield from _differences(*pair)
+        assert len(first) == len(second), where
+        for number, pair in enumerate(zip(first, second, strict=True)):
+            yield from _differences(*pair, f"{where}/{number}")
     elif isinstance(first, torch.Tensor):
-        assert first.shape == second.shape
-        yield (first.double() - second.double()).abs().max().item() if first.numel() else 0.0
+        assert first.shape == second.shape, where
+        difference = (first.double() - second.double()).abs().max().item() if first.numel() else 0.0
+        yield difference, where if difference else ""
     elif isinstance(first, int | float):
-        yield abs(first - second)
+        yield float(abs(first - second)), where if first != second else ""
     else:
-        assert first == second
+        assert first == second, where

@@ -102,6 +102,11 @@ class RunFiles(Checkpoint):
                 # Its first batch has begun, and isn't done.
                 loops["epoch_loop.val_loop.batch_progress"][count] = dict(ready=1, started=1, processed=0, completed=0)
 
+    @override
+    def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Count a validation's batches from its first one, whatever was done of it before the run was stopped."""
+        trainer.fit_loop.epoch_loop.val_loop.batch_progress.reset()
+
     def _write_rows(self, path: Path) -> None:
         columns = list(dict.fromkeys(name for row in self.rows for name in row))
         with path.open("w", newline="", encoding="utf-8") as file:
