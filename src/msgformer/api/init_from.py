@@ -4,15 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from msgformer.api.result import Result
 from msgformer.api.weights import check_weights_output, check_weights_paths, write_safetensors
 from msgformer.catalog import resolve
 from msgformer.errors import UserError
-
-if TYPE_CHECKING:
-    from torch import Tensor
 
 FILE_SUFFIXES = (".bin", ".ckpt", ".pt", ".pth", ".safetensors", ".tar")
 """Endings that tell a file from a name of timm's, which may have a dot, too."""
@@ -89,7 +85,7 @@ def init_from(
     import torch
 
     from msgformer.models import create_model
-    from msgformer.models.swin import load_swin
+    from msgformer.models.swin import load_swin, read_swin
 
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -97,30 +93,3 @@ def init_from(
     report = load_swin(target, read_swin(source))
     write_safetensors(target.state_dict(), output, {"format": "pt", "model": name, "source": str(source)})
     return InitResult(name, str(source), output, *report)
-
-
-def read_swin(source: str) -> dict[str, Tensor]:
-    """Parameters in a checkpoint, or of a model of timm with its pre-trained weights.
-
-    Raises:
-        UserError: there is no such file or model, or its weights can't be had.
-    """
-    import timm
-
-    from msgformer.catalog import nearest
-    from msgformer.models.checkpoint import read_checkpoint
-    from msgformer.models.loading import unwrap
-
-    if Path(source).is_file():
-        return unwrap(read_checkpoint(source))
-    known = timm.list_models("swin_*")
-    elsewhere = source.startswith(("hf-hub:", "hf_hub:", "local-dir:"))
-    if not elsewhere and source.partition(".")[0] not in known:
-        raise UserError(f"source: neither a file nor a Swin of timm: {source!r}{nearest(source, known)}")
-    try:
-        return timm.create_model(source, pretrained=True).state_dict()
-    except Exception as error:  # whatever the hub's client meets on its way to the weights
-        reason = " ".join(str(error).split())[:160]
-        raise UserError(
-            f"source: the weights of {source} can't be had ({reason}); download the file elsewhere and give its path"
-        ) from error

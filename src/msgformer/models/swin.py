@@ -8,13 +8,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, NamedTuple
 
+import timm
 import torch
 from timm.layers import resize_rel_pos_bias_table
 from torch import Tensor, nn
 
+from msgformer.catalog import nearest
 from msgformer.errors import UserError
+from msgformer.models.checkpoint import read_checkpoint
+from msgformer.models.loading import unwrap
 from msgformer.models.msg_transformer import MsgTransformer, OverlappingMerging
 
 Shape = tuple[int, ...]
@@ -210,3 +215,24 @@ def _merging(name: str, model: MsgTransformer) -> Any:
 
 def _window(name: str, model: MsgTransformer) -> tuple[int, int]:
     return model.get_submodule(name.rpartition(".")[0]).window_size  # type: ignore[return-value]
+
+
+def read_swin(source: str) -> dict[str, Tensor]:
+    """Parameters in a checkpoint, or of a model of timm with its pre-trained weights.
+
+    Raises:
+        UserError: there is no such file or model, or its weights can't be had.
+    """
+    if Path(source).is_file():
+        return unwrap(read_checkpoint(source))
+    known = timm.list_models("swin_*")
+    elsewhere = source.startswith(("hf-hub:", "hf_hub:", "local-dir:"))
+    if not elsewhere and source.partition(".")[0] not in known:
+        raise UserError(f"source: neither a file nor a Swin of timm: {source!r}{nearest(source, known)}")
+    try:
+        return timm.create_model(source, pretrained=True).state_dict()
+    except Exception as error:  # whatever the hub's client meets on its way to the weights
+        reason = " ".join(str(error).split())[:160]
+        raise UserError(
+            f"source: the weights of {source} can't be had ({reason}); download the file elsewhere and give its path"
+        ) from error
