@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from msgformer.api.check_data import check_data as check_data
     from msgformer.api.convert import convert as convert
     from msgformer.api.evaluate import evaluate as evaluate
-    from msgformer.api.init_from import init_from as init_from
+    from msgformer.api.predict import iter_predictions as iter_predictions
     from msgformer.api.predict import predict as predict
     from msgformer.api.sample_data import sample_data as sample_data
     from msgformer.api.train import train as train
@@ -34,7 +34,7 @@ _HOMES = {
     "create_model": "msgformer.models",
     "create_segmenter": "msgformer.dense",
     "evaluate": "msgformer.api.evaluate",
-    "init_from": "msgformer.api.init_from",
+    "iter_predictions": "msgformer.api.predict",
     "list_models": "msgformer.catalog",
     "predict": "msgformer.api.predict",
     "sample_data": "msgformer.api.sample_data",

@@ -24,7 +24,6 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "check-data": ("msgformer.api.check_data:check_data", "find everything that is wrong with a data set"),
     "sample-data": ("msgformer.api.sample_data:sample_data", "write scenes to try detection and segmentation with"),
     "convert": ("msgformer.api.convert:convert", "turn an official checkpoint into this package's format"),
-    "init-from": ("msgformer.api.init_from:init_from", "carry a Swin's weights into an MSG-Transformer"),
     "models": ("msgformer.api.listing:models", "list this package's models and their released names"),
     "recipes": ("msgformer.api.listing:recipes", "list the recipes that train --config takes"),
 }
@@ -90,7 +89,8 @@ def _run(argv: list[str]) -> int:
     # Progress and notes go to standard error, so that what is piped on is the result alone.
     with contextlib.redirect_stdout(sys.stderr):
         result = function(**values)
-    print(result.render(as_json="json" in flags), flush=True)
+    if text := result.render(as_json="json" in flags):
+        print(text, flush=True)
     return result.exit_status()
 
 

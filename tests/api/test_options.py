@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from api.verbs import Optim, convert, fit, name
+from api.verbs import Optim, convert, fit, name, score
 from msgformer.api.options import Options
 from msgformer.errors import UserError
 
@@ -58,6 +58,7 @@ def test_positional_arguments_stand_anywhere(argv):
 
 def test_words_after_two_dashes_are_positional():
     assert parse(name, "run", "--", "-a")[0]["images"] == [Path("-a")]
+    assert parse(score, "a", "--flip", "b")[0] == {"checkpoint": [Path("a"), Path("b")], "flip": True}
 
 
 def test_a_negative_number_is_a_value():

@@ -67,6 +67,16 @@ def name(checkpoint: Path, images: list[Path], top_k: int = 5, tta: bool = False
     return Given(dict(locals()))
 
 
+def score(checkpoint: Path | list[Path], flip: bool = False) -> Given:
+    """Score models.
+
+    Args:
+        checkpoint: One or more.
+        flip: Look twice.
+    """
+    return Given(dict(locals()))
+
+
 def convert(source: Path, target: Path, model: str = "tiny") -> Given:
     """Convert a file.
 

@@ -1,17 +1,26 @@
-"""``msgformer evaluate``: scores of a trained model."""
+"""``msgformer evaluate``: scores of trained models."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, overload
 
-from msgformer.api.result import Result
+from msgformer.api.result import Result, text_table
 from msgformer.api.runs import find_checkpoint
 from msgformer.data.checking import Skipped
 from msgformer.data.locations import resolve_data
-from msgformer.data.options import OnBadImage
-from msgformer.errors import shown
+from msgformer.data.options import Filter, OnBadImage
+from msgformer.errors import UserError, shown
+from msgformer.insight.records import ClassScore
 from msgformer.training.options import Precision, Progress
+
+if TYPE_CHECKING:
+    from msgformer.api.scoring import Scored
+
+MOST_ROWS = 20
+"""Classes that the table lists: of more, the weakest ones."""
 
 
 @dataclass(frozen=True)
@@ -27,6 +36,10 @@ class EvaluateResult(Result):
         top1: Accuracy in per cent.
         top5: Likewise, the right class among the five likeliest.
         loss: Mean cross-entropy.
+        calibration_error: Expected calibration error of the likeliest class in per cent, over 15 bins.
+        preprocessing: How images were brought to the model's input.
+        flip: Whether mirror images were asked about, too.
+        per_class: Scores of each class, in the order of the model's outputs.
     """
 
     checkpoint: Path
@@ -37,33 +50,104 @@ class EvaluateResult(Result):
     top1: float
     top5: float
     loss: float
+    calibration_error: float
+    preprocessing: dict[str, Any]
+    flip: bool
+    per_class: list[ClassScore]
+
+    @property
+    def input(self) -> str:
+        """How images were brought to the model's input, in few words."""
+        settings = self.preprocessing
+        _, height, width = settings["input_size"]
+        flip = ", flipped too" if self.flip else ""
+        return f"{height} x {width}, {settings['crop_mode']} {settings['crop_pct']:g}{flip}"
 
     def table(self) -> str:
-        """The scores in one line, and what they are of in another."""
+        """The scores in one line, what they are of in another, and the classes."""
+        weakest = sorted(self.per_class, key=lambda score: (score.images == 0, score.f1 or 0.0))
+        few = len(weakest) <= MOST_ROWS
+        rows = [
+            (score.name, score.images, *map(_percent, (score.precision, score.recall, score.f1)))
+            for score in (self.per_class if few else weakest[:MOST_ROWS])
+        ]
+        note = "" if few else f"\n(the weakest of {self.classes} classes; --output FOLDER writes them all)"
         return (
-            f"top-1 {self.top1:.2f} %, top-5 {self.top5:.2f} %, loss {self.loss:.4f}\n"
-            f"{self.images} images in {self.classes} classes from {self.data}, by {self.checkpoint}"
+            f"top-1 {self.top1:.2f} %, top-5 {self.top5:.2f} %, loss {self.loss:.4f},"
+            f" calibration error {self.calibration_error:.2f} %\n"
+            f"{self.images} images ({self.input}) in {self.classes} classes from {self.data}, by {self.checkpoint}"
             + "".join(f"\nleft out: {shown(one.reason)}" for one in self.skipped)
+            + f"\n\n{text_table(('CLASS', 'IMAGES', 'PRECISION', 'RECALL', 'F1'), rows)}{note}"
         )
 
 
-def evaluate(
-    checkpoint: Path,
+@dataclass(frozen=True)
+class Comparison(Result):
+    """Scores of several models.
+
+    Attributes:
+        results: One a model, in the order in which they were given.
+    """
+
+    results: list[EvaluateResult]
+
+    def table(self) -> str:
+        """One row a model."""
+        header = ("CHECKPOINT", "TOP-1", "TOP-5", "LOSS", "CALIBRATION", "IMAGES", "INPUT", "DATA")
+        rows = [
+            (
+                one.checkpoint,
+                _percent(one.top1),
+                _percent(one.top5),
+                f"{one.loss:.4f}",
+                _percent(one.calibration_error),
+                f"{one.images} ({len(one.skipped)} left out)" if one.skipped else one.images,
+                one.input,
+                one.data,
+            )
+            for one in self.results
+        ]
+        return text_table(header, rows)
+
+
+@overload
+def evaluate(checkpoint: str | Path, *args: Any, **kwargs: Any) -> EvaluateResult: ...
+@overload
+def evaluate(checkpoint: Sequence[str | Path], *args: Any, **kwargs: Any) -> EvaluateResult | Comparison: ...
+
+
+def evaluate(  # type: ignore[misc]  # the command line reads this signature, which takes less than it could
+    checkpoint: Path | list[Path],
     data: str | Path | None = None,
+    *,
+    output: Path | None = None,
+    img_size: int | tuple[int, int] | None = None,
+    crop_pct: float | None = None,
+    crop_mode: Literal["center", "squash", "border"] | None = None,
+    interpolation: Filter | None = None,
+    flip: bool = False,
     on_bad_image: OnBadImage = "stop",
     batch_size: int = 128,
     workers: int | None = None,
     accelerator: str = "auto",
     precision: Precision = "32-true",
     progress: Progress = "auto",
-) -> EvaluateResult:
-    """Score a trained model on the images that its run held out, or on others.
+) -> EvaluateResult | Comparison:
+    """Score trained models on the images that their runs held out, or on others.
 
     Args:
-        checkpoint: Run folder, of which the best epoch is taken, or a checkpoint in one.
+        checkpoint: Run folder, of which the best epoch is taken, or a checkpoint in one; several are compared.
         data: Folder with val/, or with class folders, or SCHEME:LOCATION as in training; by default what the run held
             out.
-        on_bad_image: At images that can't be read, "stop" or "skip" them.
+        output: New folder to write metrics.json, per_class.csv and predictions.csv to; of several checkpoints, each
+            gets a folder in there, beside comparison.csv.
+        img_size: Side of the square, or height and width, that images are brought to; by default as in training, like
+            the next three.
+        crop_pct: Side of the centre crop divided by the side that images are resized to.
+        crop_mode: How an image of another shape is fitted: cut to the "center", "squash" it, or add a "border".
+        interpolation: Filter for resizing.
+        flip: Answer by the mean of the probabilities for an image and for its mirror image.
+        on_bad_image: At images that can't be read, "stop", or "skip" and list them.
         batch_size: Images a batch.
         workers: Processes that read images; by default one less than there are cores, at most 8.
         accelerator: "auto", "cpu", "gpu" or another that Lightning knows.
@@ -71,14 +155,69 @@ def evaluate(
         progress: A "bar", "lines" or "none"; "auto" is a bar in a terminal.
 
     Returns:
-        Top-1, top-5 and loss.
+        The scores; of several checkpoints, a comparison with the scores of each.
 
     Raises:
-        UserError: a path isn't there or isn't what it should be, or classes aren't the model's.
+        UserError: a path isn't there or isn't what it should be, a number is out of range, or classes aren't the
+            model's.
     """
-    path = find_checkpoint(Path(checkpoint))
+    given = [checkpoint] if isinstance(checkpoint, str | Path) else checkpoint
+    if not given:
+        raise UserError("checkpoint: none is given; give a run folder")
+    paths = [find_checkpoint(Path(path)) for path in given]
     resolved = None if data is None else resolve_data(data, layout=False)
+    if output is not None:
+        output = Path(output)
+        _check_new(output)
+    if crop_pct is not None and not 0 < crop_pct <= 1:
+        raise UserError(f"crop_pct must be above 0 and at most 1, not {crop_pct:g}")
+    if img_size is not None and min([img_size] if isinstance(img_size, int) else img_size) < 1:
+        raise UserError(f"img_size must be at least 1, not {img_size}")
 
+    from msgformer.api.answering import Answerer
+    from msgformer.api.score_files import write_comparison, write_scores
     from msgformer.api.scoring import score
 
-    return EvaluateResult(**score(path, resolved, on_bad_image, batch_size, workers, accelerator, precision, progress))
+    changes: dict[str, Any] = dict(crop_pct=crop_pct, crop_mode=crop_mode, interpolation=interpolation)
+    results: list[EvaluateResult] = []
+    for path in paths:
+        answerer = Answerer(path, accelerator, precision, flip=flip, img_size=img_size, **changes)
+        scored = score(path, answerer, resolved, on_bad_image, batch_size, workers, progress)
+        result = _result(path, scored)
+        results.append(result)
+        if output is not None:
+            folder = output if len(paths) == 1 else output / f"{len(results)}-{path.resolve().parent.name}"
+            write_scores(folder, result, scored)
+    if len(results) == 1:
+        return results[0]
+    if output is not None:
+        write_comparison(output, results)
+    return Comparison(results)
+
+
+def _check_new(output: Path) -> None:
+    if output.exists() and (not output.is_dir() or any(output.iterdir())):
+        kind = "isn't empty" if output.is_dir() else "is a file"
+        raise UserError(f"output: {output} {kind}; give a new folder")
+
+
+def _result(path: Path, scored: Scored) -> EvaluateResult:
+    outcome, answerer = scored.outcome, scored.answerer
+    return EvaluateResult(
+        checkpoint=path,
+        data=scored.data,
+        images=len(outcome),
+        skipped=scored.skipped,
+        classes=len(outcome.classes),
+        top1=outcome.accuracy(1),
+        top5=outcome.accuracy(5),
+        loss=outcome.loss,
+        calibration_error=outcome.calibration_error,
+        preprocessing=answerer.preprocessing.to_dict(),
+        flip=answerer.flip,
+        per_class=outcome.class_scores(),
+    )
+
+
+def _percent(value: float | None) -> str:
+    return "-" if value is None else f"{value:.2f} %"

@@ -107,9 +107,8 @@ class Options:
         parser = self._make_parser(self._parser.prog)
         for name in self.required:
             hint = self.hints[name]
-            listed = typing.get_origin(hint) is list
-            kind = typing.get_args(hint)[0] if listed else hint
-            parser.add_argument(name, type=kind, nargs="+" if listed else None, help=self._help(name))
+            item = _item(hint)
+            parser.add_argument(name, type=item or hint, nargs="+" if item else None, help=self._help(name))
         for flag, text in flags.items():
             parser.add_argument(f"--{flag}", action="store_true", help=text)
         argv = self._normalize(argv, flags)
@@ -214,7 +213,7 @@ class Options:
                 options.append(self._normalize_option(word, words, flags))
             else:
                 positional.append(word)
-        takes_several = any(typing.get_origin(self.hints[name]) is list for name in self.required)
+        takes_several = any(_item(self.hints[name]) for name in self.required)
         if len(positional) > len(self.required) and not takes_several:
             raise UserError(f"unexpected argument {positional[len(self.required)]!r}")
         return [*options, "--", *positional] if positional else options
@@ -290,6 +289,13 @@ def _nearest_option(key: str, known: Sequence[str]) -> str:
     leaf = key.lstrip("-").rsplit(".")[-1]
     same_leaf = [option for option in known if option.lstrip("-").rsplit(".")[-1] == leaf]
     return f"; did you mean {same_leaf[0]!r}?" if len(same_leaf) == 1 else nearest(key, known)
+
+
+def _item(hint: Any) -> Any:
+    """The type of the items where a hint is a list, or may be one as in ``Path | list[Path]``; otherwise None."""
+    union = typing.get_origin(hint) in (typing.Union, types.UnionType)
+    lists = [part for part in (typing.get_args(hint) if union else [hint]) if typing.get_origin(part) is list]
+    return typing.get_args(lists[0])[0] if lists else None
 
 
 def _is_literal(hint: Any) -> bool:

@@ -3,30 +3,18 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from msgformer.api.prediction_files import STDOUT, check_output, choose_format
+from msgformer.api.predictions import Format, Prediction
 from msgformer.api.result import Result, text_table
-from msgformer.api.runs import existing, find_checkpoint
-from msgformer.data.folder import find_images
+from msgformer.api.runs import find_checkpoint
+from msgformer.data.inputs import check_inputs, find_inputs
 from msgformer.data.options import OnBadImage
 from msgformer.errors import UserError
-from msgformer.training.options import Precision
-
-
-@dataclass(frozen=True)
-class Prediction:
-    """What one image shows.
-
-    Attributes:
-        image: Its path.
-        classes: Class names, the likeliest first.
-        probabilities: Of each, 0..1.
-    """
-
-    image: str
-    classes: list[str]
-    probabilities: list[float]
+from msgformer.training.options import Precision, Progress
 
 
 @dataclass(frozen=True)
@@ -35,79 +23,148 @@ class PredictResult(Result):
 
     Attributes:
         checkpoint: The weights that were asked.
-        predictions: One an image, in the order in which the images were given; those of a folder by name.
+        images: How many images were asked about, in a call that was resumed those before it included.
+        predictions: One an image, in the order in which the images were given; those of a folder by name. Empty if
+            they were written to a file.
         skipped: Images that were left out, because they can't be read.
+        output: The file that predictions were written to.
+        contact_sheets: Pictures of the images with what they show.
     """
 
     checkpoint: Path
+    images: int
     predictions: list[Prediction]
     skipped: list[str]
+    output: Path | None = None
+    contact_sheets: list[Path] | None = None
 
     def table(self) -> str:
-        """One row an image: its path, then classes with their probabilities in per cent."""
+        """One row an image: its path, then classes with their probabilities in per cent; or where it was written."""
+        sheets = [f"contact sheet {path}" for path in self.contact_sheets or []]
+        if self.output == STDOUT:
+            return "\n".join(sheets)
+        if self.output is not None:
+            return "\n".join([f"{self.images:,} images in {self.output}", *sheets])
         rows = [
             (one.image, *(f"{name} {100 * p:.1f} %" for name, p in zip(one.classes, one.probabilities, strict=True)))
             for one in self.predictions
         ]
-        width = max((len(row) for row in rows), default=2)
+        width = len(rows[0]) if rows else 2
         rows += [(image, "left out: can't be read", *[""] * (width - 2)) for image in self.skipped]
-        return text_table([""] * width, rows)
+        return "\n".join([text_table([""] * width, rows), *sheets])
 
 
 def predict(
     checkpoint: Path,
     images: list[Path],
     top_k: int = 5,
+    *,
+    output: Path | None = None,
+    format: Format | None = None,
+    resume: bool = False,
+    contact_sheet: Path | None = None,
     on_bad_image: OnBadImage = "stop",
     batch_size: int = 64,
     workers: int | None = None,
     accelerator: str = "auto",
     precision: Precision = "32-true",
+    progress: Progress = "auto",
 ) -> PredictResult:
     """Name what images show.
 
+    Any number of images is read and answered in order, a few batches in memory. With an output every batch is written
+    at once, so that a call which was stopped leaves whole predictions, and goes on after them with --resume.
+
     Args:
         checkpoint: Run folder, of which the best epoch is taken, or a checkpoint in one.
-        images: Image files, and folders whose images are taken with those of all sub-folders.
+        images: Image files, folders whose images are taken with those of all sub-folders, tar files with images,
+            patterns such as 'photos/**/*.jpg', and "-" for a list of files, folders and tar files on standard input.
         top_k: How many classes to name for each image; all of them if there are fewer.
+        output: File to write predictions to instead of returning them; "-" is standard output.
+        format: JSON lines ("jsonl"), "csv" or "parquet"; by default as the output's name ends.
+        resume: Go on after the predictions that the output holds already; they are checked to be of the same images.
+        contact_sheet: PNG file to draw the images to, with what they show; of many, further files are numbered.
         on_bad_image: At an image that can't be read, "stop", or "skip" it and list it as left out.
         batch_size: Images a batch.
         workers: Processes that read images; by default none for one batch, else one less than there are cores.
         accelerator: "auto", "cpu", "gpu" or another that Lightning knows.
         precision: Number format, in Lightning's words.
+        progress: A "bar", "lines" (one every ten seconds) or "none"; "auto" is a bar in a terminal, otherwise lines.
 
     Returns:
-        Class names and probabilities of every image, in order.
+        Class names and probabilities of every image, in order, or where they were written.
 
     Raises:
-        UserError: a path isn't there, a folder holds no image, or an image can't be read.
+        UserError: a path isn't there, a folder holds no image, an image can't be read, or the output can't be written
+            or gone on with.
     """
+    path, given = _checked(checkpoint, images, top_k)
+    output, contact_sheet = (None if one is None else Path(one) for one in (output, contact_sheet))
+    if output is not None:
+        format = choose_format(output, format)
+        check_output(output, format, resume=resume)
+    elif resume or format is not None:
+        raise UserError(f"{'resume' if resume else 'format'}: there is no output; give --output FILE")
+    if contact_sheet is not None:
+        _check_sheet(contact_sheet, resume=resume)
+
+    from msgformer.api.answering import Answerer
+    from msgformer.api.following import followed
+    from msgformer.api.predicting import answer
+    from msgformer.api.prediction_run import Sink, take_up
+
+    answerer = Answerer(path, accelerator, precision)
+    sink = Sink.of(answerer, top_k, output, format, contact_sheet)
+    inputs = find_inputs(given)
+    if resume and sink.file is not None:
+        inputs = take_up(sink, inputs, answerer, top_k)
+    batches = answer(answerer, inputs, top_k, on_bad_image, batch_size, workers, sink.thumbnail)
+    sheets = sink.drain(followed(batches, len, progress, "predicting"))
+    if sink.skipped:
+        print(f"left out {len(sink.skipped)} of {sink.images} image(s), which can't be read", file=sys.stderr)
+    return PredictResult(path, sink.images, sink.predictions, sink.skipped, output, sheets)
+
+
+def iter_predictions(
+    checkpoint: str | Path,
+    images: Iterable[str | Path],
+    top_k: int = 5,
+    *,
+    on_bad_image: OnBadImage = "stop",
+    batch_size: int = 64,
+    workers: int | None = None,
+    accelerator: str = "auto",
+    precision: Precision = "32-true",
+) -> Iterator[Prediction]:
+    """What images show, one by one, however many there are: :func:`predict` for Python without a list.
+
+    The arguments and errors are those of :func:`predict`; an image that is skipped comes with its ``error``.
+    """
+    path, given = _checked(checkpoint, images, top_k)
+
+    from msgformer.api.answering import Answerer
+    from msgformer.api.predicting import answer
+
+    answerer = Answerer(path, accelerator, precision)
+    batches = answer(answerer, find_inputs(given), top_k, on_bad_image, batch_size, workers)
+    return (one.prediction for batch in batches for one in batch)
+
+
+def _checked(checkpoint: str | Path, images: Iterable[str | Path], top_k: int) -> tuple[Path, list[str]]:
+    """The checkpoint's file and the places of images, as far as they can be checked without torch."""
     if top_k < 1:
         raise UserError(f"top_k must be at least 1, not {top_k}")
     path = find_checkpoint(Path(checkpoint))
-    files = [file for given in images for file in list_files(Path(given))]
-    if not files:
-        raise UserError("images: none are given; give files or folders")
-
-    from msgformer.api.scoring import stream_predictions
-
-    found = stream_predictions(path, files, top_k, batch_size, workers, accelerator, precision, on_bad_image)
-    predictions = [Prediction(*fields) for fields in found]
-    skipped = [one.image for one in predictions if not one.classes]
-    if skipped:
-        print(f"left out {len(skipped)} of {len(files)} image(s), which can't be read", file=sys.stderr)
-    return PredictResult(path, [one for one in predictions if one.classes], skipped)
+    given = [str(place) for place in images]
+    check_inputs(given)
+    return path, given
 
 
-def list_files(path: Path) -> list[str]:
-    """The image file at ``path``, or all images in the folder there, by name.
-
-    Raises:
-        UserError: nothing is there, or no image is in the folder.
-    """
-    if existing(path, "images").is_file():
-        return [str(path)]
-    found = find_images(path)
-    if not found:
-        raise UserError(f"images: no image in folder {path}")
-    return [str(path / name) for name in found]
+def _check_sheet(sheet: Path, *, resume: bool) -> None:
+    if resume:
+        raise UserError("contact_sheet: it can't be gone on with; leave out --resume or --contact_sheet")
+    if sheet.suffix.lower() != ".png":
+        raise UserError(f"contact_sheet: {sheet} has to end with .png")
+    if sheet.exists() or not sheet.parent.is_dir():
+        problem = "exists; give another file" if sheet.exists() else f"has no folder {sheet.parent}; make it first"
+        raise UserError(f"contact_sheet: {sheet} {problem}")
