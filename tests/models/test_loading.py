@@ -41,7 +41,5 @@ def test_the_same_classes_are_carried_too(tmp_path):
 def test_another_width_is_refused_though_the_head_may_differ(tmp_path):
     torch.save(build(5, seed=1).state_dict(), tmp_path / "a.pth")
     wide = build(5, seed=2, embed_dim=64)
-    with pytest.raises(
-        UserError, match=r"a\.pth.*msg_tokens has shape .*32\), not .*64\).*the same model"
-    ):
+    with pytest.raises(UserError, match=r"a\.pth.*msg_tokens has shape .*32\), not .*64\).*the same model"):
         load_weights(wide, tmp_path / "a.pth", may_differ=("head",))

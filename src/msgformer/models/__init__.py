@@ -7,6 +7,7 @@ from typing import Any
 from timm import create_model as timm_create_model
 from torch import nn
 
+import msgformer.models.exchange_extensions  # noqa: F401  (registers them)
 from msgformer.catalog import resolve
 from msgformer.models.checkpoint import read_checkpoint
 from msgformer.models.convert import convert_state_dict

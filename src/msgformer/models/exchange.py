@@ -1,10 +1,11 @@
 """Ways for messengers to talk to each other, chosen by name: ``create_model(..., exchange="shuffle")``.
 
-All work on the grid of messengers alone, one for each window; patch tokens never move. To add one, subclass
-`GridExchange`, register it under a name, and return the new grid:
+All work on the grid of messengers alone, one for each window; patch tokens never move. The paper's shuffle, and no
+exchange, are here; others in `exchange_extensions`. To add one, subclass `GridExchange`, register it under a name,
+and return the new grid:
 
-    @register_exchange("mean")
-    class Mean(GridExchange):
+    @register_exchange("everywhere")
+    class Everywhere(GridExchange):
         def exchange(self, messengers):  # [B, nH, nW, C]
             return messengers + messengers.mean(dim=(1, 2), keepdim=True)
 """
