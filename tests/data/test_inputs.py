@@ -111,7 +111,9 @@ def test_what_is_not_there_is_named_before_anything_is_done(root, tmp_path):
     (tmp_path / "empty").mkdir()
     with tarfile.open(tmp_path / "empty.tar", "w"):
         pass
+    (tmp_path / "link.png").symlink_to("gone.png")
     for given, message in (
+        ([tmp_path / "link.png"], r"images: .*link\.png is a link that leads nowhere; mend or remove it"),
         ([root / "drak"], r"images: no such file or folder: .*drak; did you mean 'dark'\?"),
         ([root / "*.jpg"], r"images: no file matches .*\*\.jpg"),
         ([], "images: none are given"),

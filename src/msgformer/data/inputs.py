@@ -101,6 +101,8 @@ def _existing(place: str) -> str:
     path = Path(place)
     if path.exists():
         return place
+    if path.is_symlink():
+        raise UserError(f"images: {shown(path)} is a link that leads nowhere; mend or remove it")
     siblings = [entry.name for entry in path.parent.iterdir()] if path.parent.is_dir() else []
     raise UserError(f"images: no such file or folder: {shown(path)}{nearest(path.name, siblings)}")
 
