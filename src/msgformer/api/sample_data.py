@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from msgformer.api.result import Result
+from msgformer.data.scenes import EMBEDDED
 from msgformer.errors import UserError
 
 
@@ -42,7 +43,11 @@ LAYOUTS = {"detect": "COCO", "segment": "ADE20K"}
 
 
 def sample_data(
-    task: Literal["detect", "segment"], output: Path, images: int = 1000, val: int = 200, seed: int = 0
+    task: Literal["detect", "segment"],
+    output: Path,
+    images: int = EMBEDDED["train"],
+    val: int = EMBEDDED["val"],
+    seed: int = 0,
 ) -> SampleData:
     """Write scenes of real digits on real photographs, with exact boxes and masks or class maps.
 

@@ -1,22 +1,30 @@
-"""``msgformer train``: from images in folders to a classifier."""
+"""``msgformer train``: from images in folders to a classifier, a detector or a segmenter."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from msgformer.api.options import configured_by
 from msgformer.api.recipes import find_config, load_yaml
 from msgformer.api.result import Result
 from msgformer.api.runs import CONFIG_FILE, check_output, find_run
+from msgformer.api.task_settings import TaskName
 from msgformer.api.train_settings import TrainSettings
+from msgformer.data.dense_options import DetectImageOptions, SegmentImageOptions
 from msgformer.data.options import AugmentOptions, Balance, OnBadImage, PreprocessOptions
+from msgformer.errors import UserError
+from msgformer.training.dense_options import DetectOptions, SegmentOptions
 from msgformer.training.options import OptimOptions, TrainerOptions
 
-DIGITS_RECIPE = "embedded/digits"
-FOLDER_RECIPE = "finetune"
+RECIPES_OF: dict[str, tuple[str, str]] = {
+    "classify": ("embedded/digits", "finetune"),
+    "detect": ("embedded/detect", "detect"),
+    "segment": ("embedded/segment", "segment"),
+}
+"""By task, the recipe that is followed without data, and the one for any data."""
 
 
 @dataclass(frozen=True)
@@ -52,32 +60,80 @@ class TrainResult(Result):
         )
 
 
+@dataclass(frozen=True)
+class DenseTrainResult(Result):
+    """What the training of a detector or a segmenter came to.
+
+    Attributes:
+        task: "detect" or "segment".
+        run: Run folder.
+        checkpoint: Weights of the best epoch.
+        epoch: The best epoch, from 1.
+        scores: Its validation scores by name, in per cent, but the loss.
+        epochs: Epochs that have been trained.
+        seconds: How long this call took.
+    """
+
+    task: str
+    run: Path
+    checkpoint: Path
+    epoch: int
+    scores: dict[str, float]
+    epochs: int
+    seconds: float
+
+    def table(self) -> str:
+        """The best epoch, and what to do next."""
+        scores = ", ".join(
+            f"{name.replace('_', ' ')} {value:.4f}" if name == "loss" else f"{name.replace('_', ' ')} {value:.2f} %"
+            for name, value in self.scores.items()
+        )
+        return (
+            f"best epoch {self.epoch} of {self.epochs}: {scores} ({self.seconds:.0f} s)\n"
+            f"run folder {self.run}; 'msgformer predict {self.run} IMAGE ... --output FOLDER' draws what images show"
+        )
+
+
 def underlying_settings(given: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
     """The configuration that explicit arguments are laid over.
 
     That is ``config`` if it is given, the run's own if one is resumed, and otherwise a recipe that suits the data.
     A configuration's ``model_args`` go with its model, and are left out where another is given; its warm-up is
-    shortened where fewer epochs are given than it lasts.
+    shortened where fewer epochs are given than it lasts, and its milestones are moved with the end.
+
+    Raises:
+        UserError: the configuration is for another task than the one that is given.
     """
+    task = given.get("task", "classify")
     config = given.get("config")
     if config is None and given.get("resume") is not None:
         config = find_run(Path(given["resume"])) / CONFIG_FILE
     elif config is None:
-        config = DIGITS_RECIPE if given.get("data") is None else FOLDER_RECIPE
+        embedded, any_data = RECIPES_OF[task]
+        config = embedded if given.get("data") is None else any_data
     values = load_yaml(find_config(config))
+    if "task" in given and values.get("task", "classify") != task:
+        raise UserError(f"{config} is for --task {values.get('task', 'classify')}, not for {task}; give another config")
     if given.get("model", values.get("model")) != values.get("model"):
         values.pop("model_args", None)
     if given.get("epochs") is not None:
-        fit_warmup(values, int(given["epochs"]))
+        fit_schedule(values, int(given["epochs"]))
     return str(config), values
 
 
-def fit_warmup(values: dict[str, Any], epochs: int) -> None:
-    """Shorten a configuration's warm-up to its part of ``epochs``, where it would last longer than they do."""
-    optim = values.get("optim", {})
-    warmup, planned = optim.get("warmup_epochs", 0), values.get("epochs", epochs)
-    if warmup > epochs:
-        values["optim"] = {**optim, "warmup_epochs": warmup * epochs // planned}
+def fit_schedule(values: dict[str, Any], epochs: int) -> None:
+    """Fit a configuration's schedule to another number of epochs.
+
+    A warm-up that would last longer than they do is shortened to its part of them; milestones keep theirs.
+    """
+    optim, planned = dict(values.get("optim", {})), values.get("epochs", epochs)
+    if optim.get("warmup_epochs", 0) > epochs:
+        optim["warmup_epochs"] = optim["warmup_epochs"] * epochs // planned
+    if optim.get("milestones") and epochs != planned:
+        moved = {max(1, round(milestone * epochs / planned)) for milestone in optim["milestones"]}
+        optim["milestones"] = sorted(moved)
+    if optim:
+        values["optim"] = optim
 
 
 @configured_by(underlying_settings)
@@ -87,7 +143,7 @@ def train(
     epochs: int = 300,
     config: str | Path | None = None,  # noqa: ARG001  (the decorator reads it)
     *,
-    task: Literal["classify"] = "classify",
+    task: TaskName = "classify",
     output: Path | None = None,
     resume: Path | None = None,
     img_size: int | tuple[int, int] | None = None,
@@ -101,22 +157,28 @@ def train(
     model_args: dict[str, Any] | None = None,
     preprocess: PreprocessOptions = PreprocessOptions(),
     augment: AugmentOptions = AugmentOptions(),
+    detect: DetectOptions = DetectOptions(),
+    detect_images: DetectImageOptions = DetectImageOptions(),
+    segment: SegmentOptions = SegmentOptions(),
+    segment_images: SegmentImageOptions = SegmentImageOptions(),
     optim: OptimOptions = OptimOptions(),
     trainer: TrainerOptions = TrainerOptions(),
-) -> TrainResult:
-    """Train a classifier, on a folder of images or on the embedded digits.
+) -> TrainResult | DenseTrainResult:
+    """Train a classifier, a detector or a segmenter, on a folder of images or on embedded data.
 
-    Without data and config the recipe 'embedded/digits' is followed, with data 'finetune'. In Python, a mapping such
-    as ``optim={"lr": 1e-3}`` changes single settings of a group, and the dataclass all of them.
+    Without config a recipe is followed: 'embedded/digits' without data and 'finetune' with some, for detection
+    'embedded/detect' and 'detect', for segmentation 'embedded/segment' and 'segment'. In Python, a mapping such as
+    ``optim={"lr": 1e-3}`` changes single settings of a group, and the dataclass all of them.
 
     Args:
         model: Name of one of this package's models, or of any of timm's.
         data: Folder with train/ and val/, each with a folder a class, or with class folders alone, which are then
-            split; or SCHEME:LOCATION, such as tar:FILE, wds:SHARDS, hfds:NAME or torch:NAME:FOLDER; by default
-            scikit-learn's 1,797 handwritten digits.
+            split; or SCHEME:LOCATION, such as tar:FILE, wds:SHARDS, hfds:NAME or torch:NAME:FOLDER. Detection reads
+            folders in COCO's or Pascal VOC's layout, segmentation in ADE20K's or Cityscapes'. By default
+            scikit-learn's 1,797 handwritten digits, and for the other tasks scenes of them, as sample-data makes them.
         epochs: How often every training image is seen.
         config: YAML file or recipe that gives whatever isn't given here.
-        task: What to train for.
+        task: What to train for: a class for each image, boxes and masks, or a class for each pixel.
         output: New folder for the run; by default the next free one under runs/.
         resume: Run folder to go on with, by its own settings.
         img_size: Side of the square, or height and width, that images are brought to; by default the model's own.
@@ -131,7 +193,11 @@ def train(
         pretrained: Start from the weights that timm offers for the model.
         model_args: Further arguments of the model's constructor, such as --model_args.window_size 4.
         preprocess: How images are brought to the model's input.
-        augment: How training images are varied.
+        augment: How training images are varied, in classification.
+        detect: The detector.
+        detect_images: How images are sized and varied for a detector.
+        segment: The segmenter.
+        segment_images: How images are sized and varied for a segmenter.
         optim: Optimiser and learning rate.
         trainer: The machine, and how steps run on it.
 
@@ -157,6 +223,10 @@ def train(
         model_args=model_args or {},
         preprocess=preprocess,
         augment=augment,
+        detect=detect,
+        detect_images=detect_images,
+        segment=segment,
+        segment_images=segment_images,
         optim=optim,
         trainer=trainer,
     ).checked()
@@ -169,4 +239,7 @@ def train(
 
     from msgformer.api.fitting import fit
 
-    return TrainResult(**fit(settings, output, resume))
+    outcome = fit(settings, output, resume)
+    if task == "classify":
+        return TrainResult(**outcome.pop("scores"), **outcome)
+    return DenseTrainResult(task=task, **outcome)

@@ -12,12 +12,15 @@ from typing import Any
 
 import yaml
 
+from msgformer.api.ranges import check_ranges
 from msgformer.api.recipes import load_yaml
 from msgformer.api.runs import CONFIG_FILE
+from msgformer.api.task_settings import check_task, resolve_task_data
 from msgformer.catalog import ALIASES, MODELS, nearest, resolve
-from msgformer.data.locations import resolve_data
+from msgformer.data.dense_options import DetectImageOptions, SegmentImageOptions
 from msgformer.data.options import AugmentOptions, Balance, OnBadImage, PreprocessOptions
 from msgformer.errors import UserError
+from msgformer.training.dense_options import DetectOptions, SegmentOptions
 from msgformer.training.options import OptimOptions, TrainerOptions
 
 FREE_TO_CHANGE = (
@@ -50,6 +53,10 @@ class TrainSettings:
     model_args: dict[str, Any]
     preprocess: PreprocessOptions
     augment: AugmentOptions
+    detect: DetectOptions
+    detect_images: DetectImageOptions
+    segment: SegmentOptions
+    segment_images: SegmentImageOptions
     optim: OptimOptions
     trainer: TrainerOptions
 
@@ -68,18 +75,9 @@ class TrainSettings:
             UserError: a number is out of range, the model's name is mistyped, the data isn't laid out as it must
                 be, or a compiler is needed and missing.
         """
+        check_task(self)
         check_model(self.model)
-        for key, value, least in (
-            ("epochs", self.epochs, 1),
-            ("batch_size", self.batch_size, 1),
-            ("workers", self.workers or 0, 0),
-            ("seed", self.seed, 0),
-            ("img_size", min(self.size or (1,)), 1),
-            ("trainer.accumulate", self.trainer.accumulate, 1),
-            ("trainer.checkpoint_minutes", self.trainer.checkpoint_minutes, 0),
-        ):
-            if value < least:
-                raise UserError(f"{key} must be at least {least}, not {value}")
+        check_ranges(dict(_flat(self.to_dict())))
         if self.optim.warmup_epochs > self.epochs:
             raise UserError(
                 f"optim.warmup_epochs is {self.optim.warmup_epochs:g}, but epochs is {self.epochs}; give fewer"
@@ -92,7 +90,7 @@ class TrainSettings:
             check_compiler()
         if self.data is None:
             return self
-        return replace(self, data=resolve_data(self.data))
+        return replace(self, data=resolve_task_data(self.task, self.data))
 
     def _check_ema(self) -> None:
         ema = self.optim.ema

@@ -92,7 +92,11 @@ def _find_voc(root: Path) -> dict[str, Callable[[], Reading]]:
         subset: [line.split()[0] for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
         for subset, path in lists.items()
     }
+    return {subset: partial(_read_voc, root, names, subset) for subset in SUBSETS}
+
+
+def _read_voc(root: Path, names: dict[str, list[str]], subset: str) -> Reading:
     classes = voc_classes(root, names["train"] + names["val"])
     if not classes:
         raise UserError(f"{root / 'Annotations'} names no object in any image of ImageSets/Main/train.txt and val.txt")
-    return {subset: partial(read_voc, root, names[subset], classes) for subset in SUBSETS}
+    return read_voc(root, names[subset], classes)

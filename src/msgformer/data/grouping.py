@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from typing_extensions import override
 
+from msgformer.data.module import ImageData
 from msgformer.data.sampling import EpochSampler
 from msgformer.seeding import derive
 
@@ -41,3 +43,25 @@ class GroupedSampler(EpochSampler):
             rest += members[whole:]
         shuffled = [batches[place] for place in rng.permutation(len(batches))]
         return [index for batch in [*shuffled, rest] for index in batch]
+
+
+class GroupedData(ImageData):
+    """Batches of images of like shape.
+
+    Args:
+        *args: As of ``ImageData``.
+        upright: Whether each training image is higher than wide; None: batches hold any images.
+        **kwargs: As of ``ImageData``.
+    """
+
+    def __init__(self, *args: Any, upright: Sequence[bool] | None = None, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.upright = upright
+
+    @override
+    def train_sampler(self, rank: int, world_size: int) -> EpochSampler:
+        """By shape, if that is known."""
+        if self.upright is None:
+            return super().train_sampler(rank, world_size)
+        together = self.batch_size * world_size
+        return GroupedSampler(self.upright, self.seed, batch=together, rank=rank, world_size=world_size)

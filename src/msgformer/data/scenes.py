@@ -38,6 +38,9 @@ CLASSES = tuple("0123456789")
 
 SUBSETS: tuple[Subset, ...] = ("train", "val")
 
+EMBEDDED: dict[Subset, int] = {"train": 2000, "val": 200}
+"""Scenes a subset that are trained and validated on where no data is given."""
+
 PHOTOGRAPHS: dict[Subset, tuple[str, ...]] = {
     "train": ("china.jpg", "chelsea", "coffee", "motorcycle", "brick", "gravel", "camera"),
     "val": ("flower.jpg", "astronaut", "rocket", "grass"),

@@ -20,6 +20,7 @@ from typing_extensions import override
 
 from msgformer.errors import UserError
 from msgformer.training.build import build_model
+from msgformer.training.dense_build import build_dense
 
 KEY = "msgformer"
 PREFIX = "model."  # of the model's parameters inside the Lightning module
@@ -134,7 +135,7 @@ def load_model(path: Path) -> tuple[nn.Module, ModelCard]:
     """
     checkpoint = read_checkpoint(path)
     card = ModelCard.read(checkpoint, path)
-    model = build_model(card.model, len(card.classes), card.img_size, card.model_args)
+    model = _build(card)
     weights = {
         name.removeprefix(PREFIX): value for name, value in checkpoint["state_dict"].items() if name.startswith(PREFIX)
     }
@@ -143,6 +144,12 @@ def load_model(path: Path) -> tuple[nn.Module, ModelCard]:
     except RuntimeError as error:
         raise UserError(f"{path}: its weights don't fit {card.model}: {' '.join(str(error).split())[:200]}") from error
     return model.eval(), card
+
+
+def _build(card: ModelCard) -> nn.Module:
+    if card.task == "classify":
+        return build_model(card.model, len(card.classes), card.img_size, card.model_args)
+    return build_dense(card.task, card.model, len(card.classes), card.model_args)
 
 
 def seal(archive: io.BytesIO) -> None:

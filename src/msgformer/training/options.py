@@ -72,6 +72,7 @@ class TrainerOptions:
         clip_grad: Longest gradient norm; None: any.
         compile: Compile the model with torch.compile; on CPU that needs a C++ compiler.
         grad_checkpointing: Compute activations again in the backward pass instead of keeping them.
+        sync_batchnorm: Average the statistics of BatchNorm over all devices; on GPUs only.
         deterministic: Refuse operations that may give another result when repeated.
         start_method: How worker processes start; None: Python's default.
         checkpoint_minutes: How long an epoch may go on without a checkpoint that a stopped run can go on from.
@@ -87,6 +88,7 @@ class TrainerOptions:
     clip_grad: float | None = 5.0
     compile: bool = False
     grad_checkpointing: bool = False
+    sync_batchnorm: bool = False
     deterministic: bool = False
     start_method: Literal["fork", "spawn", "forkserver"] | None = None
     checkpoint_minutes: float = 15.0

@@ -74,6 +74,7 @@ def build_trainer(options: TrainerOptions, **settings: Any) -> Trainer:
             precision=options.precision,
             accumulate_grad_batches=options.accumulate,
             gradient_clip_val=options.clip_grad,
+            sync_batchnorm=options.sync_batchnorm,
             deterministic=options.deterministic,
             callbacks=callbacks,
             plugins=[AtomicCheckpointIO()],

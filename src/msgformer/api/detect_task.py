@@ -1,0 +1,75 @@
+"""Detection: the parts of a training, from its settings."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from lightning import Trainer
+from typing_extensions import override
+
+from msgformer.api.dense_task import DenseTask, data_folder
+from msgformer.api.train_settings import TrainSettings
+from msgformer.data.dense_samples import DetectionSamples, collate
+from msgformer.data.detect_transforms import detect_eval_transform, detect_train_transform
+from msgformer.data.detection_sets import open_detection
+from msgformer.data.grouping import GroupedData
+from msgformer.data.instances import InstanceSet
+from msgformer.data.module import ImageData
+from msgformer.training.coco_scores import CocoTruth
+from msgformer.training.detect import Detecting
+
+NOT_THE_MODELS = ("backbone_weights",)
+"""Options of the detector that say what it starts from, not what it is."""
+
+
+class DetectTask(DenseTask):
+    """Images with annotated objects, in COCO's or Pascal VOC's layout."""
+
+    train: InstanceSet
+    val: InstanceSet
+
+    def __init__(self, settings: TrainSettings, resume: Path | None) -> None:
+        super().__init__(settings, resume)
+        train, self.val = open_detection(data_folder("detect", settings.data))
+        self.with_masks = "mask" in settings.detect.head
+        self.train = train.trainable(self.with_masks)
+        self.classes = self.train.classes
+        self.scores = ("box_ap", "box_ap50", "box_ap75", *(("mask_ap",) if self.with_masks else ()))
+        self.check_files()
+
+    @override
+    def build(self, trainer: Trainer, *, fresh: bool) -> tuple[Detecting, ImageData]:
+        """A detector, and its batches."""
+        settings = self.settings
+        card = self.card(self._arguments(), {})
+        model = self.build_model(card, settings.detect.backbone_weights, fresh=fresh)
+        data = self._build_data(self.batch_size(trainer))
+        plan = self.plan(trainer, data.batch_size)
+        return Detecting(model, card, plan, truth_of(self.val), self.train.name), data
+
+    def _arguments(self) -> dict[str, Any]:
+        """Of :func:`msgformer.create_detector` and the backbone's constructor."""
+        settings, images = self.settings, self.settings.detect_images
+        own = {key: value for key, value in asdict(settings.detect).items() if key not in NOT_THE_MODELS}
+        sizes = {"min_size": images.test_side, "max_size": images.test_max_side}
+        return {**own, **sizes, **settings.to_dict()["model_args"]}
+
+    def _build_data(self, batch_size: int) -> ImageData:
+        settings, images = self.settings, self.settings.detect_images
+        return GroupedData(
+            DetectionSamples(self.train, detect_train_transform(images), self.with_masks, settings.seed),
+            DetectionSamples(self.val, detect_eval_transform, with_masks=False),
+            batch_size,
+            self.workers,
+            settings.seed,
+            settings.trainer.start_method,
+            collate=collate,
+            upright=[image.height > image.width for image in self.train.images] if images.group_shapes else None,
+        )
+
+
+def truth_of(data: InstanceSet) -> CocoTruth:
+    """What the images of a data set show, as scores need it."""
+    return CocoTruth(data.to_coco(), [image.id for image in data.images], data.category_ids)

@@ -1,0 +1,93 @@
+"""What the training of a task is put together from; one class a task implements it."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from pathlib import Path
+
+from lightning import Trainer
+
+from msgformer.api.train_settings import TrainSettings
+from msgformer.data.locations import parse_location
+from msgformer.data.module import ImageData
+from msgformer.errors import UserError
+from msgformer.training.module import Plan, Training
+
+CLASSES_FILE = "classes.txt"
+
+
+class Task(ABC):
+    """One training's data, model and scores. To make one opens and checks the data.
+
+    Args:
+        settings: Checked settings.
+        resume: Folder of a run that goes on, None for a new run.
+
+    Attributes:
+        classes: Class names, in the order of the outputs.
+        scores: Names of the scores that the result tells, of those that are logged as ``val/NAME``.
+        embedded: What the data is called that is there without a data folder.
+    """
+
+    classes: tuple[str, ...]
+    scores: Sequence[str]
+    embedded: str
+
+    def __init__(self, settings: TrainSettings, resume: Path | None) -> None:
+        self.settings = settings
+        self.resume = resume
+
+    @property
+    def title(self) -> str:
+        """What a run folder is named after."""
+        return parse_location(self.settings.data).title if self.settings.data else self.embedded
+
+    @abstractmethod
+    def image_names(self) -> dict[str, list[str]]:
+        """What the images of "train" and "val" are called, in order."""
+
+    @abstractmethod
+    def build(self, trainer: Trainer, *, fresh: bool) -> tuple[Training, ImageData]:
+        """The model with all that trains it, and the batches.
+
+        Args:
+            trainer: Tells how many processes there are.
+            fresh: Whether the weights are begun with, and not replaced by a checkpoint's in a moment.
+        """
+
+    @abstractmethod
+    def record(self, run: Path) -> None:
+        """Write down in a new run folder which images are trained on and which are held out."""
+
+    def batch_size(self, trainer: Trainer, *, even: bool = False) -> int:
+        """Images a batch and process: as asked for, or all that a process has if they are fewer.
+
+        Args:
+            trainer: Tells how many processes there are.
+            even: Whether it must be an even number.
+
+        Raises:
+            UserError: it must be even, and what is asked for is odd; or there are too few images.
+        """
+        available = len(self.image_names()["train"]) // trainer.world_size
+        size = min(self.settings.batch_size, available)
+        if even and size % 2:
+            if size == self.settings.batch_size:
+                raise UserError(f"batch_size must be even for mixup and cutmix, not {size}; change it or turn both off")
+            size -= 1
+        if size < 1:
+            raise UserError(f"there are too few training images ({available} a process) for a batch")
+        return size
+
+    def plan(self, trainer: Trainer, batch_size: int) -> Plan:
+        """How long is trained: the part of the settings that depends on the number of images and processes."""
+        settings, together = self.settings, batch_size * trainer.world_size
+        batches = len(self.image_names()["train"]) // together
+        return Plan(
+            settings.optim,
+            total_batch=together * settings.trainer.accumulate,
+            epochs=settings.epochs,
+            steps_per_epoch=-(-batches // settings.trainer.accumulate),
+            seed=settings.seed,
+        )

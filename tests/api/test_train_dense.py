@@ -1,0 +1,146 @@
+import csv
+import json
+
+import pytest
+import torch
+import yaml
+
+from api.tiny import assert_same_run
+from api.tiny_dense import DETECT, tiny_dense_run, write_scenes
+from data.dense_folders import coco_content, write_ade20k, write_coco, write_voc
+from msgformer.api.train import train, underlying_settings
+from msgformer.errors import UserError
+from msgformer.training.checkpoint import load_model
+
+TASKS = ("detect", "segment")
+
+
+@pytest.fixture(scope="module", params=TASKS)
+def finished(request, tmp_path_factory):
+    folder = tmp_path_factory.mktemp(request.param)
+    data = write_scenes(request.param, folder / "data")
+    return request.param, data, tiny_dense_run(request.param, data, folder / "run")
+
+
+def test_a_run_leaves_what_every_run_leaves(finished):
+    task, data, result = finished
+    assert (result.task, result.epochs) == (task, 2)
+    names = {path.name for path in result.run.iterdir()}
+    assert {"config.yaml", "classes.txt", "split.csv", "metrics.csv", "best.ckpt", "last.ckpt"} <= names
+    with (result.run / "metrics.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    score = "val/box_ap" if task == "detect" else "val/miou"
+    best = max(float(row[score]) for row in rows)
+    assert result.scores[score.removeprefix("val/")] == pytest.approx(best, abs=1e-5)
+    assert f"train/loss_{'mask' if task == 'detect' else 'seg'}" in rows[0] or task == "segment"
+    with (result.run / "split.csv").open() as file:
+        split = [(row["subset"], row["name"]) for row in csv.DictReader(file)]
+    assert len(split) == 9
+    assert all((data / name).is_file() for _, name in split)
+    assert "best epoch" in result.table()
+
+
+def test_the_checkpoint_says_how_to_make_the_model(finished):
+    task, _, result = finished
+    model, card = load_model(result.checkpoint)
+    assert (card.task, len(card.classes)) == (task, 10 if task == "detect" else 11)
+    with torch.no_grad():
+        if task == "detect":
+            assert set(model([torch.rand(3, 70, 90)])[0]) == {"boxes", "labels", "scores", "masks"}
+        else:
+            assert model(torch.rand(1, 3, 70, 90)).shape == (1, 11, 70, 90)
+
+
+def test_its_configuration_repeats_a_run(finished, tmp_path):
+    _, _, result = finished
+    again = train(config=result.run / "config.yaml", output=tmp_path / "again")
+    assert_same_run(again.run, result.run)
+
+
+def test_a_resumed_run_ends_as_the_uninterrupted_one(finished, tmp_path):
+    task, data, result = finished
+
+    class StopError(Exception):
+        pass
+
+    from msgformer.training.run_files import RunFiles
+
+    original = RunFiles.on_train_epoch_end
+
+    def stop(self, trainer, module):
+        original(self, trainer, module)
+        if len(self.rows) == 1:
+            raise StopError
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(RunFiles, "on_train_epoch_end", stop)
+        with pytest.raises(StopError):
+            tiny_dense_run(task, data, tmp_path / "run")
+    resumed = train(resume=tmp_path / "run", workers=1)
+    assert_same_run(resumed.run, result.run)
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_from_the_command_line_on_embedded_scenes(task, tmp_path, run_msgformer, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    write_scenes(task, tmp_path / f"cache/msgformer/scenes-{task}-2000-200-seed0", 4, 2)
+    options = ["--epochs", "1", "--batch_size", "2", "--workers", "0", "--trainer.accelerator", "cpu", "--json"]
+    done = run_msgformer("train", "--task", task, *options)
+    assert done.returncode == 0, done.stderr
+    told = json.loads(done.stdout)
+    assert (told["task"], told["run"]) == (task, "runs/scenes-1")
+    assert set(told["scores"]) >= ({"box_ap", "mask_ap"} if task == "detect" else {"miou", "pixel_accuracy"})
+    config = yaml.safe_load((tmp_path / "runs/scenes-1/config.yaml").read_text())
+    assert (config["task"], config["data"]) == (task, None)
+
+
+def test_each_task_has_recipes_and_milestones_move_with_the_end():
+    assert underlying_settings({"task": "detect"})[0] == "embedded/detect"
+    assert underlying_settings({"task": "segment", "data": "folder"})[0] == "segment"
+    values = underlying_settings({"config": "coco/mask_rcnn_sgformer_small_1x", "epochs": 6})[1]
+    assert values["optim"]["milestones"] == [4, 6]
+    with pytest.raises(UserError, match="embedded/digits is for --task classify, not for detect"):
+        underlying_settings({"config": "embedded/digits", "task": "detect"})
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"augment": {"mixup": 0.1}}, r"augment\.mixup is for --task classify, not for detect"),
+        ({"img_size": 64}, "img_size is for --task classify"),
+        ({"balance": "loss"}, "balance is for --task classify"),
+        ({"segment": {"channels": 8}}, r"segment\.channels is for --task segment"),
+        ({"data": "tar:x.tar"}, "--task detect reads folders, not tar:x.tar"),
+        ({"model_args": {"depth": 3}}, "takes no 'depth' as a backbone"),
+        ({"model": "vit_tiny_patch16_224", "model_args": {}}, "needs a model with four maps of stride"),
+        ({"detect": {**DETECT, "frozen_stages": 9}}, "frozen_stages=9 can't be had"),
+    ],
+)
+def test_settings_that_do_not_fit_the_task_are_refused(settings, message, tmp_path):
+    data = write_coco(tmp_path / "data")
+    with pytest.raises(UserError, match=message):
+        tiny_dense_run("detect", settings.pop("data", data), tmp_path / "run", **settings)
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("task", "make", "message"),
+    [
+        ("detect", lambda root: root.mkdir(), r"no annotations/instances_train\*\.json"),
+        ("detect", write_ade20k, r"no annotations/instances_train\*\.json"),
+        ("segment", write_coco, "no train images and label maps"),
+        ("detect", lambda root: write_coco(root, {**coco_content(), "annotations": []}), "'annotations' is empty"),
+        ("detect", write_voc, "boxes but no masks, which this detector needs"),
+    ],
+)
+def test_data_that_does_not_fit_the_task_is_refused(task, make, message, tmp_path):
+    make(tmp_path / "data")
+    with pytest.raises(UserError, match=message):
+        tiny_dense_run(task, tmp_path / "data", tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_voc_folders_train_detectors_without_masks(tmp_path):
+    detect = {**DETECT, "head": "faster_rcnn"}
+    result = tiny_dense_run("detect", write_voc(tmp_path / "voc"), tmp_path / "run", detect=detect, epochs=1)
+    assert set(result.scores) == {"box_ap", "box_ap50", "box_ap75"}
