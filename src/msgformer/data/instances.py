@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from msgformer.catalog import nearest
 from msgformer.data.images import read_image
-from msgformer.rle import Segmentation, compress, decode_mask
 from msgformer.errors import UserError
+from msgformer.rle import Segmentation, compress, decode_mask
 
 if TYPE_CHECKING:
     from PIL import Image

@@ -11,9 +11,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from msgformer.rle import encode_masks
 from msgformer.data.scenes import CLASSES, SIDE, SUBSETS, Scene, SceneMaker, Subset
 from msgformer.errors import UserError
+from msgformer.rle import encode_masks
 
 BACKGROUND = "background"
 QUALITY = 95  # of the JPEGs
