@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, overload
 
+from msgformer.api.ranges import check_ranges
 from msgformer.api.result import Result, text_table
 from msgformer.api.runs import find_checkpoint
 from msgformer.data.checking import Skipped
@@ -161,6 +162,7 @@ def evaluate(  # type: ignore[misc]  # the command line reads this signature, wh
         UserError: a path isn't there or isn't what it should be, a number is out of range, or classes aren't the
             model's.
     """
+    check_ranges({"batch_size": batch_size, "workers": workers, "img_size": img_size})
     given = [checkpoint] if isinstance(checkpoint, str | Path) else checkpoint
     if not given:
         raise UserError("checkpoint: none is given; give a run folder")
@@ -171,8 +173,6 @@ def evaluate(  # type: ignore[misc]  # the command line reads this signature, wh
         _check_new(output)
     if crop_pct is not None and not 0 < crop_pct <= 1:
         raise UserError(f"crop_pct must be above 0 and at most 1, not {crop_pct:g}")
-    if img_size is not None and min([img_size] if isinstance(img_size, int) else img_size) < 1:
-        raise UserError(f"img_size must be at least 1, not {img_size}")
 
     from msgformer.api.answering import Answerer
     from msgformer.api.score_files import write_comparison, write_scores

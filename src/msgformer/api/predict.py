@@ -9,6 +9,7 @@ from pathlib import Path
 
 from msgformer.api.prediction_files import STDOUT, check_output, choose_format
 from msgformer.api.predictions import Format, Prediction
+from msgformer.api.ranges import check_ranges
 from msgformer.api.result import Result, text_table
 from msgformer.api.runs import find_checkpoint
 from msgformer.data.inputs import check_inputs, find_inputs
@@ -98,7 +99,7 @@ def predict(
         UserError: a path isn't there, a folder holds no image, an image can't be read, or the output can't be written
             or gone on with.
     """
-    path, given = _checked(checkpoint, images, top_k)
+    path, given = _checked(checkpoint, images, top_k, batch_size, workers)
     output, contact_sheet = (None if one is None else Path(one) for one in (output, contact_sheet))
     if output is not None:
         format = choose_format(output, format)
@@ -140,7 +141,7 @@ def iter_predictions(
 
     The arguments and errors are those of :func:`predict`; an image that is skipped comes with its ``error``.
     """
-    path, given = _checked(checkpoint, images, top_k)
+    path, given = _checked(checkpoint, images, top_k, batch_size, workers)
 
     from msgformer.api.answering import Answerer
     from msgformer.api.predicting import answer
@@ -150,10 +151,11 @@ def iter_predictions(
     return (one.prediction for batch in batches for one in batch)
 
 
-def _checked(checkpoint: str | Path, images: Iterable[str | Path], top_k: int) -> tuple[Path, list[str]]:
+def _checked(
+    checkpoint: str | Path, images: Iterable[str | Path], top_k: int, batch_size: int, workers: int | None
+) -> tuple[Path, list[str]]:
     """The checkpoint's file and the places of images, as far as they can be checked without torch."""
-    if top_k < 1:
-        raise UserError(f"top_k must be at least 1, not {top_k}")
+    check_ranges({"top_k": top_k, "batch_size": batch_size, "workers": workers})
     path = find_checkpoint(Path(checkpoint))
     given = [str(place) for place in images]
     check_inputs(given)

@@ -1,0 +1,109 @@
+"""Which numbers an option may have. A number out of range is refused before anything is read or begun."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from msgformer.errors import UserError
+
+
+@dataclass(frozen=True)
+class Range:
+    """Numbers from ``least`` to ``most``.
+
+    Attributes:
+        least: The smallest.
+        most: The largest.
+        inner: Without the two themselves.
+    """
+
+    least: float
+    most: float = math.inf
+    inner: bool = False
+
+    def holds(self, number: float) -> bool:
+        """Whether ``number`` is one of them; NaN never is, nor is infinity."""
+        if not math.isfinite(number):
+            return False
+        return self.least < number < self.most if self.inner else self.least <= number <= self.most
+
+    def __str__(self) -> str:
+        if self.most < math.inf:
+            return f"lie between {self.least:g} and {self.most:g}"
+        return f"be above {self.least:g}" if self.inner else f"be at least {self.least:g}"
+
+
+AT_LEAST_0, AT_LEAST_1, ABOVE_0 = Range(0), Range(1), Range(0, inner=True)
+PART, CHANCE = Range(0, 1, inner=True), Range(0, 1)
+
+RANGES: dict[str, Range] = {
+    "epochs": AT_LEAST_1,
+    "batch_size": AT_LEAST_1,
+    "workers": AT_LEAST_0,
+    "seed": AT_LEAST_0,
+    "img_size": AT_LEAST_1,
+    "val_fraction": PART,
+    "top_k": AT_LEAST_1,
+    "preprocess.crop_pct": ABOVE_0,
+    "preprocess.std": ABOVE_0,
+    "augment.scale": ABOVE_0,
+    "augment.ratio": ABOVE_0,
+    "augment.hflip": CHANCE,
+    "augment.vflip": CHANCE,
+    "augment.color_jitter": AT_LEAST_0,
+    "augment.color_jitter_prob": CHANCE,
+    "augment.grayscale": CHANCE,
+    "augment.gaussian_blur": CHANCE,
+    "augment.erasing": CHANCE,
+    "augment.erasing_count": AT_LEAST_1,
+    "augment.mixup": AT_LEAST_0,
+    "augment.cutmix": AT_LEAST_0,
+    "augment.mix_prob": CHANCE,
+    "augment.mix_switch_prob": CHANCE,
+    "augment.mix_off_epoch": AT_LEAST_0,
+    "augment.smoothing": Range(0, 0.999),
+    "optim.lr": AT_LEAST_0,
+    "optim.lr_batch": AT_LEAST_1,
+    "optim.weight_decay": AT_LEAST_0,
+    "optim.layer_decay": ABOVE_0,
+    "optim.betas": Range(0, 0.999999),
+    "optim.eps": ABOVE_0,
+    "optim.momentum": CHANCE,
+    "optim.decay_rate": ABOVE_0,
+    "optim.power": AT_LEAST_0,
+    "optim.warmup_epochs": AT_LEAST_0,
+    "optim.warmup_lr": AT_LEAST_0,
+    "optim.min_lr": AT_LEAST_0,
+    "optim.cooldown_epochs": AT_LEAST_0,
+    "trainer.num_nodes": AT_LEAST_1,
+    "trainer.accumulate": AT_LEAST_1,
+    "trainer.clip_grad": ABOVE_0,
+    "trainer.checkpoint_minutes": AT_LEAST_0,
+}
+"""By the option's name with its group; options of the same name mean the same in every command."""
+
+ASCENDING = ("augment.scale", "augment.ratio")
+"""Pairs whose first number is the smaller."""
+
+
+def check_ranges(values: Mapping[str, Any]) -> None:
+    """Refuse numbers that can't be meant.
+
+    Args:
+        values: Options by their names with the group, ``optim.lr``; lists are checked number by number.
+
+    Raises:
+        UserError: names the option, its value and what it may be.
+    """
+    for key, allowed in RANGES.items():
+        value = values.get(key)
+        for number in value if isinstance(value, list | tuple) else [value]:
+            if isinstance(number, int | float) and not allowed.holds(number):
+                raise UserError(f"{key} must {allowed}, not {number:g}")
+    for key in ASCENDING:
+        first, last = values.get(key, (0, 0))
+        if first > last:
+            raise UserError(f"{key} must ascend, not be {first:g} and {last:g}; swap them")
