@@ -13,14 +13,14 @@ from typing_extensions import override
 from msgformer.api.task import Task
 from msgformer.api.train_settings import TrainSettings
 from msgformer.data.balance import class_weights
-from msgformer.data.checking import SKIPPED_FILE, check_subsets, count_skipped, read_skipped, write_skipped
+from msgformer.data.checking import SKIPPED_FILE, count_skipped, read_skipped, write_skipped
 from msgformer.data.digits import NAME as DIGITS
 from msgformer.data.mixing import build_mixer, mixes
 from msgformer.data.module import ImageData, default_workers
 from msgformer.data.preprocessing import Preprocessing, eval_transform, train_transform
 from msgformer.data.samples import Samples
 from msgformer.data.subsets import open_subsets, record_subsets
-from msgformer.training.build import build_model, checkpoint_gradients, default_size, known_model
+from msgformer.training.build import build_model, checkpoint_gradients, default_size, known_model, start_from
 from msgformer.training.checkpoint import ModelCard
 from msgformer.training.classify import Classifier
 
@@ -33,10 +33,9 @@ class ClassifyTask(Task):
 
     def __init__(self, settings: TrainSettings, resume: Path | None) -> None:
         super().__init__(settings, resume)
-        train, val = open_subsets(settings.data, settings.val_fraction, settings.seed)
         recorded = None if resume is None else read_skipped(resume)
-        (self.train, self.val), self.skipped = check_subsets(
-            {"train": train, "val": val}, settings.on_bad_image, recorded
+        self.train, self.val, self.skipped = open_subsets(
+            settings.data, settings.val_fraction, settings.seed, settings.on_bad_image, recorded
         )
         if self.skipped:
             told = count_skipped(self.skipped, f"the run's {SKIPPED_FILE}")
@@ -61,7 +60,7 @@ class ClassifyTask(Task):
     def build(self, trainer: Trainer, *, fresh: bool) -> tuple[Classifier, ImageData]:
         """A classifier, and its batches."""
         settings, augment = self.settings, self.settings.augment
-        model = self._build_model(pretrained=settings.pretrained and fresh)
+        model = self._build_model(fresh=fresh)
         preprocessing = Preprocessing.of(model, self._size, settings.model_args.get("in_chans", 3), settings.preprocess)
         data = self._build_data(preprocessing, self.batch_size(trainer, even=mixes(augment)))
         classifier = Classifier(
@@ -80,9 +79,12 @@ class ClassifyTask(Task):
     def _size(self) -> tuple[int, int]:
         return self.settings.size or default_size(self.settings.model)
 
-    def _build_model(self, *, pretrained: bool) -> nn.Module:
+    def _build_model(self, *, fresh: bool) -> nn.Module:
         settings = self.settings
+        pretrained = settings.pretrained and fresh
         model = build_model(settings.model, len(self.classes), self._size, settings.model_args, pretrained=pretrained)
+        if settings.init_from is not None and fresh:
+            start_from(model, settings.init_from)
         if settings.trainer.grad_checkpointing:
             checkpoint_gradients(model, settings.model)
         if settings.trainer.compile:

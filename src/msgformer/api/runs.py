@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 from msgformer.catalog import nearest
-from msgformer.errors import UserError
+from msgformer.errors import UserError, shown
 
 CONFIG_FILE = "config.yaml"
 BEST, LAST = "best.ckpt", "last.ckpt"
@@ -70,8 +70,10 @@ def existing(path: Path, key: str) -> Path:
     """
     if path.exists():
         return path
+    if path.is_symlink():
+        raise UserError(f"{key}: {shown(path)} is a link that leads nowhere; mend or remove it")
     siblings = [entry.name for entry in path.parent.iterdir()] if path.parent.is_dir() else []
-    raise UserError(f"{key}: no such file or folder: {path}{nearest(path.name, siblings)}")
+    raise UserError(f"{key}: no such file or folder: {shown(path)}{nearest(path.name, siblings)}")
 
 
 def find_checkpoint(path: Path) -> Path:

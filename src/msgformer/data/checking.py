@@ -27,7 +27,7 @@ class Skipped:
     """An image that is left out.
 
     Attributes:
-        subset: "train" or "val".
+        subset: "train" or "val", or "all" where one set was split.
         name: What its source calls it.
         reason: Why it can't be read.
     """

@@ -63,6 +63,8 @@ def existing_folder(path: str | Path, key: str = "data") -> Path:
         return folder
     if folder.exists():
         raise UserError(f"{key}: {folder} is a file, not a folder; give the folder that holds the class folders")
+    if folder.is_symlink():
+        raise UserError(f"{key}: {folder} is a link that leads nowhere; mend or remove it")
     siblings = [entry.name for entry in folder.parent.iterdir()] if folder.parent.is_dir() else []
     raise UserError(f"{key}: no such folder: {folder}{nearest(folder.name, siblings)}")
 

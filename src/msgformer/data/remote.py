@@ -24,10 +24,11 @@ def fetch_shards(shards: Sequence[str]) -> list[str]:
     Raises:
         UserError: one can't be fetched or stored.
     """
-    missing = sum("://" in shard and not _place(shard).is_file() for shard in shards)
-    if missing:
-        print(f"fetching {missing} shard(s) to {cache_folder()}", file=sys.stderr, flush=True)
-    return [str(_fetched(shard)) if "://" in shard else shard for shard in shards]
+    missing = [shard for shard in shards if "://" in shard and not _place(shard).is_file()]
+    for number, url in enumerate(missing, start=1):
+        _fetch(url)
+        print(f"fetched shard {number} of {len(missing)} to {_place(url)}", file=sys.stderr, flush=True)
+    return [str(_place(shard)) if "://" in shard else shard for shard in shards]
 
 
 def _place(url: str) -> Path:
@@ -36,12 +37,10 @@ def _place(url: str) -> Path:
     return cache_folder() / "shards" / hashlib.sha256(folder.encode()).hexdigest()[:16] / name
 
 
-def _fetched(url: str) -> Path:
+def _fetch(url: str) -> None:
     import fsspec
 
     place = _place(url)
-    if place.is_file():
-        return place
     partial = place.with_name(f".{place.name}.{os.getpid()}")
     try:
         place.parent.mkdir(parents=True, exist_ok=True)
@@ -49,7 +48,8 @@ def _fetched(url: str) -> Path:
             shutil.copyfileobj(source, target, 1 << 20)
         partial.replace(place)
     except Exception as error:  # every protocol has errors of its own
-        reason = " ".join(str(error).split()) or type(error).__name__
+        cause = error.__cause__ or error
+        reason = " ".join(str(cause).split()) or type(cause).__name__
         raise UserError(f"data: can't fetch {url} to {place.parent} ({shown(reason)[:200]})") from error
     finally:
         partial.unlink(missing_ok=True)

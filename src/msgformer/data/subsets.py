@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
-from msgformer.data.checking import read_skipped, without
+from msgformer.data.checking import Skipped, check_subsets, read_skipped, without
 from msgformer.data.digits import DigitsSource
 from msgformer.data.folder import VAL_NAMES, Listing, existing_folder, list_classes, list_subsets, named_subset
 from msgformer.data.locations import FOLDER, Location, parse_location
+from msgformer.data.options import OnBadImage
 from msgformer.data.sources import FolderSource, Part, Source, with_classes
 from msgformer.data.split import read_split, stratified_split, write_split
 from msgformer.errors import UserError, shown
@@ -35,23 +37,36 @@ def open_location(location: Location) -> tuple[Source, Source | None]:
     return open_tar_set(location)
 
 
-def open_subsets(data: str | Path | None, val_fraction: float, seed: int) -> tuple[Source, Source]:
-    """Training and validation pictures.
+def open_subsets(
+    data: str | Path | None,
+    val_fraction: float,
+    seed: int,
+    on_bad_image: OnBadImage = "stop",
+    recorded: Sequence[Skipped] | None = None,
+) -> tuple[Source, Source, list[Skipped]]:
+    """Training and validation pictures that can be read, as far as is known.
 
     Args:
         data: A folder with ``train/`` and ``val/``, or with class folders only, or a location of another kind; None
             for the embedded digits. What has no validation pictures is split.
         val_fraction: Part of each class to validate on, where a split is made.
         seed: What the split depends on.
+        on_bad_image: As of :func:`check_subsets`.
+        recorded: As of :func:`check_subsets`.
+
+    Returns:
+        Both, and what was left out of them.
 
     Raises:
-        UserError: the data isn't laid out in a known way, or can't be split.
+        UserError: the data isn't laid out in a known way, can't be split, or a picture can't be read.
     """
     train, val = (DigitsSource(), None) if data is None else open_location(parse_location(data))
+    subsets = {"all": train} if val is None else {"train": train, "val": val}
+    usable, skipped = check_subsets(subsets, on_bad_image, recorded)
     if val is not None:
-        return train, val
-    chosen = stratified_split(train.labels, train.classes, val_fraction, seed)
-    return Part(train, chosen[0]), Part(train, chosen[1])
+        return usable[0], usable[1], skipped
+    chosen = stratified_split(usable[0].labels, train.classes, val_fraction, seed)
+    return Part(usable[0], chosen[0]), Part(usable[0], chosen[1]), skipped
 
 
 def record_subsets(run: Path, train: Source, val: Source) -> None:

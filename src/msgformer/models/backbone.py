@@ -222,6 +222,16 @@ def check_stages(**settings: tuple[int, ...]) -> None:
         raise ValueError(f"each stage needs one entry of each setting, got {given}")
 
 
+def check_heads(dim: int, num_heads: int) -> None:
+    """Refuses attention heads that the channels can't be shared out among.
+
+    Raises:
+        ValueError: naming both numbers.
+    """
+    if num_heads < 1 or dim % num_heads:
+        raise ValueError(f"{dim} channels can't be shared out among {num_heads} heads")
+
+
 def pretrained_cfg(**kwargs: Any) -> dict[str, Any]:
     """Describes to timm a model for 224 x 224 that serves any size; no weights are published under a URL."""
     return {

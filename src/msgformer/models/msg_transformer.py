@@ -37,7 +37,7 @@ from timm.models import checkpoint as run_checkpointed
 from torch import Tensor, nn
 
 from msgformer.catalog import ALIASES
-from msgformer.models.backbone import Backbone, check_stages, init_linear, pretrained_cfg
+from msgformer.models.backbone import Backbone, check_heads, check_stages, init_linear, pretrained_cfg
 from msgformer.models.exchange import CORNERS, Corner, create_exchange
 from msgformer.models.loading import checkpoint_filter_fn
 from msgformer.models.window import (
@@ -149,6 +149,7 @@ class WindowAttention(nn.Module):
         self, dim: int, num_heads: int, window: Size, qkv_bias: bool, attn_drop: float, proj_drop: float
     ) -> None:
         super().__init__()
+        check_heads(dim, num_heads)
         self.num_heads = num_heads
         self.window_size = window
         self.attn_drop = attn_drop

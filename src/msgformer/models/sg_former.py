@@ -32,7 +32,7 @@ from timm.models import checkpoint as run_checkpointed
 from torch import Tensor, nn
 
 from msgformer.catalog import ALIASES
-from msgformer.models.backbone import Backbone, check_stages, init_linear, pretrained_cfg
+from msgformer.models.backbone import Backbone, check_heads, check_stages, init_linear, pretrained_cfg
 from msgformer.models.loading import checkpoint_filter_fn
 from msgformer.models.reallocation import MERGE_KINDS, join_rows, merge_groups, rank_by_column, rank_by_row
 from msgformer.models.window import (
@@ -155,6 +155,7 @@ class Attention(nn.Module):
 
     def __init__(self, dim: int, num_heads: int, qkv_bias: bool, attn_drop: float, proj_drop: float) -> None:
         super().__init__()
+        check_heads(dim, num_heads)
         self.num_heads = num_heads
         self.qkv_bias = qkv_bias
         self.attn_drop = attn_drop

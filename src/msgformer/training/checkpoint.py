@@ -94,7 +94,7 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises whatever a damaged pickle leads to
-        if isinstance(error, OSError) and error.errno is not None:
+        if isinstance(error, OSError) and error.filename is not None:
             raise
         reason = " ".join(str(error).split())
         if "weights_only" in reason.lower() or "weights only" in reason.lower():

@@ -87,6 +87,7 @@ class Training(LightningModule):
         self.card, self.plan, self.names = card, plan, names
         self.rates = Rates.of(plan.optim, plan.total_batch)
         self.model = model
+        build_optimizer(model, plan.optim, self.rates)  # refuses settings before a run folder is begun
         self.ema: ModelEmaV3 | None = None
         if plan.optim.ema is not None:
             self.ema = ModelEmaV3(model, decay=plan.optim.ema, use_warmup=True)
