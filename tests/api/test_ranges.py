@@ -32,5 +32,5 @@ def test_what_can_be_meant_passes():
 
 
 def test_every_range_is_of_an_option():
-    known = set(Options(train).keys) | {"top_k"}
+    known = set(Options(train).keys) | {"top_k", "scales"}
     assert {*RANGES, *ASCENDING} <= known

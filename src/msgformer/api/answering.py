@@ -8,17 +8,15 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from lightning.fabric import Fabric
-from lightning.fabric.plugins.environments import LightningEnvironment
 from timm.models import get_pretrained_cfg
 from torch import Tensor, nn
 
+from msgformer.api.device import one_device
 from msgformer.catalog import MODELS
 from msgformer.data.preprocessing import Preprocessing
 from msgformer.errors import UserError
 from msgformer.training.checkpoint import ModelCard, load_model
 from msgformer.training.options import Precision
-from msgformer.training.trainer import quiet, refusals
 
 
 class Answerer:
@@ -30,6 +28,7 @@ class Answerer:
         precision: Number format, in Lightning's words.
         flip: Answer by the mean of the probabilities for an image and for its mirror image.
         img_size: Side of the square, or height and width, that images are brought to; None: as in training.
+        devices: The device's number in a list; 1: the first that is free to use.
         **changes: Other settings of the preprocessing to change; None leaves one as it is.
 
     Attributes:
@@ -49,17 +48,16 @@ class Answerer:
         *,
         flip: bool = False,
         img_size: int | tuple[int, int] | None = None,
+        devices: int | list[int] = 1,
         **changes: Any,
     ) -> None:
         model, self.card = load_model(checkpoint)
+        if self.card.task != "classify":
+            raise UserError(f"checkpoint: {checkpoint} is of a model to {self.card.task}; a classifier is needed here")
         self.flip = flip
         self.preprocessing = _changed(self.card, img_size, changes)
         self.parameters = sum(parameter.numel() for parameter in model.parameters())
-        with quiet(), refusals():
-            # One device in this process, even inside of a job of many: of those, only the first one asks.
-            self.fabric = Fabric(
-                accelerator=accelerator, devices=1, precision=precision, plugins=[LightningEnvironment()]
-            )
+        self.fabric = one_device(accelerator, precision, devices)
         size = self.preprocessing.input_size[1:]
         if size != self.card.img_size:
             _resize(model, self.card, size)

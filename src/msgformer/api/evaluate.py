@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, overload
 
+from msgformer.api.dense_results import DenseEvaluateResult
 from msgformer.api.ranges import check_ranges
 from msgformer.api.result import Result, text_table
 from msgformer.api.runs import find_checkpoint
@@ -127,29 +128,35 @@ def evaluate(  # type: ignore[misc]  # the command line reads this signature, wh
     crop_mode: Literal["center", "squash", "border"] | None = None,
     interpolation: Filter | None = None,
     flip: bool = False,
+    scales: list[float] | None = None,
     on_bad_image: OnBadImage = "stop",
-    batch_size: int = 128,
+    batch_size: int | None = None,
     workers: int | None = None,
     accelerator: str = "auto",
     precision: Precision = "32-true",
     progress: Progress = "auto",
-) -> EvaluateResult | Comparison:
+) -> EvaluateResult | DenseEvaluateResult | Comparison:
     """Score trained models on the images that their runs held out, or on others.
+
+    A detector is scored by COCO's numbers, a segmenter by the overlap of its classes with the true ones.
 
     Args:
         checkpoint: Run folder, of which the best epoch is taken, or a checkpoint in one; several are compared.
-        data: Folder with val/, or with class folders, or SCHEME:LOCATION as in training; by default what the run held
-            out.
+        data: Folder with val/, or with class folders, or SCHEME:LOCATION as in training; for other tasks a folder as
+            in training; by default what the run held out.
         output: New folder to write metrics.json, per_class.csv and predictions.csv to; of several checkpoints, each
-            gets a folder in there, beside comparison.csv.
+            gets a folder in there, beside comparison.csv. A detector's detections are written in COCO's results
+            format, bbox_results.json and segm_results.json, instead of predictions.csv.
         img_size: Side of the square, or height and width, that images are brought to; by default as in training, like
             the next three.
         crop_pct: Side of the centre crop divided by the side that images are resized to.
         crop_mode: How an image of another shape is fitted: cut to the "center", "squash" it, or add a "border".
         interpolation: Filter for resizing.
-        flip: Answer by the mean of the probabilities for an image and for its mirror image.
+        flip: Answer by the mean of the probabilities for an image and for its mirror image; not for detectors.
+        scales: For segmenters: answer by the mean over these sizes, in parts of that of evaluation, such as
+            [0.5, 0.75, 1, 1.25, 1.5, 1.75].
         on_bad_image: At images that can't be read, "stop", or "skip" and list them.
-        batch_size: Images a batch.
+        batch_size: Images a batch; by default 128, for detectors and segmenters 1.
         workers: Processes that read images; by default one less than there are cores, at most 8.
         accelerator: "auto", "cpu", "gpu" or another that Lightning knows.
         precision: Number format, in Lightning's words.
@@ -162,7 +169,7 @@ def evaluate(  # type: ignore[misc]  # the command line reads this signature, wh
         UserError: a path isn't there or isn't what it should be, a number is out of range, or classes aren't the
             model's.
     """
-    check_ranges({"batch_size": batch_size, "workers": workers, "img_size": img_size})
+    check_ranges({"batch_size": batch_size, "workers": workers, "img_size": img_size, "scales": scales})
     given = [checkpoint] if isinstance(checkpoint, str | Path) else checkpoint
     if not given:
         raise UserError("checkpoint: none is given; give a run folder")
@@ -174,15 +181,30 @@ def evaluate(  # type: ignore[misc]  # the command line reads this signature, wh
     if crop_pct is not None and not 0 < crop_pct <= 1:
         raise UserError(f"crop_pct must be above 0 and at most 1, not {crop_pct:g}")
 
+    from msgformer.training.checkpoint import read_task
+
+    given_settings: dict[str, Any] = dict(
+        img_size=img_size, crop_pct=crop_pct, crop_mode=crop_mode, interpolation=interpolation
+    )
+    tasks = {read_task(path) for path in paths}
+    if tasks != {"classify"}:
+        given_settings["on_bad_image"] = None if on_bad_image == "stop" else on_bad_image
+        _check_dense(tasks, len(paths), given_settings, flip, scales)
+        from msgformer.api.dense_scoring import Looking, score_dense
+
+        looking = Looking(batch_size or 1, workers, accelerator, precision, progress, scales or [1.0], flip)
+        return score_dense(paths[0], resolved, output, looking)
+    if scales is not None:
+        raise UserError("scales is for segmenters, not for classifiers; leave it out")
+
     from msgformer.api.answering import Answerer
     from msgformer.api.score_files import write_comparison, write_scores
     from msgformer.api.scoring import score
 
-    changes: dict[str, Any] = dict(crop_pct=crop_pct, crop_mode=crop_mode, interpolation=interpolation)
     results: list[EvaluateResult] = []
     for path in paths:
-        answerer = Answerer(path, accelerator, precision, flip=flip, img_size=img_size, **changes)
-        scored = score(path, answerer, resolved, on_bad_image, batch_size, workers, progress)
+        answerer = Answerer(path, accelerator, precision, flip=flip, **given_settings)
+        scored = score(path, answerer, resolved, on_bad_image, batch_size or 128, workers, progress)
         result = _result(path, scored)
         results.append(result)
         if output is not None:
@@ -193,6 +215,18 @@ def evaluate(  # type: ignore[misc]  # the command line reads this signature, wh
     if output is not None:
         write_comparison(output, results)
     return Comparison(results)
+
+
+def _check_dense(tasks: set[str], count: int, settings: dict[str, Any], flip: bool, scales: list[float] | None) -> None:
+    """Refuse what detectors and segmenters have no use for; raises UserError."""
+    if count > 1:
+        raise UserError("checkpoint: only classifiers are compared; give one detector or segmenter at a time")
+    (task,) = tasks
+    for key, value in settings.items():
+        if value is not None:
+            raise UserError(f"{key} is for classifiers, but the checkpoint is of task {task}; leave it out")
+    if task == "detect" and (flip or scales is not None):
+        raise UserError(f"{'flip' if flip else 'scales'} is not for detectors; leave it out")
 
 
 def _check_new(output: Path) -> None:

@@ -6,7 +6,9 @@ import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+from msgformer.api.dense_results import DensePredictResult
 from msgformer.api.prediction_files import STDOUT, check_output, choose_format
 from msgformer.api.predictions import Format, Prediction
 from msgformer.api.ranges import check_ranges
@@ -58,35 +60,39 @@ class PredictResult(Result):
 def predict(
     checkpoint: Path,
     images: list[Path],
-    top_k: int = 5,
+    top_k: int | None = None,
     *,
+    threshold: float | None = None,
     output: Path | None = None,
     format: Format | None = None,
     resume: bool = False,
     contact_sheet: Path | None = None,
     on_bad_image: OnBadImage = "stop",
-    batch_size: int = 64,
+    batch_size: int | None = None,
     workers: int | None = None,
     accelerator: str = "auto",
     precision: Precision = "32-true",
     progress: Progress = "auto",
-) -> PredictResult:
-    """Name what images show.
+) -> PredictResult | DensePredictResult:
+    """Name what images show, or where.
 
     Any number of images is read and answered in order, a few batches in memory. With an output every batch is written
-    at once, so that a call which was stopped leaves whole predictions, and goes on after them with --resume.
+    at once, so that a call which was stopped leaves whole predictions, and goes on after them with --resume. A detector
+    finds objects, a segmenter a class for each pixel; both draw them on the pictures in the output, a folder.
 
     Args:
         checkpoint: Run folder, of which the best epoch is taken, or a checkpoint in one.
         images: Image files, folders whose images are taken with those of all sub-folders, tar files with images,
             patterns such as 'photos/**/*.jpg', and "-" for a list of files, folders and tar files on standard input.
-        top_k: How many classes to name for each image; all of them if there are fewer.
-        output: File to write predictions to instead of returning them; "-" is standard output.
+        top_k: How many classes a classifier names for each image, 5 by default; all of them if there are fewer.
+        threshold: Score from which on a detector's objects are told and drawn, 0.5 by default.
+        output: File to write predictions to instead of returning them; "-" is standard output. For detectors and
+            segmenters, new folder for pictures and predictions.json.
         format: JSON lines ("jsonl"), "csv" or "parquet"; by default as the output's name ends.
         resume: Go on after the predictions that the output holds already; they are checked to be of the same images.
         contact_sheet: PNG file to draw the images to, with what they show; of many, further files are numbered.
         on_bad_image: At an image that can't be read, "stop", or "skip" it and list it as left out.
-        batch_size: Images a batch.
+        batch_size: Images a batch, for classifiers; 64 by default.
         workers: Processes that read images; by default none for one batch, else one less than there are cores.
         accelerator: "auto", "cpu", "gpu" or another that Lightning knows.
         precision: Number format, in Lightning's words.
@@ -101,6 +107,23 @@ def predict(
     """
     path, given = _checked(checkpoint, images, top_k, batch_size, workers)
     output, contact_sheet = (None if one is None else Path(one) for one in (output, contact_sheet))
+
+    from msgformer.training.checkpoint import read_task
+
+    task = read_task(path)
+    if task != "classify":
+        rest: dict[str, Any] = dict(top_k=top_k, format=format, contact_sheet=contact_sheet, batch_size=batch_size)
+        rest |= dict(
+            workers=workers, resume=resume or None, on_bad_image=on_bad_image if on_bad_image != "stop" else None
+        )
+        _check_dense(task, rest, output, threshold)
+        from msgformer.api.dense_predicting import predict_dense
+
+        score = 0.5 if threshold is None else threshold
+        return predict_dense(path, find_inputs(given), output, score, accelerator, precision, progress)
+    if threshold is not None:
+        raise UserError("threshold is for detectors, not for classifiers; leave it out")
+    top_k = top_k or 5
     if output is not None:
         format = choose_format(output, format)
         check_output(output, format, resume=resume)
@@ -119,7 +142,7 @@ def predict(
     inputs = find_inputs(given)
     if resume and sink.file is not None:
         inputs = take_up(sink, inputs, answerer, top_k)
-    batches = answer(answerer, inputs, top_k, on_bad_image, batch_size, workers, sink.thumbnail)
+    batches = answer(answerer, inputs, top_k, on_bad_image, batch_size or 64, workers, sink.thumbnail)
     sheets = sink.drain(followed(batches, len, progress, "predicting"))
     if sink.skipped:
         print(f"left out {len(sink.skipped)} of {sink.images} image(s), which can't be read", file=sys.stderr)
@@ -152,7 +175,11 @@ def iter_predictions(
 
 
 def _checked(
-    checkpoint: str | Path, images: Iterable[str | Path], top_k: int, batch_size: int, workers: int | None
+    checkpoint: str | Path,
+    images: Iterable[str | Path],
+    top_k: int | None,
+    batch_size: int | None,
+    workers: int | None,
 ) -> tuple[Path, list[str]]:
     """The checkpoint's file and the places of images, as far as they can be checked without torch."""
     check_ranges({"top_k": top_k, "batch_size": batch_size, "workers": workers})
@@ -160,6 +187,19 @@ def _checked(
     given = [str(place) for place in images]
     check_inputs(given)
     return path, given
+
+
+def _check_dense(task: str, settings: dict[str, Any], output: Path | None, threshold: float | None) -> None:
+    """Refuse what detectors and segmenters have no use for; raises UserError."""
+    for key, value in settings.items():
+        if value is not None:
+            raise UserError(f"{key} is for classifiers, but the checkpoint is of task {task}; leave it out")
+    if task == "segment" and threshold is not None:
+        raise UserError("threshold is for detectors, not for segmenters; leave it out")
+    if threshold is not None and not 0 <= threshold <= 1:
+        raise UserError(f"threshold must lie between 0 and 1, not {threshold:g}")
+    if output is not None and output.exists() and (not output.is_dir() or any(output.iterdir())):
+        raise UserError(f"output: {output} {'is not empty' if output.is_dir() else 'is a file'}; give a new folder")
 
 
 def _check_sheet(sheet: Path, *, resume: bool) -> None:

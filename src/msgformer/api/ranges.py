@@ -65,6 +65,36 @@ RANGES: dict[str, Range] = {
     "augment.mix_switch_prob": CHANCE,
     "augment.mix_off_epoch": AT_LEAST_0,
     "augment.smoothing": Range(0, 0.999),
+    "detect.channels": AT_LEAST_1,
+    "detect.fc_channels": AT_LEAST_1,
+    "detect.anchor_size": AT_LEAST_1,
+    "detect.train_proposals": AT_LEAST_1,
+    "detect.test_proposals": AT_LEAST_1,
+    "detect.rois_per_image": AT_LEAST_1,
+    "detect.score_threshold": CHANCE,
+    "detect.nms_threshold": CHANCE,
+    "detect.detections_per_image": AT_LEAST_1,
+    "detect.frozen_stages": AT_LEAST_0,
+    "detect_images.train_sides": AT_LEAST_1,
+    "detect_images.max_side": AT_LEAST_1,
+    "detect_images.crop": CHANCE,
+    "detect_images.crop_resize": AT_LEAST_1,
+    "detect_images.crop_sides": AT_LEAST_1,
+    "detect_images.hflip": CHANCE,
+    "detect_images.color_jitter": AT_LEAST_0,
+    "detect_images.test_side": AT_LEAST_1,
+    "detect_images.test_max_side": AT_LEAST_1,
+    "segment.channels": AT_LEAST_1,
+    "segment.auxiliary_weight": AT_LEAST_0,
+    "segment.frozen_stages": AT_LEAST_0,
+    "segment_images.short_side": AT_LEAST_1,
+    "segment_images.long_side": AT_LEAST_1,
+    "segment_images.scale": ABOVE_0,
+    "segment_images.crop": AT_LEAST_1,
+    "segment_images.cat_max_ratio": ABOVE_0,
+    "segment_images.hflip": CHANCE,
+    "scales": ABOVE_0,
+    "optim.milestones": AT_LEAST_1,
     "optim.lr": AT_LEAST_0,
     "optim.lr_batch": AT_LEAST_1,
     "optim.weight_decay": AT_LEAST_0,
@@ -85,7 +115,7 @@ RANGES: dict[str, Range] = {
 }
 """By the option's name with its group; options of the same name mean the same in every command."""
 
-ASCENDING = ("augment.scale", "augment.ratio")
+ASCENDING = ("augment.scale", "augment.ratio", "detect_images.crop_sides", "segment_images.scale")
 """Pairs whose first number is the smaller."""
 
 

@@ -94,6 +94,28 @@ class SegmentEval:
         return F.normalize(to_tensor(resized), self.mean, self.std)
 
 
+class SegmentViews(SegmentEval):
+    """The same at several sizes, for answers that are averaged over them.
+
+    Args:
+        options: Size of evaluation.
+        mean: Of the channels, for pixels in 0..1.
+        std: Their standard deviation.
+        factors: The sizes, in parts of that of evaluation.
+    """
+
+    def __init__(
+        self, options: SegmentImageOptions, mean: Sequence[float], std: Sequence[float], factors: Sequence[float]
+    ) -> None:
+        super().__init__(options, mean, std)
+        self.factors = tuple(factors)
+
+    def __call__(self, image: Image.Image, labels: Tensor) -> tuple[list[Tensor], Tensor]:  # type: ignore[override]
+        """Pictures [3, h, w] of all sizes, and the label map [H, W]."""
+        views = [self.image(image, factor) for factor in self.factors]
+        return views, labels.as_subclass(torch.Tensor).long()
+
+
 def fitted_size(size: tuple[int, int], options: SegmentImageOptions, factor: float) -> list[int]:
     """Height and width that keep an image's shape within ``factor`` times the short and the long side asked for."""
     scale = factor * min(options.short_side / min(size), options.long_side / max(size))

@@ -127,6 +127,11 @@ def _tell(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
+def read_task(path: Path) -> str:
+    """What the model in a checkpoint was trained for; the errors are those of :func:`load_model`."""
+    return ModelCard.read(read_checkpoint(path), path).task
+
+
 def load_model(path: Path) -> tuple[nn.Module, ModelCard]:
     """The trained model in a checkpoint, in evaluation mode, and its card.
 
