@@ -25,6 +25,7 @@ def tiny_run(data, output, **settings):
             "augment": {"mixup": 0.8, "cutmix": 1.0, "smoothing": 0.1},
             "optim": {"warmup_epochs": 1, "lr": 1e-3, "lr_batch": None},
             "trainer": {"accelerator": "cpu", "progress": "none"},
+            "report": False,
             **settings,
         }
     )

@@ -65,10 +65,10 @@ class DenseTask(Task):
         name = known_model(settings.model)
         return ModelCard(name, arguments, list(self.classes), images, data, task=settings.task)
 
-    def build_model(self, card: ModelCard, backbone_weights: str | None, *, fresh: bool) -> nn.Module:
+    def build_model(self, card: ModelCard, *, fresh: bool) -> nn.Module:
         """The model that a card describes, its backbone begun with what the settings say if it is ``fresh``."""
         settings = self.settings
-        start: dict[str, Any] = {"pretrained": settings.pretrained, "checkpoint": backbone_weights} if fresh else {}
+        start: dict[str, Any] = {"pretrained": settings.pretrained, "checkpoint": settings.init_from} if fresh else {}
         start["grad_checkpointing"] = settings.trainer.grad_checkpointing
         model = build_dense(card.task, card.model, len(card.classes), card.model_args, **start)
         if settings.trainer.compile:

@@ -20,9 +20,6 @@ from msgformer.data.module import ImageData
 from msgformer.training.coco_scores import CocoTruth
 from msgformer.training.detect import Detecting
 
-NOT_THE_MODELS = ("backbone_weights",)
-"""Options of the detector that say what it starts from, not what it is."""
-
 
 class DetectTask(DenseTask):
     """Images with annotated objects, in COCO's or Pascal VOC's layout."""
@@ -42,9 +39,8 @@ class DetectTask(DenseTask):
     @override
     def build(self, trainer: Trainer, *, fresh: bool) -> tuple[Detecting, ImageData]:
         """A detector, and its batches."""
-        settings = self.settings
         card = self.card(self._arguments(), {})
-        model = self.build_model(card, settings.detect.backbone_weights, fresh=fresh)
+        model = self.build_model(card, fresh=fresh)
         data = self._build_data(self.batch_size(trainer))
         plan = self.plan(trainer, data.batch_size)
         return Detecting(model, card, plan, truth_of(self.val), self.train.name), data
@@ -52,9 +48,8 @@ class DetectTask(DenseTask):
     def _arguments(self) -> dict[str, Any]:
         """Of :func:`msgformer.create_detector` and the backbone's constructor."""
         settings, images = self.settings, self.settings.detect_images
-        own = {key: value for key, value in asdict(settings.detect).items() if key not in NOT_THE_MODELS}
         sizes = {"min_size": images.test_side, "max_size": images.test_max_side}
-        return {**own, **sizes, **settings.to_dict()["model_args"]}
+        return {**asdict(settings.detect), **sizes, **settings.to_dict()["model_args"]}
 
     def _build_data(self, batch_size: int) -> ImageData:
         settings, images = self.settings, self.settings.detect_images

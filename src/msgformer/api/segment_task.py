@@ -18,9 +18,6 @@ from msgformer.data.segment_transforms import SegmentEval, SegmentTrain
 from msgformer.data.segmentation_sets import open_segmentation
 from msgformer.training.segment import Segmenting
 
-NOT_THE_MODELS = ("backbone_weights",)
-"""Options of the segmenter that say what it starts from, not what it is."""
-
 
 class SegmentTask(DenseTask):
     """Images with label maps, in ADE20K's or Cityscapes' layout."""
@@ -41,14 +38,13 @@ class SegmentTask(DenseTask):
         """A segmenter, and its batches."""
         settings = self.settings
         card = self.card(self._arguments(), settings.to_dict()["segment_images"])
-        model = self.build_model(card, settings.segment.backbone_weights, fresh=fresh)
+        model = self.build_model(card, fresh=fresh)
         data = self._build_data(model, self.batch_size(trainer))
         return Segmenting(model, card, self.plan(trainer, data.batch_size), self.train.name), data
 
     def _arguments(self) -> dict[str, Any]:
         """Of :func:`msgformer.create_segmenter` and the backbone's constructor."""
-        own = {key: value for key, value in asdict(self.settings.segment).items() if key not in NOT_THE_MODELS}
-        return {**own, **self.settings.to_dict()["model_args"]}
+        return {**asdict(self.settings.segment), **self.settings.to_dict()["model_args"]}
 
     def _build_data(self, model: Any, batch_size: int) -> ImageData:
         settings, images = self.settings, self.settings.segment_images

@@ -10,7 +10,7 @@ from typing import Any
 from msgformer.api.options import configured_by
 from msgformer.api.recipes import find_config, load_yaml
 from msgformer.api.result import Result
-from msgformer.api.runs import CONFIG_FILE, check_output, find_run
+from msgformer.api.runs import CONFIG_FILE, check_output, existing, find_run
 from msgformer.api.task_settings import TaskName
 from msgformer.api.train_settings import TrainSettings
 from msgformer.data.dense_options import DetectImageOptions, SegmentImageOptions
@@ -136,6 +136,20 @@ def fit_schedule(values: dict[str, Any], epochs: int) -> None:
         values["optim"] = optim
 
 
+def check_start(settings: TrainSettings) -> None:
+    """Make sure that a new run has one start at most, and that its file is there.
+
+    Raises:
+        UserError: it has two, or the file isn't there.
+    """
+    if settings.init_from is None:
+        return
+    if settings.pretrained:
+        raise UserError(f"pretrained and init_from are both given ({settings.init_from}); leave one of them out")
+    if existing(Path(settings.init_from), "init_from").is_dir():
+        raise UserError(f"init_from: {settings.init_from} is a folder; give a file, such as best.ckpt in a run folder")
+
+
 @configured_by(underlying_settings)
 def train(
     model: str = "msg_transformer_tiny",
@@ -154,6 +168,7 @@ def train(
     on_bad_image: OnBadImage = "stop",
     balance: Balance = "none",
     pretrained: bool = False,
+    init_from: Path | None = None,
     model_args: dict[str, Any] | None = None,
     preprocess: PreprocessOptions = PreprocessOptions(),
     augment: AugmentOptions = AugmentOptions(),
@@ -163,6 +178,7 @@ def train(
     segment_images: SegmentImageOptions = SegmentImageOptions(),
     optim: OptimOptions = OptimOptions(),
     trainer: TrainerOptions = TrainerOptions(),
+    report: bool = True,
 ) -> TrainResult | DenseTrainResult:
     """Train a classifier, a detector or a segmenter, on a folder of images or on embedded data.
 
@@ -191,6 +207,8 @@ def train(
         balance: Where classes have different numbers of images, show all classes equally often ("sampler"), or
             weight the "loss" of each image by how rare its class is.
         pretrained: Start from the weights that timm offers for the model.
+        init_from: Start from the weights in a file: of a run's best.ckpt, of convert or init-from, or an official one.
+            A classifier takes new classes where they differ; a detector or segmenter takes them for its backbone.
         model_args: Further arguments of the model's constructor, such as --model_args.window_size 4.
         preprocess: How images are brought to the model's input.
         augment: How training images are varied, in classification.
@@ -200,6 +218,7 @@ def train(
         segment_images: How images are sized and varied for a segmenter.
         optim: Optimiser and learning rate.
         trainer: The machine, and how steps run on it.
+        report: Write report.html at the end, as 'msgformer report' does later.
 
     Returns:
         The best epoch's scores, and where everything is.
@@ -220,6 +239,7 @@ def train(
         on_bad_image=on_bad_image,
         balance=balance,
         pretrained=pretrained,
+        init_from=None if init_from is None else str(Path(init_from).expanduser().absolute()),
         model_args=model_args or {},
         preprocess=preprocess,
         augment=augment,
@@ -229,10 +249,12 @@ def train(
         segment_images=segment_images,
         optim=optim,
         trainer=trainer,
+        report=report,
     ).checked()
     output, resume = (path and Path(path) for path in (output, resume))  # strings, in Python
     if resume is None:
         check_output(output)
+        check_start(settings)
     else:
         resume = find_run(resume)
         settings.check_unchanged(resume / CONFIG_FILE)

@@ -24,6 +24,7 @@ from msgformer.training.dense_options import DetectOptions, SegmentOptions
 from msgformer.training.options import OptimOptions, TrainerOptions
 
 FREE_TO_CHANGE = (
+    "report",
     "workers",
     "trainer.accelerator",
     "trainer.checkpoint_minutes",
@@ -50,6 +51,7 @@ class TrainSettings:
     on_bad_image: OnBadImage
     balance: Balance
     pretrained: bool
+    init_from: str | None
     model_args: dict[str, Any]
     preprocess: PreprocessOptions
     augment: AugmentOptions
@@ -59,6 +61,7 @@ class TrainSettings:
     segment_images: SegmentImageOptions
     optim: OptimOptions
     trainer: TrainerOptions
+    report: bool
 
     @property
     def size(self) -> tuple[int, int] | None:

@@ -15,6 +15,7 @@ from torch import nn
 import msgformer.models  # noqa: F401  (registers this package's models with timm)
 from msgformer.catalog import ALIASES, MODELS, nearest
 from msgformer.errors import UserError
+from msgformer.models.loading import load_weights
 
 SOURCES = ("hf-hub:", "hf_hub:", "local-dir:")
 """Prefixes with which timm loads a model from elsewhere by its own configuration."""
@@ -65,6 +66,16 @@ def build_model(
         raise UserError(f"model_args: {name} takes no {unexpected[1]!r}{close}") from error
     except (AssertionError, RuntimeError, ValueError) as error:
         raise _refused(name, model_args, error) from error
+
+
+def start_from(model: nn.Module, path: str) -> None:
+    """Load the weights of the same model with any classes; its classifier stays new where the classes differ.
+
+    Raises:
+        UserError: the file can't be read, or is of another model.
+    """
+    classifier = model.pretrained_cfg["classifier"]  # type: ignore[index]  # every model of timm has it
+    load_weights(model, path, may_differ=(classifier,) if isinstance(classifier, str) else classifier)
 
 
 def checkpoint_gradients(model: nn.Module, name: str) -> None:

@@ -26,8 +26,6 @@ class DetectOptions:
         detections_per_image: Most detections in an image.
         map_norm: Whether a LayerNorm stands on each of the backbone's maps; null: unless the backbone has its own.
         frozen_stages: How many of the backbone's stages, the stem with the first one, keep their weights.
-        backbone_weights: Classification checkpoint that the backbone starts from; of a run of 'msgformer train', of
-            'msgformer convert', or an official one.
     """
 
     head: DetectHead = "cascade_mask_rcnn"
@@ -42,7 +40,6 @@ class DetectOptions:
     detections_per_image: int = 100
     map_norm: bool | None = None
     frozen_stages: int = 0
-    backbone_weights: str | None = None
 
 
 @dataclass(frozen=True)
@@ -56,8 +53,6 @@ class SegmentOptions:
         auxiliary_weight: Weight of its loss.
         map_norm: Whether a LayerNorm stands on each of the backbone's maps; null: unless the backbone has its own.
         frozen_stages: How many of the backbone's stages, the stem with the first one, keep their weights.
-        backbone_weights: Classification checkpoint that the backbone starts from; of a run of 'msgformer train', of
-            'msgformer convert', or an official one.
     """
 
     head: SegmentHead = "upernet"
@@ -66,4 +61,3 @@ class SegmentOptions:
     auxiliary_weight: float = 0.4
     map_norm: bool | None = None
     frozen_stages: int = 0
-    backbone_weights: str | None = None
