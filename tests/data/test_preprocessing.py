@@ -4,7 +4,7 @@ import torch
 from PIL import Image
 
 from msgformer.data.options import AugmentOptions, PreprocessOptions
-from msgformer.data.preprocessing import Preprocessing, eval_transform, train_transform
+from msgformer.data.preprocessing import Preprocessing, _posterize, eval_transform, train_transform
 from msgformer.errors import UserError
 from msgformer.seeding import seeded
 
@@ -76,3 +76,23 @@ def test_an_unknown_policy_is_refused(model):
         train_transform(
             Preprocessing.of(model, (32, 32), 3, PreprocessOptions()), AugmentOptions(auto_augment="rnd-m9")
         )
+
+
+@pytest.mark.parametrize("policy", ["rand-m10-n8-inc1", "rand-m0-n8", "rand-m9-mstd0.5-inc1", "original", "augmix-m10"])
+def test_policies_run_at_every_strength_that_they_draw(model, policy):
+    transform = train_transform(
+        Preprocessing.of(model, (8, 8), 3, PreprocessOptions()), AugmentOptions(auto_augment=policy)
+    )
+    picture = Image.effect_noise((12, 12), 50).convert("RGB")
+    for seed in range(60):
+        with seeded(seed):
+            assert transform(picture).isfinite().all()
+
+
+def test_no_bits_are_black_and_all_bits_are_the_picture():
+    picture = Image.new("RGB", (2, 2), (255, 129, 127))
+    assert [_posterize(picture, bits).getpixel((0, 0)) for bits in (0, 1, 8)] == [
+        (0, 0, 0),
+        (128, 128, 0),
+        (255, 129, 127),
+    ]

@@ -134,8 +134,29 @@ def train_transform(settings: Preprocessing, options: AugmentOptions) -> Transfo
             " an example is 'rand-m9-mstd0.5-inc1'"
         ) from error
     geometry, colour, tensor = stages
+    _mend_posterize(colour)
     # Grey at the end: timm's policies fill borders with a colour, which a grey picture can't hold.
     return Compose([geometry, colour, *_to_grey(settings), tensor])
+
+
+def _mend_posterize(colour: Any) -> None:
+    """Let timm's policies posterize to no bits, which they sometimes draw and Pillow refuses since version 13."""
+    from timm.data import auto_augment
+
+    for stage in colour.transforms:
+        policies = getattr(stage, "policy", [getattr(stage, "ops", [])])
+        for operation in (operation for policy in policies for operation in policy):
+            if operation.aug_fn is auto_augment.posterize:
+                operation.aug_fn = _posterize
+
+
+def _posterize(image: Image.Image, bits: int, **_: Any) -> Image.Image:
+    """Keep the ``bits`` highest bits of each channel; without any the picture is black, as it was with older Pillow."""
+    from PIL import Image, ImageOps
+
+    if bits >= 8:
+        return image
+    return ImageOps.posterize(image, bits) if bits > 0 else Image.new(image.mode, image.size)
 
 
 def _to_grey(settings: Preprocessing) -> list[Any]:
