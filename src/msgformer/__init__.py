@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from msgformer.api.evaluate import evaluate as evaluate
     from msgformer.api.predict import iter_predictions as iter_predictions
     from msgformer.api.predict import predict as predict
+    from msgformer.api.report import report as report
     from msgformer.api.sample_data import sample_data as sample_data
     from msgformer.api.train import train as train
     from msgformer.catalog import list_models as list_models
@@ -37,6 +38,7 @@ _HOMES = {
     "iter_predictions": "msgformer.api.predict",
     "list_models": "msgformer.catalog",
     "predict": "msgformer.api.predict",
+    "report": "msgformer.api.report",
     "sample_data": "msgformer.api.sample_data",
     "train": "msgformer.api.train",
 }

@@ -19,6 +19,7 @@ from msgformer.errors import JobError, UserError, shown
 
 COMMANDS: dict[str, tuple[str, str]] = {
     "train": ("msgformer.api.train:train", "train a model, on the embedded digits or on a folder of images"),
+    "report": ("msgformer.api.report:report", "write the page about a run anew: curves, confusion, worst mistakes"),
     "evaluate": ("msgformer.api.evaluate:evaluate", "score a trained model on a validation set"),
     "predict": ("msgformer.api.predict:predict", "name what images show"),
     "check-data": ("msgformer.api.check_data:check_data", "find everything that is wrong with a data set"),
@@ -89,9 +90,16 @@ def _run(argv: list[str]) -> int:
     # Progress and notes go to standard error, so that what is piped on is the result alone.
     with contextlib.redirect_stdout(sys.stderr):
         result = function(**values)
-    if text := result.render(as_json="json" in flags):
+    text = result.render(as_json="json" in flags)
+    if text and _speaks():
         print(text, flush=True)
     return result.exit_status()
+
+
+def _speaks() -> bool:
+    """Whether the result is this process's to tell: of several that trained together, it is the first one's."""
+    torch = sys.modules.get("torch")
+    return torch is None or not torch.distributed.is_initialized() or torch.distributed.get_rank() == 0
 
 
 def _load(command: str) -> Callable[..., Any]:

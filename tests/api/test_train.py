@@ -32,6 +32,7 @@ def test_a_run_leaves_what_is_promised(run, data):
         "last.ckpt",
         "metrics.csv",
         "previous.ckpt",
+        "environment.json",
         "split.csv",
     }
     assert (run / "classes.txt").read_text() == "dark\ngrey\nlight\n"

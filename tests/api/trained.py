@@ -37,6 +37,7 @@ def make_run(data: Path, output: Path, **settings) -> Path:
             "model_args": MODEL_ARGS,
             "optim": {"warmup_epochs": 0, "lr": 1e-2},
             "trainer": {"accelerator": "cpu", "progress": "none"},
+            "report": False,
             **settings,
         }
     ).run

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, overload
+from typing import Any, Literal, overload
 
 from msgformer.api.dense_results import DenseEvaluateResult
 from msgformer.api.ranges import check_ranges
@@ -17,9 +17,6 @@ from msgformer.data.options import Filter, OnBadImage
 from msgformer.errors import UserError, shown
 from msgformer.insight.records import ClassScore
 from msgformer.training.options import Precision, Progress
-
-if TYPE_CHECKING:
-    from msgformer.api.scoring import Scored
 
 MOST_ROWS = 20
 """Classes that the table lists: of more, the weakest ones."""
@@ -205,7 +202,7 @@ def evaluate(  # type: ignore[misc]  # the command line reads this signature, wh
     for path in paths:
         answerer = Answerer(path, accelerator, precision, flip=flip, **given_settings)
         scored = score(path, answerer, resolved, on_bad_image, batch_size or 128, workers, progress)
-        result = _result(path, scored)
+        result = EvaluateResult(checkpoint=path, **scored.fields())
         results.append(result)
         if output is not None:
             folder = output if len(paths) == 1 else output / f"{len(results)}-{path.resolve().parent.name}"
@@ -233,24 +230,6 @@ def _check_new(output: Path) -> None:
     if output.exists() and (not output.is_dir() or any(output.iterdir())):
         kind = "isn't empty" if output.is_dir() else "is a file"
         raise UserError(f"output: {output} {kind}; give a new folder")
-
-
-def _result(path: Path, scored: Scored) -> EvaluateResult:
-    outcome, answerer = scored.outcome, scored.answerer
-    return EvaluateResult(
-        checkpoint=path,
-        data=scored.data,
-        images=len(outcome),
-        skipped=scored.skipped,
-        classes=len(outcome.classes),
-        top1=outcome.accuracy(1),
-        top5=outcome.accuracy(5),
-        loss=outcome.loss,
-        calibration_error=outcome.calibration_error,
-        preprocessing=answerer.preprocessing.to_dict(),
-        flip=answerer.flip,
-        per_class=outcome.class_scores(),
-    )
 
 
 def _percent(value: float | None) -> str:

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import importlib
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from lightning import Trainer
 from lightning.pytorch.utilities.seed import isolate_rng
 
+from msgformer.api.provenance import record_start
 from msgformer.api.runs import CONFIG_FILE, new_run
 from msgformer.api.task import CLASSES_FILE, Task
 from msgformer.api.train_settings import TrainSettings
@@ -48,11 +52,12 @@ def fit(settings: TrainSettings, output: Path | None, resume: Path | None) -> di
         _check_subsets(resume, task)
     with quiet(), isolate_rng():
         report = epoch_report(settings.trainer.progress)
-        files = RunFiles(lambda: resume or _begin_run(settings, output, task), report)
+        files = RunFiles(lambda: _start_run(settings, output, resume, task), report)
         run = Run(settings.trainer, files, settings.epochs + settings.optim.cooldown_epochs)
         seed_generators(derive(settings.seed))
         module, data = task.build(run.trainer, fresh=checkpoint is None)
-        run.fit(module, data, checkpoint)
+        with _reporting(settings, files, run.trainer):
+            run.fit(module, data, checkpoint)
     assert files.folder is not None
     best = module.best.of(files.rows)
     return {
@@ -69,6 +74,27 @@ def open_task(settings: TrainSettings, resume: Path | None = None) -> Task:
     """The task of some settings, its data opened and checked."""
     module, name = TASKS[settings.task].split(":")
     return getattr(importlib.import_module(module), name)(settings, resume)
+
+
+@contextmanager
+def _reporting(settings: TrainSettings, files: RunFiles, trainer: Trainer) -> Iterator[None]:
+    """Leave a report, whether the training ends or is ended; what it lacks then, a command adds later."""
+    finished = False
+    try:
+        yield
+        finished = True
+    finally:
+        if settings.report and files.folder is not None and files.rows and trainer.is_global_zero:
+            from msgformer.api.reporting import leave_report, scoring
+
+            leave_report(files.folder, scoring(files.folder, settings, trainer) if finished else None)
+
+
+def _start_run(settings: TrainSettings, output: Path | None, resume: Path | None, task: Task) -> Path:
+    """The run folder, in which is told what made it each time that the training starts."""
+    run = resume or _begin_run(settings, output, task)
+    record_start(run, settings.data)
+    return run
 
 
 def _begin_run(settings: TrainSettings, output: Path | None, task: Task) -> Path:

@@ -46,6 +46,23 @@ class Scored:
     outcome: Outcome
     skipped: list[Skipped]
 
+    def fields(self) -> dict[str, Any]:
+        """The fields of ``EvaluateResult`` but for the checkpoint."""
+        outcome = self.outcome
+        return {
+            "data": self.data,
+            "images": len(outcome),
+            "skipped": self.skipped,
+            "classes": len(outcome.classes),
+            "top1": outcome.accuracy(1),
+            "top5": outcome.accuracy(5),
+            "loss": outcome.loss,
+            "calibration_error": outcome.calibration_error,
+            "preprocessing": self.answerer.preprocessing.to_dict(),
+            "flip": self.answerer.flip,
+            "per_class": outcome.class_scores(),
+        }
+
     def name(self, index: int) -> str:
         """What the picture of answer ``index`` is called."""
         return self.source.name(self.positions[index])
