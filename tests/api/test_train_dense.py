@@ -6,8 +6,9 @@ import torch
 import yaml
 
 from api.tiny import assert_same_run
-from api.tiny_dense import DETECT, tiny_dense_run, write_scenes
+from api.tiny_dense import BACKBONE, DETECT, IMAGES, tiny_dense_run, write_scenes
 from data.dense_folders import coco_content, write_ade20k, write_coco, write_voc
+from msgformer.api.evaluate import evaluate
 from msgformer.api.train import train, underlying_settings
 from msgformer.errors import UserError
 from msgformer.training.checkpoint import load_model
@@ -144,3 +145,22 @@ def test_voc_folders_train_detectors_without_masks(tmp_path):
     detect = {**DETECT, "head": "faster_rcnn"}
     result = tiny_dense_run("detect", write_voc(tmp_path / "voc"), tmp_path / "run", detect=detect, epochs=1)
     assert set(result.scores) == {"box_ap", "box_ap50", "box_ap75"}
+
+
+def test_two_processes_count_every_validation_image_once(tmp_path, run_msgformer):
+    """What both found together scores as one process finds it with the same weights."""
+    data = write_scenes("detect", tmp_path / "data", 8, 5)
+    config = {"model_args": BACKBONE, "detect": DETECT, "detect_images": {**IMAGES["detect"], "test_side": 128}}
+    settings = {
+        **{"task": "detect", "data": str(data), "epochs": 1, "batch_size": 2, "workers": 0, "output": "run", **config},
+        "optim": {"warmup_epochs": 0, "lr": 0.002, "lr_batch": None},
+        "trainer": {"accelerator": "cpu", "devices": 2, "strategy": "ddp"},
+    }
+    (tmp_path / "ddp.yaml").write_text(yaml.safe_dump(settings))
+    done = run_msgformer("train", "--config", "ddp.yaml", "--json")
+    assert done.returncode == 0, done.stderr
+    scores = json.loads(done.stdout)["scores"]
+    alone = evaluate(tmp_path / "run", workers=0, accelerator="cpu", progress="none")
+    assert alone.images == 5
+    for name, value in scores.items():
+        assert alone.scores[name] == pytest.approx(value, abs=1e-3)
