@@ -34,7 +34,7 @@ def rows(section, caption):
 def test_measures_share_panels_by_their_kind():
     section = learning_section([{"epoch": 1, **ROW}, {"epoch": 2, **ROW}], best=2, facts=[("Model", "tiny")])
     curves, rate = (block for block in section.blocks if isinstance(block, Figure))
-    assert curves.alt.startswith("Loss and Accuracy in % and miou by epoch")
+    assert curves.alt.startswith("Loss and Accuracy in % and Mean IoU in % by epoch")
     assert all(name in curves.plot.svg for name in ("val/ema_top1", "val/miou"))
     assert "seconds" not in curves.plot.svg
     assert rate.plot.name == "learning_rate"

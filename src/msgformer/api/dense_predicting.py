@@ -77,14 +77,14 @@ def _detect(
         picture = one.load()
         with torch.inference_mode():
             (found,) = model([fabric.to_device(to_tensor(picture))])
-        objects, marks = _objects(found, card, threshold)
+        objects, marks = found_objects(found, card, threshold)
         drawn = None
         if output is not None:
             drawn = _save(draw_objects(picture, marks), output, number, one.name)
         yield DensePrediction(one.name, objects, drawn=drawn)
 
 
-def _objects(found: dict[str, Tensor], card: ModelCard, threshold: float) -> tuple[list[FoundObject], list[Mark]]:
+def found_objects(found: dict[str, Tensor], card: ModelCard, threshold: float) -> tuple[list[FoundObject], list[Mark]]:
     """What a detector found with a score of ``threshold`` or more: to be told, and to be drawn."""
     kept = {name: value[found["scores"] >= threshold].cpu().numpy() for name, value in found.items()}
     labels = (kept["labels"] - 1).tolist()

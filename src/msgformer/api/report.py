@@ -37,7 +37,7 @@ def report(
     *,
     score: bool = True,
     on_bad_image: OnBadImage = "stop",
-    batch_size: int = 128,
+    batch_size: int | None = None,
     workers: int | None = None,
     accelerator: str = "auto",
     precision: Precision = "32-true",
@@ -52,7 +52,7 @@ def report(
         data: Images to score the best epoch on, as in 'evaluate'; by default what the run held out.
         score: Score images at all; without them the report has the learning curves, the settings and the environment.
         on_bad_image: At images that can't be read, "stop", or "skip" and count them.
-        batch_size: Images a batch.
+        batch_size: Images a batch; by default 128, for detectors and segmenters 1.
         workers: Processes that read images; by default one less than there are cores, at most 8.
         accelerator: "auto", "cpu", "gpu" or another that Lightning knows.
         precision: Number format, in Lightning's words.
@@ -72,13 +72,23 @@ def report(
     resolved = None if data is None else resolve_data(data, layout=False)
 
     from msgformer.api.answering import Answerer
+    from msgformer.api.dense_reporting import DenseScored, score_with_examples
+    from msgformer.api.dense_scoring import Looking
     from msgformer.api.reporting import REPORT_FILE, write_report
     from msgformer.api.scoring import Scored
     from msgformer.api.scoring import score as score_images
+    from msgformer.training.checkpoint import read_task
 
-    def ask() -> Scored:
+    task = read_task(checkpoint)
+    if task != "classify" and on_bad_image != "stop":
+        raise UserError(f"on_bad_image is for classifiers, but the run is of task {task}; leave it out")
+
+    def ask() -> Scored | DenseScored:
+        if task != "classify":
+            looking = Looking(batch_size or 1, workers, accelerator, precision, progress)
+            return score_with_examples(checkpoint, resolved, looking)
         answerer = Answerer(checkpoint, accelerator, precision)
-        return score_images(checkpoint, answerer, resolved, on_bad_image, batch_size, workers, progress)
+        return score_images(checkpoint, answerer, resolved, on_bad_image, batch_size or 128, workers, progress)
 
     plots = write_report(run, ask if score else None)
     return ReportResult(run / REPORT_FILE, plots)

@@ -13,6 +13,8 @@ from pathlib import Path
 from lightning import Trainer
 
 from msgformer.api.answering import Answerer
+from msgformer.api.dense_reporting import DenseScored, score_with_examples
+from msgformer.api.dense_scoring import Looking
 from msgformer.api.provenance import read_starts
 from msgformer.api.runs import CONFIG_FILE
 from msgformer.api.scoring import Scored, score
@@ -35,8 +37,11 @@ from msgformer.training.run_files import METRICS_FILE
 REPORT_FILE = "report.html"
 PLOTS = "plots"
 
+Ask = Callable[[], Scored | DenseScored]
+"""Asks a model about the held-out images, whatever its task."""
 
-def write_report(run: Path, ask: Callable[[], Scored] | None, notes: list[str] | None = None) -> list[Path]:
+
+def write_report(run: Path, ask: Ask | None, notes: list[str] | None = None) -> list[Path]:
     """Write ``report.html``, and each of its plots as a PNG into ``plots/``.
 
     Args:
@@ -62,7 +67,7 @@ def write_report(run: Path, ask: Callable[[], Scored] | None, notes: list[str] |
     return paths
 
 
-def leave_report(run: Path, ask: Callable[[], Scored] | None) -> None:
+def leave_report(run: Path, ask: Ask | None) -> None:
     """Write a report at the end of a training, which must not fail for it: what is missing is told in a line.
 
     Args:
@@ -83,9 +88,12 @@ def leave_report(run: Path, ask: Callable[[], Scored] | None) -> None:
         print(f"no report was written: {error}; {again}", file=sys.stderr, flush=True)
 
 
-def scoring(run: Path, settings: TrainSettings, trainer: Trainer) -> Callable[[], Scored]:
+def scoring(run: Path, settings: TrainSettings, trainer: Trainer) -> Ask:
     """Asks the best model of a training about the held-out images, on the training's first device."""
     machine = settings.trainer
+    if settings.task != "classify":
+        looking = Looking(1, settings.workers, machine.accelerator, machine.precision, machine.progress)
+        return lambda: score_with_examples(run / BEST, None, looking)
     device = trainer.strategy.root_device
 
     def ask() -> Scored:
@@ -97,12 +105,12 @@ def scoring(run: Path, settings: TrainSettings, trainer: Trainer) -> Callable[[]
     return ask
 
 
-def build_page(run: Path, ask: Callable[[], Scored] | None, notes: list[str]) -> Page:
+def build_page(run: Path, ask: Ask | None, notes: list[str]) -> Page:
     """The report as a page; the arguments and errors are those of :func:`write_report`."""
     rows = read_rows(run)
     checkpoint = read_checkpoint(run / BEST)
     card, best = ModelCard.read(checkpoint, run / BEST), int(checkpoint["epoch"]) + 1
-    scored = ask() if ask is not None and card.task == "classify" else None
+    scored = ask() if ask is not None else None
     tiles, middle = _outcome(scored) if scored is not None else (_last_scores(rows, best), [])
     data = card.data.get("path") or "embedded data"
     return Page(
@@ -143,7 +151,9 @@ def read_rows(run: Path) -> list[Row]:
     return rows
 
 
-def _outcome(scored: Scored) -> tuple[list[Tile], list[Section]]:
+def _outcome(scored: Scored | DenseScored) -> tuple[list[Tile], list[Section]]:
+    if isinstance(scored, DenseScored):
+        return scored.tiles, scored.sections
     tiles = headline(scored.outcome)
     if scored.skipped:
         tiles.append(Tile("Left out", f"{len(scored.skipped):,}", "images that can't be read"))
@@ -156,20 +166,30 @@ def _last_scores(rows: list[Row], best: int) -> list[Tile]:
     return [Tile(name, f"{value:.4g}", f"epoch {row['epoch']:g}") for name, value in row.items() if "val/" in name]
 
 
-def _facts(card: ModelCard, rows: list[Row], scored: Scored | None) -> list[tuple[str, str]]:
+def _facts(card: ModelCard, rows: list[Row], scored: Scored | DenseScored | None) -> list[tuple[str, str]]:
     size = card.preprocessing.get("input_size")
     known = {
         "Model": card.model,
         "Task": card.task,
-        "Parameters": scored and f"{scored.answerer.parameters:,}",
+        "Parameters": scored and f"{_parameters(scored):,}",
         "Classes": f"{len(card.classes):,}",
         "Image size": size and f"{size[1]} x {size[2]}",
         "Data": card.data.get("path") or "embedded",
-        "Scored on": scored and f"{scored.data}, {len(scored.outcome):,} images",
+        "Scored on": scored and _scored_on(scored),
         "Epochs": str(len(rows)),
         "Training time": duration(math.fsum(row["seconds"] for row in rows)) if "seconds" in rows[0] else None,
     }
     return [(name, value) for name, value in known.items() if value]
+
+
+def _parameters(scored: Scored | DenseScored) -> int:
+    return scored.parameters if isinstance(scored, DenseScored) else scored.answerer.parameters
+
+
+def _scored_on(scored: Scored | DenseScored) -> str:
+    if isinstance(scored, DenseScored):
+        return f"{scored.result.data}, {scored.result.images:,} images"
+    return f"{scored.data}, {len(scored.outcome):,} images"
 
 
 def _throughput(run: Path, rows: list[Row]) -> list[Section]:

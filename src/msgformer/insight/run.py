@@ -12,6 +12,16 @@ from msgformer.insight.plots import line_plot
 Row = Mapping[str, float]
 """Columns of one epoch by name; a value that isn't known is not a number."""
 
+TITLES = {
+    "loss": "Loss",
+    "top1": "Accuracy in %",
+    "top5": "Accuracy in %",
+    "miou": "Mean IoU in %",
+    "pixel_accuracy": "Accuracy in %",
+    "mean_accuracy": "Accuracy in %",
+}
+"""Titles of the panels of some measures; the others have their names."""
+
 MOST_EPOCHS = 12
 """Epochs that the table of metrics shows in the open."""
 
@@ -21,15 +31,16 @@ def learning_section(rows: Sequence[Row], best: int, facts: Sequence[tuple[str, 
 
     Args:
         rows: Metrics by epoch: columns that end with ``loss`` share a panel, those with ``top1`` or ``top5`` another,
-            and likewise every other measure of the validation; ``lr`` has a plot of its own.
+            and likewise every other measure of the validation; ``lr`` has a plot of its own. Of a detector's numbers
+            AP is shown, and further terms of its loss.
         best: The best epoch.
         facts: Names and values to know beside the curves.
     """
     epochs = [row["epoch"] for row in rows]
     panels: dict[str, dict[str, Sequence[float]]] = {}
     for column in rows[0]:
-        if column not in ("epoch", "step", "lr", "seconds"):
-            panels.setdefault(_panel(column), {})[column] = [row[column] for row in rows]
+        if column not in ("epoch", "step", "lr", "seconds") and (panel := _panel(column)):
+            panels.setdefault(panel, {})[column] = [row[column] for row in rows]
     curves = line_plot("learning_curves", panels, epochs, best)
     rate = line_plot("learning_rate", {"Learning rate": {"lr": [row["lr"] for row in rows]}}, epochs, from_zero=True)
     alt = f"{' and '.join(panels)} by epoch; the numbers are in metrics.csv."
@@ -40,11 +51,17 @@ def learning_section(rows: Sequence[Row], best: int, facts: Sequence[tuple[str, 
     return Section("Learning", [*blocks, Table("Run", ("What", "Which"), facts, texts=2), _metrics_table(rows)])
 
 
-def _panel(column: str) -> str:
-    """The title of the panel that a column belongs to."""
-    measure = column.rpartition("/")[2]
-    titles = {"loss": "Loss", "top1": "Accuracy in %", "top5": "Accuracy in %"}
-    return titles.get(measure.removeprefix("ema_"), measure)
+def _panel(column: str) -> str | None:
+    """The title of the panel that a column belongs to; None for one that only the table shows."""
+    group, _, measure = column.rpartition("/")
+    measure = measure.removeprefix("ema_")
+    if group == "train" and measure.startswith("loss_"):
+        # A cascade has those of each stage: too many lines for a panel.
+        return None if measure[-1].isdigit() else "Terms of the loss"
+    if measure.startswith(("box_", "mask_")):
+        kind, _, number = measure.partition("_")
+        return f"{kind.capitalize()} AP in %" if number in ("ap", "ap50", "ap75") else None
+    return TITLES.get(measure, measure)
 
 
 def _metrics_table(rows: Sequence[Row]) -> Table:
@@ -111,8 +128,9 @@ def _data_table(data: Mapping[str, Any]) -> Table:
     rows = []
     for subset in ("train", "val"):
         counts = data[subset]["classes"]
-        spread = f"{min(counts.values()):,} to {max(counts.values()):,} a class"
-        rows.append((subset, f"{data[subset]['images']:,} images in {len(counts):,} classes, {spread}"))
+        spread = f" in {len(counts):,} classes, {min(counts.values()):,} to {max(counts.values()):,} a class"
+        named = set(counts) != {""}  # an image of a detector or a segmenter has no class of its own
+        rows.append((subset, f"{data[subset]['images']:,} images{spread if named else ''}"))
         rows.append((f"{subset}, SHA-256 of the names", data[subset]["sha256"]))
     return Table("Data", ("What", "Which"), [("folder", data["path"] or "embedded"), *rows], texts=2)
 
