@@ -170,9 +170,9 @@ def test_a_signal_saves_and_how_to_go_on_is_said(
 
 
 def _noting(loaded, original):
-    def load(self, index):
+    def load(self, index, *more):
         loaded.append(index)
-        return original(self, index)
+        return original(self, index, *more)
 
     return load
 

@@ -131,3 +131,19 @@ def test_skewed_classes_can_be_balanced_in_two_ways(image_folder, tmp_path):
     assert torch.equal(weights(again)["model.patch_embed.proj.weight"], first[1])
     with pytest.raises(UserError, match="resume: balance is 'sampler'"):
         train(resume=again, balance="loss")
+
+
+def test_photographs_may_be_decoded_at_a_smaller_scale(tmp_path):
+    for label, name in enumerate(("dark", "light")):
+        (tmp_path / "photographs" / name).mkdir(parents=True)
+        for number in range(4):
+            picture = Image.effect_noise((320, 240), 60 + 20 * label + number).convert("RGB")
+            picture.save(tmp_path / "photographs" / name / f"{number}.jpg")
+    whole, draft = (
+        tiny_run(tmp_path / "photographs", tmp_path / str(draft), epochs=1, preprocess={"draft": draft})
+        for draft in (False, True)
+    )
+    assert not torch.equal(*(weights(run)["model.patch_embed.proj.weight"] for run in (whole, draft)))
+    with (draft / "metrics.csv").open() as file:
+        expected = float(next(csv.DictReader(file))["val/loss"])
+    assert evaluate(draft, accelerator="cpu", workers=0).loss == pytest.approx(expected, rel=1e-5)

@@ -112,3 +112,21 @@ def test_other_images_with_too_many_pixels_are_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100_000)
     with pytest.raises(UserError, match=r"big\.png has more than 200,000 pixels; make it smaller or store it as JPEG"):
         read_image(path)
+
+
+@pytest.mark.parametrize(
+    ("least", "size"), [(0, (640, 480)), (300, (640, 480)), (240, (320, 240)), (100, (160, 120)), (1, (80, 60))]
+)
+def test_a_jpeg_is_decoded_smaller_on_request_but_no_side_below_what_is_needed(tmp_path, least, size):
+    picture = Image.linear_gradient("L").resize((640, 480)).convert("RGB")
+    for file in (saved(tmp_path / "a.jpg", picture), saved(tmp_path / "grey.jpg", picture.convert("L"))):
+        read = read_image(file, least_side=least)
+        assert (read.size, read.mode) == (size, "RGB")
+        middle = np.asarray(read)[size[1] // 2, size[0] // 2].astype(int)
+        assert np.abs(middle - 127).max() <= 4
+    assert read_image(saved(tmp_path / "a.png", picture), least_side=least).size == (640, 480)
+
+
+def test_a_jpeg_for_print_is_decoded_whole(tmp_path):
+    path = saved(tmp_path / "print.jpg", Image.new("CMYK", (64, 64), (0, 255, 255, 0)))
+    assert read_image(path, least_side=1).size == (64, 64)

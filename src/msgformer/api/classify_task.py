@@ -92,10 +92,10 @@ class ClassifyTask(Task):
         return model
 
     def _build_data(self, preprocessing: Preprocessing, batch_size: int) -> ImageData:
-        settings = self.settings
+        settings, least = self.settings, preprocessing.least_side
         return ImageData(
-            Samples(self.train, train_transform(preprocessing, settings.augment), settings.seed),
-            Samples(self.val, eval_transform(preprocessing), settings.seed),
+            Samples(self.train, train_transform(preprocessing, settings.augment), settings.seed, least_side=least),
+            Samples(self.val, eval_transform(preprocessing), settings.seed, least_side=least),
             batch_size,
             default_workers() if settings.workers is None else settings.workers,
             settings.seed,

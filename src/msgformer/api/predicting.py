@@ -62,14 +62,15 @@ class Pictures(Dataset[Loaded]):
     Args:
         transform: From a picture to a tensor.
         thumbnail: Longest side of the small copies; 0: none.
+        least_side: That of the preprocessing: how small a JPEG may be decoded, 0 for never smaller than it is.
     """
 
-    def __init__(self, transform: Transform, thumbnail: int) -> None:
-        self.transform, self.thumbnail = transform, thumbnail
+    def __init__(self, transform: Transform, thumbnail: int, least_side: int = 0) -> None:
+        self.transform, self.thumbnail, self.least_side = transform, thumbnail, least_side
 
     def __getitem__(self, wanted: Input) -> Loaded:
         try:
-            image = wanted.load()
+            image = wanted.load(self.least_side)
         except UserError as error:
             return Loaded(wanted.name, None, None, str(error))
         small = None
@@ -115,7 +116,7 @@ def answer(
     if workers is None:
         workers = default_workers() if len(first) > batch_size else 0
     loader = DataLoader(
-        Pictures(eval_transform(answerer.preprocessing), thumbnail),
+        Pictures(eval_transform(answerer.preprocessing), thumbnail, answerer.preprocessing.least_side),
         batch_size,
         sampler=chain(first, inputs),  # a loader takes whatever can be gone through
         num_workers=workers,

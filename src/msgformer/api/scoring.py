@@ -97,7 +97,9 @@ def score(
     """
     source, name = _evaluation_set(checkpoint, data, answerer.card)
     count = len(source.labels)
-    samples = Samples(source, eval_transform(answerer.preprocessing), on_bad_image=on_bad_image)
+    preprocessing = answerer.preprocessing
+    transform, least_side = eval_transform(preprocessing), preprocessing.least_side
+    samples = Samples(source, transform, on_bad_image=on_bad_image, least_side=least_side)
     if workers is None:
         workers = default_workers() if count > batch_size else 0
     loader = make_loader(samples, EpochSampler(count, 0, shuffle=False), batch_size, workers)

@@ -39,7 +39,7 @@ class DigitsSource:
         """``digit-0042``, by its place among the 1,797."""
         return f"digit-{self.indices[index]:04d}"
 
-    def load(self, index: int) -> Image.Image:
+    def load(self, index: int, least_side: int = 0) -> Image.Image:  # noqa: ARG002
         """Picture ``index``, 8 x 8, light strokes on black."""
         from PIL import Image
 

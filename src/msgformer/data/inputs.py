@@ -39,7 +39,7 @@ class Input(NamedTuple):
     name: str
     member: Member | None = None
 
-    def load(self) -> Image.Image:
+    def load(self, least_side: int = 0) -> Image.Image:
         """The image in RGB.
 
         Raises:
@@ -47,7 +47,7 @@ class Input(NamedTuple):
         """
         from msgformer.data.images import read_image
 
-        return read_image(self.name if self.member is None else io.BytesIO(self.member.read()), self.name)
+        return read_image(self.name if self.member is None else io.BytesIO(self.member.read()), self.name, least_side)
 
 
 def check_inputs(given: Iterable[str]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
@@ -29,6 +30,7 @@ class Preprocessing:
         std: Standard deviation of each channel, for pixels in 0..1.
         crop_pct: Side of the centre crop divided by the side resized to.
         crop_mode: "center", "squash" or "border".
+        draft: Whether a JPEG that is far larger than the input is decoded at a smaller scale.
     """
 
     input_size: tuple[int, int, int]
@@ -37,6 +39,12 @@ class Preprocessing:
     std: tuple[float, ...]
     crop_pct: float
     crop_mode: str
+    draft: bool = False
+
+    @property
+    def least_side(self) -> int:
+        """Pixels that no side of a JPEG may fall below when it is decoded at a smaller scale; 0: it never is."""
+        return math.ceil(2 * max(self.input_size[1:]) / self.crop_pct) if self.draft else 0
 
     @classmethod
     def of(cls, model: nn.Module, size: tuple[int, int], channels: int, options: PreprocessOptions) -> Preprocessing:
@@ -72,6 +80,7 @@ class Preprocessing:
             std=tuple(merged["std"]),
             crop_pct=merged["crop_pct"],
             crop_mode=merged["crop_mode"],
+            draft=merged["draft"],
         )
 
     @classmethod
@@ -81,8 +90,9 @@ class Preprocessing:
         return cls(**settings)
 
     def to_dict(self) -> dict[str, Any]:
-        """The settings in lists, numbers and strings."""
-        return {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(self).items()}
+        """The settings in lists, numbers and strings, those of timm's ``create_transform`` unless JPEGs are drafted."""
+        stored = {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(self).items()}
+        return stored if self.draft else {key: value for key, value in stored.items() if key != "draft"}
 
 
 def eval_transform(settings: Preprocessing) -> Transform:
@@ -90,7 +100,9 @@ def eval_transform(settings: Preprocessing) -> Transform:
     from timm.data import create_transform
     from torchvision.transforms import Compose
 
-    transform = create_transform(**asdict(settings))
+    given = asdict(settings)
+    del given["draft"]  # which is about decoding
+    transform = create_transform(**given)
     return Compose([*_to_grey(settings), transform])
 
 

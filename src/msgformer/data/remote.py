@@ -53,4 +53,3 @@ def _fetch(url: str) -> None:
         raise UserError(f"data: can't fetch {url} to {place.parent} ({shown(reason)[:200]})") from error
     finally:
         partial.unlink(missing_ok=True)
-    return place

@@ -47,13 +47,22 @@ class Samples(Dataset[Sample]):
         seed: The run's seed.
         on_bad_image: What to do about a picture that can't be read: "stop" with an error, or give a black one in its
             place whose label is ``UNREADABLE`` ("skip").
+        least_side: That of the preprocessing: how small a JPEG may be decoded, 0 for never smaller than it is.
     """
 
-    def __init__(self, source: Source, transform: Transform, seed: int = 0, on_bad_image: OnBadImage = "stop") -> None:
+    def __init__(
+        self,
+        source: Source,
+        transform: Transform,
+        seed: int = 0,
+        on_bad_image: OnBadImage = "stop",
+        least_side: int = 0,
+    ) -> None:
         self.source = source
         self.transform = transform
         self.seed = seed
         self.on_bad_image = on_bad_image
+        self.least_side = least_side
 
     def __len__(self) -> int:
         return len(self.source.labels)
@@ -66,7 +75,7 @@ class Samples(Dataset[Sample]):
 
     def _load(self, index: int) -> tuple[Image.Image, int]:
         try:
-            return self.source.load(index), self.source.labels[index]
+            return self.source.load(index, self.least_side), self.source.labels[index]
         except UserError:
             if self.on_bad_image == "stop":
                 raise

@@ -26,8 +26,11 @@ class Source(Protocol):
     def name(self, index: int) -> str:
         """What to call picture ``index`` in records; no other picture of the data has the name."""
 
-    def load(self, index: int) -> Image.Image:
-        """Picture ``index`` in RGB; raises UserError naming it if that fails."""
+    def load(self, index: int, least_side: int = 0) -> Image.Image:
+        """Picture ``index`` in RGB; raises UserError naming it if that fails.
+
+        Where ``least_side`` isn't 0, it may be smaller than stored, but no side below so many pixels.
+        """
 
     def probe(self, index: int, *, whole: bool) -> UserError | None:
         """What is wrong with picture ``index``, or None; ``whole``: decode it, don't just look at its header."""
@@ -51,9 +54,9 @@ class EncodedSource(ABC):
         """What to call picture ``index`` in messages, so that it can be found."""
         return self.name(index)
 
-    def load(self, index: int) -> Image.Image:
-        """Picture ``index`` in RGB; raises UserError naming it if that fails."""
-        return read_image(self.open(index), self.where(index))
+    def load(self, index: int, least_side: int = 0) -> Image.Image:
+        """Picture ``index`` in RGB; ``least_side`` is that of :func:`read_image`, whose errors are raised."""
+        return read_image(self.open(index), self.where(index), least_side)
 
     def probe(self, index: int, *, whole: bool) -> UserError | None:
         """What is wrong with picture ``index``, or None."""
@@ -132,9 +135,9 @@ class Part:
         """As the other source calls it."""
         return self.source.name(self.indices[index])
 
-    def load(self, index: int) -> Image.Image:
-        """Picture ``index`` in RGB; raises UserError naming it if that fails."""
-        return self.source.load(self.indices[index])
+    def load(self, index: int, least_side: int = 0) -> Image.Image:
+        """Picture ``index`` in RGB, as the other source loads it."""
+        return self.source.load(self.indices[index], least_side)
 
     def probe(self, index: int, *, whole: bool) -> UserError | None:
         """What is wrong with picture ``index``, or None."""

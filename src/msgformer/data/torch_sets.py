@@ -30,7 +30,7 @@ class TorchSource:
         """The subset and the place in it, ``train[17]``."""
         return f"{self.subset}[{index}]"
 
-    def load(self, index: int) -> Image.Image:
+    def load(self, index: int, least_side: int = 0) -> Image.Image:  # noqa: ARG002
         """Picture ``index`` in RGB; raises UserError naming it if that fails."""
         try:
             return to_rgb(self.dataset[index][0])
