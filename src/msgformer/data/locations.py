@@ -20,11 +20,15 @@ SCHEMES: dict[str, str] = {
     "wds": "WebDataset shards: a folder, a pattern such as train-{000..099}.tar, or URLs",
     "hfds": "a Hugging Face data set: its name, or a folder that save_to_disk wrote",
     "torch": "a set of torchvision as NAME:FOLDER, such as cifar10:downloads",
+    "sample": "a set that comes with a package: digits, or elpv (solar cells)",
 }
 """Every scheme, and what may follow its colon."""
 
 TORCH_SETS = ("cifar10", "cifar100", "fashion_mnist", "imagenet", "kmnist", "mnist", "places365", "qmnist")
 """Sets of torchvision that tell their labels without decoding an image, by timm's names for them."""
+
+SAMPLE_SETS = {"digits": ("sklearn", ""), "elpv": ("elpv_dataset", "elpv")}
+"""Sets that come with a package: its name, and the extra that brings it where this package's own needs don't."""
 
 
 @dataclass(frozen=True)
@@ -89,6 +93,9 @@ def resolve_data(data: str | Path, *, layout: bool = True) -> str:
     if location.scheme == "torch":
         name, folder = split_torch(location)
         return f"torch:{name}:{folder}"
+    if location.scheme == "sample":
+        check_sample(location)
+        return str(location)
     if location.scheme == "hfds":
         require_package("datasets", "hf", "hfds:")
         folder = Path(location.path).expanduser()
@@ -107,6 +114,19 @@ def require_package(package: str, extra: str, what: str) -> None:
     """
     if importlib.util.find_spec(package) is None:
         raise UserError(f"{what} needs the package {package!r}; install it with: pip install 'msgformer[{extra}]'")
+
+
+def check_sample(location: Location) -> None:
+    """Make sure that a sample set is known, and its package installed.
+
+    Raises:
+        UserError: it isn't.
+    """
+    if location.path not in SAMPLE_SETS:
+        known = ", ".join(SAMPLE_SETS)
+        raise UserError(f"data: unknown sample set {location.path!r}{nearest(location.path, [*SAMPLE_SETS])} ({known})")
+    package, extra = SAMPLE_SETS[location.path]
+    require_package(package, extra, f"data: {location}")
 
 
 def split_torch(location: Location) -> tuple[str, Path]:

@@ -28,6 +28,10 @@ def open_location(location: Location) -> tuple[Source, Source | None]:
         from msgformer.data.hub import open_hub_set
 
         return open_hub_set(location)
+    if location.scheme == "sample":
+        from msgformer.data.sample_sets import open_sample_set
+
+        return open_sample_set(location), None
     if location.scheme == "torch":
         from msgformer.data.torch_sets import open_torch_set
 
