@@ -57,11 +57,13 @@ def test_galleries_show_what_was_said_of_which_picture():
         ("image3", "a taken for c"),
         ("image0", "a taken for b"),
     ]
+    assert only(Text, found["Worst mistakes"])[0].text.startswith("All 3 mistakes, first those")
     assert mistakes.pictures[0].lines[1:] == ["a 90.0 %", "a 10.0 %"]
     assert (doubts.pictures[0].lines[0], doubts.pictures[0].good) == ("b, recognised", True)
 
 
 def test_galleries_end_somewhere(many):
+    assert only(Text, many["Worst mistakes"])[0].text.startswith(f"The {GALLERY} of ")
     assert all(len(only(Gallery, many[title])[0].pictures) == GALLERY for title in ("Worst mistakes", "Least certain"))
 
 

@@ -145,7 +145,10 @@ def _mistakes(outcome: Outcome, name: Named, picture: Shown) -> list[Block]:
     if not indices:
         return [Text("Every image was recognised.")]
     wrong = len(outcome) - int(outcome.correct.sum())
-    text = f"The {len(indices)} of {wrong:,} mistakes that the model was surest of; some may be labelled wrongly."
+    which = (
+        f"All {wrong:,} mistakes, first those" if wrong == len(indices) else f"The {len(indices)} of {wrong:,} mistakes"
+    )
+    text = f"{which} that the model was surest of; some may be labelled wrongly."
     return [Text(text), Gallery([_picture(outcome, index, name, picture) for index in indices])]
 
 

@@ -134,7 +134,7 @@ def line_plot(
             if logarithmic:
                 axes.set_yscale("log")
             if from_zero:
-                axes.set_ylim(bottom=0)
+                axes.set_ylim(0, 1.1 * np.nanmax([max(values) for values in lines.values()]))
             if mark is not None:
                 axes.axvline(mark, color=INK, linewidth=1, linestyle=":", label=f"best: epoch {mark:g}")
             if len(lines) > 1 or mark is not None:
@@ -211,11 +211,11 @@ def reliability_plot(bins: np.ndarray) -> Plot:
         top.bar(
             edges[:-1][filled], accuracy[filled], width, align="edge", color=COLORS[0], alpha=0.75, label="accuracy"
         )
-        top.plot(confidence[filled], accuracy[filled], color=COLORS[1], marker="o", markersize=4, label="mean of a bin")
+        top.plot(confidence[filled], accuracy[filled], "o", color=COLORS[1], markersize=4, label="mean of a bin")
         top.plot([0, 1], [0, 1], color=INK, linewidth=1, linestyle=":", label="calibrated")
         top.set_ylabel("accuracy")
         top.set_ylim(0, 1)
-        top.legend(loc="upper left")
+        top.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=3, borderaxespad=0.2)
         bottom.bar(edges[:-1], images, width, align="edge", color=COLORS[4], alpha=0.75)
         bottom.set_ylabel("images")
         bottom.set_xlabel("confidence")
