@@ -164,3 +164,31 @@ def test_two_processes_count_every_validation_image_once(tmp_path, run_msgformer
     assert alone.images == 5
     for name, value in scores.items():
         assert alone.scores[name] == pytest.approx(value, abs=1e-3)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(2400)
+@pytest.mark.parametrize(("task", "score", "least"), [("detect", "box_ap", 30.0), ("segment", "miou", 60.0)])
+def test_the_embedded_scenes_are_learned(task, score, least, run_msgformer):
+    done = run_msgformer("train", "--task", task, "--json", timeout=2400)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["scores"][score] >= least
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("task", TASKS)
+def test_another_backbone_takes_the_same_recipe(task, tmp_path):
+    """The control: a ResNet-18 under the same settings."""
+    data = write_scenes(task, tmp_path / "data", 8, 2)
+    trainer = {"accelerator": "cpu", "progress": "none"}
+    result = train(
+        task=task,
+        model="resnet18",
+        data=data,
+        config=f"embedded/{task}",
+        epochs=1,
+        trainer=trainer,
+        workers=0,
+        output=tmp_path / "run",
+    )
+    assert result.epochs == 1
