@@ -1,0 +1,56 @@
+"""What both families share: from the outputs of a sequence of stages to logits."""
+
+from __future__ import annotations
+
+from mindspore import Tensor, nn
+
+from msgformer.mindspore.layers import ClassifierHead
+from msgformer.mindspore.window import Size, to_2tuple
+
+
+class Backbone(nn.Cell):
+    """A hierarchical vision transformer. A family defines `forward_stages` and `final_features`.
+
+    Args:
+        img_size: Height and width of the images that the model is meant for, or the side of a square.
+        in_chans: Channels of the image.
+        num_classes: Classes; 0 for none.
+        embed_dims: Channels of each stage.
+        global_pool: Pooling before the classifier: 'avg', 'max', or '' for none.
+        drop_rate: Drop rate before the classifier.
+    """
+
+    def __init__(
+        self,
+        img_size: int | Size,
+        in_chans: int,
+        num_classes: int,
+        embed_dims: list[int],
+        global_pool: str,
+        drop_rate: float,
+    ) -> None:
+        super().__init__()
+        self.img_size: Size = to_2tuple(img_size)
+        self.in_chans = in_chans
+        self.num_classes = num_classes
+        self.num_features = embed_dims[-1]
+        self.head = ClassifierHead(self.num_features, num_classes, global_pool, drop_rate)
+
+    def forward_features(self, x: Tensor) -> Tensor:
+        """Image [B, 3, S, T] to the features of the last stage that the classifier pools, [B, H, W, C]."""
+        return self.final_features(self.forward_stages(x)[-1])
+
+    def construct(self, x: Tensor) -> Tensor:
+        """Image [B, 3, S, T] to logits [B, classes]."""
+        return self.head(self.forward_features(x))
+
+
+def check_stages(**settings: tuple[int, ...]) -> None:
+    """Refuses settings that give different numbers of stages.
+
+    Raises:
+        ValueError: naming each setting and its value.
+    """
+    if len({len(setting) for setting in settings.values()}) != 1:
+        given = ", ".join(f"{name}={tuple(setting)}" for name, setting in settings.items())
+        raise ValueError(f"each stage needs one entry of each setting, got {given}")

@@ -1,0 +1,18 @@
+"""Export to MindIR: the file alone gives the same logits."""
+
+import mindspore as ms
+import numpy as np
+import pytest
+from small import pair
+
+from models.fill import fill
+
+
+@pytest.mark.parametrize("kind", ["overlapping", "sg_former"])
+def test_loaded_again_it_is_equal(kind, tmp_path):
+    _, model = pair(kind, ms.float32)
+    image = ms.Tensor(fill("image", (2, 3, 64, 64)).numpy(), ms.float32)
+    path = str(tmp_path / "model.mindir")
+    ms.export(model, image, file_name=path, file_format="MINDIR")
+    loaded = ms.nn.GraphCell(ms.load(path))
+    np.testing.assert_allclose(loaded(image).asnumpy(), model(image).asnumpy(), rtol=1e-5, atol=1e-6)

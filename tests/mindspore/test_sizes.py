@@ -1,0 +1,50 @@
+"""Any size of images, in both modes, with the borders that the PyTorch models have."""
+
+import mindspore as ms
+import numpy as np
+import pytest
+import torch
+from golden import relative_error
+from small import SMALL, pair
+
+from models.fill import fill
+
+
+@pytest.fixture(params=["PyNative", "graph"])
+def mode(request):
+    ms.set_context(mode=ms.GRAPH_MODE if request.param == "graph" else ms.PYNATIVE_MODE)
+    yield request.param
+    ms.set_context(mode=ms.PYNATIVE_MODE)
+
+
+@pytest.mark.parametrize("size", [pytest.param((64, 64), marks=pytest.mark.slow), (83, 122)])
+@pytest.mark.parametrize("kind", SMALL)
+def test_logits_and_gradients_are_those_of_the_pytorch_model(kind, size, mode):
+    theirs, ours = pair(kind, ms.float64)
+    image = fill("image", (2, 3, *size)).requires_grad_()
+    cotangent = fill("cotangent", (2, 5))
+    logits = theirs(image)
+    (logits * cotangent).sum().backward()
+
+    weight = dict(ours.parameters_and_names())["patch_embed.norm.gamma"]
+    weigh = ms.Tensor(cotangent.numpy())
+
+    def loss(image):
+        logits = ours(image)
+        return (logits * weigh).sum(), logits
+
+    step = ms.value_and_grad(loss, 0, [weight], has_aux=True)
+    (_, found), (image_grad, gradients) = step(ms.Tensor(image.detach().numpy()))
+    assert relative_error(found.asnumpy(), logits.detach()) <= 1e-9
+    assert relative_error(image_grad.asnumpy(), image.grad) <= 1e-9
+    assert relative_error(gradients[0].asnumpy(), theirs.patch_embed.norm.weight.grad) <= 1e-9
+
+
+def test_equal_significance_is_ranked_as_in_pytorch():
+    from msgformer.mindspore import reallocation as ours
+    from msgformer.models import reallocation as theirs
+
+    significance = np.random.default_rng(0).integers(0, 4, (3, 20, 31)).astype(np.float32)
+    for rank in ("rank_by_row", "rank_by_column"):
+        found = getattr(ours, rank)(ms.Tensor(significance)).asnumpy()
+        assert (found == getattr(theirs, rank)(torch.from_numpy(significance)).numpy()).all()
