@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import sys
+from importlib.metadata import PackageNotFoundError
 
 import pytest
 import timm
@@ -96,6 +97,8 @@ def test_what_is_of_no_model_is_refused(tmp_path):
         (["a.safetensors", "./a.safetensors"], "is the official checkpoint itself"),
         (["a.pth", "out.safetensors", "--model", "sgformer_x"], "unknown model 'sgformer_x'; did you mean"),
         (["a.pth", "out.safetensors", "--num-classes", "-1"], "num_classes=-1"),
+        (["a.pth", "out.safetensors", "--to", "mindspore"], "has to end with .ckpt; try 'out.ckpt'"),
+        (["a.pth", "out.ckpt"], "has to end with .safetensors; try 'out.safetensors'"),
     ],
 )
 def test_a_mistake_is_told_before_torch_is_imported(tmp_path, given, message):
@@ -112,6 +115,21 @@ def test_a_mistake_is_told_before_torch_is_imported(tmp_path, given, message):
     assert message in run.stderr
     assert run.stderr.count("\n") == 1
     assert not run.stdout
+
+
+def test_without_mindspore_the_extra_is_named(official, tmp_path, monkeypatch):
+    def missing(name):
+        raise PackageNotFoundError(name)
+
+    monkeypatch.setattr("msgformer.api.mindspore.version", missing)
+    (tmp_path / "trained.ckpt").write_bytes(b"\n" + bytes(20))
+    for given, to in ((official, "mindspore"), (tmp_path / "trained.ckpt", "torch")):
+        output = tmp_path / f"out{'.ckpt' if to == 'mindspore' else '.safetensors'}"
+        with pytest.raises(UserError, match=r"MindSpore isn't installed; 'pip install msgformer\[mindspore\]'"):
+            convert(given, output, to=to)
+    monkeypatch.setattr("msgformer.api.mindspore.version", lambda _: "2.4.6")
+    with pytest.raises(UserError, match=r"can't work with NumPy 2\.4\.6; 'pip install \"numpy<2\"'"):
+        convert(official, tmp_path / "out.ckpt", to="mindspore")
 
 
 def test_from_the_shell_the_model_is_recognised(official, tmp_path, capsys):

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from msgformer.errors import UserError
 
 
-def check_weights_paths(source: Path, output: Path) -> None:
+def check_weights_paths(source: Path, output: Path, suffix: str = ".safetensors") -> None:
     """Make sure, as far as that can be seen beforehand, that one file can be read and the other written.
 
     Raises:
@@ -18,19 +19,19 @@ def check_weights_paths(source: Path, output: Path) -> None:
     if not source.is_file():
         problem = "is a directory, not a file" if source.is_dir() else "doesn't exist"
         raise UserError(f"checkpoint '{source}' {problem}; give the path of a .pth or .safetensors file")
-    check_weights_output(output)
+    check_weights_output(output, suffix)
     if output.exists() and output.samefile(source):
         raise UserError(f"output '{output}' is the official checkpoint itself; give another path")
 
 
-def check_weights_output(output: Path) -> None:
-    """Make sure, as far as that can be seen beforehand, that a safetensors file can be written.
+def check_weights_output(output: Path, suffix: str = ".safetensors") -> None:
+    """Make sure, as far as that can be seen beforehand, that a file of weights can be written.
 
     Raises:
         UserError: it has another ending, is a folder, or lies in none.
     """
-    if output.suffix != ".safetensors":
-        raise UserError(f"output '{output}' has to end with .safetensors; try '{output.stem}.safetensors'")
+    if output.suffix != suffix:
+        raise UserError(f"output '{output}' has to end with {suffix}; try '{output.stem}{suffix}'")
     if output.is_dir():
         raise UserError(f"output '{output}' is a directory; give the path of a file")
     if not output.parent.is_dir():
@@ -48,16 +49,30 @@ def write_safetensors(state: dict[str, Any], output: Path, metadata: dict[str, s
     Raises:
         UserError: it can't be written, for want of space or permission.
     """
-    from safetensors import SafetensorError
     from safetensors.torch import save_file
 
     # safetensors takes no tensors that share memory, as views in a checkpoint may.
     tensors = {name: tensor.contiguous().clone() for name, tensor in state.items()}
-    unfinished = output.with_name(f".{output.name}.{os.getpid()}")
+    write_whole(output, lambda path: save_file(tensors, path, metadata))
+
+
+def write_whole(output: Path, save: Callable[[Path], object]) -> None:
+    """Have ``save`` write a file that is complete or not there at all.
+
+    Args:
+        output: The file.
+        save: Called with the path to write to, which has the same ending.
+
+    Raises:
+        UserError: it can't be written, for want of space or permission.
+    """
+    from safetensors import SafetensorError
+
+    unfinished = output.with_name(f".{os.getpid()}.{output.name}")
     try:
         unfinished.touch()
         mode = unfinished.stat().st_mode  # what the user's umask makes of it; safetensors lets only the owner read
-        save_file(tensors, unfinished, metadata)
+        save(unfinished)
         unfinished.chmod(mode)
         unfinished.replace(output)
     except (OSError, SafetensorError) as error:
