@@ -46,6 +46,8 @@ def test_metadata_is_the_projects(wheel):
     described = message_from_bytes(metadata(wheel, "METADATA"))
     assert described["License-Expression"] == "Apache-2.0"
     assert described["Requires-Python"] == project["requires-python"]
-    assert len(described.get_all("Requires-Dist")) == len(project["dependencies"])
+    required = [line for line in described.get_all("Requires-Dist") if "extra ==" not in line]
+    assert len(required) == len(project["dependencies"])
+    assert set(described.get_all("Provides-Extra")) == set(project["optional-dependencies"])
     assert b"Apache License" in metadata(wheel, "licenses/LICENSE")
     assert b"msgformer = msgformer.cli:main" in metadata(wheel, "entry_points.txt")

@@ -89,6 +89,27 @@ def test_averaged_weights_are_scored_and_saved_beside_the_others(data, tmp_path)
     assert stored["epoch"] == int(best["epoch"]) - 1
 
 
+def test_a_run_that_gets_no_better_stops_early_and_stays_so(data, tmp_path):
+    still = {"optim": {"lr": 0.0, "warmup_lr": 0.0, "min_lr": 0.0, "warmup_epochs": 0, "optimizer": "sgd"}}
+    trainer = {"accelerator": "cpu", "progress": "none", "patience": 2}
+    result = tiny_run(data, tmp_path / "run", epochs=9, trainer=trainer, **still)
+    assert (result.epoch, result.epochs) == (1, 3)
+    before = (result.run / "last.ckpt").read_bytes()
+    assert train(resume=result.run).epochs == 3
+    assert (result.run / "last.ckpt").read_bytes() == before
+
+
+def test_epochs_are_sent_to_tensorboard_on_request(data, tmp_path):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    trainer = {"accelerator": "cpu", "progress": "none", "logger": "tensorboard"}
+    run = tiny_run(data, tmp_path / "run", epochs=2, trainer=trainer).run
+    events = EventAccumulator(str(run / "tensorboard")).Reload()
+    sent = {name: [event.value for event in events.Scalars(name)] for name in ("train/loss", "val/top1", "lr")}
+    assert sent == {name: pytest.approx([float(row[name]) for row in rows(run)]) for name in sent}
+    assert [event.step for event in events.Scalars("val/top1")] == [6, 12]
+
+
 def test_any_timm_model_trains(data, tmp_path):
     result = tiny_run(data, tmp_path / "run", model="test_resnet", model_args={}, epochs=1, img_size=[32, 48])
     assert read_checkpoint(result.checkpoint)["msgformer"]["preprocessing"]["input_size"] == [3, 32, 48]
@@ -142,6 +163,12 @@ def test_a_loss_that_is_not_finite_stops_the_run(data, tmp_path):
             r"optim\.ema needs weights of 32 bits: use trainer\.precision bf16-mixed",
         ),
         ({"trainer": {"accelerator": "abacus"}}, "Lightning refuses .*abacus"),
+        ({"trainer": {"accelerator": "cpu", "devices": 0}}, "Lightning refuses .*devices"),
+        ({"trainer": {"accelerator": "cpu", "devices": "1,x"}}, "Lightning refuses .*devices"),
+        ({"trainer": {"accelerator": "cpu", "strategy": "dpd"}}, "Lightning refuses .*dpd"),
+        ({"trainer": {"accelerator": "cpu", "strategy": "fsdp"}}, "Lightning refuses .*FSDP"),
+        ({"trainer": {"accelerator": "cpu", "precision": "16-mixed"}}, r"precision: 16-mixed needs a GPU"),
+        ({"trainer": {"patience": 0}}, r"trainer\.patience must be at least 1"),
         ({"img_size": 16, "model_args": {**TINY, "in_chans": 2}}, "in_chans must be 1"),
     ],
 )

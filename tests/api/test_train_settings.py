@@ -1,7 +1,10 @@
+import importlib.util
+
 import pytest
 
-from msgformer.api.train_settings import check_compiler, check_model
+from msgformer.api.train_settings import check_compiler, check_model, check_trackers
 from msgformer.errors import UserError
+from msgformer.training.options import TrainerOptions
 
 
 @pytest.mark.parametrize("name", ["msg_transformer_tiny", "sgformer_s", "resnet18", "hf-hub:timm/resnet18.a1_in1k"])
@@ -23,6 +26,13 @@ def test_a_missing_compiler_is_said_beforehand(tmp_path, monkeypatch):
     monkeypatch.delenv("CXX", raising=False)
     with pytest.raises(UserError, match=r"trainer\.compile needs a C\+\+ compiler .*; install g\+\+"):
         check_compiler()
+
+
+@pytest.mark.parametrize("name", ["wandb", "mlflow"])
+def test_a_logger_that_is_not_installed_is_said_beforehand(monkeypatch, name):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
+    with pytest.raises(UserError, match=rf"trainer\.logger: {name} isn't installed; pip install 'msgformer\[{name}\]'"):
+        check_trackers(TrainerOptions(logger=[name]).trackers)
 
 
 def test_a_compiler_may_be_named(tmp_path, monkeypatch):

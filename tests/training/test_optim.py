@@ -5,6 +5,7 @@ import timm
 import torch
 
 from msgformer.errors import UserError
+from msgformer.training.build import build_model
 from msgformer.training.optim import Rates, advance, build_optimizer, build_schedule
 from msgformer.training.options import OptimOptions
 
@@ -82,6 +83,25 @@ def test_layer_decay_slows_lower_layers(model):
     scale = {id(p): group["lr_scale"] for group in optimizer.param_groups for p in group["params"]}
     assert scale[id(model.head.weight)] == 1.0
     assert scale[id(model.patch_embed.proj.weight)] < scale[id(model.blocks[0].mlp.fc1.weight)] < 1.0
+
+
+@pytest.mark.parametrize("name", ["msg_transformer_tiny", "sgformer_small"])
+def test_layer_decay_acts_on_the_rates_of_our_models_from_head_to_stem(name):
+    with torch.device("meta"):
+        model = build_model(name, 10, (224, 224), {})
+    options = OptimOptions(layer_decay=0.5, warmup_epochs=2, lr_batch=None)
+    optimizer = build_optimizer(model, options, EXACT)
+    advance(build_schedule(optimizer, options, EXACT, epochs=4, steps_per_epoch=5), epoch=2, step=10)
+    rate = {id(p): group["lr"] for group in optimizer.param_groups for p in group["params"]}
+    rates = {name: rate[id(parameter)] for name, parameter in model.named_parameters()}
+    halfway = (EXACT.peak + EXACT.last) / 2
+    assert [rate[id(parameter)] for parameter in model.get_classifier().parameters()] == pytest.approx([halfway] * 2)
+    blocks = [rates[name] for name in rates if name.startswith("stages.") and name.endswith("mlp.fc1.weight")]
+    assert len(set(blocks)) == len(blocks)
+    assert blocks == sorted(blocks)
+    stem = {rates[name] for name in rates if name.startswith("patch_embed")}
+    assert len(stem) == 1
+    assert stem.pop() <= blocks[0] / 2 < halfway * 0.5 ** len(blocks)
 
 
 @pytest.mark.parametrize(

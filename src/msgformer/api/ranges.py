@@ -112,6 +112,7 @@ RANGES: dict[str, Range] = {
     "trainer.accumulate": AT_LEAST_1,
     "trainer.clip_grad": ABOVE_0,
     "trainer.checkpoint_minutes": AT_LEAST_0,
+    "trainer.patience": AT_LEAST_1,
 }
 """By the option's name with its group; options of the same name mean the same in every command."""
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib.util
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,7 @@ FREE_TO_CHANGE = (
     "trainer.accelerator",
     "trainer.checkpoint_minutes",
     "trainer.compile",
+    "trainer.logger",
     "trainer.progress",
     "trainer.start_method",
 )
@@ -91,6 +93,7 @@ class TrainSettings:
                 raise UserError(f"model_args: {key} can't be given here; {instead}")
         if self.trainer.compile:
             check_compiler()
+        check_trackers(self.trainer.trackers)
         if self.data is None:
             return self
         return replace(self, data=resolve_task_data(self.task, self.data))
@@ -150,6 +153,17 @@ def check_compiler() -> None:
             "trainer.compile needs a C++ compiler (torch's Inductor writes C++), and none was found;"
             " install g++ or clang, name one in CXX, or leave --trainer.compile out"
         )
+
+
+def check_trackers(trackers: Iterable[str]) -> None:
+    """Make sure that what epochs' numbers are to be sent to is installed.
+
+    Raises:
+        UserError: it isn't.
+    """
+    for name in trackers:
+        if importlib.util.find_spec(name) is None:
+            raise UserError(f"trainer.logger: {name} isn't installed; pip install 'msgformer[{name}]', or leave it out")
 
 
 def _plain(value: Any) -> Any:

@@ -48,7 +48,8 @@ def explain(error: Exception, folder: Path | None, trainer: Trainer, module: Tra
     text = " ".join(str(error).split())
     if isinstance(error, MemoryError | torch.OutOfMemoryError) or OUT_OF_MEMORY.search(text):
         return UserError(_out_of_memory(trainer, module))
-    if "DataLoader worker" in text:
+    # A worker that dies while it hands a batch over shows as a pipe that breaks.
+    if "DataLoader worker" in text or isinstance(error, ConnectionError | EOFError):
         return JobError(_worker_died(text, folder))
     return None
 
@@ -74,4 +75,4 @@ def _worker_died(text: str, folder: Path | None) -> str:
         remedy = "shared memory (/dev/shm) has run out: give it more, or use fewer --workers"
     else:
         remedy = "if memory ran out, use fewer --workers or a smaller --batch_size"
-    return f"{reason[0] if reason else 'a DataLoader worker has died'}; {remedy}; {how_to_go_on(folder)}"
+    return f"{reason[0] if reason else 'DataLoader worker has died'}; {remedy}; {how_to_go_on(folder)}"

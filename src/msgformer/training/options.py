@@ -7,6 +7,7 @@ from typing import Literal
 
 Precision = Literal["32-true", "bf16-mixed", "16-mixed", "bf16-true", "64-true"]
 Progress = Literal["auto", "bar", "lines", "none"]
+Tracker = Literal["tensorboard", "wandb", "mlflow"]
 
 
 @dataclass(frozen=True)
@@ -76,6 +77,9 @@ class TrainerOptions:
         deterministic: Refuse operations that may give another result when repeated.
         start_method: How worker processes start; None: Python's default.
         checkpoint_minutes: How long an epoch may go on without a checkpoint that a stopped run can go on from.
+        patience: Epochs without a better one after which the training stops; None: it goes on to its end.
+        logger: Send each epoch's numbers to "tensorboard", "wandb" or "mlflow", or to a list of them, beside the run
+            folder's own table; each is an extra to install, as in pip install 'msgformer[tensorboard]'.
         progress: A "bar", "lines" (one an epoch), "none", or "auto": a bar in a terminal, otherwise lines.
     """
 
@@ -92,4 +96,13 @@ class TrainerOptions:
     deterministic: bool = False
     start_method: Literal["fork", "spawn", "forkserver"] | None = None
     checkpoint_minutes: float = 15.0
+    patience: int | None = None
+    logger: Tracker | list[Tracker] | None = None
     progress: Progress = "auto"
+
+    @property
+    def trackers(self) -> list[Tracker]:
+        """The loggers as a list."""
+        if self.logger is None:
+            return []
+        return [*self.logger] if isinstance(self.logger, list) else [self.logger]

@@ -16,6 +16,7 @@ from msgformer.training.module import Training
 from msgformer.training.options import TrainerOptions
 from msgformer.training.run_files import RunFiles
 from msgformer.training.stopping import StoppedError, Stopping
+from msgformer.training.tracking import Tracking
 from msgformer.training.trainer import build_trainer
 from msgformer.training.watch import Watching
 
@@ -36,6 +37,11 @@ class Run:
         self.files = files
         self.watching = Watching(lambda: how_to_go_on(files.folder))
         callbacks = [self.watching, Stopping(files, options.checkpoint_minutes), files]
+        if options.trackers:
+            tracking = Tracking(options.trackers, files)
+            files.reports.append(tracking.report)
+            callbacks.append(tracking)
+        files.patience = options.patience
         self.trainer: Trainer = build_trainer(options, callbacks=callbacks, max_epochs=epochs, num_sanity_val_steps=0)
 
     def fit(self, module: Training, data: LightningDataModule, checkpoint: Path | None) -> None:

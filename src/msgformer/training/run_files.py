@@ -36,6 +36,8 @@ class RunFiles(Checkpoint):
         report: Is told every epoch's row.
 
     Attributes:
+        reports: Are told every epoch's row, in the first process.
+        patience: Epochs without a better one after which the training stops; None: it goes on to its end.
         folder: Run folder, known once the training is set up; None before.
         rows: One row an epoch.
         saved: When the last checkpoint was written, by ``time.monotonic``.
@@ -43,7 +45,8 @@ class RunFiles(Checkpoint):
 
     def __init__(self, begin: Callable[[], Path], report: Report | None = None) -> None:
         self.begin = begin
-        self.report = report
+        self.reports = [] if report is None else [report]
+        self.patience: int | None = None
         self.folder: Path | None = None
         self.rows: list[Row] = []
         self.saved = self._start = time.monotonic()
@@ -64,6 +67,7 @@ class RunFiles(Checkpoint):
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Start the clock: an epoch that is resumed in its middle doesn't begin anew."""
         self.saved = self._start = time.monotonic()
+        self._stop_early(trainer, pl_module)  # as a run did before, that is resumed
 
     @override
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -78,8 +82,19 @@ class RunFiles(Checkpoint):
             if prefix in pl_module.candidates() and pl_module.best.with_prefix(prefix).of(self.rows) is self.rows[-1]:
                 _save_weights(trainer, pl_module, prefix, self.folder / name)
         self.save_last(trainer)
-        if self.report is not None and trainer.is_global_zero:
-            self.report(trainer, self.rows[-1])
+        for report in self.reports if trainer.is_global_zero else ():
+            report(trainer, self.rows[-1])
+        self._stop_early(trainer, pl_module)
+
+    def _stop_early(self, trainer: Trainer, module: LightningModule) -> None:
+        """Stop once neither the weights nor their average have become better for long."""
+        assert isinstance(module, Training)
+        if self.patience is None or not self.rows:
+            return
+        rules = [module.best.with_prefix(prefix) for prefix in module.candidates()]
+        latest = max(rule.of(self.rows)["epoch"] for rule in rules)
+        if self.rows[-1]["epoch"] - latest >= self.patience:
+            trainer.should_stop = True
 
     def save_last(self, trainer: Trainer) -> None:
         """Write all that a training goes on from; every process must call this, after the same optimiser step."""

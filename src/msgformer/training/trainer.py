@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from lightning import Trainer
+from lightning.pytorch.accelerators import CPUAccelerator
 from lightning.pytorch.callbacks import Checkpoint, ProgressBar
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
@@ -24,6 +25,10 @@ NOISE = (
     r".*LeafSpec.* is deprecated.*",
     # The sampler knows the batches that an epoch has seen, without a state of the loader.
     r".*ended before the epoch ended and your dataloader is not resumable.*",
+    # A matrix of one row or column has strides that mean nothing.
+    r".*Grad strides do not match bucket view strides.*",
+    # That is refused.
+    r".*AMP with fp16 is not supported on CPU.*",
     # The moving average of the weights never trains.
     r".*module\(s\) in eval mode at the start of training.*",
 )
@@ -66,7 +71,7 @@ def build_trainer(options: TrainerOptions, **settings: Any) -> Trainer:
     """
     callbacks = [*progress_callbacks(options.progress), *settings.pop("callbacks", [])]
     with refusals():
-        return Trainer(
+        trainer = Trainer(
             accelerator=options.accelerator,
             devices=options.devices,
             num_nodes=options.num_nodes,
@@ -85,3 +90,6 @@ def build_trainer(options: TrainerOptions, **settings: Any) -> Trainer:
             use_distributed_sampler=False,
             **settings,
         )
+    if options.precision == "16-mixed" and isinstance(trainer.accelerator, CPUAccelerator):
+        raise UserError("trainer.precision: 16-mixed needs a GPU, and this runs on the CPU; use bf16-mixed or 32-true")
+    return trainer

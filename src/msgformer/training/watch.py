@@ -20,6 +20,8 @@ BEAT = 2.0
 """Seconds between two signs of life."""
 SILENCE = 25.0
 """Seconds without one after which a process counts as dead."""
+OVER = b"over"
+"""The sign of a process that has ended as it should."""
 
 
 class Watch(threading.Thread):
@@ -45,7 +47,7 @@ class Watch(threading.Thread):
     def run(self) -> None:
         """Watch until this process's part is over."""
         beats, seen, heard = 0, None, time.monotonic()
-        while not self.over.wait(BEAT):
+        while not self.over.wait(BEAT if beats else 0):
             beats += 1
             try:
                 self.store.set(f"alive/{self.rank}", str(beats))
@@ -56,17 +58,17 @@ class Watch(threading.Thread):
                 if not self.over.is_set():
                     self._end(f"process 1 of {self.world_size}" if self.rank == 1 else None)
                 return
-            if sign is None or sign != seen:
+            if sign != seen or sign == OVER:
                 seen, heard = sign, time.monotonic()
             elif time.monotonic() - heard > SILENCE:
                 self.store.set("dead", str(self.next))
                 self._end(f"process {self.next + 1} of {self.world_size}")
 
     def _sign_of_next(self) -> bytes | None:
-        """What the next process wrote last; None where it isn't to be watched: its part is over, or hasn't begun."""
-        if self.store.check([f"over/{self.next}"]) or not self.store.check([f"alive/{self.next}"]):
-            return None
-        return self.store.get(f"alive/{self.next}")
+        """What the next process wrote last; None before it wrote anything."""
+        if self.store.check([f"over/{self.next}"]):
+            return OVER
+        return self.store.get(f"alive/{self.next}") if self.store.check([f"alive/{self.next}"]) else None
 
     def _end(self, dead: str | None = None) -> None:
         if dead is not None:
@@ -85,7 +87,7 @@ class Watch(threading.Thread):
             self.store.set(f"over/{self.rank}", "")
             if self.rank == 0:  # with which the store goes, so that the others would take this one for dead
                 others = [f"over/{rank}" for rank in range(1, self.world_size)]
-                self.store.wait(others, timedelta(seconds=SILENCE))
+                self.store.wait(others, timedelta(seconds=3 * BEAT if failed else SILENCE))
 
 
 class Watching(Callback):

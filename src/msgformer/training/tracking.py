@@ -1,0 +1,88 @@
+"""Epochs' numbers sent to TensorBoard, Weights & Biases or MLflow, by Lightning's loggers."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+from collections.abc import Sequence
+from pathlib import Path
+
+import yaml
+from lightning import LightningModule, Trainer
+from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.loggers import Logger, MLFlowLogger, TensorBoardLogger, WandbLogger
+from typing_extensions import override
+
+from msgformer.training.best import Row
+from msgformer.training.run_files import RunFiles
+
+PROJECT = "msgformer"
+TRACKING_FILE = "tracking.json"
+CONFIG_FILE = "config.yaml"
+
+
+class Tracking(Callback):
+    """Tells loggers a run's settings, and each epoch's row; a run that is resumed goes on under its own number.
+
+    Args:
+        kinds: "tensorboard", "wandb" or "mlflow".
+        files: The run's files.
+    """
+
+    def __init__(self, kinds: Sequence[str], files: RunFiles) -> None:
+        self.kinds, self.files = kinds, files
+        self.loggers: list[Logger] = []
+
+    @override
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Open the loggers, in the first process."""
+        if not trainer.is_global_zero:
+            return
+        folder = self.files.folder
+        assert folder is not None
+        self.loggers = [_open(kind, folder) for kind in self.kinds]
+        config = folder / CONFIG_FILE
+        for logger in self.loggers:
+            logger.log_hyperparams(yaml.safe_load(config.read_text(encoding="utf-8")))
+
+    def report(self, _trainer: Trainer, row: Row) -> None:
+        """Log an epoch's row over its optimiser steps."""
+        values = {name: value for name, value in row.items() if name != "step"}
+        for logger in self.loggers:
+            logger.log_metrics(values, step=int(row["step"]))
+            logger.save()
+
+    @override
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Close the loggers."""
+        self._close("success")
+
+    @override
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        """Close the loggers."""
+        self._close("failed")
+
+    def _close(self, status: str) -> None:
+        for logger in self.loggers:
+            logger.finalize(status)
+        self.loggers = []
+
+
+def _open(kind: str, folder: Path) -> Logger:
+    """A logger that keeps its files in the run folder; what it is known by elsewhere is noted there too."""
+    if kind == "tensorboard":
+        return TensorBoardLogger(folder, name="tensorboard", version="", default_hp_metric=False)
+    path = folder / TRACKING_FILE
+    numbers = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    logger: Logger
+    if kind == "wandb":
+        number = numbers.setdefault("wandb", secrets.token_hex(4))
+        logger = WandbLogger(folder.name, save_dir=folder, id=number, project=PROJECT, resume="allow")
+        _ = logger.experiment  # which asks for the key: before anything is trained
+    else:
+        server, local = os.getenv("MLFLOW_TRACKING_URI"), str(folder / "mlruns")
+        logger = MLFlowLogger(PROJECT, folder.name, server, save_dir=local, run_id=numbers.get("mlflow"))
+        numbers["mlflow"] = logger.run_id
+    path.write_text(json.dumps(numbers), encoding="utf-8")
+    return logger
