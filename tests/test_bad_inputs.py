@@ -111,8 +111,18 @@ TRAIN = "train --config options.yaml --output out"
 FOLDERS = [
     Row("missing folder", "train --data dta", r"no such folder: .*dta; did you mean 'data'\?"),
     Row("file for a folder", "train --data data/a/0.png", r"data: .*0\.png is a file, not a folder; give the folder"),
-    Row("link to itself", "train --data loop", r"loop is a link that leads nowhere; mend or remove it", lambda p: (p / "loop").symlink_to("loop")),
-    Row("dead link", "train --data link", r"link is a link that leads nowhere; mend or remove it", lambda p: (p / "link").symlink_to("gone")),
+    Row(
+        "link to itself",
+        "train --data loop",
+        r"loop is a link that leads nowhere; mend or remove it",
+        lambda p: (p / "loop").symlink_to("loop"),
+    ),
+    Row(
+        "dead link",
+        "train --data link",
+        r"link is a link that leads nowhere; mend or remove it",
+        lambda p: (p / "link").symlink_to("gone"),
+    ),
     Row("empty folder", "train --data set", "no class folders in .*set: put", lambda p: (p / "set").mkdir()),
     Row("images in no class", "train --data data/a", "no class folders in .*a: images lie in it directly; put"),
     Row(

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from msgformer.rle import decode_mask
 from msgformer.data.scene_folders import cached_scenes, write_detection, write_segmentation
 from msgformer.data.scenes import SceneMaker
 from msgformer.errors import UserError
+from msgformer.rle import decode_mask
 
 COUNTS = {"train": 3, "val": 2}
 
