@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-import torch
 from torch.utils.data import Dataset
 
 from msgformer.data.options import OnBadImage
@@ -82,8 +81,3 @@ class Samples(Dataset[Sample]):
         from PIL import Image
 
         return Image.new("RGB", (1, 1)), UNREADABLE
-
-
-def single_thread(_worker: int) -> None:
-    """Set one thread in a worker: they are many, and each would otherwise start a thread a core."""
-    torch.set_num_threads(1)
