@@ -9,6 +9,10 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+# Processes that share the cores get a thread each; more would wait for each other. Read by torch as it is imported.
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 # The hub's libraries read this when they are imported; no test may depend on the network.
 os.environ["HF_HUB_OFFLINE"] = "1"
 

@@ -25,6 +25,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "check-data": ("msgformer.api.check_data:check_data", "find everything that is wrong with a data set"),
     "sample-data": ("msgformer.api.sample_data:sample_data", "write scenes to try detection and segmentation with"),
     "convert": ("msgformer.api.convert:convert", "turn an official checkpoint into this package's format"),
+    "init-from": ("msgformer.api.init_from:init_from", "carry a Swin's weights into an MSG-Transformer"),
     "models": ("msgformer.api.listing:models", "list this package's models and their released names"),
     "recipes": ("msgformer.api.listing:recipes", "list the recipes that train --config takes"),
 }

@@ -170,7 +170,8 @@ def test_progress_in_lines(run, data, capsys, monkeypatch):
     assert "30 of 30" in second
 
 
-def test_progress_as_a_bar_and_not_at_all(run, data, capsys):
+def test_progress_as_a_bar_and_not_at_all(run, data, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "200")
     evaluate(run, data, progress="bar", **CPU)
     assert "30/30" in capsys.readouterr().err
     evaluate(run, data, progress="none", **CPU)

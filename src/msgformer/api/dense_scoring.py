@@ -102,7 +102,7 @@ def _score_detector(model: Any, card: ModelCard, folder: Path, looking: Looking)
     kinds = score_kinds(model)
     if "mask" in kinds and not source.has_masks:
         raise UserError(f"{folder} has boxes but no masks to score those of the detector on")
-    scores = CocoScores(kinds)
+    scores = CocoScores(kinds, shared=False)
     scores.truth = truth_of(source)
     samples = DetectionSamples(source, detect_eval_transform, with_masks=False)
     fabric, model = to_device(model, looking.accelerator, looking.precision)
@@ -130,7 +130,7 @@ def _score_segmenter(model: Any, card: ModelCard, folder: Path, looking: Looking
     source = open_subset(folder, "val", options.reduce_zero_label)
     if list(source.classes) != card.classes:
         raise UserError(f"{folder} has other classes than the {len(card.classes)} that the segmenter was trained on")
-    scores = SegmentScores(len(card.classes))
+    scores = SegmentScores(len(card.classes), shared=False)
     views = SegmentViews(options, model.mean, model.std, looking.scales)
     samples = SegmentationSamples(source, views)  # type: ignore[arg-type]  # several views instead of one image
     fabric, model = to_device(model, looking.accelerator, looking.precision)

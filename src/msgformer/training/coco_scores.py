@@ -114,18 +114,23 @@ def summarize(truth: CocoTruth, results: Sequence[Result], kind: str) -> CocoSum
 
 
 class CocoScores(nn.Module):
-    """Collects detections over all processes and compares them with the truth.
+    """Collects detections and compares them with the truth.
+
+    Args:
+        kinds: "box", and perhaps "mask".
+        shared: Collect over all processes of a training; otherwise this one's answers are all there are.
 
     Attributes:
         truth: What the images show; to be set before the first update.
         results: This process's detections since the last call of :meth:`compute`.
         summaries: By "box" and perhaps "mask", what the last call came to.
-        last_results: The detections of all processes that it was about.
+        last_results: The detections that it was about.
     """
 
-    def __init__(self, kinds: Sequence[str]) -> None:
+    def __init__(self, kinds: Sequence[str], *, shared: bool = True) -> None:
         super().__init__()
         self.kinds = tuple(kinds)
+        self.shared = shared
         self.truth: CocoTruth | None = None
         self.results: list[Result] = []
         self.last_results: list[Result] = []
@@ -138,9 +143,11 @@ class CocoScores(nn.Module):
             self.results += self.truth.results(found, position)
 
     def compute(self) -> dict[str, float]:
-        """``box_ap`` and the other numbers, and ``mask_ap`` likewise, in per cent, over all processes."""
+        """``box_ap`` and the other numbers, and ``mask_ap`` likewise, in per cent."""
         assert self.truth is not None
-        self.last_results, self.results = _gather(self.results), []
+        found = _gather(self.results) if self.shared else self.results
+        # In the images' order, whatever the number of processes.
+        self.last_results, self.results = sorted(found, key=lambda one: one["image_id"]), []
         self.summaries = {kind: summarize(self.truth, self.last_results, kind) for kind in self.kinds}
         return {
             f"{kind}_{name}": value
@@ -150,12 +157,12 @@ class CocoScores(nn.Module):
 
 
 def _gather(results: list[Result]) -> list[Result]:
-    """The results of all processes, in the images' order whatever the number of processes."""
+    """The results of all processes."""
     if torch.distributed.is_initialized():
         shares: list[list[Result] | None] = [None] * torch.distributed.get_world_size()
         torch.distributed.all_gather_object(shares, results)
         results = [one for share in shares for one in share or []]
-    return sorted(results, key=lambda one: one["image_id"])
+    return results
 
 
 def _mean(precision: Tensor) -> float:

@@ -44,19 +44,20 @@ class SegmentSummary:
 
 
 class SegmentScores(nn.Module):
-    """Counts pixels over all images and processes.
+    """Counts pixels over all images.
 
     Args:
         num_classes: Classes.
+        shared: Count over all processes of a training; otherwise this one's images are all there are.
 
     Attributes:
         summary: What the last call of :meth:`compute` came to.
     """
 
-    def __init__(self, num_classes: int) -> None:
+    def __init__(self, num_classes: int, *, shared: bool = True) -> None:
         super().__init__()
-        self.confusion = MulticlassConfusionMatrix(num_classes, ignore_index=IGNORED)
-        self.loss = MeanMetric()
+        self.confusion = MulticlassConfusionMatrix(num_classes, ignore_index=IGNORED, sync_on_compute=shared)
+        self.loss = MeanMetric(sync_on_compute=shared)
         self.summary: SegmentSummary | None = None
 
     def update(self, logits: Tensor, labels: Tensor) -> None:
