@@ -109,7 +109,7 @@ def cut_file(path: Path, size: int, to: Path | None = None) -> None:
 TRAIN = "train --config options.yaml --output out"
 
 FOLDERS = [
-    Row("missing folder", "train --data dta", r"no such folder: .*dta; did you mean 'data'\?"),
+    Row("missing folder", "train --data dta", r"no such file or folder: .*dta; did you mean 'data'\?"),
     Row("file for a folder", "train --data data/a/0.png", r"data: .*0\.png is a file, not a folder; give the folder"),
     Row(
         "link to itself",
@@ -163,7 +163,7 @@ FOLDERS = [
         "no image of class 'a' in all can be read",
         lambda p: [q.write_bytes(b"") for q in p.classes("set", "a", "b").glob("a/*")],
     ),
-    Row("nothing to check", "check-data nowhere", "no such folder: .*nowhere"),
+    Row("nothing to check", "check-data nowhere", "no such file or folder: .*nowhere"),
     Row("no detection set", "check-data data --task detect", r"has no annotations/instances_train\*\.json"),
 ]
 
@@ -457,7 +457,7 @@ CHECKPOINTS = [
     Row(
         "data that is gone",
         "evaluate run",
-        r"the run's data: no such folder: .*data",
+        r"the run's data: no such file or folder: .*data",
         lambda p: shutil.rmtree(p / "data"),
     ),
     Row(

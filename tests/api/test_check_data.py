@@ -90,7 +90,7 @@ def test_detection_sets(tmp_path):
 
 
 def test_what_is_no_data_set_is_refused(tmp_path):
-    with pytest.raises(UserError, match="no such folder"):
+    with pytest.raises(UserError, match="no such file or folder"):
         check_data(tmp_path / "gone")
     with pytest.raises(UserError, match="laid out"):
         check_data(tmp_path, task="segment")

@@ -79,7 +79,7 @@ def test_held_out_images_that_are_gone_are_named(run, data):
     with pytest.raises(UserError, match=rf"{held_out} was held out by the run, but is gone"):
         evaluate(run, **CPU)
     shutil.rmtree(data)
-    with pytest.raises(UserError, match=r"the run's data: no such folder"):
+    with pytest.raises(UserError, match=r"the run's data: no such file or folder"):
         evaluate(run, **CPU)
 
 

@@ -44,7 +44,7 @@ def test_class_folders_alone_leave_the_split_open(image_folder):
 
 def test_a_missing_folder_is_named_with_its_nearest_neighbour(image_folder):
     image_folder("pictures")
-    with pytest.raises(UserError, match=r"no such folder: .*picturs; did you mean 'pictures'"):
+    with pytest.raises(UserError, match=r"no such file or folder: .*picturs; did you mean 'pictures'"):
         list_subsets(image_folder("other").parent / "picturs")
 
 

@@ -66,7 +66,7 @@ def test_a_loop_of_links_is_walked_once(image_folder):
 
 
 def test_a_folder_that_is_not_there(tmp_path):
-    with pytest.raises(UserError, match="no such folder"):
+    with pytest.raises(UserError, match="no such file or folder"):
         survey_folder(str(tmp_path / "gone"))
 
 

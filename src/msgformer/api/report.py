@@ -7,7 +7,8 @@ from pathlib import Path
 
 from msgformer.api.ranges import check_ranges
 from msgformer.api.result import Result
-from msgformer.api.runs import existing, find_checkpoint
+from msgformer.api.runs import find_checkpoint
+from msgformer.data.folder import existing
 from msgformer.data.locations import resolve_data
 from msgformer.data.options import OnBadImage
 from msgformer.errors import UserError

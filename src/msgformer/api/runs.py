@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from msgformer.catalog import nearest
-from msgformer.errors import UserError, shown
+from msgformer.data.folder import existing
+from msgformer.errors import UserError
 
 CONFIG_FILE = "config.yaml"
 BEST, LAST = "best.ckpt", "last.ckpt"
@@ -60,20 +60,6 @@ def _first_free(name: str) -> Path:
             number += 1
         else:
             return folder
-
-
-def existing(path: Path, key: str) -> Path:
-    """``path``, which must exist; ``key`` names it in the message, with the nearest neighbour.
-
-    Raises:
-        UserError: nothing is there.
-    """
-    if path.exists():
-        return path
-    if path.is_symlink():
-        raise UserError(f"{key}: {shown(path)} is a link that leads nowhere; mend or remove it")
-    siblings = [entry.name for entry in path.parent.iterdir()] if path.parent.is_dir() else []
-    raise UserError(f"{key}: no such file or folder: {shown(path)}{nearest(path.name, siblings)}")
 
 
 def find_checkpoint(path: Path) -> Path:

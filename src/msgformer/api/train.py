@@ -10,10 +10,11 @@ from typing import Any
 from msgformer.api.options import configured_by
 from msgformer.api.recipes import find_config, load_yaml
 from msgformer.api.result import Result
-from msgformer.api.runs import CONFIG_FILE, check_output, existing, find_run
+from msgformer.api.runs import CONFIG_FILE, check_output, find_run
 from msgformer.api.task_settings import TaskName
 from msgformer.api.train_settings import TrainSettings
 from msgformer.data.dense_options import DetectImageOptions, SegmentImageOptions
+from msgformer.data.folder import existing
 from msgformer.data.options import AugmentOptions, Balance, OnBadImage, PreprocessOptions
 from msgformer.errors import UserError
 from msgformer.training.dense_options import DetectOptions, SegmentOptions

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from msgformer.catalog import nearest
-from msgformer.errors import UserError
+from msgformer.errors import UserError, shown
 
 IMAGE_SUFFIXES = frozenset({"bmp", "gif", "jfif", "jpe", "jpeg", "jpg", "pgm", "png", "ppm", "tif", "tiff", "webp"})
 """Endings, in lower case, of the files that count as images."""
@@ -52,21 +52,30 @@ def is_image(name: str) -> bool:
     return stem != "" and not stem.startswith(".") and suffix.lower() in IMAGE_SUFFIXES
 
 
+def existing(path: Path, key: str) -> Path:
+    """``path``, which must exist; ``key`` names it in the message, with the nearest neighbour.
+
+    Raises:
+        UserError: nothing is there.
+    """
+    if path.exists():
+        return path
+    if path.is_symlink():
+        raise UserError(f"{key}: {shown(path)} is a link that leads nowhere; mend or remove it")
+    siblings = [entry.name for entry in path.parent.iterdir()] if path.parent.is_dir() else []
+    raise UserError(f"{key}: no such file or folder: {shown(path)}{nearest(path.name, siblings)}")
+
+
 def existing_folder(path: str | Path, key: str = "data") -> Path:
     """The folder at ``path``.
 
     Raises:
         UserError: there is nothing, or a file, at ``path``; names ``key``, and the nearest neighbour's name.
     """
-    folder = Path(path).expanduser()
+    folder = existing(Path(path).expanduser(), key)
     if folder.is_dir():
         return folder
-    if folder.exists():
-        raise UserError(f"{key}: {folder} is a file, not a folder; give the folder that holds the class folders")
-    if folder.is_symlink():
-        raise UserError(f"{key}: {folder} is a link that leads nowhere; mend or remove it")
-    siblings = [entry.name for entry in folder.parent.iterdir()] if folder.parent.is_dir() else []
-    raise UserError(f"{key}: no such folder: {folder}{nearest(folder.name, siblings)}")
+    raise UserError(f"{key}: {shown(folder)} is a file, not a folder; give the folder that holds the class folders")
 
 
 def find_images(folder: str | Path) -> list[str]:

@@ -13,8 +13,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
-from msgformer.catalog import nearest
-from msgformer.data.folder import is_image, walk_images
+from msgformer.data.folder import existing, is_image, walk_images
 from msgformer.errors import UserError, shown
 
 if TYPE_CHECKING:
@@ -94,17 +93,8 @@ def _matches(place: str) -> Iterator[str]:
     if glob.has_magic(place) and not Path(place).exists():
         yield from sorted(glob.iglob(place, recursive=True))  # noqa: PTH207  (a Path can't glob from the root)
     else:
-        yield _existing(place)
-
-
-def _existing(place: str) -> str:
-    path = Path(place)
-    if path.exists():
-        return place
-    if path.is_symlink():
-        raise UserError(f"images: {shown(path)} is a link that leads nowhere; mend or remove it")
-    siblings = [entry.name for entry in path.parent.iterdir()] if path.parent.is_dir() else []
-    raise UserError(f"images: no such file or folder: {shown(path)}{nearest(path.name, siblings)}")
+        existing(Path(place), "images")
+        yield place
 
 
 def _inputs_at(place: str) -> Iterator[Input]:
