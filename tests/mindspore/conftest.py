@@ -12,6 +12,7 @@ else:
     import mindspore
 
     mindspore.set_device("CPU")
+    mindspore.runtime.launch_blocking()  # the threads that would prepare the next operators wait busily
 
 
 def pytest_collection_modifyitems(items):

@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
+from lightning.fabric import Fabric
 from timm.models import get_pretrained_cfg
 from torch import Tensor, nn
 
 from msgformer.api.device import one_device
+from msgformer.api.exported import open_model
+from msgformer.api.mindspore import Library, mindspore_logits
 from msgformer.catalog import MODELS
 from msgformer.data.preprocessing import Preprocessing
+from msgformer.deploy.card import is_exported
 from msgformer.errors import UserError
-from msgformer.training.checkpoint import ModelCard, load_model
+from msgformer.training.checkpoint import ModelCard
 from msgformer.training.options import Precision
 
 
@@ -23,12 +28,13 @@ class Answerer:
     """A trained model, and how images are brought to its input.
 
     Args:
-        checkpoint: Its weights.
+        checkpoint: Its weights, or an exported file.
         accelerator: "auto", "cpu", "gpu" or another that Lightning knows.
         precision: Number format, in Lightning's words.
         flip: Answer by the mean of the probabilities for an image and for its mirror image.
         img_size: Side of the square, or height and width, that images are brought to; None: as in training.
         devices: The device's number in a list; 1: the first that is free to use.
+        backend: Library that the model runs in; with MindSpore the device is the CPU.
         **changes: Other settings of the preprocessing to change; None leaves one as it is.
 
     Attributes:
@@ -49,29 +55,34 @@ class Answerer:
         flip: bool = False,
         img_size: int | tuple[int, int] | None = None,
         devices: int | list[int] = 1,
+        backend: Library = "torch",
         **changes: Any,
     ) -> None:
-        model, self.card = load_model(checkpoint)
+        if backend == "mindspore" and is_exported(checkpoint):
+            raise UserError(f"backend: {checkpoint} is an exported file, which MindSpore can't run; leave it out")
+        model, self.card = open_model(checkpoint, accelerator, precision)
         if self.card.task != "classify":
             raise UserError(f"checkpoint: {checkpoint} is of a model to {self.card.task}; a classifier is needed here")
         self.flip = flip
         self.preprocessing = _changed(self.card, img_size, changes)
         self.parameters = sum(parameter.numel() for parameter in model.parameters())
-        self.fabric = one_device(accelerator, precision, devices)
         size = self.preprocessing.input_size[1:]
         if size != self.card.img_size:
             _resize(model, self.card, size)
-        self.model = self.fabric.setup_module(model)
+        self._logits: Callable[[Tensor], Tensor]
+        if backend == "mindspore":
+            self._logits = mindspore_logits(model, self.card)
+        else:
+            self._logits = _torch_logits(model, one_device(accelerator, precision, devices))
         if size != self.card.img_size:
             self._try(size)
 
     @torch.inference_mode()
     def __call__(self, images: Tensor) -> Tensor:
         """Logarithms of the probabilities [B, classes] of images [B, channels, height, width], on the CPU."""
-        images = self.fabric.to_device(images)
-        answers = self.model(images).float().log_softmax(-1)
+        answers = self._logits(images).log_softmax(-1)
         if self.flip:
-            mirrored = self.model(images.flip(-1)).float().log_softmax(-1)
+            mirrored = self._logits(images.flip(-1)).log_softmax(-1)
             answers = torch.logaddexp(answers, mirrored) - math.log(2)
         return answers.cpu()
 
@@ -81,6 +92,12 @@ class Answerer:
             self(torch.zeros(1, *self.preprocessing.input_size))
         except (AssertionError, RuntimeError, ValueError) as error:
             raise _no_such_size(self.card, size, error) from error
+
+
+def _torch_logits(model: nn.Module, fabric: Fabric) -> Callable[[Tensor], Tensor]:
+    """The model on its device: images [B, channels, height, width] to float32 logits [B, classes]."""
+    ready = fabric.setup_module(model)
+    return lambda images: ready(fabric.to_device(images)).float()
 
 
 def _changed(card: ModelCard, img_size: int | tuple[int, int] | None, changes: dict[str, Any]) -> Preprocessing:

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
-from typing import Literal
 
-from msgformer.api.mindspore import check_mindspore, is_mindspore, read_mindspore, save_mindspore
+from msgformer.api.mindspore import Library, check_mindspore, is_mindspore, read_mindspore, save_mindspore
 from msgformer.api.result import Result
 from msgformer.api.weights import check_weights_paths, write_safetensors, write_whole
 from msgformer.catalog import resolve
 from msgformer.errors import UserError
 
-Library = Literal["torch", "mindspore"]
 SUFFIXES: dict[Library, str] = {"torch": ".safetensors", "mindspore": ".ckpt"}
 
 

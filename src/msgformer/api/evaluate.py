@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any, Literal, overload
 
 from msgformer.api.dense_results import DenseEvaluateResult
+from msgformer.api.mindspore import Library, check_backend
 from msgformer.api.ranges import check_ranges
 from msgformer.api.result import Result, text_table
-from msgformer.api.runs import find_checkpoint
+from msgformer.api.runs import find_model
 from msgformer.data.checking import Skipped
 from msgformer.data.locations import resolve_data
 from msgformer.data.options import Filter, OnBadImage
@@ -131,6 +132,7 @@ def evaluate(  # type: ignore[misc]  # the command line reads this signature, wh
     workers: int | None = None,
     accelerator: str = "auto",
     precision: Precision = "32-true",
+    backend: Library = "torch",
     progress: Progress = "auto",
 ) -> EvaluateResult | DenseEvaluateResult | Comparison:
     """Score trained models on the images that their runs held out, or on others.
@@ -138,7 +140,8 @@ def evaluate(  # type: ignore[misc]  # the command line reads this signature, wh
     A detector is scored by COCO's numbers, a segmenter by the overlap of its classes with the true ones.
 
     Args:
-        checkpoint: Run folder, of which the best epoch is taken, or a checkpoint in one; several are compared.
+        checkpoint: Run folder, of which the best epoch is taken, a checkpoint in one, or a file of 'msgformer export';
+            several are compared.
         data: Folder with val/, or with class folders, or SCHEME:LOCATION as in training; for other tasks a folder as
             in training; by default what the run held out.
         output: New folder to write metrics.json, per_class.csv and predictions.csv to; of several checkpoints, each
@@ -157,6 +160,7 @@ def evaluate(  # type: ignore[misc]  # the command line reads this signature, wh
         workers: Processes that read images; by default one less than there are cores, at most 8.
         accelerator: "auto", "cpu", "gpu" or another that Lightning knows.
         precision: Number format, in Lightning's words.
+        backend: Library that a classifier runs in: "torch", or "mindspore", an extra, on the CPU.
         progress: A "bar", "lines" or "none"; "auto" is a bar in a terminal.
 
     Returns:
@@ -167,10 +171,11 @@ def evaluate(  # type: ignore[misc]  # the command line reads this signature, wh
             model's.
     """
     check_ranges({"batch_size": batch_size, "workers": workers, "img_size": img_size, "scales": scales})
+    check_backend(backend, accelerator, precision)
     given = [checkpoint] if isinstance(checkpoint, str | Path) else checkpoint
     if not given:
         raise UserError("checkpoint: none is given; give a run folder")
-    paths = [find_checkpoint(Path(path)) for path in given]
+    paths = [find_model(Path(path)) for path in given]
     resolved = None if data is None else resolve_data(data, layout=False)
     if output is not None:
         output = Path(output)
@@ -178,14 +183,15 @@ def evaluate(  # type: ignore[misc]  # the command line reads this signature, wh
     if crop_pct is not None and not 0 < crop_pct <= 1:
         raise UserError(f"crop_pct must be above 0 and at most 1, not {crop_pct:g}")
 
-    from msgformer.training.checkpoint import read_task
+    from msgformer.api.exported import task_of
 
     given_settings: dict[str, Any] = dict(
         img_size=img_size, crop_pct=crop_pct, crop_mode=crop_mode, interpolation=interpolation
     )
-    tasks = {read_task(path) for path in paths}
+    tasks = {task_of(path) for path in paths}
     if tasks != {"classify"}:
         given_settings["on_bad_image"] = None if on_bad_image == "stop" else on_bad_image
+        given_settings["backend"] = None if backend == "torch" else backend
         _check_dense(tasks, len(paths), given_settings, flip, scales)
         from msgformer.api.dense_scoring import Looking, score_dense
 
@@ -200,7 +206,7 @@ def evaluate(  # type: ignore[misc]  # the command line reads this signature, wh
 
     results: list[EvaluateResult] = []
     for path in paths:
-        answerer = Answerer(path, accelerator, precision, flip=flip, **given_settings)
+        answerer = Answerer(path, accelerator, precision, flip=flip, backend=backend, **given_settings)
         scored = score(path, answerer, resolved, on_bad_image, batch_size or 128, workers, progress)
         result = EvaluateResult(checkpoint=path, **scored.fields())
         results.append(result)

@@ -1,12 +1,21 @@
-"""Where the verbs meet MindSpore: its checkpoints in and out. It is an extra, and imported when it is needed."""
+"""Where the verbs meet MindSpore: its checkpoints in and out, and its models. It is imported when it is needed."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal
 
+from msgformer.catalog import ALIASES, MODELS
 from msgformer.errors import UserError
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from msgformer.training.checkpoint import ModelCard
+
+Library = Literal["torch", "mindspore"]
 
 
 def check_mindspore() -> None:
@@ -48,3 +57,47 @@ def save_mindspore(state: dict[str, Any], path: Path) -> None:
     from msgformer.mindspore.weights import write_weights
 
     write_weights({name: tensor.float().numpy() for name, tensor in state.items()}, path)
+
+
+def check_backend(backend: Library, accelerator: str, precision: str) -> None:
+    """Make sure that a library can answer as it is asked to, as far as that can be seen without the checkpoint.
+
+    Raises:
+        UserError: MindSpore isn't there, or is asked for another device than the CPU or another number format.
+    """
+    if backend == "torch":
+        return
+    check_mindspore()
+    if accelerator not in ("auto", "cpu"):
+        raise UserError(f"accelerator: MindSpore's models answer on the CPU here, not on {accelerator!r}; leave it out")
+    if precision != "32-true":
+        raise UserError(f"precision: MindSpore's models answer in 32-true here, not in {precision!r}; leave it out")
+
+
+def mindspore_logits(model: nn.Module, card: ModelCard) -> Callable[[Tensor], Tensor]:
+    """A trained model of PyTorch as one of MindSpore.
+
+    Args:
+        model: What to take the weights of.
+        card: What its checkpoint says about it.
+
+    Returns:
+        From images [B, channels, height, width] to logits [B, classes], both on the CPU.
+
+    Raises:
+        UserError: MindSpore doesn't have the model, or not with these settings.
+    """
+    if card.model not in MODELS and card.model not in ALIASES:
+        raise UserError(f"backend: MindSpore has this package's models only, not {card.model}; leave it out")
+
+    import torch
+
+    from msgformer.mindspore import classifier
+
+    weights = {name: value.numpy() for name, value in model.state_dict().items()}
+    settings = {"img_size": card.img_size, "num_classes": len(card.classes), **card.model_args}
+    try:
+        ask = classifier(card.model, weights, **settings)
+    except (TypeError, ValueError) as error:
+        raise UserError(f"backend: MindSpore can't take this {card.model}: {error}") from error
+    return lambda images: torch.from_numpy(ask(images.numpy()))

@@ -87,9 +87,8 @@ class ConvStack(nn.Cell):
 
     def construct(self, x: Tensor) -> Tensor:
         """[B, H, W, C] to [B, H', W', C']."""
-        x = self.layers[0](x)
-        for layer in self.layers[1:]:
-            x = layer(self.act(x))
+        for index, layer in enumerate(self.layers):  # a slice would be a new list, and rename its parameters
+            x = layer(self.act(x) if index else x)
         return x
 
 

@@ -1,0 +1,67 @@
+"""A model as a function of NumPy arrays, for programs that know nothing else of MindSpore."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import mindspore as ms
+import numpy as np
+from mindspore import Tensor
+
+from msgformer.catalog import resolve
+from msgformer.mindspore import msg_transformer, sg_former
+from msgformer.mindspore.backbone import Backbone
+from msgformer.mindspore.weights import load_weights
+
+Classifier = Callable[[np.ndarray], np.ndarray]
+"""From images [B, 3, S, T] to logits [B, classes]."""
+
+
+def create_model(name: str, **kwargs: Any) -> Backbone:
+    """One of this package's models as a MindSpore cell, by its name or its released name.
+
+    Args:
+        name: As `msgformer.list_models` gives it, or as the papers' code calls it.
+        **kwargs: Settings of `MsgTransformer` or `SgFormer`.
+
+    Returns:
+        The model with new weights; like every cell it begins in evaluation mode.
+
+    Raises:
+        UserError: no model of this package has that name.
+        ValueError: settings that contradict each other, or an exchange that MindSpore hasn't.
+    """
+    name = resolve(name)
+    family = sg_former if name.startswith("sgformer") else msg_transformer
+    return getattr(family, name)(**kwargs)
+
+
+def classifier(name: str, weights: Mapping[str, np.ndarray], *, graph: bool = False, **settings: Any) -> Classifier:
+    """A model with given weights as a function from images to logits.
+
+    It has MindSpore wait for each operator from now on, in the whole process: the threads that would prepare the next
+    ones meanwhile wait busily, and take eight times the model's own share of a CPU.
+
+    Args:
+        name: As of `create_model`.
+        weights: Arrays by the PyTorch models' names, as `read_weights` gives them.
+        graph: Compile a graph for every new shape of images instead of running one operator after the other.
+        **settings: Settings of `MsgTransformer` or `SgFormer`.
+
+    Returns:
+        A function of float32 images of any size, whose logits are float32 too.
+
+    Raises:
+        UserError: no model of this package has that name, or the weights are of another one.
+        ValueError: settings that contradict each other, or an exchange that MindSpore hasn't.
+    """
+    model = create_model(name, **settings)
+    load_weights(model, weights)
+    ms.runtime.launch_blocking()
+    run = ms.jit(model.construct) if graph else model
+
+    def ask(images: np.ndarray) -> np.ndarray:
+        return run(Tensor(images, ms.float32)).asnumpy()
+
+    return ask

@@ -1,0 +1,68 @@
+"""What MindSpore can't be asked is refused before it is imported; tests/mindspore holds the rest."""
+
+from dataclasses import asdict
+from importlib.metadata import PackageNotFoundError
+from importlib.metadata import version as installed_version
+
+import pytest
+import torch
+
+from api.trained import make_images
+from msgformer.api import mindspore
+from msgformer.api.evaluate import evaluate
+from msgformer.api.predict import iter_predictions, predict
+from msgformer.errors import UserError
+from msgformer.training.checkpoint import KEY, ModelCard
+
+VERBS = [(evaluate, []), (predict, [["x.png"]]), (iter_predictions, [["x.png"]])]
+
+
+@pytest.fixture
+def installed(monkeypatch):
+    """Have it look as if these versions were installed."""
+
+    def pretend(**versions):
+        def version(name):
+            if name in versions and versions[name] is None:
+                raise PackageNotFoundError(name)
+            return versions.get(name) or installed_version(name)
+
+        monkeypatch.setattr(mindspore, "version", version)
+
+    return pretend
+
+
+@pytest.mark.parametrize(("verb", "images"), VERBS)
+@pytest.mark.parametrize(
+    ("versions", "settings", "message"),
+    [
+        ({"mindspore": None}, {}, r"^MindSpore isn't installed; 'pip install msgformer\[mindspore\]' installs it$"),
+        ({"mindspore": "2.10.0", "numpy": "2.3.0"}, {}, r"^MindSpore can't work with NumPy 2\.3\.0; .* mends it$"),
+        (
+            {"mindspore": "2.10.0", "numpy": "1.26.4"},
+            {"accelerator": "gpu"},
+            r"^accelerator: MindSpore's models answer on the CPU here, not on 'gpu'; leave it out$",
+        ),
+        (
+            {"mindspore": "2.10.0", "numpy": "1.26.4"},
+            {"precision": "bf16-mixed"},
+            r"^precision: MindSpore's models answer in 32-true here, not in 'bf16-mixed'; leave it out$",
+        ),
+    ],
+    ids=["missing", "NumPy 2", "accelerator", "precision"],
+)
+def test_it_is_refused_in_one_line(installed, tmp_path, verb, images, versions, settings, message):
+    installed(**versions)
+    with pytest.raises(UserError, match=message):
+        verb(tmp_path, *images, backend="mindspore", **settings)
+
+
+@pytest.mark.parametrize("task", ["detect", "segment"])
+def test_detectors_and_segmenters_are_refused(installed, tmp_path, task):
+    installed(mindspore="2.10.0", numpy="1.26.4")
+    card = ModelCard("msg_transformer_tiny", {}, ["one"], {}, task=task)
+    torch.save({KEY: asdict(card)}, tmp_path / "best.ckpt")
+    pictures = make_images(tmp_path / "pictures", per_class=1)
+    for verb, images in ((evaluate, []), (predict, [[pictures]])):
+        with pytest.raises(UserError, match=f"^backend is for classifiers, but the checkpoint is of task {task}; "):
+            verb(tmp_path, *images, backend="mindspore")

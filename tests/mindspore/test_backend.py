@@ -1,0 +1,68 @@
+"""Models trained in PyTorch that are evaluated and asked in MindSpore."""
+
+import json
+
+import pytest
+
+from api.trained import CLASSES, CPU, MODEL_ARGS, make_images, make_run
+from msgformer.api.evaluate import evaluate
+from msgformer.api.predict import iter_predictions, predict
+from msgformer.errors import UserError
+
+SG = {"embed_dims": [8, 16], "depths": [2, 2], "num_heads": [2, 2], "reductions": [8, 4], "window_size": 5}
+RUNS = {"msg": {}, "sg": {"model": "sgformer_small", "model_args": SG, "img_size": 64, "epochs": 1}}
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    return make_images(tmp_path_factory.mktemp("data") / "images")
+
+
+@pytest.fixture(scope="module", params=RUNS)
+def run(request, data, tmp_path_factory):
+    return make_run(data, tmp_path_factory.mktemp(request.param) / "run", **RUNS[request.param])
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [{}, {"flip": True, "img_size": (48, 80), "batch_size": 4}, {"batch_size": 4, "workers": 1}],
+    ids=["as trained", "flipped, at another size", "with a worker"],
+)
+def test_scores_are_those_of_pytorch(run, settings):
+    theirs = evaluate(run, **{**CPU, **settings})
+    ours = evaluate(run, **{**CPU, **settings}, backend="mindspore")
+    assert ours.loss == pytest.approx(theirs.loss, abs=1e-4)
+    assert (ours.images, ours.top1, ours.top5, ours.input) == (theirs.images, theirs.top1, theirs.top5, theirs.input)
+
+
+def test_predictions_are_those_of_pytorch(run, data):
+    theirs = predict(run, [data], **CPU).predictions
+    ours = predict(run, [data], **CPU, backend="mindspore").predictions
+    assert [*iter_predictions(run, [data], **CPU, backend="mindspore")] == ours
+    assert [one.image for one in ours] == [one.image for one in theirs]
+    for mine, wanted in zip(ours, theirs, strict=True):
+        chances = dict(zip(wanted.classes, wanted.probabilities, strict=True))
+        assert dict(zip(mine.classes, mine.probabilities, strict=True)) == pytest.approx(chances, abs=1e-4)
+
+
+@pytest.mark.parametrize("run", ["msg"], indirect=True)
+def test_the_command_line_prints_the_answer_alone(run, data, run_msgformer):
+    done = run_msgformer("predict", str(run), str(data / CLASSES[0]), "--backend", "mindspore", "--json")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["images"] == 10
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"model_args": {**MODEL_ARGS, "exchange": "mean"}}, "no exchange 'mean' for MindSpore, known: shuffle, none"),
+        ({"model": "test_vit", "model_args": {}, "img_size": 32}, "this package's models only, not test_vit"),
+    ],
+    ids=["exchange", "timm's"],
+)
+def test_models_that_mindspore_has_not_are_refused_in_one_line(data, tmp_path, settings, message):
+    run = make_run(data, tmp_path / "run", epochs=1, **settings)
+    for verb, places in ((evaluate, []), (predict, [[data]])):
+        with pytest.raises(UserError, match=f"^backend: .*{message}") as caught:
+            verb(run, *places, **CPU, backend="mindspore")
+        assert "\n" not in str(caught.value)
