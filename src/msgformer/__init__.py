@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from msgformer.api.check_data import check_data as check_data
     from msgformer.api.convert import convert as convert
     from msgformer.api.evaluate import evaluate as evaluate
+    from msgformer.api.explain import explain as explain
     from msgformer.api.init_from import init_from as init_from
     from msgformer.api.predict import iter_predictions as iter_predictions
     from msgformer.api.predict import predict as predict
@@ -36,6 +37,7 @@ _HOMES = {
     "create_model": "msgformer.models",
     "create_segmenter": "msgformer.dense",
     "evaluate": "msgformer.api.evaluate",
+    "explain": "msgformer.api.explain",
     "iter_predictions": "msgformer.api.predict",
     "init_from": "msgformer.api.init_from",
     "list_models": "msgformer.catalog",

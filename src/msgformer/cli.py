@@ -22,6 +22,10 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "report": ("msgformer.api.report:report", "write the page about a run anew: curves, confusion, worst mistakes"),
     "evaluate": ("msgformer.api.evaluate:evaluate", "score a trained model on a validation set"),
     "predict": ("msgformer.api.predict:predict", "name what images show"),
+    "explain": (
+        "msgformer.api.explain:explain",
+        "draw attention, routes, significance and token groups in a model",
+    ),
     "check-data": ("msgformer.api.check_data:check_data", "find everything that is wrong with a data set"),
     "sample-data": ("msgformer.api.sample_data:sample_data", "write scenes to try detection and segmentation with"),
     "convert": ("msgformer.api.convert:convert", "turn an official checkpoint into this package's format"),

@@ -47,6 +47,7 @@ RANGES: dict[str, Range] = {
     "img_size": AT_LEAST_1,
     "val_fraction": PART,
     "top_k": AT_LEAST_1,
+    "gradients": AT_LEAST_0,
     "preprocess.crop_pct": ABOVE_0,
     "preprocess.std": ABOVE_0,
     "augment.scale": ABOVE_0,

@@ -25,6 +25,7 @@ class MessengerBlock:
         stage: Number of the stage, from 1 on.
         block: Number of the block in its stage, from 1 on.
         grid: Rows nH and columns nW of windows.
+        first_grid: The same of stage 1.
         window: Height h and width w of a window in tokens.
         stride: Pixels of a token's side.
         exchange: What the exchange is called.
@@ -39,6 +40,7 @@ class MessengerBlock:
     stage: int
     block: int
     grid: Size
+    first_grid: Size
     window: Size
     stride: int
     exchange: str
@@ -70,6 +72,7 @@ def trace_messengers(model: MsgTransformer, image: Tensor, gradients: int = 0) -
                     stage=index + 1,
                     block=place + 1,
                     grid=grid,
+                    first_grid=window_grid(map_size(tokens), model.stages[0].window_size),
                     window=stage.window_size,
                     stride=4 * 2**index,
                     exchange=type(record.exchange).__name__,
