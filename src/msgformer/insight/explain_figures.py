@@ -112,14 +112,17 @@ def draw_attention(picture: Image.Image, times: int, block: MessengerBlock, head
 
 
 def shown_window(block: MessengerBlock) -> int:
-    """The window whose routes and receptive field are drawn: near the middle, measured by gradients if any is."""
+    """The window whose routes and receptive field are drawn: near the middle, measured by gradients if any is.
+
+    Windows measured around the middle are equally near to it: a place left of it and above makes it the same one of
+    them in every block.
+    """
     rows, cols = block.grid
-    middle = rows // 2 * cols + cols // 2
 
-    def distance(window: int) -> int:
-        return abs(window // cols - rows // 2) + abs(window % cols - cols // 2)
+    def distance(window: int) -> float:
+        return abs((window // cols + 0.5) / rows - 0.45) + abs((window % cols + 0.5) / cols - 0.45)
 
-    return min(block.gradients, key=distance, default=middle)
+    return min(block.gradients or range(rows * cols), key=distance)
 
 
 def draw_sources(picture: Image.Image, times: int, block: MessengerBlock) -> Image.Image:
