@@ -40,11 +40,14 @@ def test_logits_and_gradients_are_those_of_the_pytorch_model(kind, size, mode):
     assert relative_error(gradients[0].asnumpy(), theirs.patch_embed.norm.weight.grad) <= 1e-9
 
 
-def test_equal_significance_is_ranked_as_in_pytorch():
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_equal_and_nearly_equal_significance_is_ranked_as_in_pytorch(dtype):
     from msgformer.mindspore import reallocation as ours
     from msgformer.models import reallocation as theirs
 
-    significance = np.random.default_rng(0).integers(0, 4, (3, 20, 31)).astype(np.float32)
+    random = np.random.default_rng(0)
+    near = 1e-12 * random.integers(0, 9, (3, 20, 31))  # all the same in single precision
+    significance = (random.integers(1, 4, (3, 20, 31)) + near).astype(dtype)
     for rank in ("rank_by_row", "rank_by_column"):
         found = getattr(ours, rank)(ms.Tensor(significance)).asnumpy()
         assert (found == getattr(theirs, rank)(torch.from_numpy(significance)).numpy()).all()

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import mindspore as ms
 from mindspore import Tensor, nn, ops
 
 
@@ -27,7 +28,13 @@ MERGE_KINDS: dict[int, tuple[MergeKind, ...]] = {
 
 def rank_by_row(significance: Tensor) -> Tensor:
     """Raster indices of tokens, least significant first, equal ones row by row: [B, H, W] to [B, n]."""
-    return ops.argsort(significance.reshape(significance.shape[0], -1), 1)  # stable on CPUs
+    flat = significance.reshape(significance.shape[0], -1)
+    rounded = flat.astype(ms.float32)
+    if flat.dtype != ms.float64:
+        return ops.argsort(rounded, 1)  # stable on CPUs
+    # A sort of float64 compares numbers rounded to float32: first by what that leaves over, then by what it keeps.
+    order = ops.argsort((flat - rounded.astype(ms.float64)).astype(ms.float32), 1)
+    return ops.gather_elements(order, 1, ops.argsort(ops.gather_elements(rounded, 1, order), 1))
 
 
 def rank_by_column(significance: Tensor) -> Tensor:
