@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from msgformer.api.convert import convert as convert
     from msgformer.api.evaluate import evaluate as evaluate
     from msgformer.api.explain import explain as explain
+    from msgformer.api.export import export as export
     from msgformer.api.init_from import init_from as init_from
     from msgformer.api.predict import iter_predictions as iter_predictions
     from msgformer.api.predict import predict as predict
@@ -38,6 +39,7 @@ _HOMES = {
     "create_segmenter": "msgformer.dense",
     "evaluate": "msgformer.api.evaluate",
     "explain": "msgformer.api.explain",
+    "export": "msgformer.api.export",
     "iter_predictions": "msgformer.api.predict",
     "init_from": "msgformer.api.init_from",
     "list_models": "msgformer.catalog",

@@ -26,6 +26,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "msgformer.api.explain:explain",
         "draw attention, routes, significance and token groups in a model",
     ),
+    "export": ("msgformer.api.export:export", "write a model as ONNX, OpenVINO or a PyTorch file, and check it"),
     "check-data": ("msgformer.api.check_data:check_data", "find everything that is wrong with a data set"),
     "sample-data": ("msgformer.api.sample_data:sample_data", "write scenes to try detection and segmentation with"),
     "convert": ("msgformer.api.convert:convert", "turn an official checkpoint into this package's format"),

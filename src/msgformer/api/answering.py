@@ -14,11 +14,13 @@ from timm.models import get_pretrained_cfg
 from torch import Tensor, nn
 
 from msgformer.api.device import one_device
+from msgformer.api.exported import open_model
 from msgformer.api.mindspore import Library, mindspore_logits
 from msgformer.catalog import MODELS
 from msgformer.data.preprocessing import Preprocessing
+from msgformer.deploy.card import is_exported
 from msgformer.errors import UserError
-from msgformer.training.checkpoint import ModelCard, load_model
+from msgformer.training.checkpoint import ModelCard
 from msgformer.training.options import Precision
 
 
@@ -26,7 +28,7 @@ class Answerer:
     """A trained model, and how images are brought to its input.
 
     Args:
-        checkpoint: Its weights.
+        checkpoint: Its weights, or an exported file.
         accelerator: "auto", "cpu", "gpu" or another that Lightning knows.
         precision: Number format, in Lightning's words.
         flip: Answer by the mean of the probabilities for an image and for its mirror image.
@@ -56,7 +58,9 @@ class Answerer:
         backend: Library = "torch",
         **changes: Any,
     ) -> None:
-        model, self.card = load_model(checkpoint)
+        if backend == "mindspore" and is_exported(checkpoint):
+            raise UserError(f"backend: {checkpoint} is an exported file, which MindSpore can't run; leave it out")
+        model, self.card = open_model(checkpoint, accelerator, precision)
         if self.card.task != "classify":
             raise UserError(f"checkpoint: {checkpoint} is of a model to {self.card.task}; a classifier is needed here")
         self.flip = flip

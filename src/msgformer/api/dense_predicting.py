@@ -16,6 +16,7 @@ from torch import Tensor
 
 from msgformer.api.dense_results import DensePrediction, DensePredictResult, FoundObject
 from msgformer.api.device import to_device
+from msgformer.api.exported import open_model
 from msgformer.api.following import followed
 from msgformer.data.dense_options import SegmentImageOptions
 from msgformer.data.detect_transforms import to_tensor
@@ -23,7 +24,7 @@ from msgformer.data.inputs import Input
 from msgformer.data.segment_transforms import SegmentEval
 from msgformer.insight.drawing import Mark, class_map, draw_classes, draw_objects
 from msgformer.rle import encode_masks
-from msgformer.training.checkpoint import ModelCard, load_model
+from msgformer.training.checkpoint import ModelCard
 from msgformer.training.options import Precision, Progress
 from msgformer.training.segment import mean_probabilities
 
@@ -53,7 +54,7 @@ def predict_dense(
     Raises:
         UserError: an image can't be read, or the device isn't there.
     """
-    model, card = load_model(checkpoint)
+    model, card = open_model(checkpoint, accelerator, precision)
     if output is not None:
         output.mkdir(parents=True, exist_ok=True)
     fabric, asked = to_device(model, accelerator, precision)

@@ -16,6 +16,7 @@ from msgformer.api.dense_results import DenseEvaluateResult
 from msgformer.api.dense_task import data_folder
 from msgformer.api.detect_task import truth_of
 from msgformer.api.device import to_device
+from msgformer.api.exported import open_model
 from msgformer.api.following import followed
 from msgformer.data.dense_options import SegmentImageOptions
 from msgformer.data.dense_samples import DetectionSamples, SegmentationSamples, collate
@@ -26,7 +27,7 @@ from msgformer.data.sampling import EpochSampler
 from msgformer.data.segment_transforms import SegmentViews
 from msgformer.data.segmentation_sets import open_subset
 from msgformer.errors import UserError
-from msgformer.training.checkpoint import ModelCard, load_model
+from msgformer.training.checkpoint import ModelCard
 from msgformer.training.coco_scores import CocoScores
 from msgformer.training.detect import score_kinds
 from msgformer.training.options import Precision, Progress
@@ -73,7 +74,9 @@ def score_dense(checkpoint: Path, data: str | None, output: Path | None, looking
     Raises:
         UserError: the data can't be used, or the classes aren't the model's.
     """
-    model, card = load_model(checkpoint)
+    model, card = open_model(checkpoint, looking.accelerator, looking.precision)
+    if data is None and not card.data:
+        raise UserError(f"{checkpoint} doesn't lie in the folder of its run; give --data FOLDER")
     path = data or card.data["path"]
     folder = data_folder(card.task, path)
     score = _score_detector if card.task == "detect" else _score_segmenter

@@ -11,7 +11,7 @@ from msgformer.api.dense_results import DenseEvaluateResult
 from msgformer.api.mindspore import Library, check_backend
 from msgformer.api.ranges import check_ranges
 from msgformer.api.result import Result, text_table
-from msgformer.api.runs import find_checkpoint
+from msgformer.api.runs import find_model
 from msgformer.data.checking import Skipped
 from msgformer.data.locations import resolve_data
 from msgformer.data.options import Filter, OnBadImage
@@ -140,7 +140,8 @@ def evaluate(  # type: ignore[misc]  # the command line reads this signature, wh
     A detector is scored by COCO's numbers, a segmenter by the overlap of its classes with the true ones.
 
     Args:
-        checkpoint: Run folder, of which the best epoch is taken, or a checkpoint in one; several are compared.
+        checkpoint: Run folder, of which the best epoch is taken, a checkpoint in one, or a file of 'msgformer export';
+            several are compared.
         data: Folder with val/, or with class folders, or SCHEME:LOCATION as in training; for other tasks a folder as
             in training; by default what the run held out.
         output: New folder to write metrics.json, per_class.csv and predictions.csv to; of several checkpoints, each
@@ -174,7 +175,7 @@ def evaluate(  # type: ignore[misc]  # the command line reads this signature, wh
     given = [checkpoint] if isinstance(checkpoint, str | Path) else checkpoint
     if not given:
         raise UserError("checkpoint: none is given; give a run folder")
-    paths = [find_checkpoint(Path(path)) for path in given]
+    paths = [find_model(Path(path)) for path in given]
     resolved = None if data is None else resolve_data(data, layout=False)
     if output is not None:
         output = Path(output)
@@ -182,12 +183,12 @@ def evaluate(  # type: ignore[misc]  # the command line reads this signature, wh
     if crop_pct is not None and not 0 < crop_pct <= 1:
         raise UserError(f"crop_pct must be above 0 and at most 1, not {crop_pct:g}")
 
-    from msgformer.training.checkpoint import read_task
+    from msgformer.api.exported import task_of
 
     given_settings: dict[str, Any] = dict(
         img_size=img_size, crop_pct=crop_pct, crop_mode=crop_mode, interpolation=interpolation
     )
-    tasks = {read_task(path) for path in paths}
+    tasks = {task_of(path) for path in paths}
     if tasks != {"classify"}:
         given_settings["on_bad_image"] = None if on_bad_image == "stop" else on_bad_image
         given_settings["backend"] = None if backend == "torch" else backend

@@ -14,7 +14,7 @@ from msgformer.api.prediction_files import STDOUT, check_output, choose_format
 from msgformer.api.predictions import Format, Prediction
 from msgformer.api.ranges import check_ranges
 from msgformer.api.result import Result, text_table
-from msgformer.api.runs import find_checkpoint
+from msgformer.api.runs import find_model
 from msgformer.data.inputs import check_inputs, find_inputs
 from msgformer.data.options import OnBadImage
 from msgformer.errors import UserError
@@ -68,6 +68,7 @@ def predict(
     format: Format | None = None,
     resume: bool = False,
     contact_sheet: Path | None = None,
+    img_size: int | tuple[int, int] | None = None,
     on_bad_image: OnBadImage = "stop",
     batch_size: int | None = None,
     workers: int | None = None,
@@ -83,7 +84,7 @@ def predict(
     finds objects, a segmenter a class for each pixel; both draw them on the pictures in the output, a folder.
 
     Args:
-        checkpoint: Run folder, of which the best epoch is taken, or a checkpoint in one.
+        checkpoint: Run folder, of which the best epoch is taken, a checkpoint in one, or a file of 'msgformer export'.
         images: Image files, folders whose images are taken with those of all sub-folders, tar files with images,
             patterns such as 'photos/**/*.jpg', and "-" for a list of files, folders and tar files on standard input.
         top_k: How many classes a classifier names for each image, 5 by default; all of them if there are fewer.
@@ -93,6 +94,8 @@ def predict(
         format: JSON lines ("jsonl"), "csv" or "parquet"; by default as the output's name ends.
         resume: Go on after the predictions that the output holds already; they are checked to be of the same images.
         contact_sheet: PNG file to draw the images to, with what they show; of many, further files are numbered.
+        img_size: For classifiers, side of the square, or height and width, that images are brought to; by default as in
+            training.
         on_bad_image: At an image that can't be read, "stop", or "skip" it and list it as left out.
         batch_size: Images a batch, for classifiers; 64 by default.
         workers: Processes that read images; by default none for one batch, else one less than there are cores.
@@ -109,17 +112,18 @@ def predict(
             or gone on with.
     """
     check_backend(backend, accelerator, precision)
-    path, given = _checked(checkpoint, images, top_k, batch_size, workers)
+    path, given = _checked(checkpoint, images, top_k, batch_size, workers, img_size)
     output, contact_sheet = (None if one is None else Path(one) for one in (output, contact_sheet))
 
-    from msgformer.training.checkpoint import read_task
+    from msgformer.api.exported import task_of
 
-    task = read_task(path)
+    task = task_of(path)
     if task != "classify":
         rest: dict[str, Any] = dict(top_k=top_k, format=format, contact_sheet=contact_sheet, batch_size=batch_size)
         rest |= dict(
             workers=workers, resume=resume or None, on_bad_image=on_bad_image if on_bad_image != "stop" else None
         )
+        rest["img_size"] = img_size
         rest["backend"] = None if backend == "torch" else backend
         _check_dense(task, rest, output, threshold)
         from msgformer.api.dense_predicting import predict_dense
@@ -142,7 +146,7 @@ def predict(
     from msgformer.api.predicting import answer
     from msgformer.api.prediction_run import Sink, take_up
 
-    answerer = Answerer(path, accelerator, precision, backend=backend)
+    answerer = Answerer(path, accelerator, precision, backend=backend, img_size=img_size)
     sink = Sink.of(answerer, top_k, output, format, contact_sheet)
     inputs = find_inputs(given)
     if resume and sink.file is not None:
@@ -187,10 +191,11 @@ def _checked(
     top_k: int | None,
     batch_size: int | None,
     workers: int | None,
+    img_size: int | tuple[int, int] | None = None,
 ) -> tuple[Path, list[str]]:
     """The checkpoint's file and the places of images, as far as they can be checked without torch."""
-    check_ranges({"top_k": top_k, "batch_size": batch_size, "workers": workers})
-    path = find_checkpoint(Path(checkpoint))
+    check_ranges({"top_k": top_k, "batch_size": batch_size, "workers": workers, "img_size": img_size})
+    path = find_model(Path(checkpoint))
     given = [str(place) for place in images]
     check_inputs(given)
     return path, given

@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 from msgformer.data.folder import existing
+from msgformer.deploy.card import is_exported
 from msgformer.errors import UserError
 
 CONFIG_FILE = "config.yaml"
@@ -76,6 +77,11 @@ def find_checkpoint(path: Path) -> Path:
         path = found[0]
     check_kind(path)
     return path
+
+
+def find_model(path: Path) -> Path:
+    """A checkpoint, as of :func:`find_checkpoint`, or a file of 'msgformer export' itself."""
+    return path if is_exported(path) else find_checkpoint(path)
 
 
 def check_kind(path: Path) -> None:

@@ -125,6 +125,8 @@ def _evaluation_set(checkpoint: Path, data: str | None, card: ModelCard) -> tupl
     """The images to score on, and what to call them."""
     if data is not None:
         return open_evaluation(data, card.classes), data
+    if not card.data:
+        raise UserError(f"{checkpoint} doesn't lie in the folder of its run; give --data FOLDER")
     path, fraction, seed = (card.data[key] for key in ("path", "val_fraction", "seed"))
     held_out = reopen_validation(checkpoint.parent, path, card.classes, fraction, seed)
     return held_out, f"the held-out part of {path or DIGITS}"

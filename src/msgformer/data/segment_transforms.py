@@ -90,8 +90,11 @@ class SegmentEval:
 
     def image(self, image: Image.Image, factor: float = 1.0) -> Tensor:
         """The picture alone, at ``factor`` times the size of evaluation."""
-        resized = F.resize(image, fitted_size((image.height, image.width), self.options, factor))
-        return F.normalize(to_tensor(resized), self.mean, self.std)
+        return self.exactly(image, fitted_size((image.height, image.width), self.options, factor))
+
+    def exactly(self, image: Image.Image, size: Sequence[int]) -> Tensor:
+        """The picture at a height and a width."""
+        return F.normalize(to_tensor(F.resize(image, list(size))), self.mean, self.std)
 
 
 class SegmentViews(SegmentEval):

@@ -1,0 +1,160 @@
+"""``msgformer export``: a model as a file that other programs run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from msgformer.api.ranges import check_ranges
+from msgformer.api.result import Result
+from msgformer.data.locations import require_package
+from msgformer.deploy.card import SUFFIXES, Format, Precision, span
+from msgformer.errors import UserError
+
+PACKAGES: dict[Format, tuple[tuple[str, str], ...]] = {
+    "onnx": (("onnx", "onnx"), ("onnxscript", "onnx"), ("onnxruntime", "onnx")),
+    "openvino": (("openvino", "openvino"), ("onnx", "onnx"), ("onnxscript", "onnx")),
+    "torch-export": (),
+    "aoti": (),
+}
+"""What each format needs, and the extra that brings it."""
+
+
+@dataclass(frozen=True)
+class Exported(Result):
+    """What was written, and how it compares with the model.
+
+    Attributes:
+        output: The file; OpenVINO's weights are in a .bin beside it.
+        format: Its format.
+        precision: Number format of its weights.
+        model: Name of the model.
+        input: The inputs that it takes: numbers of images, and their height and width, least and most.
+        checked_on: What pictures it was compared on, and how many inputs were made of them.
+        max_difference: Largest difference of any output from the model's.
+        agreement: Pictures (or pixels) whose likeliest class is the model's, in per cent.
+        significance_difference: Largest relative difference of SG-Former's significance maps; where it is given, the
+            outputs were compared with one order of tokens in both.
+        model_ms: Median milliseconds of the model in PyTorch, for one batch.
+        file_ms: Median milliseconds of the file, taken in turns with those.
+    """
+
+    output: Path
+    format: Format
+    precision: Precision
+    model: str
+    input: dict[str, tuple[int, int]]
+    checked_on: str
+    max_difference: float
+    agreement: float
+    significance_difference: float | None
+    model_ms: float
+    file_ms: float
+
+    def table(self) -> str:
+        """The same in words."""
+        sides = ", ".join(f"{name} {span(bounds)}" for name, bounds in self.input.items())
+        held = ""
+        if self.significance_difference is not None:
+            held = f" in one order of tokens; significance maps differ by {self.significance_difference:.1e}"
+        return (
+            f"{self.output}: {self.model}, {self.format}, {self.precision}; {sides}\n"
+            f"checked on {self.checked_on}: largest difference {self.max_difference:.2e}{held},"
+            f" same class {self.agreement:.1f} %\n"
+            f"PyTorch {self.model_ms:.1f} ms, file {self.file_ms:.1f} ms a batch (medians, in turns)"
+        )
+
+
+def export(
+    model: Path,
+    *,
+    format: Format = "onnx",
+    output: Path | None = None,
+    img_size: int | tuple[int, int] | None = None,
+    batch_size: int = 1,
+    dynamic_batch: bool = False,
+    dynamic_size: bool = False,
+    int8: bool = False,
+    calibration: Path | None = None,
+) -> Exported:
+    """Write a model as a file that runs without this package, and check it against the model on real pictures.
+
+    The file carries its classes, preprocessing and valid sizes. It appears when it is complete and checked, in the
+    place of one that was there before.
+
+    Args:
+        model: Run folder, of which the best epoch is taken; checkpoint; file of 'msgformer convert'; or the name of a
+            model of this package or of timm, which then has random weights.
+        format: "onnx" and "openvino" need extras; "torch-export" and "aoti", which is compiled for this machine's CPU
+            and needs a C++ compiler, don't.
+        output: File to write; by default beside the checkpoint, or in the current folder, by the name of either.
+        img_size: Side of the square, or height and width, of the images; by default as in training.
+        batch_size: Images at once, where it isn't dynamic.
+        dynamic_batch: Take any number of images at once.
+        dynamic_size: Take images of any height and width.
+        int8: Quantise weights and activations, by NNCF; for ONNX and OpenVINO.
+        calibration: File or folder of images to take ranges of activations from; by default those that the run held
+            out. For int8.
+
+    Returns:
+        What was written, and how it compares.
+
+    Raises:
+        UserError: something that is given can't be used, a package is missing, the model has no such form, its file
+            differs from it, or can't be written.
+    """
+    check_ranges({"batch_size": batch_size, "img_size": img_size})
+    _check_format(format, int8=int8, calibration=calibration)
+    model = Path(model)
+    path = _output(model, format, output, int8=int8)
+
+    from msgformer.api.exporting import Source, open_source, run_export
+
+    source: Source = open_source(model, img_size)
+    card, checked_on, found = run_export(
+        source, format, path, batch_size, calibration, dynamic_batch=dynamic_batch, dynamic_size=dynamic_size, int8=int8
+    )
+    return Exported(
+        output=path,
+        format=format,
+        precision=card.precision,
+        model=card.model,
+        input={"batch": card.sizes.batch, "height": card.sizes.height, "width": card.sizes.width},
+        checked_on=f"{found.images} inputs of {checked_on}",
+        max_difference=found.max_difference,
+        agreement=found.agreement,
+        significance_difference=found.significance_difference,
+        model_ms=1000 * found.model_seconds,
+        file_ms=1000 * found.file_seconds,
+    )
+
+
+def _check_format(format: Format, *, int8: bool, calibration: Path | None) -> None:
+    for package, extra in PACKAGES[format]:
+        require_package(package, extra, f"format {format}")
+    if int8:
+        if format not in ("onnx", "openvino"):
+            raise UserError(f"int8: not for format {format}; give --format onnx or openvino")
+        require_package("nncf", "int8", "int8")
+    elif calibration is not None:
+        raise UserError("calibration is for --int8; give that, too, or leave it out")
+    if calibration is not None and not Path(calibration).exists():
+        raise UserError(f"calibration: {calibration} doesn't exist; give images or a folder of them")
+
+
+def _output(model: Path, format: Format, output: Path | None, *, int8: bool) -> Path:
+    """Where to write; raises UserError where that can be seen to be impossible."""
+    suffix = SUFFIXES[format]
+    if output is None:
+        kind = ("-int8" if int8 else "") + ("-aoti" if format == "aoti" else "")
+        place = model / "best" if model.is_dir() else model if model.is_file() else Path(model.name)
+        name = place.stem if model.is_file() else place.name
+        return place.with_name(f"{name}{kind}{suffix}")
+    output = Path(output)
+    if output.suffix.lower() != suffix:
+        raise UserError(f"output '{output}' has to end with {suffix} for format {format}; try '{output.stem}{suffix}'")
+    if output.is_dir():
+        raise UserError(f"output '{output}' is a directory; give the path of a file")
+    if not output.parent.is_dir():
+        raise UserError(f"the folder of output '{output}' doesn't exist; create it first")
+    return output

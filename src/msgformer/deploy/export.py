@@ -1,0 +1,81 @@
+"""From a model to a file in any format."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor, nn
+
+from msgformer.deploy.card import ExportCard
+from msgformer.deploy.program import capture
+from msgformer.errors import UserError
+
+
+def write_export(model: nn.Module, card: ExportCard, path: Path, calibration: Sequence[Tensor] = ()) -> None:
+    """Export a model.
+
+    Args:
+        model: In evaluation mode, on the CPU.
+        card: What the file is to say about itself, the format among it.
+        path: Where to write it.
+        calibration: Inputs to quantise with, where the card's precision is int8.
+
+    Raises:
+        UserError: the model, or an operator of it, can't be exported.
+        OSError: the file can't be written.
+    """
+    program = capture(model, card.sizes, card.channels)
+    if card.format == "torch-export":
+        from msgformer.deploy.torch_format import save_program
+
+        save_program(program, card, path)
+    elif card.format == "aoti":
+        from msgformer.deploy.torch_format import save_compiled
+
+        save_compiled(program, card, path)
+    else:
+        from msgformer.deploy.onnx_format import set_card, to_onnx
+
+        onnx_model = to_onnx(program, card)
+        if card.format == "openvino":
+            from msgformer.deploy.openvino_format import save_openvino, to_openvino
+
+            ir_model = to_openvino(onnx_model, card)
+            save_openvino(_quantized(ir_model, calibration), path)
+            return
+        onnx_model = _quantized(onnx_model, calibration)
+        set_card(onnx_model, card)
+        path.write_bytes(onnx_model.SerializeToString())
+
+
+def _quantized(model: Any, calibration: Sequence[Tensor]) -> Any:
+    if not calibration:
+        return model
+    from msgformer.deploy.int8 import quantize
+
+    return quantize(model, calibration)
+
+
+@contextmanager
+def staged(output: Path) -> Iterator[Path]:
+    """A place to write a file to; when all has gone well it, and what was written beside it, moves to ``output``.
+
+    Raises:
+        UserError: the file can't be written, for want of space or permission.
+    """
+    try:
+        folder = Path(tempfile.mkdtemp(prefix=f".{output.name}.", dir=output.parent))
+        try:
+            yield folder / output.name
+            for file in sorted(folder.iterdir(), key=lambda file: file.name == output.name):
+                file.replace(output.parent / file.name)
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+    except OSError as error:
+        reason = error.strerror or error
+        raise UserError(f"output '{output}' can't be written: {reason}; make room or give another path") from error

@@ -1,0 +1,48 @@
+"""Weights and activations of an exported file in 8 bits, by NNCF's post-training quantisation."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from typing import Any
+
+from torch import Tensor
+
+from msgformer.deploy.program import INPUT, quiet
+from msgformer.errors import UserError
+
+
+def quantize(model: Any, batches: Sequence[Tensor]) -> Any:
+    """A quantised copy.
+
+    Args:
+        model: An ``onnx.ModelProto`` or an ``openvino.Model``.
+        batches: Inputs [B, C, H, W] of real pictures, from which ranges of activations are taken.
+
+    Raises:
+        UserError: NNCF can't quantise the model.
+    """
+    logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)  # it tells that there is no CUDA
+    import nncf
+    from nncf.quantization.advanced_parameters import QuantizationParameters
+
+    nncf.set_log_level(logging.ERROR)
+    # One scale a tensor: NNCF takes the wrong axis for the channels of a depth-wise convolution whose input was
+    # permuted, and SG-Former's all are.
+    whole = QuantizationParameters(per_channel=False)
+    advanced = nncf.AdvancedQuantizationParameters(activations_quantization_params=whole)
+    dataset = nncf.Dataset(batches, lambda images: {INPUT: images.numpy()})
+    try:
+        with quiet():
+            return nncf.quantize(
+                model,
+                dataset,
+                model_type=nncf.ModelType.TRANSFORMER,
+                subset_size=len(batches),
+                advanced_parameters=advanced,
+            )
+    except (RuntimeError, nncf.errors.InternalError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise UserError(
+            f"NNCF can't quantise this model ({reason}); leave out --int8, or try another format"
+        ) from error

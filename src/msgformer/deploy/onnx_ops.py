@@ -1,0 +1,52 @@
+"""Operators whose translation to ONNX is missing, or fails, in onnxscript's library.
+
+Each function takes the arguments of the torch operator whose place it takes, values of the graph or Python numbers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+OPSET = 20
+
+
+def translations() -> dict[Any, Callable[..., Any]]:
+    """What ``torch.onnx.export`` takes as ``custom_translation_table``."""
+    import onnxscript
+
+    op: Any = onnxscript.opset20
+
+    def remainder(value: Any, divisor: Any) -> Any:
+        """The library's takes no divisor that is a value of the graph, as sizes are in a graph for many of them."""
+        return op.Mod(value, op.CastLike(divisor, value))
+
+    def floor_divide(value: Any, divisor: Any) -> Any:
+        """The library's takes no number as the value; ONNX's own division cuts off, this one rounds down."""
+        if isinstance(value, int):
+            value = op.CastLike(value, divisor)
+        divisor = op.CastLike(divisor, value)
+        return op.Div(op.Sub(value, op.Mod(value, divisor)), divisor)
+
+    def sort_stable(value: Any, *, stable: bool, dim: int = -1, descending: bool = False) -> Any:
+        """The library has none. ONNX's TopK puts the lower index first among equals, which is a stable sort."""
+        del stable
+        length = op.Gather(op.Shape(value), op.Constant(value_ints=[dim]))
+        return op.TopK(value, length, axis=dim, largest=int(descending), sorted=1)
+
+    def mean(value: Any, dim: Any, keepdim: bool = False, *, dtype: int | None = None) -> Any:
+        """OpenVINO 2026 drops a reshape that follows a mean without ``keepdims``."""
+        del dtype  # of a model in float32, always that
+        axes = op.Constant(value_ints=[dim] if isinstance(dim, int) else list(dim))
+        kept = op.ReduceMean(value, axes, keepdims=1)
+        return kept if keepdim else op.Squeeze(kept, axes)
+
+    aten = torch.ops.aten
+    return {
+        aten.remainder.Scalar: remainder,
+        aten.floor_divide.default: floor_divide,
+        aten.sort.stable: sort_stable,
+        aten.mean.dim: mean,
+    }

@@ -1,0 +1,91 @@
+"""Exported files, whatever wrote them, opened and run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor, nn
+
+from msgformer.deploy.card import ExportCard
+from msgformer.deploy.session import Session
+from msgformer.errors import UserError
+
+
+def read_card(path: Path) -> ExportCard:
+    """What an exported file says about itself.
+
+    Raises:
+        UserError: it can't be read, or isn't of this package.
+    """
+    suffix = path.suffix.lower()
+    if suffix == ".onnx":
+        from msgformer.deploy.onnx_format import read_onnx_card as read
+    elif suffix == ".xml":
+        from msgformer.deploy.openvino_format import read_openvino_card as read
+    else:
+        from msgformer.deploy.torch_format import read_torch_card as read
+    return ExportCard.from_json(read(path), path)
+
+
+def open_session(path: Path, accelerator: str = "auto", threads: int | None = None) -> Session:
+    """An exported file, ready to run.
+
+    Args:
+        path: The file.
+        accelerator: "auto", "cpu" or "gpu"; PyTorch's own files run on the CPU.
+        threads: Threads for ONNX Runtime and OpenVINO; None: all cores. PyTorch's own files have torch's.
+
+    Raises:
+        UserError: it can't be read or run, or the device isn't there.
+    """
+    card = read_card(path)
+    if card.format == "onnx":
+        from msgformer.deploy.onnx_format import OnnxSession
+
+        return OnnxSession(path, card, accelerator, threads)
+    if card.format == "openvino":
+        from msgformer.deploy.openvino_format import OpenVinoSession
+
+        return OpenVinoSession(path, card, accelerator, threads)
+    if accelerator not in ("auto", "cpu"):
+        raise UserError(f"accelerator: {path} was exported for the CPU and can't run on {accelerator}; give cpu")
+    from msgformer.deploy.torch_format import CompiledSession, ProgramSession
+
+    return CompiledSession(path, card) if card.format == "aoti" else ProgramSession(path, card)
+
+
+class ExportedModel(nn.Module):
+    """An exported file in the place of the model that it was made of.
+
+    Args:
+        session: The open file.
+
+    Attributes:
+        mean: What a segmenter's images have to be normalised with.
+        std: Likewise.
+    """
+
+    def __init__(self, session: Session) -> None:
+        super().__init__()
+        self.session = session
+        self.mean, self.std = session.card.mean, session.card.std
+
+    def forward(self, images: Tensor | Sequence[Tensor]) -> Any:
+        """What the model gives.
+
+        Args:
+            images: [B, C, H, W]; for a detector a list of images [C, H, W].
+
+        Returns:
+            Logits; of a detector, for each image a dictionary of the outputs by name.
+
+        Raises:
+            UserError: the file takes no images of this size.
+        """
+        if isinstance(images, Tensor):
+            (logits,) = self.session(images)
+            return logits.to(images.device)
+        names = self.session.card.outputs
+        return [dict(zip(names, self.session(image[None]), strict=True)) for image in images]

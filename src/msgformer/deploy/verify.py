@@ -1,0 +1,192 @@
+"""An exported file compared with the model that it was made of, on real pictures."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from statistics import median
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from msgformer.deploy.card import Sizes
+from msgformer.deploy.program import coarsest_stride
+from msgformer.deploy.session import Order, Session
+from msgformer.deploy.timing import take_turns
+from msgformer.errors import UserError
+from msgformer.models.sg_former import SelfGuidedAttention
+
+TOLERANCE = 5e-4
+"""Largest difference of float32 outputs, in parts of the largest output (or of 1, where that is smaller)."""
+
+LEAST_SIMILARITY = 0.9
+"""Least mean cosine between the outputs of an int8 file and the model's."""
+
+ROUNDS = 5
+
+
+@dataclass(frozen=True)
+class Verification:
+    """How an exported file compares with its model.
+
+    Attributes:
+        images: Pictures that both were asked about, at all sizes.
+        max_difference: Largest difference of any output.
+        agreement: Pictures, or pixels, of the same likeliest class, in per cent.
+        significance_difference: Largest relative difference of SG-Former's significance maps; the outputs are then
+            compared with the file's order of tokens in both. None where there is none to hold.
+        model_seconds: Median time of the model in PyTorch's eager mode, for one batch.
+        file_seconds: Median time of the file, likewise; both were taken in turns.
+    """
+
+    images: int
+    max_difference: float
+    agreement: float
+    significance_difference: float | None
+    model_seconds: float
+    file_seconds: float
+
+
+def verify(model: nn.Module, session: Session, pictures: Tensor) -> Verification:
+    """Compare a file with its model.
+
+    Args:
+        model: In evaluation mode, on the CPU.
+        session: The file.
+        pictures: Inputs [N, C, H, W]; where the size is dynamic they are also looked at in other sizes.
+
+    Raises:
+        UserError: the file's outputs aren't the model's.
+    """
+    card = session.card
+    parts = [
+        part for size in _check_sizes(model, card.sizes, pictures) for part in _batches(pictures, size, card.sizes)
+    ]
+    compared = [_compare(model, session, part) for part in parts]
+    differences, scales, agreements, similarities, significances = zip(*compared, strict=True)
+    worst = max(differences)
+    _require(all(math.isfinite(one) for one in differences), session, "has outputs that are no numbers")
+    if card.precision == "int8":
+        similarity = sum(similarities) / len(similarities)
+        _require(similarity >= LEAST_SIMILARITY, session, f"has outputs unlike the model's (cosine {similarity:.3f})")
+    else:
+        limit = TOLERANCE * max(1.0, *scales)
+        _require(worst <= limit, session, f"differs from the model by {worst:.3g}, more than {limit:.2g}")
+    known = [one for one in significances if one is not None]
+    batch = parts[0]
+    with torch.inference_mode():
+        eager, exported = take_turns([lambda: model(batch), lambda: session(batch)], ROUNDS, warm_up=1)
+    return Verification(
+        sum(map(len, parts)),
+        worst,
+        100 * sum(agreements) / len(agreements),
+        max(known) if known else None,
+        median(eager),
+        median(exported),
+    )
+
+
+def _require(holds: bool, session: Session, problem: str) -> None:
+    if not holds:
+        raise UserError(f"the export to {session.card.format} {problem}; nothing was written, try another format")
+
+
+def _check_sizes(model: nn.Module, sizes: Sizes, pictures: Tensor) -> list[tuple[int, int]]:
+    """The pictures' own size, and where any size is taken the least one and one that fits no window."""
+    own = (pictures.shape[-2], pictures.shape[-1])
+    if sizes.height[0] == sizes.height[1]:
+        return [own]
+    stride = coarsest_stride(model)
+    return [own, (sizes.height[0], sizes.width[0] + stride // 4), (4 * stride + 3, 2 * stride + 5)]
+
+
+def _batches(pictures: Tensor, size: tuple[int, int], sizes: Sizes) -> list[Tensor]:
+    """The pictures at a size, as many at a time as the file takes: whole batches, the last one filled up."""
+    if tuple(pictures.shape[-2:]) != size:
+        pictures = F.interpolate(pictures, size, mode="bilinear", antialias=True)
+    if sizes.fixed_batch is None:
+        return [pictures[:1], pictures]
+    missing = -len(pictures) % sizes.fixed_batch
+    filled = torch.cat([pictures, *[pictures[:1]] * missing])
+    return list(filled.split(sizes.fixed_batch))
+
+
+Compared = tuple[float, float, float, float, float | None]
+"""Largest difference, largest output, agreement (0..1), cosine, relative difference of significance maps."""
+
+
+@torch.no_grad()
+def _compare(model: nn.Module, session: Session, images: Tensor) -> Compared:
+    (found,) = session(images)
+    guided = [module for module in model.modules() if isinstance(module, SelfGuidedAttention)]
+    orders = session.trace_orders(images) if guided and session.card.precision == "float32" else []
+    if guided and len(orders) == 2 * len(guided):
+        with orders_held(guided, orders) as significances:
+            expected = model(images)
+        significance = max(_relative(*pair) for pair in zip([keys for keys, _ in orders], significances, strict=True))
+    else:
+        expected, significance = model(images), None
+    return (
+        (found - expected).abs().max().item(),
+        expected.abs().max().item(),
+        (found.argmax(1) == expected.argmax(1)).float().mean().item(),
+        F.cosine_similarity(found.flatten(1), expected.flatten(1)).mean().item(),
+        significance,
+    )
+
+
+def _relative(found: Tensor, expected: Tensor) -> float:
+    return ((found - expected).abs().max() / expected.abs().max().clamp(min=1e-12)).item()
+
+
+@contextmanager
+def orders_held(guided: Sequence[SelfGuidedAttention], orders: Sequence[Order]) -> Iterator[list[Tensor]]:
+    """Have self-guided attentions merge tokens in given orders, instead of those of their own significance maps.
+
+    Tokens of all but equal significance may be sorted either way in float32, which is no error of either model, and
+    moves the outputs by more than rounding does. With one order in both, only rounding is left.
+
+    Args:
+        guided: The attentions, in the order of the model.
+        orders: For each of them the order by rows, then that by columns.
+
+    Yields:
+        What each sort would have sorted, [B, n]; filled as the model runs.
+    """
+    seen: list[Tensor] = []
+    handles = []
+    for attention, pair in zip(guided, zip(orders[::2], orders[1::2], strict=True), strict=True):
+        handles.append(attention.register_forward_pre_hook(_keeper(seen)))
+        attention.merge_tokens = _merger(attention, [order for _, order in pair])  # type: ignore[method-assign]
+    try:
+        yield seen
+    finally:
+        for attention, handle in zip(guided, handles, strict=True):
+            handle.remove()
+            del attention.merge_tokens  # the method of the class is in force again
+
+
+def _keeper(seen: list[Tensor]) -> Callable[..., None]:
+    def keep(_: nn.Module, arguments: tuple[Any, ...]) -> None:
+        significance = arguments[1]
+        seen.extend([significance.flatten(1), significance.transpose(1, 2).flatten(1)])
+
+    return keep
+
+
+def _merger(attention: SelfGuidedAttention, orders: list[Tensor]) -> Callable[..., Tensor]:
+    left = iter(enumerate(orders))
+
+    def merge(x: Tensor, order: Tensor) -> Tensor:
+        del order
+        by_column, held = next(left)
+        if by_column:  # the places are those of the transposed map
+            _, height, width, _ = x.shape
+            held = held % height * width + held // height
+        return SelfGuidedAttention.merge_tokens(attention, x, held)
+
+    return merge
