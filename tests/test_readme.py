@@ -6,6 +6,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -16,8 +17,9 @@ from msgformer.api.options import Options
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"^```(?:bash|sh)\n(.*?)^```", README, re.M | re.S)
+NEEDS_MINDSPORE = pytest.mark.skipif(find_spec("mindspore") is None, reason="MindSpore isn't installed")
 PYTHON_BLOCKS = [
-    pytest.param(block, id=f"{page.name}-{index}")
+    pytest.param(block, id=f"{page.name}-{index}", marks=NEEDS_MINDSPORE if "mindspore" in block else ())
     for page in [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
     for index, block in enumerate(re.findall(r"^```python\n(.*?)^```", page.read_text(encoding="utf-8"), re.M | re.S))
 ]

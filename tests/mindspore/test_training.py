@@ -1,7 +1,11 @@
 """Training by MindSpore's own `Model`, on the digits that come with scikit-learn."""
 
+import runpy
+from pathlib import Path
+
 import mindspore as ms
 import numpy as np
+import pytest
 from mindspore import nn
 from mindspore.dataset import NumpySlicesDataset
 from mindspore.train import Model
@@ -42,3 +46,12 @@ def test_a_step_changes_every_parameter_and_lowers_the_loss():
     assert loss(model(ms.Tensor(images)), ms.Tensor(labels)).asnumpy() < first
     same = {name for name, value in model.parameters_and_names() if (value.asnumpy() == before[name]).all()}
     assert same == set()
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+def test_it_learns_the_digits_as_well_as_in_pytorch():
+    compare = runpy.run_path(str(Path(__file__).parents[2] / "benchmarks" / "mindspore_digits.py"))["compare"]
+    results = compare(epochs=10)
+    assert results["PyTorch"].accuracy > 90
+    assert results["MindSpore"].accuracy >= results["PyTorch"].accuracy - 1
