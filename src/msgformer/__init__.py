@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from msgformer.catalog import list_models as list_models
     from msgformer.dense import create_detector as create_detector
     from msgformer.dense import create_segmenter as create_segmenter
+    from msgformer.deploy.optimize import optimize as optimize
     from msgformer.errors import UserError as UserError
     from msgformer.models import convert_state_dict as convert_state_dict
     from msgformer.models import create_model as create_model
@@ -43,6 +44,7 @@ _HOMES = {
     "iter_predictions": "msgformer.api.predict",
     "init_from": "msgformer.api.init_from",
     "list_models": "msgformer.catalog",
+    "optimize": "msgformer.deploy.optimize",
     "predict": "msgformer.api.predict",
     "report": "msgformer.api.report",
     "sample_data": "msgformer.api.sample_data",

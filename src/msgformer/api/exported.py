@@ -7,6 +7,7 @@ from pathlib import Path
 from torch import nn
 
 from msgformer.deploy.card import ExportCard, is_exported
+from msgformer.deploy.optimize import optimize
 from msgformer.deploy.runtime import ExportedModel, open_session, read_card
 from msgformer.errors import UserError
 from msgformer.training.checkpoint import BEST, LAST, ModelCard, load_model, read_checkpoint, read_task
@@ -30,7 +31,8 @@ def open_model(path: Path, accelerator: str = "auto", precision: Precision = "32
         UserError: the file can't be read, or not be run so.
     """
     if not is_exported(path):
-        return load_model(path)
+        model, card = load_model(path)
+        return optimize(model), card
     if precision != "32-true":
         raise UserError(f"precision: {path} has the one that it was exported with; leave --precision out")
     session = open_session(path, accelerator)

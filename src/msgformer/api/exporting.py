@@ -21,6 +21,7 @@ from msgformer.data.segment_transforms import SegmentEval
 from msgformer.data.subsets import reopen_validation
 from msgformer.deploy.card import ExportCard, Format
 from msgformer.deploy.export import staged, write_export
+from msgformer.deploy.optimize import optimize
 from msgformer.deploy.program import sizes_of
 from msgformer.deploy.runtime import open_session
 from msgformer.deploy.verify import Verification, verify
@@ -142,7 +143,7 @@ def run_export(
     batches = list(_calibration_batches(source, calibration, card)) if int8 else []
     inputs = torch.stack([source.transform()(picture) for picture in pictures])
     with staged(path) as unfinished:
-        write_export(source.model, card, unfinished, batches)
+        write_export(optimize(source.model), card, unfinished, batches)
         found = verify(source.model, open_session(unfinished, "cpu"), inputs)
     return card, told, found
 

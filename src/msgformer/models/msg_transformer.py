@@ -176,7 +176,8 @@ class WindowAttention(nn.Module):
         qkv = qkv.unflatten(-1, (3, self.num_heads, -1)).permute(2, 0, 3, 1, 4)
         query, key, value = qkv.unbind(0)  # each [B * n, heads, N, C / heads]
         dropout = self.attn_drop if self.training else 0.0
-        out = F.scaled_dot_product_attention(query, key, value, self.position_bias(), dropout)
+        bias = self.position_bias().unsqueeze(0)  # of four dimensions, which the fused kernel for CPUs asks for
+        out = F.scaled_dot_product_attention(query, key, value, bias, dropout)
         out = out.transpose(1, 2).flatten(2)  # [B * n, N, C]
         return self.proj_drop(self.proj(out))
 
@@ -461,13 +462,17 @@ class MsgTransformer(Backbone):
 
     def forward(self, x: Tensor) -> Tensor:
         """Image [B, 3, S, T] to logits [B, classes]."""
-        if not torch.compiler.is_compiling() or self.head.global_pool.is_identity():
-            return super().forward(x)
         *_, (patches, messengers) = self.forward_stages(x)
+        return self.classify(patches, messengers)
+
+    def classify(self, patches: Tensor, messengers: Tensor) -> Tensor:
+        """The last stage's map [B, H, W, C] and messengers [B * nH * nW, C] to logits [B, classes]."""
+        if not torch.compiler.is_compiling() or self.head.global_pool.is_identity():
+            return self.forward_head(self.final_features(patches, messengers))
         # A row of messengers, each twice, pools like the grid of them, and a captured graph is not specialised for
         # a grid of one window: [B * 2n, C] can't be mistaken for [B, C].
         batch, rows, cols = self.stages[0].grid(patches)
-        twice = take_rows(messengers, batch, torch.arange(2 * rows * cols, device=x.device) // 2)
+        twice = take_rows(messengers, batch, torch.arange(2 * rows * cols, device=patches.device) // 2)
         return self.forward_head(to_map(self.norm(twice), Grid(batch, 1, 2 * rows * cols)))
 
     def final_map(self, patches: Tensor) -> Tensor:

@@ -1,0 +1,180 @@
+"""MSG-Transformer for inference: the same numbers as `msgformer.models.msg_transformer`, in fewer and larger steps.
+
+What is exact but does not belong in a model that is still trained: norms' weights folded into the layers that follow
+them, position biases gathered once, residuals added inside the products, plans kept for the sizes seen, and, for a
+classifier, only the messengers' half of the last block.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from msgformer.deploy.packed import PackedLinear, fold_norm
+from msgformer.models import msg_transformer as msg
+from msgformer.models.exchange import Corner
+from msgformer.models.window import Grid, Size, map_size, window_grid
+
+_KEPT_PLANS = 8  # sizes that a stage keeps the exchange's plans for
+
+
+class FastAttention(nn.Module):
+    """The norm before the attention, the attention, and the residual.
+
+    Args:
+        norm: The norm.
+        slow: The attention.
+    """
+
+    bias: Tensor
+
+    def __init__(self, norm: nn.LayerNorm, slow: msg.WindowAttention) -> None:
+        super().__init__()
+        self.num_heads, self.eps = slow.num_heads, norm.eps
+        weight, bias = fold_norm(norm, slow.qkv)
+        dim = slow.proj.out_features
+        self.qkv = PackedLinear(weight, bias)
+        self.messenger_query = PackedLinear(weight[:dim], bias[:dim])
+        self.key_value = PackedLinear(weight[dim:], bias[dim:])
+        self.proj = PackedLinear(slow.proj.weight, slow.proj.bias)
+        self.register_buffer("bias", slow.position_bias().detach().unsqueeze(0))  # [1, heads, N, N]
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Sequences [B * n, N, C] to the same."""
+        query, key, value = self._heads(self.qkv(self._normed(x)), 3)
+        return self.proj(self._attend(query, key, value, self.bias), x)
+
+    def messengers(self, x: Tensor) -> Tensor:
+        """Sequences [B * n, N, C] to their messengers alone, [B * n, C]."""
+        normed = self._normed(x)
+        (query,) = self._heads(self.messenger_query(normed[:, :1]), 1)
+        key, value = self._heads(self.key_value(normed), 2)
+        return self.proj(self._attend(query, key, value, self.bias[:, :, :1]).squeeze(1), x[:, 0])
+
+    def _normed(self, x: Tensor) -> Tensor:
+        return F.layer_norm(x, x.shape[-1:], eps=self.eps)
+
+    def _heads(self, x: Tensor, parts: int) -> tuple[Tensor, ...]:
+        """[B * n, N, parts * C] to that many of [B * n, heads, N, C / heads]."""
+        return x.unflatten(-1, (parts, self.num_heads, -1)).permute(2, 0, 3, 1, 4).unbind(0)
+
+    @staticmethod
+    def _attend(query: Tensor, key: Tensor, value: Tensor, bias: Tensor) -> Tensor:
+        return F.scaled_dot_product_attention(query, key, value, bias).transpose(1, 2).flatten(2)
+
+
+class FastMlp(nn.Module):
+    """The norm before the MLP, the MLP, and the residual.
+
+    Args:
+        norm: The norm.
+        slow: The MLP.
+    """
+
+    def __init__(self, norm: nn.LayerNorm, slow: Any) -> None:
+        super().__init__()
+        self.eps = norm.eps
+        self.fc1 = PackedLinear(*fold_norm(norm, slow.fc1), activation="gelu")
+        self.fc2 = PackedLinear(slow.fc2.weight, slow.fc2.bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[..., C] to the same."""
+        return self.fc2(self.fc1(F.layer_norm(x, x.shape[-1:], eps=self.eps)), x)
+
+
+class FastBlock(nn.Module):
+    """`Block` without what only training needs."""
+
+    def __init__(self, slow: msg.Block) -> None:
+        super().__init__()
+        self.corner: Corner = slow.corner
+        self.attn = FastAttention(slow.norm1, slow.attn)
+        self.exchange = slow.exchange
+        self.mlp = FastMlp(slow.norm2, slow.mlp)
+
+    def forward(self, x: Tensor, plan: Any) -> Tensor:
+        """Sequences [B * n, N, C] to the same."""
+        x = self.attn(x)
+        return self.mlp(msg.with_messengers(x, self.exchange(x[:, 0].clone(), plan)))
+
+    def messengers(self, x: Tensor, plan: Any) -> Tensor:
+        """Sequences [B * n, N, C] to their messengers alone, [B * n, C]."""
+        return self.mlp(self.exchange(self.attn.messengers(x), plan))
+
+
+class FastStage(nn.Module):
+    """`Stage` for inference; the exchange's plans are kept for the sizes seen last."""
+
+    def __init__(self, slow: msg.Stage) -> None:
+        super().__init__()
+        self.window_size: Size = slow.window_size
+        self.downsample = slow.downsample
+        self.blocks: Any = nn.ModuleList(FastBlock(block) for block in slow.blocks)
+        self._plans: dict[Any, dict[Corner, Any]] = {}
+
+    def forward(self, patches: Tensor, messengers: Tensor) -> tuple[Tensor, Tensor]:
+        """Map [B, H, W, C] and messengers [B * n, C] of the stage before to this stage's."""
+        x, plans, patches = self._enter(patches, messengers)
+        for block in self.blocks:
+            x = block(x, plans[block.corner])
+        return msg.from_sequences(x, self.window_size, patches.shape[0], map_size(patches))
+
+    def messengers(self, patches: Tensor, messengers: Tensor) -> tuple[Tensor, Tensor]:
+        """The map that came in, merged, and this stage's messengers: all that a classifier needs of the last stage."""
+        x, plans, patches = self._enter(patches, messengers)
+        *blocks, last = self.blocks
+        for block in blocks:
+            x = block(x, plans[block.corner])
+        return patches, last.messengers(x, plans[last.corner])
+
+    def grid(self, patches: Tensor) -> Grid:
+        """B, nH and nW of the windows that cover a map."""
+        return Grid(patches.shape[0], *window_grid(map_size(patches), self.window_size))
+
+    def _enter(self, patches: Tensor, messengers: Tensor) -> tuple[Tensor, dict[Corner, Any], Tensor]:
+        if self.downsample is not None:
+            messengers = self.downsample.merge_messengers(messengers, self.grid(patches))
+            patches = self.downsample(patches)
+        x = join_windows(patches, messengers, self.window_size)
+        return x, self._plans_for(self.grid(patches), patches.device), patches
+
+    def _plans_for(self, grid: Grid, device: torch.device) -> dict[Corner, Any]:
+        if torch.compiler.is_compiling():
+            return self._make_plans(grid, device)
+        key = (*grid, device)
+        if key not in self._plans:
+            while len(self._plans) >= _KEPT_PLANS:
+                del self._plans[next(iter(self._plans))]
+            self._plans[key] = self._make_plans(grid, device)
+        return self._plans[key]
+
+    def _make_plans(self, grid: Grid, device: torch.device) -> dict[Corner, Any]:
+        return {block.corner: block.exchange.plan(grid, block.corner, device) for block in self.blocks[:2]}
+
+
+class FastMsgTransformer(msg.MsgTransformer):
+    """`MsgTransformer` for inference; its last block computes messengers alone where only they are asked for."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Image [B, 3, S, T] to logits [B, classes]."""
+        patches = self.patch_embed(x)
+        messengers = self.first_messengers(patches)
+        for stage in self.stages[:-1]:
+            patches, messengers = stage(patches, messengers)
+        return self.classify(*self.stages[-1].messengers(patches, messengers))
+
+
+def join_windows(patches: Tensor, messengers: Tensor, window: Size) -> Tensor:
+    """`to_sequences`, in one copy where the map is made of whole windows."""
+    batch, height, width, dim = patches.shape
+    (rows, cols), (tall, wide) = window_grid((height, width), window), window
+    if torch.compiler.is_compiling() or (rows * tall, cols * wide) != (height, width):
+        return msg.to_sequences(patches, messengers, window)
+    x = patches.new_empty(batch * rows * cols, 1 + tall * wide, dim)
+    x[:, 0] = messengers
+    windows = patches.view(batch, rows, tall, cols, wide, dim).transpose(2, 3)
+    x[:, 1:].view(batch, rows, cols, tall, wide, dim).copy_(windows)
+    return x
