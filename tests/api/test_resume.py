@@ -47,15 +47,21 @@ def assert_equal_to_the_bit(ours, theirs):
     assert [largest_difference(ours, theirs, name) for name in FILES] == 3 * [(0.0, "")]
 
 
-def in_a_process(work):
-    """Do ``work`` in a process of its own that may kill itself; its exit status."""
+def fork(work):
+    """Start ``work`` in a process of its own."""
 
-    def quietly():
+    def alone():
         torch.set_num_threads(1)  # threads don't survive a fork
         work()
 
-    process = multiprocessing.get_context("fork").Process(target=quietly)
+    process = multiprocessing.get_context("fork").Process(target=alone)
     process.start()
+    return process
+
+
+def in_a_process(work):
+    """Do ``work`` in a process of its own that may kill itself; its exit status."""
+    process = fork(work)
     process.join(120)
     return process.exitcode
 
@@ -120,8 +126,7 @@ def killed_after(seconds, data, run):
     if not resumable:
         shutil.rmtree(run, ignore_errors=True)  # it was killed before it could even say what it is
     work = (lambda: train(resume=run)) if resumable else (lambda: begin(data, run))
-    process = multiprocessing.get_context("fork").Process(target=work)
-    process.start()
+    process = fork(work)
     time.sleep(seconds)
     process.kill()
     process.join()
