@@ -2,7 +2,10 @@ import math
 
 import pytest
 
+from msgformer.api.evaluate import evaluate
+from msgformer.api.explain import explain
 from msgformer.api.options import Options
+from msgformer.api.predict import predict
 from msgformer.api.ranges import ASCENDING, RANGES, check_ranges
 from msgformer.api.train import train
 from msgformer.errors import UserError
@@ -32,5 +35,5 @@ def test_what_can_be_meant_passes():
 
 
 def test_every_range_is_of_an_option():
-    known = set(Options(train).keys) | {"top_k", "scales"}
+    known = {key for verb in (train, evaluate, predict, explain) for key in Options(verb).keys}
     assert {*RANGES, *ASCENDING} <= known
