@@ -89,6 +89,18 @@ def test_averaged_weights_are_scored_and_saved_beside_the_others(data, tmp_path)
     assert stored["epoch"] == int(best["epoch"]) - 1
 
 
+def test_layers_decay_from_weights_only_if_so_asked(data, tmp_path):
+    decay = {"warmup_epochs": 1, "lr": 1e-3, "lr_batch": None, "layer_decay": 0.01, "layer_decay_scratch": False}
+    tiny_run(data, tmp_path / "plain", epochs=1)
+    tiny_run(data, tmp_path / "scratch", epochs=1, optim=decay)
+    assert_same_run(tmp_path / "plain", tmp_path / "scratch")
+    given = tmp_path / "plain" / "last.ckpt"
+    tiny_run(data, tmp_path / "tuned", epochs=1, optim=decay, init_from=given)
+    before, after = weights(tmp_path / "plain"), weights(tmp_path / "tuned")
+    moved = {name: (after[name] - before[name]).norm() / before[name].norm() for name in before}
+    assert 0 < moved["model.patch_embed.proj.weight"] < moved["model.head.fc.weight"] / 100
+
+
 def test_a_run_that_gets_no_better_stops_early_and_stays_so(data, tmp_path):
     still = {"optim": {"lr": 0.0, "warmup_lr": 0.0, "min_lr": 0.0, "warmup_epochs": 0, "optimizer": "sgd"}}
     trainer = {"accelerator": "cpu", "progress": "none", "patience": 2}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from lightning import Trainer
@@ -84,8 +85,11 @@ class Task(ABC):
         """How long is trained: the part of the settings that depends on the number of images and processes."""
         settings, together = self.settings, batch_size * trainer.world_size
         batches = len(self.image_names()["train"]) // together
+        optim, from_scratch = settings.optim, not settings.pretrained and settings.init_from is None
+        if from_scratch and not optim.layer_decay_scratch:
+            optim = replace(optim, layer_decay=None)
         return Plan(
-            settings.optim,
+            optim,
             total_batch=together * settings.trainer.accumulate,
             epochs=settings.epochs,
             steps_per_epoch=-(-batches // settings.trainer.accumulate),

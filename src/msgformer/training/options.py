@@ -21,6 +21,8 @@ class OptimOptions:
             at another they are scaled in proportion. None: they are taken as they are.
         weight_decay: Weight decay of all parameters but 1-d ones and those the model exempts.
         layer_decay: Factor of the learning rate from each layer to the one below it; None: all learn alike.
+        layer_decay_scratch: Whether it acts on a model that starts from random weights too, whose lower layers have
+            everything to learn.
         betas: Decay of AdamW's running means; None: the optimiser's own.
         eps: The optimiser's epsilon; None: its own.
         momentum: Momentum, for optimisers that have one.
@@ -44,6 +46,7 @@ class OptimOptions:
     lr_batch: int | None = 1024
     weight_decay: float = 0.05
     layer_decay: float | None = None
+    layer_decay_scratch: bool = True
     betas: tuple[float, float] | None = None
     eps: float | None = None
     momentum: float = 0.9
