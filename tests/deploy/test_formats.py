@@ -128,6 +128,23 @@ def static_card(model, format="torch-export", batch=2):
     return ExportCard(format, "classify", "msg_transformer_tiny", CLASSES, {}, sizes)
 
 
+def test_int8_of_one_fixed_size_where_layers_share_weights(tmp_path):
+    pytest.importorskip("nncf")
+    from msgformer.deploy.int8 import quantize
+    from msgformer.deploy.onnx_format import to_onnx
+    from msgformer.deploy.openvino_format import save_openvino, to_openvino
+
+    torch.manual_seed(0)
+    three_stages = {**MSG, "depths": (1, 1, 1), "num_heads": (1, 2, 4), "shuffle_sizes": (2, 2, 2)}
+    model = create_model("msg_transformer_tiny", num_classes=3, **three_stages).eval()
+    sizes = sizes_of(model, (32, 32), 2, dynamic_batch=False, dynamic_size=False)
+    card = ExportCard("openvino", "classify", "msg_transformer_tiny", CLASSES, {}, sizes, precision="int8")
+    quantised = quantize(to_openvino(to_onnx(capture(model, sizes), card), card), [torch.rand(2, 3, 32, 32)])
+    save_openvino(quantised, tmp_path / "model.xml")
+    session = open_session(tmp_path / "model.xml", "cpu")
+    assert 0 < verify(model, session, torch.rand(2, 3, 32, 32)).max_difference < 0.5
+
+
 def test_a_file_for_one_size_and_number_takes_any_number_of_images(tmp_path):
     model, path = small(0), tmp_path / "model.pt2"
     write_export(model, static_card(model), path)

@@ -31,6 +31,7 @@ def quantize(model: Any, batches: Sequence[Tensor]) -> Any:
     # permuted, and SG-Former's all are.
     whole = QuantizationParameters(per_channel=False)
     advanced = nncf.AdvancedQuantizationParameters(activations_quantization_params=whole)
+    _give_each_layer_its_own_weights(model)
     dataset = nncf.Dataset(batches, lambda images: {INPUT: images.numpy()})
     try:
         with quiet():
@@ -46,3 +47,17 @@ def quantize(model: Any, batches: Sequence[Tensor]) -> Any:
         raise UserError(
             f"NNCF can't quantise this model ({reason}); leave out --int8, or try another format"
         ) from error
+
+
+def _give_each_layer_its_own_weights(model: Any) -> None:
+    """Make what is computed from weights alone a constant, in an OpenVINO graph.
+
+    MSG-Transformer's merging reshapes a convolution's weights for its messengers, and NNCF takes the axes of the one
+    for the other's.
+    """
+    if type(model).__module__.partition(".")[0] == "openvino":
+        from openvino.passes import ConstantFolding, Manager
+
+        passes = Manager()
+        passes.register_pass(ConstantFolding())
+        passes.run_passes(model)
