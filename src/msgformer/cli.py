@@ -31,7 +31,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "sample-data": ("msgformer.api.sample_data:sample_data", "write scenes to try detection and segmentation with"),
     "convert": ("msgformer.api.convert:convert", "turn an official checkpoint into this package's format"),
     "init-from": ("msgformer.api.init_from:init_from", "carry a Swin's weights into an MSG-Transformer"),
-    "models": ("msgformer.api.listing:models", "list this package's models and their released names"),
+    "models": ("msgformer.api.listing:models", "list this package's models, and count what they cost"),
     "recipes": ("msgformer.api.listing:recipes", "list the recipes that train --config takes"),
 }
 """Every command: the function that it runs, whose signature is its options, and what it does."""
@@ -95,7 +95,7 @@ def _run(argv: list[str]) -> int:
     values, flags = options.parse(arguments, json="Print the result as JSON instead of a table.")
     # Progress and notes go to standard error, so that what is piped on is the result alone.
     with contextlib.redirect_stdout(sys.stderr):
-        result = function(**values)
+        result = function(*values.pop(options.variadic, ()), **values)
     text = result.render(as_json="json" in flags)
     if text and _speaks():
         print(text, flush=True)

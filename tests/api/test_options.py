@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from api.verbs import Optim, convert, fit, name, score
+from api.verbs import Optim, convert, fit, listed, name, score
 from msgformer.api.options import Options
 from msgformer.errors import UserError
 
@@ -54,6 +54,20 @@ def test_options_groups_and_flags():
 def test_positional_arguments_stand_anywhere(argv):
     values, _ = parse(name, *argv.split())
     assert values == dict(checkpoint=Path("run"), images=[Path("a"), Path("b")], top_k=3, tta=True)
+
+
+@pytest.mark.parametrize(
+    ("argv", "expected"),
+    [
+        ("", {"names": [], "size": None}),
+        ("a --size 3 b", {"names": ["a", "b"], "size": 3}),
+        ("--size 3 4 5", {"names": ["5"], "size": (3, 4)}),
+        ("--size [3,4] 5", {"names": ["5"], "size": (3, 4)}),
+        ("--size=3 4", {"names": ["4"], "size": 3}),
+    ],
+)
+def test_any_number_of_words_and_pairs_of_numbers(argv, expected):
+    assert parse(listed, *argv.split())[0] == expected
 
 
 def test_words_after_two_dashes_are_positional():

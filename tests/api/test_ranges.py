@@ -4,6 +4,7 @@ import pytest
 
 from msgformer.api.evaluate import evaluate
 from msgformer.api.explain import explain
+from msgformer.api.listing import models
 from msgformer.api.options import Options
 from msgformer.api.predict import predict
 from msgformer.api.ranges import ASCENDING, RANGES, check_ranges
@@ -35,5 +36,5 @@ def test_what_can_be_meant_passes():
 
 
 def test_every_range_is_of_an_option():
-    known = {key for verb in (train, evaluate, predict, explain) for key in Options(verb).keys}
+    known = {key for verb in (train, evaluate, predict, explain, models) for key in Options(verb).keys}
     assert {*RANGES, *ASCENDING} <= known

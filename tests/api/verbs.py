@@ -77,6 +77,16 @@ def score(checkpoint: Path | list[Path], flip: bool = False) -> Given:
     return Given(dict(locals()))
 
 
+def listed(*names: str, size: int | tuple[int, int] | None = None) -> Given:
+    """List things.
+
+    Args:
+        *names: Any number.
+        size: One number or two.
+    """
+    return Given(dict(locals()))
+
+
 def convert(source: Path, target: Path, model: str = "tiny") -> Given:
     """Convert a file.
 

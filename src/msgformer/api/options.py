@@ -74,8 +74,8 @@ class Options:
     """The command line and the configuration files of one function.
 
     Args:
-        function: Parameters without a default are positional, the rest are options; a parameter that is a
-            dataclass is a group of options, ``--group.option``.
+        function: Parameters without a default are positional, and ``*names`` any number of words; the rest are
+            options; a parameter that is a dataclass is a group of options, ``--group.option``.
         prog: What the help calls the program.
     """
 
@@ -84,6 +84,7 @@ class Options:
         self._base: Base = getattr(function, "base", named_config)
         parameters = inspect.signature(self.function).parameters.values()
         self.required = [p.name for p in parameters if p.default is inspect.Parameter.empty]
+        self.variadic = next((p.name for p in parameters if p.kind is p.VAR_POSITIONAL), "")
         self.hints = typing.get_type_hints(self.function)
         # Only the options, without the positional arguments, which a configuration file doesn't hold.
         self._parser = self._make_parser(prog)
@@ -108,7 +109,8 @@ class Options:
         for name in self.required:
             hint = self.hints[name]
             item = _item(hint)
-            parser.add_argument(name, type=item or hint, nargs="+" if item else None, help=self._help(name))
+            nargs = "*" if name == self.variadic else "+" if item else None
+            parser.add_argument(name, type=item or hint, nargs=nargs, help=self._help(name))
         for flag, text in flags.items():
             parser.add_argument(f"--{flag}", action="store_true", help=text)
         argv = self._normalize(argv, flags)
@@ -152,7 +154,7 @@ class Options:
     def _make_parser(self, prog: str) -> jsonargparse.ArgumentParser:
         parser = jsonargparse.ArgumentParser(
             prog=prog,
-            usage=" ".join([prog, *(name.upper() for name in self.required), "[--option VALUE ...]"]),
+            usage=" ".join([prog, *map(self._placeholder, self.required), "[--option VALUE ...]"]),
             description=_summary(self.function),
             formatter_class=_HelpFormatter,
             exit_on_error=False,
@@ -165,10 +167,14 @@ class Options:
                 action.help = argparse.SUPPRESS  # a whole group as one option: YAML's business
         return parser
 
+    def _placeholder(self, name: str) -> str:
+        """What stands for a positional argument in the usage."""
+        return f"[{name.upper()} ...]" if name == self.variadic else name.upper()
+
     def _help(self, name: str) -> str:
         """The docstring's words about a positional argument."""
         text = inspect.getdoc(self.function) or ""
-        found = re.search(rf"^    {name}: (.+(?:\n {{8,}}.+)*)", text, flags=re.MULTILINE)
+        found = re.search(rf"^    \*?{name}: (.+(?:\n {{8,}}.+)*)", text, flags=re.MULTILINE)
         return " ".join(found[1].split()) if found else ""
 
     def _is_group(self, key: str) -> bool:
@@ -213,7 +219,7 @@ class Options:
                 options.append(self._normalize_option(word, words, flags))
             else:
                 positional.append(word)
-        takes_several = any(_item(self.hints[name]) for name in self.required)
+        takes_several = bool(self.variadic) or any(_item(self.hints[name]) for name in self.required)
         if len(positional) > len(self.required) and not takes_several:
             raise UserError(f"unexpected argument {positional[len(self.required)]!r}")
         return [*options, "--", *positional] if positional else options
@@ -234,10 +240,17 @@ class Options:
         if self._hint(key) is bool and has_value and self.required:
             has_value = following[0] in ("true", "false")  # and not a positional argument
         if has_value:
-            return f"--{key}={following.popleft()}"
+            return f"--{key}={self._take_value(key, following)}"
         if self._hint(key) is bool:
             return f"--{key}=true"
         raise UserError(f"{name} needs a value")
+
+    def _take_value(self, key: str, following: collections.deque[str]) -> str:
+        """The next word, or a pair of numbers where the option may be one, as in ``--img_size 480 640``."""
+        value = following.popleft()
+        if following and _may_be_pair(self._hint(key)) and _is_number(value) and _is_number(following[0]):
+            return f"[{value}, {following.popleft()}]"
+        return value
 
     def _takes(self, key: str) -> bool:
         """Whether an option is known; ``--list+ x`` appends to a list, ``--dict.key x`` sets one item."""
@@ -296,6 +309,20 @@ def _item(hint: Any) -> Any:
     union = typing.get_origin(hint) in (typing.Union, types.UnionType)
     lists = [part for part in (typing.get_args(hint) if union else [hint]) if typing.get_origin(part) is list]
     return typing.get_args(lists[0])[0] if lists else None
+
+
+def _may_be_pair(hint: Any) -> bool:
+    """Whether a hint is ``tuple[X, X]``, or may be one as in ``int | tuple[int, int]``."""
+    union = typing.get_origin(hint) in (typing.Union, types.UnionType)
+    parts = typing.get_args(hint) if union else [hint]
+    return any(
+        typing.get_origin(part) is tuple and len(typing.get_args(part)) == 2 and ... not in typing.get_args(part)
+        for part in parts
+    )
+
+
+def _is_number(word: str) -> bool:
+    return re.fullmatch(r"\d+(\.\d*)?", word) is not None
 
 
 def _is_literal(hint: Any) -> bool:

@@ -45,6 +45,7 @@ RANGES: dict[str, Range] = {
     "workers": AT_LEAST_0,
     "seed": AT_LEAST_0,
     "img_size": AT_LEAST_1,
+    "input_size": AT_LEAST_1,
     "val_fraction": PART,
     "top_k": AT_LEAST_1,
     "gradients": AT_LEAST_0,
