@@ -9,6 +9,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from msgformer.api.average import average as average
     from msgformer.api.check_data import check_data as check_data
     from msgformer.api.convert import convert as convert
     from msgformer.api.evaluate import evaluate as evaluate
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "UserError": "msgformer.errors",
+    "average": "msgformer.api.average",
     "check_data": "msgformer.api.check_data",
     "convert": "msgformer.api.convert",
     "convert_state_dict": "msgformer.models",
