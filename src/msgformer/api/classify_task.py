@@ -11,6 +11,7 @@ from torch import nn
 from typing_extensions import override
 
 from msgformer.api.task import Task
+from msgformer.api.teaching import open_teacher
 from msgformer.api.train_settings import TrainSettings
 from msgformer.data.balance import class_weights
 from msgformer.data.checking import SKIPPED_FILE, count_skipped, read_skipped, write_skipped
@@ -23,6 +24,7 @@ from msgformer.data.subsets import open_subsets, record_subsets
 from msgformer.training.build import build_model, checkpoint_gradients, default_size, known_model, start_from
 from msgformer.training.checkpoint import ModelCard
 from msgformer.training.classify import Classifier
+from msgformer.training.distill import Distillation
 
 
 class ClassifyTask(Task):
@@ -72,6 +74,7 @@ class ClassifyTask(Task):
             mixer=build_mixer(augment, len(self.classes)),
             mix_off_epoch=augment.mix_off_epoch,
             weights=class_weights(self.train.labels, len(self.classes)) if settings.balance == "loss" else None,
+            distillation=self._distillation(preprocessing),
         )
         return classifier, data
 
@@ -90,6 +93,12 @@ class ClassifyTask(Task):
         if settings.trainer.compile:
             model.compile()  # in place: names of parameters stay
         return model
+
+    def _distillation(self, preprocessing: Preprocessing) -> Distillation | None:
+        """What the teacher adds, if there is one; made after the model, which draws the same weights without."""
+        if self.settings.teacher is None:
+            return None
+        return Distillation(open_teacher(self.settings.teacher, self.classes, preprocessing), self.settings.distill)
 
     def _build_data(self, preprocessing: Preprocessing, batch_size: int) -> ImageData:
         settings, least = self.settings, preprocessing.least_side

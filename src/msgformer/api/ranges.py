@@ -96,6 +96,8 @@ RANGES: dict[str, Range] = {
     "segment_images.cat_max_ratio": ABOVE_0,
     "segment_images.hflip": CHANCE,
     "scales": ABOVE_0,
+    "distill.alpha": CHANCE,
+    "distill.temperature": ABOVE_0,
     "optim.milestones": AT_LEAST_1,
     "optim.lr": AT_LEAST_0,
     "optim.lr_batch": AT_LEAST_1,

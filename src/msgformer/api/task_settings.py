@@ -15,13 +15,19 @@ if TYPE_CHECKING:
 TaskName = Literal["classify", "detect", "segment"]
 
 OWN: dict[str, tuple[str, ...]] = {
-    "classify": ("img_size", "val_fraction", "on_bad_image", "balance", "preprocess", "augment"),
+    "classify": ("img_size", "val_fraction", "on_bad_image", "balance", "preprocess", "augment", "teacher", "distill"),
     "detect": ("detect", "detect_images"),
     "segment": ("segment", "segment_images"),
 }
 """Settings that one task alone has; for the others they must be as they are by default."""
 
-DEFAULTS: dict[str, Any] = {"img_size": None, "val_fraction": 0.2, "on_bad_image": "stop", "balance": "none"}
+DEFAULTS: dict[str, Any] = {
+    "img_size": None,
+    "val_fraction": 0.2,
+    "on_bad_image": "stop",
+    "balance": "none",
+    "teacher": None,
+}
 """Of the settings that aren't groups, whose own defaults are those of their class."""
 
 
@@ -36,11 +42,11 @@ def check_task(settings: TrainSettings) -> None:
             value = getattr(settings, name)
             default = DEFAULTS[name] if name in DEFAULTS else type(value)()
             if value != default:
-                key = name if name in DEFAULTS else f"{name}.{_changed(value, default)}"
+                key = name if name in DEFAULTS else f"{name}.{changed_option(value, default)}"
                 raise UserError(f"{key} is for --task {task}, not for {settings.task}; leave it out")
 
 
-def _changed(value: Any, default: Any) -> str:
+def changed_option(value: Any, default: Any) -> str:
     """The name of the first member of a group that isn't as by default."""
     return next(one.name for one in fields(value) if getattr(value, one.name) != getattr(default, one.name))
 

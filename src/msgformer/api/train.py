@@ -18,7 +18,7 @@ from msgformer.data.folder import existing
 from msgformer.data.options import AugmentOptions, Balance, OnBadImage, PreprocessOptions
 from msgformer.errors import UserError
 from msgformer.training.dense_options import DetectOptions, SegmentOptions
-from msgformer.training.options import OptimOptions, TrainerOptions
+from msgformer.training.options import DistillOptions, OptimOptions, TrainerOptions
 
 RECIPES_OF: dict[str, tuple[str, str]] = {
     "classify": ("embedded/digits", "finetune"),
@@ -170,6 +170,7 @@ def train(
     balance: Balance = "none",
     pretrained: bool = False,
     init_from: Path | None = None,
+    teacher: str | None = None,
     model_args: dict[str, Any] | None = None,
     preprocess: PreprocessOptions = PreprocessOptions(),
     augment: AugmentOptions = AugmentOptions(),
@@ -177,6 +178,7 @@ def train(
     detect_images: DetectImageOptions = DetectImageOptions(),
     segment: SegmentOptions = SegmentOptions(),
     segment_images: SegmentImageOptions = SegmentImageOptions(),
+    distill: DistillOptions = DistillOptions(),
     optim: OptimOptions = OptimOptions(),
     trainer: TrainerOptions = TrainerOptions(),
     report: bool = True,
@@ -210,6 +212,8 @@ def train(
         pretrained: Start from the weights that timm offers for the model.
         init_from: Start from the weights in a file: of a run's best.ckpt, of convert or init-from, or an official one.
             A classifier takes new classes where they differ; a detector or segmenter takes them for its backbone.
+        teacher: A classifier of the same classes to learn from as well: a run folder, a checkpoint in one, or a model
+            of timm by name, whose weights are then fetched.
         model_args: Further arguments of the model's constructor, such as --model_args.window_size 4.
         preprocess: How images are brought to the model's input.
         augment: How training images are varied, in classification.
@@ -217,6 +221,7 @@ def train(
         detect_images: How images are sized and varied for a detector.
         segment: The segmenter.
         segment_images: How images are sized and varied for a segmenter.
+        distill: How is learned from the teacher.
         optim: Optimiser and learning rate.
         trainer: The machine, and how steps run on it.
         report: Write report.html at the end, as 'msgformer report' does later.
@@ -241,6 +246,7 @@ def train(
         balance=balance,
         pretrained=pretrained,
         init_from=None if init_from is None else str(Path(init_from).expanduser().absolute()),
+        teacher=None if teacher is None else str(teacher),
         model_args=model_args or {},
         preprocess=preprocess,
         augment=augment,
@@ -248,6 +254,7 @@ def train(
         detect_images=detect_images,
         segment=segment,
         segment_images=segment_images,
+        distill=distill,
         optim=optim,
         trainer=trainer,
         report=report,

@@ -13,16 +13,17 @@ from typing import Any
 
 import yaml
 
+from msgformer.api.init_from import FILE_SUFFIXES
 from msgformer.api.ranges import check_ranges
 from msgformer.api.recipes import load_yaml
-from msgformer.api.runs import CONFIG_FILE
-from msgformer.api.task_settings import check_task, resolve_task_data
+from msgformer.api.runs import CONFIG_FILE, find_checkpoint
+from msgformer.api.task_settings import changed_option, check_task, resolve_task_data
 from msgformer.catalog import ALIASES, MODELS, nearest, resolve
 from msgformer.data.dense_options import DetectImageOptions, SegmentImageOptions
 from msgformer.data.options import AugmentOptions, Balance, OnBadImage, PreprocessOptions
 from msgformer.errors import UserError
 from msgformer.training.dense_options import DetectOptions, SegmentOptions
-from msgformer.training.options import OptimOptions, TrainerOptions
+from msgformer.training.options import DistillOptions, OptimOptions, TrainerOptions
 
 FREE_TO_CHANGE = (
     "report",
@@ -54,6 +55,7 @@ class TrainSettings:
     balance: Balance
     pretrained: bool
     init_from: str | None
+    teacher: str | None
     model_args: dict[str, Any]
     preprocess: PreprocessOptions
     augment: AugmentOptions
@@ -61,6 +63,7 @@ class TrainSettings:
     detect_images: DetectImageOptions
     segment: SegmentOptions
     segment_images: SegmentImageOptions
+    distill: DistillOptions
     optim: OptimOptions
     trainer: TrainerOptions
     report: bool
@@ -74,7 +77,7 @@ class TrainSettings:
         return height, width
 
     def checked(self) -> TrainSettings:
-        """These settings with the data's absolute path, as far as they can be checked without torch.
+        """These settings with absolute paths of data and teacher, as far as they can be checked without torch.
 
         Raises:
             UserError: a number is out of range, the model's name is mistyped, the data isn't laid out as it must
@@ -88,15 +91,15 @@ class TrainSettings:
                 f"optim.warmup_epochs is {self.optim.warmup_epochs:g}, but epochs is {self.epochs}; give fewer"
             )
         self._check_ema()
+        self._check_distill()
         for key, instead in (("num_classes", "the class folders tell it"), ("img_size", "give --img_size instead")):
             if key in self.model_args:
                 raise UserError(f"model_args: {key} can't be given here; {instead}")
         if self.trainer.compile:
             check_compiler()
         check_trackers(self.trainer.trackers)
-        if self.data is None:
-            return self
-        return replace(self, data=resolve_task_data(self.task, self.data))
+        data = None if self.data is None else resolve_task_data(self.task, self.data)
+        return replace(self, data=data, teacher=None if self.teacher is None else find_teacher(self.teacher))
 
     def _check_ema(self) -> None:
         ema = self.optim.ema
@@ -106,6 +109,14 @@ class TrainSettings:
             raise UserError(f"optim.ema must lie between 0 and 1, such as 0.9999, not {ema}; null turns it off")
         if self.trainer.precision == "bf16-true":
             raise UserError("optim.ema needs weights of 32 bits: use trainer.precision bf16-mixed, not bf16-true")
+
+    def _check_distill(self) -> None:
+        default = DistillOptions()
+        if self.teacher is None and self.distill != default:
+            key = changed_option(self.distill, default)
+            raise UserError(f"distill.{key} is about a teacher; give one by --teacher, or leave it out")
+        if self.distill.hard and self.distill.temperature != default.temperature:
+            raise UserError("distill.temperature is not for distill.hard; leave one of them out")
 
     def to_dict(self) -> dict[str, Any]:
         """The settings in plain values, as YAML holds them."""
@@ -139,6 +150,19 @@ def check_model(name: str) -> None:
     """
     if name.startswith(("msg_", "sgformer")) or nearest(name, (*MODELS, *ALIASES), cutoff=0.8):
         resolve(name)
+
+
+def find_teacher(teacher: str) -> str:
+    """The absolute path of a teacher's checkpoint; or its name, if it is a model of timm.
+
+    Raises:
+        UserError: it looks like a path, and there is no checkpoint; or it is one of this package's names mistyped.
+    """
+    path = Path(teacher).expanduser()
+    if path.exists() or path.suffix in FILE_SUFFIXES or (len(path.parts) > 1 and ":" not in teacher):
+        return str(find_checkpoint(path).absolute())
+    check_model(teacher)
+    return teacher
 
 
 def check_compiler() -> None:

@@ -15,6 +15,7 @@ from typing_extensions import override
 
 from msgformer.training.best import Best
 from msgformer.training.checkpoint import ModelCard
+from msgformer.training.distill import Distillation
 from msgformer.training.module import Plan, Training
 
 Batch = tuple[Tensor, Tensor, Tensor]
@@ -87,7 +88,8 @@ class Classifier(Training):
         smoothing: Label smoothing.
         mixer: Mixes batches and smooths their labels, or None.
         mix_off_epoch: Epoch from which nothing is mixed; 0: never.
-        weights: Of each class in the loss; None: all alike.
+        weights: Of each class in the loss of the labels; None: all alike.
+        distillation: What a teacher adds to the loss; None: nothing.
     """
 
     best = Best("val/top1", tie="val/loss")
@@ -102,17 +104,22 @@ class Classifier(Training):
         mixer: Mixup | None = None,
         mix_off_epoch: int = 0,
         weights: Sequence[float] | None = None,
+        distillation: Distillation | None = None,
     ) -> None:
         super().__init__(model, card, plan, names)
         self.smoothing = smoothing
         self.mixer = mixer
         self.mix_off_epoch = mix_off_epoch
+        self.distillation = distillation
         self.weights: Tensor | None
         self.register_buffer("weights", None if weights is None else torch.tensor(weights), persistent=False)
 
     @override
     def losses(self, batch: Batch) -> dict[str, Tensor]:
-        """The cross-entropy; the targets are smoothed and, with a mixer, mixed."""
+        """The cross-entropy, whose targets are smoothed and, with a mixer, mixed; and the distance from a teacher.
+
+        A teacher sees the images as they were mixed.
+        """
         images, labels, _ = batch
         targets = labels
         if self.mixer is not None:
@@ -120,7 +127,11 @@ class Classifier(Training):
             images, targets = self.mixer(images, labels)
         smoothing = self.smoothing if self.mixer is None else 0.0
         logits = self.model(images).float()
-        return {"cross_entropy": F.cross_entropy(logits, targets, self.weights, label_smoothing=smoothing)}
+        loss = F.cross_entropy(logits, targets, self.weights, label_smoothing=smoothing)
+        if self.distillation is None:
+            return {"cross_entropy": loss}
+        alpha = self.distillation.alpha
+        return {"cross_entropy": (1 - alpha) * loss, "distillation": alpha * self.distillation(images, logits)}
 
     @override
     def make_scores(self) -> Scores:

@@ -63,6 +63,21 @@ class OptimOptions:
 
 
 @dataclass(frozen=True)
+class DistillOptions:
+    """How a classifier learns from a teacher; nothing of it acts without one.
+
+    Attributes:
+        hard: Learn the teacher's likeliest class, as DeiT does, instead of all its probabilities.
+        alpha: Weight of the teacher's part in the loss, from 0 to 1; the labels' has the rest.
+        temperature: What both models' logits are divided by before probabilities are compared; not for hard.
+    """
+
+    hard: bool = False
+    alpha: float = 0.5
+    temperature: float = 2.0
+
+
+@dataclass(frozen=True)
 class TrainerOptions:
     """The machine, and how the steps run on it.
 
