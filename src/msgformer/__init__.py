@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from msgformer.api.average import average as average
+    from msgformer.api.benchmark import benchmark as benchmark
     from msgformer.api.check_data import check_data as check_data
     from msgformer.api.convert import convert as convert
     from msgformer.api.evaluate import evaluate as evaluate
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "UserError": "msgformer.errors",
+    "benchmark": "msgformer.api.benchmark",
     "average": "msgformer.api.average",
     "check_data": "msgformer.api.check_data",
     "convert": "msgformer.api.convert",

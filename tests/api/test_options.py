@@ -3,6 +3,7 @@ from pathlib import Path
 import pytest
 
 from api.verbs import Optim, convert, fit, listed, name, score
+from msgformer.api.benchmark import benchmark
 from msgformer.api.options import Options
 from msgformer.errors import UserError
 
@@ -68,6 +69,14 @@ def test_positional_arguments_stand_anywhere(argv):
 )
 def test_any_number_of_words_and_pairs_of_numbers(argv, expected):
     assert parse(listed, *argv.split())[0] == expected
+
+
+def test_numbers_and_choices_of_a_list_are_words():
+    words = "a --img_size 32 48 --batch 1 8 64 --backend eager compile b --against c d --threads 2"
+    values, _ = parse(benchmark, *words.split())
+    assert (values["models"], values["against"], values["threads"]) == (["a", "b", "d"], "c", 2)
+    assert (values["img_size"], values["batch"], values["backend"]) == ((32, 48), [1, 8, 64], ["eager", "compile"])
+    assert parse(benchmark, "a", "--batch", "[1, 8]", "--against", "[b, c]")[0]["against"] == ["b", "c"]
 
 
 def test_words_after_two_dashes_are_positional():

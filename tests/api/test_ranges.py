@@ -2,6 +2,7 @@ import math
 
 import pytest
 
+from msgformer.api.benchmark import benchmark
 from msgformer.api.evaluate import evaluate
 from msgformer.api.explain import explain
 from msgformer.api.listing import models
@@ -36,5 +37,5 @@ def test_what_can_be_meant_passes():
 
 
 def test_every_range_is_of_an_option():
-    known = {key for verb in (train, evaluate, predict, explain, models) for key in Options(verb).keys}
+    known = {key for verb in (train, evaluate, predict, explain, models, benchmark) for key in Options(verb).keys}
     assert {*RANGES, *ASCENDING} <= known

@@ -10,7 +10,7 @@ from typing import Any
 
 from msgformer.api.ranges import check_ranges
 from msgformer.api.result import Result
-from msgformer.api.runs import find_checkpoint, new_run
+from msgformer.api.runs import check_new_folder, find_checkpoint, new_run
 from msgformer.catalog import ALIASES, MODELS, nearest, resolve
 from msgformer.data.folder import existing
 from msgformer.data.inputs import check_inputs
@@ -115,7 +115,7 @@ def explain(
     if weights is not None:
         existing(Path(weights), "weights")
     check_inputs(given)
-    _check_output(output)
+    check_new_folder(output)
 
     from msgformer.api.explaining import Options, Subject, write_explanation
 
@@ -157,9 +157,3 @@ def _check_blocks(blocks: Sequence[str] | None) -> None:
     for block in blocks or []:
         if not re.fullmatch(r"[1-9]\d*\.[1-9]\d*", str(block)):
             raise UserError(f"blocks: {block!r} must be STAGE.BLOCK, both from 1 on, such as '2.1'")
-
-
-def _check_output(output: Path | None) -> None:
-    if output is not None and output.exists() and (not output.is_dir() or any(output.iterdir())):
-        problem = "is not empty" if output.is_dir() else "is a file"
-        raise UserError(f"output: {output} {problem}; give a new folder")

@@ -130,8 +130,7 @@ def export(
 
 
 def _check_format(format: Format, *, int8: bool, calibration: Path | None) -> None:
-    for package, extra in PACKAGES[format]:
-        require_package(package, extra, f"format {format}")
+    require_format(format, f"format {format}")
     if int8:
         if format not in ("onnx", "openvino"):
             raise UserError(f"int8: not for format {format}; give --format onnx or openvino")
@@ -140,6 +139,20 @@ def _check_format(format: Format, *, int8: bool, calibration: Path | None) -> No
         raise UserError("calibration is for --int8; give that, too, or leave it out")
     if calibration is not None and not Path(calibration).exists():
         raise UserError(f"calibration: {calibration} doesn't exist; give images or a folder of them")
+
+
+def require_format(format: Format, what: str) -> None:
+    """Make sure that the packages of a format are installed.
+
+    Args:
+        format: Which.
+        what: What needs it, for messages.
+
+    Raises:
+        UserError: one isn't; names the extra that brings it.
+    """
+    for package, extra in PACKAGES[format]:
+        require_package(package, extra, what)
 
 
 def _output(model: Path, format: Format, output: Path | None, *, int8: bool) -> Path:

@@ -138,7 +138,7 @@ def run_export(
     Raises:
         UserError: see :func:`msgformer.export`.
     """
-    card = _card(source, format, batch_size, dynamic_batch=dynamic_batch, dynamic_size=dynamic_size, int8=int8)
+    card = export_card(source, format, batch_size, dynamic_batch=dynamic_batch, dynamic_size=dynamic_size, int8=int8)
     pictures, told = _real_pictures(source)
     batches = list(_calibration_batches(source, calibration, card)) if int8 else []
     inputs = torch.stack([source.transform()(picture) for picture in pictures])
@@ -148,9 +148,16 @@ def run_export(
     return card, told, found
 
 
-def _card(
-    source: Source, format: Format, batch_size: int, *, dynamic_batch: bool, dynamic_size: bool, int8: bool
+def export_card(
+    source: Source,
+    format: Format,
+    batch_size: int,
+    *,
+    dynamic_batch: bool = False,
+    dynamic_size: bool = False,
+    int8: bool = False,
 ) -> ExportCard:
+    """What a file made of a model is to say about itself; the arguments are those of :func:`msgformer.export`."""
     card, preprocessing = source.card, source.card.preprocessing
     if card.task == "classify":
         preprocessing = {**preprocessing, "input_size": [source.channels, *source.size]}

@@ -7,6 +7,7 @@ import collections
 import dataclasses
 import functools
 import inspect
+import math
 import re
 import types
 import typing
@@ -246,11 +247,13 @@ class Options:
         raise UserError(f"{name} needs a value")
 
     def _take_value(self, key: str, following: collections.deque[str]) -> str:
-        """The next word, or a pair of numbers where the option may be one, as in ``--img_size 480 640``."""
-        value = following.popleft()
-        if following and _may_be_pair(self._hint(key)) and _is_number(value) and _is_number(following[0]):
-            return f"[{value}, {following.popleft()}]"
-        return value
+        """The next word, and those that belong to it, as in ``--img_size 480 640`` and ``--batch 1 8 64``."""
+        words = [following.popleft()]
+        hint = self._hint(key)
+        most = 2 if _may_be_pair(hint) else math.inf
+        while following and len(words) < most and _go_together(hint, words[0], following[0]):
+            words.append(following.popleft())
+        return words[0] if len(words) == 1 else f"[{', '.join(words)}]"
 
     def _takes(self, key: str) -> bool:
         """Whether an option is known; ``--list+ x`` appends to a list, ``--dict.key x`` sets one item."""
@@ -319,6 +322,14 @@ def _may_be_pair(hint: Any) -> bool:
         typing.get_origin(part) is tuple and len(typing.get_args(part)) == 2 and ... not in typing.get_args(part)
         for part in parts
     )
+
+
+def _go_together(hint: Any, first: str, second: str) -> bool:
+    """Whether two words may be numbers of a pair or a list, or choices of a list."""
+    item = _item(hint)
+    if _is_literal(item):
+        return {first, second} <= set(typing.get_args(item))
+    return (_may_be_pair(hint) or item in (int, float)) and _is_number(first) and _is_number(second)
 
 
 def _is_number(word: str) -> bool:

@@ -42,6 +42,9 @@ PART, CHANCE = Range(0, 1, inner=True), Range(0, 1)
 RANGES: dict[str, Range] = {
     "epochs": AT_LEAST_1,
     "batch_size": AT_LEAST_1,
+    "batch": AT_LEAST_1,
+    "rounds": AT_LEAST_1,
+    "threads": AT_LEAST_1,
     "workers": AT_LEAST_0,
     "seed": AT_LEAST_0,
     "img_size": AT_LEAST_1,

@@ -30,6 +30,17 @@ def check_output(output: Path | None) -> None:
         raise UserError(f"output: {output} isn't empty; give another folder, or --resume {output} to go on")
 
 
+def check_new_folder(output: Path | None) -> None:
+    """Make sure that a folder for results can be made, or is there and empty.
+
+    Raises:
+        UserError: a file is there, or a folder that isn't empty.
+    """
+    if output is not None and output.exists() and (not output.is_dir() or any(output.iterdir())):
+        problem = "is not empty" if output.is_dir() else "is a file"
+        raise UserError(f"output: {output} {problem}; give a new folder")
+
+
 def new_run(output: Path | None, name: str) -> Path:
     """A new, empty folder for a run.
 

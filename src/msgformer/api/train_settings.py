@@ -165,8 +165,11 @@ def find_teacher(teacher: str) -> str:
     return teacher
 
 
-def check_compiler() -> None:
+def check_compiler(option: str = "--trainer.compile") -> None:
     """Make sure that torch.compile will find the C++ compiler it needs.
+
+    Args:
+        option: What asks for it.
 
     Raises:
         UserError: there is none.
@@ -174,8 +177,8 @@ def check_compiler() -> None:
     candidates = [os.environ.get("CXX", ""), "g++", "clang++", "c++"]
     if os.name != "nt" and not any(shutil.which(name) for name in candidates if name):
         raise UserError(
-            "trainer.compile needs a C++ compiler (torch's Inductor writes C++), and none was found;"
-            " install g++ or clang, name one in CXX, or leave --trainer.compile out"
+            f"{option.removeprefix('--')} needs a C++ compiler (torch's Inductor writes C++), and none was found;"
+            f" install g++ or clang, name one in CXX, or leave {option} out"
         )
 
 

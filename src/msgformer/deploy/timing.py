@@ -4,6 +4,16 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from statistics import quantiles
+from typing import NamedTuple
+
+
+class Spread(NamedTuple):
+    """Quartiles of repeated measurements."""
+
+    low: float
+    median: float
+    high: float
 
 
 def take_turns(runs: Sequence[Callable[[], object]], rounds: int, warm_up: int = 1) -> list[list[float]]:
@@ -25,3 +35,15 @@ def take_turns(runs: Sequence[Callable[[], object]], rounds: int, warm_up: int =
             if number >= warm_up:
                 taken.append(time.perf_counter() - start)
     return seconds
+
+
+def spread(values: Sequence[float]) -> Spread:
+    """Quartiles of one value or more."""
+    if len(values) == 1:
+        return Spread(values[0], values[0], values[0])
+    return Spread(*quantiles(values, n=4, method="inclusive"))
+
+
+def pair_ratios(seconds: Sequence[float], reference: Sequence[float]) -> list[float]:
+    """What was timed in turns over what it is compared with, round by round, so that what slows both cancels out."""
+    return [mine / other for mine, other in zip(seconds, reference, strict=True)]

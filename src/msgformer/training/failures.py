@@ -14,7 +14,10 @@ from msgformer.training.checkpoint import LAST
 from msgformer.training.module import NotFiniteError, Training
 
 NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO}
-OUT_OF_MEMORY = re.compile(r"out of memory|can't allocate memory|not enough memory|CUBLAS_STATUS_ALLOC_FAILED")
+OUT_OF_MEMORY = re.compile(
+    r"out of memory|can't allocate memory|not enough memory|CUBLAS_STATUS_ALLOC_FAILED"
+    r"|bad_alloc|bad allocation|Failed to allocate memory"  # of what C++ runs beside PyTorch
+)
 LOST_CONNECTION = re.compile(r"Connection (closed|reset)|Broken pipe|gloo|NCCL|TCPStore|Timed out", re.IGNORECASE)
 
 
@@ -46,12 +49,17 @@ def explain(error: Exception, folder: Path | None, trainer: Trainer, module: Tra
         begun = folder is not None and (folder / LAST).is_file()
         return UserError(f"{error}; {how_to_go_on(folder)}") if begun else None
     text = " ".join(str(error).split())
-    if isinstance(error, MemoryError | torch.OutOfMemoryError) or OUT_OF_MEMORY.search(text):
+    if is_out_of_memory(error):
         return UserError(_out_of_memory(trainer, module))
     # A worker that dies while it hands a batch over shows as a pipe that breaks.
     if "DataLoader worker" in text or isinstance(error, ConnectionError | EOFError):
         return JobError(_worker_died(text, folder))
     return None
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that memory has run out, of the machine or of an accelerator."""
+    return isinstance(error, MemoryError | torch.OutOfMemoryError) or bool(OUT_OF_MEMORY.search(str(error)))
 
 
 def lost_connection(error: Exception) -> bool:

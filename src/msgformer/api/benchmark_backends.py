@@ -1,0 +1,204 @@
+"""What a model runs in while it is timed: PyTorch in its ways, and exported files."""
+
+from __future__ import annotations
+
+import copy
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from msgformer.api.benchmark import FORMATS, Backend, Mode, NumberFormat
+from msgformer.api.exporting import Source, export_card
+from msgformer.deploy.card import SUFFIXES
+from msgformer.deploy.export import write_export
+from msgformer.deploy.floor import wait_for
+from msgformer.deploy.optimize import optimize
+from msgformer.deploy.runtime import open_session
+from msgformer.deploy.session import Session
+from msgformer.errors import UserError
+from msgformer.training.optim import Rates, build_optimizer
+from msgformer.training.options import OptimOptions
+
+DTYPES: dict[NumberFormat, torch.dtype] = {"bf16": torch.bfloat16, "fp16": torch.float16}
+"""Of weights and images; float32 for the others."""
+
+AMPERE = 8  # major compute capability, the first with tf32
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What everything that is timed together has in common.
+
+    Attributes:
+        mode: "infer" or "train".
+        precision: The number format.
+        device: Where PyTorch computes.
+        threads: Threads of the CPU; None: as many as each library takes.
+        size: Height and width of the images.
+    """
+
+    mode: Mode
+    precision: NumberFormat
+    device: torch.device
+    threads: int | None
+    size: tuple[int, int]
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Number format of weights and images."""
+        return torch.float32 if self.mode == "train" else DTYPES.get(self.precision, torch.float32)
+
+    @property
+    def accelerator(self) -> str:
+        """What exported files are told to run on."""
+        return "cpu" if self.device.type == "cpu" else "gpu"
+
+    def images(self, count: int, channels: int) -> Tensor:
+        """The same random images [count, channels, height, width] each time."""
+        images = torch.randn(count, channels, *self.size, generator=torch.Generator().manual_seed(0))
+        return images.to(self.device, self.dtype)
+
+    def check(self, backends: list[Backend]) -> None:
+        """Make sure that the device can do what is asked.
+
+        Raises:
+            UserError: it can't.
+        """
+        kind = self.device.type
+        if kind not in ("cpu", "cuda"):
+            raise UserError(f"accelerator: {kind} can't be timed here; give cpu or gpu")
+        if kind == "cpu" and "cudagraphs" in backends:
+            raise UserError("backend: cudagraphs needs a GPU of NVIDIA's, and this runs on the CPU; give compile")
+        if kind == "cpu" and self.precision in ("tf32", "fp16"):
+            raise UserError(f"precision: {self.precision} needs a GPU, and this runs on the CPU; give float32 or bf16")
+        if self.precision == "tf32" and torch.cuda.get_device_capability(self.device)[0] < AMPERE:
+            raise UserError("precision: this GPU is older than tf32; give float32 or fp16")
+
+    @contextmanager
+    def applied(self) -> Iterator[None]:
+        """With these threads and this precision of products; as it was afterwards."""
+        threads, matmul, cudnn = (
+            torch.get_num_threads(),
+            torch.get_float32_matmul_precision(),
+            torch.backends.cudnn.allow_tf32,
+        )
+        if self.threads is not None:
+            torch.set_num_threads(self.threads)
+        if self.device.type == "cuda":
+            torch.set_float32_matmul_precision("high" if self.precision == "tf32" else "highest")
+            torch.backends.cudnn.allow_tf32 = self.precision == "tf32"
+        try:
+            yield
+        finally:
+            torch.set_num_threads(threads)
+            torch.set_float32_matmul_precision(matmul)
+            torch.backends.cudnn.allow_tf32 = cudnn
+
+
+@dataclass(frozen=True)
+class Ready:
+    """A model that can be timed.
+
+    Attributes:
+        run: One batch, to its end.
+        model: What runs in PyTorch; None for an exported file.
+        optimizer: What trains it.
+    """
+
+    run: Callable[[], object]
+    model: nn.Module | None = None
+    optimizer: Optimizer | None = None
+
+    def stored_bytes(self) -> int:
+        """What weights, buffers and the optimiser's state take."""
+        tensors: list[Tensor] = []
+        if self.model is not None:
+            tensors += [*self.model.parameters(), *self.model.buffers()]
+        if self.optimizer is not None:
+            states: list[dict[str, Any]] = [*self.optimizer.state.values()]
+            tensors += [value for state in states for value in state.values() if isinstance(value, Tensor)]
+        return sum(tensor.nbytes for tensor in tensors)
+
+
+def plain(source: Source, setting: Setting) -> nn.Module:
+    """A copy of the model as it is, in evaluation mode, where it is to run."""
+    return copy.deepcopy(source.model).to(setting.device, setting.dtype)
+
+
+def ready_in_torch(source: Source, backend: Backend, images: Tensor, setting: Setting) -> Ready:
+    """A model in PyTorch that answers about a batch, or takes a training step on it."""
+    if setting.mode == "train":
+        return _ready_to_train(source, backend, images, setting)
+    faster = backend != "eager"
+    model = optimize(source.model).to(setting.device, setting.dtype) if faster else plain(source, setting)
+    call = _compiled(model, backend, setting)
+
+    def infer() -> None:
+        with torch.inference_mode():
+            call(images)
+        wait_for(setting.device)
+
+    return Ready(infer, model)
+
+
+def _ready_to_train(source: Source, backend: Backend, images: Tensor, setting: Setting) -> Ready:
+    model = plain(source, setting).train()
+    optimizer = build_optimizer(model, OptimOptions(), Rates.of(OptimOptions(), len(images)))
+    labels = torch.arange(len(images), device=setting.device) % len(source.card.classes)
+    call = _compiled(model, backend, setting)
+
+    def step() -> None:
+        with torch.autocast(setting.device.type, torch.bfloat16, enabled=setting.precision == "bf16"):
+            loss = F.cross_entropy(call(images), labels)
+        loss.backward()
+        optimizer.step()
+        optimizer.zero_grad()
+        wait_for(setting.device)
+
+    return Ready(step, model, optimizer)
+
+
+def _compiled(model: nn.Module, backend: Backend, setting: Setting) -> Callable[[Tensor], Any]:
+    """The model compiled for one shape if the backend asks for that."""
+    if backend == "compile":
+        freezing = setting.mode == "infer" and setting.device.type == "cpu"  # weights become constants, laid out once
+        return torch.compile(model, dynamic=False, options={"freezing": freezing})
+    if backend == "cudagraphs":
+        compiled = torch.compile(model, dynamic=False, mode="reduce-overhead")
+
+        def replay(images: Tensor) -> Any:
+            torch.compiler.cudagraph_mark_step_begin()  # what the last call gave may be overwritten
+            return compiled(images)
+
+        return replay
+    return model
+
+
+def exported_file(source: Source, backend: Backend, batch: int, folder: Path) -> Path:
+    """A new file in a folder, of the model for batches of one size.
+
+    Raises:
+        UserError: the model has no such form.
+    """
+    card = export_card(source, FORMATS[backend], batch)
+    path = Path(tempfile.mkdtemp(dir=folder)) / f"model{SUFFIXES[card.format]}"
+    write_export(optimize(source.model), card, path)
+    return path
+
+
+def ready_from_file(path: Path, images: Tensor, setting: Setting) -> Ready:
+    """An exported file that answers about a batch.
+
+    Raises:
+        UserError: it can't be run.
+    """
+    session: Session = open_session(path, setting.accelerator, setting.threads)
+    return Ready(lambda: session(images))

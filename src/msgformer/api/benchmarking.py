@@ -1,0 +1,278 @@
+"""Models made ready, timed in turns, and set beside each other."""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+
+from msgformer.api.benchmark import FORMATS, Backend, Benchmark, Mode, NumberFormat, Timing
+from msgformer.api.benchmark_backends import Ready, Setting, exported_file, plain, ready_from_file, ready_in_torch
+from msgformer.api.device import one_device
+from msgformer.api.exported import task_of
+from msgformer.api.exporting import Source, open_source
+from msgformer.api.memory import is_out_of_memory, largest_batch, release, watch_peak
+from msgformer.api.provenance import describe_machine
+from msgformer.api.runs import find_model
+from msgformer.api.train_settings import check_compiler
+from msgformer.deploy.card import is_exported
+from msgformer.deploy.floor import floor_seconds, record
+from msgformer.deploy.runtime import read_card
+from msgformer.deploy.timing import pair_ratios, spread, take_turns
+from msgformer.errors import UserError
+from msgformer.training.options import Progress
+
+FIRST_RUNS, WARM_UP = 2, 2
+"""Runs in which a model compiles and finds its memory; rounds after those, which aren't timed either."""
+
+MIB = 2**20
+
+Tell = Callable[[str], object]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The arguments of :func:`msgformer.benchmark`, as lists."""
+
+    models: list[str]
+    against: list[str]
+    mode: Mode
+    backends: list[Backend]
+    batches: list[int]
+    sizes: list[tuple[int, int]]
+    threads: int | None
+    precision: NumberFormat
+    rounds: int
+    accelerator: str
+    progress: Progress
+
+
+class Entry(NamedTuple):
+    """What is timed: a model in a backend; in its own, None, if it is an exported file."""
+
+    name: str
+    backend: Backend | None
+
+    def __str__(self) -> str:
+        return f"{self.name} ({self.backend or read_card(Path(self.name)).format})"
+
+
+@dataclass(frozen=True)
+class Contestant:
+    """An entry that is ready.
+
+    Attributes:
+        entry: What it is.
+        batch: Images that fitted in memory.
+        run: One batch, to its end.
+        memory: Most bytes that it took; None: unknown.
+    """
+
+    entry: Entry
+    batch: int
+    run: Callable[[], object]
+    memory: int | None
+
+
+def run_benchmark(plan: Plan, output: Path | None) -> Benchmark:
+    """Time everything.
+
+    Args:
+        plan: What, and how.
+        output: For the result alone.
+
+    Raises:
+        UserError: see :func:`msgformer.benchmark`.
+    """
+    device = one_device(plan.accelerator, "32-true").device
+    settings = [Setting(plan.mode, plan.precision, device, plan.threads, size) for size in plan.sizes]
+    settings[0].check(plan.backends)
+    if device.type == "cpu" and "compile" in plan.backends:
+        check_compiler("--backend compile")
+    entries = _entries(plan)
+    first = plan.against[0] if plan.against else plan.models[0]
+    reference = next(index for index, entry in enumerate(entries) if entry.name == first)
+    total = len(settings) * len(plan.batches) * (len(entries) + 1)
+    with settings[0].applied(), _told(plan.progress, total) as tell:
+        timings = [timing for setting in settings for timing in _time_size(plan, setting, entries, reference, tell)]
+        machine = describe_machine()
+    packages = {name: version(name) for name in ("torch", "timm", "msgformer")}
+    return Benchmark(
+        timings, plan.mode, plan.precision, str(entries[reference]), plan.rounds, device.type, machine, packages, output
+    )
+
+
+def _entries(plan: Plan) -> list[Entry]:
+    """All models in all backends, exported files once.
+
+    Raises:
+        UserError: a file can't be timed so.
+    """
+    entries = []
+    for name in dict.fromkeys([*plan.models, *plan.against]):
+        path = Path(name)
+        if path.exists() and path.suffix != ".safetensors" and (task := task_of(find_model(path))) != "classify":
+            raise UserError(f"{name} is a model to {task}; only classifiers are timed, give one")
+        if not is_exported(path):
+            entries += [Entry(name, backend) for backend in plan.backends]
+        elif plan.mode == "train" or plan.precision != "float32":
+            raise UserError(f"{name} is an exported file, which answers in its own precision; give its checkpoint")
+        else:
+            entries.append(Entry(name, None))
+    return entries
+
+
+def _time_size(plan: Plan, setting: Setting, entries: Sequence[Entry], reference: int, tell: Tell) -> Iterator[Timing]:
+    """All entries with images of one size, batch by batch."""
+    names = dict.fromkeys(entry.name for entry in entries if entry.backend is not None)
+    sources = {name: _open(name, setting.size) for name in names}
+    for batch in plan.batches:
+        about = f"batch {batch}, {setting.size[0]} x {setting.size[1]}"
+        torch._dynamo.reset()  # or it would remember all that was compiled, and refuse at last to compile more
+        contestants: list[Contestant] = []
+        with tempfile.TemporaryDirectory() as folder:
+            for entry in entries:
+                tell(f"{about}: getting {entry} ready")
+                contestants.append(_fit(entry, sources.get(entry.name), setting, batch, Path(folder)))
+            tell(f"{about}: timing")
+            yield from _time(contestants, sources, setting, reference, plan.rounds)
+        del contestants
+        release()
+
+
+def _open(name: str, size: tuple[int, int]) -> Source:
+    """A model that takes images of this size; raises UserError if there is none."""
+    source = open_source(Path(name), size)
+    height, width = size
+    try:
+        with torch.inference_mode():
+            source.model(torch.zeros(1, source.channels, height, width))
+    except (AssertionError, RuntimeError, ValueError) as error:
+        reason = " ".join(str(error).split())[:160]
+        raise UserError(f"{name} takes no images of {height} x {width} ({reason}); give another --img_size") from error
+    return source
+
+
+def _fit(entry: Entry, source: Source | None, setting: Setting, batch: int, folder: Path) -> Contestant:
+    """An entry ready for a batch, or for the largest half, quarter, ... of it that fits in memory."""
+    found = largest_batch(batch, lambda count: _measured(entry, source, setting, count, folder))
+    if found is None:
+        height, width = setting.size
+        raise UserError(f"memory runs out for {entry} even with one image of {height} x {width}; give a smaller size")
+    count, (run, memory) = found
+    return Contestant(entry, count, run, memory)
+
+
+def _measured(
+    entry: Entry, source: Source | None, setting: Setting, batch: int, folder: Path
+) -> tuple[Callable[[], object], int | None]:
+    """A run that has been warmed up, and the most memory that it took.
+
+    On a GPU, and for exported files, that is counted from before the model was there. In PyTorch on a CPU it is what
+    one run adds, and what the model keeps, for compilers take more than models.
+    """
+    if source is None:
+        return _measured_file(Path(entry.name), read_card(Path(entry.name)).channels, setting, batch)
+    if entry.backend in FORMATS:
+        return _measured_file(exported_file(source, entry.backend, batch, folder), source.channels, setting, batch)
+    images = setting.images(batch, source.channels)
+    with watch_peak(setting.device) as whole:
+        ready = _warmed(ready_in_torch(source, entry.backend or "eager", images, setting))
+    if setting.device.type == "cuda":
+        return ready.run, whole.bytes
+    with watch_peak(setting.device) as once:
+        ready.run()
+    return ready.run, None if once.bytes is None else once.bytes + ready.stored_bytes()
+
+
+def _measured_file(path: Path, channels: int, setting: Setting, batch: int) -> tuple[Callable[[], object], int | None]:
+    images = setting.images(batch, channels).cpu()
+    with watch_peak(torch.device("cpu")) as whole:
+        ready = _warmed(ready_from_file(path, images, setting))
+    return ready.run, whole.bytes if setting.device.type == "cpu" else None
+
+
+def _warmed(ready: Ready) -> Ready:
+    for _ in range(FIRST_RUNS):
+        ready.run()
+    return ready
+
+
+def _time(
+    contestants: Sequence[Contestant], sources: dict[str, Source], setting: Setting, reference: int, rounds: int
+) -> list[Timing]:
+    """Floors, then times of all in turns."""
+    try:
+        floors = _floors(contestants, sources, setting) if setting.mode == "infer" else {}
+        seconds = take_turns([one.run for one in contestants], rounds, WARM_UP)
+    except Exception as error:
+        if not is_out_of_memory(error):
+            raise
+        raise UserError("memory runs out with all models side by side; give fewer, or a smaller --batch") from error
+    first = _for_an_image(contestants[reference], seconds[reference])
+    timings = []
+    for one, taken in zip(contestants, seconds, strict=True):
+        ratios = pair_ratios(_for_an_image(one, taken), first)
+        timings.append(_timing(one, taken, ratios, floors.get((one.entry.name, one.batch)), setting.size))
+    return timings
+
+
+def _for_an_image(one: Contestant, seconds: Sequence[float]) -> list[float]:
+    return [taken / one.batch for taken in seconds]
+
+
+def _floors(
+    contestants: Sequence[Contestant], sources: dict[str, Source], setting: Setting
+) -> dict[tuple[str, int], float]:
+    """Seconds of the floor by model and batch; one for all backends, as it is of the model as it is written."""
+    floors = {}
+    for name, batch in dict.fromkeys((one.entry.name, one.batch) for one in contestants):
+        if name in sources:
+            images = setting.images(batch, sources[name].channels)
+            floors[name, batch] = floor_seconds(record(plain(sources[name], setting), images), images)
+    return floors
+
+
+def _timing(
+    one: Contestant, seconds: list[float], ratios: list[float], floor: float | None, size: tuple[int, int]
+) -> Timing:
+    times, against = spread(seconds), spread(ratios)
+    return Timing(
+        model=one.entry.name,
+        backend=one.entry.backend or read_card(Path(one.entry.name)).format,
+        batch=one.batch,
+        height=size[0],
+        width=size[1],
+        ms=1000 * times.median,
+        low_ms=1000 * times.low,
+        high_ms=1000 * times.high,
+        images_per_second=one.batch / times.median,
+        ratio=against.median,
+        low_ratio=against.low,
+        high_ratio=against.high,
+        memory_mib=None if one.memory is None else one.memory / MIB,
+        floor_ms=None if floor is None else 1000 * floor,
+        of_limit=None if floor is None else times.median / floor,
+        seconds=seconds,
+    )
+
+
+@contextmanager
+def _told(kind: Progress, total: int) -> Iterator[Tell]:
+    """A function that tells on standard error what is begun, one of ``total`` steps."""
+    if kind == "bar" or (kind == "auto" and sys.stderr.isatty()):
+        from rich.console import Console
+        from rich.progress import Progress as Bar
+
+        with Bar(console=Console(stderr=True), transient=True) as bar:
+            task = bar.add_task("", total=total)
+            yield lambda text: bar.update(task, description=text, advance=1)
+    else:
+        yield lambda text: None if kind == "none" else print(text, file=sys.stderr, flush=True)

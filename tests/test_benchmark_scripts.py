@@ -1,0 +1,61 @@
+"""The scripts in benchmarks/ say what the command line understands, of models that there are."""
+
+import json
+import os
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from msgformer.api.benchmark import benchmark
+from msgformer.api.options import Options
+
+ROOT = Path(__file__).parents[1]
+NUMBER = {"gpu.sh": 12, "cpu.sh": 3, "front.sh": 1}
+
+pytestmark = pytest.mark.skipif(shutil.which("bash") is None, reason="there is no bash")
+
+
+def run_script(name: str, folder: Path, **environment: str) -> str:
+    command = ["bash", str(ROOT / "benchmarks" / name), str(folder)]
+    done = subprocess.run(
+        command, capture_output=True, text=True, timeout=240, env={**os.environ, **environment}, check=False
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    return done.stdout
+
+
+@pytest.mark.parametrize("name", NUMBER)
+def test_scripts_are_understood(name, tmp_path):
+    from msgformer.training.build import known_model
+
+    commands = [shlex.split(line) for line in run_script(name, tmp_path, MSGFORMER="echo").splitlines()]
+    assert len(commands) == NUMBER[name]
+    folders = set()
+    for verb, *arguments in commands:
+        assert verb == "benchmark"
+        values, _ = Options(benchmark).parse(arguments)
+        assert [known_model(model) for model in (*values["models"], values["against"])]
+        folders.add(values["output"])
+    assert len(folders) == len(commands)
+    assert all(tmp_path in folder.parents for folder in folders)
+
+
+def test_what_has_been_measured_is_left_alone(tmp_path):
+    folder = tmp_path / "gpu" / "infer-bf16-tiny"
+    folder.mkdir(parents=True)
+    (folder / "benchmark.json").touch()
+    assert len(run_script("gpu.sh", tmp_path, MSGFORMER="echo").splitlines()) == NUMBER["gpu.sh"] - 1
+
+
+@pytest.mark.slow
+def test_the_script_for_gpus_runs_on_a_cpu_in_small(tmp_path):
+    run_script("gpu.sh", tmp_path, MSGFORMER=f"{sys.executable} -m msgformer", MSGFORMER_TRY="1")
+    for mode, backends in (("infer", ["eager", "optimized"]), ("train", ["eager"])):
+        stored = json.loads((tmp_path / "gpu" / f"{mode}-bf16-tiny" / "benchmark.json").read_text(encoding="utf-8"))
+        assert stored["reference"] == "test_convnext (eager)"
+        assert {one["model"] for one in stored["timings"]} == {"test_resnet", "test_convnext"}
+        assert sorted({one["backend"] for one in stored["timings"]}) == backends
