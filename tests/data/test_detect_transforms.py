@@ -87,8 +87,9 @@ def test_evaluation_changes_nothing(scenes):
     assert target["boxes"].tolist() == scenes.target(2, True)["boxes"].tolist()
 
 
-def test_colours_vary_where_asked(scenes):
-    options = DetectImageOptions(train_sides=(256,), crop=0.0, hflip=0.0, color_jitter=0.4)
+@pytest.mark.parametrize("name", ["color_jitter", "color_mix"])
+def test_colours_vary_where_asked(scenes, name):
+    options = DetectImageOptions(train_sides=(256,), crop=0.0, hflip=0.0, **{name: 0.4})
     image = DetectionSamples(scenes, detect_train_transform(options), with_masks=False)[0, 0].image
     plain = DetectionSamples(scenes, detect_eval_transform, with_masks=False)[0, 0].image
     assert image.shape == plain.shape

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -58,9 +60,10 @@ def test_a_crop_with_several_classes_is_preferred():
     assert varied[0.75] > 1.2 * varied[1.1]
 
 
-def test_colours_vary_and_labels_do_not():
+@pytest.mark.parametrize("change", [{"photometric": True}, {"color_mix": 0.4}])
+def test_colours_vary_and_labels_do_not(change):
     image, labels = coded(64, 64)
-    varied = SegmentTrain(SegmentImageOptions(**{**PLAIN.__dict__, "photometric": True}), MEAN, STD)
+    varied = SegmentTrain(replace(PLAIN, **change), MEAN, STD)
     results = []
     for seed in range(6):
         with seeded(seed):

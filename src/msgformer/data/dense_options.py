@@ -17,6 +17,8 @@ class DetectImageOptions:
         crop_sides: Shortest and longest side of the crop; height and width are drawn apart.
         hflip: Probability of a flip left to right.
         color_jitter: Strength of random changes of brightness, contrast and saturation.
+        color_mix: Strength of random mixing and inversion of the colour channels, as 0.4; it keeps a network from
+            learning few photographs by heart.
         test_side: Shorter side that images are resized to in evaluation; null: they are taken as they are.
         test_max_side: Longest that the longer side may become in evaluation.
         group_shapes: Put upright and lying images into batches of their own, so that less is padded.
@@ -29,6 +31,7 @@ class DetectImageOptions:
     crop_sides: tuple[int, int] = (384, 600)
     hflip: float = 0.5
     color_jitter: float = 0.0
+    color_mix: float = 0.0
     test_side: int | None = 800
     test_max_side: int = 1333
     group_shapes: bool = True
@@ -47,6 +50,8 @@ class SegmentImageOptions:
         cat_max_ratio: Largest part of a crop that one class may take up; another is drawn otherwise, at most ten times.
         hflip: Probability of a flip left to right.
         photometric: Change brightness, contrast, saturation and hue at random.
+        color_mix: Strength of random mixing and inversion of the colour channels, as 0.4; it keeps a network from
+            learning few photographs by heart.
     """
 
     reduce_zero_label: bool = True
@@ -57,3 +62,4 @@ class SegmentImageOptions:
     cat_max_ratio: float = 0.75
     hflip: float = 0.5
     photometric: bool = True
+    color_mix: float = 0.0

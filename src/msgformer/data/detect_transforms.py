@@ -10,6 +10,7 @@ from torchvision.transforms import v2
 from torchvision.transforms.v2 import functional as F
 from torchvision.transforms.v2 import query_size
 
+from msgformer.data.color_mix import mix_colors
 from msgformer.data.dense_options import DetectImageOptions
 
 if TYPE_CHECKING:
@@ -64,7 +65,9 @@ def detect_train_transform(options: DetectImageOptions) -> DetectTransform:
 
     def transform(image: Image.Image, target: Target) -> tuple[Tensor, Target]:
         picture, moved = pipeline(image, target)
-        return to_tensor(picture), _left_in(moved)
+        pixels = to_tensor(picture)
+        mixed = mix_colors(pixels, options.color_mix) if options.color_mix > 0 else pixels
+        return mixed, _left_in(moved)
 
     return transform
 

@@ -10,6 +10,7 @@ from torchvision.transforms import v2
 from torchvision.transforms.v2 import InterpolationMode
 from torchvision.transforms.v2 import functional as F
 
+from msgformer.data.color_mix import mix_colors
 from msgformer.data.dense_options import SegmentImageOptions
 from msgformer.data.detect_transforms import to_tensor
 from msgformer.data.label_maps import IGNORED
@@ -54,7 +55,10 @@ class SegmentTrain:
         image, labels = self.crop(image, labels)
         image, labels = self.flip(self.colours(image), labels)
         side = self.options.crop
-        tensor = F.normalize(to_tensor(image), self.mean, self.std)
+        pixels = to_tensor(image)
+        if self.options.color_mix > 0:
+            pixels = mix_colors(pixels, self.options.color_mix)
+        tensor = F.normalize(pixels, self.mean, self.std)
         missing = [0, 0, side - tensor.shape[2], side - tensor.shape[1]]  # left, top, right, bottom
         padded = F.pad(labels.as_subclass(torch.Tensor)[None], missing, fill=IGNORED)[0]
         return F.pad(tensor, missing, fill=0), padded.long()
