@@ -51,17 +51,18 @@ def test_two_processes_train_and_score_as_one(tmp_path, command):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_two_processes_learn_from_a_teacher_as_one(tmp_path, command):
     trainer = {"accelerator": "cpu", "progress": "none"}
-    train(config=tmp_path / "settings.yaml", output=tmp_path / "teacher", epochs=1, trainer=trainer)
-    words = command(tmp_path / "two", "--epochs=2", f"--teacher={tmp_path / 'teacher'}")
-    two = subprocess.run(words, capture_output=True, text=True, timeout=240)
+    train(config=tmp_path / "settings.yaml", output=tmp_path / "teacher", epochs=1, seed=1, trainer=trainer)
+    words = command(tmp_path / "two", "--epochs=1", f"--teacher={tmp_path / 'teacher'}")
+    two = subprocess.run(words, capture_output=True, text=True, timeout=480)
     assert two.returncode == 0, two.stderr
     settings = {"teacher": tmp_path / "teacher", "trainer": trainer}
-    train(config=tmp_path / "settings.yaml", output=tmp_path / "one", batch_size=8, epochs=2, **settings)
+    train(config=tmp_path / "settings.yaml", output=tmp_path / "one", batch_size=8, epochs=1, **settings)
     for ours, theirs in zip(rows(tmp_path / "one"), rows(tmp_path / "two"), strict=True):
         ours, theirs = ({name: float(value) for name, value in row.items()} for row in (ours, theirs))
-        assert ours["train/distillation"] > 0
+        assert ours["train/distillation"] > 1e-4
         assert theirs == pytest.approx(ours, rel=1e-4)
 
 
