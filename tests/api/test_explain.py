@@ -159,6 +159,11 @@ def test_what_is_no_model_of_these_families_is_refused(place, tmp_path):
             {},
             "is neither a file nor a model of this package; explain shows MSG-Transformers and",
         ),
+        (
+            "msg_transformer_tiny",
+            {"model_args": {"messengers": "none"}},
+            "is made with model_args .*; explain shows the messengers",
+        ),
         ("sgformer_smal", {}, "did you mean 'sgformer_small'"),
         ("nowhere/best.ckpt", {}, "no such file or folder: nowhere/best.ckpt"),
         ("run", {"weights": "run/best.ckpt"}, "weights: .* is a checkpoint, which has its own"),

@@ -70,3 +70,10 @@ def test_the_model_is_left_as_it_was():
     trace_significance(model, noise(64, 64))
     assert model.training
     assert all(not module._forward_hooks and not module._forward_pre_hooks for module in model.modules())
+
+
+@pytest.mark.parametrize("reallocation", ["one_order", "uniform", "random"])
+def test_what_merges_tokens_otherwise_has_no_groups_to_show(reallocation):
+    traced = trace_significance(small_sg(reallocation=reallocation), noise(64, 64))
+    assert [(block.stage, block.block) for block in traced] == [(1, 1), (2, 1), (2, 3), (3, 1), (3, 3)]
+    assert all(block.groups is None for block in traced)

@@ -35,7 +35,7 @@ from msgformer.insight.explain_page import ExplainPage
 from msgformer.insight.messages import trace_messengers
 from msgformer.insight.overlay import Explained
 from msgformer.insight.significance import trace_significance
-from msgformer.models import MsgTransformer, SgFormer
+from msgformer.models import MsgTransformer, NoMessengers, SgFormer
 from msgformer.models.loading import load_weights
 from msgformer.models.sg_former import HybridAttention
 from msgformer.training.build import build_model, default_size
@@ -75,6 +75,21 @@ class View:
     picture: Image.Image
 
 
+def find_body(model: nn.Module, what: str) -> MsgTransformer | SgFormer:
+    """The part of a model that can be explained.
+
+    Raises:
+        UserError: there is none; ``what`` begins the message.
+    """
+    for module in model.modules():
+        if isinstance(module, MsgTransformer | SgFormer) and not isinstance(module, NoMessengers):
+            return module
+    raise UserError(
+        f"source: {what}; explain shows the messengers of an MSG-Transformer and the significance maps of an"
+        " SG-Former, and this model has neither"
+    )
+
+
 @dataclass(frozen=True)
 class Subject:
     """What is to be explained.
@@ -103,20 +118,15 @@ class Subject:
             UserError: it can't be read, or is of a model of another family.
         """
         model, card = load_model(path)
-        bodies = [module for module in model.modules() if isinstance(module, MsgTransformer | SgFormer)]
-        if not bodies:
-            raise UserError(
-                f"source: {path} is of {card.model}; explain shows the messengers of an MSG-Transformer and the"
-                " significance maps of an SG-Former, and this model has neither"
-            )
-        return cls(card.model, card.task, model, bodies[0], card.preprocessing, path)
+        body = find_body(model, f"{path} is of {card.model}")
+        return cls(card.model, card.task, model, body, card.preprocessing, path)
 
     @classmethod
     def by_name(cls, name: str, model_args: dict[str, Any], weights: Path | None, seed: int) -> Subject:
         """A classifier of this package with a checkpoint's weights, or those that follow from ``seed``.
 
         Raises:
-            UserError: an argument isn't known, or the weights don't fit.
+            UserError: an argument isn't known, the weights don't fit, or there is nothing in it to show.
         """
         size = default_size(name)
         with torch.random.fork_rng(devices=[]):
@@ -125,7 +135,14 @@ class Subject:
         if weights is not None:
             load_weights(model, weights, may_differ=("head",))
         images = Preprocessing.of(model, size, model_args.get("in_chans", 3), PreprocessOptions())
-        return cls(name, "classify", model, model, images.to_dict(), weights)
+        return cls(
+            name,
+            "classify",
+            model,
+            find_body(model, f"{name} is made with model_args {model_args}"),
+            images.to_dict(),
+            weights,
+        )
 
     def read(self, given: Sequence[str], most: int) -> list[tuple[Input, Image.Image]]:
         """All images at the places given, decoded.

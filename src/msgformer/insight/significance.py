@@ -50,7 +50,7 @@ class SignificanceBlock:
         block: Number of the block in its stage, from 1 on.
         stride: Pixels of a token's side.
         significance: Attention that each token received, at both scales, [H, W].
-        groups: What the next block makes of it; None at the end of a stage.
+        groups: What the next block makes of it; None at the end of a stage, or where it goes by something else.
     """
 
     stage: int
@@ -74,7 +74,7 @@ def trace_significance(model: SgFormer, image: Tensor) -> list[SignificanceBlock
         for block, of_block in zip(stage.blocks, record, strict=True):
             if isinstance(block.attn, HybridAttention):
                 hooks.append(block.attn.register_forward_hook(_measures(of_block)))
-            elif isinstance(block.attn, SelfGuidedAttention):
+            elif type(block.attn) is SelfGuidedAttention:  # ablations of it group tokens otherwise
                 hooks.append(block.attn.register_forward_pre_hook(_regroups(of_block)))
     with watched(model, hooks):
         for _ in model.forward_stages(image):
@@ -84,7 +84,7 @@ def trace_significance(model: SgFormer, image: Tensor) -> list[SignificanceBlock
         for place, of_block in enumerate(record):
             if "significance" in of_block:
                 following = record[place + 1 : place + 2]
-                used = following[0]["used"] if following else None
+                used = following[0].get("used") if following else None
                 groups = None if used is None else token_groups(stage.blocks[place + 1].attn, used, place + 2)
                 map_ = of_block["significance"][0].cpu()
                 traced.append(SignificanceBlock(index + 1, place + 1, 4 * 2**index, map_, groups))

@@ -7,23 +7,29 @@ from typing import Any
 from timm import create_model as timm_create_model
 from torch import nn
 
-import msgformer.models.exchange_extensions  # noqa: F401  (registers them)
+# These register what they hold.
+import msgformer.models.cls_token
+import msgformer.models.exchange_extensions
+import msgformer.models.sg_ablations  # noqa: F401
 from msgformer.catalog import resolve
 from msgformer.models.checkpoint import read_checkpoint
 from msgformer.models.convert import convert_state_dict
 from msgformer.models.exchange import Exchange, GridExchange, register_exchange
-from msgformer.models.msg_transformer import MsgTransformer
+from msgformer.models.messengers import NoMessengers
+from msgformer.models.msg_transformer import MsgTransformer, register_messengers
 from msgformer.models.sg_former import SgFormer
 
 __all__ = [
     "Exchange",
     "GridExchange",
     "MsgTransformer",
+    "NoMessengers",
     "SgFormer",
     "convert_state_dict",
     "create_model",
     "read_checkpoint",
     "register_exchange",
+    "register_messengers",
 ]
 
 

@@ -14,8 +14,8 @@ to whole windows; padded tokens are ordinary tokens inside the stage, and are cr
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, TypeVar
 
 import torch
 import torch.nn.functional as F
@@ -36,7 +36,7 @@ from timm.models import (
 from timm.models import checkpoint as run_checkpointed
 from torch import Tensor, nn
 
-from msgformer.catalog import ALIASES
+from msgformer.catalog import ALIASES, nearest
 from msgformer.models.backbone import Backbone, check_heads, check_stages, init_linear, pretrained_cfg
 from msgformer.models.exchange import CORNERS, Corner, create_exchange
 from msgformer.models.loading import checkpoint_filter_fn
@@ -230,6 +230,8 @@ class Block(nn.Module):
         drop_path: Rate at which a residual branch is dropped.
     """
 
+    attention_type = WindowAttention
+
     def __init__(
         self,
         dim: int,
@@ -247,7 +249,7 @@ class Block(nn.Module):
         super().__init__()
         self.corner = corner
         self.norm1 = nn.LayerNorm(dim)
-        self.attn = WindowAttention(dim, num_heads, window, qkv_bias, attn_drop, proj_drop)
+        self.attn = self.attention_type(dim, num_heads, window, qkv_bias, attn_drop, proj_drop)
         self.drop_path1 = DropPath(drop_path) if drop_path else nn.Identity()
         self.exchange = create_exchange(exchange, dim, region)
         self.norm2 = nn.LayerNorm(dim)
@@ -298,6 +300,8 @@ class Stage(nn.Module):
         **block_args: Arguments of `Block` that are the same for all blocks.
     """
 
+    block_type = Block
+
     def __init__(self, downsample: Any, dim: int, depth: int, drop_path: list[float], **block_args: Any) -> None:
         super().__init__()
         self.window_size: Size = block_args["window"]
@@ -305,7 +309,8 @@ class Stage(nn.Module):
         self.downsample = downsample
         # Anchored at alternate corners, regions reach the windows that the other corner leaves over (section 4.2).
         self.blocks: Any = nn.ModuleList(
-            Block(dim, corner=CORNERS[index % 2], drop_path=drop_path[index], **block_args) for index in range(depth)
+            self.block_type(dim, corner=CORNERS[index % 2], drop_path=drop_path[index], **block_args)
+            for index in range(depth)
         )
 
     def forward(self, patches: Tensor, messengers: Tensor) -> tuple[Tensor, Tensor]:
@@ -324,14 +329,18 @@ class Stage(nn.Module):
             messengers = self.downsample.merge_messengers(messengers, self.grid(patches))
             patches = self.downsample(patches)
         grid = self.grid(patches)
-        plans = {block.corner: block.exchange.plan(grid, block.corner, patches.device) for block in self.blocks[:2]}
-        x = to_sequences(patches, messengers, self.window_size)
+        x = self.run_blocks(to_sequences(patches, messengers, self.window_size), grid)
+        return from_sequences(x, self.window_size, grid.batch, map_size(patches))
+
+    def run_blocks(self, x: Tensor, grid: Grid) -> Tensor:
+        """All blocks, one after the other, on the sequences [B * n, N, C] of a grid of windows."""
+        plans = {block.corner: block.exchange.plan(grid, block.corner, x.device) for block in self.blocks[:2]}
         for block in self.blocks:
             if self.grad_checkpointing and torch.is_grad_enabled():
                 x = run_checkpointed(block, x, grid.batch, plans[block.corner])
             else:
                 x = block(x, grid.batch, plans[block.corner])
-        return from_sequences(x, self.window_size, grid.batch, map_size(patches))
+        return x
 
     def grid(self, patches: Tensor) -> Grid:
         """B, nH and nW of the windows that cover a map."""
@@ -374,6 +383,8 @@ class MsgTransformer(Backbone):
         ValueError: settings that contradict each other; the message names them.
     """
 
+    stage_type = Stage
+
     def __init__(
         self,
         img_size: int | Size = 224,
@@ -404,7 +415,7 @@ class MsgTransformer(Backbone):
         merging = OverlappingMerging if overlapping else NeighbourMerging
         drop_path: Any = calculate_drop_path_rates(drop_path_rate, list(depths), stagewise=True)
         self.stages = nn.ModuleList(
-            Stage(
+            self.stage_type(
                 merging(dim // 2) if index else None,
                 dim,
                 depths[index],
@@ -424,8 +435,12 @@ class MsgTransformer(Backbone):
         trunc_normal_(self.msg_tokens, std=0.02)
         self.apply(init_linear)
 
+    def input_messengers(self) -> Tensor:
+        """What messengers start from, an entry for each place in a region of stage 1: [1, R * R, 1, C]."""
+        return self.msg_tokens
+
     def first_messengers(self, patches: Tensor) -> Tensor:
-        """Learned messengers for the windows of a map; all regions share them (section 3.3).
+        """Messengers for the windows of a map; all regions share them (section 3.3).
 
         Args:
             patches: Map [B, H, W, C].
@@ -436,7 +451,7 @@ class MsgTransformer(Backbone):
         batch, rows, cols = self.stages[0].grid(patches)
         window = torch.arange(batch * rows * cols, device=patches.device) % (rows * cols)
         row, col = window // cols % self.messenger_side, window % cols % self.messenger_side
-        return self.msg_tokens[0, :, 0].index_select(0, row * self.messenger_side + col)
+        return self.input_messengers()[0, :, 0].index_select(0, row * self.messenger_side + col)
 
     def forward_stages(self, x: Tensor) -> Iterator[tuple[Tensor, ...]]:
         """Image [B, 3, S, T] to each stage's patch map [B, H, W, C] and messengers [B * nH * nW, C] in turn."""
@@ -521,10 +536,35 @@ class MsgTransformer(Backbone):
                 stage.set_window_size(self.window_size)
 
 
-def _create(variant: str, pretrained: bool, **kwargs: Any) -> nn.Module:
+Model = TypeVar("Model", bound=MsgTransformer)
+
+_MESSENGERS: dict[str, type[MsgTransformer]] = {"learned": MsgTransformer}
+
+
+def register_messengers(name: str) -> Callable[[type[Model]], type[Model]]:
+    """Makes a way to construct messengers available as ``create_model(..., messengers=name)``.
+
+    It is a subclass of `MsgTransformer`, which may start messengers otherwise, by another `first_messengers`, or let
+    windows attend otherwise, by another `stage_type`.
+    """
+
+    def register(cls: type[Model]) -> type[Model]:
+        _MESSENGERS[name] = cls
+        return cls
+
+    return register
+
+
+def _with_messengers(name: str) -> type[MsgTransformer]:
+    if name not in _MESSENGERS:
+        raise ValueError(f"unknown messengers {name!r}, known: {', '.join(_MESSENGERS)}{nearest(name, [*_MESSENGERS])}")
+    return _MESSENGERS[name]
+
+
+def _create(variant: str, pretrained: bool, messengers: str = "learned", **kwargs: Any) -> nn.Module:
     out_indices = kwargs.pop("out_indices", (0, 1, 2, 3))
     return build_model_with_cfg(
-        MsgTransformer,
+        _with_messengers(messengers),
         variant,
         pretrained,
         pretrained_filter_fn=checkpoint_filter_fn,

@@ -16,7 +16,7 @@ gives more tokens after merging, not larger groups.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import torch
@@ -31,7 +31,7 @@ from timm.models import (
 from timm.models import checkpoint as run_checkpointed
 from torch import Tensor, nn
 
-from msgformer.catalog import ALIASES
+from msgformer.catalog import ALIASES, nearest
 from msgformer.models.backbone import Backbone, check_heads, check_stages, init_linear, pretrained_cfg
 from msgformer.models.loading import checkpoint_filter_fn
 from msgformer.models.reallocation import MERGE_KINDS, join_rows, merge_groups, rank_by_column, rank_by_row
@@ -151,15 +151,24 @@ class Attention(nn.Module):
         qkv_bias: Whether queries, keys and values have a bias.
         attn_drop: Drop rate of attention weights.
         proj_drop: Drop rate after the output projection.
+        local_position: Whether there is a local positional term at all.
     """
 
-    def __init__(self, dim: int, num_heads: int, qkv_bias: bool, attn_drop: float, proj_drop: float) -> None:
+    def __init__(
+        self,
+        dim: int,
+        num_heads: int,
+        qkv_bias: bool,
+        attn_drop: float,
+        proj_drop: float,
+        local_position: bool = True,
+    ) -> None:
         super().__init__()
         check_heads(dim, num_heads)
         self.num_heads = num_heads
         self.qkv_bias = qkv_bias
         self.attn_drop = attn_drop
-        self.lepe = LocalPosition(dim)
+        self.lepe = LocalPosition(dim) if local_position else None
         self.proj = nn.Linear(dim, dim)
         self.proj_drop = nn.Dropout(proj_drop)
 
@@ -175,7 +184,9 @@ class Attention(nn.Module):
 
     def project(self, attended: Tensor, x: Tensor) -> Tensor:
         """Adds the local positional term of x [B, H, W, C] to the attention and projects the sum."""
-        return self.proj_drop(self.proj(attended + self.lepe(x)))
+        if self.lepe is not None:
+            attended = attended + self.lepe(x)
+        return self.proj_drop(self.proj(attended))
 
 
 class HybridAttention(Attention):
@@ -326,6 +337,13 @@ class PlainAttention(Attention):
         return self.project(self.attend(*heads).view(x.shape), x)
 
 
+HYBRID: dict[str, Any] = {"hybrid": HybridAttention}
+"""What measures significance, by its name; alternatives to compare with are in `sg_ablations`."""
+
+GUIDED: dict[str, Any] = {"significance": SelfGuidedAttention}
+"""What merges tokens, likewise; one that isn't a `SelfGuidedAttention` is not given a significance map."""
+
+
 class ConvMlp(nn.Module):
     """MLP with a depth-wise convolution: y = fc1(x), y = GELU(y + conv(y)), fc2(y).
 
@@ -392,6 +410,8 @@ class Stage(nn.Module):
         reduction: Ratio r; 1 for plain attention in all blocks.
         window: Height and width of a window.
         mlp_ratio: Hidden channels of the MLPs over C.
+        attention: Name of the attention that measures significance, among `HYBRID`.
+        reallocation: Name of the one that merges tokens, among `GUIDED`.
         **attention_args: Arguments of `Attention`.
     """
 
@@ -403,6 +423,8 @@ class Stage(nn.Module):
         reduction: int,
         window: Size,
         mlp_ratio: float,
+        attention: str,
+        reallocation: str,
         **attention_args: Any,
     ) -> None:
         super().__init__()
@@ -414,9 +436,9 @@ class Stage(nn.Module):
             if reduction == 1:
                 attn = PlainAttention(dim, **attention_args)
             elif index % 2 == 0:
-                attn = HybridAttention(dim, reduction=reduction, window=window, **attention_args)
+                attn = HYBRID[attention](dim, reduction=reduction, window=window, **attention_args)
             else:
-                attn = SelfGuidedAttention(dim, reduction=reduction, **attention_args)
+                attn = GUIDED[reallocation](dim, reduction=reduction, **attention_args)
             self.blocks.append(Block(dim, attn, mlp_ratio, attention_args["proj_drop"], rate))
         self.norm = nn.LayerNorm(dim, eps=1e-6)
 
@@ -448,6 +470,9 @@ class SgFormer(Backbone):
         num_heads: Attention heads of each stage.
         reductions: Ratio r of each stage: 8, 4 or 2, or 1 for plain attention.
         window_size: Side of a window in tokens, or its height and width.
+        attention: Scales of the attention that measures significance: 'hybrid', or for comparison 'local' or 'global'.
+        reallocation: What merging tokens goes by: 'significance', or for comparison 'one_order', 'uniform' or 'random'.
+        local_position: Whether attention has a local positional term.
         mlp_ratio: Hidden channels of the MLPs over C.
         qkv_bias: Whether queries, keys and values have a bias.
         drop_rate: Drop rate before the classifier.
@@ -470,6 +495,9 @@ class SgFormer(Backbone):
         num_heads: tuple[int, ...] = (2, 4, 8, 16),
         reductions: tuple[int, ...] = (8, 4, 2, 1),
         window_size: int | Size = 7,
+        attention: str = "hybrid",
+        reallocation: str = "significance",
+        local_position: bool = True,
         mlp_ratio: float = 4.0,
         qkv_bias: bool = True,
         drop_rate: float = 0.0,
@@ -477,6 +505,8 @@ class SgFormer(Backbone):
         attn_drop_rate: float = 0.0,
         drop_path_rate: float = 0.0,
     ) -> None:
+        check_choice("attention", attention, HYBRID)
+        check_choice("reallocation", reallocation, GUIDED)
         check_stages(embed_dims=embed_dims, depths=depths, num_heads=num_heads, reductions=reductions)
         for dim, heads, ratio in zip(embed_dims, num_heads, reductions, strict=True):
             check_attention(dim, heads, ratio)
@@ -494,6 +524,9 @@ class SgFormer(Backbone):
                 reductions[index],
                 self.window_size,
                 mlp_ratio,
+                attention,
+                reallocation,
+                local_position=local_position,
                 num_heads=num_heads[index],
                 qkv_bias=qkv_bias,
                 attn_drop=attn_drop_rate,
@@ -556,6 +589,16 @@ class SgFormer(Backbone):
             for module in self.modules():
                 if isinstance(module, HybridAttention):
                     module.window_size = self.window_size
+
+
+def check_choice(setting: str, name: str, known: Mapping[str, Any]) -> None:
+    """Refuses a name that nothing is known by.
+
+    Raises:
+        ValueError: naming the setting, its value and the known names.
+    """
+    if name not in known:
+        raise ValueError(f"unknown {setting} {name!r}, known: {', '.join(known)}{nearest(name, [*known])}")
 
 
 def check_attention(dim: int, num_heads: int, reduction: int) -> None:
