@@ -52,3 +52,36 @@ def test_a_broken_file_is_refused_in_one_line(tmp_path, content, message):
 def test_an_empty_file_changes_nothing(tmp_path):
     (tmp_path / "empty.yaml").touch()
     assert recipes.load_yaml(tmp_path / "empty.yaml") == {}
+
+
+def write(folder, **files):
+    for name, text in files.items():
+        (folder / f"{name}.yaml").write_text(text)
+    return folder / f"{next(iter(files))}.yaml"
+
+
+def test_a_configuration_extends_another(shipped):
+    (shipped / "small.yaml").write_text("epochs: 9\nbatch_size: 2\noptim: {lr: 1.0, eps: 2.0}")
+    path = write(shipped.parent, top="extends: middle.yaml\noptim: {lr: 3.0}", middle="extends: small\nepochs: 4")
+    assert recipes.load_config(path) == {"epochs": 4, "batch_size": 2, "optim": {"lr": 3.0, "eps": 2.0}}
+
+
+def test_arguments_of_a_model_go_with_it(tmp_path):
+    base = {"model": "a", "model_args": {"depth": 1, "width": 2}, "seed": 3}
+    assert recipes.merge_options(base, {"model": "b"}) == {"model": "b", "seed": 3}
+    assert recipes.merge_options(base, {"model": "a", "model_args": {"depth": 4}})["model_args"] == {
+        "depth": 4,
+        "width": 2,
+    }
+    assert base["model_args"] == {"depth": 1, "width": 2}
+
+
+def test_a_configuration_that_extends_itself_is_refused(shipped):
+    path = write(shipped.parent, one="extends: two.yaml", two="extends: one.yaml")
+    with pytest.raises(UserError, match=r"one\.yaml extends itself"):
+        recipes.load_config(path)
+
+
+def test_a_base_that_is_not_there_is_named(shipped):
+    with pytest.raises(UserError, match="no configuration file or recipe 'nowhere'"):
+        recipes.load_config(write(shipped.parent, one="extends: nowhere"))

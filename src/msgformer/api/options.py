@@ -17,7 +17,7 @@ from typing import Any, ParamSpec, TypeVar
 
 import jsonargparse
 
-from msgformer.api.recipes import find_config, load_yaml
+from msgformer.api.recipes import load_config
 from msgformer.catalog import nearest
 from msgformer.errors import UserError
 
@@ -31,7 +31,7 @@ Base = Callable[[Mapping[str, Any]], tuple[str, dict[str, Any]] | None]
 def named_config(given: Mapping[str, Any]) -> tuple[str, dict[str, Any]] | None:
     """The file or recipe that ``config`` names, if it is given."""
     config = given.get("config")
-    return None if config is None else (str(config), load_yaml(find_config(config)))
+    return None if config is None else (str(config), load_config(config))
 
 
 def configured_by(base: Base) -> Callable[[Callable[P, R]], Callable[P, R]]:

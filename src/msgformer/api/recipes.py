@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,37 @@ def find_config(name: str | Path) -> Path:
         f"no configuration file or recipe {str(name)!r}{nearest(str(name), recipes)}"
         " ('msgformer recipes' shows them all)"
     )
+
+
+def load_config(name: str | Path) -> dict[str, Any]:
+    """The options of a configuration file or recipe, over those of the one that it ``extends``, if it does.
+
+    Raises:
+        UserError: there is no such file or recipe, one can't be read, or one extends itself.
+    """
+    return _load_chain(find_config(name), ())
+
+
+def _load_chain(path: Path, above: tuple[Path, ...]) -> dict[str, Any]:
+    if path.resolve() in above:
+        raise UserError(f"{path} extends itself; name another configuration there, or none")
+    values = load_yaml(path)
+    base = values.pop("extends", None)
+    return values if base is None else merge_options(_load_chain(find_config(base), (*above, path.resolve())), values)
+
+
+def merge_options(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    """Options laid over others, groups of them member by member.
+
+    The arguments of a model, ``model_args``, go with it, and are left out where ``over`` names another.
+    """
+    merged = dict(under)
+    if over.get("model", under.get("model")) != under.get("model"):
+        merged.pop("model_args", None)
+    for key, value in over.items():
+        both_groups = isinstance(value, Mapping) and isinstance(merged.get(key), Mapping)
+        merged[key] = {**merged[key], **value} if both_groups else value
+    return merged
 
 
 class _UniqueKeyLoader(yaml.SafeLoader):

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from msgformer.api.options import configured_by
-from msgformer.api.recipes import find_config, load_yaml
+from msgformer.api.recipes import load_config
 from msgformer.api.result import Result
 from msgformer.api.runs import CONFIG_FILE, check_output, find_run
 from msgformer.api.task_settings import TaskName
@@ -112,7 +112,7 @@ def underlying_settings(given: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
     elif config is None:
         embedded, any_data = RECIPES_OF[task]
         config = embedded if given.get("data") is None else any_data
-    values = load_yaml(find_config(config))
+    values = load_config(config)
     if "task" in given and values.get("task", "classify") != task:
         raise UserError(f"{config} is for --task {values.get('task', 'classify')}, not for {task}; give another config")
     if given.get("model", values.get("model")) != values.get("model"):
