@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from msgformer.api.predict import predict as predict
     from msgformer.api.report import report as report
     from msgformer.api.sample_data import sample_data as sample_data
+    from msgformer.api.study import study as study
     from msgformer.api.train import train as train
     from msgformer.catalog import list_models as list_models
     from msgformer.dense import create_detector as create_detector
@@ -52,6 +53,7 @@ _HOMES = {
     "predict": "msgformer.api.predict",
     "report": "msgformer.api.report",
     "sample_data": "msgformer.api.sample_data",
+    "study": "msgformer.api.study",
     "train": "msgformer.api.train",
 }
 

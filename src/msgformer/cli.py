@@ -29,6 +29,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "export": ("msgformer.api.export:export", "write a model as ONNX, OpenVINO or a PyTorch file, and check it"),
     "benchmark": ("msgformer.api.benchmark:benchmark", "time models in turns, beside others and this machine's limit"),
     "average": ("msgformer.api.average:average", "average the weights of several checkpoints of one model"),
+    "study": ("msgformer.api.study:study", "train the rows of a paper's table of ablations, and write the table"),
     "check-data": ("msgformer.api.check_data:check_data", "find everything that is wrong with a data set"),
     "sample-data": ("msgformer.api.sample_data:sample_data", "write scenes to try detection and segmentation with"),
     "convert": ("msgformer.api.convert:convert", "turn an official checkpoint into this package's format"),

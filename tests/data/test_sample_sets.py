@@ -7,8 +7,8 @@ from PIL import Image
 
 from msgformer.api.recipes import RECIPES, load_yaml
 from msgformer.api.train import train
-from msgformer.data.locations import Location, resolve_data
-from msgformer.data.sample_sets import SOURCES, open_sample_set
+from msgformer.data.locations import SAMPLE_SETS, Location, resolve_data
+from msgformer.data.sample_sets import WHOLE, open_sample_set
 from msgformer.data.subsets import open_subsets
 from msgformer.errors import UserError
 
@@ -32,7 +32,8 @@ def cells(tmp_path, monkeypatch):
 
 
 def test_cells_are_defective_from_two_thirds_on(cells):
-    source = open_sample_set(ELPV)
+    source, held_out = open_sample_set(ELPV)
+    assert held_out is None
     assert source.classes == ("defective", "functional")
     assert source.labels == (1, 1, 0, 0) * 6
     assert source.name(2) == "images/cell0002.png"
@@ -60,7 +61,7 @@ def test_a_broken_table_is_named(cells, table):
 
 
 def test_a_missing_package_or_set_is_named():
-    assert set(SOURCES) == {"digits", "elpv"}
+    assert {*WHOLE, "pairs"} == set(SAMPLE_SETS)
     with pytest.raises(UserError, match=r"needs the package 'elpv_dataset'; install it with: pip.*msgformer\[elpv\]"):
         resolve_data("sample:elpv")
     with pytest.raises(UserError, match="unknown sample set 'digit'; did you mean 'digits'"):

@@ -47,6 +47,7 @@ RANGES: dict[str, Range] = {
     "threads": AT_LEAST_1,
     "workers": AT_LEAST_0,
     "seed": AT_LEAST_0,
+    "seeds": AT_LEAST_1,
     "img_size": AT_LEAST_1,
     "input_size": AT_LEAST_1,
     "val_fraction": PART,

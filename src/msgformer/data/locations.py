@@ -20,14 +20,14 @@ SCHEMES: dict[str, str] = {
     "wds": "WebDataset shards: a folder, a pattern such as train-{000..099}.tar, or URLs",
     "hfds": "a Hugging Face data set: its name, or a folder that save_to_disk wrote",
     "torch": "a set of torchvision as NAME:FOLDER, such as cifar10:downloads",
-    "sample": "a set that comes with a package: digits, or elpv (solar cells)",
+    "sample": "a set that comes with a package: digits, pairs (of digits far apart), or elpv (solar cells)",
 }
 """Every scheme, and what may follow its colon."""
 
 TORCH_SETS = ("cifar10", "cifar100", "fashion_mnist", "imagenet", "kmnist", "mnist", "places365", "qmnist")
 """Sets of torchvision that tell their labels without decoding an image, by timm's names for them."""
 
-SAMPLE_SETS = {"digits": ("sklearn", ""), "elpv": ("elpv_dataset", "elpv")}
+SAMPLE_SETS = {"digits": ("sklearn", ""), "pairs": ("sklearn", ""), "elpv": ("elpv_dataset", "elpv")}
 """Sets that come with a package: its name, and the extra that brings it where this package's own needs don't."""
 
 

@@ -5,16 +5,20 @@ from __future__ import annotations
 from msgformer.data.digits import DigitsSource
 from msgformer.data.elpv import ElpvSource
 from msgformer.data.locations import Location, check_sample
+from msgformer.data.pairs import PairsSource
 from msgformer.data.sources import Source
 
-SOURCES: dict[str, type[DigitsSource] | type[ElpvSource]] = {"digits": DigitsSource, "elpv": ElpvSource}
+WHOLE: dict[str, type[DigitsSource] | type[ElpvSource]] = {"digits": DigitsSource, "elpv": ElpvSource}
+"""Sets without a split of their own."""
 
 
-def open_sample_set(location: Location) -> Source:
-    """All pictures of the set; it has no split of its own.
+def open_sample_set(location: Location) -> tuple[Source, Source | None]:
+    """Training and validation pictures; None for the latter where the set has no split of its own.
 
     Raises:
         UserError: there is no such set, or its package isn't installed.
     """
     check_sample(location)
-    return SOURCES[location.path]()
+    if location.path == "pairs":
+        return PairsSource("train"), PairsSource("val")
+    return WHOLE[location.path](), None

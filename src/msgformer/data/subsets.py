@@ -31,7 +31,7 @@ def open_location(location: Location) -> tuple[Source, Source | None]:
     if location.scheme == "sample":
         from msgformer.data.sample_sets import open_sample_set
 
-        return open_sample_set(location), None
+        return open_sample_set(location)
     if location.scheme == "torch":
         from msgformer.data.torch_sets import open_torch_set
 
