@@ -10,6 +10,7 @@ from api.tiny_dense import BACKBONE, DETECT, IMAGES, tiny_dense_run, write_scene
 from data.dense_folders import coco_content, write_ade20k, write_coco, write_voc
 from msgformer.api.evaluate import evaluate
 from msgformer.api.train import train, underlying_settings
+from msgformer.data.scenes import EMBEDDED
 from msgformer.errors import UserError
 from msgformer.training.checkpoint import load_model
 
@@ -84,7 +85,8 @@ def test_a_resumed_run_ends_as_the_uninterrupted_one(finished, tmp_path):
 @pytest.mark.parametrize("task", TASKS)
 def test_from_the_command_line_on_embedded_scenes(task, tmp_path, run_msgformer, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    write_scenes(task, tmp_path / f"cache/msgformer/scenes-{task}-2000-200-seed0", 4, 2)
+    name = f"scenes-{task}-{EMBEDDED[task]['train']}-{EMBEDDED[task]['val']}-seed0"
+    write_scenes(task, tmp_path / "cache/msgformer" / name, 4, 2)
     options = ["--epochs", "1", "--batch_size", "2", "--workers", "0", "--trainer.accelerator", "cpu", "--json"]
     done = run_msgformer("train", "--task", task, *options)
     assert done.returncode == 0, done.stderr

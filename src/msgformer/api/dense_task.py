@@ -23,7 +23,7 @@ from msgformer.training.dense_build import build_dense
 
 def data_folder(task: str, data: str | None) -> Path:
     """The data folder; without one the embedded scenes, which are the same for every run."""
-    return cached_scenes(task, EMBEDDED, seed=0) if data is None else Path(data)
+    return cached_scenes(task, EMBEDDED[task], seed=0) if data is None else Path(data)
 
 
 class DenseTask(Task):

@@ -7,6 +7,7 @@ from lightning.fabric.plugins.environments import LightningEnvironment
 from torch import nn
 
 from msgformer.training.options import Precision
+from msgformer.training.precision import known_precision
 from msgformer.training.trainer import quiet, refusals
 
 
@@ -23,7 +24,8 @@ def one_device(accelerator: str, precision: Precision, devices: int | list[int] 
     """
     with quiet(), refusals():
         # One device in this process, even inside of a job of many: of those, only the first one asks.
-        return Fabric(accelerator=accelerator, devices=devices, precision=precision, plugins=[LightningEnvironment()])
+        number = known_precision(precision, accelerator)
+        return Fabric(accelerator=accelerator, devices=devices, precision=number, plugins=[LightningEnvironment()])
 
 
 def to_device(model: nn.Module, accelerator: str, precision: Precision) -> tuple[Fabric, nn.Module]:

@@ -45,8 +45,8 @@ LAYOUTS = {"detect": "COCO", "segment": "ADE20K"}
 def sample_data(
     task: Literal["detect", "segment"],
     output: Path,
-    images: int = EMBEDDED["train"],
-    val: int = EMBEDDED["val"],
+    images: int = EMBEDDED["detect"]["train"],
+    val: int = EMBEDDED["detect"]["val"],
     seed: int = 0,
 ) -> SampleData:
     """Write scenes of real digits on real photographs, with exact boxes and masks or class maps.

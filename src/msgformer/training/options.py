@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-Precision = Literal["32-true", "bf16-mixed", "16-mixed", "bf16-true", "64-true"]
+Precision = Literal["auto", "32-true", "bf16-mixed", "16-mixed", "bf16-true", "64-true"]
 Progress = Literal["auto", "bar", "lines", "none"]
 Tracker = Literal["tensorboard", "wandb", "mlflow"]
 
@@ -86,7 +86,8 @@ class TrainerOptions:
         devices: How many devices, "auto" for all of a kind, or their numbers as in "0,2".
         num_nodes: How many machines.
         strategy: How devices share the work, in Lightning's words: "auto", "ddp", ...
-        precision: Number format, in Lightning's words.
+        precision: Number format, in Lightning's words, or "auto": bf16-mixed where the machine multiplies in bfloat16
+            itself, 32-true elsewhere.
         accumulate: Batches whose gradients are summed for one optimiser step.
         clip_grad: Longest gradient norm; None: any.
         compile: Compile the model with torch.compile; on CPU that needs a C++ compiler.

@@ -16,6 +16,7 @@ from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from msgformer.errors import UserError
 from msgformer.training.checkpoint import AtomicCheckpointIO
 from msgformer.training.options import TrainerOptions
+from msgformer.training.precision import known_precision
 from msgformer.training.progress import progress_callbacks
 
 NOISE = (
@@ -70,13 +71,14 @@ def build_trainer(options: TrainerOptions, **settings: Any) -> Trainer:
         UserError: Lightning refuses the settings, for example a device that isn't there.
     """
     callbacks = [*progress_callbacks(options.progress), *settings.pop("callbacks", [])]
+    precision = known_precision(options.precision, options.accelerator)
     with refusals():
         trainer = Trainer(
             accelerator=options.accelerator,
             devices=options.devices,
             num_nodes=options.num_nodes,
             strategy=options.strategy,
-            precision=options.precision,
+            precision=precision,
             accumulate_grad_batches=options.accumulate,
             gradient_clip_val=options.clip_grad,
             sync_batchnorm=options.sync_batchnorm,
@@ -90,6 +92,6 @@ def build_trainer(options: TrainerOptions, **settings: Any) -> Trainer:
             use_distributed_sampler=False,
             **settings,
         )
-    if options.precision == "16-mixed" and isinstance(trainer.accelerator, CPUAccelerator):
+    if precision == "16-mixed" and isinstance(trainer.accelerator, CPUAccelerator):
         raise UserError("trainer.precision: 16-mixed needs a GPU, and this runs on the CPU; use bf16-mixed or 32-true")
     return trainer
