@@ -9,6 +9,7 @@ from torch import nn
 
 # These register what they hold.
 import msgformer.models.cls_token
+import msgformer.models.coverage
 import msgformer.models.exchange_extensions
 import msgformer.models.sg_ablations  # noqa: F401
 from msgformer.catalog import resolve

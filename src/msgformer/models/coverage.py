@@ -1,0 +1,229 @@
+"""Messengers that cover more than their window, as the MSG-Transformer paper proposes under "Extensions".
+
+``create_model(..., messengers="shared", coverage=2)`` has one messenger for 2 x 2 windows, and
+``create_model(..., messengers="overlapping", margin=1)`` lets each look one token beyond its window.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from msgformer.models.exchange import Corner, Exchange
+from msgformer.models.msg_transformer import (
+    Block,
+    MsgTransformer,
+    Stage,
+    WindowAttention,
+    drop_images,
+    register_messengers,
+    with_messengers,
+)
+from msgformer.models.window import Grid, Size, take_rows, window_grid
+
+
+class SharedPlan(NamedTuple):
+    """Which windows share a messenger.
+
+    Attributes:
+        group: The messenger of each window, [n].
+        grid: B, and rows and columns of messengers.
+        inner: The plan of the exchange among them.
+    """
+
+    group: Tensor
+    grid: Grid
+    inner: Any
+
+
+class SharedExchange(Exchange):
+    """The copies of a messenger in its windows become their mean, which takes part in the exchange for all of them.
+
+    Args:
+        inner: How messengers exchange information; its regions are counted in messengers, not in windows.
+        coverage: A messenger covers coverage x coverage windows.
+    """
+
+    def __init__(self, inner: Exchange, coverage: int) -> None:
+        super().__init__(inner.dim, inner.region)
+        self.inner = inner
+        self.coverage = coverage
+
+    def plan(self, grid: Grid, corner: Corner, device: torch.device) -> SharedPlan:
+        """Groups of windows from the left top on; those at the right and at the bottom may be smaller."""
+        coarse = Grid(grid.batch, *window_grid((grid.height, grid.width), (self.coverage, self.coverage)))
+        window = torch.arange(grid.height * grid.width, device=device)
+        row, col = window // grid.width // self.coverage, window % grid.width // self.coverage
+        return SharedPlan(row * coarse.width + col, coarse, self.inner.plan(coarse, corner, device))
+
+    def forward(self, messengers: Tensor, plan: SharedPlan) -> Tensor:
+        """[B * n, C] to the same, equal for all windows of a group."""
+        batch, height, width = plan.grid
+        copies = messengers.unflatten(0, (batch, -1))  # [B, n, C]
+        total = copies.new_zeros(batch, height * width, self.dim).index_add(1, plan.group, copies)
+        means = total / torch.bincount(plan.group, minlength=height * width).to(total.dtype).unsqueeze(1)
+        return take_rows(self.inner(means.flatten(0, 1), plan.inner), batch, plan.group)
+
+
+@register_messengers("shared")
+class SharedMessengers(MsgTransformer):
+    """One messenger for several windows: each has a copy, and copies become equal in every exchange.
+
+    Args:
+        *args: Of `MsgTransformer`.
+        coverage: A messenger covers coverage x coverage windows, in every stage.
+        **kwargs: Of `MsgTransformer`.
+
+    Raises:
+        ValueError: the coverage is below 1.
+    """
+
+    def __init__(self, *args: Any, coverage: int = 2, **kwargs: Any) -> None:
+        if coverage < 1:
+            raise ValueError(f"coverage has to be at least 1, got {coverage}")
+        super().__init__(*args, **kwargs)
+        self.coverage = coverage
+        for stage in self.stages:
+            for block in stage.blocks:
+                block.exchange = SharedExchange(block.exchange, coverage)
+
+    def first_messengers(self, patches: Tensor) -> Tensor:
+        """Messengers for the windows of a map [B, H, W, C], equal in those that share one: [B * n, C]."""
+        batch, rows, cols = self.stages[0].grid(patches)
+        window = torch.arange(batch * rows * cols, device=patches.device) % (rows * cols)
+        row, col = window // cols // self.coverage % self.messenger_side, window % cols // self.coverage
+        entry = row * self.messenger_side + col % self.messenger_side
+        return self.input_messengers()[0, :, 0].index_select(0, entry)
+
+
+class Reach(NamedTuple):
+    """What messengers see besides their windows.
+
+    Attributes:
+        batch: Number of images B.
+        tokens: For each window, where the tokens around it stand among all tokens of its image's sequences, [n, m].
+        outside: Which of them lie beyond the map, [n, m].
+        inner: The plan of the exchange.
+    """
+
+    batch: int
+    tokens: Tensor
+    outside: Tensor
+    inner: Any
+
+
+class ReachPlanner(Exchange):
+    """An exchange whose plan also says which tokens lie around each window.
+
+    Args:
+        inner: The exchange itself.
+        window: Height h and width w of a window.
+        margin: Tokens that messengers see beyond each side of their window.
+    """
+
+    def __init__(self, inner: Exchange, window: Size, margin: int) -> None:
+        super().__init__(inner.dim, inner.region)
+        self.inner = inner
+        self.window = window
+        self.margin = margin
+
+    def plan(self, grid: Grid, corner: Corner, device: torch.device) -> Reach:
+        """The frame of tokens around each window, m = (h + 2 margin)(w + 2 margin) - h w."""
+        (tall, wide), margin = self.window, self.margin
+        side = wide + 2 * margin
+        place = torch.arange((tall + 2 * margin) * side, device=device)
+        down, right = place // side - margin, place % side - margin
+        frame = (down < 0) | (down >= tall) | (right < 0) | (right >= wide)
+        window = torch.arange(grid.height * grid.width, device=device).unsqueeze(1)
+        row = window // grid.width * tall + down[frame]
+        col = window % grid.width * wide + right[frame]
+        outside = (row < 0) | (row >= grid.height * tall) | (col < 0) | (col >= grid.width * wide)
+        row, col = row.clamp(0, grid.height * tall - 1), col.clamp(0, grid.width * wide - 1)
+        home = row // tall * grid.width + col // wide
+        tokens = home * (1 + tall * wide) + 1 + row % tall * wide + col % wide
+        return Reach(grid.batch, tokens, outside, self.inner.plan(grid, corner, device))
+
+    def forward(self, messengers: Tensor, plan: Reach) -> Tensor:
+        """[B * n, C] to the same."""
+        return self.inner(messengers, plan.inner)
+
+
+class ReachingAttention(WindowAttention):
+    """Attention inside windows, whose messengers have the keys around their window as well.
+
+    theta_1 of equation 6 is the same for all keys of a messenger, and so cancels out.
+    """
+
+    def forward(self, x: Tensor, reach: Reach) -> Tensor:  # type: ignore[override]
+        """[B * n, N, C] to the same."""
+        qkv = self.qkv(x).unflatten(-1, (3, self.num_heads, -1)).permute(2, 0, 3, 1, 4)
+        query, key, value = qkv.unbind(0)  # each [B * n, heads, N, C / heads]
+        dropout = self.attn_drop if self.training else 0.0
+        patches = F.scaled_dot_product_attention(
+            query[:, :, 1:], key, value, self.position_bias()[:, 1:].unsqueeze(0), dropout
+        )
+        key, value = (torch.cat([own, self.around(own, reach)], dim=2) for own in (key, value))
+        seen = torch.cat([reach.outside.new_ones(len(reach.tokens), x.shape[1]), ~reach.outside], dim=1)
+        seen = seen.repeat(reach.batch, 1)[:, None, None]  # [B * n, 1, 1, N + m]
+        messengers = F.scaled_dot_product_attention(query[:, :, :1], key, value, seen, dropout)
+        return self.proj_drop(self.proj(torch.cat([messengers, patches], dim=2).transpose(1, 2).flatten(2)))
+
+    @staticmethod
+    def around(heads: Tensor, reach: Reach) -> Tensor:
+        """Of the tokens around each window, what all have in heads [B * n, heads, N, d]: [B * n, heads, m, d]."""
+        rows = heads.transpose(1, 2).flatten(0, 1).flatten(1)  # [B * n * N, heads * d]
+        found = take_rows(rows, reach.batch, reach.tokens.flatten())
+        return found.view(len(heads), -1, *heads.shape[1::2]).transpose(1, 2)
+
+
+class ReachingBlock(Block):
+    """A block whose attention is told what lies around each window."""
+
+    attention_type = ReachingAttention
+
+    def forward(self, x: Tensor, batch: int, plan: Reach) -> Tensor:
+        """Sequences [B * n, N, C] to the same."""
+        x = x + drop_images(self.drop_path1, self.attn(self.norm1(x), plan), batch)
+        x = with_messengers(x, self.exchange(x[:, 0].clone(), plan))
+        return x + drop_images(self.drop_path2, self.mlp(self.norm2(x)), batch)
+
+
+class ReachingStage(Stage):
+    """A stage of such blocks."""
+
+    block_type = ReachingBlock
+
+    def set_window_size(self, window: Size) -> None:
+        """Another window size, bias tables resampled to it."""
+        super().set_window_size(window)
+        for block in self.blocks:
+            block.exchange.window = window
+
+
+@register_messengers("overlapping")
+class OverlappingMessengers(MsgTransformer):
+    """Messengers whose keys reach into the neighbouring windows; patches see their own window alone, as ever.
+
+    It has the parameters of an ordinary model, and can read its checkpoints.
+
+    Args:
+        *args: Of `MsgTransformer`.
+        margin: Tokens that messengers see beyond each side of their window.
+        **kwargs: Of `MsgTransformer`.
+
+    Raises:
+        ValueError: the margin is below 0.
+    """
+
+    stage_type = ReachingStage
+
+    def __init__(self, *args: Any, margin: int = 1, **kwargs: Any) -> None:
+        if margin < 0:
+            raise ValueError(f"margin has to be at least 0, got {margin}")
+        super().__init__(*args, **kwargs)
+        for stage in self.stages:
+            for block in stage.blocks:
+                block.exchange = ReachPlanner(block.exchange, self.window_size, margin)
