@@ -20,7 +20,7 @@ from msgformer.catalog import MODELS
 from msgformer.data.preprocessing import Preprocessing
 from msgformer.deploy.card import is_exported
 from msgformer.errors import UserError
-from msgformer.training.checkpoint import ModelCard
+from msgformer.training.checkpoint import ModelCard, load_model
 from msgformer.training.options import Precision
 
 
@@ -58,9 +58,12 @@ class Answerer:
         backend: Library = "torch",
         **changes: Any,
     ) -> None:
-        if backend == "mindspore" and is_exported(checkpoint):
+        if backend != "mindspore":
+            model, self.card = open_model(checkpoint, accelerator, precision)
+        elif is_exported(checkpoint):
             raise UserError(f"backend: {checkpoint} is an exported file, which MindSpore can't run; leave it out")
-        model, self.card = open_model(checkpoint, accelerator, precision)
+        else:
+            model, self.card = load_model(checkpoint)  # the weights as they were trained, not folded
         if self.card.task != "classify":
             raise UserError(f"checkpoint: {checkpoint} is of a model to {self.card.task}; a classifier is needed here")
         self.flip = flip
