@@ -109,6 +109,11 @@ def test_layer_decay_acts_on_the_rates_of_our_models_from_head_to_stem(name):
     [
         (OptimOptions(optimizer="adamv"), "unknown optimiser 'adamv'; did you mean 'adam"),
         (OptimOptions(optimizer="sgd", betas=(0.9, 0.9)), r"optim\.betas: sgd has no such setting"),
+        (OptimOptions(optimizer_args={"ns_steps": 3}), r"adamw refuses its settings: .*'ns_steps'"),
+        (
+            OptimOptions(optimizer_args={"lr": 1.0}),
+            r"optim\.optimizer_args\.lr is a setting of its own",
+        ),
         (OptimOptions(betas=(1.5, 0.9)), "adamw refuses its settings"),
     ],
 )
@@ -149,3 +154,9 @@ def test_the_rate_falls_along_a_line_to_its_end_and_warms_up_for_part_of_an_epoc
 def test_milestones_that_do_not_go_with_the_schedule_are_refused(options, message):
     with pytest.raises(UserError, match=f"optim.milestones {message}"):
         rates_of(options, 5, 1)
+
+
+def test_further_settings_reach_the_optimizer(model):
+    options = OptimOptions(optimizer="muon", optimizer_args={"ns_steps": 3, "nesterov": True})
+    groups = build_optimizer(model, options, EXACT).param_groups
+    assert {(group["ns_steps"], group["nesterov"]) for group in groups} == {(3, True)}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 from timm.optim import create_optimizer_v2, list_optimizers
@@ -14,6 +14,8 @@ from torch.optim import Optimizer
 from msgformer.catalog import nearest
 from msgformer.errors import UserError
 from msgformer.training.options import OptimOptions
+
+_FIELDS = {field.name for field in fields(OptimOptions)}
 
 
 @dataclass(frozen=True)
@@ -48,6 +50,9 @@ def build_optimizer(model: nn.Module, options: OptimOptions, rates: Rates) -> Op
     known = [str(name) for name in list_optimizers()]
     if options.optimizer not in known:
         raise UserError(f"optim.optimizer: unknown optimiser {options.optimizer!r}{nearest(options.optimizer, known)}")
+    for key in sorted(options.optimizer_args):
+        if key in _FIELDS:
+            raise UserError(f"optim.optimizer_args.{key} is a setting of its own; give optim.{key}")
     own: dict[str, Any] = {"betas": options.betas, "eps": options.eps}
     own = {key: value for key, value in own.items() if value is not None}
     try:
@@ -59,6 +64,7 @@ def build_optimizer(model: nn.Module, options: OptimOptions, rates: Rates) -> Op
             momentum=options.momentum,
             layer_decay=options.layer_decay,
             **own,
+            **options.optimizer_args,
         )
     except (TypeError, ValueError) as error:
         raise UserError(f"optim: {options.optimizer} refuses its settings: {error}") from error

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, field
+from typing import Any, Literal
 
 Precision = Literal["auto", "32-true", "bf16-mixed", "16-mixed", "bf16-true", "64-true"]
 Progress = Literal["auto", "bar", "lines", "none"]
@@ -26,6 +26,7 @@ class OptimOptions:
         betas: Decay of AdamW's running means; None: the optimiser's own.
         eps: The optimiser's epsilon; None: its own.
         momentum: Momentum, for optimisers that have one.
+        optimizer_args: Further settings of the optimiser, by the names that timm has for them.
         schedule: After the warm-up, fall along a "cosine" or a power of what is left ("poly"), fall at milestones
             ("multistep") or stay "constant".
         milestones: Epochs after which the rate falls, for "multistep".
@@ -50,6 +51,7 @@ class OptimOptions:
     betas: tuple[float, float] | None = None
     eps: float | None = None
     momentum: float = 0.9
+    optimizer_args: dict[str, Any] = field(default_factory=dict)
     schedule: Literal["cosine", "poly", "multistep", "constant"] = "cosine"
     milestones: tuple[int, ...] = ()
     decay_rate: float = 0.1
