@@ -9,6 +9,8 @@ import torch
 
 from api.trained import make_images
 from msgformer.api import mindspore
+from msgformer.api.benchmark import benchmark
+from msgformer.api.benchmark_backends import Setting
 from msgformer.api.evaluate import evaluate
 from msgformer.api.predict import iter_predictions, predict
 from msgformer.errors import UserError
@@ -36,7 +38,7 @@ def installed(monkeypatch):
 @pytest.mark.parametrize(
     ("versions", "settings", "message"),
     [
-        ({"mindspore": None}, {}, r"^MindSpore isn't installed; 'pip install msgformer\[mindspore\]' installs it$"),
+        ({"mindspore": None}, {}, r"^MindSpore isn't installed; 'pip install msgformer\[mindspore\]' installs it, "),
         ({"mindspore": "2.10.0", "numpy": "2.3.0"}, {}, r"^MindSpore can't work with NumPy 2\.3\.0; .* mends it$"),
         (
             {"mindspore": "2.10.0", "numpy": "1.26.4"},
@@ -66,3 +68,26 @@ def test_detectors_and_segmenters_are_refused(installed, tmp_path, task):
     for verb, images in ((evaluate, []), (predict, [[pictures]])):
         with pytest.raises(UserError, match=f"^backend is for classifiers, but the checkpoint is of task {task}; "):
             verb(tmp_path, *images, backend="mindspore")
+
+
+@pytest.mark.parametrize("backend", ["mindspore", "mindspore-graph"])
+@pytest.mark.parametrize(
+    ("versions", "settings", "message"),
+    [
+        ({"mindspore": None}, {}, r"^MindSpore isn't installed; .* best into an environment of its own$"),
+        ({"mindspore": "2.10.0", "numpy": "2.3.0"}, {}, r"^MindSpore can't work with NumPy 2\.3\.0; .* mends it$"),
+        ({"mindspore": "2.10.0", "numpy": "1.26.4"}, {"precision": "bf16"}, "^precision: .* runs float32 here"),
+        ({"mindspore": "2.10.0", "numpy": "1.26.4"}, {"mode": "train"}, "^backend: .* can't train; give one of eager"),
+    ],
+    ids=["missing", "NumPy 2", "precision", "mode"],
+)
+def test_a_benchmark_is_refused_in_one_line(installed, backend, versions, settings, message):
+    installed(**versions)
+    with pytest.raises(UserError, match=message):
+        benchmark(["msg_transformer_tiny"], backend=["eager", backend], **settings)
+
+
+def test_mindspore_is_not_timed_beside_a_gpu():
+    setting = Setting("infer", "float32", torch.device("cuda"), None, (32, 32))
+    with pytest.raises(UserError, match=r"^backend: MindSpore runs on the CPU here, .*; give --accelerator cpu$"):
+        setting.check(["eager", "mindspore-graph"])

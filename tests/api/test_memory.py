@@ -17,6 +17,7 @@ MIB = 2**20
         MemoryError(),
         RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 8 bytes"),
         Exception("Failed to allocate memory for requested buffer of size 8"),
+        RuntimeError("memory isn't enough and alloc failed, alloc size: 8"),
     ],
     ids=lambda error: type(error).__name__,
 )

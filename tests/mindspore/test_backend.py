@@ -1,11 +1,13 @@
-"""Models trained in PyTorch that are evaluated and asked in MindSpore."""
+"""Models trained in PyTorch that are evaluated, asked and timed in MindSpore."""
 
 import json
 
 import pytest
+import torch
 
 from api.trained import CLASSES, CPU, MODEL_ARGS, make_images, make_run
-from msgformer.api import exported
+from msgformer.api import benchmark_backends, exported
+from msgformer.api.benchmark import benchmark
 from msgformer.api.evaluate import evaluate
 from msgformer.api.predict import iter_predictions, predict
 from msgformer.errors import UserError
@@ -59,6 +61,33 @@ def test_the_command_line_prints_the_answer_alone(run, data, run_msgformer):
     done = run_msgformer("predict", str(run), str(data / CLASSES[0]), "--backend", "mindspore", "--json")
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["images"] == 10
+
+
+def test_both_modes_are_timed_beside_pytorch(run, monkeypatch):
+    answered = []
+
+    def watch(model, card, *, graph):
+        logits = mindspore_logits(model, card, graph=graph)
+
+        def ask(images):
+            found = logits(images)
+            torch.testing.assert_close(found, model(images).detach(), rtol=1e-3, atol=1e-4)
+            answered.append(graph)
+            return found
+
+        return ask
+
+    mindspore_logits = benchmark_backends.mindspore_logits
+    monkeypatch.setattr(benchmark_backends, "mindspore_logits", watch)
+    options = {"threads": 1, "img_size": 32, "rounds": 1, "accelerator": "cpu", "progress": "none"}
+    result = benchmark([str(run)], backend=["mindspore", "eager", "mindspore-graph"], **options)
+    assert [one.backend for one in result.timings] == ["mindspore", "eager", "mindspore-graph"]
+    assert [one.memory_mib is None for one in result.timings] == [True, False, True]
+    assert len({one.floor_ms for one in result.timings}) == 1
+    assert set(answered) == {False, True}
+    assert result.packages["mindspore"]
+    with pytest.raises(UserError, match=r"^threads: MindSpore takes a number once in a process, and 2 isn't it; "):
+        benchmark([str(run)], backend="mindspore", **{**options, "threads": 2})
 
 
 @pytest.mark.parametrize(

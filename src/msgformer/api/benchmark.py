@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 from msgformer.api.export import require_format
+from msgformer.api.mindspore import check_mindspore
 from msgformer.api.ranges import check_ranges
 from msgformer.api.result import Result, text_table
 from msgformer.api.runs import check_new_folder
@@ -17,11 +18,16 @@ from msgformer.errors import UserError
 from msgformer.training.options import Progress
 
 Mode = Literal["infer", "train"]
-Backend = Literal["eager", "optimized", "compile", "cudagraphs", "onnxruntime", "openvino"]
+Backend = Literal[
+    "eager", "optimized", "compile", "cudagraphs", "onnxruntime", "openvino", "mindspore", "mindspore-graph"
+]
 NumberFormat = Literal["float32", "tf32", "bf16", "fp16"]
 
 FORMATS: dict[str, Format] = {"onnxruntime": "onnx", "openvino": "openvino"}
 """Backends that run an exported file, and its format."""
+
+MINDSPORE: tuple[Backend, ...] = ("mindspore", "mindspore-graph")
+"""Backends that run in MindSpore: one operator after the other, and as a graph."""
 
 TRAINING: tuple[Backend, ...] = ("eager", "compile", "cudagraphs")
 """Backends that can train."""
@@ -151,7 +157,8 @@ def benchmark(
         mode: "infer", or "train" for whole training steps: forward, backward and the recipe's optimiser.
         backend: What runs the models, one or several, as in --backend eager compile: "eager" is PyTorch as it is,
             "optimized" msgformer.optimize, "compile" torch.compile of that, "cudagraphs" the same with CUDA graphs,
-            "onnxruntime" and "openvino" exported files.
+            "onnxruntime" and "openvino" exported files, "mindspore" and "mindspore-graph" MindSpore on the CPU, one
+            operator after the other and as a graph.
         batch: Images at once, one number or several, as in --batch 1 8 64; what doesn't fit in memory is halved.
         img_size: Side of the square, or height and width, of the images; or a list of such pairs,
             '[[224, 224], [448, 448]]'.
@@ -213,9 +220,11 @@ def _check_choices(mode: Mode, backends: Sequence[Backend], precision: NumberFor
     for backend in backends:
         if mode == "train" and backend not in TRAINING:
             raise UserError(f"backend: {backend} can't train; give one of {', '.join(TRAINING)}, or --mode infer")
+        if backend in (*FORMATS, *MINDSPORE) and precision != "float32":
+            raise UserError(f"precision: {backend} runs float32 here, not {precision}; leave --precision out")
         if backend in FORMATS:
-            if precision != "float32":
-                raise UserError(f"precision: {backend} runs float32 here, not {precision}; leave --precision out")
             require_format(FORMATS[backend], f"backend {backend}")
+        if backend in MINDSPORE:
+            check_mindspore()
     if mode == "train" and precision == "fp16":
         raise UserError("precision: fp16 trains with scaled losses alone, which aren't timed here; give bf16")

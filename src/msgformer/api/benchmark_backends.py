@@ -1,4 +1,4 @@
-"""What a model runs in while it is timed: PyTorch in its ways, and exported files."""
+"""What a model runs in while it is timed: PyTorch in its ways, exported files, and MindSpore."""
 
 from __future__ import annotations
 
@@ -15,8 +15,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from msgformer.api.benchmark import FORMATS, Backend, Mode, NumberFormat
+from msgformer.api.benchmark import FORMATS, MINDSPORE, Backend, Mode, NumberFormat
 from msgformer.api.exporting import Source, export_card
+from msgformer.api.mindspore import mindspore_logits
 from msgformer.deploy.card import SUFFIXES
 from msgformer.deploy.export import write_export
 from msgformer.deploy.floor import wait_for
@@ -75,6 +76,8 @@ class Setting:
         kind = self.device.type
         if kind not in ("cpu", "cuda"):
             raise UserError(f"accelerator: {kind} can't be timed here; give cpu or gpu")
+        if kind == "cuda" and any(backend in MINDSPORE for backend in backends):
+            raise UserError("backend: MindSpore runs on the CPU here, and this on a GPU; give --accelerator cpu")
         if kind == "cpu" and "cudagraphs" in backends:
             raise UserError("backend: cudagraphs needs a GPU of NVIDIA's, and this runs on the CPU; give compile")
         if kind == "cpu" and self.precision in ("tf32", "fp16"):
@@ -109,7 +112,7 @@ class Ready:
 
     Attributes:
         run: One batch, to its end.
-        model: What runs in PyTorch; None for an exported file.
+        model: What runs in PyTorch; None for an exported file, and in MindSpore.
         optimizer: What trains it.
     """
 
@@ -202,3 +205,17 @@ def ready_from_file(path: Path, images: Tensor, setting: Setting) -> Ready:
     """
     session: Session = open_session(path, setting.accelerator, setting.threads)
     return Ready(lambda: session(images))
+
+
+def ready_in_mindspore(source: Source, backend: Backend, images: Tensor, setting: Setting) -> Ready:
+    """A model in MindSpore that answers about a batch.
+
+    Raises:
+        UserError: MindSpore doesn't have the model, or runs with another number of threads already.
+    """
+    if setting.threads is not None:
+        from msgformer.mindspore import limit_threads
+
+        limit_threads(setting.threads)
+    logits = mindspore_logits(source.model, source.card, graph=backend == "mindspore-graph")
+    return Ready(lambda: logits(images))

@@ -13,8 +13,16 @@ from typing import NamedTuple
 
 import torch
 
-from msgformer.api.benchmark import FORMATS, Backend, Benchmark, Mode, NumberFormat, Timing
-from msgformer.api.benchmark_backends import Ready, Setting, exported_file, plain, ready_from_file, ready_in_torch
+from msgformer.api.benchmark import FORMATS, MINDSPORE, Backend, Benchmark, Mode, NumberFormat, Timing
+from msgformer.api.benchmark_backends import (
+    Ready,
+    Setting,
+    exported_file,
+    plain,
+    ready_from_file,
+    ready_in_mindspore,
+    ready_in_torch,
+)
 from msgformer.api.device import one_device
 from msgformer.api.exported import task_of
 from msgformer.api.exporting import Source, open_source
@@ -103,7 +111,8 @@ def run_benchmark(plan: Plan, output: Path | None) -> Benchmark:
     with settings[0].applied(), _told(plan.progress, total) as tell:
         timings = [timing for setting in settings for timing in _time_size(plan, setting, entries, reference, tell)]
         machine = describe_machine()
-    packages = {name: version(name) for name in ("torch", "timm", "msgformer")}
+    beside = ["mindspore"] if any(backend in MINDSPORE for backend in plan.backends) else []
+    packages = {name: version(name) for name in ("torch", *beside, "timm", "msgformer")}
     return Benchmark(
         timings, plan.mode, plan.precision, str(entries[reference]), plan.rounds, device.type, machine, packages, output
     )
@@ -176,13 +185,16 @@ def _measured(
     """A run that has been warmed up, and the most memory that it took.
 
     On a GPU, and for exported files, that is counted from before the model was there. In PyTorch on a CPU it is what
-    one run adds, and what the model keeps, for compilers take more than models.
+    one run adds, and what the model keeps, for compilers take more than models. MindSpore keeps memory for all of its
+    models together, so that what one takes isn't known.
     """
     if source is None:
         return _measured_file(Path(entry.name), read_card(Path(entry.name)).channels, setting, batch)
     if entry.backend in FORMATS:
         return _measured_file(exported_file(source, entry.backend, batch, folder), source.channels, setting, batch)
     images = setting.images(batch, source.channels)
+    if entry.backend in MINDSPORE:
+        return _warmed(ready_in_mindspore(source, entry.backend, images, setting)).run, None
     with watch_peak(setting.device) as whole:
         ready = _warmed(ready_in_torch(source, entry.backend or "eager", images, setting))
     if setting.device.type == "cuda":

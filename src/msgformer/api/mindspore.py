@@ -27,7 +27,10 @@ def check_mindspore() -> None:
     try:
         version("mindspore")
     except PackageNotFoundError as error:
-        raise UserError("MindSpore isn't installed; 'pip install msgformer[mindspore]' installs it") from error
+        raise UserError(
+            "MindSpore isn't installed; 'pip install msgformer[mindspore]' installs it, and NumPy 1 with it: best into "
+            "an environment of its own"
+        ) from error
     if int(version("numpy").partition(".")[0]) > 1:
         raise UserError(f"MindSpore can't work with NumPy {version('numpy')}; 'pip install \"numpy<2\"' mends it")
 
@@ -74,12 +77,13 @@ def check_backend(backend: Library, accelerator: str, precision: str) -> None:
         raise UserError(f"precision: MindSpore's models answer in 32-true here, not in {precision!r}; leave it out")
 
 
-def mindspore_logits(model: nn.Module, card: ModelCard) -> Callable[[Tensor], Tensor]:
+def mindspore_logits(model: nn.Module, card: ModelCard, *, graph: bool = False) -> Callable[[Tensor], Tensor]:
     """A trained model of PyTorch as one of MindSpore.
 
     Args:
         model: What to take the weights of.
         card: What its checkpoint says about it.
+        graph: Compile a graph for each shape of images.
 
     Returns:
         From images [B, channels, height, width] to logits [B, classes], both on the CPU.
@@ -97,7 +101,7 @@ def mindspore_logits(model: nn.Module, card: ModelCard) -> Callable[[Tensor], Te
     weights = {name: value.numpy() for name, value in model.state_dict().items()}
     settings = {"img_size": card.img_size, "num_classes": len(card.classes), **card.model_args}
     try:
-        ask = classifier(card.model, weights, **settings)
+        ask = classifier(card.model, weights, graph=graph, **settings)
     except (TypeError, ValueError) as error:
         raise UserError(f"backend: MindSpore can't take this {card.model}: {error}") from error
     return lambda images: torch.from_numpy(ask(images.numpy()))

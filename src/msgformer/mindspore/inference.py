@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from typing import Any
 
 import mindspore as ms
 import numpy as np
 from mindspore import Tensor
+from mindspore.device_context.cpu import op_tuning
 
 from msgformer.catalog import resolve
+from msgformer.errors import UserError
 from msgformer.mindspore import msg_transformer, sg_former
 from msgformer.mindspore.backbone import Backbone
 from msgformer.mindspore.weights import load_weights
@@ -65,3 +68,21 @@ def classifier(name: str, weights: Mapping[str, np.ndarray], *, graph: bool = Fa
         return run(Tensor(images, ms.float32)).asnumpy()
 
     return ask
+
+
+@lru_cache
+def limit_threads(count: int) -> None:
+    """Gives MindSpore's operators so many threads of the CPU, for good and in the whole process.
+
+    Args:
+        count: Threads; to be given before the first model runs.
+
+    Raises:
+        UserError: another number was given before.
+    """
+    try:
+        op_tuning.threads_num(count)
+    except RuntimeError as error:
+        raise UserError(
+            f"threads: MindSpore takes a number once in a process, and {count} isn't it; start another process"
+        ) from error

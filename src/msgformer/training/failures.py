@@ -16,7 +16,7 @@ from msgformer.training.module import NotFiniteError, Training
 NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO}
 OUT_OF_MEMORY = re.compile(
     r"out of memory|can't allocate memory|not enough memory|CUBLAS_STATUS_ALLOC_FAILED"
-    r"|bad_alloc|bad allocation|Failed to allocate memory"  # of what C++ runs beside PyTorch
+    r"|bad_alloc|bad allocation|Failed to allocate memory|memory isn't enough"  # of what C++ runs beside PyTorch
 )
 LOST_CONNECTION = re.compile(r"Connection (closed|reset)|Broken pipe|gloo|NCCL|TCPStore|Timed out", re.IGNORECASE)
 
