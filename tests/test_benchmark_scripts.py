@@ -12,6 +12,7 @@ import pytest
 
 from msgformer.api.benchmark import benchmark
 from msgformer.api.options import Options
+from msgformer.api.train import train
 
 ROOT = Path(__file__).parents[1]
 NUMBER = {"gpu.sh": 12, "cpu.sh": 3, "front.sh": 1}
@@ -49,6 +50,23 @@ def test_what_has_been_measured_is_left_alone(tmp_path):
     folder.mkdir(parents=True)
     (folder / "benchmark.json").touch()
     assert len(run_script("gpu.sh", tmp_path, MSGFORMER="echo").splitlines()) == NUMBER["gpu.sh"] - 1
+
+
+def test_backbones_learn_the_scenes_by_one_recipe(tmp_path):
+    from msgformer.dense import create_detector, create_segmenter
+
+    (tmp_path / "scenes").mkdir()
+    (tmp_path / "scenes" / "detect-swin.json").touch()  # done before
+    commands = [shlex.split(line) for line in run_script("scenes.sh", tmp_path, MSGFORMER="echo").splitlines()]
+    learnt = set()
+    for verb, *arguments in commands:
+        assert verb == "train"
+        values, _ = Options(train).parse(arguments, json="")
+        make = {"detect": create_detector, "segment": create_segmenter}[values["task"]]
+        make(values.get("model") or "msg_transformer_tiny", num_classes=2, **(values.get("model_args") or {}))
+        learnt.add(values["output"].name)
+    names = ("msg_transformer", "sgformer", "swin", "resnet18")
+    assert learnt == {f"{task}-{name}" for task in ("detect", "segment") for name in names} - {"detect-swin"}
 
 
 @pytest.mark.slow
