@@ -30,7 +30,7 @@ def budget(tmp_path):
     return path
 
 
-def plan(budget, **changes):
+def plan(**changes):
     shared = {"batch_size": 8, "trainer": {"progress": "none"}}
     return {"table": "table7", "data": "sample:pairs", "small": True, "epochs": 5, "budget": shared, **changes}
 
@@ -76,8 +76,8 @@ def test_an_unfinished_run_goes_on(tmp_path):
     assert job.scores() == [50.0, 75.0]
 
 
-def test_rows_share_everything_but_the_model(budget):
-    settings = [row_settings(row, plan(budget)) for row in TABLE7]
+def test_rows_share_everything_but_the_model():
+    settings = [row_settings(row, plan()) for row in TABLE7]
     sizes = [values.pop("model_args")["shuffle_sizes"] for values in settings]
     assert sizes == [[2, 2, 2], [4, 2, 2], [4, 4, 2]]
     assert settings[0] == settings[1] == settings[2]
@@ -85,17 +85,25 @@ def test_rows_share_everything_but_the_model(budget):
     assert settings[0]["trainer"]["devices"] == 1
 
 
-def test_models_of_the_published_size_follow_their_recipes(budget):
-    values = row_settings(TABLE7[0], plan(budget, small=False, epochs=10))
+def test_models_of_the_published_size_follow_their_recipes():
+    values = row_settings(TABLE7[0], plan(small=False, epochs=10))
     assert values["model_args"] == {"drop_path_rate": 0.2, "shuffle_sizes": [2, 2, 2, 1]}
     assert (values["img_size"], values["batch_size"], values["epochs"]) == (224, 8, 10)
     assert values["optim"]["lr"] == 1e-3
     assert values["optim"]["warmup_epochs"] < 10
-    assert values["trainer"]["strategy"] == "auto"
+    trainer = values["trainer"]
+    assert (trainer["devices"], trainer["strategy"], trainer["accelerator"]) == (1, "auto", "auto")
 
 
-def test_several_gpus_train_a_run_each(image_folder, budget, tmp_path, monkeypatch):
-    """Processes on the CPU that are told of a GPU each, which is not there."""
+@pytest.mark.parametrize(("given", "taken"), [({}, "32-true"), ({"precision": "bf16-mixed"}, "bf16-mixed")])
+def test_a_budget_decides_the_machine(given, taken):
+    shared = {"trainer": {"accelerator": "cpu", **given}}
+    trainer = row_settings(TABLE7[0], plan(small=False, budget=shared))["trainer"]
+    assert (trainer["accelerator"], trainer["precision"]) == ("cpu", taken)
+
+
+def test_several_gpus_train_a_run_each(tmp_path, monkeypatch):
+    """Processes that only note which GPU they are told of."""
     monkeypatch.setattr(studying, "find_gpus", lambda: ["3", "5"])
     seen = []
     monkeypatch.setattr(studying.subprocess, "run", lambda command, env, **_: seen.append((command, env)) or Done(seen))

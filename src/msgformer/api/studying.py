@@ -92,8 +92,9 @@ def run_table(folder: Path, plan: Mapping[str, Any], seeds: int, workers: int | 
     told = {} if workers is None else {"workers": workers}
     settings = {row: {**row_settings(row, plan), **told} for row in rows}
     jobs = {row: [make_job(folder, row, seed, settings[row]) for seed in range(seeds)] for row in rows}
+    gpus = [] if settings[rows[0]]["trainer"]["accelerator"] == "cpu" else find_gpus()
     # Seed by seed, so that a study that is stopped has whole columns of its table.
-    run_all([jobs[row][seed] for seed in range(seeds) for row in rows], find_gpus())
+    run_all([jobs[row][seed] for seed in range(seeds) for row in rows], gpus)
     studied = [
         StudiedRow.of(
             row.name, row.recipe, _parameters(settings[row]), [job.scores()[-1] for job in jobs[row]], row.published
@@ -112,8 +113,9 @@ def row_settings(row: AblationRow, plan: Mapping[str, Any]) -> dict[str, Any]:
     if plan["epochs"] is not None:
         fit_schedule(values, plan["epochs"])
         values["epochs"] = plan["epochs"]
-    trainer = {**values.get("trainer", {}), **ONE_DEVICE, "accelerator": "auto"}
-    if not torch.cuda.is_available():
+    accelerator = plan["budget"].get("trainer", {}).get("accelerator", "auto")  # the recipes' own is for eight GPUs
+    trainer = {**values.get("trainer", {}), **ONE_DEVICE, "accelerator": accelerator}
+    if trainer.get("precision") == "16-mixed" and (accelerator == "cpu" or not torch.cuda.is_available()):
         trainer["precision"] = "32-true"
     return {"report": False, **values, "data": plan["data"], "trainer": trainer}
 
