@@ -252,7 +252,7 @@ OPTIONS = [
     Row("unknown option", f"{TRAIN} --epoch 3", r"unknown option '--epoch'; did you mean '--epochs'\?"),
     Row("option without value", "train --epochs", "--epochs needs a value"),
     Row("wrong type", "train --epochs many", "--epochs must be int, not 'many'"),
-    Row("unknown choice", "train --trainer.precision 8", "--trainer.precision must be one of 32-true, .*not '8'"),
+    Row("unknown choice", "train --trainer.precision 8", "--trainer.precision must be one of auto, 32-true, .*not '8'"),
     Row("unknown model", "train --model msg_transformer_tinny", "did you mean 'msg_transformer_tiny'"),
     Row("word too many", "train tiny", "unexpected argument 'tiny'"),
     Row(

@@ -153,10 +153,16 @@ def test_an_interrupted_call_leaves_whole_predictions(run, data, expected, tmp_p
             os.kill(os.getpid(), signal.SIGINT)
         return load(self, wanted)
 
-    with monkeypatch.context() as patched:
-        patched.setattr(predicting.Pictures, "__getitem__", interrupted)
-        with pytest.raises(KeyboardInterrupt):
-            predict(run, [data], output=output, batch_size=4, **CPU)
+    before = signal.signal(
+        signal.SIGINT, signal.default_int_handler
+    )  # where the tests run in the background it's ignored
+    try:
+        with monkeypatch.context() as patched:
+            patched.setattr(predicting.Pictures, "__getitem__", interrupted)
+            with pytest.raises(KeyboardInterrupt):
+                predict(run, [data], output=output, batch_size=4, **CPU)
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert_stored(output, expected[:12])
     assert "stopped after 12 images; --resume goes on from there" in capsys.readouterr().err
     predict(run, [data], output=output, resume=True, **CPU)

@@ -9,6 +9,7 @@ from msgformer.api.listing import models
 from msgformer.api.options import Options
 from msgformer.api.predict import predict
 from msgformer.api.ranges import ASCENDING, RANGES, check_ranges
+from msgformer.api.study import study
 from msgformer.api.train import train
 from msgformer.errors import UserError
 
@@ -37,5 +38,7 @@ def test_what_can_be_meant_passes():
 
 
 def test_every_range_is_of_an_option():
-    known = {key for verb in (train, evaluate, predict, explain, models, benchmark) for key in Options(verb).keys}
+    known = {
+        key for verb in (train, evaluate, predict, explain, models, benchmark, study) for key in Options(verb).keys
+    }
     assert {*RANGES, *ASCENDING} <= known

@@ -149,6 +149,7 @@ def test_voc_folders_train_detectors_without_masks(tmp_path):
     assert set(result.scores) == {"box_ap", "box_ap50", "box_ap75"}
 
 
+@pytest.mark.slow
 def test_two_processes_count_every_validation_image_once(tmp_path, run_msgformer):
     """What both found together scores as one process finds it with the same weights."""
     data = write_scenes("detect", tmp_path / "data", 8, 5)
