@@ -116,7 +116,9 @@ def test_learned_mixing_begins_as_none():
     assert torch.equal(talk(create_exchange("mlp", 32, 4), before), before)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[] if name in ("shuffle", "attention") else pytest.mark.slow) for name in NAMES]
+)
 def test_a_model_with_it_trains_and_is_captured_once_for_all_sizes(name):
     torch.manual_seed(0)
     tiny = {"embed_dim": 32, "depths": (1, 2), "num_heads": (1, 2), "shuffle_sizes": (4, 4), "window_size": 4}
