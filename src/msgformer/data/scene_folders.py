@@ -7,6 +7,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from msgformer.rle import encode_masks
 
 BACKGROUND = "background"
 QUALITY = 95  # of the JPEGs
+AT_ONCE = 64  # scenes held in memory
 FIRST_LABEL = 1  # in a class map: 0 means "no class", as in ADE20K
 
 Counts = dict[Subset, int]
@@ -85,10 +87,15 @@ def _scenes(folder: Path, subset: Subset, count: int, seed: int) -> Iterator[tup
 
     folder.mkdir(parents=True)
     maker = SceneMaker(subset, seed)
-    for index in range(count):
+
+    def write(index: int) -> tuple[str, Scene]:
         scene, name = maker.make(index), f"{index + 1:06d}.jpg"
         Image.fromarray(scene.image).save(folder / name, quality=QUALITY, subsampling=0)
-        yield name, scene
+        return name, scene
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        for start in range(0, count, AT_ONCE):
+            yield from pool.map(write, range(start, min(start + AT_ONCE, count)))
 
 
 def _coco(scenes: Iterator[tuple[str, Scene]]) -> dict[str, Any]:

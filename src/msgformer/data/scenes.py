@@ -168,6 +168,7 @@ class _Canvas:
         self.pixels = background
         self.owner = np.full((SIDE, SIDE), -1)
         self.areas: list[int] = []
+        self.seen: list[int] = []  # pixels of each digit that no other covers
         self.labels: list[int] = []
         self.scans = scans
 
@@ -186,14 +187,16 @@ class _Canvas:
 
     def _free(self, stroke: Array, y: int, x: int) -> bool:
         """Whether enough of all digits stays to be seen if a stroke is laid at row ``y`` and column ``x``."""
+        rests = zip(self.seen, self._covered(stroke > 0.5, y, x), self.areas, strict=True)
+        return all(seen - covered >= (1 - COVERED) * area for seen, covered, area in rests)
+
+    def _covered(self, mask: Array, y: int, x: int) -> list[int]:
+        """Pixels of each digit that a mask at row ``y`` and column ``x`` hides."""
         import numpy as np
 
-        if not self.areas:
-            return True
-        owner = self.owner.copy()
-        owner[y : y + stroke.shape[0], x : x + stroke.shape[1]][stroke > 0.5] = -1
-        seen = np.bincount(owner[owner >= 0], minlength=len(self.areas))
-        return bool((seen >= (1 - COVERED) * np.array(self.areas)).all())
+        owners = self.owner[y : y + mask.shape[0], x : x + mask.shape[1]][mask]
+        covered: list[int] = np.bincount(owners + 1, minlength=len(self.areas) + 1)[1:].tolist()
+        return covered
 
     def _lay(self, rng: np.random.Generator, stroke: Array, y: int, x: int) -> None:
         height, width = stroke.shape
@@ -201,8 +204,10 @@ class _Canvas:
         mask = stroke > 0.5
         colour = _contrasting(rng, float(pixels[mask].mean()))
         pixels += stroke[..., None] * (colour - pixels)
+        self.seen = [seen - covered for seen, covered in zip(self.seen, self._covered(mask, y, x), strict=True)]
         self.owner[y : y + height, x : x + width][mask] = len(self.areas)
         self.areas.append(int(mask.sum()))
+        self.seen.append(self.areas[-1])
 
     def scene(self) -> Scene:
         """What has been composed."""
