@@ -2,6 +2,7 @@ import csv
 import importlib.util
 import json
 import re
+from pathlib import Path
 
 import pytest
 import torch
@@ -138,6 +139,19 @@ def test_training_steps_are_timed_without_a_floor(precision, monkeypatch):
     assert re.search(r"-$", result.table().splitlines()[1])
 
 
+@pytest.mark.parametrize(("backend", "forwards"), [("eager", 1), ("recompute", 2)])
+def test_recomputing_runs_each_block_once_more(backend, forwards):
+    setting = benchmark_backends.Setting("train", "float32", torch.device("cpu"), None, (64, 64))
+    source = open_source(Path("test_vit"), (64, 64))
+    ready = benchmark_backends.ready_in_torch(source, backend, setting.images(2, 3), setting)
+    calls = []
+    ready.model.blocks[0].attn.register_forward_hook(lambda *_: calls.append(backend))
+    ready.run()
+    assert len(calls) == forwards
+    with pytest.raises(UserError, match="backend recompute: test_vit doesn't support it"):
+        benchmark_backends.checkpoint_gradients(torch.nn.Identity(), "test_vit", "backend recompute")
+
+
 def test_weights_and_images_have_the_number_format():
     setting = benchmark_backends.Setting("infer", "bf16", torch.device("cpu"), None, (32, 32))
     assert setting.images(2, 3).dtype is torch.bfloat16
@@ -171,7 +185,8 @@ def test_runs_and_exported_files_are_timed_as_well(run, tmp_path, monkeypatch, c
         ({"batch": [4, 0]}, "batch must be at least 1, not 0"),
         ({"img_size": [(32, 0)]}, "img_size must be at least 1, not 0"),
         ({"img_size": [32, 64, 96]}, r"img_size: \[32, 64, 96\] isn't height and width"),
-        ({"mode": "train", "backend": "openvino"}, "openvino can't train; give one of eager, compile, cudagraphs"),
+        ({"mode": "train", "backend": "openvino"}, "openvino can't train; give one of eager, compile, cudagraphs, rec"),
+        ({"backend": ["eager", "recompute"]}, "recompute saves memory in training; give --mode train, or eager"),
         ({"mode": "train", "precision": "fp16"}, "fp16 trains with scaled losses alone"),
         ({"backend": "onnxruntime", "precision": "bf16"}, "onnxruntime runs float32 here, not bf16"),
         ({"backend": "cudagraphs"}, "cudagraphs needs a GPU of NVIDIA's, and this runs on the CPU; give compile"),

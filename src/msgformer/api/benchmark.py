@@ -19,7 +19,15 @@ from msgformer.training.options import Progress
 
 Mode = Literal["infer", "train"]
 Backend = Literal[
-    "eager", "optimized", "compile", "cudagraphs", "onnxruntime", "openvino", "mindspore", "mindspore-graph"
+    "eager",
+    "optimized",
+    "compile",
+    "cudagraphs",
+    "recompute",
+    "onnxruntime",
+    "openvino",
+    "mindspore",
+    "mindspore-graph",
 ]
 NumberFormat = Literal["float32", "tf32", "bf16", "fp16"]
 
@@ -29,8 +37,8 @@ FORMATS: dict[str, Format] = {"onnxruntime": "onnx", "openvino": "openvino"}
 MINDSPORE: tuple[Backend, ...] = ("mindspore", "mindspore-graph")
 """Backends that run in MindSpore: one operator after the other, and as a graph."""
 
-TRAINING: tuple[Backend, ...] = ("eager", "compile", "cudagraphs")
-"""Backends that can train."""
+TRAINING: tuple[Backend, ...] = ("eager", "compile", "cudagraphs", "recompute")
+"""Backends that can train; the last can do nothing else."""
 
 HEADER = ("MODEL", "BACKEND", "BATCH", "SIZE", "MS", "QUARTILES", "IMAGES/S", "RATIO", "QUARTILES", "MIB", "OF LIMIT")
 
@@ -157,8 +165,9 @@ def benchmark(
         mode: "infer", or "train" for whole training steps: forward, backward and the recipe's optimiser.
         backend: What runs the models, one or several, as in --backend eager compile: "eager" is PyTorch as it is,
             "optimized" msgformer.optimize, "compile" torch.compile of that, "cudagraphs" the same with CUDA graphs,
-            "onnxruntime" and "openvino" exported files, "mindspore" and "mindspore-graph" MindSpore on the CPU, one
-            operator after the other and as a graph.
+            "recompute" eager training that computes activations again in the backward pass, "onnxruntime" and
+            "openvino" exported files, "mindspore" and "mindspore-graph" MindSpore on the CPU, one operator after the
+            other and as a graph.
         batch: Images at once, one number or several, as in --batch 1 8 64; what doesn't fit in memory is halved.
         img_size: Side of the square, or height and width, of the images; or a list of such pairs,
             '[[224, 224], [448, 448]]'.
@@ -220,6 +229,8 @@ def _check_choices(mode: Mode, backends: Sequence[Backend], precision: NumberFor
     for backend in backends:
         if mode == "train" and backend not in TRAINING:
             raise UserError(f"backend: {backend} can't train; give one of {', '.join(TRAINING)}, or --mode infer")
+        if mode == "infer" and backend == "recompute":
+            raise UserError("backend: recompute saves memory in training; give --mode train, or eager")
         if backend in (*FORMATS, *MINDSPORE) and precision != "float32":
             raise UserError(f"precision: {backend} runs float32 here, not {precision}; leave --precision out")
         if backend in FORMATS:

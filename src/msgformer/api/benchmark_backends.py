@@ -25,6 +25,7 @@ from msgformer.deploy.optimize import optimize
 from msgformer.deploy.runtime import open_session
 from msgformer.deploy.session import Session
 from msgformer.errors import UserError
+from msgformer.training.build import checkpoint_gradients
 from msgformer.training.optim import Rates, build_optimizer
 from msgformer.training.options import OptimOptions
 
@@ -154,6 +155,8 @@ def ready_in_torch(source: Source, backend: Backend, images: Tensor, setting: Se
 
 def _ready_to_train(source: Source, backend: Backend, images: Tensor, setting: Setting) -> Ready:
     model = plain(source, setting).train()
+    if backend == "recompute":
+        checkpoint_gradients(model, source.card.model, "backend recompute")
     optimizer = build_optimizer(model, OptimOptions(), Rates.of(OptimOptions(), len(images)))
     labels = torch.arange(len(images), device=setting.device) % len(source.card.classes)
     call = _compiled(model, backend, setting)

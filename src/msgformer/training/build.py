@@ -78,8 +78,13 @@ def start_from(model: nn.Module, path: str) -> None:
     load_weights(model, path, may_differ=(classifier,) if isinstance(classifier, str) else classifier)
 
 
-def checkpoint_gradients(model: nn.Module, name: str) -> None:
+def checkpoint_gradients(model: nn.Module, name: str, option: str = "trainer.grad_checkpointing") -> None:
     """Have the model compute activations again in the backward pass instead of keeping them.
+
+    Args:
+        model: A model of timm or of this package.
+        name: What it is called.
+        option: What asks for it.
 
     Raises:
         UserError: it can't.
@@ -87,7 +92,7 @@ def checkpoint_gradients(model: nn.Module, name: str) -> None:
     try:
         model.set_grad_checkpointing()  # type: ignore[operator]  # every model of timm has it
     except (AssertionError, AttributeError) as error:
-        raise UserError(f"trainer.grad_checkpointing: {name} doesn't support it; leave it out") from error
+        raise UserError(f"{option}: {name} doesn't support it; leave it out") from error
 
 
 def default_size(name: str) -> tuple[int, int]:
