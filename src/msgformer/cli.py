@@ -32,7 +32,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "study": ("msgformer.api.study:study", "train the rows of a paper's table of ablations, and write the table"),
     "check-data": ("msgformer.api.check_data:check_data", "find everything that is wrong with a data set"),
     "sample-data": ("msgformer.api.sample_data:sample_data", "write scenes to try detection and segmentation with"),
-    "convert": ("msgformer.api.convert:convert", "turn an official checkpoint into this package's format"),
+    "convert": ("msgformer.api.convert:convert", "turn weights into this package's format, or to MindSpore's and back"),
     "init-from": ("msgformer.api.init_from:init_from", "carry a Swin's weights into an MSG-Transformer"),
     "models": ("msgformer.api.listing:models", "list this package's models, and count what they cost"),
     "recipes": ("msgformer.api.listing:recipes", "list the recipes that train --config takes"),

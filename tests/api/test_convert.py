@@ -94,7 +94,7 @@ def test_what_is_of_no_model_is_refused(tmp_path):
         (["a.pth", "out.pth"], "output 'out.pth' has to end with .safetensors; try 'out.safetensors'"),
         (["a.pth", "none/out.safetensors"], "folder of output 'none/out.safetensors' doesn't exist"),
         (["a.pth", "folder.safetensors"], "output 'folder.safetensors' is a directory"),
-        (["a.safetensors", "./a.safetensors"], "is the official checkpoint itself"),
+        (["a.safetensors", "./a.safetensors"], "is the checkpoint itself"),
         (["a.pth", "out.safetensors", "--model", "sgformer_x"], "unknown model 'sgformer_x'; did you mean"),
         (["a.pth", "out.safetensors", "--num-classes", "-1"], "num_classes=-1"),
         (["a.pth", "out.safetensors", "--to", "mindspore"], "has to end with .ckpt; try 'out.ckpt'"),

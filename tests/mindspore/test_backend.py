@@ -8,6 +8,7 @@ import torch
 from api.trained import CLASSES, CPU, MODEL_ARGS, make_images, make_run
 from msgformer.api import benchmark_backends, exported
 from msgformer.api.benchmark import benchmark
+from msgformer.api.convert import convert
 from msgformer.api.evaluate import evaluate
 from msgformer.api.predict import iter_predictions, predict
 from msgformer.errors import UserError
@@ -54,6 +55,14 @@ def test_predictions_are_those_of_pytorch(run, data):
     for mine, wanted in zip(ours, theirs, strict=True):
         chances = dict(zip(wanted.classes, wanted.probabilities, strict=True))
         assert dict(zip(mine.classes, mine.probabilities, strict=True)) == pytest.approx(chances, abs=1e-4)
+
+
+def test_what_went_there_and_back_predicts_the_same(run, data, tmp_path):
+    wanted = predict(run, [data], **CPU).predictions
+    convert(run / "best.ckpt", tmp_path / "there.ckpt", to="mindspore")
+    convert(tmp_path / "there.ckpt", run / "back.ckpt")
+    assert predict(run / "back.ckpt", [data], **CPU).predictions == wanted
+    assert evaluate(run / "back.ckpt", **CPU).loss == evaluate(run, **CPU).loss
 
 
 @pytest.mark.parametrize("run", ["msg"], indirect=True)

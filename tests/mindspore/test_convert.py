@@ -5,12 +5,40 @@ import pytest
 import torch
 from golden import relative_error
 from safetensors.torch import load_file, save_file
+from small import MSG, SG
 
 from models.fill import fill
 from msgformer.api.convert import convert
+from msgformer.api.weights import write_checkpoint
 from msgformer.errors import UserError
-from msgformer.mindspore import create_model, load_weights, read_weights
+from msgformer.mindspore import create_model, load_model, load_weights, read_weights
 from msgformer.models import create_model as create_torch_model
+from msgformer.training import checkpoint
+from msgformer.training.build import build_model
+from msgformer.training.checkpoint import ModelCard
+
+ONE_STAGE = {"embed_dims": [8], "depths": [2], "num_heads": [2], "reductions": [4], "global_pool": "max"}
+TRAINED = {
+    "msg": ("msg_transformer_tiny", {**MSG, "drop_path_rate": 0.1}),
+    "msg v1, one channel": ("msg_transformer_v1_tiny", {**MSG, "exchange": "none", "in_chans": 1, "qkv_bias": False}),
+    "sg": ("sgformer_small", {**{key: value for key, value in SG.items() if key != "img_size"}, "depths": (1, 1)}),
+    "sg, what it has in PyTorch alone": (
+        "sgformer_s",
+        {**ONE_STAGE, "attention": "hybrid", "reallocation": "significance", "local_position": True},
+    ),
+}
+CLASSES = ["a", "ü", "c"]
+
+
+def write_trained(path, name, args, size=(32, 48)):
+    """A checkpoint as a training writes it, and its card."""
+    input_size = [args.get("in_chans", 3), *size]
+    args = {key: list(value) if isinstance(value, tuple) else value for key, value in args.items()}
+    settings = {"input_size": input_size, "mean": [0.5] * input_size[0], "std": [0.5] * input_size[0]}
+    card = ModelCard(name, args, CLASSES, settings)
+    model = build_model(name, len(CLASSES), size, args)
+    write_checkpoint(model.state_dict(), card, path)
+    return model.eval(), card
 
 
 @pytest.mark.parametrize("name", ["msg_transformer_v1_tiny", "sgformer_small"])
@@ -40,6 +68,64 @@ def test_either_file_makes_the_same_model(tmp_path):
     for file in ("in.safetensors", "out.ckpt"):
         load_weights(ours, read_weights(tmp_path / file))
         assert relative_error(ours(ms.Tensor(image.numpy())).asnumpy(), wanted) <= 1e-4
+
+
+@pytest.mark.parametrize("kind", TRAINED)
+def test_a_trained_model_of_any_widths_comes_back_with_all_that_is_known_about_it(kind, tmp_path):
+    theirs, card = write_trained(tmp_path / "best.ckpt", *TRAINED[kind])
+    there = convert(tmp_path / "best.ckpt", tmp_path / "there.ckpt", to="mindspore")
+    assert (there.model, there.num_classes, there.tensors) == (card.model, 3, len(theirs.state_dict()))
+    ours = load_model(tmp_path / "there.ckpt")
+    image = fill("image", (2, *card.preprocessing["input_size"]))
+    with torch.no_grad():
+        wanted = theirs(image.float())
+    assert relative_error(ours(ms.Tensor(image.numpy(), ms.float32)).asnumpy(), wanted) <= 1e-4
+    assert ms.load_param_into_net(ours, ms.load_checkpoint(str(tmp_path / "there.ckpt")), True)[0] == []
+
+    convert(tmp_path / "there.ckpt", tmp_path / "back.ckpt")
+    restored, known = checkpoint.load_model(tmp_path / "back.ckpt")
+    assert known == card
+    returned, state = restored.state_dict(), theirs.state_dict()
+    assert returned.keys() == state.keys()
+    assert all(torch.equal(returned[key], value) for key, value in state.items())
+
+    convert(tmp_path / "there.ckpt", tmp_path / "out.safetensors")
+    convert(tmp_path / "out.safetensors", tmp_path / "again.ckpt", to="mindspore")
+    assert all((read_weights(tmp_path / "again.ckpt")[key] == value.numpy()).all() for key, value in state.items())
+
+
+@pytest.mark.parametrize(
+    ("name", "args", "message"),
+    [
+        ("msg_transformer_tiny", {**MSG, "exchange": "mean"}, "no exchange 'mean' for MindSpore, known: shuffle, none"),
+        ("sgformer_small", {**ONE_STAGE, "attention": "local"}, "no attention 'local' for MindSpore, known: 'hybrid'"),
+        ("sgformer_small", {**ONE_STAGE, "reallocation": "random"}, "no reallocation 'random' for MindSpore, known: '"),
+        (
+            "sgformer_small",
+            {**ONE_STAGE, "local_position": False},
+            "no local_position False for MindSpore, known: T",
+        ),
+        ("msg_transformer_tiny", {**MSG, "global_pool": "avgmax"}, "global_pool has to be 'avg' or 'max'"),
+        ("test_resnet", {}, "MindSpore has this package's models only, not test_resnet"),
+    ],
+)
+def test_what_mindspore_has_not_is_refused_in_one_line(name, args, message, tmp_path):
+    write_trained(tmp_path / "best.ckpt", name, args)
+    with pytest.raises(UserError, match=f"^to: .*{message}.*; leave it out$") as caught:
+        convert(tmp_path / "best.ckpt", tmp_path / "there.ckpt", to="mindspore")
+    assert "\n" not in str(caught.value)
+    assert [path.name for path in tmp_path.iterdir()] == ["best.ckpt"]
+
+
+def test_weights_alone_make_no_checkpoint(tmp_path):
+    save_file(create_torch_model("sgformer_small", num_classes=3).state_dict(), tmp_path / "in.safetensors")
+    convert(tmp_path / "in.safetensors", tmp_path / "there.ckpt", num_classes=3, to="mindspore")
+    with pytest.raises(
+        UserError, match=r"^output '.*new\.ckpt' can't be a checkpoint, since 'there\.ckpt' doesn't say"
+    ):
+        convert(tmp_path / "there.ckpt", tmp_path / "new.ckpt", num_classes=3)
+    with pytest.raises(UserError, match=r"there\.ckpt' doesn't say which model it is of; convert a checkpoint of"):
+        load_model(tmp_path / "there.ckpt")
 
 
 def test_of_a_training_only_the_models_weights_are_read(tmp_path):

@@ -15,11 +15,11 @@ from torch import Tensor
 
 from msgformer.api.dense_results import DenseEvaluateResult
 from msgformer.api.evaluate import evaluate
-from msgformer.api.weights import write_whole
+from msgformer.api.weights import write_checkpoint
 from msgformer.data.checking import SKIPPED_FILE
 from msgformer.data.split import SPLIT_FILE, read_split
 from msgformer.errors import UserError
-from msgformer.training.checkpoint import PREFIX, AtomicCheckpointIO, ModelCard, read_checkpoint
+from msgformer.training.checkpoint import PREFIX, ModelCard, read_checkpoint
 
 METRICS = {"classify": "top1", "detect": "box_ap", "segment": "miou"}
 """What decides which of two models is better, by task."""
@@ -98,10 +98,7 @@ class Ingredients:
     def write(self, soup: Soup, output: Path) -> ModelCard:
         """Write an average as a checkpoint, which knows its held-out images only where all runs held out the same."""
         card = dataclasses.replace(self.card, data=self.card.data if self.shared else {})
-        weights = soup.weights(self.like)
-        checkpoint: dict[str, Any] = {"state_dict": {PREFIX + name: value for name, value in weights.items()}}
-        card.write(checkpoint)
-        write_whole(output, lambda path: AtomicCheckpointIO().save_checkpoint(checkpoint, path))
+        write_checkpoint(soup.weights(self.like), card, output)
         return card
 
     def _checked(self, path: Path) -> tuple[ModelCard, dict[str, Tensor]]:

@@ -1,17 +1,15 @@
-"""``msgformer convert``: an official checkpoint to a file by this package's parameter names, to MindSpore and back."""
+"""``msgformer convert``: weights to a file by this package's parameter names, to MindSpore and back."""
 
 from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
 
-from msgformer.api.mindspore import Library, check_mindspore, is_mindspore, read_mindspore, save_mindspore
+from msgformer.api.mindspore import Library, check_mindspore, is_mindspore
 from msgformer.api.result import Result
-from msgformer.api.weights import check_weights_paths, write_safetensors, write_whole
+from msgformer.api.weights import check_weights_paths
 from msgformer.catalog import resolve
 from msgformer.errors import UserError
-
-SUFFIXES: dict[Library, str] = {"torch": ".safetensors", "mindspore": ".ckpt"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,24 +43,26 @@ def convert(
     output: Path,
     *,
     model: str | None = None,
-    num_classes: int = 1000,
-    img_size: int = 224,
+    num_classes: int | None = None,
+    img_size: int | None = None,
     ema: bool = True,
     to: Library = "torch",
 ) -> Converted:
-    """Turn an official checkpoint, or one of MindSpore, into a file by this package's parameter names.
+    """Turn a checkpoint, an official one, a trained one or one of MindSpore, into a file of another kind.
 
-    Nothing in the official file is run. The output appears when it is complete, in the place of one that was
-    there before.
+    Nothing in the file is run. The output appears when it is complete, in the place of one that was there before.
+    What a training's checkpoint says about its model, its settings and its classes, stays with the weights.
 
     Args:
-        official: The official checkpoint, a file of torch.save or safetensors, or a checkpoint of MindSpore.
-        output: The file to write; its name ends with .safetensors, or with .ckpt for MindSpore.
-        model: The model that the checkpoint is of, by its name or its released name; found by the shapes of
-            the parameters if it isn't given.
-        num_classes: The classes of the checkpoint.
+        official: An official checkpoint, a file of torch.save or safetensors; a checkpoint of 'msgformer train'; or
+            a checkpoint of MindSpore.
+        output: The file to write; its name ends with .safetensors, or with .ckpt for MindSpore. What was trained
+            here and comes back from MindSpore becomes a checkpoint again by a name that ends with .ckpt.
+        model: The model that the checkpoint is of, by its name or its released name; by default what it says itself,
+            or what the shapes of the parameters are of.
+        num_classes: The classes of the checkpoint; by default what it says itself, or 1000.
         img_size: The side of the images that the checkpoint is for; it matters for SG-Former's position
-            embedding.
+            embedding. By default what it says itself, or 224.
         ema: Where the checkpoint holds averaged weights beside the last ones, take the averaged.
         to: The library that the output is for, "torch" or "mindspore".
 
@@ -70,44 +70,34 @@ def convert(
         What was written.
 
     Raises:
-        UserError: a path, name or number can't be used, the checkpoint can't be read or is of another model, or the
-            output can't be written.
+        UserError: a path, name or number can't be used, the checkpoint can't be read or is of another model,
+            MindSpore doesn't have the model, or the output can't be written.
     """
     name = None if model is None else resolve(model)
     official, output = Path(official), Path(output)
-    check_weights_paths(official, output, SUFFIXES[to])
     from_mindspore = is_mindspore(official)
+    check_weights_paths(official, output, *_suffixes(to, from_mindspore))
     if from_mindspore or to == "mindspore":
         check_mindspore()
-    if num_classes < 0 or img_size < 1:
+    if (num_classes is not None and num_classes < 0) or (img_size is not None and img_size < 1):
         raise UserError(f"num_classes={num_classes}, img_size={img_size}: neither can be that small")
 
-    from msgformer.models import create_model
-    from msgformer.models.checkpoint import Checkpoint, read_checkpoint
-    from msgformer.models.convert import convert_state_dict, find_variant, rename_official
+    from msgformer.api.converting import read_weights
 
-    checkpoint = Checkpoint(read_mindspore(official)) if from_mindspore else read_checkpoint(official)
-    if name is None:
-        name = find_variant(rename_official(checkpoint, ema=ema))
-    if name is None:
-        raise UserError(f"'{official}' is of no model of this package; --model NAME shows what differs")
-    import torch
-
-    with torch.device("meta"):  # only names and shapes count
-        template = create_model(name, num_classes=num_classes, img_size=img_size)
-    try:
-        state = convert_state_dict(checkpoint, template, ema=ema)
-    except UserError as error:
-        raise UserError(f"'{official}' doesn't fit {name}: {error}") from error
-    if to == "mindspore":
-        write_whole(output, lambda path: save_mindspore(state, path))
-    else:
-        write_safetensors(state, output, {"format": "pt", "model": name, "source": official.name})
+    weights = read_weights(official, name, num_classes, img_size, ema=ema)
+    weights.write(output, official.name, to)
     return Converted(
-        model=name,
-        num_classes=num_classes,
+        model=weights.model,
+        num_classes=weights.num_classes,
         output=output,
-        tensors=len(state),
-        parameters=sum(tensor.numel() for tensor in state.values()),
-        left_out=list(checkpoint.left_out),
+        tensors=len(weights.state),
+        parameters=sum(tensor.numel() for tensor in weights.state.values()),
+        left_out=weights.left_out,
     )
+
+
+def _suffixes(to: Library, from_mindspore: bool) -> tuple[str, ...]:
+    """How the output's name may end."""
+    if to == "mindspore":
+        return (".ckpt",)
+    return (".safetensors", ".ckpt") if from_mindspore else (".safetensors",)

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from msgformer.api.runs import find_checkpoint
+from msgformer.api.weights import read_header
 from msgformer.data.dense_options import SegmentImageOptions
 from msgformer.data.inputs import find_inputs
 from msgformer.data.options import PreprocessOptions
@@ -26,9 +27,10 @@ from msgformer.deploy.program import sizes_of
 from msgformer.deploy.runtime import open_session
 from msgformer.deploy.verify import Verification, verify
 from msgformer.errors import UserError
+from msgformer.models.checkpoint import read_checkpoint
 from msgformer.models.loading import load_weights, unwrap
 from msgformer.training.build import build_model, known_model
-from msgformer.training.checkpoint import ModelCard, load_model
+from msgformer.training.checkpoint import KEY, ModelCard, load_model, restore
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -102,16 +104,12 @@ def _named(name: str, size: tuple[int, int] | None, classes: int = 1000) -> Sour
 
 
 def _converted(path: Path, size: tuple[int, int] | None) -> Source:
-    """Weights of 'msgformer convert', whose file names the model."""
-    from safetensors import SafetensorError, safe_open
-    from safetensors.torch import load_file
-
-    try:
-        with safe_open(path, "pt") as file:
-            name = (file.metadata() or {}).get("model")
-        classifier = unwrap(load_file(path)).get("head.fc.weight")
-    except (OSError, SafetensorError) as error:
-        raise UserError(f"{path} can't be read: it is cut short or damaged; convert it again") from error
+    """Weights of 'msgformer convert', whose file names the model, and says more about a trained one."""
+    state, said = read_checkpoint(path), read_header(path)
+    if KEY in said:
+        card = ModelCard.from_json(said[KEY], path)
+        return Source(restore(card, state, path), card, size or card.img_size)
+    name, classifier = said.get("model"), unwrap(state).get("head.fc.weight")
     if name is None or classifier is None:
         raise UserError(f"{path} doesn't say which classifier it is of; give a file of 'msgformer convert'")
     source = _named(name, size, len(classifier))

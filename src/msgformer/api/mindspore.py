@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from msgformer.catalog import ALIASES, MODELS
 from msgformer.errors import UserError
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from msgformer.training.checkpoint import ModelCard
 
 Library = Literal["torch", "mindspore"]
+Made = TypeVar("Made")
 
 
 def check_mindspore() -> None:
@@ -36,30 +38,41 @@ def check_mindspore() -> None:
 
 
 def is_mindspore(path: Path) -> bool:
-    """Whether a file begins as MindSpore's checkpoints do: with the tag of a protocol buffer's first field."""
+    """Whether there is a file that begins as MindSpore's checkpoints do: with the tag of a protocol buffer's field."""
+    if not path.is_file():
+        return False
     with path.open("rb") as file:
         start = file.read(9)
     return path.suffix == ".ckpt" and start[:1] == b"\n" and start[8:] != b"{"
 
 
-def read_mindspore(path: Path) -> dict[str, Any]:
-    """The tensors of a model in a checkpoint of MindSpore, by this package's names.
+def read_mindspore(path: Path) -> tuple[dict[str, Tensor], str | None]:
+    """What a checkpoint of MindSpore holds.
+
+    Returns:
+        The tensors of a model by this package's names, and what is said about a trained one in JSON.
 
     Raises:
         UserError: it can't be read.
     """
     import torch
 
-    from msgformer.mindspore.weights import read_weights
+    from msgformer.mindspore.weights import read_checkpoint
 
-    return {name: torch.from_numpy(value) for name, value in read_weights(path).items()}
+    weights, card = read_checkpoint(path)
+    return {name: torch.from_numpy(value) for name, value in weights.items()}, card
 
 
-def save_mindspore(state: dict[str, Any], path: Path) -> None:
-    """Write tensors by this package's names as a checkpoint of MindSpore, in single precision."""
+def save_mindspore(state: dict[str, Tensor], path: Path, card: str | None) -> None:
+    """Write tensors by this package's names, and what is said about them, as a checkpoint in single precision."""
     from msgformer.mindspore.weights import write_weights
 
-    write_weights({name: tensor.float().numpy() for name, tensor in state.items()}, path)
+    write_weights(arrays(state), path, card)
+
+
+def arrays(state: dict[str, Tensor]) -> dict[str, Any]:
+    """Tensors as arrays in single precision."""
+    return {name: tensor.float().numpy() for name, tensor in state.items()}
 
 
 def check_backend(backend: Library, accelerator: str, precision: str) -> None:
@@ -91,17 +104,35 @@ def mindspore_logits(model: nn.Module, card: ModelCard, *, graph: bool = False) 
     Raises:
         UserError: MindSpore doesn't have the model, or not with these settings.
     """
-    if card.model not in MODELS and card.model not in ALIASES:
-        raise UserError(f"backend: MindSpore has this package's models only, not {card.model}; leave it out")
-
     import torch
 
     from msgformer.mindspore import classifier
 
-    weights = {name: value.numpy() for name, value in model.state_dict().items()}
+    ask = _taken("backend", card, partial(classifier, weights=arrays(model.state_dict()), graph=graph))
+    return lambda images: torch.from_numpy(ask(images.numpy()))
+
+
+def check_model(card: ModelCard, state: dict[str, Tensor]) -> None:
+    """Make sure that MindSpore has a trained model.
+
+    Args:
+        card: What is known about it.
+        state: Its weights.
+
+    Raises:
+        UserError: MindSpore doesn't have the model, or not with these settings.
+    """
+    from msgformer.mindspore import create_model, load_weights
+
+    load_weights(_taken("to", card, create_model), arrays(state))
+
+
+def _taken(option: str, card: ModelCard, make: Callable[..., Made]) -> Made:
+    """What is made in MindSpore by a card's name and settings; raises UserError, naming the option, if it can't be."""
+    if card.model not in MODELS and card.model not in ALIASES:
+        raise UserError(f"{option}: MindSpore has this package's models only, not {card.model}; leave it out")
     settings = {"img_size": card.img_size, "num_classes": len(card.classes), **card.model_args}
     try:
-        ask = classifier(card.model, weights, graph=graph, **settings)
+        return make(card.model, **settings)
     except (TypeError, ValueError) as error:
-        raise UserError(f"backend: MindSpore can't take this {card.model}: {error}") from error
-    return lambda images: torch.from_numpy(ask(images.numpy()))
+        raise UserError(f"{option}: MindSpore can't take this {card.model}: {error}; leave it out") from error

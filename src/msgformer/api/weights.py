@@ -5,12 +5,15 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from msgformer.errors import UserError
 
+if TYPE_CHECKING:
+    from msgformer.training.checkpoint import ModelCard
 
-def check_weights_paths(source: Path, output: Path, suffix: str = ".safetensors") -> None:
+
+def check_weights_paths(source: Path, output: Path, *suffixes: str) -> None:
     """Make sure, as far as that can be seen beforehand, that one file can be read and the other written.
 
     Raises:
@@ -19,23 +22,46 @@ def check_weights_paths(source: Path, output: Path, suffix: str = ".safetensors"
     if not source.is_file():
         problem = "is a directory, not a file" if source.is_dir() else "doesn't exist"
         raise UserError(f"checkpoint '{source}' {problem}; give the path of a .pth or .safetensors file")
-    check_weights_output(output, suffix)
+    check_weights_output(output, *suffixes)
     if output.exists() and output.samefile(source):
-        raise UserError(f"output '{output}' is the official checkpoint itself; give another path")
+        raise UserError(f"output '{output}' is the checkpoint itself; give another path")
 
 
-def check_weights_output(output: Path, suffix: str = ".safetensors") -> None:
+def check_weights_output(output: Path, *suffixes: str) -> None:
     """Make sure, as far as that can be seen beforehand, that a file of weights can be written.
+
+    Args:
+        output: The file.
+        *suffixes: How its name may end; .safetensors if nothing is given.
 
     Raises:
         UserError: it has another ending, is a folder, or lies in none.
     """
-    if output.suffix != suffix:
-        raise UserError(f"output '{output}' has to end with {suffix}; try '{output.stem}{suffix}'")
+    endings = suffixes or (".safetensors",)
+    if output.suffix not in endings:
+        raise UserError(f"output '{output}' has to end with {' or '.join(endings)}; try '{output.stem}{endings[0]}'")
     if output.is_dir():
         raise UserError(f"output '{output}' is a directory; give the path of a file")
     if not output.parent.is_dir():
         raise UserError(f"the folder of output '{output}' doesn't exist; create it first")
+
+
+def read_header(path: Path) -> dict[str, str]:
+    """What the header of a safetensors file says about its tensors; nothing of other files.
+
+    Raises:
+        UserError: the file is damaged.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    with path.open("rb") as file:
+        if file.read(9)[8:] != b"{":  # the length of a header in 8 bytes, then the header in JSON
+            return {}
+    try:
+        with safe_open(path, "pt") as tensors:
+            return tensors.metadata() or {}
+    except SafetensorError as error:
+        raise UserError(f"checkpoint '{path}' is cut short or damaged; convert it again") from error
 
 
 def write_safetensors(state: dict[str, Any], output: Path, metadata: dict[str, str]) -> None:
@@ -54,6 +80,24 @@ def write_safetensors(state: dict[str, Any], output: Path, metadata: dict[str, s
     # safetensors takes no tensors that share memory, as views in a checkpoint may.
     tensors = {name: tensor.contiguous().clone() for name, tensor in state.items()}
     write_whole(output, lambda path: save_file(tensors, path, metadata))
+
+
+def write_checkpoint(state: dict[str, Any], card: ModelCard, output: Path) -> None:
+    """Write a checkpoint as a training does, that is complete or not there at all.
+
+    Args:
+        state: Tensors by name.
+        card: What is known about the model.
+        output: The file.
+
+    Raises:
+        UserError: it can't be written, for want of space or permission.
+    """
+    from msgformer.training.checkpoint import PREFIX, AtomicCheckpointIO
+
+    checkpoint: dict[str, Any] = {"state_dict": {PREFIX + name: tensor for name, tensor in state.items()}}
+    card.write(checkpoint)
+    write_whole(output, lambda path: AtomicCheckpointIO().save_checkpoint(checkpoint, path))
 
 
 def write_whole(output: Path, save: Callable[[Path], object]) -> None:

@@ -6,7 +6,7 @@ Everything that MindSpore does with a cell works: graph and PyNative mode, ``ms.
 
 from __future__ import annotations
 
-from msgformer.mindspore.inference import Classifier, classifier, create_model, limit_threads
+from msgformer.mindspore.inference import Classifier, classifier, create_model, limit_threads, load_model
 from msgformer.mindspore.msg_transformer import MsgTransformer
 from msgformer.mindspore.sg_former import SgFormer
 from msgformer.mindspore.weights import load_weights, mindspore_name, read_weights, torch_name, write_weights
@@ -18,6 +18,7 @@ __all__ = [
     "classifier",
     "create_model",
     "limit_threads",
+    "load_model",
     "load_weights",
     "mindspore_name",
     "read_weights",

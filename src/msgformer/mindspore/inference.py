@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 import mindspore as ms
@@ -15,7 +17,7 @@ from msgformer.catalog import resolve
 from msgformer.errors import UserError
 from msgformer.mindspore import msg_transformer, sg_former
 from msgformer.mindspore.backbone import Backbone
-from msgformer.mindspore.weights import load_weights
+from msgformer.mindspore.weights import load_weights, read_checkpoint
 
 Classifier = Callable[[np.ndarray], np.ndarray]
 """From images [B, 3, S, T] to logits [B, classes]."""
@@ -68,6 +70,33 @@ def classifier(name: str, weights: Mapping[str, np.ndarray], *, graph: bool = Fa
         return run(Tensor(images, ms.float32)).asnumpy()
 
     return ask
+
+
+def load_model(path: str | Path) -> Backbone:
+    """The trained model in a file of ``msgformer convert``, whatever its widths and settings.
+
+    Args:
+        path: A MindSpore checkpoint or a safetensors file that was converted from a training's checkpoint.
+
+    Returns:
+        The model with its weights, for images of any size, with one output for each class.
+
+    Raises:
+        UserError: the file can't be read, doesn't say what it is of, or is of a model that MindSpore hasn't.
+    """
+    stored = read_checkpoint(path)
+    if stored.card is None:
+        raise UserError(f"'{path}' doesn't say which model it is of; convert a checkpoint of 'msgformer train'")
+    try:
+        card = json.loads(stored.card)
+        _, height, width = card["preprocessing"]["input_size"]
+        model = create_model(
+            card["model"], img_size=(height, width), num_classes=len(card["classes"]), **card["model_args"]
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise UserError(f"'{path}' is of a model that MindSpore can't take: {error}") from error
+    load_weights(model, stored.weights)
+    return model
 
 
 @lru_cache

@@ -454,6 +454,9 @@ class SgFormer(Backbone):
         num_heads: Attention heads of each stage.
         reductions: Ratio r of each stage: 8, 4 or 2, or 1 for plain attention.
         window_size: Side of a window in tokens, or its height and width.
+        attention: 'hybrid'; what the PyTorch model has for comparison isn't here.
+        reallocation: 'significance', likewise.
+        local_position: True, likewise.
         mlp_ratio: Hidden channels of the MLPs over C.
         qkv_bias: Whether queries, keys and values have a bias.
         drop_rate: Drop rate before the classifier.
@@ -462,7 +465,7 @@ class SgFormer(Backbone):
         drop_path_rate: Drop path rate of the last block; it rises linearly from 0 at the first.
 
     Raises:
-        ValueError: settings that contradict each other; the message names them.
+        ValueError: settings that contradict each other or aren't here; the message names them.
     """
 
     def __init__(
@@ -476,6 +479,9 @@ class SgFormer(Backbone):
         num_heads: tuple[int, ...] = (2, 4, 8, 16),
         reductions: tuple[int, ...] = (8, 4, 2, 1),
         window_size: int | Size = 7,
+        attention: str = "hybrid",
+        reallocation: str = "significance",
+        local_position: bool = True,
         mlp_ratio: float = 4.0,
         qkv_bias: bool = True,
         drop_rate: float = 0.0,
@@ -483,6 +489,9 @@ class SgFormer(Backbone):
         attn_drop_rate: float = 0.0,
         drop_path_rate: float = 0.0,
     ) -> None:
+        check_only("attention", attention, "hybrid")
+        check_only("reallocation", reallocation, "significance")
+        check_only("local_position", local_position, True)
         check_stages(embed_dims=embed_dims, depths=depths, num_heads=num_heads, reductions=reductions)
         for dim, heads, ratio in zip(embed_dims, num_heads, reductions, strict=True):
             check_attention(dim, heads, ratio)
@@ -528,6 +537,16 @@ class SgFormer(Backbone):
     def final_features(self, outputs: Tensor) -> Tensor:
         """The last stage's map [B, H, W, C], whose norm is the stage's own."""
         return outputs
+
+
+def check_only(setting: str, given: str | bool, known: str | bool) -> None:
+    """Refuses what only the PyTorch model has.
+
+    Raises:
+        ValueError: naming the setting and both values.
+    """
+    if given != known:
+        raise ValueError(f"no {setting} {given!r} for MindSpore, known: {known!r}")
 
 
 def check_attention(dim: int, num_heads: int, reduction: int) -> None:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 import mindspore as ms
 import numpy as np
 from mindspore import Tensor, nn
+from safetensors import safe_open
 from safetensors.numpy import load_file
 
 from msgformer.errors import UserError
@@ -22,6 +24,9 @@ TORCH_NAMES = {mindspore: torch for torch, mindspore in MINDSPORE_NAMES.items()}
 PARTS = ("patch_embed.", "msg_tokens", "pos_embed", "stages.", "norm.", "head.")
 """How the names of a model's parameters begin. In a checkpoint of a training there are also an optimizer's."""
 
+CARD = "msgformer"
+"""Under this name a file holds what is said about its model, a text."""
+
 
 def mindspore_name(name: str) -> str:
     """MindSpore's name for a parameter of the PyTorch models."""
@@ -33,14 +38,27 @@ def torch_name(name: str) -> str:
     return NORM.sub(lambda found: f"{found[1]}.{TORCH_NAMES.get(found[2], found[2])}", name)
 
 
-def read_weights(path: str | Path) -> dict[str, np.ndarray]:
-    """Reads the weights of a model from a file of either library.
+class Stored(NamedTuple):
+    """What a file of weights holds.
+
+    Attributes:
+        weights: Arrays by the PyTorch models' names.
+        card: What ``msgformer convert`` wrote about a trained model beside them, as a JSON object: its name and
+            settings, its classes, its input; None where it wrote nothing.
+    """
+
+    weights: dict[str, np.ndarray]
+    card: str | None
+
+
+def read_checkpoint(path: str | Path) -> Stored:
+    """Reads a file of weights of either library.
 
     Args:
         path: A MindSpore checkpoint, or a safetensors file by the PyTorch models' names; its content decides.
 
     Returns:
-        Arrays by the PyTorch models' names.
+        The weights of the model, and what the file says about it.
 
     Raises:
         UserError: the file can't be opened or is neither.
@@ -50,7 +68,9 @@ def read_weights(path: str | Path) -> dict[str, np.ndarray]:
         with path.open("rb") as file:
             start = file.read(9)
         if start[8:] == b"{":  # the length of a header in 8 bytes, then the header in JSON
-            return load_file(path)
+            with safe_open(path, "numpy") as tensors:
+                card = (tensors.metadata() or {}).get(CARD)
+            return Stored(load_file(path), card)
         stored = ms.load_checkpoint(str(path))
     except OSError as error:
         raise UserError(
@@ -60,18 +80,25 @@ def read_weights(path: str | Path) -> dict[str, np.ndarray]:
         raise UserError(
             f"checkpoint '{path}' is neither a MindSpore checkpoint nor a safetensors file, or it is damaged"
         ) from error
-    return {torch_name(name): value.asnumpy() for name, value in stored.items() if name.startswith(PARTS)}
+    weights = {torch_name(name): value.asnumpy() for name, value in stored.items() if name.startswith(PARTS)}
+    return Stored(weights, stored.get(CARD))
 
 
-def write_weights(weights: Mapping[str, np.ndarray], path: str | Path) -> None:
+def read_weights(path: str | Path) -> dict[str, np.ndarray]:
+    """Reads the weights alone, by the PyTorch models' names; the errors are those of `read_checkpoint`."""
+    return read_checkpoint(path).weights
+
+
+def write_weights(weights: Mapping[str, np.ndarray], path: str | Path, card: str | None = None) -> None:
     """Writes a MindSpore checkpoint, in the place of one that was there before.
 
     Args:
         weights: Arrays by the PyTorch models' names.
         path: The file to write.
+        card: What to say about the model beside them, as of `Stored`.
     """
     params = [{"name": mindspore_name(name), "data": Tensor(value)} for name, value in weights.items()]
-    ms.save_checkpoint(params, str(path))
+    ms.save_checkpoint(params, str(path), append_dict=None if card is None else {CARD: card})
 
 
 def load_weights(model: nn.Cell, weights: Mapping[str, np.ndarray]) -> None:

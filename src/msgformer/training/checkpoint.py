@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import json
 import os
 import sys
 from collections.abc import Callable
@@ -24,6 +25,7 @@ from msgformer.training.dense_build import build_dense
 
 KEY = "msgformer"
 PREFIX = "model."  # of the model's parameters inside the Lightning module
+EMA_PREFIX = "ema.module."  # of the averaged ones
 
 BEST, BEST_EMA, LAST, PREVIOUS = "best.ckpt", "best_ema.ckpt", "last.ckpt", "previous.ckpt"
 KEPT = {LAST: PREVIOUS}
@@ -64,6 +66,23 @@ class ModelCard:
     def write(self, checkpoint: dict[str, Any]) -> None:
         """Put the card into a checkpoint."""
         checkpoint[KEY] = asdict(self)
+
+    def to_json(self) -> str:
+        """The card as one JSON object, for files that hold text beside tensors."""
+        return json.dumps(asdict(self), ensure_ascii=False)
+
+    @classmethod
+    def from_json(cls, text: str, path: Path) -> ModelCard:
+        """The card in a file's text.
+
+        Raises:
+            UserError: it isn't one of this version's kind.
+        """
+        try:
+            stored = json.loads(text)
+        except ValueError as error:
+            raise UserError(f"{path}: its model card can't be read ({error}); convert the checkpoint again") from error
+        return cls.read({KEY: stored}, path)
 
     @classmethod
     def read(cls, checkpoint: Any, path: Path) -> ModelCard:
@@ -132,23 +151,41 @@ def read_task(path: Path) -> str:
     return ModelCard.read(read_checkpoint(path), path).task
 
 
-def load_model(path: Path) -> tuple[nn.Module, ModelCard]:
+def load_model(path: Path, *, ema: bool = False) -> tuple[nn.Module, ModelCard]:
     """The trained model in a checkpoint, in evaluation mode, and its card.
+
+    Args:
+        path: The checkpoint.
+        ema: Where it holds averaged weights beside the last ones, take the averaged.
 
     Raises:
         UserError: the file isn't a checkpoint of this package, or its weights don't fit its card.
     """
     checkpoint = read_checkpoint(path)
     card = ModelCard.read(checkpoint, path)
+    state = checkpoint["state_dict"]
+    prefix = EMA_PREFIX if ema and any(name.startswith(EMA_PREFIX) for name in state) else PREFIX
+    weights = {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}
+    return restore(card, weights, path), card
+
+
+def restore(card: ModelCard, weights: dict[str, Any], path: Path) -> nn.Module:
+    """The model that a card describes, with trained weights and in evaluation mode.
+
+    Args:
+        card: What is known about it.
+        weights: Its parameters and buffers by name.
+        path: The file that they are from, for the message.
+
+    Raises:
+        UserError: the weights don't fit the card.
+    """
     model = _build(card)
-    weights = {
-        name.removeprefix(PREFIX): value for name, value in checkpoint["state_dict"].items() if name.startswith(PREFIX)
-    }
     try:
         model.load_state_dict(weights)
     except RuntimeError as error:
         raise UserError(f"{path}: its weights don't fit {card.model}: {' '.join(str(error).split())[:200]}") from error
-    return model.eval(), card
+    return model.eval()
 
 
 def _build(card: ModelCard) -> nn.Module:

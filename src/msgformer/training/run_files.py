@@ -13,11 +13,10 @@ from lightning.pytorch.callbacks import Checkpoint
 from typing_extensions import override
 
 from msgformer.training.best import Row
-from msgformer.training.checkpoint import BEST, BEST_EMA, LAST, PREFIX, write_atomically
+from msgformer.training.checkpoint import BEST, BEST_EMA, EMA_PREFIX, LAST, PREFIX, write_atomically
 from msgformer.training.module import EMA, Training
 
 METRICS_FILE = "metrics.csv"
-EMA_PREFIX = "ema.module."  # of the averaged parameters inside the Lightning module
 
 Report = Callable[[Trainer, Row], None]
 """What is done with a finished epoch's row by the first process."""
