@@ -1,24 +1,34 @@
 #!/usr/bin/env bash
-# Time all of this package's models against Swin of the same size on one thread of the CPU: 224 x 224, one image, float32.
+# Time all of this package's models against Swin of the same size on the CPU, in float32.
 #
 #     benchmarks/cpu.sh [FOLDER]
 #
-# writes FOLDER/cpu/SIZE/benchmark.json and .csv; FOLDER is benchmarks/results by default. What is there already is left
-# alone. Nothing else should run meanwhile. MSGFORMER is the command to run, "uv run msgformer" by default.
+# writes benchmark.json, .csv and plots to FOLDER/cpu/tiny, small and base (one image of 224 x 224, one thread, all
+# backends), batches-1 and batches-2 (batches, one and two threads), training (whole steps, with and without recomputed
+# activations) and sizes (images of 224 to 2,048 pixels); FOLDER is benchmarks/results by default. What is there already
+# is left alone. Nothing else should run meanwhile. MSGFORMER is the command to run, "uv run msgformer" by default.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 results=${1:-benchmarks/results}/cpu
 read -ra msgformer <<<"${MSGFORMER:-uv run msgformer}"
 
-compare() { # compare SIZE MODEL...
-  local folder="$results/$1" against="swin_$1_patch4_window7_224"
-  shift
+measure() { # measure NAME SIZE MODEL... [option...]: against the Swin of a size
+  local folder="$results/$1" against="swin_$2_patch4_window7_224"
+  shift 2
   [[ -e $folder/benchmark.json ]] && return
-  "${msgformer[@]}" benchmark "$@" --against "$against" --backend eager optimized compile onnxruntime openvino \
-    --batch 1 --img_size 224 --threads 1 --rounds 40 --accelerator cpu --output "$folder"
+  "${msgformer[@]}" benchmark "$@" --against "$against" --accelerator cpu --output "$folder"
 }
 
-compare tiny msg_transformer_tiny sgformer_small
-compare small msg_transformer_small sgformer_medium
-compare base msg_transformer_base sgformer_base
+latency=(--backend eager optimized compile onnxruntime openvino --batch 1 --img_size 224 --threads 1 --rounds 40)
+measure tiny tiny msg_transformer_tiny sgformer_small "${latency[@]}"
+measure training tiny msg_transformer_tiny sgformer_small --mode train --backend eager recompute --batch 8 --threads 2 \
+  --rounds 8
+measure sizes tiny msg_transformer_tiny sgformer_small --backend eager optimized --img_size '[[224,224],[448,448],[896,896],[1344,1344],[2048,2048]]' --threads 2 \
+  --rounds 5
+for threads in 1 2; do
+  measure "batches-$threads" tiny msg_transformer_tiny sgformer_small --backend eager optimized --batch 8 16 32 64 \
+    --threads "$threads" --rounds 5
+done
+measure small small msg_transformer_small sgformer_medium "${latency[@]}"
+measure base base msg_transformer_base sgformer_base "${latency[@]}"

@@ -15,7 +15,7 @@ from msgformer.api.options import Options
 from msgformer.api.train import train
 
 ROOT = Path(__file__).parents[1]
-NUMBER = {"gpu.sh": 12, "cpu.sh": 3, "front.sh": 1}
+NUMBER = {"gpu.sh": 12, "cpu.sh": 7, "front.sh": 1}
 
 pytestmark = pytest.mark.skipif(shutil.which("bash") is None, reason="there is no bash")
 
