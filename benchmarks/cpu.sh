@@ -24,8 +24,8 @@ latency=(--backend eager optimized compile onnxruntime openvino --batch 1 --img_
 measure tiny tiny msg_transformer_tiny sgformer_small "${latency[@]}"
 measure training tiny msg_transformer_tiny sgformer_small --mode train --backend eager recompute --batch 8 --threads 2 \
   --rounds 8
-measure sizes tiny msg_transformer_tiny sgformer_small --backend eager optimized --img_size '[[224,224],[448,448],[896,896],[1344,1344],[2048,2048]]' --threads 2 \
-  --rounds 5
+measure sizes tiny msg_transformer_tiny sgformer_small --backend eager optimized --threads 2 --rounds 5 \
+  --img_size '[[224,224],[448,448],[896,896],[1344,1344],[2048,2048]]'
 for threads in 1 2; do
   measure "batches-$threads" tiny msg_transformer_tiny sgformer_small --backend eager optimized --batch 8 16 32 64 \
     --threads "$threads" --rounds 5
