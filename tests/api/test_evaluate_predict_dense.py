@@ -7,6 +7,7 @@ from PIL import Image
 from api.tiny_dense import tiny_dense_run, write_scenes
 from data.dense_folders import write_ade20k, write_coco
 from msgformer.api.evaluate import evaluate
+from msgformer.api.export import export
 from msgformer.api.predict import predict
 from msgformer.errors import UserError
 from msgformer.rle import decode_mask
@@ -98,6 +99,38 @@ def test_a_segmenter_draws_its_classes(runs, tmp_path):
     with Image.open(one.drawn) as drawn:
         assert drawn.size == (256, 256)
     assert "background" in result.table()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("task", "score"), [("detect", "mask_ap"), ("segment", "miou")])
+def test_an_exported_file_is_asked_and_scored_like_its_run(task, score, runs):
+    pytest.importorskip("onnxscript")
+    run = runs[task].run
+    exported = export(run)
+    assert exported.output == run / "best.onnx"
+    assert exported.checked_on == "3 inputs of pictures that the run held out"
+    assert exported.max_difference < 1e-4
+    assert ("found by both" in exported.table()) == (task == "detect")
+    ours, theirs = (evaluate(path, workers=0, **CPU).scores for path in (exported.output, run))
+    assert ours[score] == pytest.approx(theirs[score], abs=0.1)
+    ours, theirs = (predict(path, scenes_of(runs[task])[:1], **CPU).predictions[0] for path in (exported.output, run))
+    assert ours.words() == theirs.words()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"format": "torch-export"}, "format torch-export: not for detectors; give --format onnx or openvino"),
+        ({"int8": True, "calibration": "."}, "int8: not for detectors"),
+        ({"batch_size": 2}, "takes one image at a time; leave out --batch-size"),
+        ({"dynamic_batch": True}, "takes one image at a time; leave out --batch-size"),
+    ],
+)
+def test_forms_that_detectors_do_not_have_are_refused(options, message, runs):
+    for package in ("onnxscript", "nncf"):
+        pytest.importorskip(package)
+    with pytest.raises(UserError, match=message):
+        export(runs["detect"].run, **options)
 
 
 @pytest.mark.parametrize(

@@ -32,11 +32,13 @@ class Exported(Result):
         input: The inputs that it takes: numbers of images, and their height and width, least and most.
         checked_on: What pictures it was compared on, and how many inputs were made of them.
         max_difference: Largest difference of any output from the model's.
-        agreement: Pictures (or pixels) whose likeliest class is the model's, in per cent.
+        agreement: Pictures (or pixels) whose likeliest class is the model's, or objects that both find, in per cent.
         significance_difference: Largest relative difference of SG-Former's significance maps; where it is given, the
             outputs were compared with one order of tokens in both.
         model_ms: Median milliseconds of the model in PyTorch, for one batch.
         file_ms: Median milliseconds of the file, taken in turns with those.
+        box_difference: Largest difference of the boxes' sides of objects that both find, in pixels; of a detector.
+        objects: How many objects a detector and its file found, counted apart.
     """
 
     output: Path
@@ -50,6 +52,8 @@ class Exported(Result):
     significance_difference: float | None
     model_ms: float
     file_ms: float
+    box_difference: float | None = None
+    objects: int | None = None
 
     def table(self) -> str:
         """The same in words."""
@@ -60,9 +64,15 @@ class Exported(Result):
         return (
             f"{self.output}: {self.model}, {self.format}, {self.precision}; {sides}\n"
             f"checked on {self.checked_on}: largest difference {self.max_difference:.2e}{held},"
-            f" same class {self.agreement:.1f} %\n"
+            f" {self._agreed()}\n"
             f"PyTorch {self.model_ms:.1f} ms, file {self.file_ms:.1f} ms a batch (medians, in turns)"
         )
+
+    def _agreed(self) -> str:
+        if self.box_difference is None:
+            return f"same class {self.agreement:.1f} %"
+        alike = f"{self.agreement:.1f} % of {self.objects} objects found by both"
+        return f"boxes by {self.box_difference:.1e} pixels, {alike}"
 
 
 def export(
@@ -126,6 +136,8 @@ def export(
         significance_difference=found.significance_difference,
         model_ms=1000 * found.model_seconds,
         file_ms=1000 * found.file_seconds,
+        box_difference=found.box_difference,
+        objects=found.objects,
     )
 
 

@@ -8,7 +8,7 @@ from torch import nn
 
 from msgformer.deploy.card import ExportCard, is_exported
 from msgformer.deploy.optimize import optimize
-from msgformer.deploy.runtime import ExportedModel, open_session, read_card
+from msgformer.deploy.runtime import as_model, open_session, read_card
 from msgformer.errors import UserError
 from msgformer.training.checkpoint import BEST, LAST, ModelCard, load_model, read_checkpoint, read_task
 from msgformer.training.options import Precision
@@ -36,7 +36,7 @@ def open_model(path: Path, accelerator: str = "auto", precision: Precision = "32
     if precision != "32-true":
         raise UserError(f"precision: {path} has the one that it was exported with; leave --precision out")
     session = open_session(path, accelerator)
-    return ExportedModel(session).eval(), _model_card(path, session.card)
+    return as_model(session).eval(), _model_card(path, session.card)
 
 
 def _model_card(path: Path, card: ExportCard) -> ModelCard:

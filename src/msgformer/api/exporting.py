@@ -1,27 +1,27 @@
-"""What is exported, and the pictures that the export is checked and calibrated on."""
+"""What is exported, and how its pictures become inputs."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
+from msgformer.api.export_pictures import calibration_batches, real_pictures
 from msgformer.api.runs import find_checkpoint
 from msgformer.api.weights import read_header
 from msgformer.data.dense_options import SegmentImageOptions
-from msgformer.data.inputs import find_inputs
+from msgformer.data.detect_transforms import to_tensor
 from msgformer.data.options import PreprocessOptions
 from msgformer.data.preprocessing import Preprocessing, eval_transform
-from msgformer.data.scenes import PHOTOGRAPHS, load_photograph
 from msgformer.data.segment_transforms import SegmentEval
-from msgformer.data.subsets import reopen_validation
 from msgformer.deploy.card import ExportCard, Format
 from msgformer.deploy.export import staged, write_export
+from msgformer.deploy.exported_detector import fill_up, fit_into
+from msgformer.deploy.graph import output_names
 from msgformer.deploy.optimize import optimize
 from msgformer.deploy.program import sizes_of
 from msgformer.deploy.runtime import open_session
@@ -34,9 +34,6 @@ from msgformer.training.checkpoint import KEY, ModelCard, load_model, restore
 
 if TYPE_CHECKING:
     from PIL import Image
-
-CHECKED, CALIBRATED = 8, 300
-"""Pictures to check an export on, and most to calibrate it on."""
 
 
 @dataclass(frozen=True)
@@ -61,13 +58,33 @@ class Source:
             height, width = self.size
             views = SegmentEval(SegmentImageOptions(), self.model.mean, self.model.std)  # type: ignore[arg-type]
             return lambda picture: views.exactly(picture, (height, width))
+        if self.card.task == "detect":
+            detector: Any = self.model.get_submodule("transform")
+            return lambda picture: fill_up(fit_into(detector.normalize(to_tensor(picture)), self.size), self.size)
         settings = Preprocessing.from_dict({**self.card.preprocessing, "input_size": [self.channels, *self.size]})
         return eval_transform(settings)
 
     @property
     def channels(self) -> int:
         """Of the input."""
-        return 3 if self.card.task == "segment" else int(self.card.preprocessing["input_size"][0])
+        return int(self.card.preprocessing["input_size"][0]) if self.card.task == "classify" else 3
+
+    @property
+    def normalization(self) -> tuple[tuple[float, ...] | None, tuple[float, ...] | None]:
+        """Mean and standard deviation that a detector's or a segmenter's input is normalised with, by channel."""
+        if self.card.task == "detect":
+            transform: Any = self.model.get_submodule("transform")
+            return tuple(transform.image_mean), tuple(transform.image_std)
+        return getattr(self.model, "mean", None), getattr(self.model, "std", None)
+
+    @property
+    def preprocessing(self) -> dict[str, Any]:
+        """How a picture becomes an input, as a file of this size says it."""
+        if self.card.task == "detect":
+            transform: Any = self.model.get_submodule("transform")
+            return {"min_size": transform.min_size[0] or None, "max_size": transform.max_size}
+        changed = {"input_size": [self.channels, *self.size]} if self.card.task == "classify" else {}
+        return {**self.card.preprocessing, **changed}
 
 
 def open_source(given: Path, img_size: int | tuple[int, int] | None) -> Source:
@@ -83,12 +100,17 @@ def open_source(given: Path, img_size: int | tuple[int, int] | None) -> Source:
         return _named(str(given), size)
     path = find_checkpoint(given)
     model, card = load_model(path)
+    return Source(model, card, size or _evaluated_at(model, card), path.parent)
+
+
+def _evaluated_at(model: nn.Module, card: ModelCard) -> tuple[int, int]:
+    """Height and width that images have in evaluation; of dense models, those of a square or a broad one."""
     if card.task == "detect":
-        raise UserError(f"{path} is of a detector, which has no exported form yet; give a classifier or a segmenter")
+        transform: Any = model.get_submodule("transform")
+        return transform.min_size[0] or transform.max_size, transform.max_size
     if card.task == "segment":
-        side = card.preprocessing["short_side"]
-        return Source(model, card, size or (side, side), path.parent)
-    return Source(model, card, size or card.img_size, path.parent)
+        return (card.preprocessing["short_side"],) * 2
+    return card.img_size
 
 
 def _named(name: str, size: tuple[int, int] | None, classes: int = 1000) -> Source:
@@ -137,9 +159,10 @@ def run_export(
         UserError: see :func:`msgformer.export`.
     """
     card = export_card(source, format, batch_size, dynamic_batch=dynamic_batch, dynamic_size=dynamic_size, int8=int8)
-    pictures, told = _real_pictures(source)
-    batches = list(_calibration_batches(source, calibration, card)) if int8 else []
-    inputs = torch.stack([source.transform()(picture) for picture in pictures])
+    pictures, told = real_pictures(source.run, source.card)
+    transform, batch = source.transform(), card.sizes.fixed_batch or 1
+    batches = calibration_batches(calibration, source.run, source.card, transform, batch) if int8 else []
+    inputs = torch.stack([transform(picture) for picture in pictures])
     with staged(path) as unfinished:
         write_export(optimize(source.model), card, unfinished, batches)
         found = verify(source.model, open_session(unfinished, "cpu"), inputs)
@@ -156,18 +179,19 @@ def export_card(
     int8: bool = False,
 ) -> ExportCard:
     """What a file made of a model is to say about itself; the arguments are those of :func:`msgformer.export`."""
-    card, preprocessing = source.card, source.card.preprocessing
-    if card.task == "classify":
-        preprocessing = {**preprocessing, "input_size": [source.channels, *source.size]}
-    mean, std = (getattr(source.model, name, None) for name in ("mean", "std"))
+    card = source.card
+    if card.task == "detect":
+        _check_detector(format, int8=int8, single=batch_size == 1 and not dynamic_batch)
+    mean, std = source.normalization
     return ExportCard(
         format=format,
         task=card.task,
         model=card.model,
         classes=card.classes,
-        preprocessing=preprocessing,
+        preprocessing=source.preprocessing,
         sizes=sizes_of(source.model, source.size, batch_size, dynamic_batch=dynamic_batch, dynamic_size=dynamic_size),
         channels=source.channels,
+        outputs=output_names(source.model),
         mean=mean,
         std=std,
         precision="int8" if int8 else "float32",
@@ -175,42 +199,11 @@ def export_card(
     )
 
 
-def _real_pictures(source: Source) -> tuple[list[Image.Image], str]:
-    """Pictures to check an export on: some that the run held out, or else photographs that packages bring along."""
-    held_out = _held_out(source, CHECKED)
-    if held_out:
-        return held_out, "pictures that the run held out"
-    names = [name for subset in PHOTOGRAPHS.values() for name in subset][:CHECKED]
-    return [load_photograph(name) for name in names], "photographs of scikit-learn and scikit-image"
-
-
-def _held_out(source: Source, count: int) -> list[Image.Image]:
-    """Some of the pictures that a classifier's run held out, from all over; none where they aren't at hand."""
-    data = source.card.data
-    if source.run is None or not data or source.card.task != "classify":
-        return []
-    try:
-        fraction, seed = data["val_fraction"], data["seed"]
-        pictures = reopen_validation(source.run, data["path"], source.card.classes, fraction, seed)
-        total = len(pictures.labels)
-        return [pictures.load(index) for index in range(0, total, max(1, total // count))[:count]]
-    except UserError:  # moved or removed since: photographs do
-        return []
-
-
-def _calibration_batches(source: Source, calibration: Path | None, card: ExportCard) -> Iterable[Tensor]:
-    """Inputs to quantise with, as many at a time as the file takes, one where that is dynamic."""
-    if calibration is not None:
-        pictures = [one.load() for one in islice(find_inputs([str(calibration)]), CALIBRATED)]
-    else:
-        pictures = _held_out(source, CALIBRATED)
-    if not pictures:
-        raise UserError("int8 needs pictures to calibrate on; give --calibration FOLDER")
-    transform = source.transform()
-    inputs = [transform(picture) for picture in pictures]
-    batch = card.sizes.fixed_batch or 1
-    return [torch.stack(_filled(inputs[first : first + batch], batch)) for first in range(0, len(inputs), batch)]
-
-
-def _filled(inputs: Sequence[Tensor], count: int) -> list[Tensor]:
-    return [*inputs, *[inputs[-1]] * (count - len(inputs))]
+def _check_detector(format: Format, *, int8: bool, single: bool) -> None:
+    """Refuse what detectors have no form for; raises UserError."""
+    if format not in ("onnx", "openvino"):
+        raise UserError(f"format {format}: not for detectors; give --format onnx or openvino")
+    if int8:
+        raise UserError("int8: not for detectors; leave it out")
+    if not single:
+        raise UserError("a detector's file takes one image at a time; leave out --batch-size and --dynamic-batch")

@@ -50,6 +50,12 @@ class Sizes:
         least, most = self.batch
         return least if least == most else None
 
+    @property
+    def fixed_size(self) -> tuple[int, int] | None:
+        """The only height and width that is taken; None if there are several."""
+        (low, high), (left, right) = self.height, self.width
+        return (low, left) if (low, left) == (high, right) else None
+
     def takes(self, height: int, width: int) -> bool:
         """Whether images of this size are taken."""
         return self.height[0] <= height <= self.height[1] and self.width[0] <= width <= self.width[1]
@@ -71,7 +77,7 @@ class ExportCard:
         sizes: The inputs that it takes.
         channels: Of the input.
         outputs: Names of the outputs, in their order.
-        mean: What a segmenter's input has to be normalised with, by channel, for pixels in 0..1.
+        mean: What a detector's or a segmenter's input has to be normalised with, by channel, for pixels in 0..1.
         std: Likewise.
         precision: Number format of the weights.
         version: Version of this package that wrote the file.

@@ -10,6 +10,8 @@ from typing import Any
 
 import torch
 
+import msgformer.deploy.suppress  # noqa: F401 defines an operator that is translated here
+
 OPSET = 20
 
 
@@ -43,10 +45,19 @@ def translations() -> dict[Any, Callable[..., Any]]:
         kept = op.ReduceMean(value, axes, keepdims=1)
         return kept if keepdim else op.Squeeze(kept, axes)
 
+    def suppress(boxes: Any, scores: Any, most: int, overlap: float, threshold: float) -> Any:
+        """ONNX's own operator, which gives places of the boxes left, [n, 3]."""
+        limits = op.Constant(value_ints=[most]), *(op.Constant(value_floats=[one]) for one in (overlap, threshold))
+        places = op.NonMaxSuppression(boxes, scores, *limits)
+        ones = op.Expand(op.Constant(value_float=1.0), op.Shape(places, start=0, end=1))
+        marks = op.ScatterND(op.ConstantOfShape(op.Shape(scores)), places, ones)
+        return op.Greater(marks, op.Constant(value_float=0.0))
+
     aten = torch.ops.aten
     return {
         aten.remainder.Scalar: remainder,
         aten.floor_divide.default: floor_divide,
         aten.sort.stable: sort_stable,
         aten.mean.dim: mean,
+        torch.ops.msgformer.suppress.default: suppress,
     }

@@ -54,6 +54,9 @@ def sizes_of(model: nn.Module, size: tuple[int, int], batch: int, *, dynamic_bat
 
 def coarsest_stride(model: nn.Module) -> int:
     """Pixels a step of a model's coarsest map; 32, as of most, where the model doesn't say."""
+    anchors: Any = getattr(getattr(model, "rpn", model), "anchor_generator", None)
+    if anchors is not None:
+        return max(anchors.strides)
     info: Any = getattr(model, "feature_info", None) or [dict(reduction=32)]
     return max(entry["reduction"] for entry in info)
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from torch import Tensor, nn
 
@@ -56,8 +54,17 @@ def open_session(path: Path, accelerator: str = "auto", threads: int | None = No
     return CompiledSession(path, card) if card.format == "aoti" else ProgramSession(path, card)
 
 
+def as_model(session: Session) -> nn.Module:
+    """An open file in the place of the model that it was made of."""
+    if session.card.task == "detect":
+        from msgformer.deploy.exported_detector import ExportedDetector
+
+        return ExportedDetector(session)
+    return ExportedModel(session)
+
+
 class ExportedModel(nn.Module):
-    """An exported file in the place of the model that it was made of.
+    """An exported classifier or segmenter in the place of the model that it was made of.
 
     Args:
         session: The open file.
@@ -72,20 +79,11 @@ class ExportedModel(nn.Module):
         self.session = session
         self.mean, self.std = session.card.mean, session.card.std
 
-    def forward(self, images: Tensor | Sequence[Tensor]) -> Any:
-        """What the model gives.
-
-        Args:
-            images: [B, C, H, W]; for a detector a list of images [C, H, W].
-
-        Returns:
-            Logits; of a detector, for each image a dictionary of the outputs by name.
+    def forward(self, images: Tensor) -> Tensor:
+        """Logits of images [B, C, H, W].
 
         Raises:
             UserError: the file takes no images of this size.
         """
-        if isinstance(images, Tensor):
-            (logits,) = self.session(images)
-            return logits.to(images.device)
-        names = self.session.card.outputs
-        return [dict(zip(names, self.session(image[None]), strict=True)) for image in images]
+        (logits,) = self.session(images)
+        return logits.to(images.device)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from statistics import median
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 import torch.nn.functional as F
@@ -17,6 +17,7 @@ from msgformer.deploy.card import Sizes
 from msgformer.deploy.program import coarsest_stride
 from msgformer.deploy.session import Order, Session
 from msgformer.deploy.timing import take_turns
+from msgformer.deploy.verify_detector import Likeness, liken, objects_of, taking_inputs
 from msgformer.errors import UserError
 from msgformer.models.sg_former import SelfGuidedAttention
 
@@ -26,7 +27,12 @@ TOLERANCE = 5e-4
 LEAST_SIMILARITY = 0.9
 """Least mean cosine between the outputs of an int8 file and the model's."""
 
+LEAST_ALIKE = 0.95
+"""Least part of the objects, found by a detector or its file, that the other one finds, too."""
+
 ROUNDS = 5
+
+Answer = TypeVar("Answer")
 
 
 @dataclass(frozen=True)
@@ -36,11 +42,13 @@ class Verification:
     Attributes:
         images: Pictures that both were asked about, at all sizes.
         max_difference: Largest difference of any output.
-        agreement: Pictures, or pixels, of the same likeliest class, in per cent.
+        agreement: Pictures, or pixels, of the same likeliest class, or objects that both find, in per cent.
         significance_difference: Largest relative difference of SG-Former's significance maps; the outputs are then
             compared with the file's order of tokens in both. None where there is none to hold.
         model_seconds: Median time of the model in PyTorch's eager mode, for one batch.
         file_seconds: Median time of the file, likewise; both were taken in turns.
+        box_difference: Largest difference of the boxes' sides of objects that both find, in pixels; of a detector.
+        objects: How many objects a detector and its file found, counted apart.
     """
 
     images: int
@@ -49,6 +57,8 @@ class Verification:
     significance_difference: float | None
     model_seconds: float
     file_seconds: float
+    box_difference: float | None = None
+    objects: int | None = None
 
 
 def verify(model: nn.Module, session: Session, pictures: Tensor) -> Verification:
@@ -66,6 +76,9 @@ def verify(model: nn.Module, session: Session, pictures: Tensor) -> Verification
     parts = [
         part for size in _check_sizes(model, card.sizes, pictures) for part in _batches(pictures, size, card.sizes)
     ]
+    if card.task == "detect":
+        with taking_inputs(model):
+            return _verify_detector(model, session, parts)
     compared = [_compare(model, session, part) for part in parts]
     differences, scales, agreements, similarities, significances = zip(*compared, strict=True)
     worst = max(differences)
@@ -76,18 +89,44 @@ def verify(model: nn.Module, session: Session, pictures: Tensor) -> Verification
     else:
         limit = TOLERANCE * max(1.0, *scales)
         _require(worst <= limit, session, f"differs from the model by {worst:.3g}, more than {limit:.2g}")
-    known = [one for one in significances if one is not None]
-    batch = parts[0]
-    with torch.inference_mode():
-        eager, exported = take_turns([lambda: model(batch), lambda: session(batch)], ROUNDS, warm_up=1)
     return Verification(
         sum(map(len, parts)),
         worst,
         100 * sum(agreements) / len(agreements),
-        max(known) if known else None,
-        median(eager),
-        median(exported),
+        _largest(significances),
+        *_seconds(model, session, parts[0]),
     )
+
+
+def _verify_detector(model: nn.Module, session: Session, images: Sequence[Tensor]) -> Verification:
+    """The same for a detector that takes what its file takes: objects are found by both, or they aren't."""
+    compared, significances = zip(*[_liken(model, session, image) for image in images], strict=True)
+    objects, missed = sum(one.objects for one in compared), sum(one.missed for one in compared)
+    worst = max(one.score for one in compared)
+    _require(worst <= TOLERANCE, session, f"differs from the model by {worst:.3g}, more than {TOLERANCE:.2g}")
+    _require(
+        missed <= (1 - LEAST_ALIKE) * objects, session, f"doesn't find {missed} of {objects} objects as the model does"
+    )
+    return Verification(
+        len(images),
+        worst,
+        100 * (1 - missed / max(objects, 1)),
+        _largest(significances),
+        *_seconds(model, session, images[0]),
+        max(one.box for one in compared),
+        objects,
+    )
+
+
+def _largest(differences: Sequence[float | None]) -> float | None:
+    return max((one for one in differences if one is not None), default=None)
+
+
+def _seconds(model: nn.Module, session: Session, batch: Tensor) -> tuple[float, float]:
+    """Median times of the model and of the file for one batch, taken in turns."""
+    with torch.inference_mode():
+        eager, exported = take_turns([lambda: model(batch), lambda: session(batch)], ROUNDS, warm_up=1)
+    return median(eager), median(exported)
 
 
 def _require(holds: bool, session: Session, problem: str) -> None:
@@ -122,14 +161,7 @@ Compared = tuple[float, float, float, float, float | None]
 @torch.no_grad()
 def _compare(model: nn.Module, session: Session, images: Tensor) -> Compared:
     (found,) = session(images)
-    guided = [module for module in model.modules() if isinstance(module, SelfGuidedAttention)]
-    orders = session.trace_orders(images) if guided and session.card.precision == "float32" else []
-    if guided and len(orders) == 2 * len(guided):
-        with orders_held(guided, orders) as significances:
-            expected = model(images)
-        significance = max(_relative(*pair) for pair in zip([keys for keys, _ in orders], significances, strict=True))
-    else:
-        expected, significance = model(images), None
+    expected, significance = _in_one_order(model, session, images, lambda: model(images))
     return (
         (found - expected).abs().max().item(),
         expected.abs().max().item(),
@@ -137,6 +169,26 @@ def _compare(model: nn.Module, session: Session, images: Tensor) -> Compared:
         F.cosine_similarity(found.flatten(1), expected.flatten(1)).mean().item(),
         significance,
     )
+
+
+@torch.no_grad()
+def _liken(model: nn.Module, session: Session, image: Tensor) -> tuple[Likeness, float | None]:
+    (expected,), significance = _in_one_order(model, session, image, lambda: model(image))
+    return liken(objects_of(session, image), expected, TOLERANCE, TOLERANCE * max(image.shape[-2:])), significance
+
+
+def _in_one_order(
+    model: nn.Module, session: Session, images: Tensor, answer: Callable[[], Answer]
+) -> tuple[Answer, float | None]:
+    """What the model answers with the file's order of tokens, and how its significance maps differ from the file's."""
+    guided = [module for module in model.modules() if isinstance(module, SelfGuidedAttention)]
+    orders = session.trace_orders(images) if guided and session.card.precision == "float32" else []
+    orders = orders[: 2 * len(guided)]  # what a detector sorts later on isn't tokens
+    if not orders or len(orders) < 2 * len(guided):
+        return answer(), None
+    with orders_held(guided, orders) as significances:
+        expected = answer()
+    return expected, max(_relative(*pair) for pair in zip([keys for keys, _ in orders], significances, strict=True))
 
 
 def _relative(found: Tensor, expected: Tensor) -> float:
