@@ -108,7 +108,7 @@ SMALL_SIDE = 64
 
 SMALL: dict[str, dict[str, Any]] = {
     "msg": {**_WINDOWS, "embed_dim": 32, "depths": [1, 1, 2]},
-    "msg_deeper": {**_WINDOWS, "embed_dim": 32, "depths": [2, 2, 4]},
+    "msg_deeper": {**_WINDOWS, "embed_dim": 32, "depths": [1, 1, 4]},
     "msg_wide": _WIDE,
     "msg_deep": _DEEP,
     "swin_wide": _WIDE,
