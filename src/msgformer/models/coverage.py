@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from msgformer.models.attention import biased_attention
 from msgformer.models.exchange import Corner, Exchange
 from msgformer.models.msg_transformer import (
     Block,
@@ -162,9 +163,7 @@ class ReachingAttention(WindowAttention):
         qkv = self.qkv(x).unflatten(-1, (3, self.num_heads, -1)).permute(2, 0, 3, 1, 4)
         query, key, value = qkv.unbind(0)  # each [B * n, heads, N, C / heads]
         dropout = self.attn_drop if self.training else 0.0
-        patches = F.scaled_dot_product_attention(
-            query[:, :, 1:], key, value, self.position_bias()[:, 1:].unsqueeze(0), dropout
-        )
+        patches = biased_attention(query[:, :, 1:], key, value, self.position_bias()[:, 1:].unsqueeze(0), dropout)
         key, value = (torch.cat([own, self.around(own, reach)], dim=2) for own in (key, value))
         seen = torch.cat([reach.outside.new_ones(len(reach.tokens), x.shape[1]), ~reach.outside], dim=1)
         seen = seen.repeat(reach.batch, 1)[:, None, None]  # [B * n, 1, 1, N + m]

@@ -37,6 +37,7 @@ from timm.models import checkpoint as run_checkpointed
 from torch import Tensor, nn
 
 from msgformer.catalog import ALIASES, nearest
+from msgformer.models.attention import biased_attention
 from msgformer.models.backbone import Backbone, check_heads, check_stages, init_linear, pretrained_cfg
 from msgformer.models.exchange import CORNERS, Corner, create_exchange
 from msgformer.models.loading import checkpoint_filter_fn
@@ -176,8 +177,7 @@ class WindowAttention(nn.Module):
         qkv = qkv.unflatten(-1, (3, self.num_heads, -1)).permute(2, 0, 3, 1, 4)
         query, key, value = qkv.unbind(0)  # each [B * n, heads, N, C / heads]
         dropout = self.attn_drop if self.training else 0.0
-        bias = self.position_bias().unsqueeze(0)  # of four dimensions, which the fused kernel for CPUs asks for
-        out = F.scaled_dot_product_attention(query, key, value, bias, dropout)
+        out = biased_attention(query, key, value, self.position_bias().unsqueeze(0), dropout)
         out = out.transpose(1, 2).flatten(2)  # [B * n, N, C]
         return self.proj_drop(self.proj(out))
 
