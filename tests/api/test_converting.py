@@ -13,9 +13,10 @@ from msgformer.api import converting
 from msgformer.api.convert import convert
 from msgformer.api.exporting import open_source
 from msgformer.api.mindspore import is_mindspore
-from msgformer.api.weights import read_header, write_checkpoint
+from msgformer.api.weights import write_checkpoint
 from msgformer.cli import main
 from msgformer.errors import UserError
+from msgformer.headers import read_header
 from msgformer.training.build import build_model
 from msgformer.training.checkpoint import EMA_PREFIX, KEY, PREFIX, ModelCard, load_model, read_checkpoint
 

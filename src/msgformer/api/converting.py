@@ -9,13 +9,14 @@ import torch
 from torch import Tensor
 
 from msgformer.api.mindspore import Library, check_model, is_mindspore, read_mindspore, save_mindspore
-from msgformer.api.weights import read_header, write_checkpoint, write_safetensors, write_whole
+from msgformer.api.weights import write_checkpoint, write_safetensors, write_whole
 from msgformer.catalog import ALIASES
 from msgformer.errors import UserError
+from msgformer.headers import read_header
 from msgformer.models import create_model
 from msgformer.models.checkpoint import Checkpoint, read_checkpoint
 from msgformer.models.convert import convert_state_dict, find_variant, rename_official
-from msgformer.training.checkpoint import KEY, ModelCard, load_model, restore
+from msgformer.training.checkpoint import KEY, ModelCard, check_seal, restore, trained_weights
 
 
 @dataclass(frozen=True)
@@ -83,12 +84,15 @@ def read_weights(path: Path, model: str | None, num_classes: int | None, img_siz
         checkpoint = Checkpoint(stored)
     else:
         checkpoint, said = read_checkpoint(path), read_header(path).get(KEY)
-    if KEY not in checkpoint and said is None:
+    if said is not None:
+        card, trained = ModelCard.from_json(said, path), dict(checkpoint)
+    elif KEY in checkpoint:
+        check_seal(path)
+        card, trained = ModelCard.read(checkpoint, path), trained_weights(checkpoint, ema=ema)
+    else:
         return _official(checkpoint, path, model, num_classes, img_size, ema)
-    card = ModelCard.read(checkpoint, path) if said is None else ModelCard.from_json(said, path)
     _check_card(card, path, model, num_classes, img_size)
-    trained = load_model(path, ema=ema)[0] if said is None else restore(card, checkpoint, path)
-    return Weights(card.model, len(card.classes), trained.state_dict(), card)
+    return Weights(card.model, len(card.classes), restore(card, trained, path).state_dict(), card)
 
 
 def _check_card(card: ModelCard, path: Path, model: str | None, num_classes: int | None, img_size: int | None) -> None:

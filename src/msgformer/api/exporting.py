@@ -12,7 +12,6 @@ from torch import Tensor, nn
 
 from msgformer.api.export_pictures import calibration_batches, real_pictures
 from msgformer.api.runs import find_checkpoint
-from msgformer.api.weights import read_header
 from msgformer.data.dense_options import SegmentImageOptions
 from msgformer.data.detect_transforms import to_tensor
 from msgformer.data.options import PreprocessOptions
@@ -27,6 +26,7 @@ from msgformer.deploy.program import sizes_of
 from msgformer.deploy.runtime import open_session
 from msgformer.deploy.verify import Verification, verify
 from msgformer.errors import UserError
+from msgformer.headers import read_header
 from msgformer.models.checkpoint import read_checkpoint
 from msgformer.models.loading import load_weights, unwrap
 from msgformer.training.build import build_model, known_model

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from msgformer.catalog import ALIASES, MODELS
 from msgformer.errors import UserError
+from msgformer.headers import is_safetensors
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -39,11 +40,10 @@ def check_mindspore() -> None:
 
 def is_mindspore(path: Path) -> bool:
     """Whether there is a file that begins as MindSpore's checkpoints do: with the tag of a protocol buffer's field."""
-    if not path.is_file():
+    if path.suffix != ".ckpt" or not path.is_file() or is_safetensors(path):
         return False
     with path.open("rb") as file:
-        start = file.read(9)
-    return path.suffix == ".ckpt" and start[:1] == b"\n" and start[8:] != b"{"
+        return file.read(1) == b"\n"
 
 
 def read_mindspore(path: Path) -> tuple[dict[str, Tensor], str | None]:

@@ -46,24 +46,6 @@ def check_weights_output(output: Path, *suffixes: str) -> None:
         raise UserError(f"the folder of output '{output}' doesn't exist; create it first")
 
 
-def read_header(path: Path) -> dict[str, str]:
-    """What the header of a safetensors file says about its tensors; nothing of other files.
-
-    Raises:
-        UserError: the file is damaged.
-    """
-    from safetensors import SafetensorError, safe_open
-
-    with path.open("rb") as file:
-        if file.read(9)[8:] != b"{":  # the length of a header in 8 bytes, then the header in JSON
-            return {}
-    try:
-        with safe_open(path, "pt") as tensors:
-            return tensors.metadata() or {}
-    except SafetensorError as error:
-        raise UserError(f"checkpoint '{path}' is cut short or damaged; convert it again") from error
-
-
 def write_safetensors(state: dict[str, Any], output: Path, metadata: dict[str, str]) -> None:
     """Write a safetensors file that is complete or not there at all.
 

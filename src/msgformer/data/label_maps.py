@@ -142,10 +142,10 @@ def read_label_map(path: str) -> np.ndarray:
             raise UserError(
                 f"{path} is an image in {image.mode}; a label map has one number a pixel (8-bit grey or palette)"
             )
-        numbers = np.asarray(image).astype(np.int64)
-    if numbers.min() < 0 or numbers.max() > IGNORED:
+        numbers = np.asarray(image)
+    if numbers.dtype.itemsize > 1 and (numbers.min() < 0 or numbers.max() > IGNORED):
         raise UserError(f"{path}: label {numbers.max()} is above 255, the largest that a label map may hold")
-    return numbers.astype(np.uint8)
+    return numbers.astype(np.uint8, copy=False)
 
 
 def map_size_problem(width: int, height: int, size: tuple[int, int], image: str) -> str | None:

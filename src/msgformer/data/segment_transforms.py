@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from torchvision.transforms import v2
 from torchvision.transforms.v2 import InterpolationMode
@@ -66,13 +67,13 @@ class SegmentTrain:
     def crop(self, image: Image.Image, labels: Tensor) -> tuple[Image.Image, Tensor]:
         """A random square, or what there is of it, in which no class takes up too much if that is easily had."""
         height, width = labels.shape
-        sides = min(height, self.options.crop), min(width, self.options.crop)
+        rows, cols = min(height, self.options.crop), min(width, self.options.crop)
+        classes = labels.numpy()
         for _ in range(CROP_TRIES):
-            top, left = (int(torch.randint(room + 1, ())) for room in (height - sides[0], width - sides[1]))
-            cropped = F.crop(labels, top, left, *sides)
-            if _is_varied(cropped, self.options.cat_max_ratio):
+            top, left = (int(torch.randint(room + 1, ())) for room in (height - rows, width - cols))
+            if _is_varied(classes[top : top + rows, left : left + cols], self.options.cat_max_ratio):
                 break
-        return F.crop(image, top, left, *sides), cropped
+        return F.crop(image, top, left, rows, cols), F.crop(labels, top, left, rows, cols)
 
 
 class SegmentEval:
@@ -129,7 +130,7 @@ def fitted_size(size: tuple[int, int], options: SegmentImageOptions, factor: flo
     return [max(1, int(side * scale + 0.5)) for side in size]
 
 
-def _is_varied(labels: Tensor, most: float) -> bool:
+def _is_varied(labels: np.ndarray, most: float) -> bool:
     """Whether several classes are there and none has more than its part."""
-    counts = torch.bincount(labels.flatten().long(), minlength=IGNORED + 1)[:IGNORED]
-    return int((counts > 0).sum()) > 1 and bool(counts.max() < most * counts.sum())
+    counts = np.bincount(labels.ravel(), minlength=IGNORED + 1)[:IGNORED]
+    return bool(np.count_nonzero(counts) > 1 and counts.max() < most * counts.sum())

@@ -10,10 +10,10 @@ from typing import NamedTuple
 import mindspore as ms
 import numpy as np
 from mindspore import Tensor, nn
-from safetensors import safe_open
 from safetensors.numpy import load_file
 
 from msgformer.errors import UserError
+from msgformer.headers import is_safetensors, read_header
 
 NORM = re.compile(r"(norm\d?)\.(weight|bias|gamma|beta)$")
 """Where the name of a parameter is a norm's; MindSpore calls its weight gamma and its bias beta."""
@@ -65,12 +65,8 @@ def read_checkpoint(path: str | Path) -> Stored:
     """
     path = Path(path)
     try:
-        with path.open("rb") as file:
-            start = file.read(9)
-        if start[8:] == b"{":  # the length of a header in 8 bytes, then the header in JSON
-            with safe_open(path, "numpy") as tensors:
-                card = (tensors.metadata() or {}).get(CARD)
-            return Stored(load_file(path), card)
+        if is_safetensors(path):
+            return Stored(load_file(path), read_header(path).get(CARD))
         stored = ms.load_checkpoint(str(path))
     except OSError as error:
         raise UserError(

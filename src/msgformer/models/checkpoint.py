@@ -11,6 +11,7 @@ import torch
 from safetensors.torch import load_file
 
 from msgformer.errors import UserError
+from msgformer.headers import is_safetensors
 from msgformer.models.unpickle import StandIn, load_restricted
 
 
@@ -65,10 +66,10 @@ def _load(file: BinaryIO, path: Path) -> tuple[dict[str, Any], set[str]]:
         UnpicklingError: it holds something else than a dictionary; the message says what.
         Exception: it is damaged.
     """
+    if is_safetensors(path):
+        return load_file(path), set()
     start = file.read(512)
     file.seek(0)
-    if start[8:9] == b"{":  # the length of a header in 8 bytes, then the header in JSON
-        return load_file(path), set()
     if not start.startswith((b"PK\x03\x04", b"\x80")):  # a zip file, a pickle
         raise pickle.UnpicklingError(_describe(start))
     content, left_out = _load_torch(file, path.stat().st_size)

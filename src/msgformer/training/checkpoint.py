@@ -108,8 +108,7 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     Raises:
         UserError: the file isn't a checkpoint, is damaged, or holds anything but tensors and plain values.
     """
-    if is_sealed(path) is False:
-        raise UserError(f"{path} is damaged: its contents don't match their checksum; copy it again or use another")
+    check_seal(path)
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises whatever a damaged pickle leads to
@@ -119,6 +118,12 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
         if "weights_only" in reason.lower() or "weights only" in reason.lower():
             reason = "it holds Python objects, which aren't loaded for safety"
         raise UserError(f"{path} can't be read as a checkpoint: {reason[:160] or type(error).__name__}") from error
+
+
+def check_seal(path: Path) -> None:
+    """Raises UserError if a checkpoint's contents aren't those that were written."""
+    if is_sealed(path) is False:
+        raise UserError(f"{path} is damaged: its contents don't match their checksum; copy it again or use another")
 
 
 def find_resumable(run: Path) -> Path | None:
@@ -151,22 +156,22 @@ def read_task(path: Path) -> str:
     return ModelCard.read(read_checkpoint(path), path).task
 
 
-def load_model(path: Path, *, ema: bool = False) -> tuple[nn.Module, ModelCard]:
+def load_model(path: Path) -> tuple[nn.Module, ModelCard]:
     """The trained model in a checkpoint, in evaluation mode, and its card.
-
-    Args:
-        path: The checkpoint.
-        ema: Where it holds averaged weights beside the last ones, take the averaged.
 
     Raises:
         UserError: the file isn't a checkpoint of this package, or its weights don't fit its card.
     """
     checkpoint = read_checkpoint(path)
     card = ModelCard.read(checkpoint, path)
+    return restore(card, trained_weights(checkpoint), path), card
+
+
+def trained_weights(checkpoint: dict[str, Any], *, ema: bool = False) -> dict[str, Any]:
+    """The model's parameters and buffers in what a training stored, the averaged ones if ``ema`` and there are any."""
     state = checkpoint["state_dict"]
     prefix = EMA_PREFIX if ema and any(name.startswith(EMA_PREFIX) for name in state) else PREFIX
-    weights = {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}
-    return restore(card, weights, path), card
+    return {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}
 
 
 def restore(card: ModelCard, weights: dict[str, Any], path: Path) -> nn.Module:
