@@ -69,6 +69,15 @@ def test_bad_arguments_are_told_before_anything_is_loaded(run, tmp_path, monkeyp
     monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
     with pytest.raises(UserError, match=r"needs the package 'openvino'; .*pip install 'msgformer\[openvino\]'"):
         export(run, format="openvino")
+    (tmp_path / "model.onnx").touch()
+    with pytest.raises(UserError, match=r"model\.onnx needs the package 'onnx'; .*'msgformer\[onnx\]'"):
+        predict(tmp_path / "model.onnx", [run.parent / "data"], **CPU)
+
+
+def test_executorch_takes_one_size(run):
+    pytest.importorskip("executorch")
+    with pytest.raises(UserError, match="format executorch: a file takes inputs of one size; leave out --dynamic"):
+        export(run, format="executorch", dynamic_batch=True)
 
 
 def test_names_have_random_weights_and_photographs(tmp_path, monkeypatch):

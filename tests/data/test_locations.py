@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from msgformer.data import locations
+from msgformer import packages
 from msgformer.data.locations import (
     Location,
     expand_braces,
@@ -83,7 +83,7 @@ def test_paths_become_absolute(shards, image_folder, monkeypatch):
 
 
 def test_a_missing_package_is_told_with_its_extra(monkeypatch):
-    monkeypatch.setattr(locations.importlib.util, "find_spec", lambda _: None)
+    monkeypatch.setattr(packages.importlib.util, "find_spec", lambda _: None)
     with pytest.raises(UserError, match=r"hfds: needs the package 'datasets'; .* 'msgformer\[hf\]'"):
         resolve_data("hfds:owner/name")
 

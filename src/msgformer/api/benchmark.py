@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-from msgformer.api.export import require_format
 from msgformer.api.mindspore import check_mindspore
 from msgformer.api.ranges import check_ranges
 from msgformer.api.result import Result, text_table
 from msgformer.api.runs import check_new_folder
 from msgformer.api.train_settings import check_model
 from msgformer.deploy.card import Format
+from msgformer.deploy.packages import require_writer
 from msgformer.errors import UserError
 from msgformer.training.options import Progress
 
@@ -234,7 +234,7 @@ def _check_choices(mode: Mode, backends: Sequence[Backend], precision: NumberFor
         if backend in (*FORMATS, *MINDSPORE) and precision != "float32":
             raise UserError(f"precision: {backend} runs float32 here, not {precision}; leave --precision out")
         if backend in FORMATS:
-            require_format(FORMATS[backend], f"backend {backend}")
+            require_writer(FORMATS[backend], f"backend {backend}")
         if backend in MINDSPORE:
             check_mindspore()
     if mode == "train" and precision == "fp16":

@@ -7,17 +7,10 @@ from pathlib import Path
 
 from msgformer.api.ranges import check_ranges
 from msgformer.api.result import Result
-from msgformer.data.locations import require_package
 from msgformer.deploy.card import SUFFIXES, Format, Precision, span
+from msgformer.deploy.packages import require_writer
 from msgformer.errors import UserError
-
-PACKAGES: dict[Format, tuple[tuple[str, str], ...]] = {
-    "onnx": (("onnx", "onnx"), ("onnxscript", "onnx"), ("onnxruntime", "onnx")),
-    "openvino": (("openvino", "openvino"), ("onnx", "onnx"), ("onnxscript", "onnx")),
-    "torch-export": (),
-    "aoti": (),
-}
-"""What each format needs, and the extra that brings it."""
+from msgformer.packages import require_package
 
 
 @dataclass(frozen=True)
@@ -95,8 +88,8 @@ def export(
     Args:
         model: Run folder, of which the best epoch is taken; checkpoint; file of 'msgformer convert'; or the name of a
             model of this package or of timm, which then has random weights.
-        format: "onnx" and "openvino" need extras; "torch-export" and "aoti", which is compiled for this machine's CPU
-            and needs a C++ compiler, don't.
+        format: "onnx", "openvino" and "executorch" need extras; "torch-export" and "aoti", which is compiled for this
+            machine's CPU and needs a C++ compiler, don't.
         output: File to write; by default beside the checkpoint, or in the current folder, by the name of either.
         img_size: Side of the square, or height and width, of the images; by default as in training.
         batch_size: Images at once, where it isn't dynamic.
@@ -114,7 +107,7 @@ def export(
             differs from it, or can't be written.
     """
     check_ranges({"batch_size": batch_size, "img_size": img_size})
-    _check_format(format, int8=int8, calibration=calibration)
+    _check_format(format, int8=int8, calibration=calibration, dynamic=dynamic_batch or dynamic_size)
     model = Path(model)
     path = _output(model, format, output, int8=int8)
 
@@ -141,8 +134,10 @@ def export(
     )
 
 
-def _check_format(format: Format, *, int8: bool, calibration: Path | None) -> None:
-    require_format(format, f"format {format}")
+def _check_format(format: Format, *, int8: bool, calibration: Path | None, dynamic: bool) -> None:
+    require_writer(format, f"format {format}")
+    if dynamic and format == "executorch":  # it plans memory for the largest input that is allowed
+        raise UserError("format executorch: a file takes inputs of one size; leave out --dynamic-batch, --dynamic-size")
     if int8:
         if format not in ("onnx", "openvino"):
             raise UserError(f"int8: not for format {format}; give --format onnx or openvino")
@@ -151,20 +146,6 @@ def _check_format(format: Format, *, int8: bool, calibration: Path | None) -> No
         raise UserError("calibration is for --int8; give that, too, or leave it out")
     if calibration is not None and not Path(calibration).exists():
         raise UserError(f"calibration: {calibration} doesn't exist; give images or a folder of them")
-
-
-def require_format(format: Format, what: str) -> None:
-    """Make sure that the packages of a format are installed.
-
-    Args:
-        format: Which.
-        what: What needs it, for messages.
-
-    Raises:
-        UserError: one isn't; names the extra that brings it.
-    """
-    for package, extra in PACKAGES[format]:
-        require_package(package, extra, what)
 
 
 def _output(model: Path, format: Format, output: Path | None, *, int8: bool) -> Path:

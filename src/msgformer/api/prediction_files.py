@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import BinaryIO, cast
 
 from msgformer.api.predictions import Csv, Format, JsonLines, LineFormat, Prediction, printable
-from msgformer.data.locations import require_package
 from msgformer.errors import UserError
+from msgformer.packages import require_package
 
 STDOUT = Path("-")
 SUFFIXES: dict[str, Format] = {".jsonl": "jsonl", ".ndjson": "jsonl", ".csv": "csv", ".parquet": "parquet"}

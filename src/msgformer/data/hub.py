@@ -8,9 +8,10 @@ from typing import Any, BinaryIO
 
 from msgformer.catalog import nearest
 from msgformer.data.folder import TRAIN_NAMES, VAL_NAMES
-from msgformer.data.locations import Location, require_package
+from msgformer.data.locations import Location
 from msgformer.data.sources import EncodedSource
 from msgformer.errors import UserError, shown
+from msgformer.packages import require_package
 
 LABEL_COLUMNS = ("label", "labels", "cls", "class", "fine_label")
 """Columns that are taken for labels, the likeliest first."""

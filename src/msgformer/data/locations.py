@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import glob
-import importlib.util
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from pathlib import Path
 from msgformer.catalog import nearest
 from msgformer.data.folder import TRAIN_NAMES, VAL_NAMES, existing_folder, find_subsets
 from msgformer.errors import UserError
+from msgformer.packages import require_package
 
 FOLDER = "folder"
 
@@ -104,16 +104,6 @@ def resolve_data(data: str | Path, *, layout: bool = True) -> str:
         return str(location)
     expand_shards(location)
     return f"{location.scheme}:{Path(location.path).expanduser().absolute()}"
-
-
-def require_package(package: str, extra: str, what: str) -> None:
-    """Make sure that an optional package is installed.
-
-    Raises:
-        UserError: it isn't; names the extra that brings it.
-    """
-    if importlib.util.find_spec(package) is None:
-        raise UserError(f"{what} needs the package {package!r}; install it with: pip install 'msgformer[{extra}]'")
 
 
 def check_sample(location: Location) -> None:

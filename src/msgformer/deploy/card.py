@@ -10,13 +10,19 @@ from typing import Any, Literal
 
 from msgformer.errors import UserError
 
-Format = Literal["onnx", "openvino", "torch-export", "aoti"]
+Format = Literal["onnx", "openvino", "torch-export", "aoti", "executorch"]
 Precision = Literal["float32", "int8"]
 
 KEY = "msgformer"
 """Under this name a file's metadata hold the card, as one JSON object."""
 
-SUFFIXES: dict[Format, str] = {"onnx": ".onnx", "openvino": ".xml", "torch-export": ".pt2", "aoti": ".pt2"}
+SUFFIXES: dict[Format, str] = {
+    "onnx": ".onnx",
+    "openvino": ".xml",
+    "torch-export": ".pt2",
+    "aoti": ".pt2",
+    "executorch": ".pte",
+}
 EXPORTED = tuple(dict.fromkeys(SUFFIXES.values()))
 """How the names of exported files end."""
 

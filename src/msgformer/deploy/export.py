@@ -39,6 +39,10 @@ def write_export(model: nn.Module, card: ExportCard, path: Path, calibration: Se
         from msgformer.deploy.torch_format import save_compiled
 
         save_compiled(program, card, path)
+    elif card.format == "executorch":
+        from msgformer.deploy.executorch_format import save_executorch
+
+        save_executorch(program, card, path)
     else:
         from msgformer.deploy.onnx_format import set_card, to_onnx
 

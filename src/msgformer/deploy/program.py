@@ -18,6 +18,7 @@ INPUT = "images"
 
 NOISE = (
     r".*is deprecated.*",  # torch's, about torch
+    r".*API is experimental.*",  # ExecuTorch's, about all of it
     r".*converted to a (?:Tensor|Python).*",
 )
 """Warnings of the exporters that tell the user nothing to act upon."""

@@ -7,6 +7,7 @@ from pathlib import Path
 from torch import Tensor, nn
 
 from msgformer.deploy.card import ExportCard
+from msgformer.deploy.packages import require_runtime
 from msgformer.deploy.session import Session
 from msgformer.errors import UserError
 
@@ -15,13 +16,16 @@ def read_card(path: Path) -> ExportCard:
     """What an exported file says about itself.
 
     Raises:
-        UserError: it can't be read, or isn't of this package.
+        UserError: it can't be read, isn't of this package, or a package that runs such files is missing.
     """
+    require_runtime(path)
     suffix = path.suffix.lower()
     if suffix == ".onnx":
         from msgformer.deploy.onnx_format import read_onnx_card as read
     elif suffix == ".xml":
         from msgformer.deploy.openvino_format import read_openvino_card as read
+    elif suffix == ".pte":
+        from msgformer.deploy.executorch_format import read_executorch_card as read
     else:
         from msgformer.deploy.torch_format import read_torch_card as read
     return ExportCard.from_json(read(path), path)
@@ -32,8 +36,8 @@ def open_session(path: Path, accelerator: str = "auto", threads: int | None = No
 
     Args:
         path: The file.
-        accelerator: "auto", "cpu" or "gpu"; PyTorch's own files run on the CPU.
-        threads: Threads for ONNX Runtime and OpenVINO; None: all cores. PyTorch's own files have torch's.
+        accelerator: "auto", "cpu" or "gpu"; those of PyTorch and ExecuTorch run on the CPU.
+        threads: Threads for ONNX Runtime and OpenVINO; None: all cores. the others have torch's.
 
     Raises:
         UserError: it can't be read or run, or the device isn't there.
@@ -49,6 +53,10 @@ def open_session(path: Path, accelerator: str = "auto", threads: int | None = No
         return OpenVinoSession(path, card, accelerator, threads)
     if accelerator not in ("auto", "cpu"):
         raise UserError(f"accelerator: {path} was exported for the CPU and can't run on {accelerator}; give cpu")
+    if card.format == "executorch":
+        from msgformer.deploy.executorch_format import ExecuTorchSession
+
+        return ExecuTorchSession(path, card)
     from msgformer.deploy.torch_format import CompiledSession, ProgramSession
 
     return CompiledSession(path, card) if card.format == "aoti" else ProgramSession(path, card)
