@@ -38,7 +38,10 @@ class Family:
         return ExportCard(format, "classify", self.name, CLASSES, {"crop_pct": 0.9}, self.sizes, **changes)
 
 
-@pytest.fixture(scope="module", params=FAMILIES)
+@pytest.fixture(
+    scope="module",
+    params=[pytest.param(name, marks=pytest.mark.slow if "v1" in name else ()) for name in FAMILIES],
+)
 def family(request):
     return Family(request.param)
 

@@ -117,7 +117,7 @@ def test_learned_mixing_begins_as_none():
 
 
 @pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=[] if name in ("shuffle", "attention") else pytest.mark.slow) for name in NAMES]
+    "name", [pytest.param(name, marks=[] if name == "shuffle" else pytest.mark.slow) for name in NAMES]
 )
 def test_a_model_with_it_trains_and_is_captured_once_for_all_sizes(name):
     torch.manual_seed(0)

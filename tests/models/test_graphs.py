@@ -54,6 +54,7 @@ def test_at_most_four_graphs_over_twelve_sizes(name, batch):
     assert count_graphs(shallow(name), SIZES + MORE_SIZES, batch) <= 4
 
 
+@pytest.mark.slow  # tests/deploy/test_formats.py does it for smaller models
 @pytest.mark.parametrize("name", SHALLOW)
 def test_an_export_runs_at_sizes_it_never_saw(name):
     model = shallow(name)
