@@ -164,7 +164,7 @@ def run_export(
     batches = calibration_batches(calibration, source.run, source.card, transform, batch) if int8 else []
     inputs = torch.stack([transform(picture) for picture in pictures])
     with staged(path) as unfinished:
-        # optimize lays out convolutions for PyTorch's kernels on CPUs; ExecuTorch 1.5 gets such layouts wrong.
+        # optimize writes for PyTorch's kernels on CPUs; files that ExecuTorch 1.5 makes of it give other answers.
         model = source.model if format == "executorch" else optimize(source.model)
         write_export(model, card, unfinished, batches)
         found = verify(source.model, open_session(unfinished, "cpu"), inputs)

@@ -33,7 +33,7 @@ def save_executorch(program: ExportedProgram, card: ExportCard, path: Path) -> N
     from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
     from executorch.exir import to_edge_transform_and_lower
 
-    if any(getattr(node.target, "overloadpacket", None) and node.target in SORTS for node in program.graph.nodes):
+    if any(node.target in SORTS for node in program.graph.nodes):
         raise UserError(f"format executorch: {card.model} sorts tokens, which ExecuTorch can't; try --format onnx")
     try:
         with quiet():
