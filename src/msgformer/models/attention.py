@@ -1,8 +1,61 @@
 """Attention with a learned bias, by whichever way is the fastest where it is computed."""
 
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from importlib.util import find_spec
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+_KERNEL_DEVICE = "cuda"
+_has_triton = torch.version.cuda is not None and find_spec("triton") is not None
+_kernel_wanted = os.environ.get("MSGFORMER_WINDOW_KERNEL") != "0"
+
+
+@contextmanager
+def plain_attention() -> Iterator[None]:
+    """Leaves attention to PyTorch's operators meanwhile, as ``MSGFORMER_WINDOW_KERNEL=0`` does in the whole process."""
+    global _kernel_wanted
+    before, _kernel_wanted = _kernel_wanted, False
+    try:
+        yield
+    finally:
+        _kernel_wanted = before
+
+
+def has_kernel(heads: Sequence[Tensor], bias: Tensor, dropout: float = 0.0) -> bool:
+    """Whether one kernel of this package computes an attention: on newer NVIDIA GPUs, and not in files to be exported.
+
+    Args:
+        heads: Queries, keys and values, or a tensor of them all, as `msgformer.models.window_kernel` takes them.
+        bias: [1, heads, N, M].
+        dropout: Drop rate of the attention weights.
+    """
+    captured = torch.compiler.is_exporting() or torch.jit.is_tracing()
+    if captured or dropout or not (_has_triton and _kernel_wanted) or bias.device.type != _KERNEL_DEVICE:
+        return False
+    from msgformer.models import window_kernel  # needs Triton, which is not everywhere
+
+    return window_kernel.supports(heads, bias)
+
+
+def packed_attention(qkv: Tensor, bias: Tensor, dropout: float = 0.0) -> Tensor:
+    """`biased_attention` of queries, keys and values as one linear layer leaves them, for the next to read.
+
+    Args:
+        qkv: [W, N, 3, heads, d].
+        bias: B, [1, heads, N, N].
+        dropout: drop rate of the attention weights.
+
+    Returns:
+        [W, N, heads * d].
+    """
+    if has_kernel([qkv], bias, dropout):
+        return torch.ops.msgformer.window_attention([qkv], bias).flatten(2)
+    query, key, value = qkv.permute(2, 0, 3, 1, 4).unbind(0)  # each [W, heads, N, d]
+    return biased_attention(query, key, value, bias, dropout).transpose(1, 2).flatten(2)
 
 
 def biased_attention(query: Tensor, key: Tensor, value: Tensor, bias: Tensor, dropout: float = 0.0) -> Tensor:
@@ -18,6 +71,8 @@ def biased_attention(query: Tensor, key: Tensor, value: Tensor, bias: Tensor, dr
     Returns:
         [..., heads, N, d].
     """
+    if query.dim() == 4 and has_kernel([query, key, value], bias, dropout):
+        return torch.ops.msgformer.window_attention([query, key, value], bias).transpose(1, 2)
     learned = torch.is_grad_enabled() and bias.requires_grad
     if query.device.type == "cpu" and (learned or dropout):
         # PyTorch has no fused kernel for this on CPUs, and its general one scales, masks and converts more than needed.
