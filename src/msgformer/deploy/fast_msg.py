@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from msgformer.deploy.packed import PackedLinear, fold_norm
 from msgformer.models import msg_transformer as msg
+from msgformer.models.attention import biased_attention, packed_attention
 from msgformer.models.exchange import Corner
 from msgformer.models.window import Grid, Size, map_size, window_grid
 
@@ -44,15 +45,15 @@ class FastAttention(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Sequences [B * n, N, C] to the same."""
-        query, key, value = self._heads(self.qkv(self._normed(x)), 3)
-        return self.proj(self._attend(query, key, value, self.bias), x)
+        qkv = self.qkv(self._normed(x)).unflatten(-1, (3, self.num_heads, -1))
+        return self.proj(packed_attention(qkv, self.bias), x)
 
     def messengers(self, x: Tensor) -> Tensor:
         """Sequences [B * n, N, C] to their messengers alone, [B * n, C]."""
         normed = self._normed(x)
         (query,) = self._heads(self.messenger_query(normed[:, :1]), 1)
         key, value = self._heads(self.key_value(normed), 2)
-        return self.proj(self._attend(query, key, value, self.bias[:, :, :1]).squeeze(1), x[:, 0])
+        return self.proj(biased_attention(query, key, value, self.bias[:, :, :1]).flatten(1), x[:, 0])
 
     def _normed(self, x: Tensor) -> Tensor:
         return F.layer_norm(x, x.shape[-1:], eps=self.eps)
@@ -60,10 +61,6 @@ class FastAttention(nn.Module):
     def _heads(self, x: Tensor, parts: int) -> tuple[Tensor, ...]:
         """[B * n, N, parts * C] to that many of [B * n, heads, N, C / heads]."""
         return x.unflatten(-1, (parts, self.num_heads, -1)).permute(2, 0, 3, 1, 4).unbind(0)
-
-    @staticmethod
-    def _attend(query: Tensor, key: Tensor, value: Tensor, bias: Tensor) -> Tensor:
-        return F.scaled_dot_product_attention(query, key, value, bias).transpose(1, 2).flatten(2)
 
 
 class FastMlp(nn.Module):

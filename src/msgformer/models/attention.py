@@ -33,8 +33,9 @@ def has_kernel(heads: Sequence[Tensor], bias: Tensor, dropout: float = 0.0) -> b
         bias: [1, heads, N, M].
         dropout: Drop rate of the attention weights.
     """
-    captured = torch.compiler.is_exporting() or torch.jit.is_tracing()
-    if captured or dropout or not (_has_triton and _kernel_wanted) or bias.device.type != _KERNEL_DEVICE:
+    if bias.device.type != _KERNEL_DEVICE or dropout or not (_has_triton and _kernel_wanted):
+        return False
+    if torch.compiler.is_exporting() or torch.jit.is_tracing():
         return False
     from msgformer.models import window_kernel  # needs Triton, which is not everywhere
 

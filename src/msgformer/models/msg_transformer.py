@@ -37,7 +37,7 @@ from timm.models import checkpoint as run_checkpointed
 from torch import Tensor, nn
 
 from msgformer.catalog import ALIASES, nearest
-from msgformer.models.attention import biased_attention
+from msgformer.models.attention import packed_attention
 from msgformer.models.backbone import Backbone, check_heads, check_stages, init_linear, pretrained_cfg
 from msgformer.models.exchange import CORNERS, Corner, create_exchange
 from msgformer.models.loading import checkpoint_filter_fn
@@ -173,13 +173,9 @@ class WindowAttention(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Attention inside windows: [B * n, N, C] to the same."""
-        qkv = self.qkv(x)  # [B * n, N, 3C]
-        qkv = qkv.unflatten(-1, (3, self.num_heads, -1)).permute(2, 0, 3, 1, 4)
-        query, key, value = qkv.unbind(0)  # each [B * n, heads, N, C / heads]
+        qkv = self.qkv(x).unflatten(-1, (3, self.num_heads, -1))  # [B * n, N, 3, heads, C / heads]
         dropout = self.attn_drop if self.training else 0.0
-        out = biased_attention(query, key, value, self.position_bias().unsqueeze(0), dropout)
-        out = out.transpose(1, 2).flatten(2)  # [B * n, N, C]
-        return self.proj_drop(self.proj(out))
+        return self.proj_drop(self.proj(packed_attention(qkv, self.position_bias().unsqueeze(0), dropout)))
 
     def set_window_size(self, window: Size) -> None:
         """Another window size, the bias table resampled to it."""
