@@ -1,23 +1,27 @@
 #!/usr/bin/env bash
-# Time all of this package's models against Swin of the same size on a GPU, in inference and in training.
+# Time all of this package's models against Swin of the same size on a GPU, in inference and in training; and what the
+# window kernel brings: MSG-Transformers without it, and the kernel alone beside other ways to compute the same.
 #
 #     benchmarks/gpu.sh [FOLDER]
 #
-# writes FOLDER/gpu/MODE-PRECISION-SIZE/benchmark.json, .csv and plots; FOLDER is benchmarks/results by default. What is
-# there already is left alone, so that a run that was broken off goes on when it is started again.
+# writes FOLDER/gpu/MODE-PRECISION-SIZE/benchmark.json, .csv and plots, without the kernel MODE-PRECISION-SIZE-plain, and
+# FOLDER/gpu/window_attention.json; FOLDER is benchmarks/results by default. What is there already is left alone, so that
+# a run that was broken off goes on when it is started again.
 #
-# MSGFORMER is the command to run, "uv run msgformer" by default. MSGFORMER_TRY=1 times a tiny model on the CPU instead,
-# to see that all of this works.
+# MSGFORMER and PYTHON are the commands to run, "uv run msgformer" and "uv run python" by default. MSGFORMER_TRY=1 times a
+# tiny model, and the kernel in Triton's interpreter, on the CPU instead, to see that all of this works.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 results=${1:-benchmarks/results}/gpu
 read -ra msgformer <<<"${MSGFORMER:-uv run msgformer}"
+read -ra python <<<"${PYTHON:-uv run python}"
 
 precisions=(bf16 tf32)
 infer=(--backend eager compile cudagraphs --batch 1 2 4 8 16 32 64 128 256)
 train=(--backend eager compile cudagraphs --batch 1 2 4 8 16 32 64 128 256)
 all=(--accelerator gpu --img_size 224 --rounds 30)
+alone=(--batch 1 16 128 --seconds 0.5)
 declare -A models=(
   [tiny]="msg_transformer_tiny sgformer_small"
   [small]="msg_transformer_small sgformer_medium"
@@ -30,8 +34,23 @@ if [[ -n ${MSGFORMER_TRY:-} ]]; then
   infer=(--backend eager optimized --batch 1 2)
   train=(--backend eager --batch 2)
   all=(--accelerator cpu --img_size 32 --rounds 1)
+  alone=(--batch 2 --seconds 0.01)
+  export TRITON_INTERPRET=1
   models=([tiny]="test_resnet")
   sizes=(tiny)
+fi
+
+# time_models FOLDER MODE OPTION...
+time_models() {
+  local folder=$1 mode=$2
+  shift 2
+  [[ -e $folder/benchmark.json ]] && return
+  if [[ $mode == infer ]]; then set -- "$@" "${infer[@]}"; else set -- "$@" "${train[@]}"; fi
+  "${msgformer[@]}" benchmark "$@" --mode "$mode" "${all[@]}" --output "$folder"
+}
+
+if [[ ! -e $results/window_attention.json ]]; then
+  "${python[@]}" benchmarks/window_attention.py "${alone[@]}" --output "$results/window_attention.json"
 fi
 
 for size in "${sizes[@]}"; do
@@ -41,10 +60,9 @@ for size in "${sizes[@]}"; do
   for precision in "${precisions[@]}"; do
     for mode in infer train; do
       folder="$results/$mode-$precision-$size"
-      [[ -e $folder/benchmark.json ]] && continue
-      if [[ $mode == infer ]]; then options=("${infer[@]}"); else options=("${train[@]}"); fi
-      "${msgformer[@]}" benchmark "${ours[@]}" --against "$against" --mode "$mode" --precision "$precision" \
-        "${options[@]}" "${all[@]}" --output "$folder"
+      options=(--against "$against" --precision "$precision")
+      time_models "$folder" "$mode" "${ours[@]}" "${options[@]}"
+      MSGFORMER_WINDOW_KERNEL=0 time_models "$folder-plain" "$mode" "${ours[0]}" "${options[@]}"
     done
   done
 done

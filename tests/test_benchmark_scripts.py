@@ -15,7 +15,7 @@ from msgformer.api.options import Options
 from msgformer.api.train import train
 
 ROOT = Path(__file__).parents[1]
-NUMBER = {"gpu.sh": 12, "cpu.sh": 7, "front.sh": 1}
+NUMBER = {"gpu.sh": 24, "cpu.sh": 7, "front.sh": 1}
 
 pytestmark = pytest.mark.skipif(shutil.which("bash") is None, reason="there is no bash")
 
@@ -33,7 +33,8 @@ def run_script(name: str, folder: Path, **environment: str) -> str:
 def test_scripts_are_understood(name, tmp_path):
     from msgformer.training.build import known_model
 
-    commands = [shlex.split(line) for line in run_script(name, tmp_path, MSGFORMER="echo").splitlines()]
+    printed = run_script(name, tmp_path, MSGFORMER="echo", PYTHON="true")
+    commands = [shlex.split(line) for line in printed.splitlines()]
     assert len(commands) == NUMBER[name]
     folders = set()
     for verb, *arguments in commands:
@@ -49,7 +50,12 @@ def test_what_has_been_measured_is_left_alone(tmp_path):
     folder = tmp_path / "gpu" / "infer-bf16-tiny"
     folder.mkdir(parents=True)
     (folder / "benchmark.json").touch()
-    assert len(run_script("gpu.sh", tmp_path, MSGFORMER="echo").splitlines()) == NUMBER["gpu.sh"] - 1
+    both = {"MSGFORMER": "echo", "PYTHON": "echo"}
+    assert (
+        len(run_script("gpu.sh", tmp_path, **both).splitlines()) == NUMBER["gpu.sh"]
+    )  # and the kernel alone, less one
+    (tmp_path / "gpu" / "window_attention.json").touch()
+    assert len(run_script("gpu.sh", tmp_path, **both).splitlines()) == NUMBER["gpu.sh"] - 1
 
 
 def test_backbones_learn_the_scenes_by_one_recipe(tmp_path):
@@ -71,7 +77,11 @@ def test_backbones_learn_the_scenes_by_one_recipe(tmp_path):
 
 @pytest.mark.slow
 def test_the_script_for_gpus_runs_on_a_cpu_in_small(tmp_path):
-    run_script("gpu.sh", tmp_path, MSGFORMER=f"{sys.executable} -m msgformer", MSGFORMER_TRY="1")
+    commands = {"MSGFORMER": f"{sys.executable} -m msgformer", "PYTHON": sys.executable}
+    run_script("gpu.sh", tmp_path, MSGFORMER_TRY="1", **commands)
+    assert (tmp_path / "gpu" / "infer-bf16-tiny-plain" / "benchmark.json").exists()
+    alone = json.loads((tmp_path / "gpu" / "window_attention.json").read_text(encoding="utf-8"))
+    assert [row["precision"] for row in alone["rows"]] == ["bf16", "tf32"]
     for mode, backends in (("infer", ["eager", "optimized"]), ("train", ["eager"])):
         stored = json.loads((tmp_path / "gpu" / f"{mode}-bf16-tiny" / "benchmark.json").read_text(encoding="utf-8"))
         assert stored["reference"] == "test_convnext (eager)"

@@ -10,6 +10,7 @@ from torch import nn
 
 from msgformer.catalog import MODELS
 from msgformer.dense import create_detector, create_segmenter
+from msgformer.deploy.fast_sg import FastConvMlp, as_quantizable
 from msgformer.deploy.optimize import optimize
 from msgformer.deploy.packed import PackedConv2d, PackedLinear
 from msgformer.models import create_model
@@ -57,6 +58,16 @@ def test_in_single_precision_on_a_cpu_too(name):
     model = create(name, **({"depths": (1, 1, 1, 1)} if name.startswith("sg") else {})).float()
     x = images(64, 96).float()
     torch.testing.assert_close(optimize(model)(x), model(x), rtol=1e-4, atol=1e-4)
+
+
+@torch.no_grad()
+def test_the_form_to_quantise_has_the_same_answers_by_convolutions():
+    fast = optimize(create("sgformer_small"))
+    quantizable = as_quantizable(fast)
+    same(quantizable(images(97, 131)), fast(images(97, 131)))
+    modules = zip(fast.modules(), quantizable.modules(), strict=True)
+    changed = [type(module) for module, form in modules if type(module) is not type(form)]
+    assert changed == [FastConvMlp] * sum(SG["depths"])
 
 
 @pytest.mark.parametrize("exchange", _EXCHANGES)

@@ -12,6 +12,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from msgformer.deploy.card import ExportCard
+from msgformer.deploy.fast_sg import as_quantizable
 from msgformer.deploy.graph import as_graph
 from msgformer.deploy.program import capture
 from msgformer.errors import UserError
@@ -30,7 +31,7 @@ def write_export(model: nn.Module, card: ExportCard, path: Path, calibration: Se
         UserError: the model, or an operator of it, can't be exported.
         OSError: the file can't be written.
     """
-    program = capture(as_graph(model), card.sizes, card.channels)
+    program = capture(as_graph(as_quantizable(model) if calibration else model), card.sizes, card.channels)
     if card.format == "torch-export":
         from msgformer.deploy.torch_format import save_program
 

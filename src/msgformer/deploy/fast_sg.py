@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import copy
+
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from msgformer.deploy.packed import PackedConv2d, PackedLinear
@@ -23,3 +26,25 @@ class FastConvMlp(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """[B, H, W, C] to the same."""
         return self.fc2(sg.conv_map(self.dwconv, self.fc1(x)))  # type: ignore[arg-type]
+
+
+class QuantizableConvMlp(FastConvMlp):
+    """`FastConvMlp` in the form that is fast once it is quantised: fc2 is a 1 x 1 convolution.
+
+    The transposition between both layers costs nothing in the layout that convolutions like. A linear layer is
+    quantised on its far side, after a scale for each channel, and it would have to be carried out.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[B, H, W, C] to the same."""
+        hidden = self.dwconv(self.fc1(x).permute(0, 3, 1, 2))
+        return F.conv2d(hidden, self.fc2.weight[:, :, None, None], self.fc2.bias).permute(0, 2, 3, 1)
+
+
+def as_quantizable(model: nn.Module) -> nn.Module:
+    """A copy of an optimised model whose graph is to be quantised."""
+    model = copy.deepcopy(model)
+    for module in model.modules():
+        if type(module) is FastConvMlp:
+            module.__class__ = QuantizableConvMlp  # only the form of its graph differs
+    return model

@@ -33,9 +33,9 @@ def has_kernel(heads: Sequence[Tensor], bias: Tensor, dropout: float = 0.0) -> b
         bias: [1, heads, N, M].
         dropout: Drop rate of the attention weights.
     """
-    if bias.device.type != _KERNEL_DEVICE or dropout or not (_has_triton and _kernel_wanted):
+    if bias.device.type != _KERNEL_DEVICE or dropout or torch.jit.is_tracing():
         return False
-    if torch.compiler.is_exporting() or torch.jit.is_tracing():
+    if not (_has_triton and _kernel_wanted):
         return False
     from msgformer.models import window_kernel  # needs Triton, which is not everywhere
 

@@ -49,14 +49,15 @@ def supports(heads: Sequence[Tensor], bias: Tensor) -> bool:
         and channels in CHANNELS
         and max(rows, cols) <= MOST_TOKENS
         and bias.shape == (1, number, rows, cols)
-        and _has_products(bias.device, heads[0].dtype)
+        and _allowed(bias.device, heads[0].dtype)
     )
 
 
 @torch.compiler.assume_constant_result
-def _has_products(device: torch.device, dtype: torch.dtype) -> bool:
-    """Whether a GPU multiplies matrices of this type in its tensor cores, and may."""
-    if dtype == torch.float32 and _precision() != "tf32":
+def _allowed(device: torch.device, dtype: torch.dtype) -> bool:
+    """Whether a GPU multiplies matrices of this type in its tensor cores, and may, in no graph that goes into a file."""
+    # Asked here, because while it compiles PyTorch 2.11 would say yes at any other place.
+    if torch.compiler.is_exporting() or (dtype == torch.float32 and _precision() != "tf32"):
         return False
     return capability(device) >= OLDEST
 
