@@ -55,8 +55,8 @@ def supports(heads: Sequence[Tensor], bias: Tensor) -> bool:
 
 @torch.compiler.assume_constant_result
 def _allowed(device: torch.device, dtype: torch.dtype) -> bool:
-    """Whether a GPU multiplies matrices of this type in its tensor cores, and may, in no graph that goes into a file."""
-    # Asked here, because while it compiles PyTorch 2.11 would say yes at any other place.
+    """Whether a GPU multiplies matrices of this type in its tensor cores, and may, and no graph is to be exported."""
+    # Asked here, because elsewhere PyTorch 2.11 says that it exports when it only compiles.
     if torch.compiler.is_exporting() or (dtype == torch.float32 and _precision() != "tf32"):
         return False
     return capability(device) >= OLDEST
