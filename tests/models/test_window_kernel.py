@@ -84,6 +84,7 @@ def test_compiles_for_gpus(generation, dtype, monkeypatch, tmp_path):
     kernels = [Compiled(window_kernel._forward), Compiled(window_kernel._backward)]
     monkeypatch.setattr(window_kernel, "_forward", kernels[0])
     monkeypatch.setattr(window_kernel, "_backward", kernels[1])
+    monkeypatch.setattr(window_kernel, "_precision", lambda: "tf32")
     qkv, bias = torch.zeros(2, 50, 3, 2, 32, dtype=dtype), torch.zeros(1, 2, 50, 50)
     torch.ops.msgformer.window_attention([qkv], bias)
     torch.ops.msgformer.window_attention_backward(qkv[:, :, 0], [qkv], bias)
