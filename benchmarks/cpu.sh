@@ -4,9 +4,10 @@
 #     benchmarks/cpu.sh [FOLDER]
 #
 # writes benchmark.json, .csv and plots to FOLDER/cpu/tiny, small and base (one image of 224 x 224, one thread, all
-# backends), batches-1 and batches-2 (batches, one and two threads), training (whole steps, with and without recomputed
-# activations) and sizes (images of 224 to 2,048 pixels); FOLDER is benchmarks/results by default. What is there already
-# is left alone. Nothing else should run meanwhile. MSGFORMER is the command to run, "uv run msgformer" by default.
+# backends), int8 (the same of files in 8 bits, calibrated on scenes), batches-1 and batches-2 (batches, one and two
+# threads), training (whole steps, with and without recomputed activations) and sizes (images of 224 to 2,048 pixels);
+# FOLDER is benchmarks/results by default. What is there already is left alone. Nothing else should run meanwhile.
+# MSGFORMER is the command to run, "uv run msgformer" by default.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -22,6 +23,18 @@ measure() { # measure NAME SIZE MODEL... [option...]: against the Swin of a size
 
 latency=(--backend eager optimized compile onnxruntime openvino --batch 1 --img_size 224 --threads 1 --rounds 40)
 measure tiny tiny msg_transformer_tiny sgformer_small "${latency[@]}"
+int8=()
+for model in msg_transformer_tiny sgformer_small; do int8+=("$results/int8-files/$model.xml"); done
+if [[ ! -e $results/int8/benchmark.json ]]; then
+  scenes="$results/int8-files/scenes"
+  "${msgformer[@]}" sample-data segment "$scenes" --images 64 --val 1
+  for file in "${int8[@]}"; do
+    "${msgformer[@]}" export "$(basename "$file" .xml)" --format openvino --int8 --calibration "$scenes/images/training" \
+      --output "$file"
+  done
+fi
+measure int8 tiny "${int8[@]}" --backend eager --batch 1 --img_size 224 --threads 1 --rounds 40
+rm -rf "$results/int8-files"
 measure training tiny msg_transformer_tiny sgformer_small --mode train --backend eager recompute --batch 8 --threads 2 \
   --rounds 8
 measure sizes tiny msg_transformer_tiny sgformer_small --backend eager optimized --threads 2 --rounds 5 \

@@ -11,11 +11,14 @@ from pathlib import Path
 import pytest
 
 from msgformer.api.benchmark import benchmark
+from msgformer.api.export import export
 from msgformer.api.options import Options
+from msgformer.api.sample_data import sample_data
 from msgformer.api.train import train
 
 ROOT = Path(__file__).parents[1]
-NUMBER = {"gpu.sh": 24, "cpu.sh": 7, "front.sh": 1}
+NUMBER = {"gpu.sh": 24, "cpu.sh": 8, "front.sh": 1}
+VERBS = {"benchmark": benchmark, "export": export, "sample-data": sample_data}
 
 pytestmark = pytest.mark.skipif(shutil.which("bash") is None, reason="there is no bash")
 
@@ -35,15 +38,16 @@ def test_scripts_are_understood(name, tmp_path):
 
     printed = run_script(name, tmp_path, MSGFORMER="echo", PYTHON="true")
     commands = [shlex.split(line) for line in printed.splitlines()]
-    assert len(commands) == NUMBER[name]
-    folders = set()
+    written, measured = set(), 0
     for verb, *arguments in commands:
-        assert verb == "benchmark"
-        values, _ = Options(benchmark).parse(arguments)
-        assert [known_model(model) for model in (*values["models"], values["against"])]
-        folders.add(values["output"])
-    assert len(folders) == len(commands)
-    assert all(tmp_path in folder.parents for folder in folders)
+        values, _ = Options(VERBS[verb]).parse(arguments)
+        for model in (*values.get("models", ()), values.get("against", "msg_transformer_tiny")):
+            assert Path(model) in written or known_model(model)
+        assert values["output"] not in written
+        written.add(values["output"])
+        measured += verb == "benchmark"
+    assert measured == NUMBER[name]
+    assert all(tmp_path in path.parents for path in written)
 
 
 def test_what_has_been_measured_is_left_alone(tmp_path):

@@ -19,6 +19,20 @@ def test_builds_models_of_timm_and_tells_the_size_to_those_that_need_it():
     assert build_model("test_resnet", 3, (32, 32), {"in_chans": 1}).num_classes == 3
 
 
+def test_models_of_fastervit_come_from_their_own_package():
+    pytest.importorskip("fastervit")
+    assert default_size("faster_vit_0_224") == (224, 224)
+    model = build_model("faster_vit_0_224", 3, (224, 224), {"dim": 8, "in_dim": 8, "num_heads": [1, 1, 1, 1]})
+    assert model.pretrained_cfg["mean"] == (0.485, 0.456, 0.406)
+    assert model(torch.zeros(1, 3, 224, 224)).shape == (1, 3)
+
+
+def test_without_that_package_it_is_named(monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
+    with pytest.raises(UserError, match=r"'faster_vit_0_224' needs the package 'fastervit'; .*msgformer\[fastervit\]"):
+        known_model("faster_vit_0_224")
+
+
 def test_the_default_size_is_the_models_own():
     assert default_size("msg_transformer_tiny") == (224, 224)
     assert default_size("test_vit") == (160, 160)
