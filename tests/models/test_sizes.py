@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from timm.layers import resample_abs_pos_embed
 
-from msgformer.models import create_model
+from msgformer.models import create_model, sg_former
 from msgformer.models.sg_former import HybridAttention
 from msgformer.models.window import pad_to_multiple, to_rows
 
@@ -185,6 +185,33 @@ def test_reductions_of_hybrid_attention_are_zero_padded():
     weights = (query @ key.transpose(1, 2) / math.sqrt(4)).softmax(dim=-1).mean(dim=1)  # the global head is one
     wanted = F.interpolate(weights.view(2, 1, 2, 3), scale_factor=4)[:, 0, :7, :10]
     torch.testing.assert_close(received, wanted)
+
+
+@pytest.mark.parametrize("most", [6 * 16, 1])
+def test_large_maps_have_some_of_their_scores_at_a_time(most, monkeypatch):
+    attention, x = hybrid(), torch.randn(2, 7, 10, 8, dtype=torch.float64, requires_grad=True)
+
+    def keep(tensor):
+        kept.append(tuple(tensor.shape))
+        return tensor
+
+    def attend():
+        with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+            wide, received = attention.attend_globally(x)
+        (grad,) = torch.autograd.grad(wide.square().sum(), x)
+        return wide, received, grad
+
+    kept, scores = [], (2, 1, 70, 6)
+    whole = attend()
+    assert scores in kept
+    monkeypatch.setattr(sg_former, "MOST_SCORES", most)
+    kept = []
+    parts = attend()
+    assert kept
+    assert not [shape for shape in kept if len(shape) == 4 and shape[-2:] == scores[-2:]]
+    torch.testing.assert_close(parts, whole, rtol=1e-12, atol=1e-12)
+    with torch.no_grad():
+        torch.testing.assert_close(attention.attend_globally(x), whole[:2], rtol=1e-12, atol=1e-12)
 
 
 @torch.no_grad()

@@ -48,6 +48,9 @@ from msgformer.models.window import (
     window_grid,
 )
 
+MOST_SCORES = 2**22
+"""So many attention scores of an image are kept at once where they have to be: 16 MiB in float32."""
+
 
 def conv_map(conv: nn.Conv2d, x: Tensor) -> Tensor:
     """A convolution on a map [B, H, W, C]; the permuted view is channels-last, so nothing is copied."""
@@ -261,11 +264,21 @@ class HybridAttention(Attention):
             [B', n, C / 2], and what each key receives, averaged over heads and queries, [B', m], without gradient.
         """
         query, key, value = (split_heads(t, self.half_heads) for t in (query, key, value))
-        scores = query * query.shape[-1] ** -0.5 @ key.transpose(-2, -1)  # [B', h / 2, n, m]
+        total, at_once = query.shape[2], MOST_SCORES // (self.half_heads * key.shape[2])
+        if torch.compiler.is_compiling() or total <= at_once:  # a graph serves all sizes
+            out, received = self.mix(query, key, value)
+        else:
+            # Scores grow with the square of the image's area: only some queries' are kept at a time, in training too.
+            parts = [run_checkpointed(self.mix, some, key, value) for some in query.split(max(1, at_once), dim=2)]
+            outs, sums = zip(*parts, strict=True)
+            out, received = torch.cat(outs, dim=2), torch.stack(sums).sum(0)
+        return out.transpose(1, 2).flatten(2), received / (self.half_heads * total)
+
+    def mix(self, query: Tensor, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
+        """Attention of some queries, [B', h / 2, q, d], and what each key receives, [B', m], without gradient."""
+        scores = query * query.shape[-1] ** -0.5 @ key.transpose(-2, -1)  # [B', h / 2, q, m]
         weights = scores.softmax(dim=-1)
-        received = weights.detach().mean(dim=(1, 2))
-        out = F.dropout(weights, self.dropout) @ value
-        return out.transpose(1, 2).flatten(2), received
+        return F.dropout(weights, self.dropout) @ value, weights.detach().sum(dim=(1, 2))
 
 
 class SelfGuidedAttention(Attention):
