@@ -3,8 +3,8 @@
 #
 #     benchmarks/cpu.sh [FOLDER]
 #
-# writes benchmark.json, .csv and plots to FOLDER/cpu/tiny, small and base (one image of 224 x 224, one thread, all
-# backends), int8 (the same of files in 8 bits, calibrated on scenes), batches-1 and batches-2 (batches, one and two
+# writes benchmark.json, .csv and plots to FOLDER/cpu/tiny, small and base (one image of 224 x 224, one thread; tiny in
+# all backends), int8 (the same of files in 8 bits, calibrated on scenes), batches-1 and batches-2 (batches, one and two
 # threads), training (whole steps, with and without recomputed activations) and sizes (images of 224 to 2,048 pixels);
 # FOLDER is benchmarks/results by default. What is there already is left alone. Nothing else should run meanwhile.
 # MSGFORMER is the command to run, "uv run msgformer" by default.
@@ -37,11 +37,12 @@ measure int8 tiny "${int8[@]}" --backend eager --batch 1 --img_size 224 --thread
 rm -rf "$results/int8-files"
 measure training tiny msg_transformer_tiny sgformer_small --mode train --backend eager recompute --batch 8 --threads 2 \
   --rounds 8
-measure sizes tiny msg_transformer_tiny sgformer_small --backend eager optimized --threads 2 --rounds 5 \
+measure sizes tiny msg_transformer_tiny sgformer_small --backend eager --batch 1 --threads 2 --rounds 3 \
   --img_size '[[224,224],[448,448],[896,896],[1344,1344],[2048,2048]]'
+larger=(--backend eager optimized compile --batch 1 --img_size 224 --threads 1 --rounds 20)
+measure small small msg_transformer_small sgformer_medium "${larger[@]}"
+measure base base msg_transformer_base sgformer_base "${larger[@]}"
 for threads in 1 2; do
-  measure "batches-$threads" tiny msg_transformer_tiny sgformer_small --backend eager optimized --batch 8 16 32 64 \
-    --threads "$threads" --rounds 5
+  measure "batches-$threads" tiny msg_transformer_tiny sgformer_small --backend eager optimized --batch 8 64 \
+    --threads "$threads" --rounds 3
 done
-measure small small msg_transformer_small sgformer_medium "${latency[@]}"
-measure base base msg_transformer_base sgformer_base "${latency[@]}"

@@ -109,3 +109,21 @@ def test_a_way_that_a_build_does_not_know_is_left_out(monkeypatch):
     monkeypatch.setattr(floor, "_least_seconds", times)
     images = torch.randn(3, 4)
     assert floor_seconds(record(nn.Linear(4, 4), images), images) == 5.0
+
+
+def test_the_scores_of_a_large_attention_are_not_kept(monkeypatch):
+    x = torch.randn(1, 2, 5, 4)
+    (operation,) = record(Attention(), x)
+    before = len(list(ways(operation, x)))
+    monkeypatch.setattr(floor, "MOST_SCORES", 2 * 5 * 5 - 1)
+    assert len(list(ways(operation, x))) == before - 1
+
+
+def test_what_takes_long_is_run_once(monkeypatch):
+    runs = []
+    monkeypatch.setattr(floor.time, "perf_counter", iter(range(100)).__next__)  # a second for each
+    assert floor._least_seconds(lambda: runs.append(1), torch.zeros(1)) == 1.0
+    assert len(runs) == 1
+    monkeypatch.setattr(floor, "LONG_SECONDS", 2.0)
+    assert floor._least_seconds(lambda: runs.append(1), torch.zeros(1)) == 1.0
+    assert len(runs) == 1 + 1 + floor.LEAST_REPEATS

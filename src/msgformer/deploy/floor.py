@@ -29,6 +29,13 @@ COUNTED = {*LINEAR, *BATCHED, *ATTENTION, aten.convolution.default}
 LEAST_REPEATS, MOST_REPEATS, LEAST_SECONDS = 3, 50, 0.02
 """Each way to compute a shape is run so often, and until it has taken so long in all."""
 
+LONG_SECONDS = 0.5
+"""What takes so long is run once: warming up is no part of it worth speaking of."""
+
+
+MOST_SCORES = 2**26
+"""More than these an attention's products aren't computed one after the other: they take all memory and are slow."""
+
 
 class Shape(tuple[int, ...]):
     """Stands for a tensor among the arguments of an operator."""
@@ -147,8 +154,9 @@ def _attention_ways(func: Any, args: list[Any], kwargs: dict[str, Any]) -> Itera
     query, key, value = args[:3]
     inner = [one.transpose(1, 2).contiguous().transpose(1, 2) for one in (query, key, value)]
     yield lambda: func(*inner, *args[3:], **kwargs)
-    scores = query @ key.transpose(-2, -1)
-    yield lambda: (query @ key.transpose(-2, -1), scores @ value)
+    if query.shape[:-1].numel() * key.shape[-2] <= MOST_SCORES:
+        scores = query @ key.transpose(-2, -1)
+        yield lambda: (query @ key.transpose(-2, -1), scores @ value)
 
 
 def _convolution_ways(func: Any, args: list[Any]) -> Iterator[Way]:
@@ -173,17 +181,23 @@ def _has_onednn(tensor: Tensor) -> bool:
 
 
 def _least_seconds(way: Way, like: Tensor) -> float:
-    """Least seconds of several runs, after one that isn't timed."""
+    """Least seconds of several runs, after one that isn't counted unless it takes long."""
+    first = _seconds(way, like)
+    if first >= LONG_SECONDS:
+        return first
     least, total, repeats = float("inf"), 0.0, 0
-    way()
     while repeats < LEAST_REPEATS or (total < LEAST_SECONDS and repeats < MOST_REPEATS):
-        wait_for(like.device)
-        start = time.perf_counter()
-        way()
-        wait_for(like.device)
-        taken = time.perf_counter() - start
+        taken = _seconds(way, like)
         least, total, repeats = min(least, taken), total + taken, repeats + 1
     return least
+
+
+def _seconds(way: Way, like: Tensor) -> float:
+    wait_for(like.device)
+    start = time.perf_counter()
+    way()
+    wait_for(like.device)
+    return time.perf_counter() - start
 
 
 def wait_for(device: torch.device) -> None:
