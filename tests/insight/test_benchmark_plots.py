@@ -32,6 +32,14 @@ def test_every_line_is_named_and_every_panel_has_its_places(draw, expected):
     assert min(Image.open(io.BytesIO(plot.png)).size) > 300
 
 
+@pytest.mark.parametrize(("last", "expected"), [(40_000, {"100", "1000", "10000"}), (150, {"110", "130"})])
+def test_times_are_plain_numbers_in_wide_and_narrow_ranges(last, expected):
+    points = [Point("a", 1, (side, side), ms, ms, ms) for side, ms in ((224, 100.0), (448, float(last)))]
+    found = texts(latency_plot(points))
+    assert expected <= set(found)
+    assert not [text for text in found if "$" in text]
+
+
 def test_a_size_that_is_no_square_lies_at_the_side_of_its_area():
     assert Point("a", 1, (100, 400), 1.0, 1.0, 1.0).side == 200
 

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import NullLocator
+from matplotlib.ticker import AutoLocator, LogLocator, NullLocator
 
 from msgformer.insight.plots import COLORS, Plot, finish, style
 
@@ -87,6 +87,7 @@ def _plot(
             axes.set_xlabel(xlabel)
             _draw_lines(axes, points, place, value)
         several[0].set_ylabel(ylabel)
+        _mark_values(several[0])
         handles, labels = several[0].get_legend_handles_labels()
         figure.legend(handles, labels, loc="outside lower center", ncols=max(1, len(panels)))
         return finish(name, figure)
@@ -118,3 +119,11 @@ def _draw_lines(
     ticks = sorted({place(point) for point in points})
     axes.set_xticks(ticks, [f"{round(tick)}" for tick in ticks])
     axes.xaxis.set_minor_locator(NullLocator())
+
+
+def _mark_values(axes: Axes) -> None:
+    """Plain numbers beside the axis: powers of ten would be mathematics, which these plots show as it is typed."""
+    low, high = axes.get_ylim()
+    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)) if high > 10 * low else AutoLocator())
+    axes.yaxis.set_major_formatter("{x:g}")
+    axes.yaxis.set_minor_locator(NullLocator())
