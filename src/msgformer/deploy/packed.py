@@ -83,6 +83,7 @@ class PackedConv2d(Packed):
     def __init__(self, conv: nn.Conv2d, activation: Activation = "none") -> None:
         super().__init__(conv.weight, conv.bias, activation)
         self.where: Any = ([*conv.padding], [*conv.stride], [*conv.dilation], conv.groups)
+        self.packed_for: torch.Size | None = None
 
     def forward(self, x: Tensor) -> Tensor:
         """[B, C, H, W] to [B, C', H', W']."""
@@ -90,9 +91,10 @@ class PackedConv2d(Packed):
             padding, stride, dilation, groups = self.where
             out = F.conv2d(x, self.weight, self.bias, stride, padding, dilation, groups)
             return F.gelu(out) if self.activation == "gelu" else out
-        if self.packed is None:
+        if self.packed is None or self.packed_for != x.shape:
+            # For the size at hand: what suits the size that oneDNN else supposes can be ten times slower at this one.
             reorder: Any = torch._C._nn.mkldnn_reorder_conv2d_weight  # whose published type lacks an argument
-            self.packed = reorder(self.weight.to_mkldnn(), *self.where, None)
+            self.packed, self.packed_for = reorder(self.weight.to_mkldnn(), *self.where, list(x.shape)), x.shape
         x = x.contiguous(memory_format=torch.channels_last)
         return torch.ops.mkldnn._convolution_pointwise(
             x, self.packed, self.bias, *self.where, self.activation, [], "none"
