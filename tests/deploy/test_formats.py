@@ -7,6 +7,7 @@ import torch
 
 from msgformer.deploy.card import EXPORTED, SUFFIXES, ExportCard
 from msgformer.deploy.export import staged, write_export
+from msgformer.deploy.optimize import optimize
 from msgformer.deploy.program import capture, sizes_of
 from msgformer.deploy.runtime import ExportedModel, open_session, read_card
 from msgformer.deploy.session import Session
@@ -146,6 +147,18 @@ def test_int8_of_one_fixed_size_where_layers_share_weights(tmp_path):
     save_openvino(quantised, tmp_path / "model.xml")
     session = open_session(tmp_path / "model.xml", "cpu")
     assert 0 < verify(model, session, torch.rand(2, 3, 32, 32)).max_difference < 0.5
+
+
+@pytest.mark.parametrize("format", ["onnx", "openvino"])
+def test_int8_of_an_optimized_model_whose_layers_become_convolutions(format, tmp_path):
+    pytest.importorskip("nncf")
+    torch.manual_seed(0)
+    model = create_model("sgformer_small", num_classes=3, **FAMILIES["sgformer_small"]).eval()
+    sizes = sizes_of(model, (32, 32), 2, dynamic_batch=False, dynamic_size=False)
+    card = ExportCard(format, "classify", "sgformer_small", CLASSES, {}, sizes, precision="int8")
+    path = tmp_path / f"model{SUFFIXES[format]}"
+    write_export(optimize(model), card, path, [torch.rand(2, 3, 32, 32)])
+    assert 0 < verify(model, open_session(path, "cpu"), torch.rand(2, 3, 32, 32)).max_difference < 0.5
 
 
 def test_a_file_for_one_size_and_number_takes_any_number_of_images(tmp_path):

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import copy
+from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from msgformer.deploy.packed import PackedConv2d, PackedLinear
@@ -21,7 +21,7 @@ class FastConvMlp(nn.Module):
             slow.dwconv.weight[:, 0, 1, 1] += 1
         self.fc1 = PackedLinear(slow.fc1.weight, slow.fc1.bias)
         self.dwconv = PackedConv2d(slow.dwconv, activation="gelu")
-        self.fc2 = PackedLinear(slow.fc2.weight, slow.fc2.bias)
+        self.fc2: Any = PackedLinear(slow.fc2.weight, slow.fc2.bias)
 
     def forward(self, x: Tensor) -> Tensor:
         """[B, H, W, C] to the same."""
@@ -37,8 +37,7 @@ class QuantizableConvMlp(FastConvMlp):
 
     def forward(self, x: Tensor) -> Tensor:
         """[B, H, W, C] to the same."""
-        hidden = self.dwconv(self.fc1(x).permute(0, 3, 1, 2))
-        return F.conv2d(hidden, self.fc2.weight[:, :, None, None], self.fc2.bias).permute(0, 2, 3, 1)
+        return self.fc2(self.dwconv(self.fc1(x).permute(0, 3, 1, 2))).permute(0, 2, 3, 1)
 
 
 def as_quantizable(model: nn.Module) -> nn.Module:
@@ -46,5 +45,13 @@ def as_quantizable(model: nn.Module) -> nn.Module:
     model = copy.deepcopy(model)
     for module in model.modules():
         if type(module) is FastConvMlp:
+            module.fc2 = _as_convolution(module.fc2)
             module.__class__ = QuantizableConvMlp  # only the form of its graph differs
     return model
+
+
+def _as_convolution(linear: PackedLinear) -> PackedConv2d:
+    conv = nn.Conv2d(linear.in_features, linear.out_features, 1, device="meta")
+    conv.weight = nn.Parameter(linear.weight[:, :, None, None])
+    conv.bias = None if linear.bias is None else nn.Parameter(linear.bias)
+    return PackedConv2d(conv)
