@@ -31,7 +31,11 @@ def quantize(model: Any, batches: Sequence[Tensor]) -> Any:
     # permuted, and SG-Former's all are.
     whole = QuantizationParameters(per_channel=False)
     advanced = nncf.AdvancedQuantizationParameters(activations_quantization_params=whole)
-    _give_each_layer_its_own_weights(model)
+    if _is_openvino(model):
+        _give_each_layer_its_own_weights(model)
+    else:
+        # Scales of channels are chosen by weights, which have to be constants in ONNX: SG-Former reshapes some first.
+        advanced.smooth_quant_alphas = nncf.AdvancedSmoothQuantParameters(convolution=-1, matmul=-1)
     dataset = nncf.Dataset(batches, lambda images: {INPUT: images.numpy()})
     try:
         with quiet():
@@ -55,9 +59,12 @@ def _give_each_layer_its_own_weights(model: Any) -> None:
     MSG-Transformer's merging reshapes a convolution's weights for its messengers, and NNCF takes the axes of the one
     for the other's.
     """
-    if type(model).__module__.partition(".")[0] == "openvino":
-        from openvino.passes import ConstantFolding, Manager
+    from openvino.passes import ConstantFolding, Manager
 
-        passes = Manager()
-        passes.register_pass(ConstantFolding())
-        passes.run_passes(model)
+    passes = Manager()
+    passes.register_pass(ConstantFolding())
+    passes.run_passes(model)
+
+
+def _is_openvino(model: Any) -> bool:
+    return type(model).__module__.partition(".")[0] == "openvino"
