@@ -175,8 +175,8 @@ def _ready_to_train(source: Source, backend: Backend, images: Tensor, setting: S
 def _compiled(model: nn.Module, backend: Backend, setting: Setting) -> Callable[[Tensor], Any]:
     """The model compiled for one shape if the backend asks for that."""
     if backend == "compile":
-        freezing = setting.mode == "infer" and setting.device.type == "cpu"  # weights become constants, laid out once
-        return torch.compile(model, dynamic=False, options={"freezing": freezing})
+        compiled = torch.compile(model, dynamic=False)
+        return _frozen(compiled) if setting.mode == "infer" and setting.device.type == "cpu" else compiled
     if backend == "cudagraphs":
         compiled = torch.compile(model, dynamic=False, mode="reduce-overhead")
 
@@ -186,6 +186,17 @@ def _compiled(model: nn.Module, backend: Backend, setting: Setting) -> Callable[
 
         return replay
     return model
+
+
+def _frozen(compiled: Callable[[Tensor], Any]) -> Callable[[Tensor], Any]:
+    """With weights as constants, laid out once; what compiles and what runs has to be told so, `options` isn't enough."""
+    from torch._inductor import config  # slow to import
+
+    def call(images: Tensor) -> Any:
+        with config.patch(freezing=True):
+            return compiled(images)
+
+    return call
 
 
 def exported_file(source: Source, backend: Backend, batch: int, folder: Path) -> Path:

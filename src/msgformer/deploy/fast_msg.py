@@ -13,11 +13,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from msgformer.deploy.packed import PackedLinear, fold_norm
+from msgformer.deploy.packed import PackedConv2d, PackedLinear, fold_norm, is_packable
 from msgformer.models import msg_transformer as msg
 from msgformer.models.attention import biased_attention, packed_attention
 from msgformer.models.exchange import Corner
-from msgformer.models.window import Grid, Size, map_size, window_grid
+from msgformer.models.window import Grid, Size, map_grid, map_size, take_neighbours, to_map, to_rows, window_grid
 
 _KEPT_PLANS = 8  # sizes that a stage keeps the exchange's plans for
 
@@ -100,6 +100,36 @@ class FastBlock(nn.Module):
     def messengers(self, x: Tensor, plan: Any) -> Tensor:
         """Sequences [B * n, N, C] to their messengers alone, [B * n, C]."""
         return self.mlp(self.exchange(self.attn.messengers(x), plan))
+
+
+class FastMerging(nn.Module):
+    """`OverlappingMerging`, as a product where it isn't computed by oneDNN's convolution.
+
+    The product's weight takes the tokens under the kernel one after the other: as the convolution has it, a token's
+    channels are nine numbers apart, and would be gathered one by one.
+
+    Args:
+        slow: The merging.
+    """
+
+    def __init__(self, slow: msg.OverlappingMerging) -> None:
+        super().__init__()
+        weight = slow.reduction.weight
+        self.conv = PackedConv2d(slow.reduction)
+        self.product = PackedLinear(weight.permute(0, 2, 3, 1).flatten(1), slow.reduction.bias)
+        self.norm = slow.norm
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Patches [B, H, W, C] to [B, ceil(H / 2), ceil(W / 2), 2C]."""
+        if is_packable(x, self.conv.weight):
+            return self.norm(self.conv(x.permute(0, 3, 1, 2)).permute(0, 2, 3, 1))
+        merged = Grid(x.shape[0], *window_grid(map_size(x), (2, 2)))
+        return to_map(self.merge_messengers(to_rows(x), map_grid(x)), merged)
+
+    def merge_messengers(self, x: Tensor, grid: Grid) -> Tensor:
+        """Messengers [B * nH * nW, C] to [B * ceil(nH / 2) * ceil(nW / 2), 2C]."""
+        x = take_neighbours(x, grid, stride=2, side=3, first=-1)  # [B * n, 9, C]
+        return self.norm(self.product(x.flatten(1)))
 
 
 class FastStage(nn.Module):
