@@ -5,11 +5,11 @@ import torch
 
 from msgformer.models.window import (
     Grid,
+    find_places,
     from_sequences,
     from_windows,
     pad_to_multiple,
     take_neighbours,
-    take_tokens,
     to_rows,
     to_sequences,
     to_windows,
@@ -78,7 +78,7 @@ def test_a_map_of_whole_windows_is_not_copied_by_padding():
 def test_places_beyond_a_border_are_zeros():
     x = numbered(2, 3)
     row, col = torch.meshgrid(torch.arange(-1, 3), torch.arange(-1, 4), indexing="ij")
-    taken = take_tokens(to_rows(x), Grid(2, 2, 3), row.flatten(), col.flatten()).view(2, 4, 5, 3)
+    taken = find_places(Grid(2, 2, 3), row.flatten(), col.flatten()).take(to_rows(x)).view(2, 4, 5, 3)
     assert torch.equal(taken[:, 1:3, 1:4], x)
     assert taken.sum() == x.sum()
 

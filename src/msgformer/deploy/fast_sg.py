@@ -1,4 +1,9 @@
-"""SG-Former for inference: the same numbers as `msgformer.models.sg_former`, in fewer steps."""
+"""SG-Former for inference: the same numbers as `msgformer.models.sg_former`, in fewer and larger steps.
+
+Linear layers that read the same tokens are one, residuals and local positional terms are added inside the products and
+convolutions, both orders of a self-guided block are merged at once, and the reduced map is a product whose weight
+takes the tokens under it one after the other.
+"""
 
 from __future__ import annotations
 
@@ -6,26 +11,52 @@ import copy
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
-from msgformer.deploy.packed import PackedConv2d, PackedLinear
+from msgformer.deploy.packed import PackedConv2d, PackedLinear, fold_norm
 from msgformer.models import sg_former as sg
+from msgformer.models.reallocation import rank_by_column, rank_by_row
+from msgformer.models.window import (
+    Grid,
+    from_windows,
+    map_grid,
+    map_size,
+    take_neighbours,
+    to_map,
+    to_rows,
+    to_windows,
+    window_grid,
+)
 
 
 class FastConvMlp(nn.Module):
-    """`ConvMlp`: y + conv(y) is one convolution, whose kernel has 1 added at its centre."""
+    """The norm before a `ConvMlp`, the MLP, and the residual.
 
-    def __init__(self, slow: sg.ConvMlp) -> None:
+    y + conv(y) is one convolution, whose kernel has 1 added at its centre.
+
+    Args:
+        norm: The norm.
+        slow: The MLP.
+    """
+
+    def __init__(self, norm: nn.LayerNorm, slow: sg.ConvMlp) -> None:
         super().__init__()
         with torch.no_grad():
             slow.dwconv.weight[:, 0, 1, 1] += 1
-        self.fc1 = PackedLinear(slow.fc1.weight, slow.fc1.bias)
+        self.eps = norm.eps
+        self.fc1 = PackedLinear(*fold_norm(norm, slow.fc1))
         self.dwconv = PackedConv2d(slow.dwconv, activation="gelu")
         self.fc2: Any = PackedLinear(slow.fc2.weight, slow.fc2.bias)
 
     def forward(self, x: Tensor) -> Tensor:
         """[B, H, W, C] to the same."""
-        return self.fc2(sg.conv_map(self.dwconv, self.fc1(x)))  # type: ignore[arg-type]
+        return self.fc2(self.hidden(x).permute(0, 2, 3, 1), x)
+
+    def hidden(self, x: Tensor) -> Tensor:
+        """What fc2 reads, [B, 4C, H, W], channels-last."""
+        hidden = self.fc1(F.layer_norm(x, x.shape[-1:], eps=self.eps))
+        return self.dwconv(hidden.permute(0, 3, 1, 2))
 
 
 class QuantizableConvMlp(FastConvMlp):
@@ -37,7 +68,154 @@ class QuantizableConvMlp(FastConvMlp):
 
     def forward(self, x: Tensor) -> Tensor:
         """[B, H, W, C] to the same."""
-        return self.fc2(self.dwconv(self.fc1(x).permute(0, 3, 1, 2))).permute(0, 2, 3, 1)
+        return x + self.fc2(self.hidden(x)).permute(0, 2, 3, 1)
+
+
+class FastAttention(nn.Module):
+    """What the three kinds of attention share: the norm before them, the local positional term, and the residual.
+
+    Args:
+        norm: The norm.
+        slow: The attention.
+    """
+
+    def __init__(self, norm: nn.LayerNorm, slow: sg.Attention) -> None:
+        super().__init__()
+        self.norm = norm
+        self.num_heads = slow.num_heads
+        self.linear = self.conv = None
+        if slow.lepe is not None:
+            self.linear, self.conv = _pack(slow.lepe.linear), PackedConv2d(slow.lepe.conv)
+        self.proj = _pack(slow.proj)
+
+    def project(self, attended: Tensor, normed: Tensor, x: Tensor) -> Tensor:
+        """Local positional term and projection of an attention, added to x, [B, H, W, C] all of them."""
+        if self.linear is not None and self.conv is not None:
+            local = self.linear(normed).permute(0, 3, 1, 2)
+            attended = self.conv(local, attended.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
+        return self.proj(attended, x)
+
+
+class FastHybrid(FastAttention):
+    """`HybridAttention`; queries, keys and values of a window are one product."""
+
+    def __init__(self, norm: nn.LayerNorm, slow: sg.HybridAttention) -> None:
+        super().__init__(norm, slow)
+        self.ratio, self.window_size, self.half_heads = slow.ratio, slow.window_size, slow.half_heads
+        self.q_global, self.kv_global = _pack(slow.q_global), _pack(slow.kv_global)
+        weight = slow.reduction.weight.permute(0, 2, 3, 1).flatten(1)  # a token's channels side by side
+        self.reduction = PackedLinear(weight, slow.reduction.bias)
+        self.reduction_norm = slow.reduction_norm
+        self.local = _pack(slow.q_local, slow.kv_local)
+
+    def forward(self, x: Tensor, significance: Tensor | None) -> tuple[Tensor, Tensor | None]:  # noqa: ARG002
+        """[B, H, W, C] to the same, and a significance map [B, H, W]."""
+        normed = self.norm(x)
+        wide, received_from_afar = self._attend_globally(normed)
+        near, received_nearby = self._attend_locally(normed)
+        return self.project(torch.cat([wide, near], dim=-1), normed, x), received_nearby + received_from_afar
+
+    def _attend_globally(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        batch, height, width = grid = map_grid(x)
+        reduced = take_neighbours(to_rows(x), grid, self.ratio, self.ratio).flatten(1)  # [B * m, r * r * C]
+        key_value = self.kv_global(F.gelu(self.reduction_norm(self.reduction(reduced))))
+        rows, cols = window_grid((height, width), (self.ratio, self.ratio))
+        key, value = to_map(key_value, Grid(batch, rows, cols)).flatten(1, 2).chunk(2, dim=-1)  # [B, m, C / 2]
+        out, received = sg.attend_and_measure(self.q_global(x).flatten(1, 2), key, value, self.half_heads)
+        above = sg.places_above(grid, self.ratio, x.device)
+        return out.view(batch, height, width, -1), received.index_select(1, above).view(batch, height, width)
+
+    def _attend_locally(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        batch, size = x.shape[0], map_size(x)
+        query, key, value = self.local(to_windows(x, self.window_size)).chunk(3, dim=-1)  # [B * nH * nW, w * w, C / 2]
+        out, received = sg.attend_and_measure(query, key, value, self.half_heads)
+        out = from_windows(out, self.window_size, batch, size)
+        return out, from_windows(received.unsqueeze(-1), self.window_size, batch, size).squeeze(-1)
+
+
+class FastGuided(FastAttention):
+    """`SelfGuidedAttention`; tokens in both orders are merged at once."""
+
+    def __init__(self, norm: nn.LayerNorm, slow: sg.SelfGuidedAttention) -> None:
+        super().__init__(norm, slow)
+        self.q, self.kv_row, self.kv_column = _pack(slow.q), _pack(slow.kv_row), _pack(slow.kv_column)
+        self.kinds, self.merge = slow.kinds, slow.merge
+
+    def forward(self, x: Tensor, significance: Tensor | None) -> tuple[Tensor, Tensor | None]:
+        """[B, H, W, C] and the map [B, H, W] of the hybrid block before to the same."""
+        assert significance is not None  # noqa: S101 # blocks of a stage begin with a hybrid one
+        normed = self.norm(x)
+        by_row, by_column = self._merge_twice(normed, significance)
+        halves = [self.kv_row(by_row).chunk(2, dim=-1), self.kv_column(by_column).chunk(2, dim=-1)]
+        key, value = (torch.cat(half, dim=-1) for half in zip(*halves, strict=True))  # [B, m, C]
+        heads = (sg.split_heads(t, self.num_heads) for t in (self.q(normed).flatten(1, 2), key, value))
+        out = F.scaled_dot_product_attention(*heads).transpose(1, 2).reshape(x.shape)
+        return self.project(out, normed, x), significance
+
+    def _merge_twice(self, x: Tensor, significance: Tensor) -> tuple[Tensor, Tensor]:
+        orders = torch.cat([rank_by_row(significance), rank_by_column(significance)])  # [2B, n]
+        return sg.merge_ranked(to_rows(x), orders, self.kinds, self.merge).chunk(2)
+
+
+class FastPlain(FastAttention):
+    """`PlainAttention`; queries, keys and values are one product."""
+
+    def __init__(self, norm: nn.LayerNorm, slow: sg.PlainAttention) -> None:
+        super().__init__(norm, slow)
+        self.qkv = _pack(slow.q, slow.kv)
+
+    def forward(self, x: Tensor, significance: Tensor | None) -> tuple[Tensor, Tensor | None]:
+        """[B, H, W, C] to the same."""
+        normed = self.norm(x)
+        heads = (sg.split_heads(t, self.num_heads) for t in self.qkv(normed).flatten(1, 2).chunk(3, dim=-1))
+        out = F.scaled_dot_product_attention(*heads).transpose(1, 2).reshape(x.shape)
+        return self.project(out, normed, x), significance
+
+
+class OtherAttention(nn.Module):
+    """Any other attention, of a model to compare with: as it is, between the norm and the residual.
+
+    Args:
+        norm: The norm.
+        slow: The attention.
+    """
+
+    def __init__(self, norm: nn.LayerNorm, slow: sg.Attention) -> None:
+        super().__init__()
+        self.norm, self.attn = norm, slow
+
+    def forward(self, x: Tensor, significance: Tensor | None) -> tuple[Tensor, Tensor | None]:
+        """[B, H, W, C] and the latest significance map to the next of both."""
+        attended, significance = sg.run_attention(self.attn, self.norm(x), significance)
+        return x + attended, significance
+
+
+_FASTER: dict[type[sg.Attention], Any] = {
+    sg.HybridAttention: FastHybrid,
+    sg.SelfGuidedAttention: FastGuided,
+    sg.PlainAttention: FastPlain,
+}
+
+
+class FastBlock(nn.Module):
+    """`Block` without what only training needs."""
+
+    def __init__(self, slow: sg.Block) -> None:
+        super().__init__()
+        self.attn = _FASTER.get(type(slow.attn), OtherAttention)(slow.norm1, slow.attn)
+        self.mlp = FastConvMlp(slow.norm2, slow.mlp)
+
+    def forward(self, x: Tensor, significance: Tensor | None) -> tuple[Tensor, Tensor | None]:
+        """[B, H, W, C] and the latest significance map to the next of both."""
+        x, significance = self.attn(x, significance)
+        return self.mlp(x), significance
+
+
+def _pack(*linears: nn.Linear) -> PackedLinear:
+    """Linear layers that read the same tokens, as one."""
+    biases = [linear.bias for linear in linears]
+    bias = None if any(one is None for one in biases) else torch.cat(biases)
+    return PackedLinear(torch.cat([linear.weight for linear in linears]), bias)
 
 
 def as_quantizable(model: nn.Module) -> nn.Module:

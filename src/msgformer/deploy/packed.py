@@ -73,11 +73,11 @@ class PackedLinear(Packed):
 
 
 class PackedConv2d(Packed):
-    """A convolution for inference, with an activation; maps come and go channels-last.
+    """A convolution for inference, with an activation or a residual; maps come and go channels-last.
 
     Args:
         conv: The convolution, with zeros as padding.
-        activation: Applied to the outcome.
+        activation: Applied to the outcome; not together with a residual.
     """
 
     def __init__(self, conv: nn.Conv2d, activation: Activation = "none") -> None:
@@ -85,19 +85,24 @@ class PackedConv2d(Packed):
         self.where: Any = ([*conv.padding], [*conv.stride], [*conv.dilation], conv.groups)
         self.packed_for: torch.Size | None = None
 
-    def forward(self, x: Tensor) -> Tensor:
-        """[B, C, H, W] to [B, C', H', W']."""
+    def forward(self, x: Tensor, residual: Tensor | None = None) -> Tensor:
+        """[B, C, H, W] to [B, C', H', W'], to which ``residual`` of that shape is added."""
         if not is_packable(x, self.weight):
             padding, stride, dilation, groups = self.where
             out = F.conv2d(x, self.weight, self.bias, stride, padding, dilation, groups)
-            return F.gelu(out) if self.activation == "gelu" else out
+            out = F.gelu(out) if self.activation == "gelu" else out
+            return out if residual is None else residual + out
         if self.packed is None or self.packed_for != x.shape:
             # For the size at hand: what suits the size that oneDNN else supposes can be ten times slower at this one.
             reorder: Any = torch._C._nn.mkldnn_reorder_conv2d_weight  # whose published type lacks an argument
             self.packed, self.packed_for = reorder(self.weight.to_mkldnn(), *self.where, list(x.shape)), x.shape
         x = x.contiguous(memory_format=torch.channels_last)
-        return torch.ops.mkldnn._convolution_pointwise(
-            x, self.packed, self.bias, *self.where, self.activation, [], "none"
+        if residual is None:
+            return torch.ops.mkldnn._convolution_pointwise(
+                x, self.packed, self.bias, *self.where, self.activation, [], "none"
+            )
+        return torch.ops.mkldnn._convolution_pointwise.binary(
+            x, residual, self.packed, self.bias, *self.where, "add", 1, None, [], None
         )
 
 

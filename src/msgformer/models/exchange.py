@@ -20,6 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from msgformer.catalog import nearest
+from msgformer.models.kept import keep_by_size
 from msgformer.models.window import Grid
 
 Corner = Literal["left-top", "right-bottom"]
@@ -157,15 +158,7 @@ class Shuffle(Exchange):
 
     def plan(self, grid: Grid, corner: Corner, device: torch.device) -> Tensor:
         """For each channel of each messenger, the place in the flat batch that it comes from: [B * nH * nW * C]."""
-        place = torch.arange(grid.height * grid.width * self.dim, device=device)
-        window, channel = place // self.dim, place % self.dim
-        regions = find_regions(window, grid, self.region, corner)
-        group_size = self.dim // regions.side**2
-        messenger, within = channel // group_size, channel % group_size  # n, and the channel inside its group
-        row, col = regions.row + messenger // regions.side, regions.col + messenger % regions.side
-        source = (row * grid.width + col) * self.dim + regions.place * group_size + within
-        offset = torch.arange(grid.batch, device=device) * (grid.height * grid.width * self.dim)
-        return (offset[:, None] + torch.where(regions.outside, place, source)).flatten()
+        return shuffled_places(self.dim, self.region, grid, corner, device)
 
     def forward(self, messengers: Tensor, plan: Tensor) -> Tensor:
         """Every channel from the place that the plan names.
@@ -175,3 +168,17 @@ class Shuffle(Exchange):
             plan: [B * nH * nW * C]
         """
         return messengers.flatten().index_select(0, plan).view(-1, self.dim)
+
+
+@keep_by_size
+def shuffled_places(dim: int, region: int, grid: Grid, corner: Corner, device: torch.device) -> Tensor:
+    """The plan of `Shuffle`."""
+    place = torch.arange(grid.height * grid.width * dim, device=device)
+    window, channel = place // dim, place % dim
+    regions = find_regions(window, grid, region, corner)
+    group_size = dim // regions.side**2
+    messenger, within = channel // group_size, channel % group_size  # n, and the channel inside its group
+    row, col = regions.row + messenger // regions.side, regions.col + messenger % regions.side
+    source = (row * grid.width + col) * dim + regions.place * group_size + within
+    offset = torch.arange(grid.batch, device=device) * (grid.height * grid.width * dim)
+    return (offset[:, None] + torch.where(regions.outside, place, source)).flatten()

@@ -10,6 +10,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from msgformer.models.window import are_fixed
+
 
 class MergeKind(NamedTuple):
     """Tokens that are merged alike: a share of all tokens, by rank of significance, in groups of one size."""
@@ -55,15 +57,16 @@ def merge_groups(rows: Tensor, order: Tensor, start: int, end: int, merge: Any) 
     """
     batch, total = order.shape
     group = merge.in_features
-    groups = (end - start + group - 1) // group
-    # The built-in max would specialise a captured graph, and torch.jit.trace knows no sym_max.
-    groups = torch.sym_max(1, groups) if torch.compiler.is_compiling() else max(1, groups)
-    rank = start + torch.arange(groups * group, device=rows.device)
-    tokens = rows.index_select(0, order.index_select(1, rank.clamp(max=total - 1)).flatten())
-    if torch.compiler.is_compiling() or groups * group > end - start:  # a captured graph always completes
+    if are_fixed(start, end) and end > start and (end - start) % group == 0:
+        tokens = rows.index_select(0, order[:, start:end].flatten())
+    else:
+        groups = (end - start + group - 1) // group
+        # The built-in max would specialise a captured graph, and torch.jit.trace knows no sym_max.
+        groups = torch.sym_max(1, groups) if torch.compiler.is_compiling() else max(1, groups)
+        rank = start + torch.arange(groups * group, device=rows.device)
+        tokens = rows.index_select(0, order.index_select(1, rank.clamp(max=total - 1)).flatten())
         tokens = tokens.masked_fill((rank >= end).repeat(batch).unsqueeze(1), 0)
-    tokens = tokens.unflatten(0, (-1, group))  # [B * groups, g, C]
-    return (tokens * merge.weight.T).sum(dim=1) + merge.bias
+    return (merge.weight @ tokens.unflatten(0, (-1, group))).squeeze(1) + merge.bias  # of [B * groups, g, C]
 
 
 def join_rows(parts: list[Tensor], batch: int) -> Tensor:

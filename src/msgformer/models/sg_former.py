@@ -16,7 +16,7 @@ gives more tokens after merging, not larger groups.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -33,8 +33,9 @@ from torch import Tensor, nn
 
 from msgformer.catalog import ALIASES, nearest
 from msgformer.models.backbone import Backbone, check_heads, check_stages, init_linear, pretrained_cfg
+from msgformer.models.kept import keep_by_size
 from msgformer.models.loading import checkpoint_filter_fn
-from msgformer.models.reallocation import MERGE_KINDS, join_rows, merge_groups, rank_by_column, rank_by_row
+from msgformer.models.reallocation import MERGE_KINDS, MergeKind, join_rows, merge_groups, rank_by_column, rank_by_row
 from msgformer.models.window import (
     Grid,
     Size,
@@ -235,8 +236,7 @@ class HybridAttention(Attention):
         key_value = self.kv_global(F.gelu(self.reduction_norm(reduced)))
         key, value = to_map(key_value, Grid(batch, rows, cols)).flatten(1, 2).chunk(2, dim=-1)  # [B, m, C / 2]
         out, received = self.attend_and_measure(self.q_global(x).flatten(1, 2), key, value)
-        token = torch.arange(height * width, device=x.device)
-        above = token // width // self.ratio * cols + token % width // self.ratio  # nearest neighbour
+        above = places_above(grid, self.ratio, x.device)
         return out.view(batch, height, width, -1), received.index_select(1, above).view(batch, height, width)
 
     def attend_locally(self, x: Tensor) -> tuple[Tensor, Tensor]:
@@ -253,32 +253,50 @@ class HybridAttention(Attention):
         return out, from_windows(received.unsqueeze(-1), self.window_size, batch, size).squeeze(-1)
 
     def attend_and_measure(self, query: Tensor, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
-        """Attention whose weights are needed.
+        """Attention whose weights are needed, by half of the heads; see the function of that name."""
+        return attend_and_measure(query, key, value, self.half_heads, self.dropout)
 
-        Args:
-            query: [B', n, C / 2]
-            key: [B', m, C / 2]
-            value: [B', m, C / 2]
 
-        Returns:
-            [B', n, C / 2], and what each key receives, averaged over heads and queries, [B', m], without gradient.
-        """
-        query, key, value = (split_heads(t, self.half_heads) for t in (query, key, value))
-        total, at_once = query.shape[2], MOST_SCORES // (self.half_heads * key.shape[2])
-        if torch.compiler.is_compiling() or total <= at_once:  # a graph serves all sizes
-            out, received = self.mix(query, key, value)
-        else:
-            # Scores grow with the square of the image's area: only some queries' are kept at a time, in training too.
-            parts = [run_checkpointed(self.mix, some, key, value) for some in query.split(max(1, at_once), dim=2)]
-            outs, sums = zip(*parts, strict=True)
-            out, received = torch.cat(outs, dim=2), torch.stack(sums).sum(0)
-        return out.transpose(1, 2).flatten(2), received / (self.half_heads * total)
+def attend_and_measure(
+    query: Tensor, key: Tensor, value: Tensor, num_heads: int, dropout: float = 0.0
+) -> tuple[Tensor, Tensor]:
+    """Attention whose weights are needed.
 
-    def mix(self, query: Tensor, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
-        """Attention of some queries, [B', h / 2, q, d], and what each key receives, [B', m], without gradient."""
-        scores = query * query.shape[-1] ** -0.5 @ key.transpose(-2, -1)  # [B', h / 2, q, m]
-        weights = scores.softmax(dim=-1)
-        return F.dropout(weights, self.dropout) @ value, weights.detach().sum(dim=(1, 2))
+    Args:
+        query: [B', n, D]
+        key: [B', m, D]
+        value: [B', m, D]
+        num_heads: Heads among the D channels.
+        dropout: Drop rate of attention weights.
+
+    Returns:
+        [B', n, D], and what each key receives, averaged over heads and queries, [B', m], without gradient.
+    """
+    query, key, value = (split_heads(t, num_heads) for t in (query, key, value))
+    total, at_once = query.shape[2], MOST_SCORES // (num_heads * key.shape[2])
+    if torch.compiler.is_compiling() or total <= at_once:  # a graph serves all sizes
+        out, received = mix(query, key, value, dropout)
+    else:
+        # Scores grow with the square of the image's area: only some queries' are kept at a time, in training too.
+        parts = [run_checkpointed(mix, some, key, value, dropout) for some in query.split(max(1, at_once), dim=2)]
+        outs, sums = zip(*parts, strict=True)
+        out, received = torch.cat(outs, dim=2), torch.stack(sums).sum(0)
+    return out.transpose(1, 2).flatten(2), received / (num_heads * total)
+
+
+def mix(query: Tensor, key: Tensor, value: Tensor, dropout: float) -> tuple[Tensor, Tensor]:
+    """Attention of some queries, [B', h, q, d], and the sum of what each key receives, [B', m], without gradient."""
+    scores = query * query.shape[-1] ** -0.5 @ key.transpose(-2, -1)  # [B', h, q, m]
+    weights = scores.softmax(dim=-1)
+    return F.dropout(weights, dropout) @ value, weights.detach().sum(dim=(1, 2))
+
+
+@keep_by_size
+def places_above(grid: Grid, ratio: int, device: torch.device) -> Tensor:
+    """For each token of a map the nearest one of the map reduced by a ratio, [H * W]."""
+    _, cols = window_grid((grid.height, grid.width), (ratio, ratio))
+    token = torch.arange(grid.height * grid.width, device=device)
+    return token // grid.width // ratio * cols + token % grid.width // ratio
 
 
 class SelfGuidedAttention(Attention):
@@ -323,16 +341,30 @@ class SelfGuidedAttention(Attention):
         Returns:
             [B, m, C]
         """
-        batch, total = order.shape
-        rows = to_rows(x)
-        order = order + torch.arange(batch, device=x.device).unsqueeze(1) * total  # rows of the whole batch
-        start, quarters, merged = 0, 0, []
-        for kind, merge in zip(self.kinds, self.merge, strict=True):
-            quarters += kind.quarters
-            end = total * quarters // 4
-            merged.append(merge_groups(rows, order, start, end, merge))
-            start = end
-        return join_rows(merged, batch)
+        return merge_ranked(to_rows(x), order, self.kinds, self.merge)
+
+
+def merge_ranked(rows: Tensor, order: Tensor, kinds: Sequence[MergeKind], merges: Iterable[Any]) -> Tensor:
+    """Cuts ranked tokens into groups and merges each.
+
+    Args:
+        rows: Tokens of all images, [B * n, C].
+        order: Raster indices of each image's tokens by rank, [B, n]; or several orders of each, [k * B, n].
+        kinds: What shares of the tokens are merged alike.
+        merges: For each of them a linear layer g -> 1.
+
+    Returns:
+        [k * B, m, C]
+    """
+    batch, total = order.shape
+    order = order + torch.arange(batch, device=rows.device).unsqueeze(1) * total % rows.shape[0]  # rows of the batch
+    start, quarters, merged = 0, 0, []
+    for kind, merge in zip(kinds, merges, strict=True):
+        quarters += kind.quarters
+        end = total * quarters // 4
+        merged.append(merge_groups(rows, order, start, end, merge))
+        start = end
+    return join_rows(merged, batch)
 
 
 class PlainAttention(Attention):
@@ -402,15 +434,18 @@ class Block(nn.Module):
 
     def forward(self, x: Tensor, significance: Tensor | None) -> tuple[Tensor, Tensor | None]:
         """[B, H, W, C] and the latest significance map to the next of both."""
-        normed = self.norm1(x)
-        if isinstance(self.attn, HybridAttention):
-            attended, significance = self.attn(normed)
-        elif isinstance(self.attn, SelfGuidedAttention):
-            attended = self.attn(normed, significance)
-        else:
-            attended = self.attn(normed)
+        attended, significance = run_attention(self.attn, self.norm1(x), significance)
         x = x + self.drop_path1(attended)
         return x + self.drop_path2(self.mlp(self.norm2(x))), significance
+
+
+def run_attention(attn: Attention, x: Tensor, significance: Tensor | None) -> tuple[Tensor, Tensor | None]:
+    """Attention of any kind on a normalised map [B, H, W, C], and the latest significance map after it."""
+    if isinstance(attn, HybridAttention):
+        return attn(x)
+    if isinstance(attn, SelfGuidedAttention):
+        return attn(x, significance), significance
+    return attn(x), significance
 
 
 class Stage(nn.Module):

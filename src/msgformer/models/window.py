@@ -13,6 +13,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from msgformer.models.kept import keep_by_size
+
 Size = tuple[int, int]
 
 
@@ -22,6 +24,13 @@ class Grid(NamedTuple):
     batch: int
     height: int
     width: int
+
+
+def are_fixed(*sizes: int) -> bool:
+    """Whether sizes are numbers that code may decide by: not in a graph that is captured for many of them."""
+    if not torch.compiler.is_compiling():
+        return True
+    return not torch.compiler.is_dynamo_compiling() and all(type(size) is int for size in sizes)
 
 
 def map_grid(x: Tensor) -> Grid:
@@ -49,25 +58,47 @@ def to_map(x: Tensor, grid: Grid) -> Tensor:
     return x.unflatten(0, grid)
 
 
-def take_tokens(x: Tensor, grid: Grid, row: Tensor, col: Tensor) -> Tensor:
-    """Tokens of a map at given places; zeros where a place lies beyond its borders.
+class Places(NamedTuple):
+    """Where tokens are taken from.
+
+    Attributes:
+        index: Rows of a batch of maps, [m].
+        outside: Whether a place lies beyond the borders of its map, [m, 1]; None if none does.
+    """
+
+    index: Tensor
+    outside: Tensor | None
+
+    def take(self, x: Tensor) -> Tensor:
+        """Those tokens of maps [B * H * W, C], zeros where a place lies beyond the borders: [m, C]."""
+        tokens = x.index_select(0, self.index)  # not advanced indexing, whose gradient is several times slower on CPUs
+        return tokens if self.outside is None else tokens.masked_fill(self.outside, 0)
+
+
+def find_places(grid: Grid, row: Tensor, col: Tensor) -> Places:
+    """The same places in every map of a batch.
 
     Args:
-        x: Tokens of all images in raster order, [B * H * W, C].
         grid: B, H and W.
         row: Rows of the places, [m].
         col: Their columns, [m].
 
     Returns:
-        [B * m, C]
+        B * m places.
     """
     batch, height, width = grid
-    tokens = take_rows(x, batch, row.clamp(0, height - 1) * width + col.clamp(0, width - 1))
-    # A graph is captured with the zeros, whether this size needs them or not.
-    if torch.compiler.is_compiling() or len(row) > height * width:
-        outside = (row < 0) | (row >= height) | (col < 0) | (col >= width)
-        tokens = tokens.masked_fill(outside.repeat(batch).unsqueeze(1), 0)
-    return tokens
+    index = rows_of_all(row.clamp(0, height - 1) * width + col.clamp(0, width - 1), batch, height * width)
+    # A graph for many sizes has the zeros, whether one of them needs them or not.
+    if are_fixed(len(row), height, width) and len(row) <= height * width:
+        return Places(index, None)
+    outside = (row < 0) | (row >= height) | (col < 0) | (col >= width)
+    return Places(index, outside.repeat(batch).unsqueeze(1))
+
+
+def rows_of_all(index: Tensor, batch: int, per_image: int) -> Tensor:
+    """Rows [m] of one image, in a batch of images of so many rows each: [B * m]."""
+    offset = torch.arange(batch, device=index.device) * per_image
+    return (offset.unsqueeze(1) + index).flatten()
 
 
 def take_rows(x: Tensor, batch: int, index: Tensor) -> Tensor:
@@ -81,9 +112,7 @@ def take_rows(x: Tensor, batch: int, index: Tensor) -> Tensor:
     Returns:
         [B * m, C]
     """
-    offset = torch.arange(batch, device=x.device) * (x.shape[0] // batch)
-    # Not advanced indexing, whose gradient is several times slower on CPUs.
-    return x.index_select(0, (offset.unsqueeze(1) + index).flatten())
+    return x.index_select(0, rows_of_all(index, batch, x.shape[0] // batch))
 
 
 def pad_to_multiple(x: Tensor, multiple: Size) -> Tensor:
@@ -100,9 +129,15 @@ def pad_to_multiple(x: Tensor, multiple: Size) -> Tensor:
     height, width = rows * multiple[0], cols * multiple[1]
     if not torch.compiler.is_compiling() and (height, width) == map_size(x):
         return x
-    place = torch.arange(height * width, device=x.device)
-    tokens = take_tokens(to_rows(x), map_grid(x), place // width, place % width)
-    return to_map(tokens, Grid(x.shape[0], height, width))
+    places = padded_places(map_grid(x), (height, width), x.device)
+    return to_map(places.take(to_rows(x)), Grid(x.shape[0], height, width))
+
+
+@keep_by_size
+def padded_places(grid: Grid, size: Size, device: torch.device) -> Places:
+    """Every place of a larger map in a smaller one, in raster order."""
+    place = torch.arange(size[0] * size[1], device=device)
+    return find_places(grid, place // size[1], place % size[1])
 
 
 def take_neighbours(x: Tensor, grid: Grid, stride: int, side: int, first: int = 0) -> Tensor:
@@ -118,12 +153,18 @@ def take_neighbours(x: Tensor, grid: Grid, stride: int, side: int, first: int = 
     Returns:
         [B * ceil(H / s) * ceil(W / s), side * side, C], the tokens of a place in raster order.
     """
+    return neighbour_places(grid, stride, side, first, x.device).take(x).unflatten(0, (-1, side**2))
+
+
+@keep_by_size
+def neighbour_places(grid: Grid, stride: int, side: int, first: int, device: torch.device) -> Places:
+    """The places of `take_neighbours`."""
     rows, cols = window_grid((grid.height, grid.width), (stride, stride))
-    place = torch.arange(rows * cols * side**2, device=x.device)
+    place = torch.arange(rows * cols * side**2, device=device)
     index, inside = place // side**2, place % side**2
     row = index // cols * stride + inside // side + first
     col = index % cols * stride + inside % side + first
-    return take_tokens(x, grid, row, col).unflatten(0, (-1, side**2))
+    return find_places(grid, row, col)
 
 
 def to_windows(x: Tensor, window: Size) -> Tensor:
@@ -136,13 +177,20 @@ def to_windows(x: Tensor, window: Size) -> Tensor:
     Returns:
         [B * nH * nW, h * w, C], windows and the tokens of each in raster order.
     """
-    rows, cols = window_grid(map_size(x), window)
+    tokens = window_places(map_grid(x), window, x.device).take(to_rows(x))
+    return tokens.unflatten(0, (-1, window[0] * window[1]))
+
+
+@keep_by_size
+def window_places(grid: Grid, window: Size, device: torch.device) -> Places:
+    """The places of `to_windows`."""
+    rows, cols = window_grid((grid.height, grid.width), window)
     area = window[0] * window[1]
-    place = torch.arange(rows * cols * area, device=x.device)
+    place = torch.arange(rows * cols * area, device=device)
     index, inside = place // area, place % area  # of the window in the grid, and of the token in the window
     row = index // cols * window[0] + inside // window[1]
     col = index % cols * window[1] + inside % window[1]
-    return take_tokens(to_rows(x), map_grid(x), row, col).unflatten(0, (-1, area))
+    return find_places(grid, row, col)
 
 
 def from_windows(x: Tensor, window: Size, batch: int, size: Size, skip: int = 0) -> Tensor:
@@ -158,14 +206,21 @@ def from_windows(x: Tensor, window: Size, batch: int, size: Size, skip: int = 0)
     Returns:
         [B, H, W, C]
     """
-    height, width = size
-    _, cols = window_grid(size, window)
-    place = torch.arange(height * width, device=x.device)
+    grid = Grid(batch, *size)
+    return to_map(x.flatten(0, 1).index_select(0, places_in_windows(grid, window, skip, x.device)), grid)
+
+
+@keep_by_size
+def places_in_windows(grid: Grid, window: Size, skip: int, device: torch.device) -> Tensor:
+    """Where the tokens of maps stand in windows with ``skip`` tokens in front of each: [B * H * W]."""
+    batch, height, width = grid
+    rows, cols = window_grid((height, width), window)
+    area = skip + window[0] * window[1]
+    place = torch.arange(height * width, device=device)
     row, col = place // width, place % width
     index = row // window[0] * cols + col // window[1]
     inside = row % window[0] * window[1] + col % window[1] + skip
-    tokens = take_rows(x.flatten(0, 1), batch, index * x.shape[1] + inside)
-    return to_map(tokens, Grid(batch, height, width))
+    return rows_of_all(index * area + inside, batch, rows * cols * area)
 
 
 def to_sequences(patches: Tensor, messengers: Tensor, window: Size) -> Tensor:
