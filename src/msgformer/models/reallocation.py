@@ -66,7 +66,11 @@ def merge_groups(rows: Tensor, order: Tensor, start: int, end: int, merge: Any) 
         rank = start + torch.arange(groups * group, device=rows.device)
         tokens = rows.index_select(0, order.index_select(1, rank.clamp(max=total - 1)).flatten())
         tokens = tokens.masked_fill((rank >= end).repeat(batch).unsqueeze(1), 0)
-    return (merge.weight @ tokens.unflatten(0, (-1, group))).squeeze(1) + merge.bias  # of [B * groups, g, C]
+    if group > 1:
+        tokens = (merge.weight @ tokens.unflatten(0, (-1, group))).squeeze(1)  # of [B * groups, g, C]
+    else:
+        tokens = tokens * merge.weight  # as many products of one number as there are tokens take ten times as long
+    return tokens + merge.bias
 
 
 def join_rows(parts: list[Tensor], batch: int) -> Tensor:
