@@ -189,11 +189,14 @@ def _compiled(model: nn.Module, backend: Backend, setting: Setting) -> Callable[
 
 
 def _frozen(compiled: Callable[[Tensor], Any]) -> Callable[[Tensor], Any]:
-    """With weights as constants, laid out once; what compiles and what runs has to be told so, `options` isn't enough."""
+    """With weights as constants, laid out once, and the calls between kernels in C++ as well.
+
+    Dynamo has to know of it while it reads the model: given as ``options`` to torch.compile, it would do nothing.
+    """
     from torch._inductor import config  # slow to import
 
     def call(images: Tensor) -> Any:
-        with config.patch(freezing=True):
+        with config.patch(freezing=True, cpp_wrapper=True):
             return compiled(images)
 
     return call

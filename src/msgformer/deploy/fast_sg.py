@@ -88,6 +88,11 @@ class FastAttention(nn.Module):
             self.linear, self.conv = _pack(slow.lepe.linear), PackedConv2d(slow.lepe.conv)
         self.proj = _pack(slow.proj)
 
+    def attend(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+        """softmax(q k^T / sqrt(d)) v: queries [B, n, C], keys and values [B, m, C] to [B, n, C]."""
+        query, key, value = (sg.split_heads(t, self.num_heads) for t in (query, key, value))
+        return F.scaled_dot_product_attention(query, key, value).transpose(1, 2).flatten(2)
+
     def project(self, attended: Tensor, normed: Tensor, x: Tensor) -> Tensor:
         """Local positional term and projection of an attention, added to x, [B, H, W, C] all of them."""
         if self.linear is not None and self.conv is not None:
@@ -143,18 +148,14 @@ class FastGuided(FastAttention):
 
     def forward(self, x: Tensor, significance: Tensor | None) -> tuple[Tensor, Tensor | None]:
         """[B, H, W, C] and the map [B, H, W] of the hybrid block before to the same."""
-        assert significance is not None  # noqa: S101 # blocks of a stage begin with a hybrid one
+        assert significance is not None  # blocks of a stage begin with a hybrid one
         normed = self.norm(x)
-        by_row, by_column = self._merge_twice(normed, significance)
+        orders = torch.cat([rank_by_row(significance), rank_by_column(significance)])  # [2B, n]
+        by_row, by_column = sg.merge_ranked(to_rows(normed), orders, self.kinds, self.merge).chunk(2)
         halves = [self.kv_row(by_row).chunk(2, dim=-1), self.kv_column(by_column).chunk(2, dim=-1)]
         key, value = (torch.cat(half, dim=-1) for half in zip(*halves, strict=True))  # [B, m, C]
-        heads = (sg.split_heads(t, self.num_heads) for t in (self.q(normed).flatten(1, 2), key, value))
-        out = F.scaled_dot_product_attention(*heads).transpose(1, 2).reshape(x.shape)
-        return self.project(out, normed, x), significance
-
-    def _merge_twice(self, x: Tensor, significance: Tensor) -> tuple[Tensor, Tensor]:
-        orders = torch.cat([rank_by_row(significance), rank_by_column(significance)])  # [2B, n]
-        return sg.merge_ranked(to_rows(x), orders, self.kinds, self.merge).chunk(2)
+        out = self.attend(self.q(normed).flatten(1, 2), key, value)
+        return self.project(out.view(x.shape), normed, x), significance
 
 
 class FastPlain(FastAttention):
@@ -167,9 +168,8 @@ class FastPlain(FastAttention):
     def forward(self, x: Tensor, significance: Tensor | None) -> tuple[Tensor, Tensor | None]:
         """[B, H, W, C] to the same."""
         normed = self.norm(x)
-        heads = (sg.split_heads(t, self.num_heads) for t in self.qkv(normed).flatten(1, 2).chunk(3, dim=-1))
-        out = F.scaled_dot_product_attention(*heads).transpose(1, 2).reshape(x.shape)
-        return self.project(out, normed, x), significance
+        query, key, value = self.qkv(normed).flatten(1, 2).chunk(3, dim=-1)
+        return self.project(self.attend(query, key, value).view(x.shape), normed, x), significance
 
 
 class OtherAttention(nn.Module):
@@ -215,7 +215,7 @@ def _pack(*linears: nn.Linear) -> PackedLinear:
     """Linear layers that read the same tokens, as one."""
     biases = [linear.bias for linear in linears]
     bias = None if any(one is None for one in biases) else torch.cat(biases)
-    return PackedLinear(torch.cat([linear.weight for linear in linears]), bias)
+    return PackedLinear(torch.cat(tuple(linear.weight for linear in linears)), bias)
 
 
 def as_quantizable(model: nn.Module) -> nn.Module:

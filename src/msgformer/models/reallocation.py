@@ -66,11 +66,9 @@ def merge_groups(rows: Tensor, order: Tensor, start: int, end: int, merge: Any) 
         rank = start + torch.arange(groups * group, device=rows.device)
         tokens = rows.index_select(0, order.index_select(1, rank.clamp(max=total - 1)).flatten())
         tokens = tokens.masked_fill((rank >= end).repeat(batch).unsqueeze(1), 0)
-    if group > 1:
-        tokens = (merge.weight @ tokens.unflatten(0, (-1, group))).squeeze(1)  # of [B * groups, g, C]
-    else:
-        tokens = tokens * merge.weight  # as many products of one number as there are tokens take ten times as long
-    return tokens + merge.bias
+    if group == 1:  # as many products of one number as there are tokens take ten times as long
+        return tokens * merge.weight + merge.bias
+    return (merge.weight @ tokens.unflatten(0, (-1, group))).squeeze(1) + merge.bias  # of [B * groups, g, C]
 
 
 def join_rows(parts: list[Tensor], batch: int) -> Tensor:

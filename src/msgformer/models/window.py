@@ -62,16 +62,16 @@ class Places(NamedTuple):
     """Where tokens are taken from.
 
     Attributes:
-        index: Rows of a batch of maps, [m].
+        row: Rows of a batch of maps [B * H * W, C], [m].
         outside: Whether a place lies beyond the borders of its map, [m, 1]; None if none does.
     """
 
-    index: Tensor
+    row: Tensor
     outside: Tensor | None
 
     def take(self, x: Tensor) -> Tensor:
         """Those tokens of maps [B * H * W, C], zeros where a place lies beyond the borders: [m, C]."""
-        tokens = x.index_select(0, self.index)  # not advanced indexing, whose gradient is several times slower on CPUs
+        tokens = x.index_select(0, self.row)  # not advanced indexing, whose gradient is several times slower on CPUs
         return tokens if self.outside is None else tokens.masked_fill(self.outside, 0)
 
 
@@ -87,12 +87,12 @@ def find_places(grid: Grid, row: Tensor, col: Tensor) -> Places:
         B * m places.
     """
     batch, height, width = grid
-    index = rows_of_all(row.clamp(0, height - 1) * width + col.clamp(0, width - 1), batch, height * width)
+    nearest = rows_of_all(row.clamp(0, height - 1) * width + col.clamp(0, width - 1), batch, height * width)
     # A graph for many sizes has the zeros, whether one of them needs them or not.
     if are_fixed(len(row), height, width) and len(row) <= height * width:
-        return Places(index, None)
+        return Places(nearest, None)
     outside = (row < 0) | (row >= height) | (col < 0) | (col >= width)
-    return Places(index, outside.repeat(batch).unsqueeze(1))
+    return Places(nearest, outside.repeat(batch).unsqueeze(1))
 
 
 def rows_of_all(index: Tensor, batch: int, per_image: int) -> Tensor:
