@@ -213,7 +213,7 @@ class FastBlock(nn.Module):
 
 def _pack(*linears: nn.Linear) -> PackedLinear:
     """Linear layers that read the same tokens, as one."""
-    biases = [linear.bias for linear in linears]
+    biases = tuple(linear.bias for linear in linears)
     bias = None if any(one is None for one in biases) else torch.cat(biases)
     return PackedLinear(torch.cat(tuple(linear.weight for linear in linears)), bias)
 
