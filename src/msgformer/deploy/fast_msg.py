@@ -1,8 +1,8 @@
 """MSG-Transformer for inference: the same numbers as `msgformer.models.msg_transformer`, in fewer and larger steps.
 
 What is exact but does not belong in a model that is still trained: norms' weights folded into the layers that follow
-them, position biases gathered once, residuals added inside the products, plans kept for the sizes seen, and, for a
-classifier, only the messengers' half of the last block.
+them, position biases gathered once, residuals added inside the products, and, for a classifier, only the messengers'
+half of the last block.
 """
 
 from __future__ import annotations
@@ -18,8 +18,6 @@ from msgformer.models import msg_transformer as msg
 from msgformer.models.attention import biased_attention, packed_attention
 from msgformer.models.exchange import Corner
 from msgformer.models.window import Grid, Size, map_grid, map_size, take_neighbours, to_map, to_rows, window_grid
-
-_KEPT_PLANS = 8  # sizes that a stage keeps the exchange's plans for
 
 
 class FastAttention(nn.Module):
@@ -133,14 +131,13 @@ class FastMerging(nn.Module):
 
 
 class FastStage(nn.Module):
-    """`Stage` for inference; the exchange's plans are kept for the sizes seen last."""
+    """`Stage` for inference."""
 
     def __init__(self, slow: msg.Stage) -> None:
         super().__init__()
         self.window_size: Size = slow.window_size
         self.downsample = slow.downsample
         self.blocks: Any = nn.ModuleList(FastBlock(block) for block in slow.blocks)
-        self._plans: dict[Any, dict[Corner, Any]] = {}
 
     def forward(self, patches: Tensor, messengers: Tensor) -> tuple[Tensor, Tensor]:
         """Map [B, H, W, C] and messengers [B * n, C] of the stage before to this stage's."""
@@ -166,20 +163,9 @@ class FastStage(nn.Module):
             messengers = self.downsample.merge_messengers(messengers, self.grid(patches))
             patches = self.downsample(patches)
         x = join_windows(patches, messengers, self.window_size)
-        return x, self._plans_for(self.grid(patches), patches.device), patches
-
-    def _plans_for(self, grid: Grid, device: torch.device) -> dict[Corner, Any]:
-        if torch.compiler.is_compiling():
-            return self._make_plans(grid, device)
-        key = (*grid, device)
-        if key not in self._plans:
-            while len(self._plans) >= _KEPT_PLANS:
-                del self._plans[next(iter(self._plans))]
-            self._plans[key] = self._make_plans(grid, device)
-        return self._plans[key]
-
-    def _make_plans(self, grid: Grid, device: torch.device) -> dict[Corner, Any]:
-        return {block.corner: block.exchange.plan(grid, block.corner, device) for block in self.blocks[:2]}
+        grid = self.grid(patches)
+        plans = {block.corner: block.exchange.plan(grid, block.corner, x.device) for block in self.blocks[:2]}
+        return x, plans, patches
 
 
 class FastMsgTransformer(msg.MsgTransformer):

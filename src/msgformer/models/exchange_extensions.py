@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from msgformer.models.exchange import Corner, Exchange, GridExchange, find_regions, register_exchange
+from msgformer.models.kept import keep_by_size
 from msgformer.models.window import Grid, take_rows
 
 HEAD_DIM = 32
@@ -36,6 +37,7 @@ class RegionPlan(NamedTuple):
     present: Tensor
 
 
+@keep_by_size
 def plan_regions(grid: Grid, region: int, corner: Corner, device: torch.device) -> RegionPlan:
     """Finds, for every window of a grid, the windows of its region."""
     window = torch.arange(grid.height * grid.width, device=device)
