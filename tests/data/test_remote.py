@@ -5,8 +5,9 @@ import threading
 import pytest
 
 from data.tar_files import write_shard
+from msgformer.cache import cache_folder
 from msgformer.data.locations import Location
-from msgformer.data.remote import cache_folder, fetch_shards
+from msgformer.data.remote import fetch_shards
 from msgformer.data.tar_sets import open_tar_set
 from msgformer.errors import UserError
 

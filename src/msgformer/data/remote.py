@@ -9,13 +9,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from msgformer.cache import cache_folder
 from msgformer.errors import UserError, shown
-
-
-def cache_folder() -> Path:
-    """Where copies are kept: ``$MSGFORMER_CACHE``, or ``msgformer`` in the user's folder for such things."""
-    own = os.environ.get("MSGFORMER_CACHE")
-    return Path(own) if own else Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "msgformer"
 
 
 def fetch_shards(shards: Sequence[str]) -> list[str]:

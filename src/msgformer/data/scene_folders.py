@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from msgformer.cache import cache_folder
 from msgformer.data.scenes import CLASSES, SIDE, SUBSETS, Scene, SceneMaker, Subset
 from msgformer.errors import UserError
 from msgformer.rle import encode_masks
@@ -69,12 +70,6 @@ def cached_scenes(task: str, counts: Counts, seed: int) -> Path:
     if not folder.is_dir():
         WRITERS[task](folder, counts, seed)
     return folder
-
-
-def cache_folder() -> Path:
-    """Where this package keeps what it can make anew: ``msgformer`` in the user's cache folder."""
-    default = Path.home() / ("AppData/Local" if os.name == "nt" else ".cache")
-    return Path(os.environ.get("XDG_CACHE_HOME") or default) / "msgformer"
 
 
 WRITERS: dict[str, Callable[[Path, Counts, int], None]] = {"detect": write_detection, "segment": write_segmentation}

@@ -13,9 +13,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from msgformer.deploy.kernels import attend, padded
 from msgformer.deploy.packed import PackedConv2d, PackedLinear, fold_norm, is_packable
 from msgformer.models import msg_transformer as msg
-from msgformer.models.attention import biased_attention, packed_attention
 from msgformer.models.exchange import Corner
 from msgformer.models.window import Grid, Size, map_grid, map_size, take_neighbours, to_map, to_rows, window_grid
 
@@ -39,26 +39,20 @@ class FastAttention(nn.Module):
         self.messenger_query = PackedLinear(weight[:dim], bias[:dim])
         self.key_value = PackedLinear(weight[dim:], bias[dim:])
         self.proj = PackedLinear(slow.proj.weight, slow.proj.bias)
-        self.register_buffer("bias", slow.position_bias().detach().unsqueeze(0))  # [1, heads, N, N]
+        self.register_buffer("bias", padded(slow.position_bias().detach().unsqueeze(0)))
 
     def forward(self, x: Tensor) -> Tensor:
         """Sequences [B * n, N, C] to the same."""
-        qkv = self.qkv(self._normed(x)).unflatten(-1, (3, self.num_heads, -1))
-        return self.proj(packed_attention(qkv, self.bias), x)
+        return self.proj(attend(self.qkv(self._normed(x)), None, self.num_heads, self.bias), x)
 
     def messengers(self, x: Tensor) -> Tensor:
         """Sequences [B * n, N, C] to their messengers alone, [B * n, C]."""
         normed = self._normed(x)
-        (query,) = self._heads(self.messenger_query(normed[:, :1]), 1)
-        key, value = self._heads(self.key_value(normed), 2)
-        return self.proj(biased_attention(query, key, value, self.bias[:, :, :1]).flatten(1), x[:, 0])
+        query, key_value = self.messenger_query(normed[:, :1]), self.key_value(normed)
+        return self.proj(attend(query, key_value, self.num_heads, self.bias[:, :, :1]).flatten(1), x[:, 0])
 
     def _normed(self, x: Tensor) -> Tensor:
         return F.layer_norm(x, x.shape[-1:], eps=self.eps)
-
-    def _heads(self, x: Tensor, parts: int) -> tuple[Tensor, ...]:
-        """[B * n, N, parts * C] to that many of [B * n, heads, N, C / heads]."""
-        return x.unflatten(-1, (parts, self.num_heads, -1)).permute(2, 0, 3, 1, 4).unbind(0)
 
 
 class FastMlp(nn.Module):

@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from msgformer.deploy.kernels import attend, attend_and_measure, norm_gelu
 from msgformer.deploy.packed import PackedConv2d, PackedLinear, fold_norm
 from msgformer.models import sg_former as sg
 from msgformer.models.reallocation import rank_by_column, rank_by_row
@@ -71,6 +72,56 @@ class QuantizableConvMlp(FastConvMlp):
         return x + self.fc2(self.hidden(x)).permute(0, 2, 3, 1)
 
 
+class FastConvNorm(nn.Module):
+    """`ConvNorm`, and the GELU that may follow it.
+
+    Args:
+        slow: Convolution and norm.
+        activate: Whether GELU follows.
+    """
+
+    def __init__(self, slow: Any, activate: bool) -> None:
+        super().__init__()
+        self.conv, self.norm, self.activate = PackedConv2d(slow.conv), slow.norm, activate
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[B, C, H, W] to [B, C', H', W']."""
+        return norm_gelu(self.norm, self.conv(x), self.activate)
+
+
+class FastConvStack(nn.Module):
+    """`ConvStack`.
+
+    Args:
+        slow: The stack.
+    """
+
+    def __init__(self, slow: sg.ConvStack) -> None:
+        super().__init__()
+        last = len(slow.layers) - 1
+        self.layers = nn.Sequential(*(FastConvNorm(layer, index < last) for index, layer in enumerate(slow.layers)))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[B, H, W, C] to [B, H', W', C']."""
+        return self.layers(x.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
+
+
+class FastPatchEmbed(FastConvStack):
+    """`PatchEmbed`.
+
+    Args:
+        slow: The embedding.
+    """
+
+    def __init__(self, slow: sg.PatchEmbed) -> None:
+        super().__init__(slow)
+        self.norm = slow.norm
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Image [B, 3, S, T] to tokens [B, ceil(S / 4), ceil(T / 4), C]."""
+        return self.norm(super().forward(x.permute(0, 2, 3, 1)))
+
+
 class FastAttention(nn.Module):
     """What the three kinds of attention share: the norm before them, the local positional term, and the residual.
 
@@ -87,11 +138,6 @@ class FastAttention(nn.Module):
         if slow.lepe is not None:
             self.linear, self.conv = _pack(slow.lepe.linear), PackedConv2d(slow.lepe.conv)
         self.proj = _pack(slow.proj)
-
-    def attend(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-        """softmax(q k^T / sqrt(d)) v: queries [B, n, C], keys and values [B, m, C] to [B, n, C]."""
-        query, key, value = (sg.split_heads(t, self.num_heads) for t in (query, key, value))
-        return F.scaled_dot_product_attention(query, key, value).transpose(1, 2).flatten(2)
 
     def project(self, attended: Tensor, normed: Tensor, x: Tensor) -> Tensor:
         """Local positional term and projection of an attention, added to x, [B, H, W, C] all of them."""
@@ -125,15 +171,15 @@ class FastHybrid(FastAttention):
         reduced = take_neighbours(to_rows(x), grid, self.ratio, self.ratio).flatten(1)  # [B * m, r * r * C]
         key_value = self.kv_global(F.gelu(self.reduction_norm(self.reduction(reduced))))
         rows, cols = window_grid((height, width), (self.ratio, self.ratio))
-        key, value = to_map(key_value, Grid(batch, rows, cols)).flatten(1, 2).chunk(2, dim=-1)  # [B, m, C / 2]
-        out, received = sg.attend_and_measure(self.q_global(x).flatten(1, 2), key, value, self.half_heads)
+        key_value = to_map(key_value, Grid(batch, rows, cols)).flatten(1, 2)  # [B, m, C]
+        out, received = attend_and_measure(self.q_global(x).flatten(1, 2), key_value, self.half_heads)
         above = sg.places_above(grid, self.ratio, x.device)
         return out.view(batch, height, width, -1), received.index_select(1, above).view(batch, height, width)
 
     def _attend_locally(self, x: Tensor) -> tuple[Tensor, Tensor]:
         batch, size = x.shape[0], map_size(x)
-        query, key, value = self.local(to_windows(x, self.window_size)).chunk(3, dim=-1)  # [B * nH * nW, w * w, C / 2]
-        out, received = sg.attend_and_measure(query, key, value, self.half_heads)
+        qkv = self.local(to_windows(x, self.window_size))  # [B * nH * nW, w * w, 3C / 2]
+        out, received = attend_and_measure(qkv, None, self.half_heads)
         out = from_windows(out, self.window_size, batch, size)
         return out, from_windows(received.unsqueeze(-1), self.window_size, batch, size).squeeze(-1)
 
@@ -152,9 +198,9 @@ class FastGuided(FastAttention):
         normed = self.norm(x)
         orders = torch.cat([rank_by_row(significance), rank_by_column(significance)])  # [2B, n]
         by_row, by_column = sg.merge_ranked(to_rows(normed), orders, self.kinds, self.merge).chunk(2)
-        halves = [self.kv_row(by_row).chunk(2, dim=-1), self.kv_column(by_column).chunk(2, dim=-1)]
-        key, value = (torch.cat(half, dim=-1) for half in zip(*halves, strict=True))  # [B, m, C]
-        out = self.attend(self.q(normed).flatten(1, 2), key, value)
+        halves = self.kv_row(by_row).chunk(2, dim=-1), self.kv_column(by_column).chunk(2, dim=-1)
+        key_value = torch.cat([half[part] for part in (0, 1) for half in halves], dim=-1)  # [B, m, 2C]
+        out = attend(self.q(normed).flatten(1, 2), key_value, self.num_heads)
         return self.project(out.view(x.shape), normed, x), significance
 
 
@@ -168,8 +214,8 @@ class FastPlain(FastAttention):
     def forward(self, x: Tensor, significance: Tensor | None) -> tuple[Tensor, Tensor | None]:
         """[B, H, W, C] to the same."""
         normed = self.norm(x)
-        query, key, value = self.qkv(normed).flatten(1, 2).chunk(3, dim=-1)
-        return self.project(self.attend(query, key, value).view(x.shape), normed, x), significance
+        out = attend(self.qkv(normed).flatten(1, 2), None, self.num_heads)
+        return self.project(out.view(x.shape), normed, x), significance
 
 
 class OtherAttention(nn.Module):

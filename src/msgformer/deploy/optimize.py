@@ -16,6 +16,8 @@ from msgformer.models import sg_former as sg
 _FASTER: dict[type[nn.Module], Callable[[Any], nn.Module]] = {
     msg.Stage: fast_msg.FastStage,
     msg.OverlappingMerging: fast_msg.FastMerging,
+    sg.PatchEmbed: fast_sg.FastPatchEmbed,
+    sg.Downsample: fast_sg.FastConvStack,
     sg.Block: fast_sg.FastBlock,
     nn.Linear: lambda linear: PackedLinear(linear.weight, linear.bias),
     nn.Conv2d: PackedConv2d,

@@ -1,0 +1,209 @@
+"""Attention and normalisation of optimised models: on CPUs by the kernels of native.cpp, or else by PyTorch's."""
+
+from __future__ import annotations
+
+import ctypes
+from functools import lru_cache
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from msgformer.deploy.native import library
+from msgformer.models import sg_former
+from msgformer.models.attention import biased_attention, packed_attention
+from msgformer.models.sg_former import split_heads
+
+MOST_KEYS = 512
+"""With more keys a head's weights leave the nearest caches; PyTorch's kernel, which takes them in parts, is ahead."""
+
+CHUNK = 256
+"""Queries of a part, as native.cpp takes them."""
+
+CHANNELS = 16
+"""Channels are a multiple of this, which is one of every processor's vectors."""
+
+NO_KEY = -1e30
+"""Bias of columns beyond the last key; native.cpp adds the same where there is no bias."""
+
+
+def attend(x: Tensor, key_value: Tensor | None, num_heads: int, bias: Tensor | None = None) -> Tensor:
+    """softmax(Q K^T / sqrt(d) + B) V of what linear layers leave, for the next one to read.
+
+    Args:
+        x: Q, K and V side by side, [W, N, 3C], or Q alone, [W, N, C].
+        key_value: K and V side by side, [W, M, 2C], if x is Q alone.
+        num_heads: Heads among the C channels.
+        bias: B, [1, heads, N, M'] as `padded` returns it, if there is one.
+
+    Returns:
+        [W, N, C]
+    """
+    if serves(x, key_value, num_heads):
+        return torch.ops.msgformer.native_attention(x, key_value, num_heads, bias)
+    if bias is not None:
+        bias = bias[..., : x.shape[1] if key_value is None else key_value.shape[1]]
+    if key_value is None and bias is not None:
+        return packed_attention(x.unflatten(-1, (3, num_heads, -1)), bias)
+    query, key, value = (split_heads(part, num_heads) for part in _parts(x, key_value))
+    if bias is None:
+        out = F.scaled_dot_product_attention(query, key, value)
+    else:
+        out = biased_attention(query, key, value, bias)
+    return out.transpose(1, 2).flatten(2)
+
+
+def attend_and_measure(x: Tensor, key_value: Tensor | None, num_heads: int) -> tuple[Tensor, Tensor]:
+    """`attend`, and what each key receives, averaged over heads and queries.
+
+    Args:
+        x: See `attend`.
+        key_value: See `attend`.
+        num_heads: Heads among the C channels.
+
+    Returns:
+        [W, N, C] and [W, M]
+    """
+    if not serves(x, key_value, num_heads):
+        return sg_former.attend_and_measure(*_parts(x, key_value), num_heads)
+    out, received = torch.ops.msgformer.native_attention_received(x, key_value, num_heads)
+    return out, received.sum((0, 2)) / (num_heads * x.shape[1])
+
+
+def norm_gelu(norm: nn.GroupNorm, x: Tensor, activate: bool) -> Tensor:
+    """GroupNorm, then GELU if it is wanted: [B, C, H, W] to the same, in the place of x, which nobody else may read."""
+    if serves_norm(norm, x):
+        torch.ops.msgformer.native_norm_gelu_(x, norm.weight, norm.bias, norm.eps, activate)
+        return x
+    normed = norm(x)
+    return F.gelu(normed) if activate else normed
+
+
+def padded(bias: Tensor) -> Tensor:
+    """Bias [1, heads, N, M] with columns for keys that there aren't, so that rows are made of whole vectors."""
+    return F.pad(bias, (0, -bias.shape[-1] % CHANNELS), value=NO_KEY)
+
+
+def serves(x: Tensor, key_value: Tensor | None, num_heads: int) -> bool:
+    """Whether a kernel of native.cpp computes this attention, here and now; for the arguments see `attend`."""
+    given = [x] if key_value is None else [x, key_value]
+    if given[-1].shape[1] > MOST_KEYS or _channels(x, key_value) % (num_heads * CHANNELS):
+        return False
+    return all(_is_plain(one) and one.stride(-1) == 1 for one in given) and _is_loaded()
+
+
+def serves_norm(norm: nn.GroupNorm, x: Tensor) -> bool:
+    """Whether a kernel of native.cpp computes this norm of [B, C, H, W], here and now.
+
+    A compiler puts it together with its neighbours instead.
+    """
+    if torch.compiler.is_compiling() or norm.num_groups != 1 or x.shape[1] % CHANNELS or norm.weight is None:
+        return False
+    return _is_plain(x) and x.is_contiguous(memory_format=torch.channels_last) and _is_loaded()
+
+
+def _is_plain(x: Tensor) -> bool:
+    return x.device.type == "cpu" and x.dtype == torch.float32 and not (x.requires_grad and torch.is_grad_enabled())
+
+
+def _is_loaded() -> bool:
+    if torch.compiler.is_compiling():
+        return _is_loaded_for_graphs()
+    # Modes that watch or replace operators are to see PyTorch's.
+    return not torch.jit.is_tracing() and not torch._C._len_torch_dispatch_stack() and library() is not None
+
+
+@torch.compiler.assume_constant_result
+def _is_loaded_for_graphs() -> bool:
+    """Whether graphs may call the kernels: those that are compiled here, and not those that are exported."""
+    return not torch.compiler.is_exporting() and library() is not None
+
+
+@torch.library.custom_op("msgformer::native_attention", mutates_args=())
+def native_attention(x: Tensor, key_value: Tensor | None, num_heads: int, bias: Tensor | None) -> Tensor:
+    """`attend` by native.cpp."""
+    out = _room(x, key_value)
+    _run_attention(out, None, x, key_value, num_heads, bias)
+    return out
+
+
+@torch.library.custom_op("msgformer::native_attention_received", mutates_args=())
+def native_attention_received(x: Tensor, key_value: Tensor | None, num_heads: int) -> tuple[Tensor, Tensor]:
+    """`attend` by native.cpp, and the weights that keys receive.
+
+    Returns:
+        [W, N, C], and sums over parts of the queries, [parts, W, heads, M].
+    """
+    out, received = _room(x, key_value), _room_received(x, key_value, num_heads)
+    _run_attention(out, received, x, key_value, num_heads, None)
+    return out, received
+
+
+@torch.library.custom_op("msgformer::native_norm_gelu_", mutates_args=("x",))
+def native_norm_gelu_(x: Tensor, weight: Tensor, bias: Tensor, eps: float, activate: bool) -> None:
+    """`norm_gelu` by native.cpp, of a map that is channels-last."""
+    batch, channels, height, width = x.shape
+    places = (t.data_ptr() for t in (x, weight, bias))
+    _function("norm_gelu")(*places, batch, height * width, channels, eps, activate)
+
+
+@native_attention.register_fake
+def _(x: Tensor, key_value: Tensor | None, _heads: int, _bias: Tensor | None) -> Tensor:
+    return _room(x, key_value)
+
+
+@native_attention_received.register_fake
+def _(x: Tensor, key_value: Tensor | None, num_heads: int) -> tuple[Tensor, Tensor]:
+    return _room(x, key_value), _room_received(x, key_value, num_heads)
+
+
+def _channels(x: Tensor, key_value: Tensor | None) -> int:
+    """C of `attend`."""
+    return x.shape[-1] // 3 if key_value is None else x.shape[-1]
+
+
+def _parts(x: Tensor, key_value: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
+    """Q [W, N, C], K and V [W, M, C] of `attend`."""
+    query, key, value = x.chunk(3, dim=-1) if key_value is None else (x, *key_value.chunk(2, dim=-1))
+    return query, key, value
+
+
+def _room(x: Tensor, key_value: Tensor | None) -> Tensor:
+    return x.new_empty(*x.shape[:-1], _channels(x, key_value))
+
+
+def _room_received(x: Tensor, key_value: Tensor | None, num_heads: int) -> Tensor:
+    windows, rows, _ = x.shape
+    keys = rows if key_value is None else key_value.shape[1]
+    return x.new_empty((rows + CHUNK - 1) // CHUNK, windows, num_heads, keys)
+
+
+def _run_attention(
+    out: Tensor, received: Tensor | None, x: Tensor, key_value: Tensor | None, num_heads: int, bias: Tensor | None
+) -> None:
+    query, key, value = _parts(x, key_value)
+    windows, rows, channels = query.shape
+    depth = channels // num_heads
+    _function("attention")(
+        *(None if t is None else t.data_ptr() for t in (out, received, query, key, value, bias)),
+        windows, num_heads, rows, key.shape[1], depth,
+        *(_Strides(t.stride(0), depth, t.stride(1)) for t in (query, key, value)),
+        None if bias is None else _Strides(bias.stride(1), bias.stride(2)),
+        depth**-0.5,
+    )  # fmt: skip
+
+
+_Strides = ctypes.c_int64 * 3
+_POINTER, _NUMBER = ctypes.c_void_p, ctypes.c_int64
+_ARGUMENTS: dict[str, list[Any]] = {
+    "attention": [*[_POINTER] * 6, *[_NUMBER] * 5, *[ctypes.POINTER(_NUMBER)] * 4, ctypes.c_float],
+    "norm_gelu": [*[_POINTER] * 3, *[_NUMBER] * 3, ctypes.c_double, ctypes.c_bool],
+}
+
+
+@lru_cache
+def _function(name: str) -> Any:
+    function = getattr(library(), name)
+    function.argtypes, function.restype = _ARGUMENTS[name], None
+    return function

@@ -1,0 +1,201 @@
+"""Kernels for CPUs: their numbers, for which processors they can be built, and where they are left out."""
+
+import shutil
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from msgformer.deploy import kernels, native
+from msgformer.deploy.kernels import attend, attend_and_measure, norm_gelu, padded, serves, serves_norm
+
+pytestmark = pytest.mark.skipif(shutil.which("c++") is None, reason="there is no C++ compiler")
+
+AVX2 = torch.backends.cpu.get_cpu_capability() in {"AVX2", "AVX512"}
+X86 = [["-mavx2", "-mfma", "-mno-avx512f"], ["-msse4.2", "-mno-avx"]] if AVX2 else []
+HEADS, DEPTH = 2, 32
+SHAPES = [  # windows, queries, keys (as many if None), channels of a head
+    (5, 50, None, 32),
+    (1, 1, 50, 32),
+    (2, 600, 49, 16),
+    (3, 7, 3, 48),
+    (1, 33, 512, 64),
+]
+
+
+@pytest.fixture(autouse=True)
+def _without_gradients():
+    with torch.inference_mode():
+        yield
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("kernels")
+
+
+@pytest.fixture(params=[[], *X86], ids=lambda flags: " ".join(flags) or "own")
+def processor(request, monkeypatch, folder):
+    """The kernels, built as for processors of fewer instructions too."""
+    if request.param:
+        monkeypatch.setattr(native, "FLAGS", (*(f for f in native.FLAGS if f != "-march=native"), *request.param))
+        monkeypatch.setenv("MSGFORMER_CACHE", str(folder))
+    forget()
+    yield
+    forget()
+
+
+def forget():
+    native.library.cache_clear()
+    kernels._function.cache_clear()
+
+
+def inputs(windows, rows, count, depth, factor=1.0):
+    generator = torch.Generator().manual_seed(0)
+    channels = HEADS * depth
+    if count is None:
+        return factor * torch.randn(windows, rows, 3 * channels, generator=generator), None, rows
+    x = factor * torch.randn(windows, rows, channels, generator=generator)
+    return x, factor * torch.randn(windows, count, 2 * channels, generator=generator), count
+
+
+def weights(x, key_value, bias=0.0):
+    """Values and softmax in float64, by the definition."""
+    query, key, value = x.chunk(3, -1) if key_value is None else (x, *key_value.chunk(2, -1))
+    query, key, value = (part.double().unflatten(-1, (HEADS, -1)).transpose(1, 2) for part in (query, key, value))
+    return (query @ key.mT / query.shape[-1] ** 0.5 + bias).softmax(-1), value
+
+
+def tokens(mixed):
+    return mixed.transpose(1, 2).flatten(2).float()
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_attention_is_the_definitions(shape, processor):
+    x, key_value, keys = inputs(*shape)
+    bias = torch.randn(1, HEADS, x.shape[1], keys)
+    assert serves(x, key_value, HEADS)
+    for added in (None, bias):
+        expected, value = weights(x, key_value, 0.0 if added is None else added)
+        out = attend(x, key_value, HEADS, None if added is None else padded(added))
+        torch.testing.assert_close(out, tokens(expected @ value), rtol=1e-5, atol=2e-6)
+    expected, value = weights(x, key_value)
+    out, received = attend_and_measure(x, key_value, HEADS)
+    torch.testing.assert_close(out, tokens(expected @ value), rtol=1e-5, atol=2e-6)
+    torch.testing.assert_close(received, expected.mean((1, 2)).float(), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("size", [(1, 16, 3, 5), (2, 64, 20, 30)])
+def test_norm_and_gelu_are_the_definitions(size, processor):
+    x = (2 + 3 * torch.randn(size)).to(memory_format=torch.channels_last)
+    norm = nn.GroupNorm(1, size[1])
+    nn.init.normal_(norm.weight)
+    nn.init.normal_(norm.bias)
+    expected = F.group_norm(x.double(), 1, norm.weight.double(), norm.bias.double(), norm.eps)
+    norm.requires_grad_(False)
+    assert serves_norm(norm, x)
+    torch.testing.assert_close(norm_gelu(norm, x.clone(), False), expected.float(), rtol=1e-5, atol=2e-6)
+    torch.testing.assert_close(norm_gelu(norm, x.clone(), True), F.gelu(expected).float(), rtol=1e-5, atol=2e-6)
+
+
+def test_threads_share_the_work_and_agree():
+    x, key_value, _ = inputs(2, 600, 49, 16)
+    image = torch.randn(1, 32, 40, 40).to(memory_format=torch.channels_last)
+    norm = nn.GroupNorm(1, 32)
+    threads, results = torch.get_num_threads(), []
+    try:
+        for number in (1, 2):
+            torch.set_num_threads(number)
+            results.append([*attend_and_measure(x, key_value, HEADS), norm_gelu(norm, image.clone(), True)])
+    finally:
+        torch.set_num_threads(threads)
+    for one, two in zip(*results, strict=True):
+        assert torch.equal(one, two)
+
+
+def test_large_scores_and_numbers_that_are_none():
+    x, key_value, _ = inputs(2, 9, 20, 16, factor=300.0)
+    expected, value = weights(x, key_value)
+    torch.testing.assert_close(attend(x, key_value, HEADS), tokens(expected @ value), rtol=1e-3, atol=1e-2)
+    x[0, 3] = float("nan")
+    is_nan = attend(x, key_value, HEADS).isnan()
+    assert is_nan[0, 3].all()
+    assert is_nan.sum() == is_nan[0, 3].sum()
+
+
+def test_operators_keep_what_pytorch_asks_of_them():
+    x, key_value, _ = inputs(2, 9, 20, 16)
+    bias = padded(torch.randn(1, HEADS, 9, 20))
+    image = torch.randn(1, 32, 4, 5).to(memory_format=torch.channels_last)
+    with torch.inference_mode(False):
+        x, key_value, bias, image = (one.clone() for one in (x, key_value, bias, image))
+        torch.library.opcheck(kernels.native_attention, (x, key_value, HEADS, bias))
+        torch.library.opcheck(kernels.native_attention_received, (x, key_value, HEADS))
+        torch.library.opcheck(kernels.native_norm_gelu_, (image, torch.ones(32), torch.zeros(32), 1e-5, True))
+
+
+class Attention(nn.Module):
+    def forward(self, x):
+        return attend(2 * x, None, HEADS) + 1
+
+
+def test_compiled_graphs_call_them_and_exported_ones_do_not():
+    graphs = []
+
+    def keep(graph, _):
+        graphs.append(graph.code)
+        return graph
+
+    x, _, _ = inputs(2, 9, None, 16)
+    out = torch.compile(Attention(), backend=keep, fullgraph=True)(x)
+    torch.testing.assert_close(out, Attention()(x))
+    assert "native_attention" in graphs[0]
+    with torch.inference_mode(False):
+        assert "native" not in torch.export.export(Attention(), (x.clone(),)).graph_module.code
+
+
+def test_what_they_do_not_serve_is_left_to_pytorch():
+    x, _, _ = inputs(2, 9, None, 16)
+    assert serves(x, None, HEADS)
+    assert not serves(x.double(), None, HEADS)
+    assert not serves(x.half(), None, HEADS)
+    assert not serves(x, None, 4)  # of 8 channels each
+    assert not serves(x.mT.contiguous().mT, None, HEADS)
+    assert not serves(x.repeat(1, 100, 1), None, HEADS)
+    with FlopCounterMode(display=False) as counter:  # which knows PyTorch's operators
+        attend(x, None, HEADS)
+    assert counter.get_total_flops() > 0
+    with torch.inference_mode(False), torch.enable_grad():
+        learned = x.clone().requires_grad_()
+        attend(learned, None, HEADS).sum().backward()
+    assert learned.grad.abs().sum() > 0
+
+
+@pytest.mark.parametrize("how", ["switched off", "no compiler", "broken compiler", "no room"])
+def test_without_them_pytorch_computes_the_same(how, monkeypatch, tmp_path):
+    x, key_value, _ = inputs(5, 9, 20, 16)
+    bias = padded(torch.randn(1, HEADS, 9, 20))
+    expected = [attend(x, key_value, HEADS, bias), *attend_and_measure(x, key_value, HEADS)]
+    (tmp_path / "file").touch()
+    name, value = {
+        "switched off": ("MSGFORMER_NATIVE", "0"),
+        "no compiler": ("CXX", str(tmp_path / "none")),
+        "broken compiler": ("CXX", "false"),
+        "no room": ("MSGFORMER_CACHE", str(tmp_path / "file" / "below")),
+    }[how]
+    if how == "broken compiler":
+        monkeypatch.setenv("MSGFORMER_CACHE", str(tmp_path))
+    monkeypatch.setenv(name, value)
+    forget()
+    try:
+        assert native.library() is None
+        assert not serves(x, key_value, HEADS)
+        for one, two in zip(
+            expected, [attend(x, key_value, HEADS, bias), *attend_and_measure(x, key_value, HEADS)], strict=True
+        ):
+            torch.testing.assert_close(one, two, rtol=1e-5, atol=1e-6)
+    finally:
+        forget()
+    assert not list(tmp_path.rglob("*.so"))
