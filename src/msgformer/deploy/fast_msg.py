@@ -94,6 +94,30 @@ class FastBlock(nn.Module):
         return self.mlp(self.exchange(self.attn.messengers(x), plan))
 
 
+class TokenNorm(nn.Module):
+    """A norm of maps that sees their tokens side by side.
+
+    After a convolution OpenVINO would otherwise keep the map as it keeps those of convolutions, and turn it around.
+
+    Args:
+        norm: The norm.
+    """
+
+    def __init__(self, norm: nn.LayerNorm) -> None:
+        super().__init__()
+        self.norm = norm
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[B, H, W, C] to the same."""
+        return self.norm(x.flatten(1, 2)).view(x.shape)
+
+
+def fast_patch_embed(slow: msg.PatchEmbed) -> msg.PatchEmbed:
+    """`PatchEmbed`, changed in place."""
+    slow.norm = TokenNorm(slow.norm)  # type: ignore[assignment]
+    return slow
+
+
 class FastMerging(nn.Module):
     """`OverlappingMerging`, as a product where it isn't computed by oneDNN's convolution.
 

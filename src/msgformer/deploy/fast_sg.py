@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from msgformer.deploy.kernels import attend, attend_and_measure, norm_gelu
+from msgformer.deploy.kernels import attend, attend_and_measure, norm_by_means, norm_gelu
 from msgformer.deploy.packed import PackedConv2d, PackedLinear, fold_norm
 from msgformer.models import sg_former as sg
 from msgformer.models.reallocation import rank_by_column, rank_by_row
@@ -73,20 +73,19 @@ class QuantizableConvMlp(FastConvMlp):
 
 
 class FastConvNorm(nn.Module):
-    """`ConvNorm`, and the GELU that may follow it.
+    """`ConvNorm`, and the GELU that follows it.
 
     Args:
         slow: Convolution and norm.
-        activate: Whether GELU follows.
     """
 
-    def __init__(self, slow: Any, activate: bool) -> None:
+    def __init__(self, slow: Any) -> None:
         super().__init__()
-        self.conv, self.norm, self.activate = PackedConv2d(slow.conv), slow.norm, activate
+        self.conv, self.norm = PackedConv2d(slow.conv), slow.norm
 
     def forward(self, x: Tensor) -> Tensor:
         """[B, C, H, W] to [B, C', H', W']."""
-        return norm_gelu(self.norm, self.conv(x), self.activate)
+        return norm_gelu(self.norm, self.conv(x), activate=True)
 
 
 class FastConvStack(nn.Module):
@@ -98,12 +97,18 @@ class FastConvStack(nn.Module):
 
     def __init__(self, slow: sg.ConvStack) -> None:
         super().__init__()
-        last = len(slow.layers) - 1
-        self.layers = nn.Sequential(*(FastConvNorm(layer, index < last) for index, layer in enumerate(slow.layers)))
+        *inner, last = slow.layers
+        self.layers = nn.Sequential(*map(FastConvNorm, inner))
+        self.last: Any = last
 
     def forward(self, x: Tensor) -> Tensor:
         """[B, H, W, C] to [B, H', W', C']."""
-        return self.layers(x.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
+        x = self.last.conv(self.layers(x.permute(0, 3, 1, 2)))
+        norm = self.last.norm
+        if not torch.compiler.is_compiling():
+            return norm_gelu(norm, x, activate=False).permute(0, 2, 3, 1)
+        x = x.permute(0, 2, 3, 1)
+        return norm_by_means(x.flatten(1, 2), norm.weight, norm.bias, norm.eps).view(x.shape)
 
 
 class FastPatchEmbed(FastConvStack):
@@ -142,9 +147,16 @@ class FastAttention(nn.Module):
     def project(self, attended: Tensor, normed: Tensor, x: Tensor) -> Tensor:
         """Local positional term and projection of an attention, added to x, [B, H, W, C] all of them."""
         if self.linear is not None and self.conv is not None:
-            local = self.linear(normed).permute(0, 3, 1, 2)
-            attended = self.conv(local, attended.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
+            attended = self._add_local(attended, self.linear(normed).permute(0, 3, 1, 2))
         return self.proj(attended, x)
+
+    def _add_local(self, attended: Tensor, local: Tensor) -> Tensor:
+        assert self.conv is not None
+        if not torch.compiler.is_compiling():
+            return self.conv(local, attended.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
+        # As tokens side by side: after a convolution OpenVINO would else turn the map around for the projection.
+        local = self.conv(local).permute(0, 2, 3, 1)
+        return (attended.flatten(1, 2) + local.flatten(1, 2)).view(local.shape)
 
 
 class FastHybrid(FastAttention):

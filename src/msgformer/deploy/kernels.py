@@ -76,8 +76,19 @@ def norm_gelu(norm: nn.GroupNorm, x: Tensor, activate: bool) -> Tensor:
     if serves_norm(norm, x):
         torch.ops.msgformer.native_norm_gelu_(x, norm.weight, norm.bias, norm.eps, activate)
         return x
-    normed = norm(x)
+    normed = norm_by_means(x, norm.weight[:, None, None], norm.bias[:, None, None], norm.eps)
     return F.gelu(normed) if activate else normed
+
+
+def norm_by_means(x: Tensor, weight: Tensor, bias: Tensor, eps: float) -> Tensor:
+    """GroupNorm of one group, [B, ...] to the same.
+
+    Exported files have no operator for it that takes channels last: they would turn the map around and back.
+    """
+    every = tuple(range(1, x.dim()))
+    centred = x - x.mean(every, keepdim=True)
+    variance = centred.square().mean(every, keepdim=True)
+    return centred / (variance + eps).sqrt() * weight + bias
 
 
 def padded(bias: Tensor) -> Tensor:

@@ -14,6 +14,7 @@ from msgformer.models import msg_transformer as msg
 from msgformer.models import sg_former as sg
 
 _FASTER: dict[type[nn.Module], Callable[[Any], nn.Module]] = {
+    msg.PatchEmbed: fast_msg.fast_patch_embed,
     msg.Stage: fast_msg.FastStage,
     msg.OverlappingMerging: fast_msg.FastMerging,
     sg.PatchEmbed: fast_sg.FastPatchEmbed,
