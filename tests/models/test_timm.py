@@ -154,6 +154,17 @@ def test_checkpointing_changes_nothing(name, image):
         torch.testing.assert_close(one.grad, other.grad)
 
 
+@pytest.mark.parametrize(
+    ("name", "recomputed"), [("msg_transformer_tiny", [2, 4, 10, 0]), ("sgformer_small", [2, 4, 12, 0])]
+)
+def test_checkpointing_leaves_the_last_blocks_their_activations(name, recomputed):
+    model = timm.create_model(name)
+    model.set_grad_checkpointing()
+    assert [stage.num_recomputed for stage in model.stages] == recomputed
+    model.set_grad_checkpointing(False)
+    assert not any(stage.num_recomputed for stage in model.stages)
+
+
 def test_another_window_resamples_the_tables():
     model = small("msg_transformer_tiny")
     table = model.stages[0].blocks[0].attn.relative_position_bias_table

@@ -5,6 +5,7 @@
 
 #include <ATen/Parallel.h>
 
+#include <algorithm>
 #include <cmath>
 #include <cstdint>
 #include <cstring>
@@ -20,10 +21,10 @@ constexpr int LANES = 8, ROWS = 4, VECTORS = 2;
 constexpr int LANES = 4, ROWS = 5, VECTORS = 4;
 #endif
 
-constexpr int64_t CHUNK = 256;         // tokens that one thread takes at a time
-constexpr int64_t ALIGNMENT = 64;      // bytes of a cache line
-constexpr float LEAST = -3e38f;        // below every score
-constexpr float NO_KEY = -1e30f;       // bias of columns beyond the last key
+constexpr int64_t CHUNK = 256;     // tokens that one thread takes at a time
+constexpr int64_t ALIGNMENT = 64;  // bytes of a cache line
+constexpr float LEAST = -3e38f;    // below every score
+constexpr float NO_KEY = -1e30f;   // bias of columns beyond the last key
 
 template <int N>
 struct Wide {
@@ -71,8 +72,8 @@ inline float across(typename Wide<N>::Float x, Combine combine) {
 
 // e^x for x <= 0, to the last digit but one: 2^n e^r with |r| <= ln(2) / 2, after Cephes.
 inline Vec exponential(Vec x) {
-  x = Larger()(all(-87.f), x);                // a NaN stays one
-  const Vec integral = all(12582912.f);       // 1.5 * 2^23: what is added to it is rounded to an integer
+  x = Larger()(all(-87.f), x);           // a NaN stays one
+  const Vec integral = all(12582912.f);  // 1.5 * 2^23: what is added to it is rounded to an integer
   const Vec shifted = x * all(1.44269504f) + integral;
   const Vec n = shifted - integral;
   const Vec r = x - n * all(0.693145752f) - n * all(1.42860677e-6f);
@@ -160,6 +161,8 @@ inline void mix_panel(const float* weights, int64_t wide, const float* value, in
     for (int j = 0; j < C; ++j) store(out + i * out_row + j * LANES, sum[i][j] * inverse[i]);
 }
 
+inline int64_t chunks_of(int64_t tokens) { return (tokens + CHUNK - 1) / CHUNK; }
+
 // One head of one window.
 struct Head {
   const float *query, *value;
@@ -219,10 +222,6 @@ inline void attend_all(const Head& head, int64_t rows, int64_t from = 0) {
 }
 
 }  // namespace
-
-extern "C" int64_t lanes() { return LANES; }
-
-extern "C" int64_t chunks_of(int64_t rows) { return (rows + CHUNK - 1) / CHUNK; }
 
 // softmax(factor * Q K^T + bias) V for windows x heads.
 //

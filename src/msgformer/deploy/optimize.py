@@ -33,8 +33,10 @@ def optimize(model: Model) -> Model:
 
     Norms are folded into the linear layers that follow them, position biases are gathered, linear layers that read the
     same tokens become one, weights are laid out as the CPU's library wants them, and in a classifying MSG-Transformer
-    the last block computes its messengers alone. Detectors and segmenters get a faster backbone. The copy can be
-    compiled and exported like the model; it can't be trained, and doesn't follow later changes of the model's weights.
+    the last block computes its messengers alone. On CPUs attention is a kernel, compiled when it is first used, where
+    there is a compiler (``MSGFORMER_NATIVE=0`` leaves it out). Detectors and segmenters get a faster backbone. The copy
+    can be compiled and exported like the model; it can't be trained, and doesn't follow later changes of the model's
+    weights.
 
     Args:
         model: Any module; what it has of this package's backbones becomes faster, the rest is copied.

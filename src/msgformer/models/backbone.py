@@ -13,6 +13,9 @@ from torch import Tensor, nn
 
 from msgformer.models.window import Size
 
+KEPT_SHARE = 0.15
+"""Of all blocks' activations, as much is kept where others are computed again."""
+
 
 class Backbone(nn.Module, ABC):
     """A hierarchical vision transformer as timm expects one.
@@ -174,9 +177,19 @@ class Backbone(nn.Module, ABC):
         self.head.reset(num_classes, global_pool)
 
     def set_grad_checkpointing(self, enable: bool = True) -> None:
-        """Recompute each block in the backward pass instead of keeping its activations."""
-        for stage in self.stages:
-            stage.grad_checkpointing = enable
+        """Recompute blocks in the backward pass instead of keeping their activations.
+
+        The last blocks keep theirs, `KEPT_SHARE` of all. They hold little for the time that computing them takes, and
+        are free again when the backward pass comes to the first blocks, which hold the most.
+        """
+        # Of a block's activations, up to a factor.
+        sizes = [info["num_chs"] / info["reduction"] ** 2 for info in self.feature_info[: len(self.stages)]]
+        stages = list(zip(sizes, self.stages, strict=True))
+        room = KEPT_SHARE * sum(size * len(stage.blocks) for size, stage in stages)
+        for size, stage in reversed(stages):
+            kept = min(len(stage.blocks), int(room / size))
+            room -= kept * size
+            stage.num_recomputed = len(stage.blocks) - kept if enable else 0
 
     def group_matcher(self, coarse: bool = False) -> dict[str, Any]:
         """Patterns that sort parameters into groups from input to output, for layer-wise learning rates."""

@@ -301,7 +301,7 @@ class Stage(nn.Module):
     def __init__(self, downsample: Any, dim: int, depth: int, drop_path: list[float], **block_args: Any) -> None:
         super().__init__()
         self.window_size: Size = block_args["window"]
-        self.grad_checkpointing = False
+        self.num_recomputed = 0  # blocks, from the first, whose activations aren't kept for the backward pass
         self.downsample = downsample
         # Anchored at alternate corners, regions reach the windows that the other corner leaves over (section 4.2).
         self.blocks: Any = nn.ModuleList(
@@ -331,8 +331,8 @@ class Stage(nn.Module):
     def run_blocks(self, x: Tensor, grid: Grid) -> Tensor:
         """All blocks, one after the other, on the sequences [B * n, N, C] of a grid of windows."""
         plans = {block.corner: block.exchange.plan(grid, block.corner, x.device) for block in self.blocks[:2]}
-        for block in self.blocks:
-            if self.grad_checkpointing and torch.is_grad_enabled():
+        for index, block in enumerate(self.blocks):
+            if index < self.num_recomputed and torch.is_grad_enabled():
                 x = run_checkpointed(block, x, grid.batch, plans[block.corner])
             else:
                 x = block(x, grid.batch, plans[block.corner])

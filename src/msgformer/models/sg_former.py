@@ -476,7 +476,7 @@ class Stage(nn.Module):
         **attention_args: Any,
     ) -> None:
         super().__init__()
-        self.grad_checkpointing = False
+        self.num_recomputed = 0  # blocks, from the first, whose activations aren't kept for the backward pass
         self.downsample = downsample
         self.blocks = nn.ModuleList()
         for index, rate in enumerate(drop_path):
@@ -494,8 +494,8 @@ class Stage(nn.Module):
         """Map of the stage before, or patches, [B, H, W, C], to this stage's map."""
         x = self.downsample(x)
         significance = None
-        for block in self.blocks:
-            if self.grad_checkpointing and torch.is_grad_enabled():
+        for index, block in enumerate(self.blocks):
+            if index < self.num_recomputed and torch.is_grad_enabled():
                 x, significance = run_checkpointed(block, x, significance)
             else:
                 x, significance = block(x, significance)
