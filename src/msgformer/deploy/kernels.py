@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from msgformer.deploy.native import library
 from msgformer.models import sg_former
 from msgformer.models.attention import biased_attention, packed_attention
+from msgformer.models.kept import is_recorded
 from msgformer.models.sg_former import split_heads
 
 MOST_KEYS = 512
@@ -76,8 +77,11 @@ def norm_gelu(norm: nn.GroupNorm, x: Tensor, activate: bool) -> Tensor:
     if serves_norm(norm, x):
         torch.ops.msgformer.native_norm_gelu_(x, norm.weight, norm.bias, norm.eps, activate)
         return x
-    normed = norm_by_means(x, norm.weight[:, None, None], norm.bias[:, None, None], norm.eps)
-    return F.gelu(normed) if activate else normed
+    if torch.compiler.is_compiling():
+        x = norm_by_means(x, norm.weight[:, None, None], norm.bias[:, None, None], norm.eps)
+    else:
+        x = norm(x)
+    return F.gelu(x) if activate else x
 
 
 def norm_by_means(x: Tensor, weight: Tensor, bias: Tensor, eps: float) -> Tensor:
@@ -121,8 +125,7 @@ def _is_plain(x: Tensor) -> bool:
 def _is_loaded() -> bool:
     if torch.compiler.is_compiling():
         return _is_loaded_for_graphs()
-    # Modes that watch or replace operators are to see PyTorch's.
-    return not torch.jit.is_tracing() and not torch._C._len_torch_dispatch_stack() and library() is not None
+    return not is_recorded() and library() is not None  # modes that watch operators are to see PyTorch's
 
 
 @torch.compiler.assume_constant_result
