@@ -164,9 +164,8 @@ def test_what_they_do_not_serve_is_left_to_pytorch():
     assert not serves(x, None, 4)  # of 8 channels each
     assert not serves(x.mT.contiguous().mT, None, HEADS)
     assert not serves(x.repeat(1, 100, 1), None, HEADS)
-    with FlopCounterMode(display=False) as counter:  # which knows PyTorch's operators
-        attend(x, None, HEADS)
-    assert counter.get_total_flops() > 0
+    with FlopCounterMode(display=False):  # which knows PyTorch's operators
+        assert not serves(x, None, HEADS)
     with torch.inference_mode(False), torch.enable_grad():
         learned = x.clone().requires_grad_()
         attend(learned, None, HEADS).sum().backward()
