@@ -164,6 +164,7 @@ def test_what_they_do_not_serve_is_left_to_pytorch():
     assert not serves(x, None, 4)  # of 8 channels each
     assert not serves(x.mT.contiguous().mT, None, HEADS)
     assert not serves(x.repeat(1, 100, 1), None, HEADS)
+    assert not serves(x, x, HEADS)  # not twice the channels
     with FlopCounterMode(display=False):  # which knows PyTorch's operators
         assert not serves(x, None, HEADS)
     with torch.inference_mode(False), torch.enable_grad():

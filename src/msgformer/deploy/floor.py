@@ -151,17 +151,17 @@ def _linear_ways(args: list[Any]) -> Iterator[Way]:
 
 
 def _attention_ways(func: Any, args: list[Any], kwargs: dict[str, Any]) -> Iterator[Way]:
-    """Of [B, heads, N, D]: with the heads inside of the tokens, by our kernel, and the two products alone."""
+    """Of [B, heads, N, D]: with the heads inside of the tokens, the two products alone, and by our kernel."""
     query, key, value = args[:3]
-    tokens = [one.transpose(1, 2).flatten(2) for one in (query, key, value)]
-    left, right, heads = tokens[0], torch.cat(tokens[1:], dim=-1), query.shape[1]
-    if serves(left, right, heads):
-        yield lambda: attend(left, right, heads)
     inner = [one.transpose(1, 2).contiguous().transpose(1, 2) for one in (query, key, value)]
     yield lambda: func(*inner, *args[3:], **kwargs)
     if query.shape[:-1].numel() * key.shape[-2] <= MOST_SCORES:
         scores = query @ key.transpose(-2, -1)
         yield lambda: (query @ key.transpose(-2, -1), scores @ value)
+    tokens = [one.transpose(1, 2).flatten(2) for one in (query, key, value)]
+    left, right, heads = tokens[0], torch.cat(tokens[1:], dim=-1), query.shape[1]
+    if serves(left, right, heads):
+        yield lambda: attend(left, right, heads)
 
 
 def _convolution_ways(func: Any, args: list[Any]) -> Iterator[Way]:

@@ -20,7 +20,7 @@ MOST_KEYS = 512
 """With more keys a head's weights leave the nearest caches; PyTorch's kernel, which takes them in parts, is ahead."""
 
 CHUNK = 256
-"""Queries of a part, as native.cpp takes them."""
+"""Queries that a thread takes at a time."""
 
 CHANNELS = 16
 """Channels are a multiple of this, which is one of every processor's vectors."""
@@ -103,6 +103,8 @@ def padded(bias: Tensor) -> Tensor:
 def serves(x: Tensor, key_value: Tensor | None, num_heads: int) -> bool:
     """Whether a kernel of native.cpp computes this attention, here and now; for the arguments see `attend`."""
     given = [x] if key_value is None else [x, key_value]
+    if key_value is not None and (key_value.shape[0], key_value.shape[2]) != (x.shape[0], 2 * x.shape[2]):
+        return False
     if given[-1].shape[1] > MOST_KEYS or _channels(x, key_value) % (num_heads * CHANNELS):
         return False
     return all(_is_plain(one) and one.stride(-1) == 1 for one in given) and _is_loaded()
@@ -201,7 +203,7 @@ def _run_attention(
     depth = channels // num_heads
     _function("attention")(
         *(None if t is None else t.data_ptr() for t in (out, received, query, key, value, bias)),
-        windows, num_heads, rows, key.shape[1], depth,
+        windows, num_heads, rows, key.shape[1], depth, CHUNK,
         *(_Strides(t.stride(0), depth, t.stride(1)) for t in (query, key, value)),
         None if bias is None else _Strides(bias.stride(1), bias.stride(2)),
         depth**-0.5,
@@ -211,7 +213,7 @@ def _run_attention(
 _Strides = ctypes.c_int64 * 3
 _POINTER, _NUMBER = ctypes.c_void_p, ctypes.c_int64
 _ARGUMENTS: dict[str, list[Any]] = {
-    "attention": [*[_POINTER] * 6, *[_NUMBER] * 5, *[ctypes.POINTER(_NUMBER)] * 4, ctypes.c_float],
+    "attention": [*[_POINTER] * 6, *[_NUMBER] * 6, *[ctypes.POINTER(_NUMBER)] * 4, ctypes.c_float],
     "norm_gelu": [*[_POINTER] * 3, *[_NUMBER] * 3, ctypes.c_double, ctypes.c_bool],
 }
 

@@ -161,7 +161,7 @@ inline void mix_panel(const float* weights, int64_t wide, const float* value, in
     for (int j = 0; j < C; ++j) store(out + i * out_row + j * LANES, sum[i][j] * inverse[i]);
 }
 
-inline int64_t chunks_of(int64_t tokens) { return (tokens + CHUNK - 1) / CHUNK; }
+inline int64_t chunks_of(int64_t tokens, int64_t chunk = CHUNK) { return (tokens + chunk - 1) / chunk; }
 
 // One head of one window.
 struct Head {
@@ -228,12 +228,12 @@ inline void attend_all(const Head& head, int64_t rows, int64_t from = 0) {
 // query, key, value: [windows, heads, rows or count, channels] by the strides of their first three dimensions, with
 // channels side by side; bias: [heads, rows, count] by its strides, with NO_KEY in the columns up to the next multiple
 // of LANES, or null; out: [windows, rows, heads, channels];
-// received: [chunks_of(rows), windows, heads, count] or null, sums of the weights over a chunk's queries.
+// received: [chunks_of(rows, chunk_rows), windows, heads, count] or null, sums of the weights over a chunk of queries.
 extern "C" void attention(float* out, float* received, const float* query, const float* key, const float* value,
                           const float* bias, int64_t windows, int64_t heads, int64_t rows, int64_t count,
-                          int64_t channels, const int64_t* query_strides, const int64_t* key_strides,
+                          int64_t channels, int64_t chunk_rows, const int64_t* query_strides, const int64_t* key_strides,
                           const int64_t* value_strides, const int64_t* bias_strides, float factor) {
-  const int64_t wide = (count + LANES - 1) / LANES * LANES, chunks = chunks_of(rows), out_row = heads * channels;
+  const int64_t wide = (count + LANES - 1) / LANES * LANES, chunks = chunks_of(rows, chunk_rows), out_row = heads * channels;
   at::parallel_for(0, chunks * heads * windows, 1, [&](int64_t begin, int64_t end) {
     Room room((channels + ROWS + 2) * wide);
     float *keys = room.take(channels * wide), *scores = room.take(ROWS * wide), *sums = room.take(wide);
@@ -243,7 +243,7 @@ extern "C" void attention(float* out, float* received, const float* query, const
     for (int64_t task = begin; task < end; ++task) {
       // Heads of a window one after the other: their channels are neighbours in memory.
       const int64_t head = task % heads, window = task / heads % windows, chunk = task / heads / windows;
-      const int64_t first = chunk * CHUNK, tokens = std::min(CHUNK, rows - first);
+      const int64_t first = chunk * chunk_rows, tokens = std::min(chunk_rows, rows - first);
       const float* k = key + window * key_strides[0] + head * key_strides[1];
       for (int64_t j = 0; j < count; ++j, k += key_strides[2])
         for (int64_t c = 0; c < channels; ++c) keys[c * wide + j] = k[c] * factor;
