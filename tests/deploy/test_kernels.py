@@ -1,4 +1,4 @@
-"""Kernels for CPUs: their numbers, for which processors they can be built, and where they are left out."""
+"""Attention and norms by C++ kernels: their numbers, and where they are left to PyTorch."""
 
 import shutil
 
@@ -8,14 +8,11 @@ import torch.nn.functional as F
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from msgformer.deploy import kernels, native
 from msgformer.deploy.kernels import attend, attend_and_measure, norm_gelu, padded, serves, serves_norm
 
 pytestmark = pytest.mark.skipif(shutil.which("c++") is None, reason="there is no C++ compiler")
 
-AVX2 = torch.backends.cpu.get_cpu_capability() in {"AVX2", "AVX512"}
-X86 = [["-mavx2", "-mfma", "-mno-avx512f"], ["-msse4.2", "-mno-avx"]] if AVX2 else []
-HEADS, DEPTH = 2, 32
+HEADS = 2
 SHAPES = [  # windows, queries, keys (as many if None), channels of a head
     (5, 50, None, 32),
     (1, 1, 50, 32),
@@ -29,27 +26,6 @@ SHAPES = [  # windows, queries, keys (as many if None), channels of a head
 def _without_gradients():
     with torch.inference_mode():
         yield
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    return tmp_path_factory.mktemp("kernels")
-
-
-@pytest.fixture(params=[[], *X86], ids=lambda flags: " ".join(flags) or "own")
-def processor(request, monkeypatch, folder):
-    """The kernels, built as for processors of fewer instructions too."""
-    if request.param:
-        monkeypatch.setattr(native, "FLAGS", (*(f for f in native.FLAGS if f != "-march=native"), *request.param))
-        monkeypatch.setenv("MSGFORMER_CACHE", str(folder))
-    forget()
-    yield
-    forget()
-
-
-def forget():
-    native.library.cache_clear()
-    kernels._function.cache_clear()
 
 
 def inputs(windows, rows, count, depth, factor=1.0):
@@ -131,9 +107,10 @@ def test_operators_keep_what_pytorch_asks_of_them():
     image = torch.randn(1, 32, 4, 5).to(memory_format=torch.channels_last)
     with torch.inference_mode(False):
         x, key_value, bias, image = (one.clone() for one in (x, key_value, bias, image))
-        torch.library.opcheck(kernels.native_attention, (x, key_value, HEADS, bias))
-        torch.library.opcheck(kernels.native_attention_received, (x, key_value, HEADS))
-        torch.library.opcheck(kernels.native_norm_gelu_, (image, torch.ones(32), torch.zeros(32), 1e-5, True))
+        ops = torch.ops.msgformer
+        torch.library.opcheck(ops.native_attention.default, (x, key_value, HEADS, bias))
+        torch.library.opcheck(ops.native_attention_received.default, (x, key_value, HEADS))
+        torch.library.opcheck(ops.native_norm_gelu_.default, (image, torch.ones(32), torch.zeros(32), 1e-5, True))
 
 
 class Attention(nn.Module):
@@ -171,31 +148,3 @@ def test_what_they_do_not_serve_is_left_to_pytorch():
         learned = x.clone().requires_grad_()
         attend(learned, None, HEADS).sum().backward()
     assert learned.grad.abs().sum() > 0
-
-
-@pytest.mark.parametrize("how", ["switched off", "no compiler", "broken compiler", "no room"])
-def test_without_them_pytorch_computes_the_same(how, monkeypatch, tmp_path):
-    x, key_value, _ = inputs(5, 9, 20, 16)
-    bias = padded(torch.randn(1, HEADS, 9, 20))
-    expected = [attend(x, key_value, HEADS, bias), *attend_and_measure(x, key_value, HEADS)]
-    (tmp_path / "file").touch()
-    name, value = {
-        "switched off": ("MSGFORMER_NATIVE", "0"),
-        "no compiler": ("CXX", str(tmp_path / "none")),
-        "broken compiler": ("CXX", "false"),
-        "no room": ("MSGFORMER_CACHE", str(tmp_path / "file" / "below")),
-    }[how]
-    if how == "broken compiler":
-        monkeypatch.setenv("MSGFORMER_CACHE", str(tmp_path))
-    monkeypatch.setenv(name, value)
-    forget()
-    try:
-        assert native.library() is None
-        assert not serves(x, key_value, HEADS)
-        for one, two in zip(
-            expected, [attend(x, key_value, HEADS, bias), *attend_and_measure(x, key_value, HEADS)], strict=True
-        ):
-            torch.testing.assert_close(one, two, rtol=1e-5, atol=1e-6)
-    finally:
-        forget()
-    assert not list(tmp_path.rglob("*.so"))

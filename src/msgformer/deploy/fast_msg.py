@@ -10,9 +10,9 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
+from msgformer.deploy import products
 from msgformer.deploy.kernels import attend, padded
 from msgformer.deploy.packed import PackedConv2d, PackedLinear, fold_norm, is_packable
 from msgformer.models import msg_transformer as msg
@@ -35,24 +35,24 @@ class FastAttention(nn.Module):
         self.num_heads, self.eps = slow.num_heads, norm.eps
         weight, bias = fold_norm(norm, slow.qkv)
         dim = slow.proj.out_features
-        self.qkv = PackedLinear(weight, bias)
-        self.messenger_query = PackedLinear(weight[:dim], bias[:dim])
-        self.key_value = PackedLinear(weight[dim:], bias[dim:])
+        self.qkv = PackedLinear(weight, bias, eps=norm.eps)
+        self.messenger_query = PackedLinear(weight[:dim], bias[:dim], eps=norm.eps)
+        self.key_value = PackedLinear(weight[dim:], bias[dim:], eps=norm.eps)
         self.proj = PackedLinear(slow.proj.weight, slow.proj.bias)
         self.register_buffer("bias", padded(slow.position_bias().detach().unsqueeze(0)))
 
     def forward(self, x: Tensor) -> Tensor:
         """Sequences [B * n, N, C] to the same."""
-        return self.proj(attend(self.qkv(self._normed(x)), None, self.num_heads, self.bias), x)
+        qkv, proj = self.qkv.panels_for(x), self.proj.panels_for(x)
+        if qkv is None or proj is None or not products.serves_windows(x, self.num_heads):
+            return self.proj(attend(self.qkv(x), None, self.num_heads, self.bias), x)
+        layers = qkv, self.qkv.bias, proj, self.proj.bias
+        return products.window_attention(x, *layers, self.bias, self.num_heads, self.eps)
 
     def messengers(self, x: Tensor) -> Tensor:
         """Sequences [B * n, N, C] to their messengers alone, [B * n, C]."""
-        normed = self._normed(x)
-        query, key_value = self.messenger_query(normed[:, :1]), self.key_value(normed)
+        query, key_value = self.messenger_query(x[:, :1]), self.key_value(x)
         return self.proj(attend(query, key_value, self.num_heads, self.bias[:, :, :1]).flatten(1), x[:, 0])
-
-    def _normed(self, x: Tensor) -> Tensor:
-        return F.layer_norm(x, x.shape[-1:], eps=self.eps)
 
 
 class FastMlp(nn.Module):
@@ -66,12 +66,15 @@ class FastMlp(nn.Module):
     def __init__(self, norm: nn.LayerNorm, slow: Any) -> None:
         super().__init__()
         self.eps = norm.eps
-        self.fc1 = PackedLinear(*fold_norm(norm, slow.fc1), activation="gelu")
+        self.fc1 = PackedLinear(*fold_norm(norm, slow.fc1), activation="gelu", eps=norm.eps)
         self.fc2 = PackedLinear(slow.fc2.weight, slow.fc2.bias)
 
     def forward(self, x: Tensor) -> Tensor:
         """[..., C] to the same."""
-        return self.fc2(self.fc1(F.layer_norm(x, x.shape[-1:], eps=self.eps)), x)
+        first, second = self.fc1.panels_for(x), self.fc2.panels_for(x)
+        if first is None or second is None:
+            return self.fc2(self.fc1(x), x)
+        return products.mlp(x, first, self.fc1.bias, second, self.fc2.bias, self.eps)
 
 
 class FastBlock(nn.Module):

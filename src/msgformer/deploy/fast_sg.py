@@ -14,8 +14,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from msgformer.deploy.kernels import attend, attend_and_measure, norm_by_means, norm_gelu
-from msgformer.deploy.packed import PackedConv2d, PackedLinear, fold_norm
+from msgformer.deploy.kernels import attend, attend_and_measure, norm_by_means, norm_gelu, norm_tokens
+from msgformer.deploy.packed import PackedConv2d, PackedLinear, conv_between, fold_norm
 from msgformer.models import sg_former as sg
 from msgformer.models.reallocation import rank_by_column, rank_by_row
 from msgformer.models.window import (
@@ -45,19 +45,18 @@ class FastConvMlp(nn.Module):
         super().__init__()
         with torch.no_grad():
             slow.dwconv.weight[:, 0, 1, 1] += 1
-        self.eps = norm.eps
-        self.fc1 = PackedLinear(*fold_norm(norm, slow.fc1))
+        self.fc1 = PackedLinear(*fold_norm(norm, slow.fc1), eps=norm.eps)
         self.dwconv = PackedConv2d(slow.dwconv, activation="gelu")
         self.fc2: Any = PackedLinear(slow.fc2.weight, slow.fc2.bias)
 
     def forward(self, x: Tensor) -> Tensor:
         """[B, H, W, C] to the same."""
-        return self.fc2(self.hidden(x).permute(0, 2, 3, 1), x)
+        out = conv_between(x, self.fc1, self.dwconv, self.fc2, residual=x, added=None)
+        return self.fc2(self.hidden(x).permute(0, 2, 3, 1), x) if out is None else out
 
     def hidden(self, x: Tensor) -> Tensor:
         """What fc2 reads, [B, 4C, H, W], channels-last."""
-        hidden = self.fc1(F.layer_norm(x, x.shape[-1:], eps=self.eps))
-        return self.dwconv(hidden.permute(0, 3, 1, 2))
+        return self.dwconv(self.fc1(x).permute(0, 3, 1, 2))
 
 
 class QuantizableConvMlp(FastConvMlp):
@@ -146,9 +145,12 @@ class FastAttention(nn.Module):
 
     def project(self, attended: Tensor, normed: Tensor, x: Tensor) -> Tensor:
         """Local positional term and projection of an attention, added to x, [B, H, W, C] all of them."""
-        if self.linear is not None and self.conv is not None:
-            attended = self._add_local(attended, self.linear(normed).permute(0, 3, 1, 2))
-        return self.proj(attended, x)
+        if self.linear is None or self.conv is None:
+            return self.proj(attended, x)
+        out = conv_between(normed, self.linear, self.conv, self.proj, residual=x, added=attended)
+        if out is not None:
+            return out
+        return self.proj(self._add_local(attended, self.linear(normed).permute(0, 3, 1, 2)), x)
 
     def _add_local(self, attended: Tensor, local: Tensor) -> Tensor:
         assert self.conv is not None
@@ -173,7 +175,7 @@ class FastHybrid(FastAttention):
 
     def forward(self, x: Tensor, significance: Tensor | None) -> tuple[Tensor, Tensor | None]:  # noqa: ARG002
         """[B, H, W, C] to the same, and a significance map [B, H, W]."""
-        normed = self.norm(x)
+        normed = norm_tokens(self.norm, x)
         wide, received_from_afar = self._attend_globally(normed)
         near, received_nearby = self._attend_locally(normed)
         return self.project(torch.cat([wide, near], dim=-1), normed, x), received_nearby + received_from_afar
@@ -207,7 +209,7 @@ class FastGuided(FastAttention):
     def forward(self, x: Tensor, significance: Tensor | None) -> tuple[Tensor, Tensor | None]:
         """[B, H, W, C] and the map [B, H, W] of the hybrid block before to the same."""
         assert significance is not None  # blocks of a stage begin with a hybrid one
-        normed = self.norm(x)
+        normed = norm_tokens(self.norm, x)
         orders = torch.cat([rank_by_row(significance), rank_by_column(significance)])  # [2B, n]
         by_row, by_column = sg.merge_ranked(to_rows(normed), orders, self.kinds, self.merge).chunk(2)
         halves = self.kv_row(by_row).chunk(2, dim=-1), self.kv_column(by_column).chunk(2, dim=-1)
@@ -225,7 +227,7 @@ class FastPlain(FastAttention):
 
     def forward(self, x: Tensor, significance: Tensor | None) -> tuple[Tensor, Tensor | None]:
         """[B, H, W, C] to the same."""
-        normed = self.norm(x)
+        normed = norm_tokens(self.norm, x)
         out = attend(self.qkv(normed).flatten(1, 2), None, self.num_heads)
         return self.project(out.view(x.shape), normed, x), significance
 

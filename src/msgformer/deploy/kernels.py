@@ -1,19 +1,14 @@
-"""Attention and normalisation of optimised models: on CPUs by the kernels of native.cpp, or else by PyTorch's."""
+"""Attention and normalisation of optimised models: on CPUs by C++ kernels, or else by PyTorch's."""
 
 from __future__ import annotations
-
-import ctypes
-from functools import lru_cache
-from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from msgformer.deploy.native import library
+from msgformer.deploy.native.library import CHANNELS, call, is_loaded, is_plain, operator, strides
 from msgformer.models import sg_former
 from msgformer.models.attention import biased_attention, packed_attention
-from msgformer.models.kept import is_recorded
 from msgformer.models.sg_former import split_heads
 
 MOST_KEYS = 512
@@ -22,11 +17,8 @@ MOST_KEYS = 512
 CHUNK = 256
 """Queries that a thread takes at a time."""
 
-CHANNELS = 16
-"""Channels are a multiple of this, which is one of every processor's vectors."""
-
 NO_KEY = -1e30
-"""Bias of columns beyond the last key; native.cpp adds the same where there is no bias."""
+"""Bias of columns beyond the last key; C++ adds the same where there is no bias."""
 
 
 def attend(x: Tensor, key_value: Tensor | None, num_heads: int, bias: Tensor | None = None) -> Tensor:
@@ -42,7 +34,7 @@ def attend(x: Tensor, key_value: Tensor | None, num_heads: int, bias: Tensor | N
         [W, N, C]
     """
     if serves(x, key_value, num_heads):
-        return torch.ops.msgformer.native_attention(x, key_value, num_heads, bias)
+        return native_attention(x, key_value, num_heads, bias)
     if bias is not None:
         bias = bias[..., : x.shape[1] if key_value is None else key_value.shape[1]]
     if key_value is None and bias is not None:
@@ -68,14 +60,25 @@ def attend_and_measure(x: Tensor, key_value: Tensor | None, num_heads: int) -> t
     """
     if not serves(x, key_value, num_heads):
         return sg_former.attend_and_measure(*_parts(x, key_value), num_heads)
-    out, received = torch.ops.msgformer.native_attention_received(x, key_value, num_heads)
+    out, received = native_attention_received(x, key_value, num_heads)
     return out, received.sum((0, 2)) / (num_heads * x.shape[1])
+
+
+def norm_tokens(norm: nn.LayerNorm, x: Tensor) -> Tensor:
+    """LayerNorm of tokens [..., C]; a compiler puts it together with its neighbours instead."""
+    served = norm.weight is not None and norm.bias is not None and x.shape[-1] % CHANNELS == 0 and x.numel() > 0
+    if not served or torch.compiler.is_compiling() or not (is_plain(x) and is_plain(norm.weight) and is_loaded()):
+        return norm(x)
+    x = x.contiguous()
+    out = x.new_empty(x.shape)
+    call("layer_norm", out, x, norm.weight, norm.bias, x.numel() // x.shape[-1], x.shape[-1], norm.eps)
+    return out
 
 
 def norm_gelu(norm: nn.GroupNorm, x: Tensor, activate: bool) -> Tensor:
     """GroupNorm, then GELU if it is wanted: [B, C, H, W] to the same, in the place of x, which nobody else may read."""
     if serves_norm(norm, x):
-        torch.ops.msgformer.native_norm_gelu_(x, norm.weight, norm.bias, norm.eps, activate)
+        native_norm_gelu_(x, norm.weight, norm.bias, norm.eps, activate)
         return x
     if torch.compiler.is_compiling():
         x = norm_by_means(x, norm.weight[:, None, None], norm.bias[:, None, None], norm.eps)
@@ -101,77 +104,23 @@ def padded(bias: Tensor) -> Tensor:
 
 
 def serves(x: Tensor, key_value: Tensor | None, num_heads: int) -> bool:
-    """Whether a kernel of native.cpp computes this attention, here and now; for the arguments see `attend`."""
+    """Whether a C++ kernel computes this attention, here and now; for the arguments see `attend`."""
     given = [x] if key_value is None else [x, key_value]
     if key_value is not None and (key_value.shape[0], key_value.shape[2]) != (x.shape[0], 2 * x.shape[2]):
         return False
     if given[-1].shape[1] > MOST_KEYS or _channels(x, key_value) % (num_heads * CHANNELS):
         return False
-    return all(_is_plain(one) and one.stride(-1) == 1 for one in given) and _is_loaded()
+    return all(is_plain(one) and one.stride(-1) == 1 for one in given) and is_loaded()
 
 
 def serves_norm(norm: nn.GroupNorm, x: Tensor) -> bool:
-    """Whether a kernel of native.cpp computes this norm of [B, C, H, W], here and now.
+    """Whether a C++ kernel computes this norm of [B, C, H, W], here and now.
 
     A compiler puts it together with its neighbours instead.
     """
     if torch.compiler.is_compiling() or norm.num_groups != 1 or x.shape[1] % CHANNELS or norm.weight is None:
         return False
-    return _is_plain(x) and x.is_contiguous(memory_format=torch.channels_last) and _is_loaded()
-
-
-def _is_plain(x: Tensor) -> bool:
-    return x.device.type == "cpu" and x.dtype == torch.float32 and not (x.requires_grad and torch.is_grad_enabled())
-
-
-def _is_loaded() -> bool:
-    if torch.compiler.is_compiling():
-        return _is_loaded_for_graphs()
-    return not is_recorded() and library() is not None  # modes that watch operators are to see PyTorch's
-
-
-@torch.compiler.assume_constant_result
-def _is_loaded_for_graphs() -> bool:
-    """Whether graphs may call the kernels: those that are compiled here, and not those that are exported."""
-    return not torch.compiler.is_exporting() and library() is not None
-
-
-@torch.library.custom_op("msgformer::native_attention", mutates_args=())
-def native_attention(x: Tensor, key_value: Tensor | None, num_heads: int, bias: Tensor | None) -> Tensor:
-    """`attend` by native.cpp."""
-    out = _room(x, key_value)
-    _run_attention(out, None, x, key_value, num_heads, bias)
-    return out
-
-
-@torch.library.custom_op("msgformer::native_attention_received", mutates_args=())
-def native_attention_received(x: Tensor, key_value: Tensor | None, num_heads: int) -> tuple[Tensor, Tensor]:
-    """`attend` by native.cpp, and the weights that keys receive.
-
-    Returns:
-        [W, N, C], and sums over parts of the queries, [parts, W, heads, M].
-    """
-    out, received = _room(x, key_value), _room_received(x, key_value, num_heads)
-    _run_attention(out, received, x, key_value, num_heads, None)
-    return out, received
-
-
-@torch.library.custom_op("msgformer::native_norm_gelu_", mutates_args=("x",))
-def native_norm_gelu_(x: Tensor, weight: Tensor, bias: Tensor, eps: float, activate: bool) -> None:
-    """`norm_gelu` by native.cpp, of a map that is channels-last."""
-    batch, channels, height, width = x.shape
-    places = (t.data_ptr() for t in (x, weight, bias))
-    _function("norm_gelu")(*places, batch, height * width, channels, eps, activate)
-
-
-@native_attention.register_fake
-def _(x: Tensor, key_value: Tensor | None, _heads: int, _bias: Tensor | None) -> Tensor:
-    return _room(x, key_value)
-
-
-@native_attention_received.register_fake
-def _(x: Tensor, key_value: Tensor | None, num_heads: int) -> tuple[Tensor, Tensor]:
-    return _room(x, key_value), _room_received(x, key_value, num_heads)
+    return is_plain(x) and x.is_contiguous(memory_format=torch.channels_last) and is_loaded()
 
 
 def _channels(x: Tensor, key_value: Tensor | None) -> int:
@@ -185,7 +134,7 @@ def _parts(x: Tensor, key_value: Tensor | None) -> tuple[Tensor, Tensor, Tensor]
     return query, key, value
 
 
-def _room(x: Tensor, key_value: Tensor | None) -> Tensor:
+def _room(x: Tensor, key_value: Tensor | None, *_: object) -> Tensor:
     return x.new_empty(*x.shape[:-1], _channels(x, key_value))
 
 
@@ -201,25 +150,44 @@ def _run_attention(
     query, key, value = _parts(x, key_value)
     windows, rows, channels = query.shape
     depth = channels // num_heads
-    _function("attention")(
-        *(None if t is None else t.data_ptr() for t in (out, received, query, key, value, bias)),
+    call(
+        "attention", out, received, query, key, value, bias,
         windows, num_heads, rows, key.shape[1], depth, CHUNK,
-        *(_Strides(t.stride(0), depth, t.stride(1)) for t in (query, key, value)),
-        None if bias is None else _Strides(bias.stride(1), bias.stride(2)),
+        *(strides(t.stride(0), depth, t.stride(1)) for t in (query, key, value)),
+        None if bias is None else strides(bias.stride(1), bias.stride(2)),
         depth**-0.5,
     )  # fmt: skip
 
-
-_Strides = ctypes.c_int64 * 3
-_POINTER, _NUMBER = ctypes.c_void_p, ctypes.c_int64
-_ARGUMENTS: dict[str, list[Any]] = {
-    "attention": [*[_POINTER] * 6, *[_NUMBER] * 6, *[ctypes.POINTER(_NUMBER)] * 4, ctypes.c_float],
-    "norm_gelu": [*[_POINTER] * 3, *[_NUMBER] * 3, ctypes.c_double, ctypes.c_bool],
-}
+def _room_pair(x: Tensor, key_value: Tensor | None, num_heads: int) -> tuple[Tensor, Tensor]:
+    return _room(x, key_value), _room_received(x, key_value, num_heads)
 
 
-@lru_cache
-def _function(name: str) -> Any:
-    function = getattr(library(), name)
-    function.argtypes, function.restype = _ARGUMENTS[name], None
-    return function
+@operator("native_attention", _room)
+def native_attention(x: Tensor, key_value: Tensor | None, num_heads: int, bias: Tensor | None) -> Tensor:
+    """`attend` by the C++ kernel."""
+    out = _room(x, key_value)
+    _run_attention(out, None, x, key_value, num_heads, bias)
+    return out
+
+
+@operator("native_attention_received", _room_pair)
+def native_attention_received(x: Tensor, key_value: Tensor | None, num_heads: int) -> tuple[Tensor, Tensor]:
+    """`attend` by the C++ kernel, and the weights that keys receive.
+
+    Returns:
+        [W, N, C], and sums over parts of the queries, [parts, W, heads, M].
+    """
+    out, received = _room_pair(x, key_value, num_heads)
+    _run_attention(out, received, x, key_value, num_heads, None)
+    return out, received
+
+
+def _nothing(*_: object) -> None:
+    """What is changed in place returns nothing."""
+
+
+@operator("native_norm_gelu_", _nothing, mutates_args=("x",))
+def native_norm_gelu_(x: Tensor, weight: Tensor, bias: Tensor, eps: float, activate: bool) -> None:
+    """`norm_gelu` by the C++ kernel, of a map that is channels-last."""
+    batch, channels, height, width = x.shape
+    call("norm_gelu", x, weight, bias, batch, height * width, channels, eps, activate)

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 from torch import nn
 
 from msgformer.deploy import fast_msg, fast_sg
-from msgformer.deploy.packed import PackedConv2d, PackedLinear
+from msgformer.deploy.packed import PackedConv2d, PackedLinear, lay_out
 from msgformer.models import msg_transformer as msg
 from msgformer.models import sg_former as sg
 
@@ -46,6 +46,7 @@ def optimize(model: Model) -> Model:
     """
     fast = copy.deepcopy(model).eval().requires_grad_(False)
     _replace(fast)
+    lay_out(fast)
     if type(fast) is msg.MsgTransformer:
         fast.__class__ = fast_msg.FastMsgTransformer  # type: ignore[assignment] # only what forward leaves out differs
     return fast

@@ -1,6 +1,6 @@
 """Linear layers and convolutions for inference on CPUs: weights laid out once, and what follows them in the same call.
 
-oneDNN keeps weights in blocks of its own, which PyTorch lays out anew at every call of a convolution, and applies an
+Linear layers are C++ kernels of this package where there can be some. oneDNN keeps weights in blocks of its own, which PyTorch lays out anew at every call of a convolution, and applies an
 activation or adds a residual while a product is still in the cache. PyTorch offers both to its own compiler; they are
 called here directly. Where they don't apply (another device or type, a graph being captured, no oneDNN) the same is
 computed by ordinary operators.
@@ -14,11 +14,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from msgformer.deploy import products
+from msgformer.deploy.native.library import CHANNELS, is_loaded, is_plain
+
 Activation = Literal["none", "gelu"]
 
 
 class Packed(nn.Module):
-    """Weight and bias as buffers, and the weight in oneDNN's layout, which is made when it is first used.
+    """Weight and bias as buffers, and the weight in other layouts, which are made when they are first used.
 
     Args:
         weight: The weight.
@@ -29,38 +32,55 @@ class Packed(nn.Module):
     weight: Tensor
     bias: Tensor | None
     packed: Tensor | None
+    layouts: tuple[str, ...] = ("packed",)
 
     def __init__(self, weight: Tensor, bias: Tensor | None, activation: Activation) -> None:
         super().__init__()
         self.register_buffer("weight", weight.detach().contiguous())
         self.register_buffer("bias", None if bias is None else bias.detach().contiguous())
         self.activation = activation
-        object.__setattr__(self, "packed", None)
+        vars(self).update(dict.fromkeys(self.layouts))
 
     def __getstate__(self) -> dict[str, object]:
-        # A tensor in oneDNN's layout can neither be copied nor stored.
-        return {**self.__dict__, "packed": None}
+        # A tensor in oneDNN's layout can neither be copied nor stored, and another machine may want others.
+        return {**self.__dict__, **dict.fromkeys(self.layouts)}
 
     def _apply(self, *args: Any, **kwargs: Any) -> Any:
-        self.packed = None  # it is of the old type and device
-        return super()._apply(*args, **kwargs)
+        before = self.weight
+        super()._apply(*args, **kwargs)
+        if self.weight is not before:  # the layouts are of the old type and device
+            vars(self).update(dict.fromkeys(self.layouts))
+        return self
 
 
 class PackedLinear(Packed):
-    """A linear layer for inference, with an activation or a residual.
+    """A linear layer for inference, with a norm, and an activation or a residual.
 
     Args:
         weight: [out, in]
         bias: [out]
         activation: Applied to the outcome; not together with a residual.
+        eps: Of a LayerNorm without weights that comes first, if there is one.
     """
 
-    def __init__(self, weight: Tensor, bias: Tensor | None, activation: Activation = "none") -> None:
+    panels: Tensor | None
+    layouts = ("packed", "panels")
+
+    def __init__(
+        self, weight: Tensor, bias: Tensor | None, activation: Activation = "none", eps: float | None = None
+    ) -> None:
         super().__init__(weight, bias, activation)
         self.out_features, self.in_features = weight.shape
+        self.eps = eps
 
     def forward(self, x: Tensor, residual: Tensor | None = None) -> Tensor:
         """Tokens [..., in] to [..., out], to which ``residual`` of that shape is added."""
+        panels = self.panels_for(x)
+        if panels is not None:
+            eps = products.NO_NORM if self.eps is None else self.eps
+            return products.linear(x, panels, self.bias, residual, eps, self.activation == "gelu")
+        if self.eps is not None:
+            x = F.layer_norm(x, x.shape[-1:], eps=self.eps)
         if not is_packable(x, self.weight):
             out = F.linear(x, self.weight, self.bias)
             out = F.gelu(out) if self.activation == "gelu" else out
@@ -71,6 +91,15 @@ class PackedLinear(Packed):
             return torch.ops.mkldnn._linear_pointwise(x, self.packed, self.bias, self.activation, [], "none")
         return torch.ops.mkldnn._linear_pointwise.binary(x, residual, self.packed, self.bias, "add")
 
+    def panels_for(self, x: Tensor) -> Tensor | None:
+        """The weight in panels, if a kernel computes this layer for such an input, here and now."""
+        if self.in_features % CHANNELS or self.out_features % CHANNELS or not is_served(x, self.weight):
+            return None
+        if self.panels is None and not torch.compiler.is_compiling():
+            with torch.inference_mode(False):  # or a graph that is compiled later could not use them
+                self.panels = products.pack(self.weight)
+        return self.panels
+
 
 class PackedConv2d(Packed):
     """A convolution for inference, with an activation or a residual; maps come and go channels-last.
@@ -80,10 +109,23 @@ class PackedConv2d(Packed):
         activation: Applied to the outcome; not together with a residual.
     """
 
+    taps: Tensor | None
+    layouts = ("packed", "taps")
+
     def __init__(self, conv: nn.Conv2d, activation: Activation = "none") -> None:
         super().__init__(conv.weight, conv.bias, activation)
         self.where: Any = ([*conv.padding], [*conv.stride], [*conv.dilation], conv.groups)
+        self.is_simple = self.where == ([1, 1], [1, 1], [1, 1], self.weight.shape[0]) and self.weight.shape[2:] == (3, 3)
         self.packed_for: torch.Size | None = None
+
+    def taps_for(self, x: Tensor) -> Tensor | None:
+        """The weight as [9, C], if it is depth-wise with a 3 x 3 kernel, and a kernel reads it here and now."""
+        if not (self.is_simple and self.weight.shape[0] % CHANNELS == 0 and is_served(x, self.weight)):
+            return None
+        if self.taps is None and not torch.compiler.is_compiling():
+            with torch.inference_mode(False):
+                self.taps = self.weight.flatten(1).T.contiguous()
+        return self.taps
 
     def forward(self, x: Tensor, residual: Tensor | None = None) -> Tensor:
         """[B, C, H, W] to [B, C', H', W'], to which ``residual`` of that shape is added."""
@@ -106,13 +148,41 @@ class PackedConv2d(Packed):
         )
 
 
+def is_served(x: Tensor, weight: Tensor) -> bool:
+    """Whether the C++ kernels compute with this input, here and now."""
+    if torch.is_autocast_enabled("cpu") or x.numel() == 0:
+        return False
+    return is_plain(x) and is_plain(weight) and is_loaded()
+
+
+def conv_between(
+    x: Tensor, first: PackedLinear, conv: PackedConv2d, second: PackedLinear, residual: Tensor, added: Tensor | None
+) -> Tensor | None:
+    """residual + second(conv(first(x)) + added) in one step, with conv's activation, if there is a kernel for it.
+
+    Args:
+        x: [B, H, W, in]
+        first: Its norm is included.
+        conv: A depth-wise convolution; with an activation nothing is added.
+        second: A layer without activation or norm.
+        residual: [B, H, W, out]
+        added: [B, H, W, C], or nothing.
+    """
+    panels1, taps, panels2 = first.panels_for(x), conv.taps_for(x), second.panels_for(x)
+    if panels1 is None or taps is None or panels2 is None:
+        return None
+    layers = panels1, first.bias, taps, conv.bias, panels2, second.bias
+    eps = products.NO_NORM if first.eps is None else first.eps
+    return products.conv_between(x, *layers, added, residual, eps, conv.activation == "gelu")
+
+
 def is_packable(x: Tensor, weight: Tensor) -> bool:
     """Whether oneDNN's layout can be used for this input, here and now."""
     if torch.compiler.is_compiling() or torch.jit.is_tracing() or torch.is_autocast_enabled("cpu"):
         return False
     if not (torch.backends.mkldnn.is_available() and torch.backends.mkldnn.enabled):
         return False
-    return x.device.type == "cpu" and x.dtype == weight.dtype == torch.float32 and x.numel() > 0
+    return is_plain(x) and is_plain(weight) and x.numel() > 0
 
 
 def fold_norm(norm: nn.LayerNorm, linear: nn.Linear) -> tuple[Tensor, Tensor]:
@@ -120,3 +190,12 @@ def fold_norm(norm: nn.LayerNorm, linear: nn.Linear) -> tuple[Tensor, Tensor]:
     weight = linear.weight * norm.weight
     bias = linear.weight @ norm.bias
     return weight, bias if linear.bias is None else bias + linear.bias
+
+
+def lay_out(model: nn.Module) -> None:
+    """Makes what kernels read of all layers now: a compiled graph can't, and would leave the kernels out."""
+    for module in model.modules():
+        if isinstance(module, PackedLinear):
+            module.panels_for(module.weight)
+        elif isinstance(module, PackedConv2d):
+            module.taps_for(module.weight)

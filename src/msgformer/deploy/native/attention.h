@@ -1,123 +1,23 @@
-// Kernels for CPUs in float32: attention whose scores stay in the first cache, and GroupNorm with GELU in two passes.
-// Compiled by native.py on the machine where they run, for its own vector instructions; kernels.py has the operators.
+// Attention whose scores stay in the first cache.
 //
-// A vector is the widest that the processor has. ROWS x VECTORS sums of products stay in its registers at a time.
+// ROWS x VECTORS sums of products stay in registers at a time.
+
+#pragma once
 
 #include <ATen/Parallel.h>
 
-#include <algorithm>
-#include <cmath>
-#include <cstdint>
-#include <cstring>
-#include <vector>
+#include "vectors.h"
 
 namespace {
 
 #if defined(__AVX512F__)
-constexpr int LANES = 16, ROWS = 5, VECTORS = 4;
-#elif defined(__AVX__)
-constexpr int LANES = 8, ROWS = 4, VECTORS = 2;
+constexpr int ROWS = 5;
 #else
-constexpr int LANES = 4, ROWS = 5, VECTORS = 4;
+constexpr int ROWS = 4;
 #endif
 
-constexpr int64_t CHUNK = 256;     // tokens that one thread takes at a time
-constexpr int64_t ALIGNMENT = 64;  // bytes of a cache line
-constexpr float LEAST = -3e38f;    // below every score
-constexpr float NO_KEY = -1e30f;   // bias of columns beyond the last key
-
-template <int N>
-struct Wide {
-  typedef float Float __attribute__((vector_size(N * sizeof(float))));
-  typedef int32_t Int __attribute__((vector_size(N * sizeof(float))));
-};
-using Vec = Wide<LANES>::Float;
-using Int = Wide<LANES>::Int;
-
-inline Vec load(const float* from) {
-  Vec x;
-  std::memcpy(&x, from, sizeof x);
-  return x;
-}
-
-inline void store(float* to, Vec x) { std::memcpy(to, &x, sizeof x); }
-
-inline Vec all(float x) { return x - Vec{}; }
-
-struct Larger {
-  template <typename T>
-  T operator()(T a, T b) const {
-    return a > b ? a : b;
-  }
-};
-
-struct Plus {
-  template <typename T>
-  T operator()(T a, T b) const {
-    return a + b;
-  }
-};
-
-// All lanes of a vector, combined.
-template <int N, typename Combine>
-inline float across(typename Wide<N>::Float x, Combine combine) {
-  if constexpr (N == 2) {
-    return combine(float(x[0]), float(x[1]));
-  } else {
-    typename Wide<N / 2>::Float halves[2];
-    std::memcpy(halves, &x, sizeof x);
-    return across<N / 2>(combine(halves[0], halves[1]), combine);
-  }
-}
-
-// e^x for x <= 0, to the last digit but one: 2^n e^r with |r| <= ln(2) / 2, after Cephes.
-inline Vec exponential(Vec x) {
-  x = Larger()(all(-87.f), x);           // a NaN stays one
-  const Vec integral = all(12582912.f);  // 1.5 * 2^23: what is added to it is rounded to an integer
-  const Vec shifted = x * all(1.44269504f) + integral;
-  const Vec n = shifted - integral;
-  const Vec r = x - n * all(0.693145752f) - n * all(1.42860677e-6f);
-  Vec p = all(1.9875691500e-4f);
-  p = p * r + all(1.3981999507e-3f);
-  p = p * r + all(8.3334519073e-3f);
-  p = p * r + all(4.1665795894e-2f);
-  p = p * r + all(1.6666665459e-1f);
-  p = p * r + all(5.0000001201e-1f);
-  p = p * r * r + r + all(1.f);
-  return (Vec)((Int)p + ((Int)shifted << 23));  // n is in the lowest bits of the shifted number
-}
-
-// x (1 + erf(x / sqrt(2))) / 2, after Abramowitz and Stegun 7.1.26, whose error is below 1.5e-7.
-inline Vec gelu(Vec x) {
-  const Vec magnitude = Larger()(x, -x);
-  const Vec u = magnitude * all(0.707106781f);
-  const Vec t = all(1.f) / (all(1.f) + all(0.3275911f) * u);
-  Vec p = all(1.061405429f);
-  p = p * t - all(1.453152027f);
-  p = p * t + all(1.421413741f);
-  p = p * t - all(0.284496736f);
-  p = p * t + all(0.254829592f);
-  const Vec tail = p * t * exponential(-u * u);  // 1 - erf(u)
-  return all(0.5f) * (x + magnitude * (all(1.f) - tail));
-}
-
-// Memory that lies where cache lines begin.
-class Room {
- public:
-  explicit Room(int64_t floats) : held_(floats + ALIGNMENT / sizeof(float)) {
-    const auto start = reinterpret_cast<uintptr_t>(held_.data());
-    first_ = reinterpret_cast<float*>((start + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT);
-  }
-  float* take(int64_t floats) {
-    float* const taken = first_;
-    first_ += floats;
-    return taken;
-  }
-
- private:
-  std::vector<float> held_;
-  float* first_;
-};
+constexpr float LEAST = -3e38f;   // below every score
+constexpr float NO_KEY = -1e30f;  // bias of columns beyond the last key
 
 // R queries times C vectors of keys, keys as [channels, wide]; the bias is what sums begin with.
 template <int R, int C>
@@ -160,8 +60,6 @@ inline void mix_panel(const float* weights, int64_t wide, const float* value, in
   for (int i = 0; i < R; ++i)
     for (int j = 0; j < C; ++j) store(out + i * out_row + j * LANES, sum[i][j] * inverse[i]);
 }
-
-inline int64_t chunks_of(int64_t tokens, int64_t chunk = CHUNK) { return (tokens + chunk - 1) / chunk; }
 
 // One head of one window.
 struct Head {
@@ -266,51 +164,4 @@ extern "C" void attention(float* out, float* received, const float* query, const
       if (received) std::memcpy(received + task * count, sums, count * sizeof(float));
     }
   });
-}
-
-namespace {
-
-// Sum and sum of squares of some tokens.
-inline void moments(const float* x, int64_t floats, double* sum, double* squares) {
-  Vec first = {}, second = {};
-  for (int64_t i = 0; i < floats; i += LANES) {
-    const Vec one = load(x + i);
-    first += one;
-    second += one * one;
-  }
-  *sum += across<LANES>(first, Plus());
-  *squares += across<LANES>(second, Plus());
-}
-
-}  // namespace
-
-// GroupNorm of one group, then GELU if it is wanted, in place: [batch, tokens, channels].
-extern "C" void norm_gelu(float* x, const float* weight, const float* bias, int64_t batch, int64_t tokens,
-                          int64_t channels, double eps, bool with_gelu) {
-  const int64_t chunks = chunks_of(tokens);
-  for (int64_t image = 0; image < batch; ++image, x += tokens * channels) {
-    std::vector<double> sums(chunks), squares(chunks);
-    at::parallel_for(0, chunks, 1, [&](int64_t begin, int64_t end) {
-      for (int64_t token = begin * CHUNK; token < std::min(end * CHUNK, tokens); ++token)
-        moments(x + token * channels, channels, &sums[token / CHUNK], &squares[token / CHUNK]);
-    });
-    double sum = 0, square = 0;
-    for (int64_t chunk = 0; chunk < chunks; ++chunk) sum += sums[chunk], square += squares[chunk];
-    const double mean = sum / (tokens * channels), variance = square / (tokens * channels) - mean * mean;
-    const double inverse = 1 / std::sqrt(std::max(variance, 0.) + eps);
-    Room room(2 * channels);
-    float *scale = room.take(channels), *shift = room.take(channels);
-    for (int64_t c = 0; c < channels; ++c) {
-      scale[c] = float(weight[c] * inverse);
-      shift[c] = float(bias[c] - mean * inverse * weight[c]);
-    }
-    at::parallel_for(0, chunks, 1, [&](int64_t begin, int64_t end) {
-      for (int64_t token = begin * CHUNK; token < std::min(end * CHUNK, tokens); ++token)
-        for (int64_t c = 0; c < channels; c += LANES) {
-          float* const place = x + token * channels + c;
-          const Vec normed = load(place) * load(scale + c) + load(shift + c);
-          store(place, with_gelu ? gelu(normed) : normed);
-        }
-    });
-  }
 }

@@ -1,0 +1,92 @@
+// Kernels for CPUs in float32, compiled by library.py on the machine where they run, for its own vector instructions.
+//
+// Tensors are contiguous where no strides are given, and channels are a multiple of 16, which is one of every
+// processor's vectors.
+
+#include "attention.h"
+#include "depthwise.h"
+#include "norms.h"
+#include "products.h"
+
+// A linear layer's weight [out, in] to panels: [in, WIDTH] each.
+extern "C" void pack(float* panels, const float* weight, int64_t out, int64_t in) {
+  at::parallel_for(0, chunks_of(out, WIDTH), 1, [&](int64_t begin, int64_t end) {
+    for (int64_t column = begin * WIDTH; column < std::min(end * WIDTH, out); column += WIDTH) {
+      const int64_t wide = std::min(WIDTH, out - column);
+      for (int64_t k = 0; k < in; ++k)
+        for (int64_t j = 0; j < wide; ++j) panels[column * in + k * wide + j] = weight[(column + j) * in + k];
+    }
+  });
+}
+
+// x [rows, in] to [rows, out]: LayerNorm without weights if eps isn't negative, the product, then GELU if it is wanted,
+// or plus residual [rows, out], unless it is null.
+extern "C" void linear(float* out, const float* x, const float* panels, const float* bias, const float* residual,
+                       int64_t rows, int64_t in, int64_t columns, float eps, bool gelu) {
+  multiply({panels, bias, in, columns, eps, gelu}, x, out, residual, rows);
+}
+
+// x + fc2(GELU(fc1(norm(x)))) of [rows, channels], as many rows at a time as leave what is hidden in the caches.
+extern "C" void mlp(float* out, const float* x, const float* panels1, const float* bias1, const float* panels2,
+                    const float* bias2, int64_t rows, int64_t channels, int64_t hidden_channels, float eps) {
+  const Linear first{panels1, bias1, channels, hidden_channels, eps, true};
+  const Linear second{panels2, bias2, hidden_channels, channels, -1, false};
+  const int64_t most = CHUNK * at::get_num_threads(), blocks = chunks_of(rows, most);
+  float* const hidden = kept<struct Hidden>(std::min(most, rows) * hidden_channels);
+  for (int64_t block = 0; block < blocks; ++block) {
+    const int64_t row = rows * block / blocks, high = rows * (block + 1) / blocks - row, place = row * channels;
+    multiply(first, x + place, hidden, nullptr, high);
+    multiply(second, hidden, out + place, x + place, high);
+  }
+}
+
+// x + proj(attention(qkv(norm(x)))) of [windows, tokens, channels], as many windows at a time as leave their queries,
+// keys and values in the caches; for the bias see attention().
+extern "C" void window_attention(float* out, const float* x, const float* qkv_panels, const float* qkv_bias,
+                                 const float* proj_panels, const float* proj_bias, const float* bias,
+                                 int64_t windows, int64_t tokens, int64_t channels, int64_t heads, int64_t chunk_rows,
+                                 const int64_t* bias_strides, float eps, float factor) {
+  const Linear qkv{qkv_panels, qkv_bias, channels, 3 * channels, eps, false};
+  const Linear proj{proj_panels, proj_bias, channels, channels, -1, false};
+  const int64_t most = std::max<int64_t>(1, CHUNK / tokens) * at::get_num_threads(), blocks = chunks_of(windows, most);
+  const int64_t depth = channels / heads, strides[] = {3 * channels * tokens, depth, 3 * channels};
+  float* const query = kept<struct Query>(std::min(most, windows) * tokens * 4 * channels);
+  float* const mixed = query + std::min(most, windows) * tokens * 3 * channels;
+  for (int64_t block = 0; block < blocks; ++block) {
+    const int64_t window = windows * block / blocks, count = windows * (block + 1) / blocks - window;
+    const int64_t place = window * tokens * channels;
+    multiply(qkv, x + place, query, nullptr, count * tokens);
+    attention(mixed, nullptr, query, query + channels, query + 2 * channels, bias, count, heads, tokens, tokens, depth,
+              chunk_rows, strides, strides, strides, bias_strides, factor);
+    multiply(proj, mixed, out + place, x + place, count * tokens);
+  }
+}
+
+// residual + second(conv(first(norm(x)))) of [batch, height, width, ...], with a depth-wise convolution of 3 x 3: the
+// norm if eps isn't negative; added [.., hidden] to what the convolution gives, unless it is null; then GELU if it is
+// wanted. taps: [9, hidden].
+extern "C" void conv_between(float* out, const float* x, const float* panels1, const float* bias1, const float* taps,
+                             const float* tap_bias, const float* panels2, const float* bias2, const float* added,
+                             const float* residual, int64_t batch, int64_t height, int64_t width, int64_t channels,
+                             int64_t hidden, int64_t columns, float eps, bool gelu) {
+  const Linear first{panels1, bias1, channels, hidden, eps, false}, second{panels2, bias2, hidden, columns, -1, false};
+  const Depthwise middle{taps, tap_bias, width, hidden, gelu};
+  const int64_t tokens = height * width;
+  for (int64_t image = 0; image < batch; ++image)
+    convolve_between(first, middle, second, x + image * tokens * channels,
+                     added ? added + image * tokens * hidden : nullptr, residual + image * tokens * columns,
+                     out + image * tokens * columns, height);
+}
+
+// LayerNorm of x [rows, channels].
+extern "C" void layer_norm(float* out, const float* x, const float* weight, const float* bias, int64_t rows,
+                           int64_t channels, float eps) {
+  at::parallel_for(0, rows, CHUNK, [&](int64_t begin, int64_t end) {
+    for (int64_t row = begin; row < end; ++row) {
+      float* const to = out + row * channels;
+      normalize(x + row * channels, to, 1, channels, eps);
+      for (int64_t c = 0; c < channels; c += LANES)
+        store(to + c, load(to + c) * load(weight + c) + load(bias + c));
+    }
+  });
+}

@@ -1,0 +1,131 @@
+// Vectors of numbers, functions of them, and memory for them.
+//
+// A vector is the widest that the processor has.
+
+#pragma once
+
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+#include <cstring>
+#include <vector>
+
+namespace {
+
+#if defined(__AVX512F__)
+constexpr int LANES = 16, VECTORS = 4;
+#elif defined(__AVX__)
+constexpr int LANES = 8, VECTORS = 2;
+#else
+constexpr int LANES = 4, VECTORS = 2;
+#endif
+
+constexpr int64_t CHUNK = 256;     // tokens that one thread takes at a time
+constexpr int64_t ALIGNMENT = 64;  // bytes of a cache line
+
+template <int N>
+struct Wide {
+  typedef float Float __attribute__((vector_size(N * sizeof(float))));
+  typedef int32_t Int __attribute__((vector_size(N * sizeof(float))));
+};
+using Vec = Wide<LANES>::Float;
+using Int = Wide<LANES>::Int;
+
+inline Vec load(const float* from) {
+  Vec x;
+  std::memcpy(&x, from, sizeof x);
+  return x;
+}
+
+inline void store(float* to, Vec x) { std::memcpy(to, &x, sizeof x); }
+
+inline Vec all(float x) { return x - Vec{}; }
+
+struct Larger {
+  template <typename T>
+  T operator()(T a, T b) const {
+    return a > b ? a : b;
+  }
+};
+
+struct Plus {
+  template <typename T>
+  T operator()(T a, T b) const {
+    return a + b;
+  }
+};
+
+// All lanes of a vector, combined.
+template <int N, typename Combine>
+inline float across(typename Wide<N>::Float x, Combine combine) {
+  if constexpr (N == 2) {
+    return combine(float(x[0]), float(x[1]));
+  } else {
+    typename Wide<N / 2>::Float halves[2];
+    std::memcpy(halves, &x, sizeof x);
+    return across<N / 2>(combine(halves[0], halves[1]), combine);
+  }
+}
+
+// e^x for x <= 0, to the last digit but one: 2^n e^r with |r| <= ln(2) / 2, after Cephes.
+inline Vec exponential(Vec x) {
+  x = Larger()(all(-87.f), x);           // a NaN stays one
+  const Vec integral = all(12582912.f);  // 1.5 * 2^23: what is added to it is rounded to an integer
+  const Vec shifted = x * all(1.44269504f) + integral;
+  const Vec n = shifted - integral;
+  const Vec r = x - n * all(0.693145752f) - n * all(1.42860677e-6f);
+  Vec p = all(1.9875691500e-4f);
+  p = p * r + all(1.3981999507e-3f);
+  p = p * r + all(8.3334519073e-3f);
+  p = p * r + all(4.1665795894e-2f);
+  p = p * r + all(1.6666665459e-1f);
+  p = p * r + all(5.0000001201e-1f);
+  p = p * r * r + r + all(1.f);
+  return (Vec)((Int)p + ((Int)shifted << 23));  // n is in the lowest bits of the shifted number
+}
+
+// x (1 + erf(x / sqrt(2))) / 2, after Abramowitz and Stegun 7.1.26, whose error is below 1.5e-7.
+inline Vec gelu(Vec x) {
+  const Vec magnitude = Larger()(x, -x);
+  const Vec u = magnitude * all(0.707106781f);
+  const Vec t = all(1.f) / (all(1.f) + all(0.3275911f) * u);
+  Vec p = all(1.061405429f);
+  p = p * t - all(1.453152027f);
+  p = p * t + all(1.421413741f);
+  p = p * t - all(0.284496736f);
+  p = p * t + all(0.254829592f);
+  const Vec tail = p * t * exponential(-u * u);  // 1 - erf(u)
+  return all(0.5f) * (x + magnitude * (all(1.f) - tail));
+}
+
+// The first place of some memory where a cache line begins.
+inline float* aligned(float* start) {
+  return reinterpret_cast<float*>((reinterpret_cast<uintptr_t>(start) + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT);
+}
+
+// Memory that lies where cache lines begin.
+class Room {
+ public:
+  explicit Room(int64_t floats) : held_(floats + ALIGNMENT / sizeof(float)), first_(aligned(held_.data())) {}
+  float* take(int64_t floats) {
+    float* const taken = first_;
+    first_ += floats;
+    return taken;
+  }
+
+ private:
+  std::vector<float> held_;
+  float* first_;
+};
+
+// Memory that a thread keeps for the next call: fresh pages cost more than what is written to them.
+template <typename Purpose>
+inline float* kept(int64_t floats) {
+  thread_local std::vector<float> held;
+  if (int64_t(held.size()) < floats + ALIGNMENT) held.resize(floats + ALIGNMENT);
+  return aligned(held.data());
+}
+
+inline int64_t chunks_of(int64_t tokens, int64_t chunk = CHUNK) { return (tokens + chunk - 1) / chunk; }
+
+}  // namespace

@@ -1,0 +1,53 @@
+"""The C++ kernels are left out where they can't be built, and PyTorch computes the same."""
+
+import shutil
+
+import pytest
+import torch
+from torch import nn
+
+from msgformer.deploy.kernels import attend, attend_and_measure, padded
+from msgformer.deploy.native import library
+from msgformer.deploy.packed import PackedLinear
+
+pytestmark = pytest.mark.skipif(shutil.which("c++") is None, reason="there is no C++ compiler")
+
+
+def results():
+    generator = torch.Generator().manual_seed(0)
+    x, key_value = (torch.randn(5, n, c, generator=generator) for n, c in [(9, 32), (20, 64)])
+    bias = padded(torch.randn(1, 2, 9, 20, generator=generator))
+    weight = torch.randn(48, 32, generator=generator)
+    layer = PackedLinear(weight, None, activation="gelu", eps=1e-6)
+    return [attend(x, key_value, 2, bias), *attend_and_measure(x, key_value, 2), layer(x)]
+
+
+@pytest.mark.parametrize("how", ["switched off", "no compiler", "broken compiler", "no room"])
+def test_without_them_pytorch_computes_the_same(how, monkeypatch, tmp_path, forget_kernels):
+    assert library.library() is not None
+    expected = results()
+    (tmp_path / "file").touch()
+    name, value = {
+        "switched off": ("MSGFORMER_NATIVE", "0"),
+        "no compiler": ("CXX", str(tmp_path / "none")),
+        "broken compiler": ("CXX", "false"),
+        "no room": ("MSGFORMER_CACHE", str(tmp_path / "file" / "below")),
+    }[how]
+    if how == "broken compiler":
+        monkeypatch.setenv("MSGFORMER_CACHE", str(tmp_path))
+    monkeypatch.setenv(name, value)
+    forget_kernels()
+    assert library.library() is None
+    for one, two in zip(expected, results(), strict=True):
+        torch.testing.assert_close(one, two, rtol=1e-5, atol=1e-5)
+    assert not list(tmp_path.rglob("*.so"))
+
+
+def test_layers_without_gradients_alone_use_them():
+    layer = PackedLinear(torch.randn(32, 16), None)
+    x = torch.randn(3, 16)
+    assert layer.panels_for(x) is not None
+    assert layer.panels_for(x.requires_grad_()) is None
+    layer(x).sum().backward()
+    assert x.grad.abs().sum() > 0
+    assert nn.Module.state_dict(layer).keys() == {"weight"}
