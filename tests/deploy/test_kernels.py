@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from msgformer.deploy.kernels import attend, attend_and_measure, norm_gelu, padded, serves, serves_norm
+from msgformer.deploy.kernels import attend, attend_and_measure, norm_gelu, norm_tokens, padded, serves, serves_norm
 
 pytestmark = pytest.mark.skipif(shutil.which("c++") is None, reason="there is no C++ compiler")
 
@@ -74,6 +74,20 @@ def test_norm_and_gelu_are_the_definitions(size, processor):
     assert serves_norm(norm, x)
     torch.testing.assert_close(norm_gelu(norm, x.clone(), False), expected.float(), rtol=1e-5, atol=2e-6)
     torch.testing.assert_close(norm_gelu(norm, x.clone(), True), F.gelu(expected).float(), rtol=1e-5, atol=2e-6)
+
+
+@pytest.mark.parametrize("size", [(1, 16), (3, 7, 48), (600, 64)])
+def test_norms_of_tokens_are_the_definitions(size, processor):
+    x, norm = 2 + 3 * torch.randn(size), nn.LayerNorm(size[-1], eps=1e-6).requires_grad_(False)
+    nn.init.normal_(norm.weight)
+    nn.init.normal_(norm.bias)
+    with FlopCounterMode(display=False):  # where PyTorch's is asked for
+        expected = norm_tokens(norm, x)
+    out = norm_tokens(norm, x)
+    torch.testing.assert_close(out, expected, rtol=1e-5, atol=5e-6)
+    exact = F.layer_norm(x.double(), size[-1:], norm.weight.double(), norm.bias.double(), norm.eps)
+    torch.testing.assert_close(out, exact.float(), rtol=1e-5, atol=2e-6)
+    assert torch.equal(norm_tokens(norm, x.mT.contiguous().mT), out)
 
 
 def test_threads_share_the_work_and_agree():

@@ -104,6 +104,9 @@ def test_operators_keep_what_pytorch_asks_of_them():
     torch.library.opcheck(ops.native_mlp.default, (x, wide, None, wide, bias, EPS))
     layers = wide, None, panels, bias
     torch.library.opcheck(ops.native_window_attention.default, (x, *layers, padded(numbers(1, 2, 9, 9)), 2, EPS))
+    layers = wide, None, numbers(9, 96), None, wide, bias
+    maps = numbers(1, 3, 4, 32)
+    torch.library.opcheck(ops.native_conv_between.default, (maps, *layers, None, maps.clone(), EPS, True))
 
 
 def test_compiled_graphs_call_them_and_exported_ones_do_not():
@@ -144,3 +147,20 @@ def test_what_is_laid_out_follows_no_weight_to_another_type_or_process():
     assert layer(x.double()).dtype == torch.float64
     nn.Module.float(layer)
     assert torch.equal(layer(x), expected)
+
+
+@pytest.mark.parametrize("size", [(2, 5, 3), (1, 1, 1), (1, 40, 20), (1, 3, 600)])
+@pytest.mark.parametrize("kind", ["mlp", "local term"])
+def test_layers_around_convolutions_are_the_definitions(size, kind, threads, processor):
+    x, residual, added = numbers(*size, 32), numbers(*size, 16), numbers(*size, 48)
+    first, second, kernel = numbers(48, 32) / 4, numbers(16, 48) / 4, numbers(48, 1, 3, 3)
+    bias, tap_bias = numbers(48), numbers(48) / 2
+    is_mlp = kind == "mlp"
+    convolved = F.conv2d(
+        exact(x, first, bias, EPS if is_mlp else None).movedim(3, 1), kernel.double(), tap_bias.double(), 1, 1, 1, 48
+    ).movedim(1, 3)
+    middle = F.gelu(convolved) if is_mlp else convolved + added
+    layers = products.pack(first), bias, kernel.flatten(1).T.contiguous(), tap_bias, products.pack(second), None
+    more = (None, residual, EPS, True) if is_mlp else (added, residual, products.NO_NORM, False)
+    out = products.conv_between(x, *layers, *more)
+    torch.testing.assert_close(out, (residual + exact(middle, second, None)).float(), rtol=1e-5, atol=1e-5)

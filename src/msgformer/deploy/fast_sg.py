@@ -16,8 +16,8 @@ from torch import Tensor, nn
 
 from msgformer.deploy.kernels import attend, attend_and_measure, norm_by_means, norm_gelu, norm_tokens
 from msgformer.deploy.packed import PackedConv2d, PackedLinear, conv_between, fold_norm
+from msgformer.deploy.ranking import merge_twice
 from msgformer.models import sg_former as sg
-from msgformer.models.reallocation import rank_by_column, rank_by_row
 from msgformer.models.window import (
     Grid,
     from_windows,
@@ -104,7 +104,7 @@ class FastConvStack(nn.Module):
         """[B, H, W, C] to [B, H', W', C']."""
         x = self.last.conv(self.layers(x.permute(0, 3, 1, 2)))
         norm = self.last.norm
-        if not torch.compiler.is_compiling():
+        if not torch.compiler.is_exporting():
             return norm_gelu(norm, x, activate=False).permute(0, 2, 3, 1)
         x = x.permute(0, 2, 3, 1)
         return norm_by_means(x.flatten(1, 2), norm.weight, norm.bias, norm.eps).view(x.shape)
@@ -210,8 +210,7 @@ class FastGuided(FastAttention):
         """[B, H, W, C] and the map [B, H, W] of the hybrid block before to the same."""
         assert significance is not None  # blocks of a stage begin with a hybrid one
         normed = norm_tokens(self.norm, x)
-        orders = torch.cat([rank_by_row(significance), rank_by_column(significance)])  # [2B, n]
-        by_row, by_column = sg.merge_ranked(to_rows(normed), orders, self.kinds, self.merge).chunk(2)
+        by_row, by_column = merge_twice(normed, significance, self.kinds, self.merge).chunk(2)
         halves = self.kv_row(by_row).chunk(2, dim=-1), self.kv_column(by_column).chunk(2, dim=-1)
         key_value = torch.cat([half[part] for part in (0, 1) for half in halves], dim=-1)  # [B, m, 2C]
         out = attend(self.q(normed).flatten(1, 2), key_value, self.num_heads)

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from msgformer.deploy.kernels import attend, serves
+from msgformer.deploy.packed import PackedLinear
 from msgformer.models.attention import plain_attention
 
 aten = torch.ops.aten
@@ -109,7 +110,7 @@ def _fastest(operation: Operation, like: Tensor) -> float:
 
 
 def ways(operation: Operation, like: Tensor) -> Iterator[Way]:
-    """Ways to compute an operation: as it is, in the layouts that may pay, and with weights packed by oneDNN.
+    """Ways to compute an operation: as it is, in the layouts that may pay, with weights packed by oneDNN, and by our kernels.
 
     Args:
         operation: Which, and for what shapes.
@@ -138,7 +139,7 @@ def _filled(value: Any, like: Tensor) -> Any:
 
 
 def _linear_ways(args: list[Any]) -> Iterator[Way]:
-    """[rows, in] x [in, out] with the weight as a linear layer has it, [out, in], and packed."""
+    """[rows, in] x [in, out] with the weight as a linear layer has it, [out, in], packed, and by our kernel."""
     *added, rows, weight = args
     bias = added[0] if added else None
     if bias is not None and bias.dim() != 1:  # no linear layer's
@@ -148,6 +149,9 @@ def _linear_ways(args: list[Any]) -> Iterator[Way]:
     if _has_onednn(rows):
         packed = torch.ops.mkldnn._reorder_linear_weight(upright, None)  # takes the weight as it is
         yield lambda: torch.ops.mkldnn._linear_pointwise(rows, packed, bias, "none", [], "none")
+    ours = PackedLinear(upright, bias)
+    if ours.panels_for(rows) is not None:
+        yield lambda: ours(rows)
 
 
 def _attention_ways(func: Any, args: list[Any], kwargs: dict[str, Any]) -> Iterator[Way]:

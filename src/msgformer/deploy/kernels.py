@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from msgformer.deploy.native.library import CHANNELS, call, is_loaded, is_plain, operator, strides
+from msgformer.deploy.native.library import CHANNELS, call, integers, is_loaded, is_plain, operator
 from msgformer.models import sg_former
 from msgformer.models.attention import biased_attention, packed_attention
 from msgformer.models.sg_former import split_heads
@@ -118,7 +118,7 @@ def serves_norm(norm: nn.GroupNorm, x: Tensor) -> bool:
 
     A compiler puts it together with its neighbours instead.
     """
-    if torch.compiler.is_compiling() or norm.num_groups != 1 or x.shape[1] % CHANNELS or norm.weight is None:
+    if norm.num_groups != 1 or x.shape[1] % CHANNELS or norm.weight is None:
         return False
     return is_plain(x) and x.is_contiguous(memory_format=torch.channels_last) and is_loaded()
 
@@ -153,10 +153,11 @@ def _run_attention(
     call(
         "attention", out, received, query, key, value, bias,
         windows, num_heads, rows, key.shape[1], depth, CHUNK,
-        *(strides(t.stride(0), depth, t.stride(1)) for t in (query, key, value)),
-        None if bias is None else strides(bias.stride(1), bias.stride(2)),
+        *(integers(t.stride(0), depth, t.stride(1)) for t in (query, key, value)),
+        None if bias is None else integers(bias.stride(1), bias.stride(2)),
         depth**-0.5,
     )  # fmt: skip
+
 
 def _room_pair(x: Tensor, key_value: Tensor | None, num_heads: int) -> tuple[Tensor, Tensor]:
     return _room(x, key_value), _room_received(x, key_value, num_heads)

@@ -1,8 +1,9 @@
 """Linear layers and convolutions for inference on CPUs: weights laid out once, and what follows them in the same call.
 
-Linear layers are C++ kernels of this package where there can be some. oneDNN keeps weights in blocks of its own, which PyTorch lays out anew at every call of a convolution, and applies an
+Linear layers and depth-wise convolutions are C++ kernels of this package where there can be some. For the rest oneDNN
+keeps weights in blocks of its own, which PyTorch lays out anew at every call of a convolution, and applies an
 activation or adds a residual while a product is still in the cache. PyTorch offers both to its own compiler; they are
-called here directly. Where they don't apply (another device or type, a graph being captured, no oneDNN) the same is
+called here directly. Where neither applies (another device or type, a graph being captured, no oneDNN) the same is
 computed by ordinary operators.
 """
 
@@ -115,12 +116,15 @@ class PackedConv2d(Packed):
     def __init__(self, conv: nn.Conv2d, activation: Activation = "none") -> None:
         super().__init__(conv.weight, conv.bias, activation)
         self.where: Any = ([*conv.padding], [*conv.stride], [*conv.dilation], conv.groups)
-        self.is_simple = self.where == ([1, 1], [1, 1], [1, 1], self.weight.shape[0]) and self.weight.shape[2:] == (3, 3)
+        self.is_depthwise = self.where == ([1, 1], [1, 1], [1, 1], self.weight.shape[0]) and self.weight.shape[2:] == (
+            3,
+            3,
+        )
         self.packed_for: torch.Size | None = None
 
     def taps_for(self, x: Tensor) -> Tensor | None:
         """The weight as [9, C], if it is depth-wise with a 3 x 3 kernel, and a kernel reads it here and now."""
-        if not (self.is_simple and self.weight.shape[0] % CHANNELS == 0 and is_served(x, self.weight)):
+        if not (self.is_depthwise and self.weight.shape[0] % CHANNELS == 0 and is_served(x, self.weight)):
             return None
         if self.taps is None and not torch.compiler.is_compiling():
             with torch.inference_mode(False):
@@ -158,7 +162,7 @@ def is_served(x: Tensor, weight: Tensor) -> bool:
 def conv_between(
     x: Tensor, first: PackedLinear, conv: PackedConv2d, second: PackedLinear, residual: Tensor, added: Tensor | None
 ) -> Tensor | None:
-    """residual + second(conv(first(x)) + added) in one step, with conv's activation, if there is a kernel for it.
+    """Residual + second(conv(first(x)) + added) in one step, with conv's activation, if there is a kernel for it.
 
     Args:
         x: [B, H, W, in]

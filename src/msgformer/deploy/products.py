@@ -1,7 +1,8 @@
 """Linear layers by C++ kernels on CPUs, with the norm before them and the residual after them in the same call.
 
-And the two halves of an MSG-Transformer's block as one call each: as many windows at a time as leave what lies between
-the layers in the caches. Weights come in panels, as `pack` lays them out. Biases may be absent.
+And what is more than one layer: both halves of an MSG-Transformer's block, and layers around a depth-wise convolution,
+which SG-Former's blocks are made of. They take as many windows or rows at a time as leave what lies between the layers
+in the caches. Weights come in panels, as `pack` lays them out. Biases may be absent.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from typing import Any
 from torch import Tensor
 
 from msgformer.deploy.kernels import CHUNK, MOST_KEYS
-from msgformer.deploy.native.library import CHANNELS, call, operator, strides
+from msgformer.deploy.native.library import CHANNELS, call, integers, operator
 
 NO_NORM = -1.0
 """Instead of an epsilon: there is no norm before the layer."""
@@ -38,16 +39,12 @@ def _like_residual(*arguments: Any) -> Tensor:
     return residual.new_empty(residual.shape)
 
 
-def _with_columns(
-    x: Tensor, panels: Tensor, bias: Tensor | None, residual: Tensor | None, eps: float, gelu: bool
-) -> Tensor:
+def _with_columns(x: Tensor, panels: Tensor, *_: object) -> Tensor:
     return x.new_empty(*x.shape[:-1], panels.numel() // x.shape[-1])
 
 
 @operator("native_linear", _with_columns)
-def linear(
-    x: Tensor, panels: Tensor, bias: Tensor | None, residual: Tensor | None, eps: float, gelu: bool
-) -> Tensor:
+def linear(x: Tensor, panels: Tensor, bias: Tensor | None, residual: Tensor | None, eps: float, gelu: bool) -> Tensor:
     """A linear layer.
 
     Args:
@@ -61,7 +58,7 @@ def linear(
     Returns:
         [..., out]
     """
-    out = _with_columns(x, panels, bias, residual, eps, gelu)
+    out = _with_columns(x, panels)
     x, residual = x.contiguous(), None if residual is None else residual.contiguous()
     sizes = out.numel() // out.shape[-1], x.shape[-1], out.shape[-1]
     call("linear", out, x, panels, bias, residual, *sizes, eps, gelu)
@@ -69,10 +66,8 @@ def linear(
 
 
 @operator("native_mlp", _like_x)
-def mlp(
-    x: Tensor, panels1: Tensor, bias1: Tensor | None, panels2: Tensor, bias2: Tensor | None, eps: float
-) -> Tensor:
-    """x + fc2(GELU(fc1(norm(x)))).
+def mlp(x: Tensor, panels1: Tensor, bias1: Tensor | None, panels2: Tensor, bias2: Tensor | None, eps: float) -> Tensor:
+    """An MLP with norm and residual, x + fc2(GELU(fc1(norm(x)))).
 
     Args:
         x: [..., C]
@@ -103,7 +98,7 @@ def window_attention(
     num_heads: int,
     eps: float,
 ) -> Tensor:
-    """x + proj(softmax(Q K^T / sqrt(d) + B) V) with Q, K, V = qkv(norm(x)).
+    """Attention in windows with norm and residual: x + proj(softmax(Q K^T / sqrt(d) + B) V), Q, K, V = qkv(norm(x)).
 
     Args:
         x: Windows, [W, N, C].
@@ -121,7 +116,7 @@ def window_attention(
     x = x.contiguous()
     places = x, qkv_panels, qkv_bias, proj_panels, proj_bias, bias
     factor = (x.shape[-1] // num_heads) ** -0.5
-    steps = strides(bias.stride(1), bias.stride(2))
+    steps = integers(bias.stride(1), bias.stride(2))
     call("window_attention", out := _like_x(x), *places, *x.shape, num_heads, CHUNK, steps, eps, factor)
     return out
 
@@ -140,7 +135,7 @@ def conv_between(
     eps: float,
     gelu: bool,
 ) -> Tensor:
-    """residual + fc2(f(added + conv(fc1(norm(x))))) with a depth-wise convolution of 3 x 3, a band of rows at a time.
+    """Two layers around a depth-wise convolution of 3 x 3: residual + fc2(f(added + conv(fc1(norm(x))))).
 
     Args:
         x: Maps, [B, H, W, in].

@@ -1,0 +1,1 @@
+"""C++ kernels for CPUs, and how they are compiled and called."""

@@ -82,7 +82,7 @@ inline void exponentials(float* scores, int64_t wide, float* inverse) {
   for (int i = 0; i < R; ++i) most[i] = all(across<LANES>(most[i], Larger()));
   for (int64_t j = 0; j < wide; j += LANES)
     for (int i = 0; i < R; ++i) {
-      const Vec x = exponential(load(scores + i * wide + j) - most[i]);
+      const Vec x = exponential(Larger()(all(-87.f), load(scores + i * wide + j) - most[i]));  // a NaN stays one
       store(scores + i * wide + j, x);
       sum[i] += x;
     }

@@ -41,9 +41,10 @@ inline void convolve_places(const Depthwise& layer, const float* const (*places)
       }
     for (int i = 0; i < N; ++i) {
       if (added) sum[i] += load(added + i * channels + c);
-      store(out + i * channels + c, layer.gelu ? gelu(sum[i]) : sum[i]);
+      store(out + i * channels + c, sum[i]);
     }
   }
+  if (layer.gelu) gelu_all(out, N * channels);
 }
 
 // A row of outcomes; zeros [channels].

@@ -7,6 +7,7 @@
 #include "depthwise.h"
 #include "norms.h"
 #include "products.h"
+#include "reallocation.h"
 
 // A linear layer's weight [out, in] to panels: [in, WIDTH] each.
 extern "C" void pack(float* panels, const float* weight, int64_t out, int64_t in) {
@@ -87,6 +88,42 @@ extern "C" void layer_norm(float* out, const float* x, const float* weight, cons
       normalize(x + row * channels, to, 1, channels, eps);
       for (int64_t c = 0; c < channels; c += LANES)
         store(to + c, load(to + c) * load(weight + c) + load(bias + c));
+    }
+  });
+}
+
+// Significance [batch, height, width] to places of its tokens, least significant first: [2, batch, height * width],
+// equal ones row by row, then column by column.
+extern "C" void rank_twice(int64_t* orders, const float* significance, int64_t batch, int64_t height, int64_t width) {
+  const int64_t tokens = height * width;
+  at::parallel_for(0, 2 * batch, 1, [&](int64_t begin, int64_t end) {
+    for (int64_t one = begin; one < end; ++one)
+      rank_tokens(significance + one % batch * tokens, height, width, one >= batch, orders + one * tokens);
+  });
+}
+
+// Tokens x [batch, tokens, channels] in some orders of each image, [orders * batch, tokens], to
+// [orders * batch, merged, channels]. Of `kinds` kinds, each merges `groups` tokens at a time, up to the rank `ends`,
+// with the next of the weights [sum of groups] and a bias of biases [kinds]; tokens that lack in a last group are zeros.
+extern "C" void merge_ranked(float* out, const float* x, const int64_t* orders, const float* weights,
+                             const float* biases, const int64_t* groups, const int64_t* ends, int64_t kinds,
+                             int64_t number, int64_t batch, int64_t tokens, int64_t channels, int64_t merged) {
+  at::parallel_for(0, number * batch * merged, CHUNK / 16, [&](int64_t begin, int64_t end) {
+    for (int64_t task = begin; task < end; ++task) {
+      const int64_t row = task / merged;
+      int64_t left = task % merged, start = 0, kind = 0;
+      const float* weight = weights;
+      for (; kind < kinds; ++kind) {  // each has a group at least, of zeros if need be
+        const int64_t count = std::max<int64_t>(1, chunks_of(ends[kind] - start, groups[kind]));
+        if (left < count) break;
+        left -= count;
+        start = ends[kind];
+        weight += groups[kind];
+      }
+      start += left * groups[kind];
+      const int64_t present = std::max<int64_t>(0, std::min(groups[kind], ends[kind] - start));
+      merge_group(x + row % batch * tokens * channels, orders + row * tokens + start, present, weight, biases[kind],
+                  channels, out + task * channels);
     }
   });
 }

@@ -75,16 +75,18 @@ def is_plain(x: Tensor) -> bool:
 
 
 _POINTER, _NUMBER, _FLOAT, _FLAG = ctypes.c_void_p, ctypes.c_int64, ctypes.c_float, ctypes.c_bool
-_STRIDES = ctypes.POINTER(_NUMBER)
+_LIST = ctypes.POINTER(_NUMBER)
 _ARGUMENTS: dict[str, list[Any]] = {
-    "attention": [*[_POINTER] * 6, *[_NUMBER] * 6, *[_STRIDES] * 4, _FLOAT],
+    "attention": [*[_POINTER] * 6, *[_NUMBER] * 6, *[_LIST] * 4, _FLOAT],
     "norm_gelu": [*[_POINTER] * 3, *[_NUMBER] * 3, ctypes.c_double, _FLAG],
     "pack": [*[_POINTER] * 2, *[_NUMBER] * 2],
     "linear": [*[_POINTER] * 5, *[_NUMBER] * 3, _FLOAT, _FLAG],
     "mlp": [*[_POINTER] * 6, *[_NUMBER] * 3, _FLOAT],
     "conv_between": [*[_POINTER] * 10, *[_NUMBER] * 6, _FLOAT, _FLAG],
     "layer_norm": [*[_POINTER] * 4, *[_NUMBER] * 2, _FLOAT],
-    "window_attention": [*[_POINTER] * 7, *[_NUMBER] * 5, _STRIDES, *[_FLOAT] * 2],
+    "rank_twice": [*[_POINTER] * 2, *[_NUMBER] * 3],
+    "merge_ranked": [*[_POINTER] * 5, *[_LIST] * 2, *[_NUMBER] * 6],
+    "window_attention": [*[_POINTER] * 7, *[_NUMBER] * 5, _LIST, *[_FLOAT] * 2],
 }
 
 
@@ -126,9 +128,9 @@ def operator(
     return wrap
 
 
-def strides(*steps: int) -> Any:
-    """Steps between the entries of some dimensions, for `call`."""
-    return (_NUMBER * len(steps))(*steps)
+def integers(*numbers: int) -> Any:
+    """A list of integers, for `call`."""
+    return (_NUMBER * len(numbers))(*numbers)
 
 
 def _identity(compiler: str) -> str:

@@ -43,12 +43,12 @@ extern "C" void norm_gelu(float* x, const float* weight, const float* bias, int6
       shift[c] = float(bias[c] - mean * inverse * weight[c]);
     }
     at::parallel_for(0, chunks, 1, [&](int64_t begin, int64_t end) {
-      for (int64_t token = begin * CHUNK; token < std::min(end * CHUNK, tokens); ++token)
-        for (int64_t c = 0; c < channels; c += LANES) {
-          float* const place = x + token * channels + c;
-          const Vec normed = load(place) * load(scale + c) + load(shift + c);
-          store(place, with_gelu ? gelu(normed) : normed);
-        }
+      for (int64_t token = begin * CHUNK; token < std::min(end * CHUNK, tokens); ++token) {
+        float* const place = x + token * channels;
+        for (int64_t c = 0; c < channels; c += LANES)
+          store(place + c, load(place + c) * load(scale + c) + load(shift + c));
+        if (with_gelu) gelu_all(place, channels);
+      }
     });
   }
 }

@@ -51,13 +51,11 @@ inline void multiply_tile(const float* x, int64_t x_row, const float* panel, int
 
 // What becomes of a tile's sums: GELU, or a residual is added.
 inline void finish_tile(float* out, const float* residual, int64_t rows, int64_t columns, int64_t row, bool with_gelu) {
-  for (int64_t i = 0; i < rows; ++i)
-    for (int64_t j = 0; j < columns; j += LANES) {
-      float* const place = out + i * row + j;
-      Vec x = load(place);
-      if (with_gelu) x = gelu(x);
-      store(place, residual ? x + load(residual + i * row + j) : x);
-    }
+  for (int64_t i = 0; i < rows; ++i, out += row) {
+    if (with_gelu) gelu_all(out, columns);
+    if (!residual) continue;
+    for (int64_t j = 0; j < columns; j += LANES) store(out + j, load(out + j) + load(residual + i * row + j));
+  }
 }
 
 // Rows of a block times one panel of V vectors.

@@ -67,9 +67,8 @@ inline float across(typename Wide<N>::Float x, Combine combine) {
   }
 }
 
-// e^x for x <= 0, to the last digit but one: 2^n e^r with |r| <= ln(2) / 2, after Cephes.
+// e^x for -87 <= x <= 0, to the last digit but one: 2^n e^r with |r| <= ln(2) / 2, after Cephes.
 inline Vec exponential(Vec x) {
-  x = Larger()(all(-87.f), x);           // a NaN stays one
   const Vec integral = all(12582912.f);  // 1.5 * 2^23: what is added to it is rounded to an integer
   const Vec shifted = x * all(1.44269504f) + integral;
   const Vec n = shifted - integral;
@@ -84,18 +83,49 @@ inline Vec exponential(Vec x) {
   return (Vec)((Int)p + ((Int)shifted << 23));  // n is in the lowest bits of the shifted number
 }
 
-// x (1 + erf(x / sqrt(2))) / 2, after Abramowitz and Stegun 7.1.26, whose error is below 1.5e-7.
-inline Vec gelu(Vec x) {
-  const Vec magnitude = Larger()(x, -x);
-  const Vec u = magnitude * all(0.707106781f);
-  const Vec t = all(1.f) / (all(1.f) + all(0.3275911f) * u);
-  Vec p = all(1.061405429f);
-  p = p * t - all(1.453152027f);
-  p = p * t + all(1.421413741f);
-  p = p * t - all(0.284496736f);
-  p = p * t + all(0.254829592f);
-  const Vec tail = p * t * exponential(-u * u);  // 1 - erf(u)
-  return all(0.5f) * (x + magnitude * (all(1.f) - tail));
+// x (1 + erf(x / sqrt(2))) / 2 of N vectors at once, after Abramowitz and Stegun 7.1.26, whose error is below 1.5e-7.
+//
+// It takes one over some numbers, which is slow: of two vectors it is one over their product, times the other.
+template <int N>
+inline void gelu(Vec (&x)[N]) {
+  static_assert(N == 1 || N == 2);
+  Vec u[N], below[N], t[N];
+  for (int i = 0; i < N; ++i) {
+    const Vec most = all(9.3f);  // beyond it 1 - erf(u) is nothing, and so it is for a NaN, which must stay in its vector
+    u[i] = Larger()(x[i], -x[i]) * all(0.707106781f);
+    u[i] = u[i] < most ? u[i] : most;
+    below[i] = all(1.f) + all(0.3275911f) * u[i];
+  }
+  if constexpr (N == 2) {
+    const Vec inverse = all(1.f) / (below[0] * below[1]);
+    t[0] = inverse * below[1], t[1] = inverse * below[0];
+  } else {
+    t[0] = all(1.f) / below[0];
+  }
+  for (int i = 0; i < N; ++i) {
+    Vec p = all(1.061405429f);
+    p = p * t[i] - all(1.453152027f);
+    p = p * t[i] + all(1.421413741f);
+    p = p * t[i] - all(0.284496736f);
+    p = p * t[i] + all(0.254829592f);
+    const Vec tail = p * t[i] * exponential(-u[i] * u[i]);  // 1 - erf(u)
+    x[i] = all(0.5f) * (x[i] + Larger()(x[i], -x[i]) * (all(1.f) - tail));
+  }
+}
+
+// Of vectors side by side in memory, in place.
+inline void gelu_all(float* x, int64_t floats) {
+  int64_t i = 0;
+  for (; i + 2 * LANES <= floats; i += 2 * LANES) {
+    Vec two[] = {load(x + i), load(x + i + LANES)};
+    gelu(two);
+    store(x + i, two[0]), store(x + i + LANES, two[1]);
+  }
+  if (i < floats) {
+    Vec one[] = {load(x + i)};
+    gelu(one);
+    store(x + i, one[0]);
+  }
 }
 
 // The first place of some memory where a cache line begins.
