@@ -39,7 +39,7 @@ measure training tiny msg_transformer_tiny sgformer_small --mode train --backend
   --rounds 12
 measure sizes tiny msg_transformer_tiny sgformer_small --backend eager --batch 1 --threads 2 --rounds 3 \
   --img_size '[[224,224],[448,448],[896,896],[1344,1344],[2048,2048]]'
-larger=(--backend eager optimized --batch 1 --img_size 224 --threads 1 --rounds 20)
+larger=(--backend eager optimized compile --batch 1 --img_size 224 --threads 1 --rounds 20)
 measure small small msg_transformer_small sgformer_medium "${larger[@]}"
 measure base base msg_transformer_base sgformer_base "${larger[@]}"
 for threads in 1 2; do

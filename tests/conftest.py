@@ -28,6 +28,29 @@ sys.exit(status)
 """
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _forks_can_train():
+    """Lets processes that tests fork compute gradients.
+
+    The first gradient of a process decides whether autograd has threads, which wouldn't survive a fork: they are for
+    devices, and capturing a graph makes autograd believe that there is one.
+    """
+    import torch
+
+    torch.zeros(1, requires_grad=True).sum().backward()
+
+
+@pytest.fixture
+def one_thread():
+    """Computes with one thread: as what is forked does, whose sums are to be the same to the bit."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
 @pytest.fixture
 def run_msgformer(tmp_path) -> Callable[..., subprocess.CompletedProcess[str]]:
     """Run ``msgformer`` in a fresh process, in an empty folder, as a shell does."""

@@ -16,6 +16,8 @@ from msgformer.data.preprocessing import Preprocessing
 from msgformer.errors import UserError
 from msgformer.training.classify import Classifier
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 CLASSES = ["dark", "grey", "light"]
 STUDENT = Preprocessing((3, 16, 16), "bicubic", (0.5, 0.5, 0.5), (0.5, 0.5, 0.5), 1.0, "center")
 

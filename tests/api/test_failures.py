@@ -14,6 +14,8 @@ from msgformer.api.train import train
 from msgformer.errors import JobError, UserError
 from msgformer.training.classify import Classifier
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 SAFE = r"what was trained is safe, and 'msgformer train --resume \S+/run' goes on from there$"
 
 

@@ -18,6 +18,8 @@ from msgformer.errors import UserError
 from msgformer.training import checkpoint as checkpoints
 from msgformer.training.classify import Classifier
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 FILES = ("best.ckpt", "best_ema.ckpt", "last.ckpt")
 
 

@@ -63,6 +63,7 @@ def test_the_recorded_products_are_all_that_torch_counts(name):
     [
         (nn.Linear(6, 4), (5, 6)),
         (nn.Linear(6, 4, bias=False), (5, 6)),
+        (nn.Linear(32, 48), (5, 32)),
         (nn.Conv2d(4, 8, 3, stride=2, padding=1, groups=2), (2, 4, 9, 9)),
         (nn.ConvTranspose2d(4, 4, 2, stride=2), (2, 4, 5, 5)),
         (nn.Conv1d(4, 4, 3), (2, 4, 9)),

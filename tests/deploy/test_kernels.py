@@ -90,21 +90,6 @@ def test_norms_of_tokens_are_the_definitions(size, processor):
     assert torch.equal(norm_tokens(norm, x.mT.contiguous().mT), out)
 
 
-def test_threads_share_the_work_and_agree():
-    x, key_value, _ = inputs(2, 600, 49, 16)
-    image = torch.randn(1, 32, 40, 40).to(memory_format=torch.channels_last)
-    norm = nn.GroupNorm(1, 32)
-    threads, results = torch.get_num_threads(), []
-    try:
-        for number in (1, 2):
-            torch.set_num_threads(number)
-            results.append([*attend_and_measure(x, key_value, HEADS), norm_gelu(norm, image.clone(), True)])
-    finally:
-        torch.set_num_threads(threads)
-    for one, two in zip(*results, strict=True):
-        assert torch.equal(one, two)
-
-
 def test_large_scores_and_numbers_that_are_none():
     x, key_value, _ = inputs(2, 9, 20, 16, factor=300.0)
     expected, value = weights(x, key_value)

@@ -1,6 +1,9 @@
-"""The C++ kernels are left out where they can't be built, and PyTorch computes the same."""
+"""The C++ kernels as a whole: with several threads, and where they can't be built or aren't to be used."""
 
 import shutil
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -51,3 +54,9 @@ def test_layers_without_gradients_alone_use_them():
     layer(x).sum().backward()
     assert x.grad.abs().sum() > 0
     assert nn.Module.state_dict(layer).keys() == {"weight"}
+
+
+def test_threads_share_the_work_and_agree():
+    program = [sys.executable, str(Path(__file__).with_name("compare_threads.py"))]
+    done = subprocess.run(program, capture_output=True, text=True, timeout=240, check=False)
+    assert (done.returncode, done.stdout) == (0, ""), done.stderr

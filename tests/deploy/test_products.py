@@ -29,14 +29,6 @@ def numbers(*size):
     return torch.randn(size, generator=torch.Generator().manual_seed(sum(size)))
 
 
-@pytest.fixture(params=[1, 2, 5])
-def threads(request):
-    before = torch.get_num_threads()
-    torch.set_num_threads(request.param)
-    yield
-    torch.set_num_threads(before)
-
-
 def exact(x, weight, bias, eps=None):
     """A linear layer in float64, after a norm if there is one."""
     x = x.double()
@@ -67,7 +59,7 @@ def test_linear_layers_are_the_definitions(size, processor):
 
 
 @pytest.mark.parametrize("rows", [3, 200, 1500])
-def test_mlps_are_the_definitions(rows, threads):
+def test_mlps_are_the_definitions(rows):
     x, first, second = numbers(rows, 64), numbers(256, 64) / 8, numbers(64, 256) / 16
     bias = numbers(256)
     out = products.mlp(x, products.pack(first), bias, products.pack(second), None, EPS)
@@ -76,7 +68,7 @@ def test_mlps_are_the_definitions(rows, threads):
 
 
 @pytest.mark.parametrize("windows", [1, 4, 70])
-def test_window_attentions_are_the_definitions(windows, threads, processor):
+def test_window_attentions_are_the_definitions(windows, processor):
     heads, tokens, channels = 2, 26, 64
     x, bias = numbers(windows, tokens, channels), numbers(1, heads, tokens, tokens)
     qkv, proj, qkv_bias = numbers(3 * channels, channels) / 8, numbers(channels, channels) / 8, numbers(3 * channels)
@@ -151,7 +143,7 @@ def test_what_is_laid_out_follows_no_weight_to_another_type_or_process():
 
 @pytest.mark.parametrize("size", [(2, 5, 3), (1, 1, 1), (1, 40, 20), (1, 3, 600)])
 @pytest.mark.parametrize("kind", ["mlp", "local term"])
-def test_layers_around_convolutions_are_the_definitions(size, kind, threads, processor):
+def test_layers_around_convolutions_are_the_definitions(size, kind, processor):
     x, residual, added = numbers(*size, 32), numbers(*size, 16), numbers(*size, 48)
     first, second, kernel = numbers(48, 32) / 4, numbers(16, 48) / 4, numbers(48, 1, 3, 3)
     bias, tap_bias = numbers(48), numbers(48) / 2

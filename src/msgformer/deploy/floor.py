@@ -110,7 +110,7 @@ def _fastest(operation: Operation, like: Tensor) -> float:
 
 
 def ways(operation: Operation, like: Tensor) -> Iterator[Way]:
-    """Ways to compute an operation: as it is, in the layouts that may pay, with weights packed by oneDNN, and by our kernels.
+    """Ways to compute an operation: as it is, in layouts that may pay, with weights packed by oneDNN, by our kernels.
 
     Args:
         operation: Which, and for what shapes.
