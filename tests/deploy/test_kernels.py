@@ -87,6 +87,7 @@ def test_norms_of_tokens_are_the_definitions(size, processor):
     torch.testing.assert_close(out, expected, rtol=1e-5, atol=5e-6)
     exact = F.layer_norm(x.double(), size[-1:], norm.weight.double(), norm.bias.double(), norm.eps)
     torch.testing.assert_close(out, exact.float(), rtol=1e-5, atol=2e-6)
+    torch.testing.assert_close(norm_tokens(norm, x, activate=True), F.gelu(exact).float(), rtol=1e-5, atol=2e-6)
     assert torch.equal(norm_tokens(norm, x.mT.contiguous().mT), out)
 
 

@@ -11,7 +11,7 @@ from torch import nn
 
 from msgformer.deploy import products
 from msgformer.deploy.kernels import padded
-from msgformer.deploy.packed import PackedLinear, lay_out
+from msgformer.deploy.packed import PackedConv2d, PackedLinear, lay_out
 
 pytestmark = pytest.mark.skipif(shutil.which("c++") is None, reason="there is no C++ compiler")
 
@@ -156,3 +156,18 @@ def test_layers_around_convolutions_are_the_definitions(size, kind, processor):
     more = (None, residual, EPS, True) if is_mlp else (added, residual, products.NO_NORM, False)
     out = products.conv_between(x, *layers, *more)
     torch.testing.assert_close(out, (residual + exact(middle, second, None)).float(), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("activation", ["none", "gelu"])
+def test_convolutions_of_one_pixel_are_products(activation):
+    conv = nn.Conv2d(48, 32, 1).requires_grad_(False)
+    x, residual = numbers(2, 48, 5, 7), numbers(2, 32, 5, 7)
+    packed = PackedConv2d(conv, activation=activation)
+    assert packed.panels_for(x) is not None
+    expected = F.gelu(conv(x)) if activation == "gelu" else conv(x)
+    torch.testing.assert_close(packed(x), expected, rtol=1e-5, atol=1e-5)
+    assert packed(x).is_contiguous(memory_format=torch.channels_last)
+    if activation == "none":
+        torch.testing.assert_close(packed(x, residual), expected + residual, rtol=1e-5, atol=1e-5)
+    for other in (nn.Conv2d(48, 32, 1, stride=2), nn.Conv2d(48, 32, 1, groups=2), nn.Conv2d(48, 32, 3, padding=1)):
+        assert PackedConv2d(other).panels_for(x) is None

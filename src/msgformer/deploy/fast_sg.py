@@ -11,7 +11,6 @@ import copy
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from msgformer.deploy.kernels import attend, attend_and_measure, norm_by_means, norm_gelu, norm_tokens
@@ -20,6 +19,7 @@ from msgformer.deploy.ranking import merge_twice
 from msgformer.models import sg_former as sg
 from msgformer.models.window import (
     Grid,
+    Size,
     from_windows,
     map_grid,
     map_size,
@@ -183,7 +183,7 @@ class FastHybrid(FastAttention):
     def _attend_globally(self, x: Tensor) -> tuple[Tensor, Tensor]:
         batch, height, width = grid = map_grid(x)
         reduced = take_neighbours(to_rows(x), grid, self.ratio, self.ratio).flatten(1)  # [B * m, r * r * C]
-        key_value = self.kv_global(F.gelu(self.reduction_norm(self.reduction(reduced))))
+        key_value = self.kv_global(norm_tokens(self.reduction_norm, self.reduction(reduced), activate=True))
         rows, cols = window_grid((height, width), (self.ratio, self.ratio))
         key_value = to_map(key_value, Grid(batch, rows, cols)).flatten(1, 2)  # [B, m, C]
         out, received = attend_and_measure(self.q_global(x).flatten(1, 2), key_value, self.half_heads)
@@ -268,6 +268,19 @@ class FastBlock(nn.Module):
         """[B, H, W, C] and the latest significance map to the next of both."""
         x, significance = self.attn(x, significance)
         return self.mlp(x), significance
+
+
+class FastSgFormer(sg.SgFormer):
+    """`SgFormer` for inference; its position embedding is resampled only where the size asks for it.
+
+    A compiled model has a graph for the size that the embedding has, and one for all others.
+    """
+
+    def position(self, size: Size) -> Tensor:
+        """Position embedding for a map of ``size`` tokens, [1, H, W, C]."""
+        if torch.compiler.is_exporting() or size != self.pos_embed_size:
+            return super().position(size)
+        return self.pos_embed.unflatten(1, self.pos_embed_size)
 
 
 def _pack(*linears: nn.Linear) -> PackedLinear:

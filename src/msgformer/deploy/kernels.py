@@ -18,7 +18,7 @@ CHUNK = 256
 """Queries that a thread takes at a time."""
 
 NO_KEY = -1e30
-"""Bias of columns beyond the last key; C++ adds the same where there is no bias."""
+"""Bias of columns beyond the last key; the C++ kernel adds the same where there is no bias."""
 
 
 def attend(x: Tensor, key_value: Tensor | None, num_heads: int, bias: Tensor | None = None) -> Tensor:
@@ -64,14 +64,14 @@ def attend_and_measure(x: Tensor, key_value: Tensor | None, num_heads: int) -> t
     return out, received.sum((0, 2)) / (num_heads * x.shape[1])
 
 
-def norm_tokens(norm: nn.LayerNorm, x: Tensor) -> Tensor:
-    """LayerNorm of tokens [..., C]; a compiler puts it together with its neighbours instead."""
+def norm_tokens(norm: nn.LayerNorm, x: Tensor, activate: bool = False) -> Tensor:
+    """LayerNorm of tokens [..., C], then GELU if it is wanted; a compiler puts it together with its neighbours."""
     served = norm.weight is not None and norm.bias is not None and x.shape[-1] % CHANNELS == 0 and x.numel() > 0
     if not served or torch.compiler.is_compiling() or not (is_plain(x) and is_plain(norm.weight) and is_loaded()):
-        return norm(x)
+        return F.gelu(norm(x)) if activate else norm(x)
     x = x.contiguous()
     out = x.new_empty(x.shape)
-    call("layer_norm", out, x, norm.weight, norm.bias, x.numel() // x.shape[-1], x.shape[-1], norm.eps)
+    call("layer_norm", out, x, norm.weight, norm.bias, x.numel() // x.shape[-1], x.shape[-1], norm.eps, activate)
     return out
 
 
@@ -114,10 +114,7 @@ def serves(x: Tensor, key_value: Tensor | None, num_heads: int) -> bool:
 
 
 def serves_norm(norm: nn.GroupNorm, x: Tensor) -> bool:
-    """Whether a C++ kernel computes this norm of [B, C, H, W], here and now.
-
-    A compiler puts it together with its neighbours instead.
-    """
+    """Whether a C++ kernel computes this norm of [B, C, H, W], here and now."""
     if norm.num_groups != 1 or x.shape[1] % CHANNELS or norm.weight is None:
         return False
     return is_plain(x) and x.is_contiguous(memory_format=torch.channels_last) and is_loaded()

@@ -25,6 +25,12 @@ _FASTER: dict[type[nn.Module], Callable[[Any], nn.Module]] = {
 }
 """What stands in for a module, whichever model it is part of."""
 
+_FASTER_MODELS: dict[type[nn.Module], Any] = {
+    msg.MsgTransformer: fast_msg.FastMsgTransformer,
+    sg.SgFormer: fast_sg.FastSgFormer,
+}
+"""What a classifier becomes as a whole."""
+
 Model = TypeVar("Model", bound=nn.Module)
 
 
@@ -32,11 +38,11 @@ def optimize(model: Model) -> Model:
     """A copy for inference that gives the same answers, up to rounding, in less time.
 
     Norms are folded into the linear layers that follow them, position biases are gathered, linear layers that read the
-    same tokens become one, weights are laid out as the CPU's library wants them, and in a classifying MSG-Transformer
-    the last block computes its messengers alone. On CPUs attention is a kernel, compiled when it is first used, where
-    there is a compiler (``MSGFORMER_NATIVE=0`` leaves it out). Detectors and segmenters get a faster backbone. The copy
-    can be compiled and exported like the model; it can't be trained, and doesn't follow later changes of the model's
-    weights.
+    same tokens become one, and in a classifying MSG-Transformer the last block computes its messengers alone. On CPUs,
+    in float32, products, attention and depth-wise convolutions are kernels in C++, which are compiled once where there
+    is a compiler (``MSGFORMER_NATIVE=0`` leaves them out); their weights are laid out now. Otherwise weights are laid
+    out as the CPU's library wants them. Detectors and segmenters get a faster backbone. The copy can be compiled and
+    exported like the model; it can't be trained, and doesn't follow later changes of the model's weights.
 
     Args:
         model: Any module; what it has of this package's backbones becomes faster, the rest is copied.
@@ -47,8 +53,8 @@ def optimize(model: Model) -> Model:
     fast = copy.deepcopy(model).eval().requires_grad_(False)
     _replace(fast)
     lay_out(fast)
-    if type(fast) is msg.MsgTransformer:
-        fast.__class__ = fast_msg.FastMsgTransformer  # type: ignore[assignment] # only what forward leaves out differs
+    if type(fast) in _FASTER_MODELS:
+        fast.__class__ = _FASTER_MODELS[type(fast)]  # only what it leaves out differs
     return fast
 
 

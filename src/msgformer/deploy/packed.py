@@ -33,7 +33,9 @@ class Packed(nn.Module):
     weight: Tensor
     bias: Tensor | None
     packed: Tensor | None
-    layouts: tuple[str, ...] = ("packed",)
+    panels: Tensor | None
+    layouts: tuple[str, ...] = ("packed", "panels")
+    is_matrix = True
 
     def __init__(self, weight: Tensor, bias: Tensor | None, activation: Activation) -> None:
         super().__init__()
@@ -41,6 +43,16 @@ class Packed(nn.Module):
         self.register_buffer("bias", None if bias is None else bias.detach().contiguous())
         self.activation = activation
         vars(self).update(dict.fromkeys(self.layouts))
+
+    def panels_for(self, x: Tensor) -> Tensor | None:
+        """The weight in panels, if it is a matrix, and a kernel multiplies such an input by it, here and now."""
+        out_channels, in_channels = self.weight.shape[:2]
+        if not self.is_matrix or in_channels % CHANNELS or out_channels % CHANNELS or not is_served(x, self.weight):
+            return None
+        if self.panels is None and not torch.compiler.is_compiling():
+            with torch.inference_mode(False):  # or a graph that is compiled later could not use them
+                self.panels = products.pack(self.weight.view(out_channels, in_channels))
+        return self.panels
 
     def __getstate__(self) -> dict[str, object]:
         # A tensor in oneDNN's layout can neither be copied nor stored, and another machine may want others.
@@ -63,9 +75,6 @@ class PackedLinear(Packed):
         activation: Applied to the outcome; not together with a residual.
         eps: Of a LayerNorm without weights that comes first, if there is one.
     """
-
-    panels: Tensor | None
-    layouts = ("packed", "panels")
 
     def __init__(
         self, weight: Tensor, bias: Tensor | None, activation: Activation = "none", eps: float | None = None
@@ -92,15 +101,6 @@ class PackedLinear(Packed):
             return torch.ops.mkldnn._linear_pointwise(x, self.packed, self.bias, self.activation, [], "none")
         return torch.ops.mkldnn._linear_pointwise.binary(x, residual, self.packed, self.bias, "add")
 
-    def panels_for(self, x: Tensor) -> Tensor | None:
-        """The weight in panels, if a kernel computes this layer for such an input, here and now."""
-        if self.in_features % CHANNELS or self.out_features % CHANNELS or not is_served(x, self.weight):
-            return None
-        if self.panels is None and not torch.compiler.is_compiling():
-            with torch.inference_mode(False):  # or a graph that is compiled later could not use them
-                self.panels = products.pack(self.weight)
-        return self.panels
-
 
 class PackedConv2d(Packed):
     """A convolution for inference, with an activation or a residual; maps come and go channels-last.
@@ -111,15 +111,14 @@ class PackedConv2d(Packed):
     """
 
     taps: Tensor | None
-    layouts = ("packed", "taps")
+    layouts = ("packed", "panels", "taps")
 
     def __init__(self, conv: nn.Conv2d, activation: Activation = "none") -> None:
         super().__init__(conv.weight, conv.bias, activation)
         self.where: Any = ([*conv.padding], [*conv.stride], [*conv.dilation], conv.groups)
-        self.is_depthwise = self.where == ([1, 1], [1, 1], [1, 1], self.weight.shape[0]) and self.weight.shape[2:] == (
-            3,
-            3,
-        )
+        size, channels = tuple(self.weight.shape[2:]), self.weight.shape[0]
+        self.is_matrix = size == (1, 1) and self.where == ([0, 0], [1, 1], [1, 1], 1)
+        self.is_depthwise = size == (3, 3) and self.where == ([1, 1], [1, 1], [1, 1], channels)
         self.packed_for: torch.Size | None = None
 
     def taps_for(self, x: Tensor) -> Tensor | None:
@@ -133,7 +132,14 @@ class PackedConv2d(Packed):
 
     def forward(self, x: Tensor, residual: Tensor | None = None) -> Tensor:
         """[B, C, H, W] to [B, C', H', W'], to which ``residual`` of that shape is added."""
+        if (panels := self.panels_for(x)) is not None:
+            added = None if residual is None else residual.permute(0, 2, 3, 1)
+            return products.linear(
+                x.permute(0, 2, 3, 1), panels, self.bias, added, products.NO_NORM, self.activation == "gelu"
+            ).permute(0, 3, 1, 2)
         if not is_packable(x, self.weight):
+            if torch.compiler.is_compiling() and not torch.compiler.is_exporting():
+                x = x.contiguous(memory_format=torch.channels_last)  # what the compiler does anyway, without saying so
             padding, stride, dilation, groups = self.where
             out = F.conv2d(x, self.weight, self.bias, stride, padding, dilation, groups)
             out = F.gelu(out) if self.activation == "gelu" else out
@@ -199,7 +205,7 @@ def fold_norm(norm: nn.LayerNorm, linear: nn.Linear) -> tuple[Tensor, Tensor]:
 def lay_out(model: nn.Module) -> None:
     """Makes what kernels read of all layers now: a compiled graph can't, and would leave the kernels out."""
     for module in model.modules():
-        if isinstance(module, PackedLinear):
+        if isinstance(module, Packed):
             module.panels_for(module.weight)
-        elif isinstance(module, PackedConv2d):
+        if isinstance(module, PackedConv2d):
             module.taps_for(module.weight)

@@ -79,15 +79,16 @@ extern "C" void conv_between(float* out, const float* x, const float* panels1, c
                      out + image * tokens * columns, height);
 }
 
-// LayerNorm of x [rows, channels].
+// LayerNorm of x [rows, channels], then GELU if it is wanted.
 extern "C" void layer_norm(float* out, const float* x, const float* weight, const float* bias, int64_t rows,
-                           int64_t channels, float eps) {
+                           int64_t channels, float eps, bool with_gelu) {
   at::parallel_for(0, rows, CHUNK, [&](int64_t begin, int64_t end) {
     for (int64_t row = begin; row < end; ++row) {
       float* const to = out + row * channels;
       normalize(x + row * channels, to, 1, channels, eps);
       for (int64_t c = 0; c < channels; c += LANES)
         store(to + c, load(to + c) * load(weight + c) + load(bias + c));
+      if (with_gelu) gelu_all(to, channels);
     }
   });
 }

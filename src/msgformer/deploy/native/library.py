@@ -83,7 +83,7 @@ _ARGUMENTS: dict[str, list[Any]] = {
     "linear": [*[_POINTER] * 5, *[_NUMBER] * 3, _FLOAT, _FLAG],
     "mlp": [*[_POINTER] * 6, *[_NUMBER] * 3, _FLOAT],
     "conv_between": [*[_POINTER] * 10, *[_NUMBER] * 6, _FLOAT, _FLAG],
-    "layer_norm": [*[_POINTER] * 4, *[_NUMBER] * 2, _FLOAT],
+    "layer_norm": [*[_POINTER] * 4, *[_NUMBER] * 2, _FLOAT, _FLAG],
     "rank_twice": [*[_POINTER] * 2, *[_NUMBER] * 3],
     "merge_ranked": [*[_POINTER] * 5, *[_LIST] * 2, *[_NUMBER] * 6],
     "window_attention": [*[_POINTER] * 7, *[_NUMBER] * 5, _LIST, *[_FLOAT] * 2],
