@@ -32,7 +32,7 @@ class FastAttention(nn.Module):
 
     def __init__(self, norm: nn.LayerNorm, slow: msg.WindowAttention) -> None:
         super().__init__()
-        self.num_heads, self.eps = slow.num_heads, norm.eps
+        self.num_heads = slow.num_heads
         weight, bias = fold_norm(norm, slow.qkv)
         dim = slow.proj.out_features
         self.qkv = PackedLinear(weight, bias, eps=norm.eps)
@@ -47,7 +47,7 @@ class FastAttention(nn.Module):
         if qkv is None or proj is None or not products.serves_windows(x, self.num_heads):
             return self.proj(attend(self.qkv(x), None, self.num_heads, self.bias), x)
         layers = qkv, self.qkv.bias, proj, self.proj.bias
-        return products.window_attention(x, *layers, self.bias, self.num_heads, self.eps)
+        return products.window_attention(x, *layers, self.bias, self.num_heads, self.qkv.kernel_eps)
 
     def messengers(self, x: Tensor) -> Tensor:
         """Sequences [B * n, N, C] to their messengers alone, [B * n, C]."""
@@ -65,7 +65,6 @@ class FastMlp(nn.Module):
 
     def __init__(self, norm: nn.LayerNorm, slow: Any) -> None:
         super().__init__()
-        self.eps = norm.eps
         self.fc1 = PackedLinear(*fold_norm(norm, slow.fc1), activation="gelu", eps=norm.eps)
         self.fc2 = PackedLinear(slow.fc2.weight, slow.fc2.bias)
 
@@ -74,7 +73,7 @@ class FastMlp(nn.Module):
         first, second = self.fc1.panels_for(x), self.fc2.panels_for(x)
         if first is None or second is None:
             return self.fc2(self.fc1(x), x)
-        return products.mlp(x, first, self.fc1.bias, second, self.fc2.bias, self.eps)
+        return products.mlp(x, first, self.fc1.bias, second, self.fc2.bias, self.fc1.kernel_eps)
 
 
 class FastBlock(nn.Module):

@@ -83,12 +83,16 @@ class PackedLinear(Packed):
         self.out_features, self.in_features = weight.shape
         self.eps = eps
 
+    @property
+    def kernel_eps(self) -> float:
+        """`eps` as kernels take it."""
+        return products.NO_NORM if self.eps is None else self.eps
+
     def forward(self, x: Tensor, residual: Tensor | None = None) -> Tensor:
         """Tokens [..., in] to [..., out], to which ``residual`` of that shape is added."""
         panels = self.panels_for(x)
         if panels is not None:
-            eps = products.NO_NORM if self.eps is None else self.eps
-            return products.linear(x, panels, self.bias, residual, eps, self.activation == "gelu")
+            return products.linear(x, panels, self.bias, residual, self.kernel_eps, self.activation == "gelu")
         if self.eps is not None:
             x = F.layer_norm(x, x.shape[-1:], eps=self.eps)
         if not is_packable(x, self.weight):
@@ -182,8 +186,7 @@ def conv_between(
     if panels1 is None or taps is None or panels2 is None:
         return None
     layers = panels1, first.bias, taps, conv.bias, panels2, second.bias
-    eps = products.NO_NORM if first.eps is None else first.eps
-    return products.conv_between(x, *layers, added, residual, eps, conv.activation == "gelu")
+    return products.conv_between(x, *layers, added, residual, first.kernel_eps, conv.activation == "gelu")
 
 
 def is_packable(x: Tensor, weight: Tensor) -> bool:
