@@ -23,8 +23,8 @@ def results():
     narrow, wide, taps = products.pack(numbers(64, 64)), products.pack(numbers(192, 64)), numbers(9, 192)
     image = numbers(1, 32, 40, 40).to(memory_format=torch.channels_last)
     orders = native_rank(numbers(2, 20, 20))
-    yield "attention", attend(numbers(70, 26, 192), None, 2, padded(numbers(1, 2, 26, 26)))
-    yield "attention that measures", torch.cat([*map(torch.flatten, attend_and_measure(numbers(2, 600, 192), None, 2))])
+    yield "attention", attend([numbers(70, 26, 192)], 2, padded(numbers(1, 2, 26, 26)))
+    yield "attention that measures", torch.cat([*map(torch.flatten, attend_and_measure([numbers(2, 600, 192)], 2))])
     yield "group norm", norm_gelu(group_norm, image, activate=True)
     yield "norm", norm_tokens(norm, numbers(1500, 64))
     yield "ranks", orders

@@ -52,13 +52,14 @@ def tokens(mixed):
 def test_attention_is_the_definitions(shape, processor):
     x, key_value, keys = inputs(*shape)
     bias = torch.randn(1, HEADS, x.shape[1], keys)
-    assert serves(x, key_value, HEADS)
+    given = [x] if key_value is None else [x, key_value]
+    assert serves(given, HEADS)
     for added in (None, bias):
         expected, value = weights(x, key_value, 0.0 if added is None else added)
-        out = attend(x, key_value, HEADS, None if added is None else padded(added))
+        out = attend(given, HEADS, None if added is None else padded(added))
         torch.testing.assert_close(out, tokens(expected @ value), rtol=1e-5, atol=2e-6)
     expected, value = weights(x, key_value)
-    out, received = attend_and_measure(x, key_value, HEADS)
+    out, received = attend_and_measure(given, HEADS)
     torch.testing.assert_close(out, tokens(expected @ value), rtol=1e-5, atol=2e-6)
     torch.testing.assert_close(received, expected.mean((1, 2)).float(), rtol=1e-5, atol=1e-6)
 
@@ -91,12 +92,22 @@ def test_norms_of_tokens_are_the_definitions(size, processor):
     assert torch.equal(norm_tokens(norm, x.mT.contiguous().mT), out)
 
 
+@pytest.mark.parametrize("shape", SHAPES)
+def test_parts_by_themselves_are_left_to_pytorch(shape):
+    x, key_value, keys = inputs(*shape)
+    bias = torch.randn(1, HEADS, x.shape[1], keys)
+    given = x.chunk(3, -1) if key_value is None else [x, *key_value.chunk(2, -1)]
+    assert not serves(given, HEADS)
+    expected, value = weights(x, key_value, bias)
+    torch.testing.assert_close(attend(given, HEADS, padded(bias)), tokens(expected @ value), rtol=1e-5, atol=2e-6)
+
+
 def test_large_scores_and_numbers_that_are_none():
     x, key_value, _ = inputs(2, 9, 20, 16, factor=300.0)
     expected, value = weights(x, key_value)
-    torch.testing.assert_close(attend(x, key_value, HEADS), tokens(expected @ value), rtol=1e-3, atol=1e-2)
+    torch.testing.assert_close(attend([x, key_value], HEADS), tokens(expected @ value), rtol=1e-3, atol=1e-2)
     x[0, 3] = float("nan")
-    is_nan = attend(x, key_value, HEADS).isnan()
+    is_nan = attend([x, key_value], HEADS).isnan()
     assert is_nan[0, 3].all()
     assert is_nan.sum() == is_nan[0, 3].sum()
 
@@ -115,7 +126,7 @@ def test_operators_keep_what_pytorch_asks_of_them():
 
 class Attention(nn.Module):
     def forward(self, x):
-        return attend(2 * x, None, HEADS) + 1
+        return attend([2 * x], HEADS) + 1
 
 
 def test_compiled_graphs_call_them_and_exported_ones_do_not():
@@ -135,16 +146,16 @@ def test_compiled_graphs_call_them_and_exported_ones_do_not():
 
 def test_what_they_do_not_serve_is_left_to_pytorch():
     x, _, _ = inputs(2, 9, None, 16)
-    assert serves(x, None, HEADS)
-    assert not serves(x.double(), None, HEADS)
-    assert not serves(x.half(), None, HEADS)
-    assert not serves(x, None, 4)  # of 8 channels each
-    assert not serves(x.mT.contiguous().mT, None, HEADS)
-    assert not serves(x.repeat(1, 100, 1), None, HEADS)
-    assert not serves(x, x, HEADS)  # not twice the channels
+    assert serves([x], HEADS)
+    assert not serves([x.double()], HEADS)
+    assert not serves([x.half()], HEADS)
+    assert not serves([x], 4)  # of 8 channels each
+    assert not serves([x.mT.contiguous().mT], HEADS)
+    assert not serves([x.repeat(1, 100, 1)], HEADS)
+    assert not serves([x, x], HEADS)  # not twice the channels
     with FlopCounterMode(display=False):  # which knows PyTorch's operators
-        assert not serves(x, None, HEADS)
+        assert not serves([x], HEADS)
     with torch.inference_mode(False), torch.enable_grad():
         learned = x.clone().requires_grad_()
-        attend(learned, None, HEADS).sum().backward()
+        attend([learned], HEADS).sum().backward()
     assert learned.grad.abs().sum() > 0

@@ -22,7 +22,7 @@ def results():
     bias = padded(torch.randn(1, 2, 9, 20, generator=generator))
     weight = torch.randn(48, 32, generator=generator)
     layer = PackedLinear(weight, None, activation="gelu", eps=1e-6)
-    return [attend(x, key_value, 2, bias), *attend_and_measure(x, key_value, 2), layer(x)]
+    return [attend([x, key_value], 2, bias), *attend_and_measure([x, key_value], 2), layer(x)]
 
 
 @pytest.mark.parametrize("how", ["switched off", "no compiler", "broken compiler", "no room"])

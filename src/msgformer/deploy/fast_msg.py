@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from msgformer.deploy import products
-from msgformer.deploy.kernels import attend, padded
+from msgformer.deploy.kernels import attend, norm_tokens, padded
 from msgformer.deploy.packed import PackedConv2d, PackedLinear, fold_norm, is_packable
 from msgformer.models import msg_transformer as msg
 from msgformer.models.exchange import Corner
@@ -45,14 +45,18 @@ class FastAttention(nn.Module):
         """Sequences [B * n, N, C] to the same."""
         qkv, proj = self.qkv.panels_for(x), self.proj.panels_for(x)
         if qkv is None or proj is None or not products.serves_windows(x, self.num_heads):
-            return self.proj(attend(self.qkv(x), None, self.num_heads, self.bias), x)
+            return self.proj(self.attended(x), x)
         layers = qkv, self.qkv.bias, proj, self.proj.bias
         return products.window_attention(x, *layers, self.bias, self.num_heads, self.qkv.kernel_eps)
 
+    def attended(self, x: Tensor) -> Tensor:
+        """What the projection reads, [B * n, N, C]."""
+        return attend(self.qkv.sections(x, 3), self.num_heads, self.bias)
+
     def messengers(self, x: Tensor) -> Tensor:
         """Sequences [B * n, N, C] to their messengers alone, [B * n, C]."""
-        query, key_value = self.messenger_query(x[:, :1]), self.key_value(x)
-        return self.proj(attend(query, key_value, self.num_heads, self.bias[:, :, :1]).flatten(1), x[:, 0])
+        given = [self.messenger_query(x[:, :1]), *self.key_value.sections(x, 2)]
+        return self.proj(attend(given, self.num_heads, self.bias[:, :, :1]).flatten(1), x[:, 0])
 
 
 class FastMlp(nn.Module):
@@ -88,8 +92,17 @@ class FastBlock(nn.Module):
 
     def forward(self, x: Tensor, plan: Any) -> Tensor:
         """Sequences [B * n, N, C] to the same."""
+        if torch.compiler.is_exporting():
+            return self.mlp(self._attend_and_exchange(x, plan))
         x = self.attn(x)
         return self.mlp(msg.with_messengers(x, self.exchange(x[:, 0].clone(), plan)))
+
+    def _attend_and_exchange(self, x: Tensor, plan: Any) -> Tensor:
+        """Residual and other messengers chosen in one step: what runs files would copy all tokens behind messengers."""
+        change = self.attn.proj(self.attn.attended(x))
+        messengers = self.exchange(x[:, 0] + change[:, 0], plan)
+        is_messenger = torch.arange(x.shape[1], device=x.device).unsqueeze(1) == 0  # [N, 1]
+        return torch.where(is_messenger, messengers.unsqueeze(1), x + change)
 
     def messengers(self, x: Tensor, plan: Any) -> Tensor:
         """Sequences [B * n, N, C] to their messengers alone, [B * n, C]."""
@@ -97,9 +110,7 @@ class FastBlock(nn.Module):
 
 
 class TokenNorm(nn.Module):
-    """A norm of maps that sees their tokens side by side.
-
-    After a convolution OpenVINO would otherwise keep the map as it keeps those of convolutions, and turn it around.
+    """A norm of tokens, which may be those of a map.
 
     Args:
         norm: The norm.
@@ -110,8 +121,8 @@ class TokenNorm(nn.Module):
         self.norm = norm
 
     def forward(self, x: Tensor) -> Tensor:
-        """[B, H, W, C] to the same."""
-        return self.norm(x.flatten(1, 2)).view(x.shape)
+        """[..., C] to the same."""
+        return norm_tokens(self.norm, x)
 
 
 def fast_patch_embed(slow: msg.PatchEmbed) -> msg.PatchEmbed:
@@ -135,19 +146,24 @@ class FastMerging(nn.Module):
         weight = slow.reduction.weight
         self.conv = PackedConv2d(slow.reduction)
         self.product = PackedLinear(weight.permute(0, 2, 3, 1).flatten(1), slow.reduction.bias)
-        self.norm = slow.norm
+        self.norm = TokenNorm(slow.norm)
 
     def forward(self, x: Tensor) -> Tensor:
         """Patches [B, H, W, C] to [B, ceil(H / 2), ceil(W / 2), 2C]."""
-        if is_packable(x, self.conv.weight):
-            return self.norm(self.conv(x.permute(0, 3, 1, 2)).permute(0, 2, 3, 1))
+        if is_packable(x, self.conv.weight) or torch.compiler.is_exporting():
+            return self._merge_map(x)
         merged = Grid(x.shape[0], *window_grid(map_size(x), (2, 2)))
         return to_map(self.merge_messengers(to_rows(x), map_grid(x)), merged)
 
     def merge_messengers(self, x: Tensor, grid: Grid) -> Tensor:
         """Messengers [B * nH * nW, C] to [B * ceil(nH / 2) * ceil(nW / 2), 2C]."""
+        if torch.compiler.is_exporting():  # a file would have the weight in both forms
+            return self._merge_map(to_map(x, grid)).flatten(0, 2)
         x = take_neighbours(x, grid, stride=2, side=3, first=-1)  # [B * n, 9, C]
         return self.norm(self.product(x.flatten(1)))
+
+    def _merge_map(self, x: Tensor) -> Tensor:
+        return self.norm(self.conv(x.permute(0, 3, 1, 2)).permute(0, 2, 3, 1))
 
 
 class FastStage(nn.Module):

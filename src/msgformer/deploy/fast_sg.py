@@ -123,7 +123,7 @@ class FastPatchEmbed(FastConvStack):
 
     def forward(self, x: Tensor) -> Tensor:
         """Image [B, 3, S, T] to tokens [B, ceil(S / 4), ceil(T / 4), C]."""
-        return self.norm(super().forward(x.permute(0, 2, 3, 1)))
+        return norm_tokens(self.norm, super().forward(x.permute(0, 2, 3, 1)))
 
 
 class FastAttention(nn.Module):
@@ -183,17 +183,17 @@ class FastHybrid(FastAttention):
     def _attend_globally(self, x: Tensor) -> tuple[Tensor, Tensor]:
         batch, height, width = grid = map_grid(x)
         reduced = take_neighbours(to_rows(x), grid, self.ratio, self.ratio).flatten(1)  # [B * m, r * r * C]
-        key_value = self.kv_global(norm_tokens(self.reduction_norm, self.reduction(reduced), activate=True))
-        rows, cols = window_grid((height, width), (self.ratio, self.ratio))
-        key_value = to_map(key_value, Grid(batch, rows, cols)).flatten(1, 2)  # [B, m, C]
-        out, received = attend_and_measure(self.q_global(x).flatten(1, 2), key_value, self.half_heads)
+        reduced = norm_tokens(self.reduction_norm, self.reduction(reduced), activate=True)
+        small = Grid(batch, *window_grid((height, width), (self.ratio, self.ratio)))
+        key_value = [to_map(part, small).flatten(1, 2) for part in self.kv_global.sections(reduced, 2)]  # [B, m, C]
+        out, received = attend_and_measure([self.q_global(x).flatten(1, 2), *key_value], self.half_heads)
         above = sg.places_above(grid, self.ratio, x.device)
         return out.view(batch, height, width, -1), received.index_select(1, above).view(batch, height, width)
 
     def _attend_locally(self, x: Tensor) -> tuple[Tensor, Tensor]:
         batch, size = x.shape[0], map_size(x)
-        qkv = self.local(to_windows(x, self.window_size))  # [B * nH * nW, w * w, 3C / 2]
-        out, received = attend_and_measure(qkv, None, self.half_heads)
+        qkv = self.local.sections(to_windows(x, self.window_size), 3)  # [B * nH * nW, w * w, 3C / 2]
+        out, received = attend_and_measure(qkv, self.half_heads)
         out = from_windows(out, self.window_size, batch, size)
         return out, from_windows(received.unsqueeze(-1), self.window_size, batch, size).squeeze(-1)
 
@@ -211,9 +211,8 @@ class FastGuided(FastAttention):
         assert significance is not None  # blocks of a stage begin with a hybrid one
         normed = norm_tokens(self.norm, x)
         by_row, by_column = merge_twice(normed, significance, self.kinds, self.merge).chunk(2)
-        halves = self.kv_row(by_row).chunk(2, dim=-1), self.kv_column(by_column).chunk(2, dim=-1)
-        key_value = torch.cat([half[part] for part in (0, 1) for half in halves], dim=-1)  # [B, m, 2C]
-        out = attend(self.q(normed).flatten(1, 2), key_value, self.num_heads)
+        halves = self.kv_row.sections(by_row, 2), self.kv_column.sections(by_column, 2)
+        out = attend([self.q(normed).flatten(1, 2), *_join_halves(*halves)], self.num_heads)
         return self.project(out.view(x.shape), normed, x), significance
 
 
@@ -227,7 +226,7 @@ class FastPlain(FastAttention):
     def forward(self, x: Tensor, significance: Tensor | None) -> tuple[Tensor, Tensor | None]:
         """[B, H, W, C] to the same."""
         normed = norm_tokens(self.norm, x)
-        out = attend(self.qkv(normed).flatten(1, 2), None, self.num_heads)
+        out = attend(self.qkv.sections(normed.flatten(1, 2), 3), self.num_heads)
         return self.project(out.view(x.shape), normed, x), significance
 
 
@@ -281,6 +280,14 @@ class FastSgFormer(sg.SgFormer):
         if torch.compiler.is_exporting() or size != self.pos_embed_size:
             return super().position(size)
         return self.pos_embed.unflatten(1, self.pos_embed_size)
+
+
+def _join_halves(by_row: list[Tensor], by_column: list[Tensor]) -> list[Tensor]:
+    """Keys and values of half of the heads each, [B, m, C] or apart, to those of all, [B, m, 2C] or apart."""
+    if len(by_row) > 1:
+        return [torch.cat(halves, dim=-1) for halves in zip(by_row, by_column, strict=True)]
+    halves = by_row[0].chunk(2, dim=-1), by_column[0].chunk(2, dim=-1)
+    return [torch.cat([half[part] for part in (0, 1) for half in halves], dim=-1)]
 
 
 def _pack(*linears: nn.Linear) -> PackedLinear:

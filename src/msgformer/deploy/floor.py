@@ -163,9 +163,9 @@ def _attention_ways(func: Any, args: list[Any], kwargs: dict[str, Any]) -> Itera
         scores = query @ key.transpose(-2, -1)
         yield lambda: (query @ key.transpose(-2, -1), scores @ value)
     tokens = [one.transpose(1, 2).flatten(2) for one in (query, key, value)]
-    left, right, heads = tokens[0], torch.cat(tokens[1:], dim=-1), query.shape[1]
-    if serves(left, right, heads):
-        yield lambda: attend(left, right, heads)
+    given, heads = [tokens[0], torch.cat(tokens[1:], dim=-1)], query.shape[1]
+    if serves(given, heads):
+        yield lambda: attend(given, heads)
 
 
 def _convolution_ways(func: Any, args: list[Any]) -> Iterator[Way]:

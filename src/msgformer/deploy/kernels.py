@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -21,25 +23,25 @@ NO_KEY = -1e30
 """Bias of columns beyond the last key; the C++ kernel adds the same where there is no bias."""
 
 
-def attend(x: Tensor, key_value: Tensor | None, num_heads: int, bias: Tensor | None = None) -> Tensor:
+def attend(given: Sequence[Tensor], num_heads: int, bias: Tensor | None = None) -> Tensor:
     """softmax(Q K^T / sqrt(d) + B) V of what linear layers leave, for the next one to read.
 
     Args:
-        x: Q, K and V side by side, [W, N, 3C], or Q alone, [W, N, C].
-        key_value: K and V side by side, [W, M, 2C], if x is Q alone.
+        given: Q, K and V side by side, one tensor [W, N, 3C]; or Q, [W, N, C], and K and V side by side, [W, M, 2C];
+            or each by itself.
         num_heads: Heads among the C channels.
         bias: B, [1, heads, N, M'] as `padded` returns it, if there is one.
 
     Returns:
         [W, N, C]
     """
-    if serves(x, key_value, num_heads):
-        return native_attention(x, key_value, num_heads, bias)
+    if serves(given, num_heads):
+        return native_attention(*_joined(given), num_heads, bias)
     if bias is not None:
-        bias = bias[..., : x.shape[1] if key_value is None else key_value.shape[1]]
-    if key_value is None and bias is not None:
-        return packed_attention(x.unflatten(-1, (3, num_heads, -1)), bias)
-    query, key, value = (split_heads(part, num_heads) for part in _parts(x, key_value))
+        bias = bias[..., : given[-1].shape[1]]
+    if len(given) == 1 and bias is not None:
+        return packed_attention(given[0].unflatten(-1, (3, num_heads, -1)), bias)
+    query, key, value = (split_heads(part, num_heads) for part in _apart(given))
     if bias is None:
         out = F.scaled_dot_product_attention(query, key, value)
     else:
@@ -47,32 +49,43 @@ def attend(x: Tensor, key_value: Tensor | None, num_heads: int, bias: Tensor | N
     return out.transpose(1, 2).flatten(2)
 
 
-def attend_and_measure(x: Tensor, key_value: Tensor | None, num_heads: int) -> tuple[Tensor, Tensor]:
+def attend_and_measure(given: Sequence[Tensor], num_heads: int) -> tuple[Tensor, Tensor]:
     """`attend`, and what each key receives, averaged over heads and queries.
 
     Args:
-        x: See `attend`.
-        key_value: See `attend`.
+        given: See `attend`.
         num_heads: Heads among the C channels.
 
     Returns:
         [W, N, C] and [W, M]
     """
-    if not serves(x, key_value, num_heads):
-        return sg_former.attend_and_measure(*_parts(x, key_value), num_heads)
-    out, received = native_attention_received(x, key_value, num_heads)
-    return out, received.sum((0, 2)) / (num_heads * x.shape[1])
+    if not serves(given, num_heads):
+        return sg_former.attend_and_measure(*_apart(given), num_heads)
+    out, received = native_attention_received(*_joined(given), num_heads)
+    return out, received.sum((0, 2)) / (num_heads * given[0].shape[1])
 
 
 def norm_tokens(norm: nn.LayerNorm, x: Tensor, activate: bool = False) -> Tensor:
     """LayerNorm of tokens [..., C], then GELU if it is wanted; a compiler puts it together with its neighbours."""
     served = norm.weight is not None and norm.bias is not None and x.shape[-1] % CHANNELS == 0 and x.numel() > 0
     if not served or torch.compiler.is_compiling() or not (is_plain(x) and is_plain(norm.weight) and is_loaded()):
-        return F.gelu(norm(x)) if activate else norm(x)
+        normed = layer_norm(x, norm.weight, norm.bias, norm.eps)
+        return F.gelu(normed) if activate else normed
     x = x.contiguous()
     out = x.new_empty(x.shape)
     call("layer_norm", out, x, norm.weight, norm.bias, x.numel() // x.shape[-1], x.shape[-1], norm.eps, activate)
     return out
+
+
+def layer_norm(x: Tensor, weight: Tensor | None, bias: Tensor | None, eps: float) -> Tensor:
+    """LayerNorm of tokens [..., C] by PyTorch.
+
+    A map to be exported is seen as tokens side by side: OpenVINO would take more operations for it, and after a
+    convolution turn it around.
+    """
+    if x.dim() == 4 and torch.compiler.is_exporting():
+        return F.layer_norm(x.flatten(1, 2), x.shape[-1:], weight, bias, eps).view(x.shape)
+    return F.layer_norm(x, x.shape[-1:], weight, bias, eps)
 
 
 def norm_gelu(norm: nn.GroupNorm, x: Tensor, activate: bool) -> Tensor:
@@ -103,9 +116,11 @@ def padded(bias: Tensor) -> Tensor:
     return F.pad(bias, (0, -bias.shape[-1] % CHANNELS), value=NO_KEY)
 
 
-def serves(x: Tensor, key_value: Tensor | None, num_heads: int) -> bool:
+def serves(given: Sequence[Tensor], num_heads: int) -> bool:
     """Whether a C++ kernel computes this attention, here and now; for the arguments see `attend`."""
-    given = [x] if key_value is None else [x, key_value]
+    if len(given) > 2:
+        return False
+    x, key_value = _joined(given)
     if key_value is not None and (key_value.shape[0], key_value.shape[2]) != (x.shape[0], 2 * x.shape[2]):
         return False
     if given[-1].shape[1] > MOST_KEYS or _channels(x, key_value) % (num_heads * CHANNELS):
@@ -125,9 +140,15 @@ def _channels(x: Tensor, key_value: Tensor | None) -> int:
     return x.shape[-1] // 3 if key_value is None else x.shape[-1]
 
 
-def _parts(x: Tensor, key_value: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
+def _joined(given: Sequence[Tensor]) -> tuple[Tensor, Tensor | None]:
+    """One or two tensors of `attend` as kernels take them."""
+    return (given[0], given[1]) if len(given) == 2 else (given[0], None)
+
+
+def _apart(given: Sequence[Tensor]) -> tuple[Tensor, Tensor, Tensor]:
     """Q [W, N, C], K and V [W, M, C] of `attend`."""
-    query, key, value = x.chunk(3, dim=-1) if key_value is None else (x, *key_value.chunk(2, dim=-1))
+    *first, last = given
+    query, key, value = given if len(given) == 3 else (*first, *last.chunk(4 - len(given), dim=-1))
     return query, key, value
 
 
@@ -144,7 +165,7 @@ def _room_received(x: Tensor, key_value: Tensor | None, num_heads: int) -> Tenso
 def _run_attention(
     out: Tensor, received: Tensor | None, x: Tensor, key_value: Tensor | None, num_heads: int, bias: Tensor | None
 ) -> None:
-    query, key, value = _parts(x, key_value)
+    query, key, value = _apart([x] if key_value is None else [x, key_value])
     windows, rows, channels = query.shape
     depth = channels // num_heads
     call(

@@ -39,10 +39,19 @@ def to_onnx(program: ExportedProgram, card: ExportCard) -> Any:
         reason = " ".join(str(error.__cause__ or error).split())[:200]
         raise UserError(f"{card.model} has no form in ONNX ({reason}); try --format torch-export") from error
     assert exported is not None
+    _fold(exported.model)
     model = exported.model_proto
     _clean(model, program)
     set_card(model, card)
     return model
+
+
+def _fold(model: Any) -> None:
+    """Compute what doesn't depend on images now: parts of weights among them, which the exporter finds too large."""
+    from onnxscript import optimizer
+
+    limit = 2**31
+    optimizer.optimize_ir(model, input_size_limit=limit, output_size_limit=limit)
 
 
 def set_card(model: Any, card: ExportCard) -> None:

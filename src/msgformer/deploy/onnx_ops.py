@@ -45,6 +45,14 @@ def translations() -> dict[Any, Callable[..., Any]]:
         kept = op.ReduceMean(value, axes, keepdims=1)
         return kept if keepdim else op.Squeeze(kept, axes)
 
+    def attention(query: Any, key: Any, value: Any, bias: Any = None, *others: Any, **options: Any) -> Any:
+        """The library's turns keys around with their heads already in front; OpenVINO then does both by themselves."""
+        assert not any([*others, *options.values()])  # no dropout, no other scale, and no causal mask
+        width = op.CastLike(op.Shape(query, start=-1), query)
+        scores = op.MatMul(op.Div(query, op.Sqrt(width)), op.Transpose(key, perm=[0, 1, 3, 2]))
+        scores = scores if bias is None else op.Add(scores, bias)
+        return op.MatMul(op.Softmax(scores, axis=-1), value)
+
     def suppress(boxes: Any, scores: Any, most: int, overlap: float, threshold: float) -> Any:
         """ONNX's own operator, which gives places of the boxes left, [n, 3]."""
         limits = op.Constant(value_ints=[most]), *(op.Constant(value_floats=[one]) for one in (overlap, threshold))
@@ -59,5 +67,6 @@ def translations() -> dict[Any, Callable[..., Any]]:
         aten.floor_divide.default: floor_divide,
         aten.sort.stable: sort_stable,
         aten.mean.dim: mean,
+        aten.scaled_dot_product_attention.default: attention,
         torch.ops.msgformer.suppress.default: suppress,
     }

@@ -82,7 +82,7 @@ class OpenVinoSession(Session):
 
     def run(self, images: Tensor) -> list[Tensor]:
         """Outputs for images [B, C, H, W]."""
-        outputs = self._model(images.numpy())
+        outputs = self._model(images.contiguous().numpy(), share_inputs=True)
         return [torch.from_numpy(outputs[number].copy()) for number in range(len(self._model.outputs))]
 
     def trace_orders(self, images: Tensor) -> list[Order]:

@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from msgformer.deploy import products
+from msgformer.deploy.kernels import layer_norm
 from msgformer.deploy.native.library import CHANNELS, is_loaded, is_plain
 
 Activation = Literal["none", "gelu"]
@@ -88,16 +89,35 @@ class PackedLinear(Packed):
         """`eps` as kernels take it."""
         return products.NO_NORM if self.eps is None else self.eps
 
+    def sections(self, x: Tensor, count: int) -> list[Tensor]:
+        """Tokens [..., in] to what `attend` takes: [..., out] or, in a graph to be exported, equal parts of that.
+
+        What runs such files copies parts out of one tensor, which takes it longer than a product for each.
+        """
+        if not torch.compiler.is_exporting():
+            return [self(x)]
+        x, size = self.normed(x), self.out_features // count
+        parts = [slice(start, start + size) for start in range(0, self.out_features, size)]
+        return [self._product(x, self.weight[part], None if self.bias is None else self.bias[part]) for part in parts]
+
+    def _product(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        is_exporting = torch.compiler.is_exporting()  # then of a matrix, to which what runs files adds the bias at once
+        out = F.linear(x.flatten(0, -2) if is_exporting else x, weight, bias)
+        out = F.gelu(out) if self.activation == "gelu" else out
+        return out.view(*x.shape[:-1], len(weight)) if is_exporting else out
+
+    def normed(self, x: Tensor) -> Tensor:
+        """What the product reads, [..., in]."""
+        return x if self.eps is None else layer_norm(x, None, None, self.eps)
+
     def forward(self, x: Tensor, residual: Tensor | None = None) -> Tensor:
         """Tokens [..., in] to [..., out], to which ``residual`` of that shape is added."""
         panels = self.panels_for(x)
         if panels is not None:
             return products.linear(x, panels, self.bias, residual, self.kernel_eps, self.activation == "gelu")
-        if self.eps is not None:
-            x = F.layer_norm(x, x.shape[-1:], eps=self.eps)
+        x = self.normed(x)
         if not is_packable(x, self.weight):
-            out = F.linear(x, self.weight, self.bias)
-            out = F.gelu(out) if self.activation == "gelu" else out
+            out = self._product(x, self.weight, self.bias)
             return out if residual is None else residual + out
         if self.packed is None:
             self.packed = torch.ops.mkldnn._reorder_linear_weight(self.weight, None)

@@ -6,7 +6,7 @@
 
 #include <ATen/Parallel.h>
 
-#include "vectors.h"
+#include "tiles.h"
 
 namespace {
 
@@ -23,17 +23,10 @@ constexpr float NO_KEY = -1e30f;  // bias of columns beyond the last key
 template <int R, int C>
 inline void score_panel(const float* query, int64_t query_row, const float* keys, int64_t wide, int64_t channels,
                         const float* bias, int64_t bias_row, float* scores) {
-  Vec sum[R][C];
-  for (int i = 0; i < R; ++i)
-    for (int j = 0; j < C; ++j) sum[i][j] = load(bias + i * bias_row + j * LANES);
-  for (int64_t c = 0; c < channels; ++c) {
-    Vec key[C];
-    for (int j = 0; j < C; ++j) key[j] = load(keys + c * wide + j * LANES);
-    for (int i = 0; i < R; ++i)
-      for (int j = 0; j < C; ++j) sum[i][j] += query[i * query_row + c] * key[j];
-  }
-  for (int i = 0; i < R; ++i)
-    for (int j = 0; j < C; ++j) store(scores + i * wide + j * LANES, sum[i][j]);
+  Tile<R, C> sum;
+  load_tile<R, C>(sum, bias, bias_row);
+  add_products<R, C>(sum, query, query_row, keys, wide, channels);
+  store_tile<R, C>(sum, scores, wide);
 }
 
 // The same for all keys: panels of C vectors, then the rest.
@@ -50,15 +43,11 @@ inline void score(const float* query, int64_t query_row, const float* keys, int6
 template <int R, int C>
 inline void mix_panel(const float* weights, int64_t wide, const float* value, int64_t value_row, int64_t keys,
                       const float* inverse, float* out, int64_t out_row) {
-  Vec sum[R][C] = {};
-  for (int64_t k = 0; k < keys; ++k) {
-    Vec one[C];
-    for (int j = 0; j < C; ++j) one[j] = load(value + k * value_row + j * LANES);
-    for (int i = 0; i < R; ++i)
-      for (int j = 0; j < C; ++j) sum[i][j] += weights[i * wide + k] * one[j];
-  }
+  Tile<R, C> sum = {};
+  add_products<R, C>(sum, weights, wide, value, value_row, keys);
   for (int i = 0; i < R; ++i)
-    for (int j = 0; j < C; ++j) store(out + i * out_row + j * LANES, sum[i][j] * inverse[i]);
+    for (int j = 0; j < C; ++j) sum[i][j] *= inverse[i];
+  store_tile<R, C>(sum, out, out_row);
 }
 
 // One head of one window.

@@ -8,7 +8,7 @@
 
 #include <ATen/Parallel.h>
 
-#include "vectors.h"
+#include "tiles.h"
 
 namespace {
 
@@ -33,20 +33,11 @@ struct Linear {
 template <int R, int V>
 inline void multiply_tile(const float* x, int64_t x_row, const float* panel, int64_t depth, const float* start,
                           int64_t start_row, float* out, int64_t out_row, const char* next, int64_t next_step) {
-  Vec sum[R][V];
-  for (int i = 0; i < R; ++i)
-    for (int j = 0; j < V; ++j) sum[i][j] = load(start + i * start_row + j * LANES);
-  for (int64_t k = 0; k < depth; ++k) {
-    Vec weight[V];
-    for (int j = 0; j < V; ++j) weight[j] = load(panel + (k * V + j) * LANES);
-    __builtin_prefetch(next + k * next_step, 0, 2);
-    for (int i = 0; i < R; ++i) {
-      const Vec one = all(x[i * x_row + k]);
-      for (int j = 0; j < V; ++j) sum[i][j] += one * weight[j];
-    }
-  }
-  for (int i = 0; i < R; ++i)
-    for (int j = 0; j < V; ++j) store(out + i * out_row + j * LANES, sum[i][j]);
+  Tile<R, V> sum;
+  load_tile<R, V>(sum, start, start_row);
+  add_products<R, V>(sum, x, x_row, panel, V * LANES, depth,
+                     [=](int64_t k) { __builtin_prefetch(next + k * next_step, 0, 2); });
+  store_tile<R, V>(sum, out, out_row);
 }
 
 // What becomes of a tile's sums: GELU, or a residual is added.

@@ -1,0 +1,46 @@
+// Sums of products that stay in registers: what products and attention are made of.
+
+#pragma once
+
+#include "vectors.h"
+
+namespace {
+
+template <int R, int V>
+using Tile = Vec[R][V];
+
+// R rows of numbers that begin at `start`, a tile.
+template <int R, int V>
+inline void load_tile(Tile<R, V>& tile, const float* start, int64_t row) {
+  for (int i = 0; i < R; ++i)
+    for (int j = 0; j < V; ++j) tile[i][j] = load(start + i * row + j * LANES);
+}
+
+template <int R, int V>
+inline void store_tile(const Tile<R, V>& tile, float* out, int64_t row) {
+  for (int i = 0; i < R; ++i)
+    for (int j = 0; j < V; ++j) store(out + i * row + j * LANES, tile[i][j]);
+}
+
+// Adds left [R, depth] times right [depth, V vectors]; `ahead` is called at each step with its number.
+template <int R, int V, typename Ahead>
+inline void add_products(Tile<R, V>& tile, const float* left, int64_t left_row, const float* right, int64_t right_row,
+                         int64_t depth, Ahead ahead) {
+  for (int64_t k = 0; k < depth; ++k) {
+    Vec one[V];
+    for (int j = 0; j < V; ++j) one[j] = load(right + k * right_row + j * LANES);
+    ahead(k);
+    for (int i = 0; i < R; ++i) {
+      const Vec factor = all(left[i * left_row + k]);
+      for (int j = 0; j < V; ++j) tile[i][j] += factor * one[j];
+    }
+  }
+}
+
+template <int R, int V>
+inline void add_products(Tile<R, V>& tile, const float* left, int64_t left_row, const float* right, int64_t right_row,
+                         int64_t depth) {
+  add_products<R, V>(tile, left, left_row, right, right_row, depth, [](int64_t) {});
+}
+
+}  // namespace
