@@ -8,7 +8,16 @@ import torch.nn.functional as F
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from msgformer.deploy.kernels import attend, attend_and_measure, norm_gelu, norm_tokens, padded, serves, serves_norm
+from msgformer.deploy.kernels import (
+    attend,
+    attend_and_measure,
+    fill_up,
+    norm_gelu,
+    norm_tokens,
+    padded,
+    serves,
+    serves_norm,
+)
 
 pytestmark = pytest.mark.skipif(shutil.which("c++") is None, reason="there is no C++ compiler")
 
@@ -100,6 +109,16 @@ def test_parts_by_themselves_are_left_to_pytorch(shape):
     assert not serves(given, HEADS)
     expected, value = weights(x, key_value, bias)
     torch.testing.assert_close(attend(given, HEADS, padded(bias)), tokens(expected @ value), rtol=1e-5, atol=2e-6)
+
+
+@pytest.mark.parametrize(("count", "filled"), [(1, 4), (60, 64), (147, 148), (148, 148), (150, 152)])
+def test_keys_that_fill_vectors_change_nothing(count, filled):
+    _, key_value, _ = inputs(2, 9, count, 16)
+    query = torch.randn(2, 9, key_value.shape[-1] // 2)
+    more, bias = fill_up(key_value)
+    assert (more.shape[1], bias.shape) == (filled, (1, 1, 1, filled))
+    out = attend([query, *more.chunk(2, -1)], HEADS, bias)
+    torch.testing.assert_close(out, attend([query, *key_value.chunk(2, -1)], HEADS))
 
 
 def test_large_scores_and_numbers_that_are_none():

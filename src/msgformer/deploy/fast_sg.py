@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from msgformer.deploy.kernels import attend, attend_and_measure, norm_by_means, norm_gelu, norm_tokens
+from msgformer.deploy.kernels import attend, attend_and_measure, fill_up, norm_by_means, norm_gelu, norm_tokens
 from msgformer.deploy.packed import PackedConv2d, PackedLinear, conv_between, fold_norm
 from msgformer.deploy.ranking import merge_twice
 from msgformer.models import sg_former as sg
@@ -201,6 +201,8 @@ class FastHybrid(FastAttention):
 class FastGuided(FastAttention):
     """`SelfGuidedAttention`; tokens in both orders are merged at once."""
 
+    is_for_openvino = False
+
     def __init__(self, norm: nn.LayerNorm, slow: sg.SelfGuidedAttention) -> None:
         super().__init__(norm, slow)
         self.q, self.kv_row, self.kv_column = _pack(slow.q), _pack(slow.kv_row), _pack(slow.kv_column)
@@ -210,9 +212,12 @@ class FastGuided(FastAttention):
         """[B, H, W, C] and the map [B, H, W] of the hybrid block before to the same."""
         assert significance is not None  # blocks of a stage begin with a hybrid one
         normed = norm_tokens(self.norm, x)
-        by_row, by_column = merge_twice(normed, significance, self.kinds, self.merge).chunk(2)
+        merged, bias = merge_twice(normed, significance, self.kinds, self.merge), None
+        if self.is_for_openvino:
+            merged, bias = fill_up(merged)
+        by_row, by_column = merged.chunk(2)
         halves = self.kv_row.sections(by_row, 2), self.kv_column.sections(by_column, 2)
-        out = attend([self.q(normed).flatten(1, 2), *_join_halves(*halves)], self.num_heads)
+        out = attend([self.q(normed).flatten(1, 2), *_join_halves(*halves)], self.num_heads, bias)
         return self.project(out.view(x.shape), normed, x), significance
 
 
@@ -295,6 +300,15 @@ def _pack(*linears: nn.Linear) -> PackedLinear:
     biases = tuple(linear.bias for linear in linears)
     bias = None if any(one is None for one in biases) else torch.cat(biases)
     return PackedLinear(torch.cat(tuple(linear.weight for linear in linears)), bias)
+
+
+def as_openvino_likes_it(model: nn.Module) -> nn.Module:
+    """A copy of an optimised model whose graph is for OpenVINO."""
+    model = copy.deepcopy(model)
+    for module in model.modules():
+        if isinstance(module, FastGuided):
+            module.is_for_openvino = True
+    return model
 
 
 def as_quantizable(model: nn.Module) -> nn.Module:
