@@ -132,7 +132,7 @@ def fast_patch_embed(slow: msg.PatchEmbed) -> msg.PatchEmbed:
 
 
 class FastMerging(nn.Module):
-    """`OverlappingMerging`, as a product where it isn't computed by oneDNN's convolution.
+    """`OverlappingMerging`, as a product where neither oneDNN nor what runs a file computes the convolution.
 
     The product's weight takes the tokens under the kernel one after the other: as the convolution has it, a token's
     channels are nine numbers apart, and would be gathered one by one.
