@@ -11,7 +11,9 @@ from torch.utils.flop_counter import FlopCounterMode
 from msgformer.deploy.kernels import (
     attend,
     attend_and_measure,
-    fill_up,
+    attend_and_measure_apart,
+    fill_vectors,
+    hide,
     norm_gelu,
     norm_tokens,
     padded,
@@ -115,10 +117,20 @@ def test_parts_by_themselves_are_left_to_pytorch(shape):
 def test_keys_that_fill_vectors_change_nothing(count, filled):
     _, key_value, _ = inputs(2, 9, count, 16)
     query = torch.randn(2, 9, key_value.shape[-1] // 2)
-    more, bias = fill_up(key_value)
-    assert (more.shape[1], bias.shape) == (filled, (1, 1, 1, filled))
-    out = attend([query, *more.chunk(2, -1)], HEADS, bias)
-    torch.testing.assert_close(out, attend([query, *key_value.chunk(2, -1)], HEADS))
+    more = fill_vectors(key_value)
+    bias = hide(more, count)
+    assert (bias is None) == (count == filled)
+    assert more.shape[1] == filled
+    expected = attend([query, key_value], HEADS)
+    torch.testing.assert_close(attend([query, more], HEADS, bias), expected)
+    torch.testing.assert_close(attend([query, *more.chunk(2, -1)], HEADS, bias), expected)
+
+
+@pytest.mark.parametrize("factor", [1.0, 300.0])
+def test_softmax_taken_apart_is_the_same(factor):
+    x, key_value, _ = inputs(2, 9, 20, 16, factor=factor)
+    given = [x.double(), *key_value.double().chunk(2, -1)]
+    torch.testing.assert_close(attend_and_measure_apart(given, HEADS), attend_and_measure(given, HEADS))
 
 
 def test_large_scores_and_numbers_that_are_none():

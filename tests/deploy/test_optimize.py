@@ -10,7 +10,7 @@ from torch import nn
 
 from msgformer.catalog import MODELS
 from msgformer.dense import create_detector, create_segmenter
-from msgformer.deploy.fast_sg import as_quantizable
+from msgformer.deploy.dialect import for_file
 from msgformer.deploy.optimize import optimize
 from msgformer.deploy.packed import PackedConv2d, PackedLinear
 from msgformer.models import create_model
@@ -60,10 +60,17 @@ def test_in_single_precision_on_a_cpu_too(name):
     torch.testing.assert_close(optimize(model)(x), model(x), rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.parametrize("name", ["msg_transformer_tiny", "sgformer_small"])
+@torch.no_grad()
+def test_the_form_for_openvino_has_the_same_answers(name):
+    fast = optimize(create(name))
+    same(for_file(fast, "openvino", is_quantized=False)(images(97, 131)), fast(images(97, 131)))
+
+
 @torch.no_grad()
 def test_the_form_to_quantise_has_the_same_answers_by_convolutions():
     fast = optimize(create("sgformer_small"))
-    quantizable = as_quantizable(fast)
+    quantizable = for_file(fast, "onnx", is_quantized=True)
     same(quantizable(images(97, 131)), fast(images(97, 131)))
     convolutions = [sum(isinstance(part, PackedConv2d) for part in one.modules()) for one in (fast, quantizable)]
     assert convolutions[1] - convolutions[0] == sum(SG["depths"])

@@ -12,7 +12,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from msgformer.deploy.card import ExportCard
-from msgformer.deploy.fast_sg import as_openvino_likes_it, as_quantizable
+from msgformer.deploy.dialect import for_file
 from msgformer.deploy.graph import as_graph
 from msgformer.deploy.program import capture
 from msgformer.errors import UserError
@@ -31,8 +31,7 @@ def write_export(model: nn.Module, card: ExportCard, path: Path, calibration: Se
         UserError: the model, or an operator of it, can't be exported.
         OSError: the file can't be written.
     """
-    model = as_quantizable(model) if calibration else model
-    model = as_openvino_likes_it(model) if card.format == "openvino" else model
+    model = for_file(model, card.format, is_quantized=bool(calibration))
     program = capture(as_graph(model), card.sizes, card.channels)
     if card.format == "torch-export":
         from msgformer.deploy.torch_format import save_program

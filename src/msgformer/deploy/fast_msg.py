@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from msgformer.deploy import products
-from msgformer.deploy.kernels import attend, norm_tokens, padded
+from msgformer.deploy.kernels import attend, fill_vectors, norm_tokens, padded
 from msgformer.deploy.packed import PackedConv2d, PackedLinear, fold_norm, is_packable
 from msgformer.models import msg_transformer as msg
 from msgformer.models.exchange import Corner
@@ -29,6 +29,7 @@ class FastAttention(nn.Module):
     """
 
     bias: Tensor
+    is_for_openvino = False
 
     def __init__(self, norm: nn.LayerNorm, slow: msg.WindowAttention) -> None:
         super().__init__()
@@ -51,7 +52,11 @@ class FastAttention(nn.Module):
 
     def attended(self, x: Tensor) -> Tensor:
         """What the projection reads, [B * n, N, C]."""
-        return attend(self.qkv.sections(x, 3), self.num_heads, self.bias)
+        given = self.qkv.sections(x, 3)
+        if self.is_for_openvino:
+            query, *key_value = given
+            given = [query, *map(fill_vectors, key_value)]  # the bias hides them
+        return attend(given, self.num_heads, self.bias)
 
     def messengers(self, x: Tensor) -> Tensor:
         """Sequences [B * n, N, C] to their messengers alone, [B * n, C]."""

@@ -7,13 +7,22 @@ takes the tokens under it one after the other.
 
 from __future__ import annotations
 
-import copy
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from msgformer.deploy.kernels import attend, attend_and_measure, fill_up, norm_by_means, norm_gelu, norm_tokens
+from msgformer.deploy.kernels import (
+    add,
+    attend,
+    attend_and_measure,
+    attend_and_measure_apart,
+    fill_vectors,
+    hide,
+    norm_by_means,
+    norm_gelu,
+    norm_tokens,
+)
 from msgformer.deploy.packed import PackedConv2d, PackedLinear, conv_between, fold_norm
 from msgformer.deploy.ranking import merge_twice
 from msgformer.models import sg_former as sg
@@ -68,7 +77,7 @@ class QuantizableConvMlp(FastConvMlp):
 
     def forward(self, x: Tensor) -> Tensor:
         """[B, H, W, C] to the same."""
-        return x + self.fc2(self.hidden(x)).permute(0, 2, 3, 1)
+        return add(x, self.fc2(self.hidden(x)).permute(0, 2, 3, 1))
 
 
 class FastConvNorm(nn.Module):
@@ -156,13 +165,13 @@ class FastAttention(nn.Module):
         assert self.conv is not None
         if not torch.compiler.is_compiling():
             return self.conv(local, attended.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
-        # As tokens side by side: after a convolution OpenVINO would else turn the map around for the projection.
-        local = self.conv(local).permute(0, 2, 3, 1)
-        return (attended.flatten(1, 2) + local.flatten(1, 2)).view(local.shape)
+        return add(attended, self.conv(local).permute(0, 2, 3, 1))
 
 
 class FastHybrid(FastAttention):
     """`HybridAttention`; queries, keys and values of a window are one product."""
+
+    is_for_openvino = False
 
     def __init__(self, norm: nn.LayerNorm, slow: sg.HybridAttention) -> None:
         super().__init__(norm, slow)
@@ -186,16 +195,21 @@ class FastHybrid(FastAttention):
         reduced = norm_tokens(self.reduction_norm, self.reduction(reduced), activate=True)
         small = Grid(batch, *window_grid((height, width), (self.ratio, self.ratio)))
         key_value = [to_map(part, small).flatten(1, 2) for part in self.kv_global.sections(reduced, 2)]  # [B, m, C]
-        out, received = attend_and_measure([self.q_global(x).flatten(1, 2), *key_value], self.half_heads)
+        out, received = self._attend_and_measure([self.q_global(x).flatten(1, 2), *key_value])
         above = sg.places_above(grid, self.ratio, x.device)
         return out.view(batch, height, width, -1), received.index_select(1, above).view(batch, height, width)
 
     def _attend_locally(self, x: Tensor) -> tuple[Tensor, Tensor]:
         batch, size = x.shape[0], map_size(x)
         qkv = self.local.sections(to_windows(x, self.window_size), 3)  # [B * nH * nW, w * w, 3C / 2]
-        out, received = attend_and_measure(qkv, self.half_heads)
+        out, received = self._attend_and_measure(qkv)
         out = from_windows(out, self.window_size, batch, size)
         return out, from_windows(received.unsqueeze(-1), self.window_size, batch, size).squeeze(-1)
+
+    def _attend_and_measure(self, given: list[Tensor]) -> tuple[Tensor, Tensor]:
+        if self.is_for_openvino:
+            return attend_and_measure_apart(given, self.half_heads)
+        return attend_and_measure(given, self.half_heads)
 
 
 class FastGuided(FastAttention):
@@ -214,7 +228,8 @@ class FastGuided(FastAttention):
         normed = norm_tokens(self.norm, x)
         merged, bias = merge_twice(normed, significance, self.kinds, self.merge), None
         if self.is_for_openvino:
-            merged, bias = fill_up(merged)
+            count, merged = merged.shape[1], fill_vectors(merged)
+            bias = hide(merged, count)
         by_row, by_column = merged.chunk(2)
         halves = self.kv_row.sections(by_row, 2), self.kv_column.sections(by_column, 2)
         out = attend([self.q(normed).flatten(1, 2), *_join_halves(*halves)], self.num_heads, bias)
@@ -300,29 +315,3 @@ def _pack(*linears: nn.Linear) -> PackedLinear:
     biases = tuple(linear.bias for linear in linears)
     bias = None if any(one is None for one in biases) else torch.cat(biases)
     return PackedLinear(torch.cat(tuple(linear.weight for linear in linears)), bias)
-
-
-def as_openvino_likes_it(model: nn.Module) -> nn.Module:
-    """A copy of an optimised model whose graph is for OpenVINO."""
-    model = copy.deepcopy(model)
-    for module in model.modules():
-        if isinstance(module, FastGuided):
-            module.is_for_openvino = True
-    return model
-
-
-def as_quantizable(model: nn.Module) -> nn.Module:
-    """A copy of an optimised model whose graph is to be quantised."""
-    model = copy.deepcopy(model)
-    for module in model.modules():
-        if type(module) is FastConvMlp:
-            module.fc2 = _as_convolution(module.fc2)
-            module.__class__ = QuantizableConvMlp  # only the form of its graph differs
-    return model
-
-
-def _as_convolution(linear: PackedLinear) -> PackedConv2d:
-    conv = nn.Conv2d(linear.in_features, linear.out_features, 1, device="meta")
-    conv.weight = nn.Parameter(linear.weight[:, :, None, None])
-    conv.bias = None if linear.bias is None else nn.Parameter(linear.bias)
-    return PackedConv2d(conv)

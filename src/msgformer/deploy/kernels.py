@@ -31,12 +31,12 @@ def attend(given: Sequence[Tensor], num_heads: int, bias: Tensor | None = None) 
         given: Q, K and V side by side, one tensor [W, N, 3C]; or Q, [W, N, C], and K and V side by side, [W, M, 2C];
             or each by itself.
         num_heads: Heads among the C channels.
-        bias: B, [1, heads, N, M'] as `padded` returns it, if there is one.
+        bias: B, [1, heads, N, M'] as `padded` returns it, or [1, 1, 1, M] as `hide` does, if there is one.
 
     Returns:
         [W, N, C]
     """
-    if serves(given, num_heads):
+    if serves(given, num_heads, bias):
         return native_attention(*_joined(given), num_heads, bias)
     if bias is not None:
         bias = bias[..., : given[-1].shape[1]]
@@ -66,6 +66,21 @@ def attend_and_measure(given: Sequence[Tensor], num_heads: int) -> tuple[Tensor,
     return out, received.sum((0, 2)) / (num_heads * given[0].shape[1])
 
 
+def attend_and_measure_apart(given: Sequence[Tensor], num_heads: int) -> tuple[Tensor, Tensor]:
+    """`attend_and_measure` with softmax taken apart.
+
+    For OpenVINO, which computes exponentials faster than its softmax: sums of each row divide outcomes instead of
+    weights, and what keys receive is a product of these sums and the exponentials.
+    """
+    query, key, value = (split_heads(part, num_heads) for part in _apart(given))
+    rows, depth = query.shape[2:]
+    scores = query @ (key * depth**-0.5).transpose(-2, -1)
+    exponentials = (scores - scores.amax(-1, keepdim=True)).exp()
+    shares = exponentials.sum(-1, keepdim=True).reciprocal()  # [W, heads, N, 1]
+    received = (shares.transpose(-2, -1) @ exponentials).sum((1, 2)) / (num_heads * rows)
+    return (exponentials @ value * shares).transpose(1, 2).flatten(2), received
+
+
 def norm_tokens(norm: nn.LayerNorm, x: Tensor, activate: bool = False) -> Tensor:
     """LayerNorm of tokens [..., C], then GELU if it is wanted; a compiler puts it together with its neighbours."""
     served = norm.weight is not None and norm.bias is not None and x.shape[-1] % CHANNELS == 0 and x.numel() > 0
@@ -79,14 +94,21 @@ def norm_tokens(norm: nn.LayerNorm, x: Tensor, activate: bool = False) -> Tensor
 
 
 def layer_norm(x: Tensor, weight: Tensor | None, bias: Tensor | None, eps: float) -> Tensor:
-    """LayerNorm of tokens [..., C] by PyTorch.
+    """LayerNorm of tokens [..., C] by PyTorch."""
+    return F.layer_norm(_side_by_side(x), x.shape[-1:], weight, bias, eps).view(x.shape)
 
-    A map to be exported is seen as tokens side by side: OpenVINO would take more operations for it, and after a
-    convolution turn it around.
+
+def add(x: Tensor, other: Tensor) -> Tensor:
+    """Sum of tokens [..., C]."""
+    return (_side_by_side(x) + _side_by_side(other)).view(x.shape)
+
+
+def _side_by_side(x: Tensor) -> Tensor:
+    """Tokens [..., C]; those of a map that is to be exported become [B, H * W, C].
+
+    For a norm of a map OpenVINO takes more operations, and next to a convolution it turns maps around.
     """
-    if x.dim() == 4 and torch.compiler.is_exporting():
-        return F.layer_norm(x.flatten(1, 2), x.shape[-1:], weight, bias, eps).view(x.shape)
-    return F.layer_norm(x, x.shape[-1:], weight, bias, eps)
+    return x.flatten(1, 2) if x.dim() == 4 and torch.compiler.is_exporting() else x
 
 
 def norm_gelu(norm: nn.GroupNorm, x: Tensor, activate: bool) -> Tensor:
@@ -117,23 +139,30 @@ def padded(bias: Tensor) -> Tensor:
     return F.pad(bias, (0, -bias.shape[-1] % CHANNELS), value=NO_KEY)
 
 
-def fill_up(tokens: Tensor) -> tuple[Tensor, Tensor | None]:
-    """What keys and values are made of, [B, M, C], with zeros behind it, and the bias that hides these.
+def fill_vectors(tokens: Tensor) -> Tensor:
+    """What keys and values are made of, [B, M, C], with zeros behind it, [B, M', C].
 
     For OpenVINO, whose attention takes 147 keys longer than 148, and 60 longer than 64: it is slow with what is left of
     a vector unless that is a quarter or half of one. In a graph for many sizes, where M isn't known, nothing is added.
     """
     count: Any = tokens.shape[1]
     if not isinstance(count, int):
-        return tokens, None
+        return tokens
     more = next(more for more in range(CHANNELS) if (count + more) % CHANNELS in (0, 4, 8))
-    hidden = torch.arange(count + more, device=tokens.device) >= count
-    return F.pad(tokens, (0, 0, 0, more)), (NO_KEY * hidden).view(1, 1, 1, -1)
+    return F.pad(tokens, (0, 0, 0, more))
 
 
-def serves(given: Sequence[Tensor], num_heads: int) -> bool:
+def hide(keys: Tensor, count: int) -> Tensor | None:
+    """Bias [1, 1, 1, M'] that leaves the first keys alone, of [B, M', C]; None if that is all of them."""
+    if keys.shape[1] == count:
+        return None
+    hidden = torch.arange(keys.shape[1], device=keys.device) >= count
+    return (NO_KEY * hidden.to(keys.dtype)).view(1, 1, 1, -1)
+
+
+def serves(given: Sequence[Tensor], num_heads: int, bias: Tensor | None = None) -> bool:
     """Whether a C++ kernel computes this attention, here and now; for the arguments see `attend`."""
-    if len(given) > 2:
+    if len(given) > 2 or (bias is not None and bias.shape[1] != num_heads):
         return False
     x, key_value = _joined(given)
     if key_value is not None and (key_value.shape[0], key_value.shape[2]) != (x.shape[0], 2 * x.shape[2]):

@@ -46,10 +46,13 @@ def translations() -> dict[Any, Callable[..., Any]]:
         return kept if keepdim else op.Squeeze(kept, axes)
 
     def attention(query: Any, key: Any, value: Any, bias: Any = None, *others: Any, **options: Any) -> Any:
-        """The library's turns keys around with their heads already in front; OpenVINO then does both by themselves."""
+        """The library's turns keys around with their heads already in front; OpenVINO then does both by themselves.
+
+        Keys are scaled, turned around: OpenVINO would scale queries within their product, and take a slower one.
+        """
         assert not any([*others, *options.values()])  # no dropout, no other scale, and no causal mask
         width = op.CastLike(op.Shape(query, start=-1), query)
-        scores = op.MatMul(op.Div(query, op.Sqrt(width)), op.Transpose(key, perm=[0, 1, 3, 2]))
+        scores = op.MatMul(query, op.Div(op.Transpose(key, perm=[0, 1, 3, 2]), op.Sqrt(width)))
         scores = scores if bias is None else op.Add(scores, bias)
         return op.MatMul(op.Softmax(scores, axis=-1), value)
 

@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from msgformer.deploy import products
-from msgformer.deploy.kernels import layer_norm
+from msgformer.deploy.kernels import add, layer_norm
 from msgformer.deploy.native.library import CHANNELS, is_loaded, is_plain
 
 Activation = Literal["none", "gelu"]
@@ -118,7 +118,7 @@ class PackedLinear(Packed):
         x = self.normed(x)
         if not is_packable(x, self.weight):
             out = self._product(x, self.weight, self.bias)
-            return out if residual is None else residual + out
+            return out if residual is None else add(residual, out)
         if self.packed is None:
             self.packed = torch.ops.mkldnn._reorder_linear_weight(self.weight, None)
         if residual is None:
