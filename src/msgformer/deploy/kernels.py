@@ -74,11 +74,12 @@ def attend_and_measure_apart(given: Sequence[Tensor], num_heads: int) -> tuple[T
     """
     query, key, value = (split_heads(part, num_heads) for part in _apart(given))
     rows, depth = query.shape[2:]
-    scores = query @ (key * depth**-0.5).transpose(-2, -1)
-    exponentials = (scores - scores.amax(-1, keepdim=True)).exp()
+    scores = query @ key.transpose(-2, -1)
+    exponentials = ((scores - scores.amax(-1, keepdim=True)) * depth**-0.5).exp()
     shares = exponentials.sum(-1, keepdim=True).reciprocal()  # [W, heads, N, 1]
-    received = (shares.transpose(-2, -1) @ exponentials).sum((1, 2)) / (num_heads * rows)
-    return (exponentials @ value * shares).transpose(1, 2).flatten(2), received
+    received = shares.flatten(1).unsqueeze(1) @ exponentials.flatten(1, 2)  # [W, 1, M]
+    out = (exponentials @ value * shares).transpose(1, 2).flatten(2)
+    return out, received.squeeze(1) / (num_heads * rows)
 
 
 def norm_tokens(norm: nn.LayerNorm, x: Tensor, activate: bool = False) -> Tensor:

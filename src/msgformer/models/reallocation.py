@@ -73,7 +73,7 @@ def merge_groups(rows: Tensor, order: Tensor, start: int, end: int, merge: Any) 
 
 def join_rows(parts: list[Tensor], batch: int) -> Tensor:
     """Rows of all images, [B * m, C] with an m for each part, to [B, sum of m, C]."""
-    if not torch.compiler.is_compiling():
+    if are_fixed(batch, *(part.shape[0] for part in parts)):
         return torch.cat([part.unflatten(0, (batch, -1)) for part in parts], dim=1)
     # A part may have one row an image, for which a captured graph would be specialised: rows are ordered instead.
     counts = [part.shape[0] // batch for part in parts]
