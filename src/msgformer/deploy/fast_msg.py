@@ -55,7 +55,7 @@ class FastAttention(nn.Module):
         given = self.qkv.sections(x, 3)
         if self.is_for_openvino:
             query, *key_value = given
-            given = [query, *map(fill_vectors, key_value)]  # the bias hides them
+            given = [query, *map(fill_vectors, key_value)]  # the bias hides what was added
         return attend(given, self.num_heads, self.bias)
 
     def messengers(self, x: Tensor) -> Tensor:
