@@ -37,7 +37,7 @@ measure int8 tiny "${int8[@]}" --backend eager --batch 1 --img_size 224 --thread
 rm -rf "$results/int8-files"
 measure training tiny msg_transformer_tiny sgformer_small --mode train --backend eager recompute --batch 8 --threads 2 \
   --rounds 12
-measure sizes tiny msg_transformer_tiny sgformer_small --backend eager --batch 1 --threads 2 --rounds 3 \
+measure sizes tiny msg_transformer_tiny sgformer_small --backend eager optimized --batch 1 --threads 2 --rounds 3 \
   --img_size '[[224,224],[448,448],[896,896],[1344,1344],[2048,2048]]'
 larger=(--backend eager optimized compile --batch 1 --img_size 224 --threads 1 --rounds 20)
 measure small small msg_transformer_small sgformer_medium "${larger[@]}"

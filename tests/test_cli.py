@@ -124,16 +124,6 @@ def test_an_interrupt_that_lightning_turned_into_an_exit_is_one_still(verb, caps
     assert capsys.readouterr().err == "msgformer: error: interrupted\n"
 
 
-@pytest.mark.parametrize(("given", "expected"), [({}, "1"), ({cli.LARGE_PAGES: "0"}, "0")])
-def test_large_tensors_are_aligned_unless_somebody_says_otherwise(given, expected, verb, monkeypatch):
-    from msgformer.api.listing import models
-
-    monkeypatch.setattr(os, "environ", given)
-    verb(models)
-    assert cli.main(["models", "--json"]) == 0
-    assert given[cli.LARGE_PAGES] == expected
-
-
 def test_only_the_result_goes_to_standard_output(verb, capsys):
     from msgformer.api.listing import models
 

@@ -16,6 +16,7 @@ from typing import Any
 
 from msgformer.catalog import nearest
 from msgformer.errors import JobError, UserError, shown
+from msgformer.freed_memory import keep_freed_memory
 
 COMMANDS: dict[str, tuple[str, str]] = {
     "train": ("msgformer.api.train:train", "train a model, on the embedded digits or on a folder of images"),
@@ -45,9 +46,6 @@ INTERRUPTED = 130  # what a shell reports for a process that SIGINT ended
 
 FULL_DISK = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
-LARGE_PAGES = "THP_MEM_ALLOC_ENABLE"
-"""Has PyTorch align large tensors to the large pages of Linux, so that less memory lies idle between them."""
-
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command.
@@ -59,7 +57,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         The exit status: 0; 2 for what the user can mend and 1 for files the system refuses, each told in one
         line on standard error; 130 after an interrupt.
     """
-    os.environ.setdefault(LARGE_PAGES, "1")  # read when the first tensor is made
+    keep_freed_memory()
     try:
         return _run(list(sys.argv[1:] if argv is None else argv))
     except UserError as error:

@@ -160,3 +160,27 @@ def test_further_settings_reach_the_optimizer(model):
     options = OptimOptions(optimizer="muon", optimizer_args={"ns_steps": 3, "nesterov": True})
     groups = build_optimizer(model, options, EXACT).param_groups
     assert {(group["ns_steps"], group["nesterov"]) for group in groups} == {(3, True)}
+
+
+@pytest.mark.parametrize(("chosen", "fused"), [({}, True), ({"fused": False}, False), ({"foreach": True}, None)])
+def test_cpus_take_one_step_for_each_parameter_unless_somebody_chose(model, chosen, fused):
+    optimizer = build_optimizer(model, OptimOptions(optimizer_args=chosen), EXACT)
+    assert {group["fused"] for group in optimizer.param_groups} == {fused}
+
+
+@pytest.mark.parametrize("name", ["adamw", "sgd", "lamb"])  # the last has no fused form
+def test_a_fused_step_is_the_step_of_the_formula(name):
+    after = []
+    for fused in (True, False):
+        torch.manual_seed(0)
+        layer = torch.nn.Linear(8, 8)
+        optimizer = build_optimizer(layer, OptimOptions(optimizer=name), EXACT)
+        for group in optimizer.param_groups:
+            if not fused and "fused" in group:
+                group["fused"] = None
+        for _ in range(3):
+            layer(torch.ones(2, 8)).square().sum().backward()
+            optimizer.step()
+            optimizer.zero_grad()
+        after.append([parameter.detach() for parameter in layer.parameters()])
+    torch.testing.assert_close(*after)

@@ -71,7 +71,19 @@ def build_optimizer(model: nn.Module, options: OptimOptions, rates: Rates) -> Op
     for key in own:
         if key not in optimizer.defaults:  # timm drops what an optimiser doesn't take
             raise UserError(f"optim.{key}: {options.optimizer} has no such setting; leave it out")
+    _fuse_on_cpu(optimizer)
     return optimizer
+
+
+def _fuse_on_cpu(optimizer: Optimizer) -> None:
+    """One step for each parameter, where PyTorch has it and nobody chose: by default CPUs take one for each operation.
+
+    GPUs are left alone: there the default takes few steps as well, and a fused one can't clip gradients in fp16.
+    """
+    for group in optimizer.param_groups:
+        on_cpu = all(parameter.device.type == "cpu" for parameter in group["params"])
+        if on_cpu and all(group.get(way, False) is None for way in ("fused", "foreach")):
+            group["fused"] = True
 
 
 def build_schedule(
