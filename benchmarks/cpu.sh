@@ -5,8 +5,9 @@
 #
 # writes benchmark.json, .csv and plots to FOLDER/cpu/tiny, small and base (one image of 224 x 224, one thread; tiny in
 # all backends), int8 (the same of files in 8 bits, calibrated on scenes), batches-1 and batches-2 (batches, one and two
-# threads), training (whole steps, with and without recomputed activations) and sizes (images of 224 to 2,048 pixels);
-# FOLDER is benchmarks/results by default. What is there already is left alone. Nothing else should run meanwhile.
+# threads), training-eager and training-recompute (whole steps, without and with recomputed activations) and sizes
+# (images of 224 to 2,048 pixels); FOLDER is benchmarks/results by default. What is there already is left alone.
+# Nothing else should run meanwhile.
 # MSGFORMER is the command to run, "uv run msgformer" by default.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -35,8 +36,11 @@ if [[ ! -e $results/int8/benchmark.json ]]; then
 fi
 measure int8 tiny "${int8[@]}" --backend eager --batch 1 --img_size 224 --threads 1 --rounds 40
 rm -rf "$results/int8-files"
-measure training tiny msg_transformer_tiny sgformer_small --mode train --backend eager recompute --batch 8 --threads 2 \
-  --rounds 12
+# Apart: what recomputing gives back to the system, a step that keeps its memory would have to get anew.
+for backend in eager recompute; do
+  measure "training-$backend" tiny msg_transformer_tiny sgformer_small --mode train --backend "$backend" --batch 8 \
+    --threads 2 --rounds 12
+done
 measure sizes tiny msg_transformer_tiny sgformer_small --backend eager optimized --batch 1 --threads 2 --rounds 3 \
   --img_size '[[224,224],[448,448],[896,896],[1344,1344],[2048,2048]]'
 larger=(--backend eager optimized compile --batch 1 --img_size 224 --threads 1 --rounds 20)

@@ -17,7 +17,7 @@ from msgformer.api.sample_data import sample_data
 from msgformer.api.train import train
 
 ROOT = Path(__file__).parents[1]
-NUMBER = {"gpu.sh": 24, "cpu.sh": 8, "front.sh": 1}
+NUMBER = {"gpu.sh": 24, "cpu.sh": 9, "front.sh": 1}
 VERBS = {"benchmark": benchmark, "export": export, "sample-data": sample_data}
 
 pytestmark = pytest.mark.skipif(shutil.which("bash") is None, reason="there is no bash")

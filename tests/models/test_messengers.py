@@ -116,3 +116,22 @@ def test_ones_own_are_a_class(monkeypatch):
 def test_unknown_messengers_are_refused_with_the_nearest_name():
     with pytest.raises(ValueError, match=r"unknown messengers 'lerned', known: .*; did you mean 'learned'"):
         make("lerned")
+
+
+@pytest.mark.parametrize("recomputed", [0, 1])
+@pytest.mark.parametrize("messengers", ["learned", "overlapping"])
+@pytest.mark.parametrize("name", ["msg_transformer_v1_tiny", "msg_transformer_tiny"])
+def test_training_leaves_out_what_the_classifier_does_not_read(name, messengers, recomputed):
+    model = make(messengers, name).train()
+    model.stages[-1].num_recomputed = recomputed
+    widths = []
+    model.stages[-1].blocks[-1].mlp.register_forward_pre_hook(lambda _, inputs: widths.append(inputs[0].shape[1]))
+    answers = []
+    for answer in (model, lambda image: model.forward_head(model.forward_features(image))):
+        model.zero_grad()
+        logits = answer(IMAGE)
+        logits.square().sum().backward()
+        answers.append([logits.detach(), *(parameter.grad for parameter in model.parameters())])
+    torch.testing.assert_close(*answers)
+    assert widths[0] == 1
+    assert widths[-1] == 17

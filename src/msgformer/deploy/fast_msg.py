@@ -180,20 +180,19 @@ class FastStage(nn.Module):
         self.downsample = slow.downsample
         self.blocks: Any = nn.ModuleList(FastBlock(block) for block in slow.blocks)
 
-    def forward(self, patches: Tensor, messengers: Tensor) -> tuple[Tensor, Tensor]:
-        """Map [B, H, W, C] and messengers [B * n, C] of the stage before to this stage's."""
-        x, plans, patches = self._enter(patches, messengers)
-        for block in self.blocks:
-            x = block(x, plans[block.corner])
-        return msg.from_sequences(x, self.window_size, patches.shape[0], map_size(patches))
+    def forward(self, patches: Tensor, messengers: Tensor, only_messengers: bool = False) -> tuple[Tensor, Tensor]:
+        """Map [B, H, W, C] and messengers [B * n, C] of the stage before to this stage's.
 
-    def messengers(self, patches: Tensor, messengers: Tensor) -> tuple[Tensor, Tensor]:
-        """The map that came in, merged, and this stage's messengers: all that a classifier needs of the last stage."""
+        With ``only_messengers`` the map is the one that the blocks began with.
+        """
         x, plans, patches = self._enter(patches, messengers)
         *blocks, last = self.blocks
         for block in blocks:
             x = block(x, plans[block.corner])
-        return patches, last.messengers(x, plans[last.corner])
+        if only_messengers:
+            return patches, last.messengers(x, plans[last.corner])
+        x = last(x, plans[last.corner])
+        return msg.from_sequences(x, self.window_size, patches.shape[0], map_size(patches))
 
     def grid(self, patches: Tensor) -> Grid:
         """B, nH and nW of the windows that cover a map."""
@@ -214,11 +213,8 @@ class FastMsgTransformer(msg.MsgTransformer):
 
     def forward(self, x: Tensor) -> Tensor:
         """Image [B, 3, S, T] to logits [B, classes]."""
-        patches = self.patch_embed(x)
-        messengers = self.first_messengers(patches)
-        for stage in self.stages[:-1]:
-            patches, messengers = stage(patches, messengers)
-        return self.classify(*self.stages[-1].messengers(patches, messengers))
+        *_, (patches, messengers) = self.forward_stages(x, only_messengers=True)
+        return self.classify(patches, messengers)
 
 
 def join_windows(patches: Tensor, messengers: Tensor, window: Size) -> Tensor:

@@ -42,20 +42,22 @@ def has_kernel(heads: Sequence[Tensor], bias: Tensor, dropout: float = 0.0) -> b
     return window_kernel.supports(heads, bias)
 
 
-def packed_attention(qkv: Tensor, bias: Tensor, dropout: float = 0.0) -> Tensor:
+def packed_attention(qkv: Tensor, bias: Tensor, dropout: float = 0.0, queries: int | None = None) -> Tensor:
     """`biased_attention` of queries, keys and values as one linear layer leaves them, for the next to read.
 
     Args:
         qkv: [W, N, 3, heads, d].
         bias: B, [1, heads, N, N].
         dropout: drop rate of the attention weights.
+        queries: M, how many tokens attend, from the first; None: all N.
 
     Returns:
-        [W, N, heads * d].
+        [W, M, heads * d].
     """
-    if has_kernel([qkv], bias, dropout):
+    if queries is None and has_kernel([qkv], bias, dropout):
         return torch.ops.msgformer.window_attention([qkv], bias).flatten(2)
     query, key, value = qkv.permute(2, 0, 3, 1, 4).unbind(0)  # each [W, heads, N, d]
+    query, bias = query[:, :, :queries], bias[:, :, :queries]
     return biased_attention(query, key, value, bias, dropout).transpose(1, 2).flatten(2)
 
 

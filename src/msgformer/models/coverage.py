@@ -158,8 +158,8 @@ class ReachingAttention(WindowAttention):
     theta_1 of equation 6 is the same for all keys of a messenger, and so cancels out.
     """
 
-    def forward(self, x: Tensor, reach: Reach) -> Tensor:  # type: ignore[override]
-        """[B * n, N, C] to the same."""
+    def forward(self, x: Tensor, reach: Reach, queries: int | None = None) -> Tensor:  # type: ignore[override]
+        """[B * n, N, C] to the same, or to the first ``queries`` tokens of each."""
         qkv = self.qkv(x).unflatten(-1, (3, self.num_heads, -1)).permute(2, 0, 3, 1, 4)
         query, key, value = qkv.unbind(0)  # each [B * n, heads, N, C / heads]
         dropout = self.attn_drop if self.training else 0.0
@@ -168,7 +168,8 @@ class ReachingAttention(WindowAttention):
         seen = torch.cat([reach.outside.new_ones(len(reach.tokens), x.shape[1]), ~reach.outside], dim=1)
         seen = seen.repeat(reach.batch, 1)[:, None, None]  # [B * n, 1, 1, N + m]
         messengers = F.scaled_dot_product_attention(query[:, :, :1], key, value, seen, dropout)
-        return self.proj_drop(self.proj(torch.cat([messengers, patches], dim=2).transpose(1, 2).flatten(2)))
+        attended = torch.cat([messengers, patches], dim=2)[:, :, :queries]
+        return self.proj_drop(self.proj(attended.transpose(1, 2).flatten(2)))
 
     @staticmethod
     def around(heads: Tensor, reach: Reach) -> Tensor:
@@ -183,9 +184,9 @@ class ReachingBlock(Block):
 
     attention_type = ReachingAttention
 
-    def forward(self, x: Tensor, batch: int, plan: Reach) -> Tensor:
-        """Sequences [B * n, N, C] to the same."""
-        x = x + drop_images(self.drop_path1, self.attn(self.norm1(x), plan), batch)
+    def forward(self, x: Tensor, batch: int, plan: Reach, queries: int | None = None) -> Tensor:
+        """Sequences [B * n, N, C] to the same, or to the first ``queries`` tokens of each."""
+        x = x[:, :queries] + drop_images(self.drop_path1, self.attn(self.norm1(x), plan, queries), batch)
         x = with_messengers(x, self.exchange(x[:, 0].clone(), plan))
         return x + drop_images(self.drop_path2, self.mlp(self.norm2(x)), batch)
 

@@ -115,7 +115,7 @@ class NoMessengers(MsgTransformer):
         super().__init__(*args, **{**kwargs, "exchange": "none"})
         self.msg_tokens = None  # type: ignore[assignment]
 
-    def forward_stages(self, x: Tensor) -> Iterator[tuple[Tensor, ...]]:
+    def forward_stages(self, x: Tensor) -> Iterator[tuple[Tensor, ...]]:  # type: ignore[override]
         """Image [B, 3, S, T] to each stage's patch map [B, H, W, C] in turn."""
         patches = self.patch_embed(x)
         for stage in self.stages:

@@ -171,11 +171,11 @@ class WindowAttention(nn.Module):
         entries = torch.cat([self.relative_position_bias_table.T, self.rel_pos_msg.flatten(1)], dim=1)
         return entries[:, self.bias_index.flatten()].unflatten(1, self.bias_index.shape)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Attention inside windows: [B * n, N, C] to the same."""
+    def forward(self, x: Tensor, queries: int | None = None) -> Tensor:
+        """Attention inside windows: [B * n, N, C] to the same, or to the first ``queries`` tokens of each."""
         qkv = self.qkv(x).unflatten(-1, (3, self.num_heads, -1))  # [B * n, N, 3, heads, C / heads]
         dropout = self.attn_drop if self.training else 0.0
-        return self.proj_drop(self.proj(packed_attention(qkv, self.position_bias().unsqueeze(0), dropout)))
+        return self.proj_drop(self.proj(packed_attention(qkv, self.position_bias().unsqueeze(0), dropout, queries)))
 
     def set_window_size(self, window: Size) -> None:
         """Another window size, the bias table resampled to it."""
@@ -252,18 +252,19 @@ class Block(nn.Module):
         self.mlp = Mlp(dim, int(dim * mlp_ratio), drop=proj_drop)
         self.drop_path2 = DropPath(drop_path) if drop_path else nn.Identity()
 
-    def forward(self, x: Tensor, batch: int, plan: Any) -> Tensor:
+    def forward(self, x: Tensor, batch: int, plan: Any, queries: int | None = None) -> Tensor:
         """One block.
 
         Args:
             x: Sequences [B * n, N, C].
             batch: Number of images B.
             plan: What the exchange made for this grid and corner.
+            queries: Tokens that are wanted of each sequence, from the first: 1 for the messenger. None for all.
 
         Returns:
-            Sequences [B * n, N, C].
+            Sequences [B * n, N, C] or their first ``queries`` tokens.
         """
-        x = x + drop_images(self.drop_path1, self.attn(self.norm1(x)), batch)
+        x = x[:, :queries] + drop_images(self.drop_path1, self.attn(self.norm1(x), queries), batch)
         x = with_messengers(x, self.exchange(x[:, 0].clone(), plan))
         return x + drop_images(self.drop_path2, self.mlp(self.norm2(x)), batch)
 
@@ -309,12 +310,13 @@ class Stage(nn.Module):
             for index in range(depth)
         )
 
-    def forward(self, patches: Tensor, messengers: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, patches: Tensor, messengers: Tensor, only_messengers: bool = False) -> tuple[Tensor, Tensor]:
         """One stage.
 
         Args:
             patches: Map [B, H, W, C] of the stage before.
             messengers: Messengers [B * n, C] of the stage before.
+            only_messengers: Leave out what they don't need of the last block: the map is the one it began with.
 
         Returns:
             This stage's map and messengers. Outside stage 1 both sides of the map and of the grid of windows are
@@ -325,17 +327,30 @@ class Stage(nn.Module):
             messengers = self.downsample.merge_messengers(messengers, self.grid(patches))
             patches = self.downsample(patches)
         grid = self.grid(patches)
-        x = self.run_blocks(to_sequences(patches, messengers, self.window_size), grid)
-        return from_sequences(x, self.window_size, grid.batch, map_size(patches))
+        x = to_sequences(patches, messengers, self.window_size)
+        if only_messengers:
+            return patches, self.run_blocks(x, grid, queries=1).flatten(1)
+        return from_sequences(self.run_blocks(x, grid), self.window_size, grid.batch, map_size(patches))
 
-    def run_blocks(self, x: Tensor, grid: Grid) -> Tensor:
-        """All blocks, one after the other, on the sequences [B * n, N, C] of a grid of windows."""
+    def run_blocks(self, x: Tensor, grid: Grid, queries: int | None = None) -> Tensor:
+        """All blocks, one after the other, on the sequences [B * n, N, C] of a grid of windows.
+
+        Args:
+            x: The sequences.
+            grid: B, nH and nW.
+            queries: Tokens that are wanted of each, from the first; None for all N.
+
+        Returns:
+            The sequences or their first ``queries`` tokens.
+        """
         plans = {block.corner: block.exchange.plan(grid, block.corner, x.device) for block in self.blocks[:2]}
+        last = len(self.blocks) - 1
         for index, block in enumerate(self.blocks):
+            given = (x, grid.batch, plans[block.corner], queries if index == last else None)
             if index < self.num_recomputed and torch.is_grad_enabled():
-                x = run_checkpointed(block, x, grid.batch, plans[block.corner])
+                x = run_checkpointed(block, *given)
             else:
-                x = block(x, grid.batch, plans[block.corner])
+                x = block(*given)
         return x
 
     def grid(self, patches: Tensor) -> Grid:
@@ -449,12 +464,17 @@ class MsgTransformer(Backbone):
         row, col = window // cols % self.messenger_side, window % cols % self.messenger_side
         return self.input_messengers()[0, :, 0].index_select(0, row * self.messenger_side + col)
 
-    def forward_stages(self, x: Tensor) -> Iterator[tuple[Tensor, ...]]:
-        """Image [B, 3, S, T] to each stage's patch map [B, H, W, C] and messengers [B * nH * nW, C] in turn."""
+    def forward_stages(self, x: Tensor, only_messengers: bool = False) -> Iterator[tuple[Tensor, ...]]:
+        """Image [B, 3, S, T] to each stage's patch map [B, H, W, C] and messengers [B * nH * nW, C] in turn.
+
+        Args:
+            x: The image.
+            only_messengers: Leave out what messengers don't need of the last block, whose map is not to be read then.
+        """
         patches = self.patch_embed(x)
         messengers = self.first_messengers(patches)
         for stage in self.stages:
-            patches, messengers = stage(patches, messengers)
+            patches, messengers = stage(patches, messengers, only_messengers and stage is self.stages[-1])
             yield patches, messengers
 
     def messenger_grid(self, patches: Tensor, messengers: Tensor) -> Tensor:
@@ -473,7 +493,7 @@ class MsgTransformer(Backbone):
 
     def forward(self, x: Tensor) -> Tensor:
         """Image [B, 3, S, T] to logits [B, classes]."""
-        *_, (patches, messengers) = self.forward_stages(x)
+        *_, (patches, messengers) = self.forward_stages(x, only_messengers=self.training)
         return self.classify(patches, messengers)
 
     def classify(self, patches: Tensor, messengers: Tensor) -> Tensor:
