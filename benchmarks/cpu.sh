@@ -36,7 +36,7 @@ if [[ ! -e $results/int8/benchmark.json ]]; then
 fi
 measure int8 tiny "${int8[@]}" --backend eager --batch 1 --img_size 224 --threads 1 --rounds 40
 rm -rf "$results/int8-files"
-# Apart: what recomputing gives back to the system, a step that keeps its memory would have to get anew.
+# Apart: in memory that steps without recomputation have left in pieces, those with it need more.
 for backend in eager recompute; do
   measure "training-$backend" tiny msg_transformer_tiny sgformer_small --mode train --backend "$backend" --batch 8 \
     --threads 2 --rounds 12

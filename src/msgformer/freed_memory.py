@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import ctypes
 import os
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 
 LARGE_PAGES = "THP_MEM_ALLOC_ENABLE"
 """Has PyTorch align large tensors to the large pages of Linux, so that less memory lies idle between them."""
@@ -24,9 +23,6 @@ TRIM_THRESHOLD, MMAP_THRESHOLD = -1, -3
 
 ALL = 2**31 - 1  # the most that mallopt takes
 MOST_BEFORE_2_35 = 2**25  # what it took in earlier releases of glibc
-SMALL = 2**23  # tensors of less are kept all the same: giving them back costs more time than it saves memory
-
-_is_kept = False
 
 
 def keep_freed_memory() -> None:
@@ -34,37 +30,13 @@ def keep_freed_memory() -> None:
 
     Call it before the first tensor is made: PyTorch asks then whether to align tensors to large pages.
     """
-    global _is_kept
     os.environ.setdefault(LARGE_PAGES, "1")
-    if not any(name in os.environ for name in OF_THE_USER):
-        _is_kept = _keep()
-
-
-@contextmanager
-def giving_back(wanted: bool = True) -> Iterator[None]:
-    """Meanwhile, what is freed is given back, where `keep_freed_memory` had it kept: for those who are short of it.
-
-    Args:
-        wanted: Whether to; otherwise nothing changes.
-    """
-    change = wanted and _is_kept
-    if change:
-        _set_thresholds(SMALL, SMALL)
-    try:
-        yield
-    finally:
-        if change:
-            _keep()
-
-
-def _keep() -> bool:
-    return any(_set_thresholds(size, ALL) for size in (ALL, MOST_BEFORE_2_35))
-
-
-def _set_thresholds(mapped: int, idle: int) -> bool:
-    """Whether the C library took them: without the first, the second would do harm."""
     mallopt = _mallopt()
-    return mallopt is not None and bool(mallopt(MMAP_THRESHOLD, mapped)) and bool(mallopt(TRIM_THRESHOLD, idle))
+    if mallopt is None or any(name in os.environ for name in OF_THE_USER):
+        return
+    # Without the first threshold the second would do harm.
+    if any(mallopt(MMAP_THRESHOLD, size) for size in (ALL, MOST_BEFORE_2_35)):
+        mallopt(TRIM_THRESHOLD, ALL)
 
 
 def _mallopt() -> Callable[[int, int], int] | None:

@@ -25,7 +25,6 @@ from msgformer.deploy.optimize import optimize
 from msgformer.deploy.runtime import open_session
 from msgformer.deploy.session import Session
 from msgformer.errors import UserError
-from msgformer.freed_memory import giving_back
 from msgformer.training.build import checkpoint_gradients
 from msgformer.training.optim import Rates, build_optimizer
 from msgformer.training.options import OptimOptions
@@ -163,16 +162,12 @@ def _ready_to_train(source: Source, backend: Backend, images: Tensor, setting: S
     call = _compiled(model, backend, setting)
 
     def step() -> None:
-        with giving_back(backend == "recompute"):
-            take_step()
-        wait_for(setting.device)
-
-    def take_step() -> None:
         with torch.autocast(setting.device.type, torch.bfloat16, enabled=setting.precision == "bf16"):
             loss = F.cross_entropy(call(images), labels)
         loss.backward()
         optimizer.step()
         optimizer.zero_grad()
+        wait_for(setting.device)
 
     return Ready(step, model, optimizer)
 

@@ -18,7 +18,6 @@ from msgformer.api.task import CLASSES_FILE, Task
 from msgformer.api.train_settings import TrainSettings
 from msgformer.data.split import read_split
 from msgformer.errors import UserError, shown
-from msgformer.freed_memory import giving_back
 from msgformer.seeding import derive, seed_generators
 from msgformer.training.checkpoint import BEST, find_resumable, write_atomically
 from msgformer.training.progress import epoch_report
@@ -57,7 +56,7 @@ def fit(settings: TrainSettings, output: Path | None, resume: Path | None) -> di
         run = Run(settings.trainer, files, settings.epochs + settings.optim.cooldown_epochs)
         seed_generators(derive(settings.seed))
         module, data = task.build(run.trainer, fresh=checkpoint is None)
-        with _reporting(settings, files, run.trainer), giving_back(settings.trainer.grad_checkpointing):
+        with _reporting(settings, files, run.trainer):
             run.fit(module, data, checkpoint)
     assert files.folder is not None
     best = module.best.of(files.rows)
