@@ -11,7 +11,7 @@ from msgformer import cli, freed_memory
 from msgformer.freed_memory import ALL, LARGE_PAGES, MMAP_THRESHOLD, MOST_BEFORE_2_35, TRIM_THRESHOLD
 
 COUNT_PAGES = """
-import resource, sys
+import resource
 import torch
 from msgformer import freed_memory
 

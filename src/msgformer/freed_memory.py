@@ -1,8 +1,8 @@
 """What becomes of memory that tensors leave behind: kept for the next ones, or given back to the system.
 
 Linux gives a process pages that it clears first, one by one, when they are first touched. By default the C library
-gives large tensors back to the system as soon as they are freed, so that a model whose tensors are large spends up to
-half of its time on such pages.
+gives large tensors back to the system as soon as they are freed, so that a model whose tensors are large spends much of
+its time on such pages.
 """
 
 from __future__ import annotations

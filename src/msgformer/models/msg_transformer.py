@@ -561,7 +561,7 @@ def register_messengers(name: str) -> Callable[[type[Model]], type[Model]]:
     """Makes a way to construct messengers available as ``create_model(..., messengers=name)``.
 
     It is a subclass of `MsgTransformer`, which may start messengers otherwise, by another `first_messengers`, or let
-    windows attend otherwise, by another `stage_type`.
+    windows attend otherwise, by another `stage_type`, whose blocks take what `Block` takes.
     """
 
     def register(cls: type[Model]) -> type[Model]:
