@@ -3,7 +3,7 @@
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -15,6 +15,13 @@ if "PYTEST_XDIST_WORKER" in os.environ:
 
 # The hub's libraries read this when they are imported; no test may depend on the network.
 os.environ["HF_HUB_OFFLINE"] = "1"
+
+import torch
+
+from msgformer.models.native import library
+
+_AVX2 = torch.backends.cpu.get_cpu_capability() in {"AVX2", "AVX512"}
+_FEWER_INSTRUCTIONS = [["-mavx2", "-mfma", "-mno-avx512f"], ["-msse4.2", "-mno-avx"]] if _AVX2 else []
 
 # The command line in a process of its own, which tells what it had to import in its last words.
 _PROBE = """
@@ -35,16 +42,12 @@ def _forks_can_train():
     The first gradient of a process decides whether autograd has threads, which wouldn't survive a fork: they are for
     devices, and capturing a graph makes autograd believe that there is one.
     """
-    import torch
-
     torch.zeros(1, requires_grad=True).sum().backward()
 
 
 @pytest.fixture
 def one_thread():
     """Computes with one thread: as what is forked does, whose sums are to be the same to the bit."""
-    import torch
-
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
@@ -91,3 +94,29 @@ def image_folder(tmp_path) -> Callable[..., Path]:
         return root
 
     return make
+
+
+def _forget() -> None:
+    library.library.cache_clear()
+    library._function.cache_clear()
+
+
+@pytest.fixture
+def forget_kernels() -> Iterator[Callable[[], None]]:
+    """Forgets the C++ kernels that are loaded, when it is called and after the test."""
+    _forget()
+    yield _forget
+    _forget()
+
+
+@pytest.fixture(scope="session")
+def kernels_folder(tmp_path_factory) -> Path:
+    return tmp_path_factory.mktemp("kernels")
+
+
+@pytest.fixture(params=[[], *_FEWER_INSTRUCTIONS], ids=lambda flags: " ".join(flags) or "own")
+def processor(request, monkeypatch, kernels_folder, forget_kernels) -> None:
+    """The C++ kernels, built as for processors of fewer instructions than this one has too."""
+    if request.param:
+        monkeypatch.setattr(library, "FLAGS", (*(f for f in library.FLAGS if f != "-march=native"), *request.param))
+        monkeypatch.setenv("MSGFORMER_CACHE", str(kernels_folder))

@@ -7,8 +7,9 @@ import torch
 from torch import nn
 
 from msgformer.deploy import products
-from msgformer.deploy.kernels import attend, attend_and_measure, norm_gelu, norm_tokens, padded
+from msgformer.deploy.kernels import attend, attend_and_measure, norm_gelu, norm_tokens
 from msgformer.deploy.ranking import native_merge, native_rank
+from msgformer.models.native_attention import WindowAttention, padded
 
 EPS = 1e-6
 
@@ -29,6 +30,10 @@ def results():
     yield "norm", norm_tokens(norm, numbers(1500, 64))
     yield "ranks", orders
     yield "merging", native_merge(numbers(2, 20, 20, 64), orders, numbers(9), numbers(2), [7, 2], [100, 400])
+    with torch.inference_mode(False), torch.enable_grad():
+        inputs = [numbers(70, 26, 3, 2, 32).requires_grad_(), numbers(1, 2, 26, 26).requires_grad_()]
+        for one, grad in zip(inputs, torch.autograd.grad(WindowAttention.apply(*inputs).sum(), inputs), strict=True):
+            yield f"gradient of {tuple(one.shape)}", grad
     for rows in (3, 200, 1500):
         x = numbers(rows, 64)
         yield f"linear layer of {rows}", products.linear(x, wide, numbers(192), None, EPS, False)

@@ -16,10 +16,10 @@ from msgformer.deploy.kernels import (
     hide,
     norm_gelu,
     norm_tokens,
-    padded,
     serves,
     serves_norm,
 )
+from msgformer.models.native_attention import padded
 
 pytestmark = pytest.mark.skipif(shutil.which("c++") is None, reason="there is no C++ compiler")
 

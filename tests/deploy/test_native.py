@@ -9,9 +9,10 @@ import pytest
 import torch
 from torch import nn
 
-from msgformer.deploy.kernels import attend, attend_and_measure, padded
-from msgformer.deploy.native import library
+from msgformer.deploy.kernels import attend, attend_and_measure
 from msgformer.deploy.packed import PackedLinear
+from msgformer.models.native import library
+from msgformer.models.native_attention import padded
 
 pytestmark = pytest.mark.skipif(shutil.which("c++") is None, reason="there is no C++ compiler")
 

@@ -10,8 +10,8 @@ import torch.nn.functional as F
 from torch import nn
 
 from msgformer.deploy import products
-from msgformer.deploy.kernels import padded
 from msgformer.deploy.packed import PackedConv2d, PackedLinear, lay_out
+from msgformer.models.native_attention import padded
 
 pytestmark = pytest.mark.skipif(shutil.which("c++") is None, reason="there is no C++ compiler")
 

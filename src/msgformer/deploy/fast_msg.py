@@ -13,10 +13,11 @@ import torch
 from torch import Tensor, nn
 
 from msgformer.deploy import products
-from msgformer.deploy.kernels import attend, fill_vectors, norm_tokens, padded
+from msgformer.deploy.kernels import attend, fill_vectors, norm_tokens
 from msgformer.deploy.packed import PackedConv2d, PackedLinear, fold_norm, is_packable
 from msgformer.models import msg_transformer as msg
 from msgformer.models.exchange import Corner
+from msgformer.models.native_attention import padded
 from msgformer.models.window import Grid, Size, map_grid, map_size, take_neighbours, to_map, to_rows, window_grid
 
 

@@ -9,19 +9,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from msgformer.deploy.native.library import CHANNELS, call, integers, is_loaded, is_plain, operator
 from msgformer.models import sg_former
 from msgformer.models.attention import biased_attention, packed_attention
+from msgformer.models.native.library import CHANNELS, call, integers, is_loaded, is_plain, operator
+from msgformer.models.native_attention import CHUNK, MOST_KEYS, NO_KEY
 from msgformer.models.sg_former import split_heads
-
-MOST_KEYS = 512
-"""With more keys a head's weights leave the nearest caches; PyTorch's kernel, which takes them in parts, is ahead."""
-
-CHUNK = 256
-"""Queries that a thread takes at a time."""
-
-NO_KEY = -1e30
-"""Bias of columns beyond the last key; the C++ kernel adds the same where there is no bias."""
 
 
 def attend(given: Sequence[Tensor], num_heads: int, bias: Tensor | None = None) -> Tensor:
@@ -133,11 +125,6 @@ def norm_by_means(x: Tensor, weight: Tensor, bias: Tensor, eps: float) -> Tensor
     centred = x - x.mean(every, keepdim=True)
     variance = centred.square().mean(every, keepdim=True)
     return centred / (variance + eps).sqrt() * weight + bias
-
-
-def padded(bias: Tensor) -> Tensor:
-    """Bias [1, heads, N, M] with columns for keys that there aren't, so that rows are made of whole vectors."""
-    return F.pad(bias, (0, -bias.shape[-1] % CHANNELS), value=NO_KEY)
 
 
 def fill_vectors(tokens: Tensor) -> Tensor:

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from msgformer.deploy import products
 from msgformer.deploy.kernels import add, layer_norm
-from msgformer.deploy.native.library import CHANNELS, is_loaded, is_plain
+from msgformer.models.native.library import CHANNELS, is_loaded, is_plain
 
 Activation = Literal["none", "gelu"]
 

@@ -11,8 +11,8 @@ from typing import Any
 
 from torch import Tensor
 
-from msgformer.deploy.kernels import CHUNK, MOST_KEYS
-from msgformer.deploy.native.library import CHANNELS, call, integers, operator
+from msgformer.models.native.library import CHANNELS, call, integers, operator
+from msgformer.models.native_attention import CHUNK, MOST_KEYS
 
 NO_NORM = -1.0
 """Instead of an epsilon: there is no norm before the layer."""

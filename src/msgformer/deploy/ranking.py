@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from msgformer.deploy.native.library import CHANNELS, call, integers, is_loaded, is_plain, operator
+from msgformer.models.native.library import CHANNELS, call, integers, is_loaded, is_plain, operator
 from msgformer.models.reallocation import MergeKind, rank_by_column, rank_by_row
 from msgformer.models.sg_former import merge_ranked
 from msgformer.models.window import to_rows

@@ -9,6 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from msgformer.models import native_attention
+
 _KERNEL_DEVICE = "cuda"
 _has_triton = torch.version.cuda is not None and find_spec("triton") is not None
 _kernel_wanted = os.environ.get("MSGFORMER_WINDOW_KERNEL") != "0"
@@ -56,6 +58,8 @@ def packed_attention(qkv: Tensor, bias: Tensor, dropout: float = 0.0, queries: i
     """
     if queries is None and has_kernel([qkv], bias, dropout):
         return torch.ops.msgformer.window_attention([qkv], bias).flatten(2)
+    if queries is None and not dropout and _is_learned(bias) and native_attention.serves(qkv, bias):
+        return native_attention.WindowAttention.apply(qkv, bias).flatten(2)
     query, key, value = qkv.permute(2, 0, 3, 1, 4).unbind(0)  # each [W, heads, N, d]
     query, bias = query[:, :, :queries], bias[:, :, :queries]
     return biased_attention(query, key, value, bias, dropout).transpose(1, 2).flatten(2)
@@ -76,9 +80,13 @@ def biased_attention(query: Tensor, key: Tensor, value: Tensor, bias: Tensor, dr
     """
     if query.dim() == 4 and has_kernel([query, key, value], bias, dropout):
         return torch.ops.msgformer.window_attention([query, key, value], bias).transpose(1, 2)
-    learned = torch.is_grad_enabled() and bias.requires_grad
-    if query.device.type == "cpu" and (learned or dropout):
+    if query.device.type == "cpu" and (_is_learned(bias) or dropout):
         # PyTorch has no fused kernel for this on CPUs, and its general one scales, masks and converts more than needed.
         scores = (query * query.shape[-1] ** -0.5) @ key.transpose(-2, -1) + bias
         return F.dropout(scores.softmax(-1), dropout) @ value
     return F.scaled_dot_product_attention(query, key, value, bias, dropout)
+
+
+def _is_learned(bias: Tensor) -> bool:
+    """Whether a gradient of the bias is wanted, for which PyTorch has no fused kernel on CPUs."""
+    return torch.is_grad_enabled() and bias.requires_grad

@@ -19,10 +19,10 @@ from msgformer.models.msg_transformer import (
     MsgTransformer,
     Stage,
     WindowAttention,
-    drop_images,
     register_messengers,
     with_messengers,
 )
+from msgformer.models.stochastic_depth import keep_images
 from msgformer.models.window import Grid, Size, take_rows, window_grid
 
 
@@ -186,9 +186,11 @@ class ReachingBlock(Block):
 
     def forward(self, x: Tensor, batch: int, plan: Reach, queries: int | None = None) -> Tensor:
         """Sequences [B * n, N, C] to the same, or to the first ``queries`` tokens of each."""
-        x = x[:, :queries] + drop_images(self.drop_path1, self.attn(self.norm1(x), plan, queries), batch)
+        kept = keep_images(self.drop_path1, x, batch)
+        x = kept.add(x[:, :queries], kept.take(self.attn(self.norm1(x), plan, queries)))
         x = with_messengers(x, self.exchange(x[:, 0].clone(), plan))
-        return x + drop_images(self.drop_path2, self.mlp(self.norm2(x)), batch)
+        kept = keep_images(self.drop_path2, x, batch)
+        return kept.add(x, self.mlp(self.norm2(kept.take(x))))
 
 
 class ReachingStage(Stage):

@@ -41,6 +41,7 @@ from msgformer.models.attention import packed_attention
 from msgformer.models.backbone import Backbone, check_heads, check_stages, init_linear, pretrained_cfg
 from msgformer.models.exchange import CORNERS, Corner, create_exchange
 from msgformer.models.loading import checkpoint_filter_fn
+from msgformer.models.stochastic_depth import keep_images
 from msgformer.models.window import (
     Grid,
     Size,
@@ -264,9 +265,11 @@ class Block(nn.Module):
         Returns:
             Sequences [B * n, N, C] or their first ``queries`` tokens.
         """
-        x = x[:, :queries] + drop_images(self.drop_path1, self.attn(self.norm1(x), queries), batch)
+        kept = keep_images(self.drop_path1, x, batch)
+        x = kept.add(x[:, :queries], self.attn(self.norm1(kept.take(x)), queries))
         x = with_messengers(x, self.exchange(x[:, 0].clone(), plan))
-        return x + drop_images(self.drop_path2, self.mlp(self.norm2(x)), batch)
+        kept = keep_images(self.drop_path2, x, batch)
+        return kept.add(x, self.mlp(self.norm2(kept.take(x))))
 
 
 def with_messengers(x: Tensor, messengers: Tensor) -> Tensor:
@@ -275,13 +278,6 @@ def with_messengers(x: Tensor, messengers: Tensor) -> Tensor:
         return torch.cat([messengers.unsqueeze(1), x[:, 1:]], dim=1)
     x[:, 0] = messengers  # in place: joining anew would copy every patch token
     return x
-
-
-def drop_images(drop_path: nn.Module, x: Tensor, batch: int) -> Tensor:
-    """Drop path that keeps or drops all windows of an image together; x is [B * n, N, C]."""
-    if isinstance(drop_path, nn.Identity) or not drop_path.training:
-        return x
-    return drop_path(x.unflatten(0, (batch, -1))).flatten(0, 1)
 
 
 class Stage(nn.Module):

@@ -36,6 +36,7 @@ from msgformer.models.backbone import Backbone, check_heads, check_stages, init_
 from msgformer.models.kept import keep_by_size
 from msgformer.models.loading import checkpoint_filter_fn
 from msgformer.models.reallocation import MERGE_KINDS, MergeKind, join_rows, merge_groups, rank_by_column, rank_by_row
+from msgformer.models.stochastic_depth import keep_images
 from msgformer.models.window import (
     Grid,
     Size,
@@ -434,9 +435,15 @@ class Block(nn.Module):
 
     def forward(self, x: Tensor, significance: Tensor | None) -> tuple[Tensor, Tensor | None]:
         """[B, H, W, C] and the latest significance map to the next of both."""
-        attended, significance = run_attention(self.attn, self.norm1(x), significance)
-        x = x + self.drop_path1(attended)
-        return x + self.drop_path2(self.mlp(self.norm2(x))), significance
+        kept = keep_images(self.drop_path1, x, x.shape[0])
+        if isinstance(self.attn, HybridAttention):  # of all images, because significance is not dropped
+            attended, significance = self.attn(self.norm1(x))
+            x = kept.add(x, kept.take(attended))
+        else:
+            given = None if significance is None else kept.take(significance)
+            x = kept.add(x, run_attention(self.attn, self.norm1(kept.take(x)), given)[0])
+        kept = keep_images(self.drop_path2, x, x.shape[0])
+        return kept.add(x, self.mlp(self.norm2(kept.take(x)))), significance
 
 
 def run_attention(attn: Attention, x: Tensor, significance: Tensor | None) -> tuple[Tensor, Tensor | None]:

@@ -78,6 +78,7 @@ _POINTER, _NUMBER, _FLOAT, _FLAG = ctypes.c_void_p, ctypes.c_int64, ctypes.c_flo
 _LIST = ctypes.POINTER(_NUMBER)
 _ARGUMENTS: dict[str, list[Any]] = {
     "attention": [*[_POINTER] * 6, *[_NUMBER] * 6, *[_LIST] * 4, _FLOAT],
+    "attention_backward": [*[_POINTER] * 5, *[_NUMBER] * 5, _LIST, _FLOAT],
     "norm_gelu": [*[_POINTER] * 3, *[_NUMBER] * 3, ctypes.c_double, _FLAG],
     "pack": [*[_POINTER] * 2, *[_NUMBER] * 2],
     "linear": [*[_POINTER] * 5, *[_NUMBER] * 3, _FLOAT, _FLAG],

@@ -25,7 +25,7 @@ inline void score_panel(const float* query, int64_t query_row, const float* keys
                         const float* bias, int64_t bias_row, float* scores) {
   Tile<R, C> sum;
   load_tile<R, C>(sum, bias, bias_row);
-  add_products<R, C>(sum, query, query_row, keys, wide, channels);
+  add_products<R, C>(sum, query, query_row, 1, keys, wide, channels);
   store_tile<R, C>(sum, scores, wide);
 }
 
@@ -39,15 +39,26 @@ inline void score(const float* query, int64_t query_row, const float* keys, int6
   if constexpr (C > 1) score<R, C - 1>(query, query_row, keys, wide, channels, bias, bias_row, scores, j);
 }
 
-// R rows of weights times C vectors of values' channels, each row divided by its sum.
+// R rows of weights, `step` apart within a row, times C vectors of values' channels; each row times its factor.
 template <int R, int C>
-inline void mix_panel(const float* weights, int64_t wide, const float* value, int64_t value_row, int64_t keys,
-                      const float* inverse, float* out, int64_t out_row) {
+inline void mix_panel(const float* weights, int64_t row, int64_t step, const float* value, int64_t value_row,
+                      int64_t keys, const float* factors, float* out, int64_t out_row) {
   Tile<R, C> sum = {};
-  add_products<R, C>(sum, weights, wide, value, value_row, keys);
+  add_products<R, C>(sum, weights, row, step, value, value_row, keys);
   for (int i = 0; i < R; ++i)
-    for (int j = 0; j < C; ++j) sum[i][j] *= inverse[i];
+    for (int j = 0; j < C; ++j) sum[i][j] *= factors[i];
   store_tile<R, C>(sum, out, out_row);
+}
+
+// The same times all channels.
+template <int R>
+inline void mix(const float* weights, int64_t row, int64_t step, const float* value, int64_t value_row, int64_t keys,
+                const float* factors, int64_t channels, float* out, int64_t out_row) {
+  int64_t c = 0;
+  for (; c + 2 * LANES <= channels; c += 2 * LANES)
+    mix_panel<R, 2>(weights, row, step, value + c, value_row, keys, factors, out + c, out_row);
+  for (; c < channels; c += LANES)
+    mix_panel<R, 1>(weights, row, step, value + c, value_row, keys, factors, out + c, out_row);
 }
 
 // One head of one window.
@@ -92,12 +103,8 @@ void attend_rows(const Head& head, int64_t row) {
       for (int i = 0; i < R; ++i) total += load(scores + i * wide + j) * inverse[i];
       store(head.received + j, total);
     }
-  float* const out = head.out + row * head.out_row;
-  int64_t c = 0;
-  for (; c + 2 * LANES <= head.channels; c += 2 * LANES)
-    mix_panel<R, 2>(scores, wide, head.value + c, head.value_row, head.count, inverse, out + c, head.out_row);
-  for (; c < head.channels; c += LANES)
-    mix_panel<R, 1>(scores, wide, head.value + c, head.value_row, head.count, inverse, out + c, head.out_row);
+  mix<R>(scores, wide, 1, head.value, head.value_row, head.count, inverse, head.channels, head.out + row * head.out_row,
+         head.out_row);
 }
 
 // All rows: R at a time, then the rest.

@@ -22,25 +22,26 @@ inline void store_tile(const Tile<R, V>& tile, float* out, int64_t row) {
     for (int j = 0; j < V; ++j) store(out + i * row + j * LANES, tile[i][j]);
 }
 
-// Adds left [R, depth] times right [depth, V vectors]; `ahead` is called at each step with its number.
+// Adds left [R, depth], whose numbers of a row are `left_step` apart, times right [depth, V vectors]; `ahead` is called
+// at each step with its number.
 template <int R, int V, typename Ahead>
-inline void add_products(Tile<R, V>& tile, const float* left, int64_t left_row, const float* right, int64_t right_row,
-                         int64_t depth, Ahead ahead) {
+inline void add_products(Tile<R, V>& tile, const float* left, int64_t left_row, int64_t left_step, const float* right,
+                         int64_t right_row, int64_t depth, Ahead ahead) {
   for (int64_t k = 0; k < depth; ++k) {
     Vec one[V];
     for (int j = 0; j < V; ++j) one[j] = load(right + k * right_row + j * LANES);
     ahead(k);
     for (int i = 0; i < R; ++i) {
-      const Vec factor = all(left[i * left_row + k]);
+      const Vec factor = all(left[i * left_row + k * left_step]);
       for (int j = 0; j < V; ++j) tile[i][j] += factor * one[j];
     }
   }
 }
 
 template <int R, int V>
-inline void add_products(Tile<R, V>& tile, const float* left, int64_t left_row, const float* right, int64_t right_row,
-                         int64_t depth) {
-  add_products<R, V>(tile, left, left_row, right, right_row, depth, [](int64_t) {});
+inline void add_products(Tile<R, V>& tile, const float* left, int64_t left_row, int64_t left_step, const float* right,
+                         int64_t right_row, int64_t depth) {
+  add_products<R, V>(tile, left, left_row, left_step, right, right_row, depth, [](int64_t) {});
 }
 
 }  // namespace

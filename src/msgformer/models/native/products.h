@@ -35,7 +35,7 @@ inline void multiply_tile(const float* x, int64_t x_row, const float* panel, int
                           int64_t start_row, float* out, int64_t out_row, const char* next, int64_t next_step) {
   Tile<R, V> sum;
   load_tile<R, V>(sum, start, start_row);
-  add_products<R, V>(sum, x, x_row, panel, V * LANES, depth,
+  add_products<R, V>(sum, x, x_row, 1, panel, V * LANES, depth,
                      [=](int64_t k) { __builtin_prefetch(next + k * next_step, 0, 2); });
   store_tile<R, V>(sum, out, out_row);
 }
