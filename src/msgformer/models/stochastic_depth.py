@@ -29,7 +29,7 @@ class Kept(NamedTuple):
         return x.unflatten(0, (self.batch, -1)).index_select(0, self.images).flatten(0, 1)
 
     def add(self, x: Tensor, branch: Tensor) -> Tensor:
-        """X [B * n, ...] plus what the branch made of `take`, [k * n, ...]."""
+        """Adds to x, [B * n, ...], what the branch made of `take`, [k * n, ...]."""
         if isinstance(self.weight, Tensor):
             weight = self.weight.to(branch.dtype).repeat_interleave(branch.shape[0] // self.batch)
             return x + branch * weight.view(-1, *[1] * (branch.dim() - 1))
