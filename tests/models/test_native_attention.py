@@ -73,6 +73,7 @@ def test_chosen_where_it_can_compute(monkeypatch):
     assert not calls(draw((1, 5, 1, 8)))
     qkv, bias = draw()
     assert not calls([qkv, bias.detach()])  # PyTorch's own is fused
+    assert not calls([qkv.detach(), bias])
     assert not calls([qkv.transpose(0, 1).contiguous().transpose(0, 1), bias])
     with FlopCounterMode(display=False) as counter:
         assert not calls([qkv, bias])

@@ -4,6 +4,7 @@ import pytest
 import torch
 from timm.layers import DropPath
 from torch import Tensor, nn
+from torch._subclasses import FakeTensorMode
 from torch.testing import assert_close
 
 from msgformer import create_model
@@ -105,6 +106,8 @@ def test_graphs_have_one_shape():
     torch.manual_seed(0)
     name = "msg_transformer_tiny"
     model = create_model(name, **SMALL, **MODELS[name]).train()
+    with FakeTensorMode(allow_non_fake_inputs=True):
+        assert model(torch.randn(4, 3, 64, 64)).shape == (4, 5)
     compiled = torch.compile(model, backend="aot_eager", fullgraph=True)
     compiled(torch.randn(4, 3, 64, 64)).sum().backward()
     assert all(parameter.grad is not None for parameter in model.parameters())

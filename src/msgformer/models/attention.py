@@ -58,7 +58,7 @@ def packed_attention(qkv: Tensor, bias: Tensor, dropout: float = 0.0, queries: i
     """
     if queries is None and has_kernel([qkv], bias, dropout):
         return torch.ops.msgformer.window_attention([qkv], bias).flatten(2)
-    if queries is None and not dropout and _is_learned(bias) and native_attention.serves(qkv, bias):
+    if queries is None and not dropout and _are_learned(qkv, bias) and native_attention.serves(qkv, bias):
         return native_attention.WindowAttention.apply(qkv, bias).flatten(2)
     query, key, value = qkv.permute(2, 0, 3, 1, 4).unbind(0)  # each [W, heads, N, d]
     query, bias = query[:, :, :queries], bias[:, :, :queries]
@@ -80,13 +80,12 @@ def biased_attention(query: Tensor, key: Tensor, value: Tensor, bias: Tensor, dr
     """
     if query.dim() == 4 and has_kernel([query, key, value], bias, dropout):
         return torch.ops.msgformer.window_attention([query, key, value], bias).transpose(1, 2)
-    if query.device.type == "cpu" and (_is_learned(bias) or dropout):
+    if query.device.type == "cpu" and (_are_learned(bias) or dropout):
         # PyTorch has no fused kernel for this on CPUs, and its general one scales, masks and converts more than needed.
-        scores = (query * query.shape[-1] ** -0.5) @ key.transpose(-2, -1) + bias
-        return F.dropout(scores.softmax(-1), dropout) @ value
+        return native_attention.attend_by_operators(query, key, value, bias, dropout)
     return F.scaled_dot_product_attention(query, key, value, bias, dropout)
 
 
-def _is_learned(bias: Tensor) -> bool:
-    """Whether a gradient of the bias is wanted, for which PyTorch has no fused kernel on CPUs."""
-    return torch.is_grad_enabled() and bias.requires_grad
+def _are_learned(*tensors: Tensor) -> bool:
+    """Whether gradients of all are wanted; for that of a bias PyTorch has no fused kernel on CPUs."""
+    return torch.is_grad_enabled() and all(tensor.requires_grad for tensor in tensors)

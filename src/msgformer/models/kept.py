@@ -46,8 +46,10 @@ def keep_by_size(make: Callable[P, T]) -> Callable[P, T]:
 
 
 def is_recorded() -> bool:
-    """Whether operators that are called now are captured, traced or watched."""
+    """Whether operators that are called now are captured, traced, transformed (by torch.func) or watched."""
     if torch.compiler.is_compiling() or torch.jit.is_tracing():
+        return True
+    if torch._C._functorch.peek_interpreter_stack() is not None:
         return True
     return torch._C._len_torch_dispatch_stack() > 0  # the published way to ask makes a list of them
 

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import FunctionCtx
 
+from msgformer.models.kept import is_recorded
 from msgformer.models.native.library import CHANNELS, call, integers, is_loaded
 
 MOST_KEYS = 512
@@ -34,13 +35,19 @@ def serves(qkv: Tensor, bias: Tensor) -> bool:
     windows, tokens, _, heads, channels = qkv.shape
     fits = channels % CHANNELS == 0 and tokens <= MOST_KEYS and bias.shape == (1, heads, tokens, tokens)
     floats = all(one.device.type == "cpu" and one.dtype == torch.float32 for one in (qkv, bias))
-    transformed = torch._C._functorch.peek_interpreter_stack() is not None  # by torch.func, which has no rule for it
-    return fits and floats and windows > 0 and qkv.is_contiguous() and not transformed and is_loaded()
+    free = not is_recorded()  # this is no operator, of which a graph could be made
+    return fits and floats and windows > 0 and qkv.is_contiguous() and free and is_loaded()
 
 
 def padded(bias: Tensor) -> Tensor:
     """Bias [1, heads, N, M] with columns for keys that there aren't, so that rows are made of whole vectors."""
     return F.pad(bias, (0, -bias.shape[-1] % CHANNELS), value=NO_KEY)
+
+
+def attend_by_operators(query: Tensor, key: Tensor, value: Tensor, bias: Tensor, dropout: float = 0.0) -> Tensor:
+    """`msgformer.models.attention.biased_attention` by PyTorch's operators, one after the other."""
+    scores = (query * query.shape[-1] ** -0.5) @ key.transpose(-2, -1) + bias
+    return F.dropout(scores.softmax(-1), dropout) @ value
 
 
 class WindowAttention(torch.autograd.Function):
@@ -71,8 +78,7 @@ class WindowAttention(torch.autograd.Function):
         qkv, bias = ctx.saved_tensors
         if torch.is_grad_enabled():
             query, key, value = qkv.permute(2, 0, 3, 1, 4).unbind(0)
-            scores = query @ key.transpose(-2, -1) * query.shape[-1] ** -0.5 + bias
-            out = (scores.softmax(-1) @ value).transpose(1, 2)
+            out = attend_by_operators(query, key, value, bias).transpose(1, 2)
             return torch.autograd.grad(out, (qkv, bias), grad, create_graph=True)  # type: ignore[return-value]
         windows, tokens, _, heads, channels = qkv.shape
         parts = max(1, min(windows, PARTS // heads))

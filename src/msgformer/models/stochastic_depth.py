@@ -8,6 +8,8 @@ import torch
 from timm.layers import DropPath
 from torch import Tensor, nn
 
+from msgformer.models.kept import is_recorded
+
 
 class Kept(NamedTuple):
     """The images of a batch that keep a residual branch.
@@ -56,7 +58,7 @@ def keep_images(drop_path: nn.Module, x: Tensor, batch: int) -> Kept:
     keep = 1 - drop_path.drop_prob
     scale = 1 / keep if drop_path.scale_by_keep and keep > 0 else 1.0
     drawn = x.new_empty(batch).bernoulli_(keep)
-    if x.device.type != "cpu" or torch.compiler.is_compiling():
+    if x.device.type != "cpu" or is_recorded():
         return Kept(batch, None, drawn * scale)
     images = drawn.nonzero().flatten()
     if len(images) == batch:

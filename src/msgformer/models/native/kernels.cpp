@@ -3,6 +3,7 @@
 // Tensors are contiguous where no strides are given, and channels are a multiple of 16, which is one of every
 // processor's vectors.
 
+#include "attention.h"
 #include "attention_backward.h"
 #include "depthwise.h"
 #include "norms.h"
