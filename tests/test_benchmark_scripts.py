@@ -78,6 +78,45 @@ def test_backbones_learn_the_scenes_by_one_recipe(tmp_path):
     assert learnt == {f"{task}-{name}" for task in ("detect", "segment") for name in names} - {"detect-swin"}
 
 
+def write_checkout(folder: Path, sg_factor: float) -> list[str]:
+    """The command for a checkout that stands for the released code, whose SG-Former's logits are so many times ours."""
+    msg, sg = folder / "msg" / "models" / "msg_transformer.py", folder / "sg" / "sgformer.py"
+    for path, model in ((msg, "msg_transformer_tiny"), (sg, "sgformer_small")):
+        path.parent.mkdir(parents=True)
+        path.write_text(f"from msgformer import create_model\ndef build(**_): return create_model('{model}')\n")
+    with msg.open("a") as file:
+        file.write("MSGTransformer = build\n")
+    with sg.open("a") as file:
+        file.write("def sgformer_s():\n    model = build()\n")
+        file.write(
+            f"    model.register_forward_hook(lambda model, images, logits: {sg_factor} * logits)\n    return model\n"
+        )
+    options = ["--backend", "eager", "--rounds", "2", "--output", str(folder / "new" / "released.json")]
+    return [sys.executable, str(ROOT / "benchmarks" / "released.py"), str(folder), *options]
+
+
+def test_the_released_code_is_timed_beside_these_models(tmp_path):
+    command = write_checkout(tmp_path, 1)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=240, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+    stored = json.loads((tmp_path / "new" / "released.json").read_text(encoding="utf-8"))
+    names = [
+        f"{model}, {code}" for model in ("msg_transformer_tiny", "sgformer_small") for code in ("released", "eager")
+    ]
+    assert [*stored["seconds"]] == ["swin_tiny_patch4_window7_224", *names]
+    assert all(len(seconds) == 2 for seconds in stored["seconds"].values())
+    printed = {line.split("  ")[0]: line.split()[-3:] for line in done.stdout.splitlines()}
+    assert [printed[name][place] for place, name in enumerate(names[::2])] == ["1.000", "1.000"]
+
+
+def test_released_code_that_computes_something_else_is_not_timed(tmp_path):
+    command = write_checkout(tmp_path, 1.001)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=240, check=False)
+    assert done.returncode == 1
+    assert done.stderr.strip().endswith("sgformer_small doesn't compute what the released code does")
+    assert not (tmp_path / "new").exists()
+
+
 @pytest.mark.slow
 def test_the_script_for_gpus_runs_on_a_cpu_in_small(tmp_path):
     commands = {"MSGFORMER": f"{sys.executable} -m msgformer", "PYTHON": sys.executable}
