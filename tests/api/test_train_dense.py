@@ -8,6 +8,7 @@ import yaml
 from api.tiny import assert_same_run
 from api.tiny_dense import BACKBONE, DETECT, IMAGES, tiny_dense_run, write_scenes
 from data.dense_folders import coco_content, write_ade20k, write_coco, write_voc
+from msgformer import cli
 from msgformer.api.evaluate import evaluate
 from msgformer.api.train import train, underlying_settings
 from msgformer.data.scenes import EMBEDDED
@@ -83,14 +84,14 @@ def test_a_resumed_run_ends_as_the_uninterrupted_one(finished, tmp_path):
 
 
 @pytest.mark.parametrize("task", TASKS)
-def test_from_the_command_line_on_embedded_scenes(task, tmp_path, run_msgformer, monkeypatch):
+def test_from_the_command_line_on_embedded_scenes(task, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     name = f"scenes-{task}-{EMBEDDED[task]['train']}-{EMBEDDED[task]['val']}-seed0"
     write_scenes(task, tmp_path / "cache/msgformer" / name, 4, 2)
     options = ["--epochs", "1", "--batch_size", "2", "--workers", "0", "--trainer.accelerator", "cpu", "--json"]
-    done = run_msgformer("train", "--task", task, *options)
-    assert done.returncode == 0, done.stderr
-    told = json.loads(done.stdout)
+    assert cli.main(["train", "--task", task, *options]) == 0
+    told = json.loads(capsys.readouterr().out)
     assert (told["task"], told["run"]) == (task, "runs/scenes-1")
     assert set(told["scores"]) >= ({"box_ap", "mask_ap"} if task == "detect" else {"miou", "pixel_accuracy"})
     config = yaml.safe_load((tmp_path / "runs/scenes-1/config.yaml").read_text())
