@@ -133,6 +133,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=40, help="how often each is timed")
     parser.add_argument("--output", type=Path, default=Path("released.json"), help="JSON file to write")
     options = parser.parse_args()
+    options.output.parent.mkdir(parents=True, exist_ok=True)
     keep_freed_memory()
     with SETTING.applied(), tempfile.TemporaryDirectory() as folder:
         runs = contestants(options, Path(folder))
@@ -140,7 +141,6 @@ def main() -> None:
         machine = describe_machine()
     print(table(seconds))
     packages = {name: version(name) for name in ("torch", "timm", "msgformer")}
-    options.output.parent.mkdir(parents=True, exist_ok=True)
     told = {"machine": machine, "packages": packages, "rounds": options.rounds, "seconds": seconds}
     options.output.write_text(json.dumps(told, indent=2) + "\n")
 
