@@ -91,6 +91,7 @@ def ours(name: str, released: nn.Module, images: Tensor, backends: Sequence[Back
     check_equal(name, source.model, released, images)
     runs = {}
     for backend in backends:
+        print(f"getting {name}, {backend} ready", file=sys.stderr, flush=True)
         if backend in FORMATS:
             ready = ready_from_file(exported_file(source, backend, len(images), folder), images, SETTING)
         else:
