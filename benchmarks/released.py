@@ -16,6 +16,7 @@ import json
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from importlib.metadata import version
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
@@ -84,12 +85,12 @@ def check_equal(name: str, model: nn.Module, released: nn.Module, images: Tensor
         sys.exit(f"{name} doesn't compute what the released code does")
 
 
-def ours(name: str, released: nn.Module, images: Tensor, backends: Sequence[Backend], folder: Path) -> dict[str, Run]:
-    """A model of this package with the released code's weights, in each backend."""
+def both(name: str, released: nn.Module, images: Tensor, backends: Sequence[Backend], folder: Path) -> dict[str, Run]:
+    """A released model in eager mode, and this package's with its weights in each backend."""
     source = open_source(Path(name), SETTING.size)
     source.model.load_state_dict(checkpoint_filter_fn(released.state_dict(), source.model))
     check_equal(name, source.model, released, images)
-    runs = {}
+    runs = {f"{name}, released": ready_in_torch(replace(source, model=released), "eager", images, SETTING).run}
     for backend in backends:
         print(f"getting {name}, {backend} ready", file=sys.stderr, flush=True)
         if backend in FORMATS:
@@ -100,25 +101,13 @@ def ours(name: str, released: nn.Module, images: Tensor, backends: Sequence[Back
     return runs
 
 
-def eager(model: nn.Module, images: Tensor) -> Run:
-    """A model as it is."""
-
-    @torch.inference_mode()
-    def run() -> None:
-        model(images)
-
-    return run
-
-
 def contestants(options: argparse.Namespace, folder: Path) -> dict[str, Run]:
     """Everything that is to be timed, by name, ready to run."""
     images = SETTING.images(1, 3)
-    runs = {YARDSTICK: eager(open_source(Path(YARDSTICK), SETTING.size).model, images)}
+    runs = {YARDSTICK: ready_in_torch(open_source(Path(YARDSTICK), SETTING.size), "eager", images, SETTING).run}
     for name, make in RELEASED.items():
         torch.manual_seed(0)
-        model = make(options.released).eval()
-        runs |= {f"{name}, released": eager(model, images)}
-        runs |= ours(name, model, images, options.backend, folder)
+        runs |= both(name, make(options.released).eval(), images, options.backend, folder)
     runs |= {file.stem: ready_from_file(file, images, SETTING).run for file in options.files}
     return runs
 
