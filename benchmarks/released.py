@@ -30,7 +30,7 @@ from msgformer.api.benchmark import FORMATS, Backend
 from msgformer.api.benchmark_backends import Setting, exported_file, ready_from_file, ready_in_torch
 from msgformer.api.exporting import open_source
 from msgformer.api.provenance import describe_machine
-from msgformer.api.result import text_table
+from msgformer.result import text_table
 from msgformer.deploy.timing import pair_ratios, spread, take_turns
 from msgformer.freed_memory import keep_freed_memory
 from msgformer.models.loading import checkpoint_filter_fn

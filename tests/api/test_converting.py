@@ -12,7 +12,7 @@ from api.trained import make_images, make_run
 from msgformer.api import converting
 from msgformer.api.convert import convert
 from msgformer.api.exporting import open_source
-from msgformer.api.mindspore import is_mindspore
+from msgformer.mindspore_backend import is_mindspore
 from msgformer.api.weights import write_checkpoint
 from msgformer.cli import main
 from msgformer.errors import UserError

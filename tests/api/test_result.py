@@ -2,7 +2,7 @@ import dataclasses
 import json
 from pathlib import Path
 
-from msgformer.api.result import Result, text_table
+from msgformer.result import Result, text_table
 
 
 @dataclasses.dataclass(frozen=True)

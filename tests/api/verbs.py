@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from msgformer.api.options import configurable
-from msgformer.api.result import Result
+from msgformer.result import Result
 
 
 @dataclasses.dataclass(frozen=True)

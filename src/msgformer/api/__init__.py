@@ -13,7 +13,7 @@ A verb is a plain function in the module of its name, ``api/train.py: train(...)
   file, which beats the defaults. The body need not look at ``config``.
 * It checks what it is given (paths first) before it imports torch, and raises
   :class:`msgformer.errors.UserError` with one line for what the user can mend.
-* It returns a frozen dataclass that extends :class:`msgformer.api.result.Result`, and prints nothing but
+* It returns a frozen dataclass that extends :class:`msgformer.result.Result`, and prints nothing but
   progress. The command line prints ``result.render(as_json=...)``, JSON if ``--json`` is given. While a verb
   runs, standard output goes to standard error, so that a pipe receives the result alone.
 * Its module imports nothing heavy (torch, timm, lightning, numpy) outside its functions.

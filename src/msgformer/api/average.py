@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from msgformer.api.ranges import check_ranges
-from msgformer.api.result import Result, text_table
-from msgformer.api.runs import find_checkpoint
 from msgformer.api.weights import check_weights_output
+from msgformer.checkpoints.model_location import find_checkpoint
 from msgformer.data.locations import resolve_data
 from msgformer.errors import UserError
+from msgformer.result import Result, text_table
 from msgformer.training.options import Progress
 
 

@@ -13,16 +13,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from msgformer.api.dense_results import DenseEvaluateResult
 from msgformer.api.evaluate import evaluate
 from msgformer.api.weights import write_checkpoint
+from msgformer.checkpoints.card import ModelCard
+from msgformer.checkpoints.checkpoint_file import read_checkpoint, trained_weights
 from msgformer.data.checking import SKIPPED_FILE
 from msgformer.data.split import SPLIT_FILE, read_split
 from msgformer.errors import UserError
-from msgformer.training.checkpoint import PREFIX, ModelCard, read_checkpoint
-
-METRICS = {"classify": "top1", "detect": "box_ap", "segment": "miou"}
-"""What decides which of two models is better, by task."""
+from msgformer.tasks import get_task
 
 ONLY_TRAINING = "_rate"
 """What the names of a model's arguments end with that change nothing about its weights."""
@@ -144,7 +142,7 @@ def average_greedily(paths: Sequence[Path], output: Path, data: str | None, look
             different images, or ``output`` can't be written.
     """
     ingredients = Ingredients(paths)
-    metric = METRICS[ingredients.card.task]
+    metric = get_task(ingredients.card.task).metric
     if data is None and not ingredients.shared:
         raise UserError(
             f"greedy: the runs of {' and '.join(map(str, paths[:2]))} held out different images, which the others"
@@ -153,8 +151,7 @@ def average_greedily(paths: Sequence[Path], output: Path, data: str | None, look
 
     def score(path: Path) -> float:
         result: Any = evaluate(path, data, **looking)
-        value = result.scores[metric] if isinstance(result, DenseEvaluateResult) else getattr(result, metric)
-        return 0.0 if value is None else value
+        return result.metric(metric) or 0.0
 
     with tempfile.TemporaryDirectory() as folder:
         candidate = Path(folder, "candidate.ckpt")
@@ -197,9 +194,7 @@ def choose(
 
 def _read(path: Path) -> tuple[ModelCard, dict[str, Tensor]]:
     checkpoint = read_checkpoint(path)
-    state = checkpoint.get("state_dict", {}) if isinstance(checkpoint, dict) else {}
-    weights = {name.removeprefix(PREFIX): value for name, value in state.items() if name.startswith(PREFIX)}
-    return ModelCard.read(checkpoint, path), weights
+    return ModelCard.read(checkpoint, path), trained_weights(checkpoint)
 
 
 def _identity(card: ModelCard) -> dict[str, Any]:

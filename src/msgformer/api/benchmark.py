@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-from msgformer.api.mindspore import check_mindspore
 from msgformer.api.ranges import check_ranges
-from msgformer.api.result import Result, text_table
 from msgformer.api.runs import check_new_folder
 from msgformer.api.train_settings import check_model
 from msgformer.deploy.card import Format
 from msgformer.deploy.packages import require_writer
 from msgformer.errors import UserError
+from msgformer.mindspore_backend import check_mindspore
+from msgformer.model_types import ModelsLike
+from msgformer.result import Result, text_table
 from msgformer.training.options import Progress
 
 Mode = Literal["infer", "train"]
@@ -141,7 +142,7 @@ class Benchmark(Result):
 
 
 def benchmark(
-    models: list[str],
+    models: ModelsLike,
     *,
     against: str | list[str] | None = None,
     mode: Mode = "infer",
@@ -152,6 +153,7 @@ def benchmark(
     precision: NumberFormat = "float32",
     rounds: int = 20,
     accelerator: str = "auto",
+    trust: bool = False,
     output: Path | None = None,
     progress: Progress = "auto",
 ) -> Benchmark:
@@ -175,7 +177,8 @@ def benchmark(
         precision: "float32"; "tf32" on GPUs; "bf16", or "fp16" on GPUs, for weights and images, in training by
             autocast.
         rounds: How often each is timed, after two rounds that aren't.
-        accelerator: "auto", "cpu" or "gpu".
+        accelerator: Device: "auto", "cpu" or "gpu".
+        trust: Allow machine code in files to run, of which files of AOTInductor consist.
         output: New folder for benchmark.json, benchmark.csv, and plots where there are several sizes or batches.
         progress: A "bar", "lines" or "none"; "auto" is a bar in a terminal, otherwise lines.
 
@@ -186,30 +189,47 @@ def benchmark(
         UserError: there is no such model or device, something isn't possible together, a model doesn't take such
             images, not even one image fits in memory, or the output can't be written.
     """
-    names, rivals, backends, batches = (_listed(one) for one in (models, against or [], backend, batch))
+    in_memory, names = _names(_listed(models))
+    rivals, backends, batches = (_listed(one) for one in (against or [], backend, batch))
     sizes = _sizes(img_size)
     sides = [side for size in sizes for side in size]
     check_ranges({"batch": batches, "img_size": sides, "threads": threads, "rounds": rounds})
     _check_choices(mode, backends, precision)
     for name in (*names, *rivals):
-        if not Path(name).exists():
+        if name not in in_memory and not Path(name).exists():
             check_model(name)
     output = None if output is None else Path(output)
     check_new_folder(output)
 
     from msgformer.api.benchmark_files import write_benchmark
     from msgformer.api.benchmarking import Plan, run_benchmark
+    from msgformer.trained_model import open_any
 
     plan = Plan(names, rivals, mode, backends, batches, sizes, threads, precision, rounds, accelerator, progress)
-    result = run_benchmark(plan, output)
+    opened = {name: open_any(model) for name, model in in_memory.items()}
+    result = run_benchmark(replace(plan, trust=trust, in_memory=opened), output)
     if output is not None:
         write_benchmark(result, output)
     return result
 
 
+def _names(models: Sequence[Any]) -> tuple[dict[str, Any], list[str]]:
+    """Models in memory by the names under which they are timed, and all names in their order."""
+    in_memory: dict[str, Any] = {}
+    names = []
+    for number, model in enumerate(models, 1):
+        path = getattr(getattr(model, "opened", None), "path", None) or model
+        if isinstance(path, str | Path):
+            names.append(str(path))
+        else:
+            names.append(f"{type(model).__name__} {number}")
+            in_memory[names[-1]] = model
+    return in_memory, names
+
+
 def _listed(value: T | Sequence[T]) -> list[Any]:
     """One or several, each once, in their order."""
-    several = isinstance(value, Iterable) and not isinstance(value, str)
+    several = isinstance(value, list | tuple)
     return list(dict.fromkeys(value)) if several else [value]  # type: ignore[arg-type]
 
 

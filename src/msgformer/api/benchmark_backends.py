@@ -16,8 +16,6 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from msgformer.api.benchmark import FORMATS, MINDSPORE, Backend, Mode, NumberFormat
-from msgformer.api.exporting import Source, export_card
-from msgformer.api.mindspore import mindspore_logits
 from msgformer.deploy.card import SUFFIXES
 from msgformer.deploy.export import write_export
 from msgformer.deploy.floor import wait_for
@@ -25,6 +23,9 @@ from msgformer.deploy.optimize import optimize
 from msgformer.deploy.runtime import open_session
 from msgformer.deploy.session import Session
 from msgformer.errors import UserError
+from msgformer.mindspore_backend import mindspore_logits
+from msgformer.tasks.export_run import export_card
+from msgformer.tasks.export_source import ExportSource
 from msgformer.training.build import checkpoint_gradients
 from msgformer.training.optim import Rates, build_optimizer
 from msgformer.training.options import OptimOptions
@@ -45,6 +46,7 @@ class Setting:
         device: Where PyTorch computes.
         threads: Threads of the CPU; None: as many as each library takes.
         size: Height and width of the images.
+        trust: Whether machine code in exported files may run.
     """
 
     mode: Mode
@@ -52,6 +54,7 @@ class Setting:
     device: torch.device
     threads: int | None
     size: tuple[int, int]
+    trust: bool = False
 
     @property
     def dtype(self) -> torch.dtype:
@@ -132,17 +135,17 @@ class Ready:
         return sum(tensor.nbytes for tensor in tensors)
 
 
-def plain(source: Source, setting: Setting) -> nn.Module:
+def plain(source: ExportSource, setting: Setting) -> nn.Module:
     """A copy of the model as it is, in evaluation mode, where it is to run."""
-    return copy.deepcopy(source.model).to(setting.device, setting.dtype)
+    return copy.deepcopy(source.module).to(setting.device, setting.dtype)
 
 
-def ready_in_torch(source: Source, backend: Backend, images: Tensor, setting: Setting) -> Ready:
+def ready_in_torch(source: ExportSource, backend: Backend, images: Tensor, setting: Setting) -> Ready:
     """A model in PyTorch that answers about a batch, or takes a training step on it."""
     if setting.mode == "train":
         return _ready_to_train(source, backend, images, setting)
     faster = backend != "eager"
-    model = optimize(source.model).to(setting.device, setting.dtype) if faster else plain(source, setting)
+    model = optimize(source.module).to(setting.device, setting.dtype) if faster else plain(source, setting)
     call = _compiled(model, backend, setting)
 
     def infer() -> None:
@@ -153,7 +156,7 @@ def ready_in_torch(source: Source, backend: Backend, images: Tensor, setting: Se
     return Ready(infer, model)
 
 
-def _ready_to_train(source: Source, backend: Backend, images: Tensor, setting: Setting) -> Ready:
+def _ready_to_train(source: ExportSource, backend: Backend, images: Tensor, setting: Setting) -> Ready:
     model = plain(source, setting).train()
     if backend == "recompute":
         checkpoint_gradients(model, source.card.model, "backend recompute")
@@ -202,7 +205,7 @@ def _frozen(compiled: Callable[[Tensor], Any]) -> Callable[[Tensor], Any]:
     return call
 
 
-def exported_file(source: Source, backend: Backend, batch: int, folder: Path) -> Path:
+def exported_file(source: ExportSource, backend: Backend, batch: int, folder: Path) -> Path:
     """A new file in a folder, of the model for batches of one size.
 
     Raises:
@@ -210,7 +213,7 @@ def exported_file(source: Source, backend: Backend, batch: int, folder: Path) ->
     """
     card = export_card(source, FORMATS[backend], batch)
     path = Path(tempfile.mkdtemp(dir=folder)) / f"model{SUFFIXES[card.format]}"
-    write_export(optimize(source.model), card, path)
+    write_export(source.task.as_graph(optimize(source.module)), card, path)
     return path
 
 
@@ -220,11 +223,11 @@ def ready_from_file(path: Path, images: Tensor, setting: Setting) -> Ready:
     Raises:
         UserError: it can't be run.
     """
-    session: Session = open_session(path, setting.accelerator, setting.threads)
+    session: Session = open_session(path, setting.accelerator, setting.threads, trust=setting.trust)
     return Ready(lambda: session(images))
 
 
-def ready_in_mindspore(source: Source, backend: Backend, images: Tensor, setting: Setting) -> Ready:
+def ready_in_mindspore(source: ExportSource, backend: Backend, images: Tensor, setting: Setting) -> Ready:
     """A model in MindSpore that answers about a batch.
 
     Raises:
@@ -234,5 +237,5 @@ def ready_in_mindspore(source: Source, backend: Backend, images: Tensor, setting
         from msgformer.mindspore import limit_threads
 
         limit_threads(setting.threads)
-    logits = mindspore_logits(source.model, source.card, graph=backend == "mindspore-graph")
+    logits = mindspore_logits(source.module, source.card, graph=backend == "mindspore-graph")
     return Ready(lambda: logits(images))

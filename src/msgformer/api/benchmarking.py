@@ -5,9 +5,9 @@ from __future__ import annotations
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 from typing import NamedTuple
@@ -25,18 +25,18 @@ from msgformer.api.benchmark_backends import (
     ready_in_mindspore,
     ready_in_torch,
 )
-from msgformer.api.device import one_device
-from msgformer.api.exported import task_of
-from msgformer.api.exporting import Source, open_source
 from msgformer.api.memory import is_out_of_memory, largest_batch, release, watch_peak
 from msgformer.api.provenance import describe_machine
-from msgformer.api.runs import find_model
 from msgformer.api.train_settings import check_compiler
-from msgformer.deploy.card import is_exported
+from msgformer.checkpoints.model_location import ModelKind, find_model
 from msgformer.deploy.floor import Operation, floor_seconds, record
 from msgformer.deploy.runtime import read_card
 from msgformer.deploy.timing import pair_ratios, spread, take_turns
 from msgformer.errors import UserError
+from msgformer.tasks import get_task
+from msgformer.tasks.device import find_device
+from msgformer.tasks.export_source import ExportSource
+from msgformer.tasks.opened_model import OpenedModel, open_model
 from msgformer.training.options import Progress
 
 FIRST_RUNS, WARM_UP = 2, 2
@@ -49,7 +49,11 @@ Tell = Callable[[str], object]
 
 @dataclass(frozen=True)
 class Plan:
-    """The arguments of :func:`msgformer.benchmark`, as lists."""
+    """The arguments of :func:`msgformer.benchmark`, as lists.
+
+    Attributes:
+        in_memory: Models that are given as such, by the names under which they are timed.
+    """
 
     models: list[str]
     against: list[str]
@@ -62,6 +66,8 @@ class Plan:
     rounds: int
     accelerator: str
     progress: Progress
+    trust: bool = False
+    in_memory: Mapping[str, OpenedModel] = field(default_factory=dict)
 
 
 class Entry(NamedTuple):
@@ -101,8 +107,8 @@ def run_benchmark(plan: Plan, output: Path | None) -> Benchmark:
     Raises:
         UserError: see :func:`msgformer.benchmark`.
     """
-    device = one_device(plan.accelerator, "32-true").device
-    settings = [Setting(plan.mode, plan.precision, device, plan.threads, size) for size in plan.sizes]
+    device = find_device(plan.accelerator)
+    settings = [Setting(plan.mode, plan.precision, device, plan.threads, size, plan.trust) for size in plan.sizes]
     settings[0].check(plan.backends)
     if device.type == "cpu" and "compile" in plan.backends:
         check_compiler("--backend compile")
@@ -128,14 +134,13 @@ def _entries(plan: Plan) -> list[Entry]:
     """
     entries = []
     for name in dict.fromkeys([*plan.models, *plan.against]):
-        path = Path(name)
-        if path.exists() and path.suffix != ".safetensors" and (task := task_of(find_model(path))) != "classify":
-            raise UserError(f"{name} is a model to {task}; only classifiers are timed, give one")
-        if not is_exported(path):
+        is_file = name not in plan.in_memory and find_model(name, "models").kind is ModelKind.EXPORTED
+        if not is_file:
             entries += [Entry(name, backend) for backend in plan.backends]
         elif plan.mode == "train" or plan.precision != "float32":
             raise UserError(f"{name} is an exported file, which answers in its own precision; give its checkpoint")
         else:
+            get_task(read_card(Path(name)).task).require_classifier(f"models: {name}")
             entries.append(Entry(name, None))
     return entries
 
@@ -143,7 +148,7 @@ def _entries(plan: Plan) -> list[Entry]:
 def _time_size(plan: Plan, setting: Setting, entries: Sequence[Entry], reference: int, tell: Tell) -> Iterator[Timing]:
     """All entries with images of one size, batch by batch."""
     names = dict.fromkeys(entry.name for entry in entries if entry.backend is not None)
-    sources = {name: _open(name, setting.size) for name in names}
+    sources = {name: _open(plan, name, setting.size) for name in names}
     for batch in plan.batches:
         about = f"batch {batch}, {setting.size[0]} x {setting.size[1]}"
         torch._dynamo.reset()  # or it would remember all that was compiled, and refuse at last to compile more
@@ -158,20 +163,22 @@ def _time_size(plan: Plan, setting: Setting, entries: Sequence[Entry], reference
         release()
 
 
-def _open(name: str, size: tuple[int, int]) -> Source:
+def _open(plan: Plan, name: str, size: tuple[int, int]) -> ExportSource:
     """A model that takes images of this size; raises UserError if there is none."""
-    source = open_source(Path(name), size)
+    opened = plan.in_memory.get(name) or open_model(find_model(name, "models"), img_size=size)
+    opened.task.require_classifier(f"models: {name}")
+    source = opened.task.export_source(opened, size)
     height, width = size
     try:
         with torch.inference_mode():
-            source.model(torch.zeros(1, source.channels, height, width))
+            source.module(torch.zeros(1, source.channels, height, width))
     except (AssertionError, RuntimeError, ValueError) as error:
         reason = " ".join(str(error).split())[:160]
         raise UserError(f"{name} takes no images of {height} x {width} ({reason}); give another --img_size") from error
     return source
 
 
-def _fit(entry: Entry, source: Source | None, setting: Setting, batch: int, folder: Path) -> Contestant:
+def _fit(entry: Entry, source: ExportSource | None, setting: Setting, batch: int, folder: Path) -> Contestant:
     """An entry ready for a batch, or for the largest half, quarter, ... of it that fits in memory."""
     found = largest_batch(batch, lambda count: _measured(entry, source, setting, count, folder))
     if found is None:
@@ -182,7 +189,7 @@ def _fit(entry: Entry, source: Source | None, setting: Setting, batch: int, fold
 
 
 def _measured(
-    entry: Entry, source: Source | None, setting: Setting, batch: int, folder: Path
+    entry: Entry, source: ExportSource | None, setting: Setting, batch: int, folder: Path
 ) -> tuple[Callable[[], object], int | None]:
     """A run that has been warmed up, and the most memory that it took.
 
@@ -220,7 +227,7 @@ def _warmed(ready: Ready) -> Ready:
 
 
 def _time(
-    contestants: Sequence[Contestant], sources: dict[str, Source], setting: Setting, reference: int, rounds: int
+    contestants: Sequence[Contestant], sources: dict[str, ExportSource], setting: Setting, reference: int, rounds: int
 ) -> list[Timing]:
     """Floors, then times of all in turns."""
     try:
@@ -249,7 +256,7 @@ Products = dict[tuple[str, int], tuple[Counter[Operation], Tensor]]
 """What models compute, and for what images, by model and batch."""
 
 
-def _products(contestants: Sequence[Contestant], sources: dict[str, Source], setting: Setting) -> Products:
+def _products(contestants: Sequence[Contestant], sources: dict[str, ExportSource], setting: Setting) -> Products:
     """One for all backends, as it is of the model as it is written."""
     products = {}
     for name, batch in dict.fromkeys((one.entry.name, one.batch) for one in contestants):

@@ -8,11 +8,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
-from msgformer.api.result import Result, text_table
 from msgformer.data.locations import resolve_data
 from msgformer.data.problems import SEVERITIES, Problem, has_errors, problem_rows
+from msgformer.result import Result, text_table
+from msgformer.tasks import TaskName, get_task
 
 ERRORS = 2
 """Exit status where there are errors."""
@@ -66,7 +66,7 @@ class CheckDataResult(Result):
 
 def check_data(
     data: str | Path,
-    task: Literal["classify", "detect", "segment"] = "classify",
+    task: TaskName = "classify",
     reduce_zero_label: bool = True,
 ) -> CheckDataResult:
     """Find everything that is wrong with a data set before it is trained on.
@@ -86,14 +86,7 @@ def check_data(
     """
     resolved = resolve_data(data, layout=False)
 
-    from msgformer.data.survey import survey_classification, survey_detection, survey_segmentation
-
-    if task == "classify":
-        survey = survey_classification(resolved, _progress)
-    elif task == "detect":
-        survey = survey_detection(resolved)
-    else:
-        survey = survey_segmentation(resolved, reduce_zero=reduce_zero_label)
+    survey = get_task(task).survey(resolved, _progress, {"reduce_zero_label": reduce_zero_label})
     return CheckDataResult(resolved, task, survey.images, survey.classes, survey.problems)
 
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import dataclasses
 from pathlib import Path
 
-from msgformer.api.mindspore import Library, check_mindspore, is_mindspore
-from msgformer.api.result import Result
 from msgformer.api.weights import check_weights_paths
 from msgformer.catalog import resolve
 from msgformer.errors import UserError
+from msgformer.mindspore_backend import Library, check_mindspore, is_mindspore
+from msgformer.result import Result
 
 
 @dataclasses.dataclass(frozen=True)

@@ -8,15 +8,18 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from msgformer.api.mindspore import Library, check_model, is_mindspore, read_mindspore, save_mindspore
 from msgformer.api.weights import write_checkpoint, write_safetensors, write_whole
 from msgformer.catalog import ALIASES
+from msgformer.checkpoints.card import KEY, ModelCard
+from msgformer.checkpoints.checkpoint_file import check_seal, trained_weights
 from msgformer.errors import UserError
 from msgformer.headers import read_header
+from msgformer.mindspore_backend import Library, check_model, is_mindspore, read_mindspore, save_mindspore
 from msgformer.models import create_model
 from msgformer.models.checkpoint import Checkpoint, read_checkpoint
 from msgformer.models.convert import convert_state_dict, find_variant, rename_official
-from msgformer.training.checkpoint import KEY, ModelCard, check_seal, restore, trained_weights
+from msgformer.tasks import get_task
+from msgformer.tasks.opened_model import restore
 
 
 @dataclass(frozen=True)
@@ -97,8 +100,7 @@ def read_weights(path: Path, model: str | None, num_classes: int | None, img_siz
 
 def _check_card(card: ModelCard, path: Path, model: str | None, num_classes: int | None, img_size: int | None) -> None:
     """Raises UserError where the user says otherwise, and where the model is no classifier."""
-    if card.task != "classify":
-        raise UserError(f"checkpoint '{path}' is of a model to {card.task}; a classifier is needed here")
+    get_task(card.task).require_classifier(f"checkpoint: '{path}'")
     pairs = {
         "model": (model, ALIASES.get(card.model, card.model)),
         "num_classes": (num_classes, len(card.classes)),

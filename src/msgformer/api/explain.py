@@ -9,18 +9,17 @@ from pathlib import Path
 from typing import Any
 
 from msgformer.api.ranges import check_ranges
-from msgformer.api.result import Result
-from msgformer.api.runs import check_new_folder, find_checkpoint, new_run
+from msgformer.api.runs import check_new_folder, new_run
 from msgformer.catalog import ALIASES, MODELS, nearest, resolve
+from msgformer.checkpoints.model_location import ModelKind, find_model
 from msgformer.data.folder import existing
-from msgformer.data.inputs import check_inputs
+from msgformer.data.image_inputs import open_inputs
 from msgformer.errors import UserError
+from msgformer.model_types import ImagesLike, ModelLike
+from msgformer.result import Result
 from msgformer.training.options import Progress
 
-FILE_SUFFIXES = (".ckpt", ".pt", ".pth", ".safetensors")
-"""Endings that tell a file that isn't there from a model that isn't known."""
-
-MOST_IMAGES = 50
+MAX_IMAGES = 50
 """Images that one page holds at most."""
 
 
@@ -55,8 +54,8 @@ class ExplainResult(Result):
 
 
 def explain(
-    source: str,
-    images: list[Path],
+    source: ModelLike,
+    images: ImagesLike,
     *,
     output: Path | None = None,
     weights: Path | None = None,
@@ -66,7 +65,7 @@ def explain(
     blocks: list[str] | None = None,
     each_head: bool = False,
     gradients: int = 4,
-    seed: int = 0,
+    seed: int | None = None,
     accelerator: str = "auto",
     progress: Progress = "auto",
 ) -> ExplainResult:
@@ -78,7 +77,7 @@ def explain(
 
     Args:
         source: Run folder, of which the best epoch is taken; checkpoint of a classifier, detector or segmenter; or a
-            model's name, for its initial weights or those of --weights.
+            model's name, with --weights or --seed.
         images: Image files, folders, tar files and patterns, as for 'predict'; 50 images at most.
         output: New folder to write to; by default runs/explain-N.
         weights: Checkpoint for a model given by its name: official or converted.
@@ -91,7 +90,7 @@ def explain(
         each_head: Draw the attention of each head as well; the page always has it.
         gradients: Messengers of each block, at most, whose receptive field is measured by gradients as well as by
             routing; each takes a backward pass.
-        seed: Number that initial weights follow from.
+        seed: Number that the initial weights of a model given by its name follow from, to look at an untrained model.
         accelerator: "auto", "cpu", "gpu" or another that Lightning knows.
         progress: A "bar", "lines" or "none"; "auto" is a bar in a terminal, otherwise lines.
 
@@ -102,55 +101,61 @@ def explain(
         UserError: the source is of another model, an image can't be read, a block isn't there, or the output can't be
             written.
     """
-    source, given = str(source), [str(place) for place in images]
     output = None if output is None else Path(output)
     check_ranges({"img_size": img_size, "gradients": gradients, "seed": seed})
     if whole and isinstance(img_size, tuple | list):
         raise UserError("img_size: whole images keep their shape; give one number, their shorter side")
     _check_blocks(blocks)
-    checkpoint = find_source(source)
-    if checkpoint is not None and (weights is not None or model_args):
-        option = "model_args" if weights is None else "weights"
-        raise UserError(f"{option}: {source} is a checkpoint, which has its own; leave it out")
-    if weights is not None:
-        existing(Path(weights), "weights")
-    check_inputs(given)
+    name = _check_source(source, weights, model_args, seed)
+    inputs = open_inputs(images)
     check_new_folder(output)
 
-    from msgformer.api.explaining import Options, Subject, write_explanation
+    from msgformer.api.explaining import Subject, write_explanation
+    from msgformer.tasks.explain_view import ExplainOptions
 
-    if checkpoint is None:
-        name = resolve(source)
-        subject = Subject.by_name(name, model_args or {}, None if weights is None else Path(weights), seed)
+    if name is None:
+        subject = Subject.of_model(source)
     else:
-        subject = Subject.of_checkpoint(checkpoint)
-    options = Options(img_size, whole, blocks, each_head, gradients, accelerator, progress)
-    inputs = subject.read(given, MOST_IMAGES)
+        subject = Subject.by_name(name, model_args or {}, None if weights is None else Path(weights), seed or 0)
+    options = ExplainOptions(img_size, whole, blocks, each_head, gradients, accelerator, progress)
+    loaded = subject.read(inputs.items, MAX_IMAGES)
     subject.check(options)
     folder = new_run(output, "explain")
-    pictures = write_explanation(subject, inputs, folder, options)
-    names = [one.name for one, _ in inputs]
+    pictures = write_explanation(subject, loaded, folder, options)
+    names = [one.name for one, _ in loaded]
     page, data = folder / "explain.html", folder / "explain.json"
     return ExplainResult(subject.name, subject.weights, names, page, data, pictures)
 
 
-def find_source(source: str) -> Path | None:
-    """The checkpoint that a source stands for, or None if it is a model's name.
+def _check_source(
+    source: ModelLike, weights: Path | None, model_args: dict[str, Any] | None, seed: int | None
+) -> str | None:
+    """Return the name of a model that is built here, or None if a trained one is given.
 
     Raises:
-        UserError: it is neither.
+        UserError: It is neither, or an option doesn't go with it.
     """
-    path = Path(source)
-    if path.suffix == ".safetensors" and path.is_file():
-        raise UserError(f"source: {source} holds weights alone; give the model's name and --weights {source}")
-    if source in MODELS or source in ALIASES:
+    named = isinstance(source, str | Path) and find_model(source, "source").kind is ModelKind.NAME
+    if not named:
+        given = {"weights": weights, "model_args": model_args or None, "seed": seed}
+        option = next((key for key, value in given.items() if value is not None), None)
+        if option is not None:
+            raise UserError(f"{option}: {source} has its own weights; leave it out")
         return None
-    if path.exists() or path.suffix in FILE_SUFFIXES or len(path.parts) > 1:
-        return find_checkpoint(existing(path, "source"))
-    raise UserError(
-        f"source: {source!r} is neither a file nor a model of this package{nearest(source, [*MODELS, *ALIASES])};"
-        " explain shows MSG-Transformers and SG-Formers alone ('msgformer models' lists them)"
-    )
+    if str(source) not in MODELS and str(source) not in ALIASES:
+        raise UserError(
+            f"source: {str(source)!r} is neither a file nor a model of this package"
+            f"{nearest(str(source), [*MODELS, *ALIASES])}; explain shows MSG-Transformers and SG-Formers alone"
+            " ('msgformer models' lists them)"
+        )
+    if weights is not None:
+        existing(Path(weights), "weights")
+    elif seed is None:
+        raise UserError(
+            f"source: {source} is untrained: the name alone has no weights; give a run folder, --weights FILE, or"
+            " --seed N to look at initial weights"
+        )
+    return resolve(str(source))
 
 
 def _check_blocks(blocks: Sequence[str] | None) -> None:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import dataclasses
+import copy
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from importlib.metadata import version
@@ -13,21 +13,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from PIL import Image
 from safetensors.torch import save_file
-from torch import Tensor, nn
-from torchvision.transforms.v2 import functional as transforms
+from torch import nn
 
-from msgformer.api.device import one_device
-from msgformer.api.following import followed
-from msgformer.data.dense_options import SegmentImageOptions
-from msgformer.data.detect_transforms import to_tensor
-from msgformer.data.inputs import Input, find_inputs
+from msgformer.checkpoints.card import ModelCard
+from msgformer.data.inputs import ImageInput
 from msgformer.data.options import PreprocessOptions
-from msgformer.data.preprocessing import Preprocessing, eval_transform
-from msgformer.data.segment_transforms import fitted_size
-from msgformer.dense.backbone import STRIDES
+from msgformer.data.preprocessing import Preprocessing
 from msgformer.errors import UserError
 from msgformer.insight.explain_arrays import Block, block_arrays, block_name, block_record
 from msgformer.insight.explain_figures import figures
@@ -35,44 +28,20 @@ from msgformer.insight.explain_page import ExplainPage
 from msgformer.insight.messages import trace_messengers
 from msgformer.insight.overlay import Explained
 from msgformer.insight.significance import trace_significance
+from msgformer.model_types import ModelLike
 from msgformer.models import MsgTransformer, NoMessengers, SgFormer
 from msgformer.models.loading import load_weights
 from msgformer.models.sg_former import HybridAttention
+from msgformer.tasks.device import find_device
+from msgformer.tasks.explain_view import ExplainOptions, View
+from msgformer.tasks.opened_model import OpenedModel
+from msgformer.tasks.progress import track_progress
+from msgformer.trained_model import open_any
 from msgformer.training.build import build_model, default_size
-from msgformer.training.checkpoint import load_model
-from msgformer.training.options import Progress
-
-Size = tuple[int, int]
 
 PAGE, DATA, ARRAYS = "explain.html", "explain.json", "arrays.safetensors"
 LONGEST_NAME = 60
 """Characters of an image's name that its folder's has at most."""
-
-
-@dataclass(frozen=True)
-class Options:
-    """What the user wants; see :func:`msgformer.explain`."""
-
-    img_size: int | Size | None
-    whole: bool
-    blocks: Sequence[str] | None
-    each_head: bool
-    gradients: int
-    accelerator: str
-    progress: Progress
-
-
-@dataclass(frozen=True)
-class View:
-    """An image as the body of a model sees it.
-
-    Attributes:
-        image: [1, channels, S, T], normalised, and padded at the bottom and the right.
-        picture: The part that isn't padding, in RGB.
-    """
-
-    image: Tensor
-    picture: Image.Image
 
 
 def find_body(model: nn.Module, what: str) -> MsgTransformer | SgFormer:
@@ -95,67 +64,61 @@ class Subject:
     """What is to be explained.
 
     Attributes:
-        name: The model's.
-        task: What it was trained for.
-        model: All of it.
-        body: The part that can be explained.
-        images: How pictures are brought to its input.
-        weights: The file that they are from; None for initial ones.
+        name: Name of the model.
+        model: The model.
+        body: The part of its module that can be explained.
+        weights: The file that the weights are from; None for initial ones and for a module in memory.
     """
 
     name: str
-    task: str
-    model: nn.Module
+    model: OpenedModel
     body: MsgTransformer | SgFormer
-    images: dict[str, Any]
     weights: Path | None
 
     @classmethod
-    def of_checkpoint(cls, path: Path) -> Subject:
-        """The model in a checkpoint.
+    def of_model(cls, source: ModelLike) -> Subject:
+        """Return the subject of a trained model.
 
         Raises:
-            UserError: it can't be read, or is of a model of another family.
+            UserError: The model can't be read, or is of another family.
         """
-        model, card = load_model(path)
-        body = find_body(model, f"{path} is of {card.model}")
-        return cls(card.model, card.task, model, body, card.preprocessing, path)
+        opened = open_any(source)
+        model = OpenedModel(opened.card, copy.deepcopy(opened.module).cpu().eval(), path=opened.path)
+        return cls(
+            opened.card.model, model, find_body(model.module, f"{opened.name} is of {opened.card.model}"), opened.path
+        )
 
     @classmethod
     def by_name(cls, name: str, model_args: dict[str, Any], weights: Path | None, seed: int) -> Subject:
-        """A classifier of this package with a checkpoint's weights, or those that follow from ``seed``.
+        """Return a classifier of this package with a checkpoint's weights, or those that follow from ``seed``.
 
         Raises:
-            UserError: an argument isn't known, the weights don't fit, or there is nothing in it to show.
+            UserError: An argument isn't known, the weights don't fit, or there is nothing in it to show.
         """
         size = default_size(name)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            model: Any = build_model(name, model_args.get("num_classes", 1000), size, model_args).eval()
+            module: Any = build_model(name, model_args.get("num_classes", 1000), size, model_args).eval()
         if weights is not None:
-            load_weights(model, weights, may_differ=("head",))
-        images = Preprocessing.of(model, size, model_args.get("in_chans", 3), PreprocessOptions())
-        return cls(
-            name,
-            "classify",
-            model,
-            find_body(model, f"{name} is made with model_args {model_args}"),
-            images.to_dict(),
-            weights,
-        )
+            load_weights(module, weights, may_differ=("head",))
+        body = find_body(module, f"{name} is made with model_args {model_args}")
+        images = Preprocessing.of(module, size, model_args.get("in_chans", 3), PreprocessOptions())
+        classes = [str(index) for index in range(model_args.get("num_classes", 1000))]
+        card = ModelCard(name, model_args, classes, images.to_dict())
+        return cls(name, OpenedModel(card, module, is_trained=weights is not None), body, weights)
 
-    def read(self, given: Sequence[str], most: int) -> list[tuple[Input, Image.Image]]:
-        """All images at the places given, decoded.
+    def read(self, given: Iterable[ImageInput], most: int) -> list[tuple[ImageInput, Image.Image]]:
+        """Load all images.
 
         Raises:
-            UserError: one can't be read, or there are more than ``most``.
+            UserError: One can't be read, or there are more than ``most``.
         """
-        inputs = list(islice(find_inputs(given), most + 1))
+        inputs = list(islice(given, most + 1))
         if len(inputs) > most:
             raise UserError(f"images: there are more than {most}, too many for one page; give fewer")
         return [(one, one.load()) for one in inputs]
 
-    def check(self, options: Options) -> None:
+    def check(self, options: ExplainOptions) -> None:
         """Make sure that the blocks asked for are there; raises UserError otherwise."""
         known = [
             f"{stage}.{number}"
@@ -168,27 +131,7 @@ class Subject:
                 what = "block" if isinstance(self.body, MsgTransformer) else "block that measures significance"
                 raise UserError(f"blocks: {self.name} has no {what} {block}; it has {', '.join(known)}")
 
-    def view(self, picture: Image.Image, options: Options) -> View:
-        """A picture as the body sees it."""
-        if self.task == "classify":
-            settings = _fitted(Preprocessing.from_dict(self.images), picture, options)
-            return _view(eval_transform(settings)(picture), settings.mean, settings.std)
-        if options.img_size is not None:
-            picture = picture.resize(_sides(picture, options.img_size)[::-1], Image.Resampling.BILINEAR)
-        model: Any = self.model
-        if self.task == "detect":
-            image = to_tensor(picture)
-            if options.img_size is None:
-                image, _ = model.transform.resize(image)
-            mean, std = model.transform.image_mean, model.transform.image_std
-            return _view(model.transform.normalize(image), mean, std, pad=True)
-        if options.img_size is None:
-            size = fitted_size((picture.height, picture.width), SegmentImageOptions(**self.images), 1.0)
-            picture = transforms.resize(picture, size)
-        image = transforms.normalize(to_tensor(picture), list(model.mean), list(model.std))
-        return _view(image, model.mean, model.std, pad=True)
-
-    def trace(self, view: View, options: Options, device: torch.device) -> list[Block]:
+    def trace(self, view: View, options: ExplainOptions, device: torch.device) -> list[Block]:
         """What the blocks asked for do with an image."""
         image = view.image.to(device)
         traced: Sequence[Block]
@@ -201,20 +144,21 @@ class Subject:
 
 
 def write_explanation(
-    subject: Subject, inputs: Sequence[tuple[Input, Image.Image]], folder: Path, options: Options
+    subject: Subject, inputs: Sequence[tuple[ImageInput, Image.Image]], folder: Path, options: ExplainOptions
 ) -> list[Path]:
     """Write the page, the numbers and the pictures; gives the pictures.
 
     Raises:
         UserError: the device isn't there.
     """
-    device = one_device(options.accelerator, "32-true").device
+    device = find_device(options.device)
     subject.body.to(device)
     explained: list[Explained] = []
     records: list[dict[str, Any]] = []
     pictures: list[Path] = []
-    for number, (one, picture) in enumerate(followed(inputs, lambda _: 1, options.progress, "explaining", len(inputs))):
-        view = subject.view(picture, options)
+    progress = track_progress(inputs, lambda _: 1, options.progress, "explaining", len(inputs))
+    for number, (one, picture) in enumerate(progress):
+        view = subject.model.task.explain_view(subject.model, picture, options)
         image = Explained(one.name, view.picture, subject.trace(view, options, device))
         explained.append(image)
         part = folder / f"{number + 1:04d}-{Path(one.name).stem[:LONGEST_NAME]}"
@@ -253,37 +197,3 @@ def _page(subject: Subject, explained: Sequence[Explained]) -> ExplainPage:
         notes=initial if subject.weights is None else [],
         footer=f"msgformer {version('msgformer')}, {datetime.now().astimezone():%Y-%m-%d %H:%M}",
     )
-
-
-def _fitted(settings: Preprocessing, picture: Image.Image, options: Options) -> Preprocessing:
-    """A classifier's settings with the size asked for; of whole images, for the picture's shape."""
-    channels, *trained = settings.input_size
-    wanted = options.img_size
-    if options.whole:
-        height, width = _sides(picture, min(trained) if wanted is None else wanted)
-        return dataclasses.replace(settings, input_size=(channels, height, width), crop_pct=1.0, crop_mode="squash")
-    if wanted is None:
-        return settings
-    height, width = (wanted, wanted) if isinstance(wanted, int) else wanted
-    return dataclasses.replace(settings, input_size=(channels, height, width))
-
-
-def _sides(picture: Image.Image, wanted: int | Size) -> Size:
-    """Height and width: those wanted, or with the shorter side wanted and the picture's shape."""
-    if not isinstance(wanted, int):
-        return wanted[0], wanted[1]
-    scale = wanted / min(picture.size)
-    return max(1, round(picture.height * scale)), max(1, round(picture.width * scale))
-
-
-def _view(image: Tensor, mean: Sequence[float], std: Sequence[float], *, pad: bool = False) -> View:
-    """A normalised image [channels, h, w] as a model's body sees it, and what is to be seen in it.
-
-    Detectors and segmenters pad images to whole tokens of the last stage, with ``pad``.
-    """
-    shift, scale = (torch.tensor(values).view(-1, 1, 1) for values in (mean, std))
-    pixels = (255 * (image * scale + shift)).round().clamp(0, 255).byte().expand(3, -1, -1)
-    picture = Image.fromarray(pixels.permute(1, 2, 0).contiguous().numpy())
-    height, width = image.shape[-2:]
-    padding = (0, -width % STRIDES[-1], 0, -height % STRIDES[-1]) if pad else (0, 0, 0, 0)
-    return View(F.pad(image, padding).unsqueeze(0), picture)

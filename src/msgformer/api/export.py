@@ -6,11 +6,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from msgformer.api.ranges import check_ranges
-from msgformer.api.result import Result
+from msgformer.checkpoints.model_location import find_model
 from msgformer.deploy.card import SUFFIXES, Format, Precision, span
 from msgformer.deploy.packages import require_writer
 from msgformer.errors import UserError
+from msgformer.model_types import ModelLike
 from msgformer.packages import require_package
+from msgformer.result import Result
 
 
 @dataclass(frozen=True)
@@ -69,7 +71,7 @@ class Exported(Result):
 
 
 def export(
-    model: Path,
+    model: ModelLike,
     *,
     format: Format = "onnx",
     output: Path | None = None,
@@ -108,14 +110,24 @@ def export(
     """
     check_ranges({"batch_size": batch_size, "img_size": img_size})
     _check_format(format, int8=int8, calibration=calibration, dynamic=dynamic_batch or dynamic_size)
-    model = Path(model)
+    if isinstance(model, str | Path):
+        find_model(model, "model")
     path = _output(model, format, output, int8=int8)
+    size = (img_size, img_size) if isinstance(img_size, int) else img_size
 
-    from msgformer.api.exporting import Source, open_source, run_export
+    from msgformer.tasks.export_run import run_export
+    from msgformer.trained_model import open_any
 
-    source: Source = open_source(model, img_size)
+    opened = open_any(model, img_size=size)
     card, checked_on, found = run_export(
-        source, format, path, batch_size, calibration, dynamic_batch=dynamic_batch, dynamic_size=dynamic_size, int8=int8
+        opened.task.export_source(opened, size),
+        format,
+        path,
+        batch_size,
+        None if calibration is None else Path(calibration),
+        dynamic_batch=dynamic_batch,
+        dynamic_size=dynamic_size,
+        int8=int8,
     )
     return Exported(
         output=path,
@@ -148,11 +160,12 @@ def _check_format(format: Format, *, int8: bool, calibration: Path | None, dynam
         raise UserError(f"calibration: {calibration} doesn't exist; give images or a folder of them")
 
 
-def _output(model: Path, format: Format, output: Path | None, *, int8: bool) -> Path:
+def _output(given: ModelLike, format: Format, output: Path | None, *, int8: bool) -> Path:
     """Where to write; raises UserError where that can be seen to be impossible."""
     suffix = SUFFIXES[format]
     if output is None:
         kind = ("-int8" if int8 else "") + ("-aoti" if format == "aoti" else "")
+        model = _place(given)
         place = model / "best" if model.is_dir() else model if model.is_file() else Path(model.name)
         name = place.stem if model.is_file() else place.name
         return place.with_name(f"{name}{kind}{suffix}")
@@ -164,3 +177,12 @@ def _output(model: Path, format: Format, output: Path | None, *, int8: bool) -> 
     if not output.parent.is_dir():
         raise UserError(f"the folder of output '{output}' doesn't exist; create it first")
     return output
+
+
+def _place(model: ModelLike) -> Path:
+    """Return the path beside which a file is written."""
+    if isinstance(model, str | Path):
+        return Path(model)
+    opened = getattr(model, "opened", None)
+    path = None if opened is None else opened.path
+    return path if path is not None else Path(type(model).__name__.lower())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,23 +13,19 @@ from lightning.pytorch.utilities.seed import isolate_rng
 
 from msgformer.api.provenance import record_start
 from msgformer.api.runs import CONFIG_FILE, new_run
-from msgformer.api.task import CLASSES_FILE, Task
 from msgformer.api.train_settings import TrainSettings
+from msgformer.checkpoints.checkpoint_file import write_atomically
+from msgformer.checkpoints.model_location import BEST
 from msgformer.data.split import read_split
 from msgformer.errors import UserError, shown
 from msgformer.seeding import derive, seed_generators
-from msgformer.training.checkpoint import BEST, find_resumable, write_atomically
+from msgformer.tasks import get_task
+from msgformer.tasks.training_setup import CLASSES_FILE, TrainingSetup
+from msgformer.training.checkpoint import find_resumable
 from msgformer.training.progress import epoch_report
 from msgformer.training.run import Run
 from msgformer.training.run_files import RunFiles
 from msgformer.training.trainer import quiet
-
-TASKS: dict[str, str] = {
-    "classify": "msgformer.api.classify_task:ClassifyTask",
-    "detect": "msgformer.api.detect_task:DetectTask",
-    "segment": "msgformer.api.segment_task:SegmentTask",
-}
-"""What puts the parts of each task together: a class that is made of the settings and the folder to resume, if any."""
 
 
 def fit(settings: TrainSettings, output: Path | None, resume: Path | None) -> dict[str, Any]:
@@ -45,7 +40,7 @@ def fit(settings: TrainSettings, output: Path | None, resume: Path | None) -> di
         The fields of ``TrainResult``.
     """
     start = time.monotonic()
-    task = open_task(settings, resume)
+    task = get_task(settings.task).open_training(settings, resume)
     checkpoint = None
     if resume is not None:
         checkpoint = find_resumable(resume)
@@ -70,12 +65,6 @@ def fit(settings: TrainSettings, output: Path | None, resume: Path | None) -> di
     }
 
 
-def open_task(settings: TrainSettings, resume: Path | None = None) -> Task:
-    """The task of some settings, its data opened and checked."""
-    module, name = TASKS[settings.task].split(":")
-    return getattr(importlib.import_module(module), name)(settings, resume)
-
-
 @contextmanager
 def _reporting(settings: TrainSettings, files: RunFiles, trainer: Trainer) -> Iterator[None]:
     """Leave a report, whether the training ends or is ended; what it lacks then, a command adds later."""
@@ -85,19 +74,19 @@ def _reporting(settings: TrainSettings, files: RunFiles, trainer: Trainer) -> It
         finished = True
     finally:
         if settings.report and files.folder is not None and files.rows and trainer.is_global_zero:
-            from msgformer.api.reporting import leave_report, scoring
+            from msgformer.api.reporting import leave_report, score_at_end
 
-            leave_report(files.folder, scoring(files.folder, settings, trainer) if finished else None)
+            leave_report(files.folder, score_at_end(files.folder, settings, trainer) if finished else None)
 
 
-def _start_run(settings: TrainSettings, output: Path | None, resume: Path | None, task: Task) -> Path:
+def _start_run(settings: TrainSettings, output: Path | None, resume: Path | None, task: TrainingSetup) -> Path:
     """The run folder, in which is told what made it each time that the training starts."""
     run = resume or _begin_run(settings, output, task)
     record_start(run, settings.data)
     return run
 
 
-def _begin_run(settings: TrainSettings, output: Path | None, task: Task) -> Path:
+def _begin_run(settings: TrainSettings, output: Path | None, task: TrainingSetup) -> Path:
     """A new run folder that says what is trained on what."""
     run = new_run(output, task.title)
     (run / CLASSES_FILE).write_text("".join(f"{shown(name)}\n" for name in task.classes), encoding="utf-8")
@@ -107,7 +96,7 @@ def _begin_run(settings: TrainSettings, output: Path | None, task: Task) -> Path
     return run
 
 
-def _check_subsets(run: Path, task: Task) -> None:
+def _check_subsets(run: Path, task: TrainingSetup) -> None:
     """Make sure that a run goes on with the data that it was begun with.
 
     Raises:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import dataclasses
 from pathlib import Path
 
-from msgformer.api.result import Result
 from msgformer.api.weights import check_weights_output, check_weights_paths, write_safetensors
 from msgformer.catalog import resolve
 from msgformer.errors import UserError
+from msgformer.result import Result
 
 FILE_SUFFIXES = (".bin", ".ckpt", ".pt", ".pth", ".safetensors", ".tar")
 """Endings that tell a file from a name of timm's, which may have a dot, too."""

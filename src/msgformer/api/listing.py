@@ -6,10 +6,10 @@ import dataclasses
 
 from msgformer.api.ranges import check_ranges
 from msgformer.api.recipes import RECIPES, list_recipes
-from msgformer.api.result import Result, text_table
 from msgformer.catalog import ALIASES, MODELS, resolve
 from msgformer.insight.published import PUBLISHED, PublishedSize
 from msgformer.insight.sizes import Comparison, ModelSize, PartSize
+from msgformer.result import Result, text_table
 
 
 @dataclasses.dataclass(frozen=True)

@@ -33,7 +33,7 @@ def record_start(run: Path, data: str | None) -> None:
         run: Run folder, with the record of its images.
         data: Where the images lie; None if they are embedded.
     """
-    from msgformer.training.checkpoint import write_atomically
+    from msgformer.checkpoints.checkpoint_file import write_atomically
 
     text = json.dumps([*read_starts(run), describe_start(run, data)], indent=2)
     write_atomically(run / ENVIRONMENT_FILE, lambda path: path.write_text(f"{text}\n", encoding="utf-8"))

@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from msgformer.api.ranges import check_ranges
-from msgformer.api.result import Result
-from msgformer.api.runs import find_checkpoint
+from msgformer.checkpoints.model_location import find_checkpoint
 from msgformer.data.folder import existing
 from msgformer.data.locations import resolve_data
 from msgformer.data.options import OnBadImage
 from msgformer.errors import UserError
+from msgformer.result import Result
 from msgformer.training.options import Precision, Progress
 
 
@@ -53,10 +53,10 @@ def report(
         data: Images to score the best epoch on, as in 'evaluate'; by default what the run held out.
         score: Score images at all; without them the report has the learning curves, the settings and the environment.
         on_bad_image: At images that can't be read, "stop", or "skip" and count them.
-        batch_size: Images a batch; by default 128, for detectors and segmenters 1.
+        batch_size: Images per batch; by default 128 for classifiers, and 1 for detectors and segmenters.
         workers: Processes that read images; by default one less than there are cores, at most 8.
-        accelerator: "auto", "cpu", "gpu" or another that Lightning knows.
-        precision: Number format, in Lightning's words.
+        accelerator: Device: "auto", "cpu", "gpu", "cuda" or "cuda:N".
+        precision: Number format: float32, bf16 or fp16, or in Lightning's words.
         progress: A "bar", "lines" or "none"; "auto" is a bar in a terminal.
 
     Returns:
@@ -72,24 +72,10 @@ def report(
     checkpoint = find_checkpoint(run)
     resolved = None if data is None else resolve_data(data, layout=False)
 
-    from msgformer.api.answering import Answerer
-    from msgformer.api.dense_reporting import DenseScored, score_with_examples
-    from msgformer.api.dense_scoring import Looking
-    from msgformer.api.reporting import REPORT_FILE, write_report
-    from msgformer.api.scoring import Scored
-    from msgformer.api.scoring import score as score_images
-    from msgformer.training.checkpoint import read_task
+    from msgformer.api.reporting import REPORT_FILE, score_for_report, write_report
+    from msgformer.tasks.predictor import InferenceConfig
 
-    task = read_task(checkpoint)
-    if task != "classify" and on_bad_image != "stop":
-        raise UserError(f"on_bad_image is for classifiers, but the run is of task {task}; leave it out")
-
-    def ask() -> Scored | DenseScored:
-        if task != "classify":
-            looking = Looking(batch_size or 1, workers, accelerator, precision, progress)
-            return score_with_examples(checkpoint, resolved, looking)
-        answerer = Answerer(checkpoint, accelerator, precision)
-        return score_images(checkpoint, answerer, resolved, on_bad_image, batch_size or 128, workers, progress)
-
+    config = InferenceConfig(accelerator, precision, batch_size, workers, progress)
+    ask = score_for_report(checkpoint, resolved, config, on_bad_image)
     plots = write_report(run, ask if score else None)
     return ReportResult(run / REPORT_FILE, plots)

@@ -9,19 +9,17 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from lightning import Trainer
-
-from msgformer.api.answering import Answerer
-from msgformer.api.dense_reporting import DenseScored, score_with_examples
-from msgformer.api.dense_scoring import Looking
 from msgformer.api.provenance import read_starts
 from msgformer.api.runs import CONFIG_FILE
-from msgformer.api.scoring import Scored, score
 from msgformer.api.train_settings import TrainSettings
+from msgformer.checkpoints.card import ModelCard
+from msgformer.checkpoints.checkpoint_file import read_checkpoint, write_atomically
+from msgformer.checkpoints.model_location import BEST, find_model
+from msgformer.data.options import OnBadImage
 from msgformer.data.split import read_split
 from msgformer.errors import UserError
-from msgformer.insight.classification import headline, outcome_sections
 from msgformer.insight.page import Page, Section, Tile
 from msgformer.insight.run import (
     Row,
@@ -31,14 +29,20 @@ from msgformer.insight.run import (
     learning_section,
     throughput_section,
 )
-from msgformer.training.checkpoint import BEST, ModelCard, read_checkpoint, write_atomically
+from msgformer.tasks import get_task
+from msgformer.tasks.evaluation import Evaluation, EvaluationOptions
+from msgformer.tasks.opened_model import open_model
+from msgformer.tasks.predictor import InferenceConfig
 from msgformer.training.run_files import METRICS_FILE
+
+if TYPE_CHECKING:
+    from lightning import Trainer
 
 REPORT_FILE = "report.html"
 PLOTS = "plots"
 
-Ask = Callable[[], Scored | DenseScored]
-"""Asks a model about the held-out images, whatever its task."""
+Ask = Callable[[], Evaluation]
+"""Scores a model on the held-out images."""
 
 
 def write_report(run: Path, ask: Ask | None, notes: list[str] | None = None) -> list[Path]:
@@ -88,21 +92,31 @@ def leave_report(run: Path, ask: Ask | None) -> None:
         print(f"no report was written: {error}; {again}", file=sys.stderr, flush=True)
 
 
-def scoring(run: Path, settings: TrainSettings, trainer: Trainer) -> Ask:
-    """Asks the best model of a training about the held-out images, on the training's first device."""
-    machine = settings.trainer
-    if settings.task != "classify":
-        looking = Looking(1, settings.workers, machine.accelerator, machine.precision, machine.progress)
-        return lambda: score_with_examples(run / BEST, None, looking)
-    device = trainer.strategy.root_device
+def score_for_report(
+    checkpoint: Path, data: str | None, config: InferenceConfig, on_bad_image: OnBadImage = "stop"
+) -> Ask:
+    """Return what scores a checkpoint with examples for a report.
 
-    def ask() -> Scored:
-        devices = 1 if device.index is None else [device.index]
-        answerer = Answerer(run / BEST, machine.accelerator, machine.precision, devices=devices)
-        options = settings.on_bad_image, settings.batch_size, settings.workers, machine.progress
-        return score(run / BEST, answerer, None, *options)
+    Args:
+        checkpoint: The weights.
+        data: Images to score on; None for those that the run held out.
+        config: Device, number format and batches.
+        on_bad_image: At images that can't be read, "stop", or "skip" and count them.
+    """
+
+    def ask() -> Evaluation:
+        model = open_model(find_model(checkpoint))
+        return model.task.evaluate(model, data, config, EvaluationOptions(on_bad_image, with_examples=True))
 
     return ask
+
+
+def score_at_end(run: Path, settings: TrainSettings, trainer: Trainer) -> Ask:
+    """Return what scores the best epoch of a training on the held-out images, on the training's first device."""
+    machine, device = settings.trainer, trainer.strategy.root_device
+    batch_size = get_task(settings.task).report_batch_size(settings.batch_size)
+    config = InferenceConfig(str(device), machine.precision, batch_size, settings.workers, machine.progress)
+    return score_for_report(run / BEST, None, config, settings.on_bad_image)
 
 
 def build_page(run: Path, ask: Ask | None, notes: list[str]) -> Page:
@@ -111,7 +125,8 @@ def build_page(run: Path, ask: Ask | None, notes: list[str]) -> Page:
     checkpoint = read_checkpoint(run / BEST)
     card, best = ModelCard.read(checkpoint, run / BEST), int(checkpoint["epoch"]) + 1
     scored = ask() if ask is not None else None
-    tiles, middle = _outcome(scored) if scored is not None else (_last_scores(rows, best), [])
+    tiles = _last_scores(rows, best) if scored is None else scored.tiles()
+    middle = [] if scored is None else scored.sections()
     data = card.data.get("path") or "embedded data"
     return Page(
         title=run.resolve().name,
@@ -151,45 +166,26 @@ def read_rows(run: Path) -> list[Row]:
     return rows
 
 
-def _outcome(scored: Scored | DenseScored) -> tuple[list[Tile], list[Section]]:
-    if isinstance(scored, DenseScored):
-        return scored.tiles, scored.sections
-    tiles = headline(scored.outcome)
-    if scored.skipped:
-        tiles.append(Tile("Left out", f"{len(scored.skipped):,}", "images that can't be read"))
-    return tiles, outcome_sections(scored.outcome, scored.name, scored.picture)
-
-
 def _last_scores(rows: list[Row], best: int) -> list[Tile]:
     """The best epoch's validation as the table of metrics has it."""
     row = next((row for row in rows if row["epoch"] == best), rows[-1])
     return [Tile(name, f"{value:.4g}", f"epoch {row['epoch']:g}") for name, value in row.items() if "val/" in name]
 
 
-def _facts(card: ModelCard, rows: list[Row], scored: Scored | DenseScored | None) -> list[tuple[str, str]]:
+def _facts(card: ModelCard, rows: list[Row], scored: Evaluation | None) -> list[tuple[str, str]]:
     size = card.preprocessing.get("input_size")
     known = {
         "Model": card.model,
         "Task": card.task,
-        "Parameters": scored and f"{_parameters(scored):,}",
+        "Parameters": scored and f"{scored.num_parameters:,}",
         "Classes": f"{len(card.classes):,}",
         "Image size": size and f"{size[1]} x {size[2]}",
         "Data": card.data.get("path") or "embedded",
-        "Scored on": scored and _scored_on(scored),
+        "Scored on": scored and f"{scored.result.data}, {scored.result.images:,} images",
         "Epochs": str(len(rows)),
         "Training time": duration(math.fsum(row["seconds"] for row in rows)) if "seconds" in rows[0] else None,
     }
     return [(name, value) for name, value in known.items() if value]
-
-
-def _parameters(scored: Scored | DenseScored) -> int:
-    return scored.parameters if isinstance(scored, DenseScored) else scored.answerer.parameters
-
-
-def _scored_on(scored: Scored | DenseScored) -> str:
-    if isinstance(scored, DenseScored):
-        return f"{scored.result.data}, {scored.result.images:,} images"
-    return f"{scored.data}, {len(scored.outcome):,} images"
 
 
 def _throughput(run: Path, rows: list[Row]) -> list[Section]:

@@ -1,4 +1,4 @@
-"""Run folders and the checkpoints in them, found and checked without opening them by torch."""
+"""Run folders, found and made without torch."""
 
 from __future__ import annotations
 
@@ -6,14 +6,10 @@ import re
 from pathlib import Path
 
 from msgformer.data.folder import existing
-from msgformer.deploy.card import is_exported
 from msgformer.errors import UserError
 
 CONFIG_FILE = "config.yaml"
-BEST, LAST = "best.ckpt", "last.ckpt"
 RUNS = Path("runs")
-
-ZIP_MAGIC = b"PK\x03\x04"  # torch.save writes zip archives
 
 
 def check_output(output: Path | None) -> None:
@@ -72,47 +68,6 @@ def _first_free(name: str) -> Path:
             number += 1
         else:
             return folder
-
-
-def find_checkpoint(path: Path) -> Path:
-    """The checkpoint that a run folder or a file stands for; of a run the best, or the last if there is no best.
-
-    Raises:
-        UserError: there is none, or the file can't be one.
-    """
-    path = existing(path, "checkpoint")
-    if path.is_dir():
-        found = [path / name for name in (BEST, LAST) if (path / name).is_file()]
-        if not found:
-            raise UserError(f"checkpoint: no {BEST} or {LAST} in {path}; give a run folder of 'msgformer train'")
-        path = found[0]
-    check_kind(path)
-    return path
-
-
-def find_model(path: Path) -> Path:
-    """A checkpoint, as of :func:`find_checkpoint`, or a file of 'msgformer export' itself."""
-    return path if is_exported(path) else find_checkpoint(path)
-
-
-def check_kind(path: Path) -> None:
-    """Make sure that a file can be a checkpoint, by its first bytes.
-
-    Raises:
-        UserError: it is empty, a web page, or something else.
-    """
-    with path.open("rb") as file:
-        head = file.read(512)
-    if head.startswith(ZIP_MAGIC):
-        return
-    if not head:
-        raise UserError(f"checkpoint: {path} is empty; copy or download it again")
-    if head.lstrip().lower().startswith((b"<!doctype", b"<html", b"<?xml")):
-        raise UserError(f"checkpoint: {path} is a web page, not a checkpoint; download the file itself")
-    raise UserError(
-        f"checkpoint: {path} is not a checkpoint of msgformer (best.ckpt or last.ckpt in a run folder);"
-        " 'msgformer convert' reads official ones"
-    )
 
 
 def find_run(path: Path) -> Path:

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from msgformer.api.result import Result
-from msgformer.data.scenes import EMBEDDED
 from msgformer.errors import UserError
+from msgformer.result import Result
+from msgformer.tasks import get_task
 
 
 @dataclass(frozen=True)
@@ -39,14 +39,11 @@ class SampleData(Result):
         )
 
 
-LAYOUTS = {"detect": "COCO", "segment": "ADE20K"}
-
-
 def sample_data(
     task: Literal["detect", "segment"],
     output: Path,
-    images: int = EMBEDDED["detect"]["train"],
-    val: int = EMBEDDED["detect"]["val"],
+    images: int = 2000,
+    val: int = 200,
     seed: int = 0,
 ) -> SampleData:
     """Write scenes of real digits on real photographs, with exact boxes and masks or class maps.
@@ -66,13 +63,9 @@ def sample_data(
     Raises:
         UserError: a number is out of range, or the folder can't be written.
     """
-    if task not in LAYOUTS:
-        raise UserError(f"task must be one of {', '.join(LAYOUTS)}, not {task!r}")
     for key, value, least in (("images", images, 1), ("val", val, 1), ("seed", seed, 0)):
         if value < least:
             raise UserError(f"{key} must be at least {least}, not {value}")
-    from msgformer.data.scene_folders import WRITERS
-
     output = Path(output)
-    WRITERS[task](output, {"train": images, "val": val}, seed)
-    return SampleData(output, task, LAYOUTS[task], images, val, seed)
+    layout = get_task(task).write_scenes(output, {"train": images, "val": val}, seed)
+    return SampleData(output, task, layout, images, val, seed)

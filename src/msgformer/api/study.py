@@ -11,11 +11,11 @@ from typing import Any
 
 from msgformer.api.ranges import check_ranges
 from msgformer.api.recipes import load_config
-from msgformer.api.result import Result, text_table
 from msgformer.api.runs import new_run
 from msgformer.api.study_tables import TABLES, TableName
-from msgformer.api.task_settings import resolve_task_data
 from msgformer.errors import UserError
+from msgformer.result import Result, text_table
+from msgformer.tasks.classification.task import Classification
 
 PLAN_FILE = "plan.json"
 SMALL_BUDGET, SMALL_DATA = "embedded/pairs", "sample:pairs"
@@ -151,7 +151,7 @@ def study(
     shared = {} if budget is None else load_config(budget)
     plan = {
         "table": table,
-        "data": SMALL_DATA if data is None else resolve_task_data("classify", str(data)),
+        "data": SMALL_DATA if data is None else Classification().resolve_data(str(data)),
         "small": small,
         "epochs": epochs,
         "budget": {key: value for key, value in shared.items() if key not in ("model", "model_args", "data")},

@@ -3,96 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from msgformer.api.options import configured_by
 from msgformer.api.recipes import load_config
-from msgformer.api.result import Result
 from msgformer.api.runs import CONFIG_FILE, check_output, find_run
-from msgformer.api.task_settings import TaskName
 from msgformer.api.train_settings import TrainSettings
 from msgformer.data.dense_options import DetectImageOptions, SegmentImageOptions
 from msgformer.data.folder import existing
 from msgformer.data.options import AugmentOptions, Balance, OnBadImage, PreprocessOptions
 from msgformer.errors import UserError
+from msgformer.tasks import TaskName, get_task
+from msgformer.tasks.classification.train_result import TrainResult
+from msgformer.tasks.dense_train_result import DenseTrainResult
 from msgformer.training.dense_options import DetectOptions, SegmentOptions
 from msgformer.training.options import DistillOptions, OptimOptions, TrainerOptions
-
-RECIPES_OF: dict[str, tuple[str, str]] = {
-    "classify": ("embedded/digits", "finetune"),
-    "detect": ("embedded/detect", "detect"),
-    "segment": ("embedded/segment", "segment"),
-}
-"""By task, the recipe that is followed without data, and the one for any data."""
-
-
-@dataclass(frozen=True)
-class TrainResult(Result):
-    """What a training came to.
-
-    Attributes:
-        run: Run folder.
-        checkpoint: Weights of the best epoch.
-        epoch: The best epoch, from 1.
-        top1: Its validation accuracy in per cent.
-        top5: Likewise, the right class among the five likeliest.
-        loss: Its validation loss.
-        epochs: Epochs that have been trained.
-        seconds: How long this call took.
-    """
-
-    run: Path
-    checkpoint: Path
-    epoch: int
-    top1: float
-    top5: float
-    loss: float
-    epochs: int
-    seconds: float
-
-    def table(self) -> str:
-        """The best epoch, and what to do next."""
-        return (
-            f"best epoch {self.epoch} of {self.epochs}: top-1 {self.top1:.2f} %, top-5 {self.top5:.2f} %,"
-            f" loss {self.loss:.4f} ({self.seconds:.0f} s)\n"
-            f"run folder {self.run}; 'msgformer predict {self.run} IMAGE ...' names what images show"
-        )
-
-
-@dataclass(frozen=True)
-class DenseTrainResult(Result):
-    """What the training of a detector or a segmenter came to.
-
-    Attributes:
-        task: "detect" or "segment".
-        run: Run folder.
-        checkpoint: Weights of the best epoch.
-        epoch: The best epoch, from 1.
-        scores: Its validation scores by name, in per cent, but the loss.
-        epochs: Epochs that have been trained.
-        seconds: How long this call took.
-    """
-
-    task: str
-    run: Path
-    checkpoint: Path
-    epoch: int
-    scores: dict[str, float]
-    epochs: int
-    seconds: float
-
-    def table(self) -> str:
-        """The best epoch, and what to do next."""
-        scores = ", ".join(
-            f"{name.replace('_', ' ')} {value:.4f}" if name == "loss" else f"{name.replace('_', ' ')} {value:.2f} %"
-            for name, value in self.scores.items()
-        )
-        return (
-            f"best epoch {self.epoch} of {self.epochs}: {scores} ({self.seconds:.0f} s)\n"
-            f"run folder {self.run}; 'msgformer predict {self.run} IMAGE ... --output FOLDER' draws what images show"
-        )
 
 
 def underlying_settings(given: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
@@ -110,8 +36,8 @@ def underlying_settings(given: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
     if config is None and given.get("resume") is not None:
         config = find_run(Path(given["resume"])) / CONFIG_FILE
     elif config is None:
-        embedded, any_data = RECIPES_OF[task]
-        config = embedded if given.get("data") is None else any_data
+        chosen = get_task(task)
+        config = chosen.bundled_recipe if given.get("data") is None else chosen.data_recipe
     values = load_config(config)
     if "task" in given and values.get("task", "classify") != task:
         raise UserError(f"{config} is for --task {values.get('task', 'classify')}, not for {task}; give another config")
@@ -269,7 +195,4 @@ def train(
 
     from msgformer.api.fitting import fit
 
-    outcome = fit(settings, output, resume)
-    if task == "classify":
-        return TrainResult(**outcome.pop("scores"), **outcome)
-    return DenseTrainResult(task=task, **outcome)
+    return get_task(task).train_result(fit(settings, output, resume))  # type: ignore[return-value]

@@ -13,15 +13,16 @@ from typing import Any
 
 import yaml
 
-from msgformer.api.init_from import FILE_SUFFIXES
 from msgformer.api.ranges import check_ranges
 from msgformer.api.recipes import load_yaml
-from msgformer.api.runs import CONFIG_FILE, find_checkpoint
-from msgformer.api.task_settings import changed_option, check_task, resolve_task_data
+from msgformer.api.runs import CONFIG_FILE
 from msgformer.catalog import ALIASES, MODELS, nearest, resolve
+from msgformer.checkpoints.model_location import WEIGHTS_SUFFIXES, find_checkpoint
 from msgformer.data.dense_options import DetectImageOptions, SegmentImageOptions
 from msgformer.data.options import AugmentOptions, Balance, OnBadImage, PreprocessOptions
 from msgformer.errors import UserError
+from msgformer.tasks import get_task
+from msgformer.tasks.train_options import changed_option, check_train_options
 from msgformer.training.dense_options import DetectOptions, SegmentOptions
 from msgformer.training.options import DistillOptions, OptimOptions, TrainerOptions
 
@@ -83,7 +84,7 @@ class TrainSettings:
             UserError: a number is out of range, the model's name is mistyped, the data isn't laid out as it must
                 be, or a compiler is needed and missing.
         """
-        check_task(self)
+        check_train_options(self)
         check_model(self.model)
         check_ranges(dict(_flat(self.to_dict())))
         if self.optim.warmup_epochs > self.epochs:
@@ -98,7 +99,7 @@ class TrainSettings:
         if self.trainer.compile:
             check_compiler()
         check_trackers(self.trainer.trackers)
-        data = None if self.data is None else resolve_task_data(self.task, self.data)
+        data = None if self.data is None else get_task(self.task).resolve_data(self.data)
         return replace(self, data=data, teacher=None if self.teacher is None else find_teacher(self.teacher))
 
     def _check_ema(self) -> None:
@@ -159,7 +160,7 @@ def find_teacher(teacher: str) -> str:
         UserError: it looks like a path, and there is no checkpoint; or it is one of this package's names mistyped.
     """
     path = Path(teacher).expanduser()
-    if path.exists() or path.suffix in FILE_SUFFIXES or (len(path.parts) > 1 and ":" not in teacher):
+    if path.exists() or path.suffix in WEIGHTS_SUFFIXES or (len(path.parts) > 1 and ":" not in teacher):
         return str(find_checkpoint(path).absolute())
     check_model(teacher)
     return teacher

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from msgformer.errors import UserError
 
 if TYPE_CHECKING:
-    from msgformer.training.checkpoint import ModelCard
+    from msgformer.checkpoints.card import ModelCard
 
 
 def check_weights_paths(source: Path, output: Path, *suffixes: str) -> None:
@@ -75,11 +75,11 @@ def write_checkpoint(state: dict[str, Any], card: ModelCard, output: Path) -> No
     Raises:
         UserError: it can't be written, for want of space or permission.
     """
-    from msgformer.training.checkpoint import PREFIX, AtomicCheckpointIO
+    from msgformer.checkpoints.checkpoint_file import PREFIX, save_checkpoint
 
     checkpoint: dict[str, Any] = {"state_dict": {PREFIX + name: tensor for name, tensor in state.items()}}
     card.write(checkpoint)
-    write_whole(output, lambda path: AtomicCheckpointIO().save_checkpoint(checkpoint, path))
+    write_whole(output, lambda path: save_checkpoint(checkpoint, path))
 
 
 def write_whole(output: Path, save: Callable[[Path], object]) -> None:

@@ -58,22 +58,19 @@ def write_segmentation(folder: Path, counts: Counts, seed: int) -> None:
                 Image.fromarray(scene.classes() + FIRST_LABEL).save(maps / f"{Path(file).stem}.png")
 
 
-def cached_scenes(task: str, counts: Counts, seed: int) -> Path:
-    """The scenes for a task, written into the user's cache folder when they are first asked for.
+def cached_scenes(name: str, write: Callable[[Path, Counts, int], None], counts: Counts, seed: int) -> Path:
+    """Return a folder of scenes in the user's cache folder, written when it is first asked for.
 
     Args:
-        task: "detect" or "segment".
-        counts: Scenes a subset.
-        seed: What the scenes follow from.
+        name: Name of the layout in the folder's name.
+        write: Writes the scenes.
+        counts: Scenes per subset.
+        seed: Number that the scenes follow from.
     """
-    folder = cache_folder() / f"scenes-{task}-{counts['train']}-{counts['val']}-seed{seed}"
+    folder = cache_folder() / f"scenes-{name}-{counts['train']}-{counts['val']}-seed{seed}"
     if not folder.is_dir():
-        WRITERS[task](folder, counts, seed)
+        write(folder, counts, seed)
     return folder
-
-
-WRITERS: dict[str, Callable[[Path, Counts, int], None]] = {"detect": write_detection, "segment": write_segmentation}
-"""What writes the scenes for a task."""
 
 
 def _scenes(folder: Path, subset: Subset, count: int, seed: int) -> Iterator[tuple[str, Scene]]:

@@ -38,12 +38,6 @@ CLASSES = tuple("0123456789")
 
 SUBSETS: tuple[Subset, ...] = ("train", "val")
 
-EMBEDDED: dict[str, dict[Subset, int]] = {
-    "detect": {"train": 2000, "val": 200},
-    "segment": {"train": 4000, "val": 200},
-}
-"""Scenes a subset that each task is trained and validated on where no data is given."""
-
 PHOTOGRAPHS: dict[Subset, tuple[str, ...]] = {
     "train": ("china.jpg", "chelsea", "coffee", "motorcycle", "brick", "gravel", "camera"),
     "val": ("flower.jpg", "astronaut", "rocket", "grass"),

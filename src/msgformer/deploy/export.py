@@ -13,7 +13,6 @@ from torch import Tensor, nn
 
 from msgformer.deploy.card import ExportCard
 from msgformer.deploy.dialect import for_file
-from msgformer.deploy.graph import as_graph
 from msgformer.deploy.program import capture
 from msgformer.errors import UserError
 
@@ -22,7 +21,7 @@ def write_export(model: nn.Module, card: ExportCard, path: Path, calibration: Se
     """Export a model.
 
     Args:
-        model: In evaluation mode, on the CPU.
+        model: In evaluation mode, on the CPU, in the form in which a graph is captured: one tensor in.
         card: What the file is to say about itself, the format among it.
         path: Where to write it.
         calibration: Inputs to quantise with, where the card's precision is int8.
@@ -32,7 +31,7 @@ def write_export(model: nn.Module, card: ExportCard, path: Path, calibration: Se
         OSError: the file can't be written.
     """
     model = for_file(model, card.format, is_quantized=bool(calibration))
-    program = capture(as_graph(model), card.sizes, card.channels)
+    program = capture(model, card.sizes, card.channels)
     if card.format == "torch-export":
         from msgformer.deploy.torch_format import save_program
 

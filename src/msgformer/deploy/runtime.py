@@ -31,18 +31,21 @@ def read_card(path: Path) -> ExportCard:
     return ExportCard.from_json(read(path), path)
 
 
-def open_session(path: Path, accelerator: str = "auto", threads: int | None = None) -> Session:
+def open_session(path: Path, accelerator: str = "auto", threads: int | None = None, *, trust: bool = False) -> Session:
     """An exported file, ready to run.
 
     Args:
         path: The file.
         accelerator: "auto", "cpu" or "gpu"; those of PyTorch and ExecuTorch run on the CPU.
         threads: Threads for ONNX Runtime and OpenVINO; None: all cores. the others have torch's.
+        trust: Whether machine code in the file may run, which files of AOTInductor consist of.
 
     Raises:
         UserError: it can't be read or run, or the device isn't there.
     """
     card = read_card(path)
+    if card.format == "aoti" and not trust:
+        raise UserError(f"{path} holds machine code, which would run; give --trust true if you trust where it is from")
     if card.format == "onnx":
         from msgformer.deploy.onnx_format import OnnxSession
 
@@ -60,15 +63,6 @@ def open_session(path: Path, accelerator: str = "auto", threads: int | None = No
     from msgformer.deploy.torch_format import CompiledSession, ProgramSession
 
     return CompiledSession(path, card) if card.format == "aoti" else ProgramSession(path, card)
-
-
-def as_model(session: Session) -> nn.Module:
-    """An open file in the place of the model that it was made of."""
-    if session.card.task == "detect":
-        from msgformer.deploy.exported_detector import ExportedDetector
-
-        return ExportedDetector(session)
-    return ExportedModel(session)
 
 
 class ExportedModel(nn.Module):

@@ -61,24 +61,18 @@ class Verification:
     objects: int | None = None
 
 
-def verify(model: nn.Module, session: Session, pictures: Tensor) -> Verification:
-    """Compare a file with its model.
+def verify_logits(model: nn.Module, session: Session, images: Tensor) -> Verification:
+    """Compare a file of a classifier or segmenter with its model.
 
     Args:
         model: In evaluation mode, on the CPU.
         session: The file.
-        pictures: Inputs [N, C, H, W]; where the size is dynamic they are also looked at in other sizes.
+        images: Inputs [N, C, H, W]; where the size is dynamic they are also compared at other sizes.
 
     Raises:
-        UserError: the file's outputs aren't the model's.
+        UserError: The file's outputs aren't the model's.
     """
-    card = session.card
-    parts = [
-        part for size in _check_sizes(model, card.sizes, pictures) for part in _batches(pictures, size, card.sizes)
-    ]
-    if card.task == "detect":
-        with taking_inputs(model):
-            return _verify_detector(model, session, parts)
+    card, parts = session.card, _parts(model, session, images)
     compared = [_compare(model, session, part) for part in parts]
     differences, scales, agreements, similarities, significances = zip(*compared, strict=True)
     worst = max(differences)
@@ -98,8 +92,22 @@ def verify(model: nn.Module, session: Session, pictures: Tensor) -> Verification
     )
 
 
-def _verify_detector(model: nn.Module, session: Session, images: Sequence[Tensor]) -> Verification:
-    """The same for a detector that takes what its file takes: objects are found by both, or they aren't."""
+def verify_detector(model: nn.Module, session: Session, images: Tensor) -> Verification:
+    """Compare a file of a detector with its model: objects are found by both, or they aren't.
+
+    The arguments and errors are those of `verify_logits`.
+    """
+    with taking_inputs(model):
+        return _verify_objects(model, session, _parts(model, session, images))
+
+
+def _parts(model: nn.Module, session: Session, images: Tensor) -> list[Tensor]:
+    """Return batches that the file takes, of the images at all sizes to compare."""
+    sizes = session.card.sizes
+    return [part for size in _check_sizes(model, sizes, images) for part in _batches(images, size, sizes)]
+
+
+def _verify_objects(model: nn.Module, session: Session, images: Sequence[Tensor]) -> Verification:
     compared, significances = zip(*[_liken(model, session, image) for image in images], strict=True)
     objects, missed = sum(one.objects for one in compared), sum(one.missed for one in compared)
     worst = max(one.score for one in compared)

@@ -89,3 +89,20 @@ def _write(pen: ImageDraw.ImageDraw, mark: Mark, size: tuple[int, int]) -> None:
     pen.rectangle((x, y, x + right - left + 2, y + bottom - top + 3), fill=colour)
     brightness = 0.299 * colour[0] + 0.587 * colour[1] + 0.114 * colour[2]
     pen.text((x + 1 - left, y + 1 - top), mark.text, fill="black" if brightness > 140 else "white", font=font)
+
+
+def draw_lines(picture: Image.Image, lines: Sequence[str]) -> Image.Image:
+    """Return a copy of an RGB picture with lines of text in its upper left corner, on a dark ground.
+
+    Args:
+        picture: The picture.
+        lines: Short texts, one below the other.
+    """
+    drawn = picture.copy()
+    pen = ImageDraw.Draw(drawn, "RGBA")
+    font = ImageFont.load_default(max(9, round(14 * max(picture.size) / LARGE)))
+    text = "\n".join(lines)
+    _, _, right, bottom = pen.multiline_textbbox((4, 3), text, font=font)
+    pen.rectangle((0, 0, right + 4, bottom + 4), fill=(0, 0, 0, 150))
+    pen.multiline_text((4, 3), text, fill="white", font=font)
+    return drawn

@@ -16,12 +16,10 @@ from torch import nn
 
 import msgformer.models  # noqa: F401  (registers this package's models with timm)
 from msgformer.catalog import ALIASES, MODELS, nearest
+from msgformer.checkpoints.model_location import HUB_PREFIXES
 from msgformer.errors import UserError
 from msgformer.models.loading import load_weights
 from msgformer.packages import require_package
-
-SOURCES = ("hf-hub:", "hf_hub:", "local-dir:")
-"""Prefixes with which timm loads a model from elsewhere by its own configuration."""
 
 FASTERVIT = "faster_vit_"
 """How the models of NVIDIA's package are called, which it registers with timm."""
@@ -38,7 +36,7 @@ def known_model(name: str) -> str:
         require_package("fastervit", "fastervit", f"model {name!r}")
         with warnings.catch_warnings(action="ignore"):  # it takes timm's functions from where they were once
             importlib.import_module("fastervit.models")
-    if name not in MODELS and not name.startswith(SOURCES) and not is_model(name):
+    if name not in MODELS and not name.startswith(HUB_PREFIXES) and not is_model(name):
         known = [*MODELS, *ALIASES, *list_models()]
         raise UserError(f"unknown model {name!r}{nearest(name, known)} ('msgformer models' shows this package's)")
     return name
@@ -113,7 +111,7 @@ def default_size(name: str) -> tuple[int, int]:
 
 def _config(name: str) -> dict[str, Any]:
     """What timm says about a model; nothing of one from elsewhere, as that is known only once it is loaded."""
-    config = None if name.startswith(SOURCES) else get_pretrained_cfg(name)
+    config = None if name.startswith(HUB_PREFIXES) else get_pretrained_cfg(name)
     return config.to_dict() if config else {}
 
 

@@ -13,8 +13,8 @@ from torchmetrics import MeanMetric, MetricCollection
 from torchmetrics.classification import MulticlassAccuracy
 from typing_extensions import override
 
+from msgformer.checkpoints.card import ModelCard
 from msgformer.training.best import Best
-from msgformer.training.checkpoint import ModelCard
 from msgformer.training.distill import Distillation
 from msgformer.training.module import Plan, Training
 

@@ -8,18 +8,16 @@ from typing import Any
 
 from torch import nn
 
-from msgformer.dense import create_detector, create_segmenter
 from msgformer.errors import UserError
 
-CREATE: dict[str, Callable[..., nn.Module]] = {"detect": create_detector, "segment": create_segmenter}
-"""What makes the model of a task."""
 
-
-def build_dense(task: str, name: str, num_classes: int, arguments: Mapping[str, Any], **start: Any) -> nn.Module:
+def build_dense(
+    create: Callable[..., nn.Module], name: str, num_classes: int, arguments: Mapping[str, Any], **start: Any
+) -> nn.Module:
     """A detector or segmenter.
 
     Args:
-        task: "detect" or "segment".
+        create: :func:`msgformer.create_detector` or :func:`msgformer.create_segmenter`.
         name: The backbone, a model of this package or of timm.
         num_classes: Classes, a detector's background not counted.
         arguments: Of :func:`msgformer.create_detector` or :func:`msgformer.create_segmenter`, and of the backbone's
@@ -31,7 +29,7 @@ def build_dense(task: str, name: str, num_classes: int, arguments: Mapping[str, 
         UserError: there is no such backbone, an argument isn't known, or the arguments don't go together.
     """
     try:
-        return CREATE[task](name, num_classes=num_classes, **arguments, **start)
+        return create(name, num_classes=num_classes, **arguments, **start)
     except TypeError as error:
         unexpected = re.search(r"unexpected keyword argument '(\w+)'", str(error))
         if unexpected is None:

@@ -8,8 +8,8 @@ from typing import Any
 from torch import Tensor, nn
 from typing_extensions import override
 
+from msgformer.checkpoints.card import ModelCard
 from msgformer.training.best import Best
-from msgformer.training.checkpoint import ModelCard
 from msgformer.training.coco_scores import CocoScores, CocoTruth
 from msgformer.training.module import Plan, Training
 

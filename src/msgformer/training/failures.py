@@ -9,8 +9,8 @@ from pathlib import Path
 import torch
 from lightning import Trainer
 
+from msgformer.checkpoints.model_location import LAST
 from msgformer.errors import JobError, UserError
-from msgformer.training.checkpoint import LAST
 from msgformer.training.module import NotFiniteError, Training
 
 NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO}

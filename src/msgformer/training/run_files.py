@@ -12,8 +12,10 @@ from lightning import LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint
 from typing_extensions import override
 
+from msgformer.checkpoints.checkpoint_file import EMA_PREFIX, PREFIX, write_atomically
+from msgformer.checkpoints.model_location import BEST, LAST
 from msgformer.training.best import Row
-from msgformer.training.checkpoint import BEST, BEST_EMA, EMA_PREFIX, LAST, PREFIX, write_atomically
+from msgformer.training.checkpoint import BEST_EMA
 from msgformer.training.module import EMA, Training
 
 METRICS_FILE = "metrics.csv"

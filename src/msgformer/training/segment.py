@@ -49,26 +49,6 @@ class Segmenting(Training):
         return batch[2]
 
 
-def mean_probabilities(model: nn.Module, views: Sequence[Tensor], size: Sequence[int], *, flip: bool) -> Tensor:
-    """Probabilities [K, *size] of the classes, averaged over views of one image.
-
-    Args:
-        model: A segmenter in evaluation mode.
-        views: The image at several scales, [3, h, w] each.
-        size: Height and width that the answer shall have.
-        flip: Look at the mirror image of each view as well.
-    """
-    total: Tensor | None = None
-    for view in views:
-        for mirrored in (False, True) if flip else (False,):
-            logits = model(view.flip(-1)[None] if mirrored else view[None])
-            logits = logits.flip(-1) if mirrored else logits
-            probabilities = resize(logits.float(), size).softmax(1)[0]
-            total = probabilities if total is None else total + probabilities
-    assert total is not None
-    return total / (len(views) * (2 if flip else 1))
-
-
 def _of_one_size(images: Sequence[Tensor], labels: Sequence[Tensor]) -> Iterator[tuple[Tensor, Tensor]]:
     """All at once where all are of one size, otherwise one after the other."""
     sizes = {(image.shape, label.shape) for image, label in zip(images, labels, strict=True)}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -11,6 +12,7 @@ from torchmetrics import MeanMetric
 from torchmetrics.classification import MulticlassConfusionMatrix
 
 from msgformer.dense.segmenter import IGNORED
+from msgformer.dense.upernet import resize
 
 
 @dataclass(frozen=True)
@@ -80,3 +82,28 @@ class SegmentScores(nn.Module):
             "pixel_accuracy": summary.pixel_accuracy,
             "mean_accuracy": summary.mean_accuracy,
         }
+
+
+def mean_probabilities(
+    model: Callable[[Tensor], Tensor], views: Sequence[Tensor], size: Sequence[int], *, flip: bool
+) -> Tensor:
+    """Return the probabilities of the classes, averaged over views of one image.
+
+    Args:
+        model: From normalized images [B, 3, h, w] to logits [B, K, h, w].
+        views: The image at several scales, [3, h, w] each.
+        size: Height and width of the result.
+        flip: Average over the mirror image of each view as well.
+
+    Returns:
+        [K, *size].
+    """
+    total: Tensor | None = None
+    for view in views:
+        for mirrored in (False, True) if flip else (False,):
+            logits = model(view.flip(-1)[None] if mirrored else view[None])
+            logits = logits.flip(-1) if mirrored else logits
+            probabilities = resize(logits.float(), size).softmax(1)[0]
+            total = probabilities if total is None else total + probabilities
+    assert total is not None
+    return total / (len(views) * (2 if flip else 1))

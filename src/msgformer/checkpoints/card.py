@@ -1,0 +1,89 @@
+"""The model card: what a checkpoint says about its model beside the weights."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, field
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from msgformer.errors import UserError
+
+KEY = "msgformer"
+"""Key of the card in a checkpoint, and in the header of a safetensors file."""
+
+
+@dataclass(frozen=True)
+class ModelCard:
+    """What is known about a trained model beside its weights; plain values only, so that it loads safely.
+
+    Attributes:
+        model: Name in timm's registry.
+        model_args: Further arguments of its constructor.
+        classes: Class names, in the order of the outputs.
+        preprocessing: How an image becomes the model's input, as ``Preprocessing.to_dict`` gives it.
+        data: What it was trained on: the folder (None for the bundled digits), the fraction held out, the seed.
+        task: Name of the task it was trained for.
+        version: Version of this package that wrote the file.
+    """
+
+    model: str
+    model_args: dict[str, Any]
+    classes: list[str]
+    preprocessing: dict[str, Any]
+    data: dict[str, Any] = field(default_factory=dict)
+    task: str = "classify"
+    version: str = field(default_factory=lambda: version("msgformer"))
+
+    @property
+    def img_size(self) -> tuple[int, int]:
+        """Height and width that a classifier was trained at."""
+        _, height, width = self.preprocessing["input_size"]
+        return height, width
+
+    def write(self, checkpoint: dict[str, Any]) -> None:
+        """Put the card into a checkpoint."""
+        checkpoint[KEY] = asdict(self)
+
+    def to_json(self) -> str:
+        """Return the card as one JSON object, for files that hold text beside tensors."""
+        return json.dumps(asdict(self), ensure_ascii=False)
+
+    @classmethod
+    def from_json(cls, text: str, path: Path) -> ModelCard:
+        """Read the card from a file's text.
+
+        Args:
+            text: The JSON object.
+            path: The file, for messages.
+
+        Raises:
+            UserError: The text is not a card of this version.
+        """
+        try:
+            stored = json.loads(text)
+        except ValueError as error:
+            raise UserError(f"{path}: its model card can't be read ({error}); convert the checkpoint again") from error
+        return cls.read({KEY: stored}, path)
+
+    @classmethod
+    def read(cls, checkpoint: Any, path: Path) -> ModelCard:
+        """Read the card from a checkpoint.
+
+        Args:
+            checkpoint: What the file holds.
+            path: The file, for messages.
+
+        Raises:
+            UserError: There is no card, or not one of this version.
+        """
+        stored = checkpoint.get(KEY) if isinstance(checkpoint, dict) else None
+        if stored is None:
+            raise UserError(
+                f"{path} holds no model card of msgformer; give a best.ckpt or last.ckpt that 'msgformer train' wrote"
+            )
+        try:
+            return cls(**stored)
+        except TypeError as error:
+            raise UserError(f"{path} was written by another version of msgformer ({error})") from error

@@ -1,0 +1,140 @@
+"""Checkpoint files of a training: read without running anything in them, and sealed with a checksum."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from msgformer.errors import UserError
+
+PREFIX = "model."
+"""Prefix of the model's parameters inside the Lightning module."""
+
+EMA_PREFIX = "ema.module."
+"""Prefix of the averaged parameters."""
+
+SEAL = b"sha256:"
+SEAL_LENGTH = len(SEAL) + 64
+
+
+def read_checkpoint(path: Path) -> dict[str, Any]:
+    """Read a checkpoint file on the CPU; nothing in it is executed.
+
+    Args:
+        path: The file.
+
+    Raises:
+        UserError: The file is no checkpoint, is damaged, or holds anything but tensors and plain values.
+    """
+    check_seal(path)
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch raises whatever a damaged pickle leads to
+        if isinstance(error, OSError) and error.filename is not None:
+            raise
+        reason = " ".join(str(error).split())
+        if "weights_only" in reason.lower() or "weights only" in reason.lower():
+            reason = "it holds Python objects, which aren't loaded for safety"
+        raise UserError(f"{path} can't be read as a checkpoint: {reason[:160] or type(error).__name__}") from error
+
+
+def trained_weights(checkpoint: dict[str, Any], *, ema: bool = False) -> dict[str, Any]:
+    """Return the model's parameters and buffers from a checkpoint.
+
+    Args:
+        checkpoint: As `read_checkpoint` gives it.
+        ema: Return the averaged weights if there are any.
+    """
+    state = checkpoint["state_dict"]
+    prefix = EMA_PREFIX if ema and any(name.startswith(EMA_PREFIX) for name in state) else PREFIX
+    return {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}
+
+
+def check_seal(path: Path) -> None:
+    """Raise UserError if a checkpoint does not match its checksum."""
+    if is_sealed(path) is False:
+        raise UserError(f"{path} is damaged: its contents don't match their checksum; copy it again or use another")
+
+
+def seal(archive: io.BytesIO) -> None:
+    """Add a checksum of what is before it to a zip archive, as the archive's comment.
+
+    Torch reads a stored tensor without checking the archive's own checksums.
+
+    Raises:
+        ValueError: The archive has a comment already.
+    """
+    with archive.getbuffer() as view:
+        if view[-2:] != b"\0\0":
+            raise ValueError("the archive has a comment, so that there is no place for a checksum")
+        view[-2:] = SEAL_LENGTH.to_bytes(2, "little")  # an archive ends with the length of its comment
+        digest = hashlib.sha256(view).hexdigest()
+    archive.seek(0, os.SEEK_END)
+    archive.write(SEAL + digest.encode())
+
+
+def is_sealed(path: Path) -> bool | None:
+    """Return whether a file matches the checksum at its end; None if it has none."""
+    with path.open("rb") as file:
+        size = file.seek(0, os.SEEK_END)
+        body = max(0, size - SEAL_LENGTH)
+        file.seek(body)
+        end = file.read()
+        if not end.startswith(SEAL):
+            return None
+        file.seek(0)
+        digest, left = hashlib.sha256(), body
+        while left:
+            block = file.read(min(left, 1 << 20))
+            digest.update(block)
+            left -= len(block)
+    return end == SEAL + digest.hexdigest().encode()
+
+
+def save_checkpoint(checkpoint: dict[str, Any], path: Path, keep: str | None = None) -> None:
+    """Write a sealed checkpoint that is complete or not there at all.
+
+    Args:
+        checkpoint: Tensors and plain values.
+        path: The file.
+        keep: Name under which a file that is there already stays; None replaces it.
+
+    Raises:
+        OSError: The file system refuses; the error names ``path``.
+    """
+    buffer = io.BytesIO()  # torch reports a full disk only as an error in its file format
+    torch.save(checkpoint, buffer)
+    seal(buffer)
+    write_atomically(path, lambda partial: partial.write_bytes(buffer.getbuffer()), keep=keep)
+
+
+def write_atomically(path: Path, write: Callable[[Path], object], keep: str | None = None) -> None:
+    """Have ``write`` fill a file beside ``path``, and move it there once it is safely on the disk.
+
+    Args:
+        path: The file.
+        write: Called with the path to write to.
+        keep: Name under which a file that is there already stays; None replaces it.
+
+    Raises:
+        OSError: The file system refuses, as when the disk is full; the error names ``path``.
+    """
+    partial = path.with_name(f".{path.name}.partial")
+    try:
+        write(partial)
+        with partial.open("rb+") as file:
+            os.fsync(file.fileno())
+        if keep is not None and path.exists():
+            path.replace(path.with_name(keep))
+        partial.replace(path)
+    except OSError as error:
+        error.filename = str(path)
+        raise
+    finally:
+        partial.unlink(missing_ok=True)

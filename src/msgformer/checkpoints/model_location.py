@@ -1,0 +1,180 @@
+"""Where a model lies: the one module that decides which files may be opened as a model, and as what.
+
+Nothing is deserialized here, and neither torch nor NumPy is imported, so that a wrong path is reported at once.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+
+from msgformer.catalog import ALIASES, MODELS
+from msgformer.data.folder import existing
+from msgformer.deploy.card import EXPORTED, is_exported
+from msgformer.errors import UserError
+
+BEST, LAST = "best.ckpt", "last.ckpt"
+"""Checkpoints in a run folder: of the best epoch and of the last one."""
+
+SAVED_CONFIG, SAVED_WEIGHTS = "config.json", "model.safetensors"
+"""Files of a folder that ``save_pretrained`` writes, as timm and the Hub name them."""
+
+WEIGHTS_SUFFIXES = (".ckpt", ".pt", ".pth", ".safetensors")
+"""Endings that tell a missing file from a model's name."""
+
+HUB_PREFIXES = ("hf-hub:", "hf_hub:", "local-dir:")
+"""Prefixes with which timm loads a model by its own configuration."""
+
+ZIP_MAGIC = b"PK\x03\x04"  # torch.save writes zip archives
+
+
+class ModelKind(Enum):
+    """What holds a model."""
+
+    CHECKPOINT = "checkpoint"
+    """A checkpoint of a training."""
+    EXPORTED = "exported file"
+    """A file of 'msgformer export'."""
+    CONVERTED = "safetensors file"
+    """Weights of 'msgformer convert', with a header that names the model."""
+    SAVED = "saved folder"
+    """A folder of ``save_pretrained``."""
+    NAME = "name"
+    """A model of this package or of timm, without weights."""
+
+
+@dataclass(frozen=True)
+class ModelLocation:
+    """What a user's ``model`` stands for.
+
+    Attributes:
+        kind: What holds it.
+        path: The file or folder to open; for a name, the name itself.
+    """
+
+    kind: ModelKind
+    path: Path
+
+    def __str__(self) -> str:
+        return str(self.path)
+
+    @property
+    def run(self) -> Path | None:
+        """Folder in which the record of a run may lie."""
+        return self.path.parent if self.kind in (ModelKind.CHECKPOINT, ModelKind.EXPORTED) else None
+
+    @property
+    def is_trained(self) -> bool:
+        """Whether there are weights."""
+        return self.kind is not ModelKind.NAME
+
+
+def find_model(model: str | Path, key: str = "checkpoint") -> ModelLocation:
+    """Find what a model is loaded from.
+
+    Args:
+        model: Run folder (its best epoch, or the last if there is no best), checkpoint, exported file, converted
+            ``.safetensors``, folder of ``save_pretrained``, or a model's name. An existing path wins over a name.
+        key: Name of the argument, for messages.
+
+    Raises:
+        UserError: The path doesn't exist, or holds no model.
+    """
+    path = Path(model).expanduser()
+    if not path.exists() and is_name(str(model)):
+        return ModelLocation(ModelKind.NAME, Path(str(model)))
+    path = existing(path, key)
+    if path.is_dir():
+        return _find_in_folder(path, key)
+    if is_exported(path):
+        return ModelLocation(ModelKind.EXPORTED, path)
+    if path.suffix.lower() == ".safetensors":
+        return ModelLocation(ModelKind.CONVERTED, path)
+    check_kind(path, key)
+    return ModelLocation(ModelKind.CHECKPOINT, path)
+
+
+def find_trained_model(model: str | Path, key: str = "checkpoint") -> ModelLocation:
+    """Find a model that has weights.
+
+    Args:
+        model: As for `find_model`, but no name.
+        key: Name of the argument, for messages.
+
+    Raises:
+        UserError: As of `find_model`, or the model is named only and thus untrained.
+    """
+    location = find_model(model, key)
+    if location.is_trained:
+        return location
+    name = str(model)
+    if name not in MODELS and name not in ALIASES and not name.startswith(HUB_PREFIXES):
+        existing(Path(name), key)  # a mistyped path rather than one of timm's models
+    raise UserError(
+        f"{key}: {name} is untrained: the name alone has no weights; give a run folder, a checkpoint or"
+        " an exported file"
+    )
+
+
+def find_checkpoint(path: Path, key: str = "checkpoint") -> Path:
+    """Find the checkpoint that a run folder or a file stands for.
+
+    Args:
+        path: Run folder, of which the best epoch is taken, or the last if there is no best; or a checkpoint.
+        key: Name of the argument, for messages.
+
+    Raises:
+        UserError: There is none, or the file can't be one.
+    """
+    path = existing(path, key)
+    if path.is_dir():
+        return _find_in_run(path, key)
+    check_kind(path, key)
+    return path
+
+
+def is_name(model: str) -> bool:
+    """Return whether words that are no existing path can be a model's name."""
+    if model.startswith(HUB_PREFIXES):
+        return True
+    path = Path(model)
+    return len(path.parts) == 1 and path.suffix.lower() not in (*WEIGHTS_SUFFIXES, *EXPORTED)
+
+
+def check_kind(path: Path, key: str = "checkpoint") -> None:
+    """Check by its first bytes that a file can be a checkpoint.
+
+    Args:
+        path: The file.
+        key: Name of the argument, for messages.
+
+    Raises:
+        UserError: It is empty, a web page, or something else.
+    """
+    with path.open("rb") as file:
+        head = file.read(512)
+    if head.startswith(ZIP_MAGIC):
+        return
+    if not head:
+        raise UserError(f"{key}: {path} is empty; copy or download it again")
+    if head.lstrip().lower().startswith((b"<!doctype", b"<html", b"<?xml")):
+        raise UserError(f"{key}: {path} is a web page, not a checkpoint; download the file itself")
+    raise UserError(
+        f"{key}: {path} is not a checkpoint of msgformer (best.ckpt or last.ckpt in a run folder);"
+        " 'msgformer convert' reads official ones"
+    )
+
+
+def _find_in_folder(folder: Path, key: str) -> ModelLocation:
+    if (folder / SAVED_CONFIG).is_file() and (folder / SAVED_WEIGHTS).is_file():
+        return ModelLocation(ModelKind.SAVED, folder)
+    return ModelLocation(ModelKind.CHECKPOINT, _find_in_run(folder, key))
+
+
+def _find_in_run(run: Path, key: str) -> Path:
+    found = next((run / name for name in (BEST, LAST) if (run / name).is_file()), None)
+    if found is None:
+        raise UserError(f"{key}: no {BEST} or {LAST} in {run}; give a run folder of 'msgformer train'")
+    check_kind(found, key)
+    return found

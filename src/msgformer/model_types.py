@@ -1,0 +1,22 @@
+"""Types of arguments that many commands take. Where a program runs they are those that the command line reads."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from typing import Any, TypeAlias
+
+    from torch import nn
+
+    from msgformer.trained_model import TrainedModel
+
+    ModelLike: TypeAlias = str | Path | nn.Module | TrainedModel
+    ModelsLike: TypeAlias = ModelLike | list[ModelLike]
+    ImagesLike: TypeAlias = str | Path | bytes | Iterable[Any] | Any
+else:
+    ModelLike = Path
+    ModelsLike = list[str]
+    ImagesLike = list[Path]

@@ -1,0 +1,43 @@
+"""Pooled features of a classifier."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from torch import Tensor, nn
+
+from msgformer.errors import UserError
+from msgformer.tasks.opened_model import OpenedModel
+from msgformer.tasks.predictor import InferenceConfig
+
+
+class PooledFeatures(nn.Module):
+    """What a classifier of timm's kind reads: its pooled features.
+
+    Args:
+        model: The classifier.
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model: Any = model
+
+    def forward(self, images: Tensor) -> Tensor:
+        """From images [B, C, H, W] to features [B, D]."""
+        return self.model.forward_head(self.model.forward_features(images), pre_logits=True)
+
+
+def make_embedder(model: OpenedModel, config: InferenceConfig) -> Callable[[Tensor | list[Tensor]], Tensor]:
+    """Return what computes the features [B, D] of preprocessed images [B, C, H, W].
+
+    Args:
+        model: The classifier.
+        config: Device and number format.
+
+    Raises:
+        UserError: The model is an exported file, or has no features to pool.
+    """
+    if not hasattr(model.module, "forward_head"):
+        raise UserError(f"embed: {model.card.model} has no pooled features; give another model")
+    return config.placement().place(PooledFeatures(model.for_inference(optimized=config.optimize)))

@@ -1,0 +1,182 @@
+"""A trained classifier scored on labeled images."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import astuple, dataclass, fields
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from torch import Tensor
+
+from msgformer.data.checking import Skipped
+from msgformer.data.digits import NAME as DIGITS
+from msgformer.data.loader import default_workers, make_loader
+from msgformer.data.samples import UNREADABLE, Samples
+from msgformer.data.sampling import EpochSampler
+from msgformer.data.sources import Source
+from msgformer.data.subsets import open_evaluation, reopen_validation
+from msgformer.errors import UserError
+from msgformer.insight.outcome import Outcome, collect
+from msgformer.insight.records import ClassScore
+from msgformer.tasks.classification.predictor import ClassificationPredictor
+from msgformer.tasks.classification.scores import EvaluateResult
+from msgformer.tasks.csv_file import write_csv
+from msgformer.tasks.evaluation import CLASSES, METRICS, Evaluation, EvaluationOptions, require_data
+from msgformer.tasks.opened_model import OpenedModel
+from msgformer.tasks.predictor import InferenceConfig
+from msgformer.tasks.progress import track_progress
+
+if TYPE_CHECKING:
+    from msgformer.insight.page import Section, Tile
+
+PREDICTIONS = "predictions.csv"
+BATCH_SIZE = 128
+"""Images per batch by default."""
+
+
+@dataclass(frozen=True)
+class ClassificationEvaluation(Evaluation):
+    """A model's predictions on labeled images.
+
+    Attributes:
+        checkpoint: Where the model is from.
+        predictor: The model.
+        data: Name of the images.
+        source: Where they come from.
+        positions: Which image of the source each prediction is about.
+        outcome: The predictions.
+        skipped: Images that were left out.
+        num_parameters: Parameters of the model; None for an exported file.
+    """
+
+    checkpoint: Path
+    predictor: ClassificationPredictor
+    data: str
+    source: Source
+    positions: list[int]
+    outcome: Outcome
+    skipped: list[Skipped]
+    num_parameters: int | None
+
+    @cached_property
+    def result(self) -> EvaluateResult:
+        """The scores."""
+        outcome = self.outcome
+        return EvaluateResult(
+            checkpoint=self.checkpoint,
+            data=self.data,
+            images=len(outcome),
+            skipped=self.skipped,
+            classes=len(outcome.classes),
+            top1=outcome.accuracy(1),
+            top5=outcome.accuracy(5),
+            loss=outcome.loss,
+            calibration_error=outcome.calibration_error,
+            preprocessing=self.predictor.preprocessing.to_dict(),
+            flip=self.predictor.flip,
+            per_class=outcome.class_scores(),
+        )
+
+    def name(self, index: int) -> str:
+        """Return the name of the image of prediction ``index``."""
+        return self.source.name(self.positions[index])
+
+    def picture(self, index: int) -> Any:
+        """Return the image of prediction ``index`` in RGB."""
+        return self.source.load(self.positions[index])
+
+    def write(self, folder: Path) -> None:
+        """Write ``metrics.json``, ``per_class.csv`` and ``predictions.csv``."""
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / METRICS).write_text(f"{self.result.render(as_json=True)}\n", encoding="utf-8")
+        write_csv(folder / CLASSES, [field.name for field in fields(ClassScore)], map(astuple, self.result.per_class))
+        ranks = range(1, self.outcome.ranked.shape[1] + 1)
+        named = [name for rank in ranks for name in (f"class_{rank}", f"probability_{rank}")]
+        write_csv(folder / PREDICTIONS, ["image", "true", "correct", "loss", *named], self._rows())
+
+    def _rows(self) -> Iterator[list[object]]:
+        outcome = self.outcome
+        for index in range(len(outcome)):
+            ranks = zip(outcome.ranked[index], outcome.probabilities[index], strict=True)
+            found = [cell for rank, value in ranks for cell in (outcome.classes[rank], f"{value:.7g}")]
+            true, loss = outcome.classes[outcome.labels[index]], outcome.losses[index]
+            yield [self.name(index), true, int(outcome.correct[index]), f"{loss:.7g}", *found]
+
+    def tiles(self) -> list[Tile]:
+        """Return accuracy, loss and calibration."""
+        from msgformer.insight.classification import headline
+        from msgformer.insight.page import Tile
+
+        tiles = headline(self.outcome)
+        if self.skipped:
+            tiles.append(Tile("Left out", f"{len(self.skipped):,}", "images that can't be read"))
+        return tiles
+
+    def sections(self) -> list[Section]:
+        """Return confusion, scores by class, calibration and galleries."""
+        from msgformer.insight.classification import outcome_sections
+
+        return outcome_sections(self.outcome, self.name, self.picture)
+
+
+def evaluate_classifier(
+    model: OpenedModel, data: str | None, config: InferenceConfig, options: EvaluationOptions
+) -> ClassificationEvaluation:
+    """Score a trained classifier on labeled images.
+
+    Args:
+        model: The classifier.
+        data: Folder or location of the images; None: those that the run held out.
+        config: Device, number format and batches.
+        options: How images are looked at.
+
+    Raises:
+        UserError: The data can't be used, or none of its images.
+    """
+    require_data(model, data)
+    predictor = ClassificationPredictor(model, config, **options.looks)
+    source, name = _evaluation_set(model, data)
+    count = len(source.labels)
+    samples = Samples(source, predictor.transform, on_bad_image=options.on_bad_image, least_side=predictor.least_side)
+    batch_size, workers = config.batch_size or BATCH_SIZE, config.workers
+    if workers is None:
+        workers = default_workers() if count > batch_size else 0
+    loader = make_loader(samples, EpochSampler(count, 0, shuffle=False), batch_size, workers)
+    positions: list[int] = []
+    unread: list[int] = []
+
+    def predictions() -> Iterator[tuple[Tensor, Tensor]]:
+        batches = track_progress(loader, lambda batch: len(batch[1]), config.progress, model.name, count)
+        for images, labels, where in batches:
+            readable = labels != UNREADABLE
+            positions.extend(where[readable].tolist())
+            unread.extend(where[~readable].tolist())
+            if readable.any():
+                yield labels[readable], predictor.log_probabilities(images[readable])
+        if not positions:
+            raise UserError(f"no image of {name} can be read: {source.probe(0, whole=True)}")
+
+    outcome = collect(tuple(model.card.classes), predictions())
+    skipped = [Skipped("val", source.name(index), str(source.probe(index, whole=True))) for index in unread]
+    path = model.path or Path(model.card.model)
+    return ClassificationEvaluation(path, predictor, name, source, positions, outcome, skipped, model.num_parameters)
+
+
+def _evaluation_set(model: OpenedModel, data: str | None) -> tuple[Source, str]:
+    """Return the images to score on, and their name."""
+    card = model.card
+    if data is not None:
+        return open_evaluation(data, card.classes), data
+    path, fraction, seed = (card.data[key] for key in ("path", "val_fraction", "seed"))
+    assert model.run is not None
+    held_out = reopen_validation(model.run, path, card.classes, fraction, seed)
+    return held_out, f"the held-out part of {path or DIGITS}"
+
+
+def held_out_images(model_card: Any, run: Path) -> tuple[int, Any]:
+    """Return the number of images that a run held out, and what loads one; raises UserError if they are gone."""
+    data = model_card.data
+    images = reopen_validation(run, data["path"], model_card.classes, data["val_fraction"], data["seed"])
+    return len(images.labels), images.load

@@ -1,0 +1,38 @@
+"""An image as a classifier sees it."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING
+
+from msgformer.data.preprocessing import Preprocessing, eval_transform
+from msgformer.tasks.explain_view import ExplainOptions, View, fitted_sides, make_view
+from msgformer.tasks.opened_model import OpenedModel
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+
+def explain_view(model: OpenedModel, image: Image.Image, options: ExplainOptions) -> View:
+    """Return the part of an image that evaluation takes, or the whole image.
+
+    Args:
+        model: The classifier.
+        image: In RGB.
+        options: Size, and whether the whole image is taken in its own shape.
+    """
+    settings = _fitted(Preprocessing.from_dict(model.card.preprocessing), image, options)
+    return make_view(eval_transform(settings)(image), settings.mean, settings.std)
+
+
+def _fitted(settings: Preprocessing, picture: Image.Image, options: ExplainOptions) -> Preprocessing:
+    """Return a classifier's settings with the size asked for; of whole images, for the image's shape."""
+    channels, *trained = settings.input_size
+    wanted = options.img_size
+    if options.whole:
+        height, width = fitted_sides(picture, min(trained) if wanted is None else wanted)
+        return dataclasses.replace(settings, input_size=(channels, height, width), crop_pct=1.0, crop_mode="squash")
+    if wanted is None:
+        return settings
+    height, width = (wanted, wanted) if isinstance(wanted, int) else wanted
+    return dataclasses.replace(settings, input_size=(channels, height, width))

@@ -1,0 +1,108 @@
+"""The record of a classifier's prediction, and how files hold it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from msgformer.tasks.prediction import PredictionRecord
+from msgformer.tasks.record_layout import RecordLayout, printable
+
+TOLERANCE = 1e-2
+"""How far a stored probability may be from one that is computed again, perhaps on another device."""
+
+
+@dataclass(frozen=True)
+class Prediction(PredictionRecord):
+    """What one image shows.
+
+    Attributes:
+        image: Its path.
+        classes: Class names, the most probable first.
+        probabilities: Of each, 0..1.
+        error: Why the image can't be read; None if it can, and then there are classes.
+    """
+
+    image: str
+    classes: list[str]
+    probabilities: list[float]
+    error: str | None = None
+
+    def words(self) -> str:
+        """Return the classes with their probabilities."""
+        return ", ".join(self.cells())
+
+    def title(self) -> str:
+        """Return the most probable class."""
+        return self.cells()[0]
+
+    def cells(self) -> Sequence[str]:
+        """Return one cell per class."""
+        return [f"{name} {100 * p:.1f} %" for name, p in zip(self.classes, self.probabilities, strict=True)]
+
+    def is_close(self, other: Any) -> bool:
+        """Return whether the probabilities agree, as far as both name the same classes."""
+        ours, theirs = (dict(zip(one.classes, one.probabilities, strict=True)) for one in (self, other))
+        # The order of classes that are as probable, and which one is the last to be named, may have changed.
+        lowest = theirs[other.classes[-1]]
+        difference = max(abs(ours.get(name, lowest) - value) for name, value in theirs.items())
+        return len(ours) == len(theirs) and difference <= TOLERANCE
+
+
+class ClassificationLayout(RecordLayout[Prediction]):
+    """One row per image: its classes and their probabilities, the most probable first.
+
+    Args:
+        ranks: Classes that are named per image.
+    """
+
+    columns_hint = "--top_k"
+
+    def __init__(self, ranks: int) -> None:
+        self.ranks = ranks
+        named = [name for rank in range(1, ranks + 1) for name in (f"class_{rank}", f"probability_{rank}")]
+        self.columns = ["image", *named, "error"]
+
+    def to_json(self, record: Prediction) -> dict[str, Any]:
+        """Return ``image`` and either ``classes`` and ``probabilities`` or ``error``."""
+        if record.error is not None:
+            return {"image": record.image, "error": record.error}
+        rounded = [float(f"{value:.7g}") for value in record.probabilities]
+        return {"image": record.image, "classes": record.classes, "probabilities": rounded}
+
+    def from_json(self, values: dict[str, Any]) -> Prediction:
+        """Return the record of a line."""
+        return Prediction(
+            values["image"], values.get("classes", []), values.get("probabilities", []), values.get("error")
+        )
+
+    def to_rows(self, record: Prediction) -> list[list[str]]:
+        """Return the row of an image."""
+        pairs = zip(record.classes, record.probabilities, strict=True)
+        cells = [cell for name, value in pairs for cell in (name, f"{value:.7g}")]
+        return [[record.image, *(cells or [""] * 2 * self.ranks), record.error or ""]]
+
+    def from_rows(self, rows: Sequence[Sequence[str]]) -> Prediction:
+        """Return the record of a row."""
+        (image, *cells, error) = rows[0]
+        if len(cells) != 2 * self.ranks:
+            raise ValueError("the columns are others")
+        if error:
+            return Prediction(image, [], [], error)
+        return Prediction(image, cells[::2], [float(cell) for cell in cells[1::2]])
+
+    def schema(self) -> Any:
+        """Return columns for lists of classes and probabilities."""
+        import pyarrow as pa
+
+        columns = [pa.field("image", pa.string(), nullable=False), ("classes", pa.list_(pa.string()))]
+        return pa.schema([*columns, ("probabilities", pa.list_(pa.float32())), ("error", pa.string())])
+
+    def to_parquet(self, record: Prediction) -> dict[str, Any]:
+        """Return the row of an image."""
+        return {**vars(record), "image": printable(record.image)}
+
+    def from_parquet(self, row: dict[str, Any]) -> Prediction:
+        """Return the record of a row."""
+        return Prediction(**row)

@@ -1,0 +1,162 @@
+"""Classification: one class per image. Light, because the command line imports it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from typing_extensions import override
+
+from msgformer.data.locations import resolve_data
+from msgformer.tasks.task import Task
+
+if TYPE_CHECKING:
+    from PIL import Image
+    from torch import Tensor, nn
+
+    from msgformer.api.train_settings import TrainSettings
+    from msgformer.checkpoints.card import ModelCard
+    from msgformer.data.survey import Progress, Survey
+    from msgformer.deploy.session import Session
+    from msgformer.deploy.verify import Verification
+    from msgformer.result import Result
+    from msgformer.tasks.evaluation import Evaluation, EvaluationOptions
+    from msgformer.tasks.explain_view import ExplainOptions, View
+    from msgformer.tasks.export_source import ExportSource
+    from msgformer.tasks.opened_model import OpenedModel
+    from msgformer.tasks.predictor import InferenceConfig, Predictor
+    from msgformer.tasks.training_setup import TrainingSetup
+
+
+class Classification(Task):
+    """One class per image."""
+
+    name = "classify"
+    noun = "classifier"
+    bundled_recipe, data_recipe = "embedded/digits", "finetune"
+    train_options = (
+        "img_size",
+        "val_fraction",
+        "on_bad_image",
+        "balance",
+        "preprocess",
+        "augment",
+        "teacher",
+        "distill",
+    )
+    predict_options = ("top_k", "img_size", "backend")
+    evaluate_options = ("img_size", "crop_pct", "crop_mode", "interpolation", "flip", "backend")
+    metric = "top1"
+
+    @override
+    def require_classifier(self, what: str) -> None:
+        """Do nothing."""
+
+    @override
+    def resolve_data(self, data: str) -> str:
+        """Return a folder or ``SCHEME:LOCATION`` with absolute paths."""
+        return resolve_data(data)
+
+    @override
+    def survey(self, data: str, progress: Progress, options: Mapping[str, Any]) -> Survey:
+        """Look at images with a class each, at any location."""
+        from msgformer.data.survey import survey_classification
+
+        return survey_classification(data, progress)
+
+    @override
+    def build_model(self, card: ModelCard, **start: Any) -> nn.Module:
+        """Build a classifier of this package or of timm."""
+        from msgformer.training.build import build_model
+
+        return build_model(card.model, len(card.classes), card.img_size, card.model_args, **start)
+
+    @override
+    def describe_module(self, module: nn.Module) -> ModelCard | None:
+        """Describe a classifier that has timm's configuration."""
+        from msgformer.tasks.classification.module_card import describe_classifier
+
+        return describe_classifier(module)
+
+    @override
+    def open_training(self, settings: TrainSettings, resume: Path | None) -> TrainingSetup:
+        """Open images with a class each."""
+        from msgformer.tasks.classification.training_setup import ClassificationSetup
+
+        return ClassificationSetup(settings, resume)
+
+    @override
+    def train_result(self, outcome: Mapping[str, Any]) -> Result:
+        """Return accuracies and loss."""
+        from msgformer.tasks.classification.train_result import TrainResult
+
+        return TrainResult(**outcome["scores"], **{key: value for key, value in outcome.items() if key != "scores"})
+
+    @override
+    def report_batch_size(self, train_batch_size: int) -> int | None:
+        """Return the batch size of the training."""
+        return train_batch_size
+
+    @override
+    def predictor(self, model: OpenedModel, config: InferenceConfig, **options: Any) -> Predictor:
+        """Return a predictor that takes ``top_k`` and ``img_size``."""
+        from msgformer.tasks.classification.predictor import ClassificationPredictor
+
+        return ClassificationPredictor(model, config, **options)
+
+    @override
+    def embedder(self, model: OpenedModel, config: InferenceConfig) -> Callable[[Tensor | list[Tensor]], Tensor]:
+        """Return what pools the features that the classifier reads."""
+        from msgformer.tasks.classification.embedder import make_embedder
+
+        return make_embedder(model, config)
+
+    @override
+    def evaluate(
+        self, model: OpenedModel, data: str | None, config: InferenceConfig, options: EvaluationOptions
+    ) -> Evaluation:
+        """Score by accuracy, loss and calibration."""
+        from msgformer.tasks.classification.evaluation import evaluate_classifier
+
+        return evaluate_classifier(model, data, config, options)
+
+    @override
+    def held_out_images(self, card: ModelCard, run: Path) -> tuple[int, Callable[[int], Image.Image]]:
+        """Return the images that the run held out."""
+        from msgformer.tasks.classification.evaluation import held_out_images
+
+        return held_out_images(card, run)
+
+    @override
+    def export_source(self, model: OpenedModel, size: tuple[int, int] | None) -> ExportSource:
+        """Return the classifier with its preprocessing at a size."""
+        from msgformer.tasks.classification.export_source import export_source
+
+        return export_source(model, size)
+
+    @override
+    def as_graph(self, module: nn.Module) -> nn.Module:
+        """Return the classifier itself."""
+        return module
+
+    @override
+    def exported_module(self, session: Session) -> nn.Module:
+        """Return a module from images [B, C, H, W] to logits [B, K]."""
+        from msgformer.deploy.runtime import ExportedModel
+
+        return ExportedModel(session)
+
+    @override
+    def verify(self, module: nn.Module, session: Session, images: Tensor) -> Verification:
+        """Compare logits."""
+        from msgformer.deploy.verify import verify_logits
+
+        return verify_logits(module, session, images)
+
+    @override
+    def explain_view(self, model: OpenedModel, image: Image.Image, options: ExplainOptions) -> View:
+        """Return the preprocessed image, or the whole one in its own shape."""
+        from msgformer.tasks.classification.explain_view import explain_view
+
+        return explain_view(model, image, options)

@@ -1,0 +1,72 @@
+"""Teachers for training: trained classifiers, found, checked and opened."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import timm
+from timm.models import get_pretrained_cfg
+
+from msgformer.checkpoints.model_location import HUB_PREFIXES
+from msgformer.data.options import PreprocessOptions
+from msgformer.data.preprocessing import Preprocessing
+from msgformer.errors import UserError
+from msgformer.tasks import get_task
+from msgformer.tasks.opened_model import load_model
+from msgformer.training.build import known_model
+from msgformer.training.distill import Teacher, View
+
+
+def open_teacher(teacher: str, classes: Sequence[str], student: Preprocessing) -> Teacher:
+    """A trained classifier that knows the classes of a student.
+
+    Args:
+        teacher: A checkpoint, or a model of timm by name, whose own weights are then fetched.
+        classes: The student's classes, in the order of its outputs.
+        student: How the student sees pictures.
+
+    Raises:
+        UserError: it can't be opened or fetched, or tells other classes apart.
+    """
+    if Path(teacher).is_file():
+        model, card = load_model(Path(teacher))
+        get_task(card.task).require_classifier(f"teacher: {teacher}")
+        _check_count(teacher, len(card.classes), len(classes))
+        for number, (theirs, ours) in enumerate(zip(card.classes, classes, strict=True)):
+            if theirs != ours:
+                raise UserError(
+                    f"teacher: class {number} of {teacher} is {theirs!r}, but that of the data is {ours!r};"
+                    " give a teacher of the same classes"
+                )
+        return Teacher(model, _view(Preprocessing.from_dict(card.preprocessing)), _view(student))
+    name = known_model(teacher)
+    config = None if name.startswith(HUB_PREFIXES) else get_pretrained_cfg(name)
+    if config is not None:  # before anything is fetched
+        _check_count(teacher, config.num_classes, len(classes))
+    try:
+        fetched: Any = timm.create_model(name, pretrained=True)
+    except Exception as error:  # whatever the hub's client meets on its way to the weights
+        reason = " ".join(str(error).split())[:160]
+        raise UserError(
+            f"teacher: the weights of {teacher} can't be had ({reason}); give a run or a checkpoint instead"
+        ) from error
+    _check_count(teacher, fetched.num_classes, len(classes))
+    channels, *size = fetched.pretrained_cfg["input_size"]
+    return Teacher(
+        fetched, _view(Preprocessing.of(fetched, tuple(size), channels, PreprocessOptions())), _view(student)
+    )
+
+
+def _check_count(teacher: str, theirs: int, ours: int) -> None:
+    if theirs != ours:
+        raise UserError(
+            f"teacher: {teacher} tells {theirs} classes apart, but the data has {ours}; give one that was trained on"
+            " the same classes"
+        )
+
+
+def _view(preprocessing: Preprocessing) -> View:
+    _, height, width = preprocessing.input_size
+    return View((height, width), preprocessing.mean, preprocessing.std, preprocessing.interpolation)

@@ -1,0 +1,123 @@
+"""Classification: the parts of a training, from its settings."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lightning import Trainer
+from lightning.pytorch.utilities import rank_zero_only
+from torch import nn
+from typing_extensions import override
+
+from msgformer.checkpoints.card import ModelCard
+from msgformer.data.balance import class_weights
+from msgformer.data.checking import SKIPPED_FILE, count_skipped, read_skipped, write_skipped
+from msgformer.data.digits import NAME as DIGITS
+from msgformer.data.loader import default_workers
+from msgformer.data.mixing import build_mixer, mixes
+from msgformer.data.module import ImageData
+from msgformer.data.preprocessing import Preprocessing, eval_transform, train_transform
+from msgformer.data.samples import Samples
+from msgformer.data.subsets import open_subsets, record_subsets
+from msgformer.tasks.classification.teacher import open_teacher
+from msgformer.tasks.training_setup import TrainingSetup
+from msgformer.training.build import build_model, checkpoint_gradients, default_size, known_model, start_from
+from msgformer.training.classify import Classifier
+from msgformer.training.distill import Distillation
+
+if TYPE_CHECKING:
+    from msgformer.api.train_settings import TrainSettings
+
+
+class ClassificationSetup(TrainingSetup):
+    """Images with a class each."""
+
+    scores = ("top1", "top5", "loss")
+    bundled = DIGITS
+
+    def __init__(self, settings: TrainSettings, resume: Path | None) -> None:
+        super().__init__(settings, resume)
+        recorded = None if resume is None else read_skipped(resume)
+        self.train, self.val, self.skipped = open_subsets(
+            settings.data, settings.val_fraction, settings.seed, settings.on_bad_image, recorded
+        )
+        if self.skipped:
+            told = count_skipped(self.skipped, f"the run's {SKIPPED_FILE}")
+            rank_zero_only(print)(told, file=sys.stderr, flush=True)
+        self.classes = self.train.classes
+
+    @override
+    def image_names(self) -> dict[str, list[str]]:
+        """What the sources call their images."""
+        sources = {"train": self.train, "val": self.val}
+        return {
+            subset: [source.name(index) for index in range(len(source.labels))] for subset, source in sources.items()
+        }
+
+    @override
+    def record(self, run: Path) -> None:
+        """Write ``split.csv``, and what was left out."""
+        record_subsets(run, self.train, self.val)
+        write_skipped(run, self.skipped)
+
+    @override
+    def build(self, trainer: Trainer, *, fresh: bool) -> tuple[Classifier, ImageData]:
+        """A classifier, and its batches."""
+        settings, augment = self.settings, self.settings.augment
+        model = self._build_model(fresh=fresh)
+        preprocessing = Preprocessing.of(model, self._size, settings.model_args.get("in_chans", 3), settings.preprocess)
+        data = self._build_data(preprocessing, self.batch_size(trainer, even=mixes(augment)))
+        classifier = Classifier(
+            model,
+            self._card(preprocessing),
+            self.plan(trainer, data.batch_size),
+            names=self.train.name,
+            smoothing=augment.smoothing if augment.enabled else 0.0,
+            mixer=build_mixer(augment, len(self.classes)),
+            mix_off_epoch=augment.mix_off_epoch,
+            weights=class_weights(self.train.labels, len(self.classes)) if settings.balance == "loss" else None,
+            distillation=self._distillation(preprocessing),
+        )
+        return classifier, data
+
+    @property
+    def _size(self) -> tuple[int, int]:
+        return self.settings.size or default_size(self.settings.model)
+
+    def _build_model(self, *, fresh: bool) -> nn.Module:
+        settings = self.settings
+        pretrained = settings.pretrained and fresh
+        model = build_model(settings.model, len(self.classes), self._size, settings.model_args, pretrained=pretrained)
+        if settings.init_from is not None and fresh:
+            start_from(model, settings.init_from)
+        if settings.trainer.grad_checkpointing:
+            checkpoint_gradients(model, settings.model)
+        if settings.trainer.compile:
+            model.compile()  # in place: names of parameters stay
+        return model
+
+    def _distillation(self, preprocessing: Preprocessing) -> Distillation | None:
+        """What the teacher adds, if there is one; made after the model, which draws the same weights without."""
+        if self.settings.teacher is None:
+            return None
+        return Distillation(open_teacher(self.settings.teacher, self.classes, preprocessing), self.settings.distill)
+
+    def _build_data(self, preprocessing: Preprocessing, batch_size: int) -> ImageData:
+        settings, least = self.settings, preprocessing.least_side
+        return ImageData(
+            Samples(self.train, train_transform(preprocessing, settings.augment), settings.seed, least_side=least),
+            Samples(self.val, eval_transform(preprocessing), settings.seed, least_side=least),
+            batch_size,
+            default_workers() if settings.workers is None else settings.workers,
+            settings.seed,
+            settings.trainer.start_method,
+            balance=self.train.labels if settings.balance == "sampler" else None,
+        )
+
+    def _card(self, preprocessing: Preprocessing) -> ModelCard:
+        settings = self.settings
+        data = {"path": settings.data, "val_fraction": settings.val_fraction, "seed": settings.seed}
+        model_args = settings.to_dict()["model_args"]
+        return ModelCard(known_model(settings.model), model_args, list(self.classes), preprocessing.to_dict(), data)

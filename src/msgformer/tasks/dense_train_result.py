@@ -1,0 +1,42 @@
+"""What the training of a detector or a segmenter came to."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from msgformer.result import Result
+
+
+@dataclass(frozen=True)
+class DenseTrainResult(Result):
+    """Result of training a detector or a segmenter.
+
+    Attributes:
+        task: "detect" or "segment".
+        run: Run folder.
+        checkpoint: Weights of the best epoch.
+        epoch: The best epoch, from 1.
+        scores: Its validation scores by name, in per cent but for the loss.
+        epochs: Epochs that have been trained.
+        seconds: How long this call took.
+    """
+
+    task: str
+    run: Path
+    checkpoint: Path
+    epoch: int
+    scores: dict[str, float]
+    epochs: int
+    seconds: float
+
+    def table(self) -> str:
+        """Return the best epoch, and what to do next."""
+        scores = ", ".join(
+            f"{name.replace('_', ' ')} {value:.4f}" if name == "loss" else f"{name.replace('_', ' ')} {value:.2f} %"
+            for name, value in self.scores.items()
+        )
+        return (
+            f"best epoch {self.epoch} of {self.epochs}: {scores} ({self.seconds:.0f} s)\n"
+            f"run folder {self.run}; 'msgformer predict {self.run} IMAGE ... --output FOLDER' draws what images show"
+        )

@@ -1,0 +1,133 @@
+"""A trained detector scored on annotated images."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from msgformer.data.dense_samples import DetectionSamples
+from msgformer.data.detect_transforms import detect_eval_transform, to_tensor
+from msgformer.data.detection_sets import open_detection_val
+from msgformer.data.instances import InstanceSet
+from msgformer.data.memory_inputs import DecodedInput
+from msgformer.errors import UserError
+from msgformer.insight.dense_sections import Example
+from msgformer.insight.drawing import Mark, draw_objects
+from msgformer.tasks.dense_data import data_folder, example_indices
+from msgformer.tasks.dense_evaluation import BUNDLED, DenseEvaluation, DenseLoader, known
+from msgformer.tasks.detection.ground_truth import coco_ground_truth
+from msgformer.tasks.detection.predictor import DetectionPredictor
+from msgformer.tasks.detection.scores import DetectionEvaluateResult
+from msgformer.tasks.evaluation import EvaluationOptions, require_data
+from msgformer.tasks.opened_model import OpenedModel
+from msgformer.tasks.predictor import InferenceConfig, Prepared
+from msgformer.training.coco_scores import CocoScores, CocoTruth
+
+RESULTS = {"box": "bbox_results.json", "mask": "segm_results.json"}
+"""Files of detections in COCO's results format, as its evaluation server takes them."""
+
+
+def evaluate_detector(
+    model: OpenedModel, data: str | None, config: InferenceConfig, options: EvaluationOptions
+) -> DenseEvaluation:
+    """Score a trained detector by COCO's numbers.
+
+    Args:
+        model: The detector.
+        data: Folder of annotated images; None: those that the run validated on.
+        config: Device, number format and batches.
+        options: How images are looked at, and whether examples are collected.
+
+    Raises:
+        UserError: The data can't be used, or an object is of another class than the model's.
+    """
+    require_data(model, data)
+    path = data or model.card.data["path"]
+    folder = data_folder(model.task, path)
+    predictor = DetectionPredictor(model, config)
+    source = open_detection_val(folder, model.card.classes)
+    kinds = ("box", "mask") if _has_masks(model) else ("box",)
+    if "mask" in kinds and not source.has_masks:
+        raise UserError(f"{folder} has boxes but no masks to score those of the detector on")
+    scores = CocoScores(kinds, shared=False)
+    scores.truth = coco_ground_truth(source)
+    samples = DetectionSamples(source, detect_eval_transform, with_masks=False)
+    loader = DenseLoader(samples, source, path or BUNDLED, config, options.on_bad_image)
+    for images, _, positions in loader:
+        scores.update(predictor.detect(images), positions.tolist())
+    scores.truth = _without(scores.truth, loader.skipped)
+    numbers = scores.compute()
+    per_class = {
+        name: known({f"{kind}_ap": summary.per_class[name] for kind, summary in scores.summaries.items()})
+        for name in model.card.classes
+    }
+    result = DetectionEvaluateResult(
+        model.card.task,
+        model.path or Path(model.card.model),
+        path or BUNDLED,
+        len(source) - len(loader.skipped),
+        {},
+        known(numbers),
+        per_class,
+        loader.skipped_images(),
+    )
+    detections = {RESULTS[kind]: _of_kind(scores.last_results, kind) for kind in kinds}
+    examples = _examples(predictor, source, loader.skipped) if options.with_examples else []
+    return DenseEvaluation(result, model.num_parameters, detections, examples)
+
+
+def held_out_images(card: Any, task: Any) -> tuple[int, Any]:
+    """Return the number of images that a run validated on, and what loads one; raises UserError if they are gone."""
+    instances = open_detection_val(data_folder(task, card.data["path"]), card.classes)
+    return len(instances), instances.load
+
+
+def _has_masks(model: OpenedModel) -> bool:
+    if model.session is not None:
+        return "masks" in model.session.card.outputs
+    module: Any = model.module
+    return module.with_masks
+
+
+def _without(truth: CocoTruth, positions: Collection[int]) -> CocoTruth:
+    """Return the ground truth without the images that were left out."""
+    ids = {truth.image_ids[position] for position in positions}
+    if not ids:
+        return truth
+    content = dict(truth.content)
+    content["images"] = [one for one in content["images"] if one["id"] not in ids]
+    content["annotations"] = [one for one in content["annotations"] if one["image_id"] not in ids]
+    return replace(truth, content=content)
+
+
+def _of_kind(results: Sequence[dict[str, Any]], kind: str) -> list[dict[str, Any]]:
+    """Return the fields of detections that COCO's server wants for boxes or for masks."""
+    left_out = {"box": "segmentation", "mask": "bbox"}[kind]
+    # The evaluation adds fields of its own.
+    own = ("image_id", "category_id", "bbox", "segmentation", "score")
+    return [{key: one[key] for key in own if key in one and key != left_out} for one in results]
+
+
+def _examples(predictor: DetectionPredictor, source: InstanceSet, skipped: Collection[int]) -> list[Example]:
+    """Return some images, drawn with their annotations and with what the model finds."""
+    examples = []
+    for index in example_indices(len(source), skipped):
+        picture, name = source.load(index), source.name(index)
+        prepared = Prepared(DecodedInput(name, picture), (picture.height, picture.width))
+        (found,) = predictor.run([to_tensor(picture)], [prepared])
+        with_masks = found.rles is not None and source.has_masks
+        truth = draw_objects(picture, _true_marks(source, index, with_masks=with_masks))
+        examples.append(Example(name, truth, found.draw(picture), found.to_record().words()))
+    return examples
+
+
+def _true_marks(source: InstanceSet, index: int, *, with_masks: bool) -> list[Mark]:
+    target = source.target(index, with_masks)
+    masks = target["masks"].numpy().astype(bool) if with_masks else [None] * len(target["labels"])
+    labels = (target["labels"] - 1).tolist()
+    return [
+        Mark(box, label, source.classes[label], mask)
+        for box, label, mask in zip(target["boxes"].tolist(), labels, masks, strict=True)
+    ]

@@ -1,0 +1,44 @@
+"""A detector in the form in which it is exported: without its own resizing."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+from torch import nn
+
+from msgformer.data.detect_transforms import to_tensor
+from msgformer.dense import RCNN
+from msgformer.deploy.exported_detector import fill_up, fit_into
+from msgformer.deploy.graph_detector import GraphRCNN, GraphRetinaNet, found_names
+from msgformer.tasks.export_source import ExportSource
+from msgformer.tasks.opened_model import OpenedModel
+
+
+def export_source(model: OpenedModel, size: tuple[int, int] | None) -> ExportSource:
+    """Return a detector that takes normalized images of one size.
+
+    Args:
+        model: The detector.
+        size: Height and width of the images; None for those that a broad image has in evaluation.
+    """
+    module: Any = model.on_cpu()
+    transform = module.transform
+    height_width = size or (transform.min_size[0] or transform.max_size, transform.max_size)
+    return ExportSource(
+        module,
+        model.card,
+        height_width,
+        lambda image: fill_up(fit_into(transform.normalize(to_tensor(image)), height_width), height_width),
+        {"min_size": transform.min_size[0] or None, "max_size": transform.max_size},
+        mean=tuple(transform.image_mean),
+        std=tuple(transform.image_std),
+        outputs=found_names(module),
+        run=model.run,
+    )
+
+
+def as_graph(module: nn.Module) -> nn.Module:
+    """Return a copy of a detector without loops over objects, which gives the same results."""
+    form: Any = GraphRCNN if isinstance(module, RCNN) else GraphRetinaNet
+    return form(copy.deepcopy(module)).eval()

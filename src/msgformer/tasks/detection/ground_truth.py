@@ -1,0 +1,11 @@
+"""What annotated images really show, as COCO's scores need it."""
+
+from __future__ import annotations
+
+from msgformer.data.instances import InstanceSet
+from msgformer.training.coco_scores import CocoTruth
+
+
+def coco_ground_truth(data: InstanceSet) -> CocoTruth:
+    """Return the ground truth of a data set."""
+    return CocoTruth(data.to_coco(), [image.id for image in data.images], data.category_ids)

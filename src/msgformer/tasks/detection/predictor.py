@@ -1,0 +1,78 @@
+"""Runs a trained detector on batches of images."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+from torch import Tensor
+
+from msgformer.data.detect_transforms import to_tensor
+from msgformer.rle import encode_masks
+from msgformer.tasks.detection.record import DetectionLayout
+from msgformer.tasks.detection.result import DetectionResult
+from msgformer.tasks.opened_model import OpenedModel
+from msgformer.tasks.predictor import InferenceConfig, Predictor, Prepared
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+THRESHOLD = 0.5
+"""Score from which on objects are reported by default."""
+
+
+class DetectionPredictor(Predictor):
+    """Runs a trained detector on batches.
+
+    Args:
+        model: The detector.
+        config: Device, number format and batches.
+        threshold: Score from which on objects are reported.
+    """
+
+    default_batch_size = 1
+    draws_small = False
+    layout = DetectionLayout()
+
+    def __init__(self, model: OpenedModel, config: InferenceConfig, *, threshold: float = THRESHOLD) -> None:
+        super().__init__(model, config)
+        self.threshold = threshold
+        self._model = model
+
+    def detect(self, images: Sequence[Tensor]) -> list[dict[str, Tensor]]:
+        """Return the detector's output for images [3, H, W], 0..1; see `msgformer.create_detector`."""
+        return self._model.runner(self.config)(list(images))
+
+    @property
+    def transform(self) -> Callable[[Image.Image], Tensor]:
+        """From an RGB image to a tensor [3, H, W], 0..1; the detector itself resizes and normalizes."""
+        return to_tensor
+
+    def run(self, inputs: Tensor | list[Tensor], images: Sequence[Prepared]) -> list[DetectionResult]:  # type: ignore[override]
+        """Detect objects in images [3, H, W]."""
+        return [self._result(image, found) for image, found in zip(images, self.detect(list(inputs)), strict=True)]
+
+    def failed(self, image: Prepared) -> DetectionResult:
+        """Return a result without objects."""
+        return self._result(image, None)
+
+    def _result(self, image: Prepared, found: dict[str, Tensor] | None) -> DetectionResult:
+        boxes, scores, labels, rles = np.zeros((0, 4), np.float32), np.zeros(0, np.float32), np.zeros(0, np.int64), None
+        if found is not None:
+            kept = {name: value[found["scores"] >= self.threshold].cpu().numpy() for name, value in found.items()}
+            boxes, scores, labels = kept["boxes"], kept["scores"], kept["labels"] - 1
+            if "masks" in kept:
+                rles = encode_masks(kept["masks"]) if len(labels) else []
+        return DetectionResult(
+            image.source.name,
+            self.class_names,
+            boxes,
+            scores,
+            labels,
+            image.size,
+            rles,
+            error=image.error,
+            source=image.source,
+            picture=image.picture,
+        )

@@ -1,0 +1,24 @@
+"""Scores of a detector, as a person reads them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from msgformer.result import text_table
+from msgformer.tasks.dense_scores import DenseEvaluateResult, shown_score, title
+
+
+@dataclass(frozen=True)
+class DetectionEvaluateResult(DenseEvaluateResult):
+    """Scores of a detector: COCO's twelve numbers for boxes and perhaps for masks, in per cent."""
+
+    def summary(self) -> str:
+        """Return one row for boxes and one for masks."""
+        kinds = list(dict.fromkeys(name.partition("_")[0] for name in self.scores))
+        measures = [name.partition("_")[2] for name in self.scores if name.startswith(kinds[0])]
+        rows = [(kind, *(shown_score(self.scores[f"{kind}_{measure}"]) for measure in measures)) for kind in kinds]
+        return text_table(("", *map(title, measures)), rows)
+
+    def compared(self) -> tuple[str, ...]:
+        """Return average precision at all and at single thresholds."""
+        return tuple(f"{kind}_{measure}" for kind in ("box", "mask") for measure in ("ap", "ap50", "ap75"))

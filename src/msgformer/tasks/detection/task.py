@@ -1,0 +1,159 @@
+"""Detection: boxes, and perhaps masks, of objects. Light, because the command line imports it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from typing_extensions import override
+
+from msgformer.errors import UserError
+from msgformer.tasks.dense_task import DenseTask
+
+if TYPE_CHECKING:
+    from PIL import Image
+    from torch import Tensor, nn
+
+    from msgformer.api.train_settings import TrainSettings
+    from msgformer.checkpoints.card import ModelCard
+    from msgformer.data.scene_folders import Counts
+    from msgformer.data.survey import Progress, Survey
+    from msgformer.deploy.card import Format
+    from msgformer.deploy.session import Session
+    from msgformer.deploy.verify import Verification
+    from msgformer.tasks.evaluation import Evaluation, EvaluationOptions
+    from msgformer.tasks.explain_view import ExplainOptions, View
+    from msgformer.tasks.export_source import ExportSource
+    from msgformer.tasks.opened_model import OpenedModel
+    from msgformer.tasks.predictor import InferenceConfig, Predictor
+    from msgformer.tasks.training_setup import TrainingSetup
+
+
+class Detection(DenseTask):
+    """Boxes, and perhaps masks, of objects."""
+
+    name = "detect"
+    noun = "detector"
+    bundled_recipe, data_recipe = "embedded/detect", "detect"
+    train_options = ("detect", "detect_images")
+    predict_options = ("threshold",)
+    metric = "box_ap"
+    scenes: ClassVar[Counts] = {"train": 2000, "val": 200}
+    layout = "COCO"
+
+    @override
+    def check_layout(self, data: Path) -> None:
+        """Check that a folder is in COCO's or Pascal VOC's layout."""
+        from msgformer.data.detection_sets import find_readers
+
+        find_readers(data)
+
+    @override
+    def survey(self, data: str, progress: Progress, options: Mapping[str, Any]) -> Survey:
+        """Look at images with annotated objects."""
+        from msgformer.data.survey import survey_detection
+
+        return survey_detection(data)
+
+    @override
+    def create(self, name: str, num_classes: int, **arguments: Any) -> nn.Module:
+        """Create a detector."""
+        from msgformer.dense import create_detector
+
+        return create_detector(name, num_classes=num_classes, **arguments)
+
+    @override
+    def describe_module(self, module: nn.Module) -> ModelCard | None:
+        """Describe a detector of `msgformer.create_detector`."""
+        from msgformer.tasks.detection.module_card import describe_detector
+
+        return describe_detector(module)
+
+    @override
+    def _write(self, folder: Path, counts: Counts, seed: int) -> None:
+        from msgformer.data.scene_folders import write_detection
+
+        write_detection(folder, counts, seed)
+
+    @override
+    def open_training(self, settings: TrainSettings, resume: Path | None) -> TrainingSetup:
+        """Open images with annotated objects."""
+        from msgformer.tasks.detection.training_setup import DetectionSetup
+
+        return DetectionSetup(settings, resume)
+
+    @override
+    def predictor(self, model: OpenedModel, config: InferenceConfig, **options: Any) -> Predictor:
+        """Return a predictor that takes ``threshold``."""
+        from msgformer.tasks.detection.predictor import DetectionPredictor
+
+        return DetectionPredictor(model, config, **options)
+
+    @override
+    def embedder(self, model: OpenedModel, config: InferenceConfig) -> Callable[[Tensor | list[Tensor]], Tensor]:
+        """Return what pools the features of the backbone's last map."""
+        from msgformer.tasks.detection.embedder import make_embedder
+
+        return make_embedder(model, config)
+
+    @override
+    def evaluate(
+        self, model: OpenedModel, data: str | None, config: InferenceConfig, options: EvaluationOptions
+    ) -> Evaluation:
+        """Score by COCO's numbers."""
+        from msgformer.tasks.detection.evaluation import evaluate_detector
+
+        return evaluate_detector(model, data, config, options)
+
+    @override
+    def held_out_images(self, card: ModelCard, run: Path) -> tuple[int, Callable[[int], Image.Image]]:
+        """Return the images that the run validated on."""
+        from msgformer.tasks.detection.evaluation import held_out_images
+
+        return held_out_images(card, self)
+
+    @override
+    def export_source(self, model: OpenedModel, size: tuple[int, int] | None) -> ExportSource:
+        """Return the detector without its own resizing."""
+        from msgformer.tasks.detection.export_source import export_source
+
+        return export_source(model, size)
+
+    @override
+    def check_format(self, format: Format, *, int8: bool, single: bool) -> None:
+        """Allow ONNX and OpenVINO in float32, for one image at a time."""
+        if format not in ("onnx", "openvino"):
+            raise UserError(f"format {format}: not for detectors; give --format onnx or openvino")
+        if int8:
+            raise UserError("int8: not for detectors; leave it out")
+        if not single:
+            raise UserError("a detector's file takes one image at a time; leave out --batch-size and --dynamic-batch")
+
+    @override
+    def as_graph(self, module: nn.Module) -> nn.Module:
+        """Return a detector without loops over objects."""
+        from msgformer.tasks.detection.export_source import as_graph
+
+        return as_graph(module)
+
+    @override
+    def exported_module(self, session: Session) -> nn.Module:
+        """Return a module from images of any size to their objects."""
+        from msgformer.deploy.exported_detector import ExportedDetector
+
+        return ExportedDetector(session)
+
+    @override
+    def verify(self, module: nn.Module, session: Session, images: Tensor) -> Verification:
+        """Compare objects."""
+        from msgformer.deploy.verify import verify_detector
+
+        return verify_detector(module, session, images)
+
+    @override
+    def explain_view(self, model: OpenedModel, image: Image.Image, options: ExplainOptions) -> View:
+        """Return the whole image, resized as in evaluation."""
+        from msgformer.tasks.detection.explain_view import explain_view
+
+        return explain_view(model, image, options)

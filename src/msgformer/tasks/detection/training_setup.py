@@ -1,0 +1,69 @@
+"""Detection: the parts of a training, from its settings."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lightning import Trainer
+from typing_extensions import override
+
+from msgformer.data.dense_samples import DetectionSamples, collate
+from msgformer.data.detect_transforms import detect_eval_transform, detect_train_transform
+from msgformer.data.detection_sets import open_detection
+from msgformer.data.grouping import GroupedData
+from msgformer.data.instances import InstanceSet
+from msgformer.data.module import ImageData
+from msgformer.tasks import get_task
+from msgformer.tasks.dense_data import data_folder
+from msgformer.tasks.dense_setup import DenseSetup
+from msgformer.tasks.detection.ground_truth import coco_ground_truth
+from msgformer.training.detect import Detecting
+
+if TYPE_CHECKING:
+    from msgformer.api.train_settings import TrainSettings
+
+
+class DetectionSetup(DenseSetup):
+    """Images with annotated objects, in COCO's or Pascal VOC's layout."""
+
+    train: InstanceSet
+    val: InstanceSet
+
+    def __init__(self, settings: TrainSettings, resume: Path | None) -> None:
+        super().__init__(settings, resume)
+        train, self.val = open_detection(data_folder(get_task(settings.task), settings.data))
+        self.with_masks = "mask" in settings.detect.head
+        self.train = train.trainable(self.with_masks)
+        self.classes = self.train.classes
+        self.scores = ("box_ap", "box_ap50", "box_ap75", *(("mask_ap",) if self.with_masks else ()))
+        self.check_files()
+
+    @override
+    def build(self, trainer: Trainer, *, fresh: bool) -> tuple[Detecting, ImageData]:
+        """A detector, and its batches."""
+        card = self.card(self._arguments(), {})
+        model = self.build_model(card, fresh=fresh)
+        data = self._build_data(self.batch_size(trainer))
+        plan = self.plan(trainer, data.batch_size)
+        return Detecting(model, card, plan, coco_ground_truth(self.val), self.train.name), data
+
+    def _arguments(self) -> dict[str, Any]:
+        """Of :func:`msgformer.create_detector` and the backbone's constructor."""
+        settings, images = self.settings, self.settings.detect_images
+        sizes = {"min_size": images.test_side, "max_size": images.test_max_side}
+        return {**asdict(settings.detect), **sizes, **settings.to_dict()["model_args"]}
+
+    def _build_data(self, batch_size: int) -> ImageData:
+        settings, images = self.settings, self.settings.detect_images
+        return GroupedData(
+            DetectionSamples(self.train, detect_train_transform(images), self.with_masks, settings.seed),
+            DetectionSamples(self.val, detect_eval_transform, with_masks=False),
+            batch_size,
+            self.workers,
+            settings.seed,
+            settings.trainer.start_method,
+            collate=collate,
+            upright=[image.height > image.width for image in self.train.images] if images.group_shapes else None,
+        )

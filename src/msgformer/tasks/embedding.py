@@ -1,0 +1,54 @@
+"""Pooled features of images: a stream of batches."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from msgformer.data.options import OnBadImage
+from msgformer.tasks.opened_model import OpenedModel
+from msgformer.tasks.prediction_stream import stream_batches
+from msgformer.tasks.predictor import Predictor
+
+if TYPE_CHECKING:
+    from msgformer.data.inputs import ImageInput
+
+
+@dataclass(frozen=True)
+class EmbeddedBatch:
+    """Features of the images of a batch that can be read.
+
+    Attributes:
+        names: Names of the images.
+        features: Float32 [B, C].
+        errors: Why the other images can't be read, by their names.
+    """
+
+    names: list[str]
+    features: np.ndarray
+    errors: dict[str, str]
+
+
+def stream_embeddings(
+    model: OpenedModel, predictor: Predictor, inputs: Iterable[ImageInput], on_bad_image: OnBadImage = "stop"
+) -> Iterator[EmbeddedBatch]:
+    """Compute pooled features in the order of the inputs, one batch at a time.
+
+    Args:
+        model: The model.
+        predictor: Preprocesses images.
+        inputs: The images.
+        on_bad_image: At an image that can't be read, "stop", or "skip" it.
+
+    Raises:
+        UserError: An image can't be read, or the model is an exported file, which has no features.
+    """
+    embed = model.task.embedder(model, predictor.config)
+    for batch in stream_batches(predictor, inputs, on_bad_image):
+        readable = batch.readable
+        features = np.zeros((0, 0), np.float32) if batch.inputs is None else embed(batch.inputs).cpu().numpy()
+        errors = {one.source.name: one.error for one in batch.images if one.error is not None}
+        yield EmbeddedBatch([one.source.name for one in readable], features, errors)

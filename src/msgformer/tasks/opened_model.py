@@ -1,0 +1,301 @@
+"""A model that is opened once: whatever held it, its card, its module and where it is from."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import nn
+
+from msgformer.catalog import ALIASES
+from msgformer.checkpoints.card import KEY, ModelCard
+from msgformer.checkpoints.checkpoint_file import read_checkpoint, trained_weights
+from msgformer.checkpoints.model_location import BEST, LAST, ModelKind, ModelLocation
+from msgformer.data.options import PreprocessOptions
+from msgformer.data.preprocessing import Preprocessing
+from msgformer.deploy.card import ExportCard
+from msgformer.deploy.optimize import optimize
+from msgformer.deploy.runtime import open_session
+from msgformer.deploy.session import Session
+from msgformer.errors import UserError
+from msgformer.headers import read_header
+from msgformer.models.checkpoint import read_checkpoint as read_weights
+from msgformer.models.loading import load_weights, unwrap
+from msgformer.tasks import TASKS, Task, get_task
+from msgformer.training.build import build_model, default_size, known_model
+
+if TYPE_CHECKING:
+    from msgformer.tasks.predictor import InferenceConfig
+
+UNTRAINED_CLASSES = 1000
+"""Classes of a model that is given by its name alone."""
+
+
+class OpenedModel:
+    """A model and what is known about it.
+
+    Args:
+        card: What is known about it.
+        module: The model in evaluation mode, or what builds it; None for an exported file.
+        session: The exported file; None for others.
+        path: File or folder that it was opened from; None for a module in memory and for a name.
+        run: Folder in which the record of its run may lie.
+        is_trained: Whether it has weights that somebody trained.
+
+    Attributes:
+        task: Its task.
+    """
+
+    def __init__(
+        self,
+        card: ModelCard,
+        module: nn.Module | Callable[[], nn.Module] | None,
+        *,
+        session: Session | None = None,
+        path: Path | None = None,
+        run: Path | None = None,
+        is_trained: bool = True,
+    ) -> None:
+        self.card, self.session, self.path, self.run, self.is_trained = card, session, path, run, is_trained
+        self.task: Task = get_task(card.task)
+        self._module = module
+        self._runners: dict[tuple[str, str, bool], Callable[..., Any]] = {}
+
+    @property
+    def name(self) -> str:
+        """What to call the model in messages."""
+        return str(self.path or self.card.model)
+
+    @cached_property
+    def module(self) -> nn.Module:
+        """The unoptimized model with its weights, in evaluation mode.
+
+        Raises:
+            UserError: It is an exported file, which holds a graph and no module.
+        """
+        if self._module is None:
+            raise UserError(f"{self.name} is an exported file, which holds no PyTorch module; give its checkpoint")
+        return self._module if isinstance(self._module, nn.Module) else self._module()
+
+    @property
+    def num_parameters(self) -> int | None:
+        """Parameters of the unoptimized model; None for an exported file."""
+        return None if self._module is None else sum(parameter.numel() for parameter in self.module.parameters())
+
+    def for_inference(self, *, optimized: bool = True) -> nn.Module:
+        """Return what to run: the exported file, or a new copy of the model that its caller may move and change.
+
+        Args:
+            optimized: Whether the copy is the optimized one.
+        """
+        if self.session is not None:
+            return self.task.exported_module(self.session).eval()
+        return optimize(self.module) if optimized else copy.deepcopy(self.module).eval()
+
+    def runner(self, config: InferenceConfig) -> Callable[..., Any]:
+        """Return the model on its device as a function of tensors; it is made at the first call.
+
+        Args:
+            config: Device and number format.
+
+        Raises:
+            UserError: There is no such device or number format.
+        """
+        key = config.device, config.precision, config.optimize
+        if key not in self._runners:
+            self._runners[key] = config.placement().place(self.for_inference(optimized=config.optimize))
+        return self._runners[key]
+
+    def on_cpu(self) -> nn.Module:
+        """Return the unoptimized model in evaluation mode on the CPU: itself, or a copy if it is in use elsewhere."""
+        module = self.module
+        devices = {tensor.device.type for tensor in (*module.parameters(), *module.buffers())}
+        if not module.training and devices <= {"cpu"}:
+            return module
+        return copy.deepcopy(module).cpu().eval()
+
+    def require_trained(self, command: str) -> None:
+        """Refuse a model without weights; raises UserError."""
+        if not self.is_trained:
+            raise UserError(
+                f"{command}: {self.name} is untrained: the name alone has no weights; give a run folder, a checkpoint"
+                " or an exported file"
+            )
+
+
+def open_model(
+    location: ModelLocation,
+    *,
+    img_size: tuple[int, int] | None = None,
+    device: str = "auto",
+    trust: bool = False,
+) -> OpenedModel:
+    """Open a model.
+
+    Args:
+        location: Where it lies.
+        img_size: Height and width to build a model for that is given by its name or by converted weights.
+        device: Device that an exported file runs on.
+        trust: Whether machine code in the file may run, for files of AOTInductor.
+
+    Raises:
+        UserError: The file can't be opened, or doesn't fit its card.
+    """
+    return _OPENERS[location.kind](location, img_size, device, trust)
+
+
+def load_model(path: Path) -> tuple[nn.Module, ModelCard]:
+    """Load the trained model of a checkpoint.
+
+    Args:
+        path: The checkpoint.
+
+    Returns:
+        The unoptimized model in evaluation mode, and its card.
+
+    Raises:
+        UserError: The file is no checkpoint of this package, or its weights don't fit its card.
+    """
+    checkpoint = read_checkpoint(path)
+    card = read_card(checkpoint, path)
+    return restore(card, trained_weights(checkpoint), path), card
+
+
+def restore(card: ModelCard, weights: dict[str, Any], path: Path) -> nn.Module:
+    """Build the model that a card describes, with trained weights and in evaluation mode.
+
+    Args:
+        card: What is known about it.
+        weights: Its parameters and buffers by name.
+        path: The file that they are from, for messages.
+
+    Raises:
+        UserError: The weights don't fit the card.
+    """
+    model = get_task(card.task).build_model(card)
+    try:
+        model.load_state_dict(weights)
+    except RuntimeError as error:
+        raise UserError(f"{path}: its weights don't fit {card.model}: {' '.join(str(error).split())[:200]}") from error
+    return model.eval()
+
+
+def read_card(checkpoint: Any, path: Path) -> ModelCard:
+    """Read a checkpoint's card.
+
+    Args:
+        checkpoint: What the file holds.
+        path: The file, for messages.
+
+    Raises:
+        UserError: There is no card, or it is of a task that this version doesn't have.
+    """
+    card = ModelCard.read(checkpoint, path)
+    if card.task not in TASKS:
+        raise UserError(f"{path} was written by another version of msgformer (task {card.task!r})")
+    return card
+
+
+def name_model(name: str, size: tuple[int, int] | None = None, classes: int = UNTRAINED_CLASSES) -> OpenedModel:
+    """Build a classifier by its name, with random weights that are the same each time.
+
+    Args:
+        name: A model of this package or of timm.
+        size: Height and width of its images; None for its own.
+        classes: Number of outputs.
+
+    Raises:
+        UserError: There is no such model.
+    """
+    name = known_model(name)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        model = build_model(name, classes, size or default_size(name), {}).eval()
+    side = size or tuple(model.pretrained_cfg["input_size"][1:])  # type: ignore[index]
+    preprocessing = Preprocessing.of(model, side, 3, PreprocessOptions())
+    card = ModelCard(name, {}, [str(label) for label in range(classes)], preprocessing.to_dict())
+    return OpenedModel(card, model, is_trained=False)
+
+
+def wrap_module(module: nn.Module) -> OpenedModel:
+    """Describe a model that was built in Python, as `msgformer.create_model` and its like build it.
+
+    Args:
+        module: A classifier of this package or of timm, a detector or a segmenter.
+
+    Raises:
+        UserError: It is neither.
+    """
+    for name in reversed(TASKS):  # detectors and segmenters first: anything else may be one of timm's classifiers
+        card = get_task(name).describe_module(module)
+        if card is not None:
+            return OpenedModel(card, module)
+    raise UserError(
+        f"model: {type(module).__name__} is neither a classifier of timm's kind nor a detector or segmenter"
+    )
+
+
+def _open_checkpoint(location: ModelLocation, *_: Any) -> OpenedModel:
+    path = location.path
+    checkpoint = read_checkpoint(path)
+    card = read_card(checkpoint, path)
+    return OpenedModel(card, restore(card, trained_weights(checkpoint), path), path=path, run=path.parent)
+
+
+def _open_exported(location: ModelLocation, _: Any, device: str, trust: bool) -> OpenedModel:
+    path = location.path
+    kind = device.partition(":")[0]
+    session = open_session(path, {"cuda": "gpu"}.get(kind, kind), trust=trust)
+    return OpenedModel(_card_of_export(path, session.card), None, session=session, path=path, run=path.parent)
+
+
+def _card_of_export(path: Path, card: ExportCard) -> ModelCard:
+    """Return a file's card as a checkpoint has it, with the data of the run if the file lies in its folder."""
+    data: dict[str, Any] = {}
+    for name in (BEST, LAST):
+        beside = path.parent / name
+        if beside.is_file():
+            run = read_card(read_checkpoint(beside), beside)
+            data = run.data if run.classes == card.classes else {}
+            break
+    return ModelCard(card.model, {}, card.classes, card.preprocessing, data, card.task, card.version)
+
+
+def _open_converted(location: ModelLocation, size: tuple[int, int] | None, *_: Any) -> OpenedModel:
+    """Open weights of 'msgformer convert', whose file names the model, and says more about a trained one."""
+    path = location.path
+    state, header = read_weights(path), read_header(path)
+    if KEY in header:
+        card = ModelCard.from_json(header[KEY], path)
+        return OpenedModel(card, restore(card, state, path), path=path)
+    name, classifier = header.get("model"), unwrap(state).get("head.fc.weight")
+    if name is None or classifier is None:
+        raise UserError(f"{path} doesn't say which classifier it is of; give a file of 'msgformer convert'")
+    model = name_model(name, size, len(classifier))
+    load_weights(model.module, path)
+    return OpenedModel(model.card, model.module, path=path)
+
+
+def _open_saved(location: ModelLocation, *_: Any) -> OpenedModel:
+    from msgformer.checkpoints.pretrained import read_pretrained
+
+    saved = read_pretrained(location.path)
+    return OpenedModel(saved.card, restore(saved.card, read_weights(saved.weights), saved.weights), path=location.path)
+
+
+def _open_name(location: ModelLocation, size: tuple[int, int] | None, *_: Any) -> OpenedModel:
+    name = str(location.path)
+    return name_model(ALIASES.get(name, name), size)
+
+
+_OPENERS: dict[ModelKind, Callable[..., OpenedModel]] = {
+    ModelKind.CHECKPOINT: _open_checkpoint,
+    ModelKind.EXPORTED: _open_exported,
+    ModelKind.CONVERTED: _open_converted,
+    ModelKind.SAVED: _open_saved,
+    ModelKind.NAME: _open_name,
+}

@@ -1,0 +1,320 @@
+"""Files that predictions are written to as they come, and that a later call resumes."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import Any, BinaryIO, Protocol, cast
+
+from msgformer.errors import UserError
+from msgformer.packages import require_package
+from msgformer.tasks.prediction import PredictionRecord
+from msgformer.tasks.record_layout import Format, RecordLayout
+
+STDOUT = Path("-")
+SUFFIXES: dict[str, Format] = {".jsonl": "jsonl", ".ndjson": "jsonl", ".csv": "csv", ".parquet": "parquet"}
+ROW_GROUP = 65_536
+"""Predictions that are in memory at once while a Parquet file is written."""
+
+
+def choose_format(output: Path, given: Format | None) -> Format:
+    """Return the format of an output, by its name unless it is given.
+
+    Args:
+        output: The file; "-" for standard output.
+        given: The format that the user asks for.
+
+    Raises:
+        UserError: The name tells none, or the format can't be written there.
+    """
+    chosen = given or ("jsonl" if output == STDOUT else SUFFIXES.get(output.suffix.lower()))
+    if chosen is None:
+        raise UserError(f"output: {output} doesn't end with {', '.join(SUFFIXES)}; give --format jsonl, csv or parquet")
+    if chosen == "parquet":
+        if output == STDOUT:
+            raise UserError("format: parquet can't be written to standard output; give --output FILE.parquet")
+        require_package("pyarrow", "parquet", "format parquet")
+    return chosen
+
+
+def is_folder(output: Path, given: Format | None) -> bool:
+    """Return whether an output is a folder for pictures and ``predictions.json``: a name without a file's ending.
+
+    Args:
+        output: What the user gives.
+        given: The format that the user asks for.
+    """
+    return given is None and output != STDOUT and (output.is_dir() or not output.suffix[1:2].isalpha())
+
+
+def check_output(output: Path, format: Format, *, resume: bool) -> None:
+    """Check that no file is overwritten.
+
+    Args:
+        output: The file; "-" for standard output.
+        format: Its format.
+        resume: Whether the file is to be resumed.
+
+    Raises:
+        UserError: The file exists, its folder doesn't, or standard output is to be resumed.
+    """
+    if output == STDOUT:
+        if resume:
+            raise UserError("resume: cannot resume from standard output; give --output FILE")
+        return
+    if output.is_dir():
+        raise UserError(f"output: {output} is a folder; give a file in it")
+    if not output.parent.is_dir():
+        raise UserError(f"output: there is no folder {output.parent}; make it first")
+    there = next((path for path in (output, journal_path(output, format)) if path.exists()), None)
+    if there is not None and not resume:
+        raise UserError(f"output: {there} exists; --resume continues it, or give another file")
+
+
+def journal_path(output: Path, format: Format | None) -> Path:
+    """Return where predictions are written as they come.
+
+    Parquet and JSON can't be appended to, so that they are made at the end.
+
+    Args:
+        output: The file.
+        format: Its format; None for a JSON array.
+    """
+    return output if format in ("jsonl", "csv") else output.with_name(f"{output.name}.partial.jsonl")
+
+
+class LineFormat(Protocol):
+    """How records are written one after the other, so that any number of whole records is a whole file."""
+
+    def header(self) -> str:
+        """Return what stands before the first record."""
+
+    def encode(self, record: PredictionRecord) -> str:
+        """Return a record as text that ends with a newline."""
+
+    def decode(self, text: str) -> PredictionRecord:
+        """Return the record in a text; raises ValueError if there is none."""
+
+    def records(self, file: BinaryIO) -> Iterator[bytes]:
+        """Return the whole records of a file, the header among them; a cut last one is left out."""
+
+
+class JsonLines:
+    """One JSON object per line.
+
+    Args:
+        layout: From records to objects.
+    """
+
+    def __init__(self, layout: RecordLayout[Any]) -> None:
+        self.layout = layout
+
+    def header(self) -> str:
+        """Return nothing."""
+        return ""
+
+    def encode(self, record: PredictionRecord) -> str:
+        """Return the object in a line."""
+        return f"{json.dumps(self.layout.to_json(record), ensure_ascii=False)}\n"
+
+    def decode(self, text: str) -> PredictionRecord:
+        """Return the record of a line."""
+        values = json.loads(text)
+        if not isinstance(values, dict) or not isinstance(values.get("image"), str):
+            raise ValueError("no prediction")
+        return self.layout.from_json(values)
+
+    def records(self, file: BinaryIO) -> Iterator[bytes]:
+        """Return the whole lines."""
+        return (line for line in file if line.endswith(b"\n"))
+
+
+class Csv:
+    """A table of one or more rows per record.
+
+    Args:
+        layout: From records to rows.
+    """
+
+    def __init__(self, layout: RecordLayout[Any]) -> None:
+        self.layout = layout
+
+    def header(self) -> str:
+        """Return the names of the columns."""
+        return _csv_text([self.layout.columns])
+
+    def encode(self, record: PredictionRecord) -> str:
+        """Return the rows of a record; a cell may hold newlines."""
+        return _csv_text(self.layout.to_rows(record))
+
+    def decode(self, text: str) -> PredictionRecord:
+        """Return the record of its rows."""
+        return self.layout.from_rows(list(csv.reader(io.StringIO(text, newline=""))))
+
+    def records(self, file: BinaryIO) -> Iterator[bytes]:
+        """Return the whole records, the header first."""
+        rows = _csv_rows(file)
+        for number, row in enumerate(rows):
+            try:
+                left = self._rows_of(row) - 1 if number else 0
+            except (ValueError, IndexError):
+                left = 0  # no record of this layout, as decoding it will tell
+            following = list(islice(rows, left))
+            if len(following) == left:
+                yield b"".join([row, *following])
+
+    def _rows_of(self, row: bytes) -> int:
+        text = row.decode("utf-8", errors="surrogateescape")
+        return self.layout.num_rows(next(csv.reader(io.StringIO(text, newline=""))))
+
+
+def _csv_rows(file: BinaryIO) -> Iterator[bytes]:
+    """Return whole rows: within one, quotes come in pairs."""
+    row = b""
+    for line in file:
+        row += line
+        if row.endswith(b"\n") and row.count(b'"') % 2 == 0:
+            yield row
+            row = b""
+
+
+def _csv_text(rows: Sequence[Sequence[str]]) -> str:
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows(rows)
+    return text.getvalue()
+
+
+class PredictionFile:
+    """A file of predictions that grows, of which any beginning is of use.
+
+    Args:
+        output: The file; "-" for standard output.
+        format: How it is written; None for a JSON array.
+        layout: From records to rows.
+    """
+
+    def __init__(self, output: Path, format: Format | None, layout: RecordLayout[Any]) -> None:
+        self.output, self.format, self.layout = output, format, layout
+        self.path = journal_path(output, format)
+        self.lines: LineFormat = Csv(layout) if format == "csv" else JsonLines(layout)
+        self._end = 0
+        self._file: BinaryIO | None = None
+
+    @property
+    def complete(self) -> bool:
+        """Whether there is a finished file to which nothing can be added."""
+        return self.path != self.output and self.output.exists()
+
+    def recorded(self) -> Iterator[PredictionRecord]:
+        """Return the whole predictions that an earlier call has written, in order.
+
+        Raises:
+            UserError: There is something else in the file.
+        """
+        if self.complete:
+            yield from self._read_parquet() if self.format == "parquet" else self._read_array()
+        elif self.path.exists():
+            with self.path.open("rb") as file:
+                for number, record in enumerate(self.lines.records(file)):
+                    if number > 0 or not self.lines.header():
+                        yield self._decode(record, number)
+                    elif record != self._encode(self.lines.header()):
+                        hint = self.layout.columns_hint
+                        raise UserError(f"resume: {self.path} has other columns; give the {hint} of its beginning")
+                    self._end += len(record)
+
+    def _decode(self, record: bytes, number: int) -> PredictionRecord:
+        try:
+            return self.lines.decode(record.decode("utf-8", errors="surrogateescape"))
+        except (AttributeError, ValueError, KeyError, TypeError) as error:
+            raise UserError(
+                f"resume: record {number + 1} of {self.path} is no prediction; give another file"
+            ) from error
+
+    def _encode(self, text: str) -> bytes:
+        # An undecodable byte of a file's name stays what it is in CSV; JSON has an escape for it.
+        return text.encode("utf-8", errors="surrogateescape" if self.format == "csv" else "backslashreplace")
+
+    def write(self, records: Sequence[PredictionRecord]) -> None:
+        """Add predictions; those that `recorded` gave stay, and what follows them is cut off first."""
+        if self._file is None:
+            self._file = self._open()
+        text = "" if self._end else self.lines.header()
+        content = self._encode(text + "".join(map(self.lines.encode, records)))
+        self._file.write(content)
+        self._file.flush()
+        self._end += len(content)
+
+    def _open(self) -> BinaryIO:
+        if self.output == STDOUT:
+            assert sys.__stdout__ is not None
+            return cast(BinaryIO, sys.__stdout__.buffer)  # sys.stdout is standard error while a command runs
+        file = self.path.open("r+b" if self.path.exists() else "w+b")
+        file.truncate(self._end)
+        file.seek(self._end)
+        return file
+
+    def close(self) -> None:
+        """End a file to which nothing more will be added in this call."""
+        if self._file is not None and self.output != STDOUT:
+            self._file.close()
+        self._file = None
+
+    def finish(self) -> None:
+        """End a file that holds everything: it exists even if that is nothing, and has its final format."""
+        if self.complete:
+            return
+        self.write([])
+        self.close()
+        if self.path == self.output:
+            return
+        partial = self.output.with_name(f".{self.output.name}.{os.getpid()}")
+        try:
+            with self.path.open("rb") as file:
+                records = (self._decode(record, number) for number, record in enumerate(self.lines.records(file)))
+                write = self._write_parquet if self.format == "parquet" else self._write_array
+                write(records, partial)
+            partial.replace(self.output)
+            self.path.unlink()
+        finally:
+            partial.unlink(missing_ok=True)
+
+    def _write_parquet(self, records: Iterator[PredictionRecord], path: Path) -> None:
+        import pyarrow as pa
+        from pyarrow.parquet import ParquetWriter
+
+        schema = self.layout.schema()
+        with ParquetWriter(path, schema) as writer:
+            while group := list(islice(records, ROW_GROUP)):
+                writer.write_table(pa.Table.from_pylist([self.layout.to_parquet(one) for one in group], schema))
+
+    def _write_array(self, records: Iterator[PredictionRecord], path: Path) -> None:
+        with path.open("w", encoding="utf-8", errors="backslashreplace") as file:
+            separator = "[\n"
+            for record in records:
+                file.write(separator + json.dumps(self.layout.to_json(record), indent=2, ensure_ascii=False))
+                separator = ",\n"
+            file.write("\n]\n" if separator != "[\n" else "[]\n")
+
+    def _read_array(self) -> Iterator[PredictionRecord]:
+        try:
+            yield from map(self.layout.from_json, json.loads(self.output.read_text(encoding="utf-8")))
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            raise UserError(f"resume: {self.output} isn't a file of predictions; give another folder") from error
+
+    def _read_parquet(self) -> Iterator[PredictionRecord]:
+        from pyarrow import ArrowException
+        from pyarrow.parquet import ParquetFile
+
+        try:
+            with ParquetFile(self.output) as file:
+                for batch in file.iter_batches():
+                    yield from map(self.layout.from_parquet, batch.to_pylist())
+        except (ArrowException, KeyError, TypeError) as error:
+            raise UserError(f"resume: {self.output} isn't a file of predictions; give another file") from error

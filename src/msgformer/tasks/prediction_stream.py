@@ -1,0 +1,119 @@
+"""A trained model on images that nobody has labeled: a stream of results, a few batches in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from itertools import chain, islice
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+from torch.utils.data import DataLoader, Dataset
+
+from msgformer.data.loader import default_workers
+from msgformer.data.options import OnBadImage
+from msgformer.data.workers import start_worker
+from msgformer.errors import UserError
+from msgformer.tasks.prediction import PredictionResult
+from msgformer.tasks.predictor import Batch, Predictor, Prepared, collate, collate_until_error
+
+if TYPE_CHECKING:
+    from PIL import Image
+    from torch import Tensor
+
+    from msgformer.data.inputs import ImageInput
+
+Keep = Literal["nothing", "small", "whole"]
+"""What is kept of an image beside the model's input: nothing, a small copy for a contact sheet, or all of it."""
+
+CELL = 160
+"""Longest side of a small copy."""
+
+
+class PreparedImages(Dataset[Prepared]):
+    """Images as model inputs, which a loader asks for by their input instead of by number.
+
+    Args:
+        transform: From an image to a tensor.
+        least_side: How small a JPEG may be decoded; 0 for never smaller than it is.
+        keep: What is kept of the image.
+    """
+
+    def __init__(self, transform: Callable[[Image.Image], Tensor], least_side: int = 0, keep: Keep = "nothing") -> None:
+        self.transform, self.least_side, self.keep = transform, least_side, keep
+
+    def __getitem__(self, source: ImageInput) -> Prepared:
+        try:
+            image = source.load(self.least_side)
+        except UserError as error:
+            return Prepared(source, (0, 0), error=str(error))
+        size = image.height, image.width
+        return Prepared(source, size, self.transform(image), self._kept(image))
+
+    def _kept(self, image: Image.Image) -> np.ndarray | None:
+        if self.keep == "nothing":
+            return None
+        if self.keep == "small":
+            image = image.copy()
+            image.thumbnail((CELL, CELL))
+        return np.asarray(image)
+
+
+def stream_batches(
+    predictor: Predictor,
+    inputs: Iterable[ImageInput],
+    on_bad_image: OnBadImage = "stop",
+    keep: Keep = "nothing",
+) -> Iterator[Batch]:
+    """Load and preprocess images in the order of the inputs, one batch at a time.
+
+    Args:
+        predictor: Says how images are preprocessed and how many make a batch.
+        inputs: The images; they are taken as they are needed.
+        on_bad_image: At an image that can't be read, "stop" after the images before it, or "skip" it: its place in the
+            batch holds the error.
+        keep: What is kept of the images.
+
+    Raises:
+        UserError: An image can't be read, and isn't to be skipped.
+    """
+    batch_size, workers = predictor.batch_size, predictor.config.workers
+    inputs = iter(inputs)
+    first = list(islice(inputs, batch_size + 1))
+    if workers is None:
+        workers = default_workers() if len(first) > batch_size else 0
+    loader = DataLoader(
+        PreparedImages(predictor.transform, predictor.least_side, keep),
+        batch_size,
+        sampler=chain(first, inputs),  # a loader takes whatever can be iterated
+        num_workers=workers,
+        collate_fn=collate if on_bad_image == "skip" else collate_until_error,
+        worker_init_fn=start_worker if workers else None,
+    )
+    for batch in loader:
+        failed = batch.images[-1].error if on_bad_image == "stop" and batch.images else None
+        if failed is None:
+            yield batch
+            continue
+        if len(batch.images) > 1:
+            yield batch._replace(images=batch.images[:-1])
+        raise UserError(failed)
+
+
+def stream_predictions(
+    predictor: Predictor,
+    inputs: Iterable[ImageInput],
+    on_bad_image: OnBadImage = "stop",
+    keep: Keep = "nothing",
+) -> Iterator[list[PredictionResult]]:
+    """Predict images in the order of the inputs, one batch at a time.
+
+    The arguments and errors are those of `stream_batches`; an image that is skipped has a result that holds the error.
+    """
+    for batch in stream_batches(predictor, inputs, on_bad_image, keep):
+        yield _predict_batch(predictor, batch)
+
+
+def _predict_batch(predictor: Predictor, batch: Batch) -> list[PredictionResult]:
+    """Run the images that can be read; the others keep their places."""
+    results = iter(() if batch.inputs is None else predictor.run(batch.inputs, batch.readable))
+    return [next(results) if one.error is None else predictor.failed(one) for one in batch.images]

@@ -1,0 +1,60 @@
+"""Progress of work that goes through images batch by batch, on standard error."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator
+from typing import TypeVar
+
+from msgformer.training.options import Progress
+
+T = TypeVar("T")
+
+LINE_SECONDS = 10.0
+"""Lines are so far apart; what is done sooner needs none."""
+
+
+def track_progress(
+    batches: Iterable[T], size: Callable[[T], int], kind: Progress, what: str, total: int | None = None
+) -> Iterator[T]:
+    """``batches``, with their progress shown as they are asked for.
+
+    Args:
+        batches: What is gone through.
+        size: How many images a batch counts for.
+        kind: "bar", "lines", "none", or "auto" for a bar in a terminal and lines elsewhere.
+        what: What is worked on, in few words.
+        total: How many images there are, where that is known.
+    """
+    if kind == "none":
+        yield from batches
+    elif kind == "bar" or (kind == "auto" and sys.stderr.isatty()):
+        yield from _with_bar(batches, size, what, total)
+    else:
+        yield from _with_lines(batches, size, what, total)
+
+
+def _with_bar(batches: Iterable[T], size: Callable[[T], int], what: str, total: int | None) -> Iterator[T]:
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True)) as bar:
+        task = bar.add_task(what, total=total)
+        for batch in batches:
+            yield batch
+            bar.advance(task, size(batch))
+
+
+def _with_lines(batches: Iterable[T], size: Callable[[T], int], what: str, total: int | None) -> Iterator[T]:
+    start = shown = time.monotonic()
+    done = 0
+    of_all = "" if total is None else f" of {total:,}"
+    for batch in batches:
+        yield batch
+        done += size(batch)
+        now = time.monotonic()
+        if now - shown >= LINE_SECONDS:
+            print(f"{what}: {done:,}{of_all} images, {done / (now - start):,.0f} a second", file=sys.stderr, flush=True)
+            shown = now

@@ -1,0 +1,105 @@
+"""A trained segmenter scored on images with label maps."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from msgformer.data.dense_samples import SegmentationSamples
+from msgformer.data.label_maps import IGNORED, LabelledImages
+from msgformer.data.segment_transforms import SegmentViews
+from msgformer.data.segmentation_sets import open_subset
+from msgformer.errors import UserError
+from msgformer.insight.dense_sections import Example
+from msgformer.insight.drawing import draw_classes
+from msgformer.tasks.dense_data import data_folder, example_indices
+from msgformer.tasks.dense_evaluation import BUNDLED, DenseEvaluation, DenseLoader, known
+from msgformer.tasks.evaluation import EvaluationOptions, require_data
+from msgformer.tasks.opened_model import OpenedModel
+from msgformer.tasks.predictor import InferenceConfig
+from msgformer.tasks.segmentation.predictor import SegmentationPredictor, image_options
+from msgformer.tasks.segmentation.scores import SegmentationEvaluateResult
+from msgformer.training.segment_scores import SegmentScores, mean_probabilities
+
+
+def evaluate_segmenter(
+    model: OpenedModel, data: str | None, config: InferenceConfig, options: EvaluationOptions
+) -> DenseEvaluation:
+    """Score a trained segmenter.
+
+    Args:
+        model: The segmenter.
+        data: Folder of images and label maps; None: those that the run validated on.
+        config: Device, number format and batches.
+        options: How images are looked at (``scales``, ``flip``), and whether examples are collected.
+
+    Raises:
+        UserError: The data can't be used, or its classes aren't the model's.
+    """
+    require_data(model, data)
+    path = data or model.card.data["path"]
+    folder = data_folder(model.task, path)
+    scales, flip = options.looks.get("scales") or [1.0], options.looks.get("flip", False)
+    predictor = SegmentationPredictor(model, config)
+    source = _open_val(model, folder)
+    scores = SegmentScores(len(model.card.classes), shared=False)
+    transform = predictor.eval_transform
+    views = SegmentViews(image_options(model), transform.mean, transform.std, scales)
+    samples = SegmentationSamples(source, views)  # type: ignore[arg-type]  # several views instead of one image
+    loader = DenseLoader(samples, source, path or BUNDLED, config, options.on_bad_image)
+    with torch.inference_mode():
+        for images, labels, _ in loader:
+            for seen, classes in zip(images, labels, strict=True):
+                probabilities = mean_probabilities(predictor.segment, seen, classes.shape, flip=flip)  # type: ignore[arg-type, union-attr]
+                scores.update(probabilities.cpu().clamp(min=1e-12).log()[None], classes[None])  # type: ignore[index]
+    numbers = scores.compute()
+    assert scores.summary is not None
+    named = zip(model.card.classes, scores.summary.per_class, strict=True)
+    per_class = {name: known({"iou": value}) for name, value in named}
+    result = SegmentationEvaluateResult(
+        model.card.task,
+        model.path or Path(model.card.model),
+        path or BUNDLED,
+        len(source) - len(loader.skipped),
+        {"scales": list(scales), "flip": flip},
+        known(numbers),
+        per_class,
+        loader.skipped_images(),
+    )
+    examples = _examples(predictor.segment, source, views, loader.skipped) if options.with_examples else []
+    return DenseEvaluation(result, model.num_parameters, {}, examples)
+
+
+def held_out_images(card: Any, task: Any) -> tuple[int, Any]:
+    """Return the number of images that a run validated on, and what loads one; raises UserError if they are gone."""
+    labeled = open_subset(data_folder(task, card.data["path"]), "val", card.preprocessing["reduce_zero_label"])
+    return len(labeled), labeled.load
+
+
+def _open_val(model: OpenedModel, folder: Path) -> LabelledImages:
+    source = open_subset(folder, "val", image_options(model).reduce_zero_label)
+    if list(source.classes) != model.card.classes:
+        raise UserError(
+            f"{folder} has other classes than the {len(model.card.classes)} that the segmenter was trained on"
+        )
+    return source
+
+
+def _examples(
+    segment: Callable[..., Tensor], source: LabelledImages, views: SegmentViews, skipped: Collection[int]
+) -> Sequence[Example]:
+    """Return some images, drawn with their label maps and with what the model says."""
+    examples = []
+    for index in example_indices(len(source), skipped):
+        picture, labels = source.load(index), source.labels(index)
+        found = mean_probabilities(segment, [views.image(picture)], labels.shape, flip=False).argmax(0).cpu().numpy()
+        counted = labels != IGNORED
+        right = 100 * float((found == labels)[counted].mean()) if counted.any() else 0.0
+        drawn = draw_classes(picture, labels), draw_classes(picture, np.where(counted, found, IGNORED))
+        examples.append(Example(source.name(index), *drawn, f"{right:.1f} % of the pixels are right"))
+    return examples

@@ -1,0 +1,91 @@
+"""Runs a trained segmenter on batches of images."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from msgformer.data.dense_options import SegmentImageOptions
+from msgformer.data.segment_transforms import SegmentEval
+from msgformer.dense.upernet import resize
+from msgformer.tasks.opened_model import OpenedModel
+from msgformer.tasks.predictor import InferenceConfig, Predictor, Prepared
+from msgformer.tasks.segmentation.record import SegmentationLayout
+from msgformer.tasks.segmentation.result import SegmentationResult
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+NO_CLASSES = np.zeros((0, 0), np.uint8)
+
+
+class SegmentationPredictor(Predictor):
+    """Runs a trained segmenter on batches.
+
+    Args:
+        model: The segmenter.
+        config: Device, number format and batches.
+    """
+
+    default_batch_size = 1
+    draws_small = False
+
+    def __init__(self, model: OpenedModel, config: InferenceConfig) -> None:
+        super().__init__(model, config)
+        self._model = model
+        described: Any = model.module if model.session is None else model.session.card
+        self.eval_transform = SegmentEval(image_options(model), described.mean, described.std)
+
+    def segment(self, images: Tensor) -> Tensor:
+        """Return logits [B, K, h, w] of normalized images [B, 3, h, w]."""
+        return self._model.runner(self.config)(images)
+
+    @cached_property
+    def layout(self) -> SegmentationLayout:
+        """One row per image with the areas of all classes."""
+        return SegmentationLayout(self.class_names)
+
+    @property
+    def transform(self) -> Callable[[Image.Image], Tensor]:
+        """From an RGB image to a normalized tensor [3, h, w] at the size of evaluation."""
+        return self.eval_transform.image
+
+    def run(self, inputs: Tensor | list[Tensor], images: Sequence[Prepared]) -> list[SegmentationResult]:  # type: ignore[override]
+        """Classify the pixels of images [3, h, w]; those of one size at once."""
+        if isinstance(inputs, Tensor):
+            logits = list(self.segment(inputs))
+        else:
+            logits = [self.segment(one[None])[0] for one in inputs]
+        return [
+            self._result(image, self._class_map(found, image.size)) for image, found in zip(images, logits, strict=True)
+        ]
+
+    @staticmethod
+    @torch.inference_mode()
+    def _class_map(logits: Tensor, size: tuple[int, int]) -> np.ndarray:
+        """From logits [K, h, w] to the class of each pixel [H, W]."""
+        return resize(logits[None], size)[0].argmax(0).cpu().numpy().astype(np.uint8)
+
+    def failed(self, image: Prepared) -> SegmentationResult:
+        """Return a result without classes."""
+        return self._result(image, NO_CLASSES)
+
+    def _result(self, image: Prepared, classes: np.ndarray) -> SegmentationResult:
+        return SegmentationResult(
+            image.source.name,
+            self.class_names,
+            classes,
+            error=image.error,
+            source=image.source,
+            picture=image.picture,
+        )
+
+
+def image_options(model: OpenedModel) -> SegmentImageOptions:
+    """Return how a segmenter's images are sized."""
+    return SegmentImageOptions(**model.card.preprocessing)

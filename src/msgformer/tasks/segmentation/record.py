@@ -1,0 +1,105 @@
+"""The record of a segmenter's prediction, and how files hold it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from msgformer.tasks.prediction import PredictionRecord
+from msgformer.tasks.record_layout import RecordLayout, printable
+
+MAX_WORDS = 8
+"""Classes that are named in words."""
+
+TOLERANCE = 1.0
+"""How far a stored area, in per cent, may be from one that is computed again, perhaps on another device."""
+
+
+@dataclass(frozen=True)
+class SegmentationPrediction(PredictionRecord):
+    """The classes in one image.
+
+    Attributes:
+        image: Its path.
+        classes: Area of each class that occurs, in per cent of the image.
+        drawn: The picture with the classes drawn on it, if it was written.
+        class_map: The class map, if it was written: a palette PNG with a class, from 0 on, in each pixel.
+        error: Why the image can't be read; None if it can.
+    """
+
+    image: str
+    classes: dict[str, float] = field(default_factory=dict)
+    drawn: Path | None = None
+    class_map: Path | None = None
+    error: str | None = None
+
+    def words(self) -> str:
+        """Return the classes of the largest areas."""
+        largest = sorted(self.classes.items(), key=lambda item: -item[1])[:MAX_WORDS]
+        return ", ".join(f"{name} {area:.1f} %" for name, area in largest)
+
+    def is_close(self, other: Any) -> bool:
+        """Return whether the areas agree."""
+        names = self.classes.keys() | other.classes.keys()
+        return all(abs(self.classes.get(name, 0) - other.classes.get(name, 0)) <= TOLERANCE for name in names)
+
+
+class SegmentationLayout(RecordLayout[SegmentationPrediction]):
+    """One row per image: the area of each class in per cent.
+
+    Args:
+        class_names: Names of all classes, which are the columns.
+    """
+
+    def __init__(self, class_names: Sequence[str]) -> None:
+        self.class_names = tuple(class_names)
+        self.columns = ["image", *self.class_names, "error"]
+
+    def to_json(self, record: SegmentationPrediction) -> dict[str, Any]:
+        """Return ``image`` and either ``classes`` or ``error``."""
+        if record.error is not None:
+            return {"image": record.image, "error": record.error}
+        paths = {"drawn": record.drawn, "class_map": record.class_map}
+        written = {name: str(path) for name, path in paths.items() if path is not None}
+        return {"image": record.image, "classes": record.classes, **written}
+
+    def from_json(self, values: dict[str, Any]) -> SegmentationPrediction:
+        """Return the record of a line."""
+        paths = {name: Path(values[name]) for name in ("drawn", "class_map") if values.get(name)}
+        return SegmentationPrediction(
+            values["image"], dict(values.get("classes") or {}), error=values.get("error"), **paths
+        )
+
+    def to_rows(self, record: SegmentationPrediction) -> list[list[str]]:
+        """Return the row of an image."""
+        if record.error is not None:
+            return [[record.image, *[""] * len(self.class_names), record.error]]
+        areas = [f"{record.classes.get(name, 0.0):.7g}" for name in self.class_names]
+        return [[record.image, *areas, ""]]
+
+    def from_rows(self, rows: Sequence[Sequence[str]]) -> SegmentationPrediction:
+        """Return the record of a row."""
+        image, *areas, error = rows[0]
+        if len(areas) != len(self.class_names):
+            raise ValueError("the columns are others")
+        if error:
+            return SegmentationPrediction(image, error=error)
+        pairs = zip(self.class_names, map(float, areas), strict=True)
+        return SegmentationPrediction(image, {name: area for name, area in pairs if area})
+
+    def schema(self) -> Any:
+        """Return a column with a map from classes to areas."""
+        import pyarrow as pa
+
+        columns = [pa.field("image", pa.string(), nullable=False), ("classes", pa.map_(pa.string(), pa.float64()))]
+        return pa.schema([*columns, ("error", pa.string())])
+
+    def to_parquet(self, record: SegmentationPrediction) -> dict[str, Any]:
+        """Return the row of an image."""
+        return {"image": printable(record.image), "classes": list(record.classes.items()), "error": record.error}
+
+    def from_parquet(self, row: dict[str, Any]) -> SegmentationPrediction:
+        """Return the record of a row."""
+        return SegmentationPrediction(row["image"], dict(row["classes"] or []), error=row["error"])

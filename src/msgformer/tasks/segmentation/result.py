@@ -1,0 +1,68 @@
+"""What a segmenter says about an image."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from msgformer.insight.drawing import class_map, draw_classes
+from msgformer.tasks.prediction import PredictionResult
+from msgformer.tasks.segmentation.record import SegmentationLayout, SegmentationPrediction
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+
+@dataclass(frozen=True, repr=False, eq=False)
+class SegmentationResult(PredictionResult):
+    """What a segmenter says about an image.
+
+    Attributes:
+        image: Name of the image.
+        class_names: Names of all classes, in the order of the model's outputs.
+        class_map: Class of each pixel of the original image, uint8 [H, W].
+    """
+
+    class_map: np.ndarray
+
+    @property
+    def area_by_class(self) -> dict[str, float]:
+        """Area of each class that occurs, in per cent of the image."""
+        if not self.class_map.size:
+            return {}
+        counts = np.bincount(self.class_map.ravel(), minlength=len(self.class_names))
+        return {
+            self.class_names[label]: 100 * float(counts[label]) / self.class_map.size
+            for label in np.flatnonzero(counts)
+        }
+
+    def to_record(self, drawn: Path | None = None, class_map: Path | None = None) -> SegmentationPrediction:
+        """Return the areas in plain values.
+
+        Args:
+            drawn: The picture with the classes drawn on it, if it was written.
+            class_map: The class map, if it was written.
+        """
+        return SegmentationPrediction(self.image, self.area_by_class, drawn, class_map, self.error)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return ``image`` and ``classes``: the area of each class that occurs, in per cent."""
+        return SegmentationLayout(self.class_names).to_json(self.to_record())
+
+    def to_image(self) -> Image.Image:
+        """Return the class map as a palette image: each pixel holds its class and shows the color of the class."""
+        return class_map(self.class_map)
+
+    def draw(self, image: Image.Image) -> Image.Image:
+        """Return a copy of an RGB image under the colors of its classes."""
+        return draw_classes(image, self.class_map)
+
+    def save_drawn(self, folder: Path, number: int) -> SegmentationPrediction:
+        """Write the picture of `plot` and the class map to a folder, and return the record that names them."""
+        drawn, classes = self.picture_path(folder, number), self.picture_path(folder, number, "-classes.png")
+        self.plot().save(drawn)
+        self.to_image().save(classes)
+        return self.to_record(drawn, classes)

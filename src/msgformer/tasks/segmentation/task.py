@@ -1,0 +1,149 @@
+"""Segmentation: one class per pixel. Light, because the command line imports it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from typing_extensions import override
+
+from msgformer.tasks.dense_task import DenseTask
+
+if TYPE_CHECKING:
+    from PIL import Image
+    from torch import Tensor, nn
+
+    from msgformer.api.train_settings import TrainSettings
+    from msgformer.checkpoints.card import ModelCard
+    from msgformer.data.scene_folders import Counts
+    from msgformer.data.survey import Progress, Survey
+    from msgformer.deploy.session import Session
+    from msgformer.deploy.verify import Verification
+    from msgformer.tasks.evaluation import Evaluation, EvaluationOptions
+    from msgformer.tasks.explain_view import ExplainOptions, View
+    from msgformer.tasks.export_source import ExportSource
+    from msgformer.tasks.opened_model import OpenedModel
+    from msgformer.tasks.predictor import InferenceConfig, Predictor
+    from msgformer.tasks.training_setup import TrainingSetup
+
+
+class Segmentation(DenseTask):
+    """One class per pixel."""
+
+    name = "segment"
+    noun = "segmenter"
+    bundled_recipe, data_recipe = "embedded/segment", "segment"
+    train_options = ("segment", "segment_images")
+    evaluate_options = ("scales", "flip")
+    metric = "miou"
+    scenes: ClassVar[Counts] = {"train": 4000, "val": 200}
+    layout = "ADE20K"
+
+    @override
+    def check_layout(self, data: Path) -> None:
+        """Check that a folder is in ADE20K's or Cityscapes' layout."""
+        from msgformer.data.segmentation_sets import find_segmentation
+
+        find_segmentation(data)
+
+    @override
+    def survey(self, data: str, progress: Progress, options: Mapping[str, Any]) -> Survey:
+        """Look at images with label maps."""
+        from msgformer.data.survey import survey_segmentation
+
+        return survey_segmentation(data, reduce_zero=options["reduce_zero_label"])
+
+    @override
+    def create(self, name: str, num_classes: int, **arguments: Any) -> nn.Module:
+        """Create a segmenter."""
+        from msgformer.dense import create_segmenter
+
+        return create_segmenter(name, num_classes=num_classes, **arguments)
+
+    @override
+    def describe_module(self, module: nn.Module) -> ModelCard | None:
+        """Describe a segmenter of `msgformer.create_segmenter`."""
+        from msgformer.tasks.segmentation.module_card import describe_segmenter
+
+        return describe_segmenter(module)
+
+    @override
+    def _write(self, folder: Path, counts: Counts, seed: int) -> None:
+        from msgformer.data.scene_folders import write_segmentation
+
+        write_segmentation(folder, counts, seed)
+
+    @override
+    def open_training(self, settings: TrainSettings, resume: Path | None) -> TrainingSetup:
+        """Open images with label maps."""
+        from msgformer.tasks.segmentation.training_setup import SegmentationSetup
+
+        return SegmentationSetup(settings, resume)
+
+    @override
+    def predictor(self, model: OpenedModel, config: InferenceConfig, **options: Any) -> Predictor:
+        """Return a predictor without options."""
+        from msgformer.tasks.segmentation.predictor import SegmentationPredictor
+
+        return SegmentationPredictor(model, config, **options)
+
+    @override
+    def embedder(self, model: OpenedModel, config: InferenceConfig) -> Callable[[Tensor | list[Tensor]], Tensor]:
+        """Return what pools the features of the backbone's last map."""
+        from msgformer.tasks.segmentation.embedder import make_embedder
+
+        return make_embedder(model, config)
+
+    @override
+    def evaluate(
+        self, model: OpenedModel, data: str | None, config: InferenceConfig, options: EvaluationOptions
+    ) -> Evaluation:
+        """Score by mean intersection over union, accuracies and loss."""
+        from msgformer.tasks.segmentation.evaluation import evaluate_segmenter
+
+        return evaluate_segmenter(model, data, config, options)
+
+    @override
+    def held_out_images(self, card: ModelCard, run: Path) -> tuple[int, Callable[[int], Image.Image]]:
+        """Return the images that the run validated on."""
+        from msgformer.tasks.segmentation.evaluation import held_out_images
+
+        return held_out_images(card, self)
+
+    @override
+    def export_source(self, model: OpenedModel, size: tuple[int, int] | None) -> ExportSource:
+        """Return the segmenter with its preprocessing at a size."""
+        from msgformer.tasks.segmentation.export_source import export_source
+
+        return export_source(model, size)
+
+    @override
+    def as_graph(self, module: nn.Module) -> nn.Module:
+        """Return a segmenter whose padding is computed in the graph."""
+        import copy
+
+        from msgformer.deploy.graph_segmenter import GraphSegmenter
+
+        return GraphSegmenter(copy.deepcopy(module)).eval()  # type: ignore[arg-type]
+
+    @override
+    def exported_module(self, session: Session) -> nn.Module:
+        """Return a module from images [B, 3, H, W] to logits [B, K, H, W]."""
+        from msgformer.deploy.runtime import ExportedModel
+
+        return ExportedModel(session)
+
+    @override
+    def verify(self, module: nn.Module, session: Session, images: Tensor) -> Verification:
+        """Compare logits."""
+        from msgformer.deploy.verify import verify_logits
+
+        return verify_logits(module, session, images)
+
+    @override
+    def explain_view(self, model: OpenedModel, image: Image.Image, options: ExplainOptions) -> View:
+        """Return the whole image, resized as in evaluation."""
+        from msgformer.tasks.segmentation.explain_view import explain_view
+
+        return explain_view(model, image, options)

@@ -1,0 +1,63 @@
+"""Segmentation: the parts of a training, from its settings."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lightning import Trainer
+from typing_extensions import override
+
+from msgformer.data.dense_samples import SegmentationSamples, collate
+from msgformer.data.label_maps import LabelledImages
+from msgformer.data.module import ImageData
+from msgformer.data.segment_transforms import SegmentEval, SegmentTrain
+from msgformer.data.segmentation_sets import open_segmentation
+from msgformer.tasks import get_task
+from msgformer.tasks.dense_data import data_folder
+from msgformer.tasks.dense_setup import DenseSetup
+from msgformer.training.segment import Segmenting
+
+if TYPE_CHECKING:
+    from msgformer.api.train_settings import TrainSettings
+
+
+class SegmentationSetup(DenseSetup):
+    """Images with label maps, in ADE20K's or Cityscapes' layout."""
+
+    scores = ("miou", "pixel_accuracy", "mean_accuracy", "loss")
+    train: LabelledImages
+    val: LabelledImages
+
+    def __init__(self, settings: TrainSettings, resume: Path | None) -> None:
+        super().__init__(settings, resume)
+        folder = data_folder(get_task(settings.task), settings.data)
+        self.train, self.val = open_segmentation(folder, settings.segment_images.reduce_zero_label)
+        self.classes = self.train.classes
+        self.check_files()
+
+    @override
+    def build(self, trainer: Trainer, *, fresh: bool) -> tuple[Segmenting, ImageData]:
+        """A segmenter, and its batches."""
+        settings = self.settings
+        card = self.card(self._arguments(), settings.to_dict()["segment_images"])
+        model = self.build_model(card, fresh=fresh)
+        data = self._build_data(model, self.batch_size(trainer))
+        return Segmenting(model, card, self.plan(trainer, data.batch_size), self.train.name), data
+
+    def _arguments(self) -> dict[str, Any]:
+        """Of :func:`msgformer.create_segmenter` and the backbone's constructor."""
+        return {**asdict(self.settings.segment), **self.settings.to_dict()["model_args"]}
+
+    def _build_data(self, model: Any, batch_size: int) -> ImageData:
+        settings, images = self.settings, self.settings.segment_images
+        return ImageData(
+            SegmentationSamples(self.train, SegmentTrain(images, model.mean, model.std), settings.seed),
+            SegmentationSamples(self.val, SegmentEval(images, model.mean, model.std)),
+            batch_size,
+            self.workers,
+            settings.seed,
+            settings.trainer.start_method,
+            collate=collate,
+        )

@@ -1,0 +1,44 @@
+"""Which options of a training are for which task."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from typing import TYPE_CHECKING, Any
+
+from msgformer.errors import UserError
+from msgformer.tasks import all_tasks
+
+if TYPE_CHECKING:
+    from msgformer.api.train_settings import TrainSettings
+
+DEFAULTS: dict[str, Any] = {
+    "img_size": None,
+    "val_fraction": 0.2,
+    "on_bad_image": "stop",
+    "balance": "none",
+    "teacher": None,
+}
+"""Defaults of the options that are no groups; the default of a group is that of its class."""
+
+
+def check_train_options(settings: TrainSettings) -> None:
+    """Check that no option is given that the task would ignore.
+
+    Args:
+        settings: Settings of a training.
+
+    Raises:
+        UserError: Names the option, and the task that it is for.
+    """
+    for task in all_tasks():
+        for name in task.train_options if task.name != settings.task else ():
+            value = getattr(settings, name)
+            default = DEFAULTS[name] if name in DEFAULTS else type(value)()
+            if value != default:
+                key = name if name in DEFAULTS else f"{name}.{changed_option(value, default)}"
+                raise UserError(f"{key} is for --task {task.name}, not for {settings.task}; leave it out")
+
+
+def changed_option(value: Any, default: Any) -> str:
+    """Return the name of the first option of a group that differs from its default."""
+    return next(one.name for one in fields(value) if getattr(value, one.name) != getattr(default, one.name))

@@ -1,0 +1,351 @@
+"""A trained model as one object: loaded once, then asked for predictions, scores, files and explanations."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from functools import cached_property
+from itertools import chain
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar, overload
+
+from msgformer.checkpoints.card import ModelCard
+from msgformer.checkpoints.model_location import find_model
+from msgformer.data.image_inputs import open_inputs
+from msgformer.data.options import OnBadImage
+from msgformer.errors import UserError
+from msgformer.tasks.classification.result import ClassificationResult
+from msgformer.tasks.classification.scores import EvaluateResult
+from msgformer.tasks.dense_scores import DenseEvaluateResult
+from msgformer.tasks.detection.result import DetectionResult
+from msgformer.tasks.opened_model import OpenedModel, open_model, wrap_module
+from msgformer.tasks.prediction import PredictionResult
+from msgformer.tasks.prediction_stream import stream_predictions
+from msgformer.tasks.predictor import InferenceConfig, Predictor
+from msgformer.tasks.segmentation.result import SegmentationResult
+from msgformer.training.options import Progress
+
+if TYPE_CHECKING:
+    import numpy as np
+    from PIL import Image
+    from torch import Tensor, nn
+
+    from msgformer.api.benchmark import Benchmark
+    from msgformer.api.explain import ExplainResult
+    from msgformer.api.export import Exported
+    from msgformer.model_types import ImagesLike, ModelLike
+
+DEFAULT_PRECISION = ("float32", "32-true")
+
+R = TypeVar("R", bound=PredictionResult)
+S = TypeVar("S")
+
+
+class TrainedModel(Generic[R, S]):
+    """A trained model with its card, preprocessing, class names and device. `load` makes it.
+
+    Args:
+        opened: The model.
+        config: Device, number format and batches.
+    """
+
+    _by_noun: ClassVar[dict[str, type[TrainedModel[Any, Any]]]] = {}
+
+    def __init__(self, opened: OpenedModel, config: InferenceConfig) -> None:
+        self.opened, self.config = opened, config
+        self._predictors: dict[str, Predictor] = {}
+
+    def __init_subclass__(cls) -> None:
+        TrainedModel._by_noun[cls.__name__.lower()] = cls
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.opened.name}: {self.card.model}, {len(self.class_names)} classes)"
+
+    @property
+    def module(self) -> nn.Module:
+        """The unoptimized `torch.nn.Module` with the trained weights.
+
+        Raises:
+            UserError: The model is an exported file, which holds none.
+        """
+        return self.opened.module
+
+    @property
+    def card(self) -> ModelCard:
+        """What is known about the model beside its weights."""
+        return self.opened.card
+
+    @property
+    def task(self) -> str:
+        """Name of the task: "classify", "detect" or "segment"."""
+        return self.card.task
+
+    @property
+    def class_names(self) -> list[str]:
+        """Names of the classes, in the order of the outputs."""
+        return list(self.card.classes)
+
+    @cached_property
+    def img_size(self) -> tuple[int, int]:
+        """Height and width in pixels of the images in evaluation; of detectors, those of a broad image."""
+        if self.opened.session is not None:
+            sizes = self.opened.session.card.sizes
+            return sizes.fixed_size or (sizes.height[0], sizes.width[0])
+        return self.opened.task.export_source(self.opened, None).size
+
+    @cached_property
+    def preprocess(self) -> Callable[[Image.Image], Tensor]:
+        """From an RGB image to the model's input [C, H, W]."""
+        return self._predictor(self.config, {}).transform
+
+    @property
+    def num_parameters(self) -> int | None:
+        """Parameters of `module`; None for an exported file."""
+        return self.opened.num_parameters
+
+    @overload
+    def predict(self, images: str | Path | bytes | Image.Image, **options: Any) -> R: ...
+    @overload
+    def predict(self, images: ImagesLike, **options: Any) -> R | list[R] | Iterator[R]: ...
+
+    def predict(
+        self,
+        images: ImagesLike,
+        *,
+        stream: bool = False,
+        batch_size: int | None = None,
+        workers: int | None = None,
+        on_bad_image: OnBadImage = "stop",
+        progress: Progress = "none",
+        **options: Any,
+    ) -> R | list[R] | Iterator[R]:
+        """Predict what images show.
+
+        Args:
+            images: One image: a path, an http(s) URL, a PIL image, an array [H, W, C], a tensor [C, H, W], or the bytes
+                of an encoded image. Or many: an iterable of these, a folder, a pattern, a tar file or a video.
+            stream: Return an iterator that reads images as it is asked for results, so that memory is bounded.
+            batch_size: Images per batch; by default 64 for classifiers, and 1 for detectors and segmenters.
+            workers: Processes that read images; by default none for one batch, else one less than there are cores.
+            on_bad_image: At an image that can't be read, "stop", or "skip" it with a result that holds the ``error``.
+            progress: A "bar", "lines" or "none".
+            **options: ``top_k`` (5) and ``img_size`` of a classifier, ``threshold`` (0.5) of a detector.
+
+        Returns:
+            One result for one image, and otherwise a list, or an iterator with ``stream``.
+
+        Raises:
+            UserError: An image can't be read, the model is untrained, or an option is for another task.
+        """
+        self.opened.require_trained("predict")
+        inputs = open_inputs(images)
+        config = self._configured(batch_size, workers, progress)
+        predictor = self._predictor(config, self.opened.task.check_options("predict", options))
+        batches = stream_predictions(predictor, inputs.items, on_bad_image)
+        results: Iterator[Any] = chain.from_iterable(batches)
+        if stream:
+            return results
+        return next(results) if inputs.single else list(results)
+
+    def evaluate(
+        self,
+        data: str | Path | None = None,
+        *,
+        output: str | Path | None = None,
+        on_bad_image: OnBadImage = "stop",
+        batch_size: int | None = None,
+        workers: int | None = None,
+        progress: Progress = "auto",
+        **options: Any,
+    ) -> S:
+        """Score the model on labeled images.
+
+        Args:
+            data: As for `msgformer.evaluate`; by default what the run held out.
+            output: New folder for the scores as JSON and CSV.
+            on_bad_image: At images that can't be read, "stop", or "skip" and list them.
+            batch_size: Images per batch; by default 128 for classifiers, and 1 for detectors and segmenters.
+            workers: Processes that read images.
+            progress: A "bar", "lines" or "none"; "auto" is a bar in a terminal.
+            **options: ``img_size``, ``crop_pct``, ``crop_mode``, ``interpolation`` and ``flip`` of a classifier,
+                ``scales`` and ``flip`` of a segmenter; see `msgformer.evaluate`.
+
+        Returns:
+            The scores.
+
+        Raises:
+            UserError: The data can't be used, the model is untrained, or an option is for another task.
+        """
+        from msgformer.api.evaluate import evaluate
+
+        given = {"on_bad_image": on_bad_image, "batch_size": batch_size, "workers": workers, "progress": progress}
+        return evaluate(self, data, output=output, **given, **options)  # type: ignore[return-value]
+
+    def export(self, format: str = "onnx", **options: Any) -> Exported:
+        """Write the model as a file that runs without this package, and check it on real images.
+
+        Args:
+            format: "onnx", "openvino", "executorch", "torch-export" or "aoti".
+            **options: Those of `msgformer.export`.
+
+        Raises:
+            UserError: See `msgformer.export`.
+        """
+        from msgformer.api.export import export
+
+        return export(self, format=format, **options)  # type: ignore[arg-type]
+
+    def explain(self, images: ImagesLike, **options: Any) -> ExplainResult:
+        """Show what the model does inside with images, as a page, pictures and numbers.
+
+        Args:
+            images: As for `predict`.
+            **options: Those of `msgformer.explain`.
+
+        Raises:
+            UserError: See `msgformer.explain`.
+        """
+        from msgformer.api.explain import explain
+
+        return explain(self, images, **options)
+
+    def benchmark(self, **options: Any) -> Benchmark:
+        """Time the model on this machine.
+
+        Args:
+            **options: Those of `msgformer.benchmark`.
+
+        Raises:
+            UserError: See `msgformer.benchmark`.
+        """
+        from msgformer.api.benchmark import benchmark
+
+        return benchmark([self], **options)
+
+    def embed(
+        self,
+        images: ImagesLike,
+        *,
+        batch_size: int | None = None,
+        workers: int | None = None,
+        progress: Progress = "none",
+    ) -> np.ndarray:
+        """Compute the pooled features of images.
+
+        Args:
+            images: As for `predict`.
+            batch_size: Images per batch.
+            workers: Processes that read images.
+            progress: A "bar", "lines" or "none".
+
+        Returns:
+            Float32 [N, C], or [C] for one image.
+
+        Raises:
+            UserError: An image can't be read, or the model is an exported file, which has no features.
+        """
+        import numpy as np
+
+        from msgformer.tasks.embedding import stream_embeddings
+
+        inputs = open_inputs(images)
+        predictor = self._predictor(self._configured(batch_size, workers, progress), {})
+        rows = [batch.features for batch in stream_embeddings(self.opened, predictor, inputs.items)]
+        found = np.concatenate(rows) if rows else np.zeros((0, 0), np.float32)
+        return found[0] if inputs.single else found
+
+    def save_pretrained(self, folder: str | Path) -> Path:
+        """Write the model as timm and the Hub read it: ``timm.create_model("local-dir:FOLDER")``.
+
+        Args:
+            folder: New folder for ``model.safetensors``, ``config.json`` and ``README.md``.
+
+        Returns:
+            The folder.
+
+        Raises:
+            UserError: The model is an exported file, or the folder can't be written.
+        """
+        from msgformer.checkpoints.pretrained import save_pretrained
+
+        return save_pretrained(self.module, self.card, Path(folder))
+
+    def _configured(self, batch_size: int | None, workers: int | None, progress: Progress) -> InferenceConfig:
+        return replace(self.config, batch_size=batch_size, workers=workers, progress=progress)
+
+    def _predictor(self, config: InferenceConfig, options: dict[str, Any]) -> Predictor:
+        return self.opened.task.predictor(self.opened, config, **options)
+
+
+class Classifier(TrainedModel[ClassificationResult, EvaluateResult]):
+    """A trained classifier; `predict` returns `ClassificationResult` objects."""
+
+
+class Detector(TrainedModel[DetectionResult, DenseEvaluateResult]):
+    """A trained detector; `predict` returns `DetectionResult` objects."""
+
+
+class Segmenter(TrainedModel[SegmentationResult, DenseEvaluateResult]):
+    """A trained segmenter; `predict` returns `SegmentationResult` objects."""
+
+
+def load(
+    model: ModelLike,
+    *,
+    device: str = "auto",
+    precision: str = "float32",
+    optimize: bool = True,
+    trust: bool = False,
+) -> Classifier | Detector | Segmenter:
+    """Load a trained model.
+
+    Args:
+        model: Run folder (its best epoch), checkpoint, exported file (ONNX, OpenVINO, ExecuTorch, torch.export,
+            AOTInductor), ``.safetensors`` of 'msgformer convert', folder of ``save_pretrained``, the name of a model of
+            this package or of timm, which then has random weights, or a module of `msgformer.create_model`,
+            `msgformer.create_detector` or `msgformer.create_segmenter`.
+        device: "auto" (a GPU if there is one), "cpu", "cuda" or "cuda:N".
+        precision: "float32", "bf16" or "fp16"; an exported file has its own.
+        optimize: Run a copy of the model that is equal up to rounding and faster, which is made at the first
+            prediction and doesn't follow later changes of ``module``.
+        trust: Allow machine code in the file to run, of which files of AOTInductor consist.
+
+    Returns:
+        A `Classifier`, `Detector` or `Segmenter`.
+
+    Raises:
+        UserError: The model, the device or the number format can't be used.
+    """
+    if isinstance(model, TrainedModel):
+        return model  # type: ignore[return-value]
+    config = InferenceConfig(device, precision, optimize=optimize)
+    config.placement()
+    opened = open_any(model, device=device, trust=trust)
+    if opened.session is not None and precision not in DEFAULT_PRECISION:
+        raise UserError(f"precision: {opened.name} has the one that it was exported with; leave --precision out")
+    return TrainedModel._by_noun[opened.task.noun](opened, config)  # type: ignore[return-value]
+
+
+def open_any(
+    model: ModelLike, *, img_size: tuple[int, int] | None = None, device: str = "auto", trust: bool = False
+) -> OpenedModel:
+    """Open whatever a user gives as a model; a name's random weights are reported on standard error.
+
+    Args:
+        model: As for `load`.
+        img_size: Height and width to build a model for that is given by its name or by converted weights.
+        device: Device that an exported file runs on.
+        trust: Allow machine code in the file to run.
+
+    Raises:
+        UserError: The model can't be opened.
+    """
+    if isinstance(model, TrainedModel):
+        return model.opened
+    if not isinstance(model, str | Path):
+        return wrap_module(model)
+    opened = open_model(find_model(model, "model"), img_size=img_size, device=device, trust=trust)
+    if not opened.is_trained:
+        print(f"{opened.name} is untrained: its weights are random", file=sys.stderr)
+    return opened
