@@ -20,7 +20,7 @@ from msgformer.api.exported import open_model
 from msgformer.api.following import followed
 from msgformer.data.dense_options import SegmentImageOptions
 from msgformer.data.detect_transforms import to_tensor
-from msgformer.data.inputs import Input
+from msgformer.data.inputs import ImageInput
 from msgformer.data.segment_transforms import SegmentEval
 from msgformer.insight.drawing import Mark, class_map, draw_classes, draw_objects
 from msgformer.rle import encode_masks
@@ -33,7 +33,7 @@ PREDICTIONS = "predictions.json"
 
 def predict_dense(
     checkpoint: Path,
-    inputs: Iterable[Input],
+    inputs: Iterable[ImageInput],
     output: Path | None,
     threshold: float,
     accelerator: str,
@@ -72,7 +72,7 @@ def predict_dense(
 
 
 def _detect(
-    fabric: Fabric, model: Any, card: ModelCard, inputs: Iterable[Input], output: Path | None, threshold: float
+    fabric: Fabric, model: Any, card: ModelCard, inputs: Iterable[ImageInput], output: Path | None, threshold: float
 ) -> Iterator[DensePrediction]:
     for number, one in enumerate(inputs, 1):
         picture = one.load()
@@ -101,7 +101,12 @@ def found_objects(found: dict[str, Tensor], card: ModelCard, threshold: float) -
 
 
 def _segment(
-    fabric: Fabric, model: Any, card: ModelCard, inputs: Iterable[Input], output: Path | None, transform: SegmentEval
+    fabric: Fabric,
+    model: Any,
+    card: ModelCard,
+    inputs: Iterable[ImageInput],
+    output: Path | None,
+    transform: SegmentEval,
 ) -> Iterator[DensePrediction]:
     for number, one in enumerate(inputs, 1):
         picture = one.load()

@@ -23,7 +23,7 @@ from msgformer.api.device import one_device
 from msgformer.api.following import followed
 from msgformer.data.dense_options import SegmentImageOptions
 from msgformer.data.detect_transforms import to_tensor
-from msgformer.data.inputs import Input, find_inputs
+from msgformer.data.inputs import ImageInput, find_inputs
 from msgformer.data.options import PreprocessOptions
 from msgformer.data.preprocessing import Preprocessing, eval_transform
 from msgformer.data.segment_transforms import fitted_size
@@ -144,7 +144,7 @@ class Subject:
             weights,
         )
 
-    def read(self, given: Sequence[str], most: int) -> list[tuple[Input, Image.Image]]:
+    def read(self, given: Sequence[str], most: int) -> list[tuple[ImageInput, Image.Image]]:
         """All images at the places given, decoded.
 
         Raises:
@@ -201,7 +201,7 @@ class Subject:
 
 
 def write_explanation(
-    subject: Subject, inputs: Sequence[tuple[Input, Image.Image]], folder: Path, options: Options
+    subject: Subject, inputs: Sequence[tuple[ImageInput, Image.Image]], folder: Path, options: Options
 ) -> list[Path]:
     """Write the page, the numbers and the pictures; gives the pictures.
 

@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from msgformer.api.answering import Answerer
 from msgformer.api.predictions import Prediction
-from msgformer.data.inputs import Input
+from msgformer.data.inputs import ImageInput
 from msgformer.data.module import default_workers
 from msgformer.data.options import OnBadImage
 from msgformer.data.preprocessing import eval_transform
@@ -57,7 +57,7 @@ class Answer(NamedTuple):
 
 
 class Pictures(Dataset[Loaded]):
-    """Images as model inputs, which a loader asks for by :class:`Input` instead of by number.
+    """Images as model inputs, which a loader asks for by :class:`ImageInput` instead of by number.
 
     Args:
         transform: From a picture to a tensor.
@@ -68,7 +68,7 @@ class Pictures(Dataset[Loaded]):
     def __init__(self, transform: Transform, thumbnail: int, least_side: int = 0) -> None:
         self.transform, self.thumbnail, self.least_side = transform, thumbnail, least_side
 
-    def __getitem__(self, wanted: Input) -> Loaded:
+    def __getitem__(self, wanted: ImageInput) -> Loaded:
         try:
             image = wanted.load(self.least_side)
         except UserError as error:
@@ -89,7 +89,7 @@ def group(loaded: list[Loaded]) -> Group:
 
 def answer(
     answerer: Answerer,
-    inputs: Iterable[Input],
+    inputs: Iterable[ImageInput],
     top_k: int,
     on_bad_image: OnBadImage = "stop",
     batch_size: int = 64,

@@ -11,7 +11,7 @@ from msgformer.api.answering import Answerer
 from msgformer.api.predicting import Answer, answer
 from msgformer.api.prediction_files import STDOUT, PredictionFile
 from msgformer.api.predictions import Format, Prediction, printable
-from msgformer.data.inputs import Input
+from msgformer.data.inputs import ImageInput
 from msgformer.errors import UserError, shown
 from msgformer.insight.contact_sheet import CELL, ContactSheet
 
@@ -91,7 +91,7 @@ def _caption(prediction: Prediction) -> list[str]:
     return [shown(name), shown(Path(prediction.image).name)]
 
 
-def take_up(sink: Sink, inputs: Iterator[Input], answerer: Answerer, top_k: int) -> Iterator[Input]:
+def take_up(sink: Sink, inputs: Iterator[ImageInput], answerer: Answerer, top_k: int) -> Iterator[ImageInput]:
     """The inputs that come after those that the sink's file holds already.
 
     Raises:
@@ -99,7 +99,7 @@ def take_up(sink: Sink, inputs: Iterator[Input], answerer: Answerer, top_k: int)
     """
     assert sink.file is not None
     path = sink.file.output
-    last: tuple[Input, Prediction] | None = None
+    last: tuple[ImageInput, Prediction] | None = None
     for number, stored in enumerate(sink.file.recorded(), start=1):
         wanted = next(inputs, None)
         if wanted is None or stored.image not in (wanted.name, printable(wanted.name)):
@@ -118,7 +118,7 @@ def take_up(sink: Sink, inputs: Iterator[Input], answerer: Answerer, top_k: int)
     return inputs
 
 
-def _check_same(answerer: Answerer, wanted: Input, stored: Prediction, top_k: int, path: Path) -> None:
+def _check_same(answerer: Answerer, wanted: ImageInput, stored: Prediction, top_k: int, path: Path) -> None:
     ((found,),) = answer(answerer, [wanted], top_k, batch_size=1, workers=0)
     fresh = found.prediction
     before, now = (dict(zip(one.classes, one.probabilities, strict=True)) for one in (stored, fresh))

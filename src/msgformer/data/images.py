@@ -10,6 +10,7 @@ from msgformer.errors import UserError, shown
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    import numpy as np
     from PIL import Image
 
 KEPT_SIDE = 2048
@@ -91,7 +92,8 @@ def unreadable(name: str, error: Exception) -> UserError:
         reason = " ".join(str(error).split()).rstrip(".") or type(error).__name__
     if isinstance(error, UnidentifiedImageError):
         reason = "not an image"
-    return UserError(f"can't read image {name} ({shown(reason)}); replace or remove it")
+    kind = "" if name.startswith("image ") else "image "  # "image 3" is the third of those in memory
+    return UserError(f"can't read {kind}{name} ({shown(reason)}); replace or remove it")
 
 
 def to_rgb(image: Image.Image) -> Image.Image:
@@ -120,7 +122,12 @@ def wide_to_eight_bits(image: Image.Image) -> Image.Image:
     white = 65535.0
     if image.mode == "F":
         white = next((limit for limit in (1.0, 255.0) if pixels.max() <= limit), white)
-    return Image.fromarray((pixels.clip(0, white) * (255 / white)).round().astype(np.uint8))
+    return Image.fromarray(scale_to_uint8(pixels, white))
+
+
+def scale_to_uint8(pixels: np.ndarray, white: float) -> np.ndarray:
+    """Scale pixels from 0..``white`` to uint8 in 0..255, rounded; values outside are clipped."""
+    return (pixels.clip(0, white) * (255 / white)).round().astype("uint8")
 
 
 def probe(file: str | BinaryIO, name: str | None = None, *, whole: bool) -> UserError | None:

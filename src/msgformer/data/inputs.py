@@ -1,4 +1,4 @@
-"""What a trained model is asked about: files, folders, patterns, shards and lists of all these, one by one, in order.
+"""Inputs of a trained model: files, folders, patterns, shards, URLs, videos and lists of all these, in their order.
 
 Nothing is listed as a whole, so that millions of images take no more memory than one folder's names, or one shard's.
 """
@@ -11,9 +11,12 @@ import os
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, NamedTuple
+from typing import TYPE_CHECKING, BinaryIO, NamedTuple, Protocol
+from urllib.parse import urlsplit
 
 from msgformer.data.folder import existing, is_image, walk_images
+from msgformer.data.urls import UrlInput, check_url, is_url
+from msgformer.data.videos import is_video, require_pyav, video_frames
 from msgformer.errors import UserError, shown
 
 if TYPE_CHECKING:
@@ -27,8 +30,31 @@ STDIN = "-"
 SHARD = ".tar"
 
 
+class ImageInput(Protocol):
+    """An image to predict, wherever it is; pickled to the worker process that loads it."""
+
+    @property
+    def name(self) -> str:
+        """What it is called in results and messages: a path, a URL, or "image 1" by its position."""
+
+    @property
+    def carries_pixels(self) -> bool:
+        """Whether its decoded pixels travel with it, so that many in flight take much memory."""
+
+    def load(self, least_side: int = 0) -> Image.Image:
+        """The image in RGB.
+
+        Args:
+            least_side: A JPEG may be decoded at a smaller scale as long as no side falls below so many pixels; 0: at
+                full size.
+
+        Raises:
+            UserError: It can't be read; names it.
+        """
+
+
 class Input(NamedTuple):
-    """An image that nobody has labelled.
+    """An image file, or a member of a shard.
 
     Attributes:
         name: Its path; in a shard the shard's, a colon, and the path inside.
@@ -37,6 +63,11 @@ class Input(NamedTuple):
 
     name: str
     member: Member | None = None
+
+    @property
+    def carries_pixels(self) -> bool:
+        """The worker that loads it reads it."""
+        return False
 
     def load(self, least_side: int = 0) -> Image.Image:
         """The image in RGB.
@@ -53,25 +84,45 @@ def check_inputs(given: Iterable[str]) -> None:
     """Make sure, as far as that takes no time, that there is something at every place.
 
     Args:
-        given: Files, folders, shards, patterns, or "-".
+        given: Files, folders, shards, videos, patterns, http(s) URLs, or "-".
 
     Raises:
-        UserError: nothing is there, or nothing is given.
+        UserError: nothing is there, or nothing is given; or a video is, and what reads it is not installed.
     """
     places = list(given)
     if not places:
         raise UserError("images: none are given; give files or folders")
     for place in places:
-        if place != STDIN and next(_matches(place), None) is None:
-            raise UserError(f"images: no file matches {shown(place)}")
+        if is_url(place):
+            check_url(place)
+            if is_video(urlsplit(place).path) or urlsplit(place).path.lower().endswith(SHARD):
+                raise UserError(f"images: {shown(place)}: only images are read from URLs; download it, give its path")
+        elif place != STDIN:
+            _check_path(place)
 
 
-def find_inputs(given: Iterable[str], listed: BinaryIO | None = None) -> Iterator[Input]:
+def _check_path(place: str) -> None:
+    first = next(_matches(place), None)
+    if first is None:
+        raise UserError(f"images: no file matches {shown(place)}")
+    if is_video(first):
+        require_pyav()
+
+
+def is_single(place: str) -> bool:
+    """Whether a place that was checked is one image: a file or URL, rather than something that holds many."""
+    if is_url(place):
+        return True
+    path = Path(place)
+    return place != STDIN and path.exists() and not (path.is_dir() or is_shard(place) or is_video(place))
+
+
+def find_inputs(given: Iterable[str], listed: BinaryIO | None = None) -> Iterator[ImageInput]:
     """The images at all places, in the order of the places; those of a folder sorted by path, of a shard as stored.
 
     Args:
-        given: Files, folders, which are searched with their sub-folders, shards (.tar), patterns such as
-            ``photos/**/*.jpg``, or "-" for a list of files, folders and shards on standard input.
+        given: Files, folders, which are searched with their sub-folders, shards (.tar), videos, patterns such as
+            ``photos/**/*.jpg``, http(s) URLs, or "-" for a list of all these but patterns on standard input.
         listed: That list, one a line, or with a zero byte after each as ``find -print0`` writes it; by default
             standard input.
 
@@ -80,7 +131,9 @@ def find_inputs(given: Iterable[str], listed: BinaryIO | None = None) -> Iterato
             but not there, is an input that can't be loaded.
     """
     for place in given:
-        if place == STDIN:
+        if is_url(place):
+            yield UrlInput(place)
+        elif place == STDIN:
             for line in _lines(sys.stdin.buffer if listed is None else listed):
                 yield from _inputs_at(line)
         else:
@@ -90,17 +143,33 @@ def find_inputs(given: Iterable[str], listed: BinaryIO | None = None) -> Iterato
 
 def _matches(place: str) -> Iterator[str]:
     """The paths that a place stands for: itself if it exists, even if it looks like a pattern."""
-    if glob.has_magic(place) and not Path(place).exists():
+    if not place:
+        raise UserError("images: a path is empty; give a file or folder")
+    try:
+        exists = Path(place).exists()
+    except OSError as error:  # too long, such as the content of a file instead of its name
+        reason = error.strerror or "not a path"
+        raise UserError(f"images: can't open {shown(place[:100])} ({reason}); give a file or folder") from error
+    if glob.has_magic(place) and not exists:
         yield from sorted(glob.iglob(place, recursive=True))  # noqa: PTH207  (a Path can't glob from the root)
     else:
         existing(Path(place), "images")
         yield place
 
 
-def _inputs_at(place: str) -> Iterator[Input]:
-    """The images of a folder or shard; anything else is an image, or nothing, as loading it will tell."""
-    if place.lower().endswith(SHARD) and Path(place).is_file():
+def is_shard(place: str) -> bool:
+    """Whether a path is that of a tar file."""
+    return place.lower().endswith(SHARD) and Path(place).is_file()
+
+
+def _inputs_at(place: str) -> Iterator[ImageInput]:
+    """The images of a folder, shard or video; anything else is an image, or nothing, as loading it will tell."""
+    if is_url(place):
+        yield UrlInput(place)
+    elif is_shard(place):
         yield from _in_shard(place)
+    elif is_video(place) and Path(place).is_file():
+        yield from video_frames(place)
     elif Path(place).is_dir():
         yield from _in_folder(place)
     else:
