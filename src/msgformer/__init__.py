@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from msgformer.api.benchmark import benchmark as benchmark
     from msgformer.api.check_data import check_data as check_data
     from msgformer.api.convert import convert as convert
+    from msgformer.api.embed import embed as embed
     from msgformer.api.evaluate import evaluate as evaluate
     from msgformer.api.explain import explain as explain
     from msgformer.api.export import export as export
@@ -30,6 +31,13 @@ if TYPE_CHECKING:
     from msgformer.errors import UserError as UserError
     from msgformer.models import convert_state_dict as convert_state_dict
     from msgformer.models import create_model as create_model
+    from msgformer.tasks.classification.result import ClassificationResult as ClassificationResult
+    from msgformer.tasks.detection.result import DetectionResult as DetectionResult
+    from msgformer.tasks.segmentation.result import SegmentationResult as SegmentationResult
+    from msgformer.trained_model import Classifier as Classifier
+    from msgformer.trained_model import Detector as Detector
+    from msgformer.trained_model import Segmenter as Segmenter
+    from msgformer.trained_model import load as load
 
     __version__: str
 
@@ -43,12 +51,20 @@ _HOMES = {
     "create_detector": "msgformer.dense",
     "create_model": "msgformer.models",
     "create_segmenter": "msgformer.dense",
+    "ClassificationResult": "msgformer.tasks.classification.result",
+    "Classifier": "msgformer.trained_model",
+    "DetectionResult": "msgformer.tasks.detection.result",
+    "Detector": "msgformer.trained_model",
+    "SegmentationResult": "msgformer.tasks.segmentation.result",
+    "Segmenter": "msgformer.trained_model",
+    "embed": "msgformer.api.embed",
     "evaluate": "msgformer.api.evaluate",
     "explain": "msgformer.api.explain",
     "export": "msgformer.api.export",
     "iter_predictions": "msgformer.api.predict",
     "init_from": "msgformer.api.init_from",
     "list_models": "msgformer.catalog",
+    "load": "msgformer.trained_model",
     "optimize": "msgformer.deploy.optimize",
     "predict": "msgformer.api.predict",
     "report": "msgformer.api.report",

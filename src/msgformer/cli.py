@@ -23,6 +23,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "report": ("msgformer.api.report:report", "write the page about a run anew: curves, confusion, worst mistakes"),
     "evaluate": ("msgformer.api.evaluate:evaluate", "score a trained model on a validation set"),
     "predict": ("msgformer.api.predict:predict", "name what images show"),
+    "embed": ("msgformer.api.embed:embed", "write the pooled features of images, as .npy or Parquet"),
     "explain": (
         "msgformer.api.explain:explain",
         "draw attention, routes, significance and token groups in a model",

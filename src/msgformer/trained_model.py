@@ -249,6 +249,7 @@ class TrainedModel(Generic[R, S]):
 
         from msgformer.tasks.embedding import stream_embeddings
 
+        self.opened.require_trained("embed")
         inputs = open_inputs(images)
         predictor = self._predictor(self._configured(batch_size, workers, progress), {})
         rows = [batch.features for batch in stream_embeddings(self.opened, predictor, inputs.items)]

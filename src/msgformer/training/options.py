@@ -5,7 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-Precision = Literal["auto", "32-true", "bf16-mixed", "16-mixed", "bf16-true", "64-true"]
+Precision = Literal[
+    "auto", "float32", "bf16", "fp16", "float64", "32-true", "bf16-mixed", "16-mixed", "bf16-true", "64-true"
+]
+TrainPrecision = Literal["auto", "32-true", "bf16-mixed", "16-mixed", "bf16-true", "64-true"]
 Progress = Literal["auto", "bar", "lines", "none"]
 Tracker = Literal["tensorboard", "wandb", "mlflow"]
 
@@ -108,7 +111,7 @@ class TrainerOptions:
     devices: int | str = "auto"
     num_nodes: int = 1
     strategy: str = "auto"
-    precision: Precision = "32-true"
+    precision: TrainPrecision = "32-true"
     accumulate: int = 1
     clip_grad: float | None = 5.0
     compile: bool = False
