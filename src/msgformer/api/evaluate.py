@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, overload
+from typing import Any, Literal, overload
 
 from msgformer.api.ranges import check_ranges
 from msgformer.api.runs import check_new_folder
@@ -20,9 +20,6 @@ from msgformer.tasks.classification.scores import EvaluateResult
 from msgformer.tasks.dense_scores import DenseEvaluateResult
 from msgformer.tasks.evaluation import COMPARISON, EvaluationOptions, ScoresResult
 from msgformer.training.options import Precision, Progress
-
-if TYPE_CHECKING:
-    from msgformer.trained_model import TrainedModel
 
 
 @dataclass(frozen=True)
@@ -148,7 +145,7 @@ def evaluate(  # type: ignore[misc]  # the command line reads this signature, wh
     return comparison
 
 
-def _options(model: TrainedModel[Any, Any], looks: dict[str, Any], on_bad_image: OnBadImage) -> EvaluationOptions:
+def _options(model: Any, looks: dict[str, Any], on_bad_image: OnBadImage) -> EvaluationOptions:
     """Check that a model can be scored as asked."""
     model.opened.require_trained("evaluate")
     given = model.opened.task.check_options("evaluate", looks)
@@ -156,7 +153,7 @@ def _options(model: TrainedModel[Any, Any], looks: dict[str, Any], on_bad_image:
 
 
 def _score(
-    model: TrainedModel[Any, Any],
+    model: Any,
     data: str | None,
     output: Path | None,
     config: dict[str, Any],

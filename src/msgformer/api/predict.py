@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from msgformer.api.ranges import check_ranges
 from msgformer.api.runs import check_new_folder
@@ -21,9 +21,6 @@ from msgformer.tasks.prediction import PredictionRecord
 from msgformer.tasks.prediction_file import STDOUT, check_output, choose_format, is_folder
 from msgformer.tasks.record_layout import Format
 from msgformer.training.options import Precision, Progress
-
-if TYPE_CHECKING:
-    from msgformer.tasks.predictor import Predictor
 
 
 @dataclass(frozen=True)
@@ -200,7 +197,7 @@ def _open(
     *,
     trust: bool,
     backend: Library,
-) -> tuple[Predictor, Path]:
+) -> tuple[Any, Path]:
     """Load a model and return its predictor, and where it is from."""
     from dataclasses import replace
 
