@@ -10,10 +10,10 @@ import yaml
 from api.test_resume import in_a_process, sent
 from api.tiny import TINY, assert_same_run, rows, tiny_run, weights
 from api.tiny_dense import tiny_dense_run, write_scenes
-from msgformer.api import teaching
 from msgformer.api.train import train
 from msgformer.data.preprocessing import Preprocessing
 from msgformer.errors import UserError
+from msgformer.tasks.classification import teacher as teaching
 from msgformer.training.classify import Classifier
 
 pytestmark = pytest.mark.usefixtures("one_thread")

@@ -8,12 +8,12 @@ from timm.data import create_transform
 from torchmetrics.functional.classification import multiclass_calibration_error
 
 from api.trained import CLASSES, CPU, make_images, make_run
-from msgformer.api import following
 from msgformer.api.evaluate import Comparison, EvaluateResult, evaluate
 from msgformer.cli import main
 from msgformer.errors import UserError
 from msgformer.insight.records import ClassScore
-from msgformer.training.checkpoint import load_model
+from msgformer.tasks import progress
+from msgformer.tasks.opened_model import load_model
 
 
 @pytest.fixture(scope="module")
@@ -163,7 +163,7 @@ def test_the_weakest_of_many_classes_are_shown():
 
 
 def test_progress_in_lines(run, data, capsys, monkeypatch):
-    monkeypatch.setattr(following, "LINE_SECONDS", 0.0)
+    monkeypatch.setattr(progress, "LINE_SECONDS", 0.0)
     evaluate(run, data, batch_size=16, progress="lines", **CPU)
     first, second = capsys.readouterr().err.splitlines()
     assert f"{run / 'best.ckpt'}: 16 of 30 images, " in first

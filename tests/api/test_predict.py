@@ -13,13 +13,13 @@ from PIL import Image
 
 import msgformer
 from api.trained import CPU, make_images, make_run
-from msgformer.api import predicting
 from msgformer.api.predict import iter_predictions, predict
-from msgformer.api.prediction_files import PredictionFile
-from msgformer.api.predictions import Prediction
 from msgformer.cli import main
 from msgformer.data.inputs import Input
 from msgformer.errors import UserError
+from msgformer.tasks import prediction_stream
+from msgformer.tasks.classification.record import Prediction
+from msgformer.tasks.prediction_file import PredictionFile
 
 
 @pytest.fixture(scope="module")
@@ -127,14 +127,14 @@ def test_resuming_asks_only_about_the_rest(run, data, tmp_path, monkeypatch):
     output = tmp_path / "out.jsonl"
     predict(run, [data / "dark"], output=output, **CPU)
     asked = []
-    monkeypatch.setattr(predicting.Pictures, "__getitem__", loads(asked))
+    monkeypatch.setattr(prediction_stream.PreparedImages, "__getitem__", loads(asked))
     predict(run, [data], output=output, resume=True, **CPU)
     assert [Path(name).parent.name for name in asked].count("dark") == 1  # which shows that the model is the same
     assert len(asked) == 21
 
 
 def loads(asked):
-    getitem = predicting.Pictures.__getitem__
+    getitem = prediction_stream.PreparedImages.__getitem__
 
     def load(self, wanted):
         asked.append(wanted.name)
@@ -158,7 +158,7 @@ def test_an_interrupted_call_leaves_whole_predictions(run, data, expected, tmp_p
     )  # where the tests run in the background it's ignored
     try:
         with monkeypatch.context() as patched:
-            patched.setattr(predicting.Pictures, "__getitem__", interrupted)
+            patched.setattr(prediction_stream.PreparedImages, "__getitem__", interrupted)
             with pytest.raises(KeyboardInterrupt):
                 predict(run, [data], output=output, batch_size=4, **CPU)
     finally:

@@ -8,13 +8,13 @@ import pytest
 import torch
 
 from api.trained import make_images
-from msgformer.api import mindspore
+from msgformer import mindspore_backend
 from msgformer.api.benchmark import benchmark
 from msgformer.api.benchmark_backends import Setting
 from msgformer.api.evaluate import evaluate
 from msgformer.api.predict import iter_predictions, predict
+from msgformer.checkpoints.card import KEY, ModelCard
 from msgformer.errors import UserError
-from msgformer.training.checkpoint import KEY, ModelCard
 
 VERBS = [(evaluate, []), (predict, [["x.png"]]), (iter_predictions, [["x.png"]])]
 
@@ -29,7 +29,7 @@ def installed(monkeypatch):
                 raise PackageNotFoundError(name)
             return versions.get(name) or installed_version(name)
 
-        monkeypatch.setattr(mindspore, "version", version)
+        monkeypatch.setattr(mindspore_backend, "version", version)
 
     return pretend
 
