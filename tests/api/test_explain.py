@@ -109,7 +109,7 @@ def test_a_model_by_name_takes_weights(place, tmp_path):
 
 
 def test_an_sgformer_is_explained(place, tmp_path):
-    settings = {"model_args": SG_ARGS, "img_size": 64, "whole": True}
+    settings = {"model_args": SG_ARGS, "img_size": 64, "whole": True, "seed": 0}
     result = explain("sgformer_small", [place / "wide.png"], tmp_path / "out", **settings)
     maps = {f"significance-{block}" for block in ("1.1", "2.1", "3.1")}
     assert {picture.stem for picture in result.pictures} == {"significance", *maps, "groups-1.2", "groups-3.2"}
@@ -119,6 +119,19 @@ def test_an_sgformer_is_explained(place, tmp_path):
     assert arrays["groups.1.1"].max() == len(image["blocks"][0]["kind_of_group"]) - 1
     only = explain("sgformer_small", [place / "wide.png"], tmp_path / "only", blocks=["3.1"], **settings)
     assert [(block["stage"], block["block"]) for block in read(only)["images"][0]["blocks"]] == [(3, 1)]
+
+
+def test_a_module_in_memory_is_not_called_initial(place, tmp_path):
+    """What its weights are from isn't known; a model by its name alone is refused however it is given."""
+    module = msgformer.load(place / "run", device="cpu").module
+    result = explain(module, place / "wide.png", tmp_path / "out", gradients=0)
+    assert (result.weights, result.is_trained) == (None, True)
+    assert "initial" not in result.table()
+    page = result.page.read_text("utf-8")
+    assert "nothing here was learned" not in page
+    assert "weights of a module in memory" in page
+    with pytest.raises(UserError, match="explain: msg_transformer_tiny is untrained"):
+        explain(msgformer.load("msg_transformer_tiny", device="cpu"), place / "wide.png", tmp_path / "other")
 
 
 @pytest.mark.parametrize("task", ["detect", "segment"])
@@ -161,23 +174,33 @@ def test_what_is_no_model_of_these_families_is_refused(place, tmp_path):
         ),
         (
             "msg_transformer_tiny",
-            {"model_args": {"messengers": "none"}},
+            {"model_args": {"messengers": "none"}, "seed": 0},
             "is made with model_args .*; explain shows the messengers",
         ),
+        (
+            "msg_transformer_tiny",
+            {},
+            "is untrained: the name alone has no weights; .* or --seed N",
+        ),
+        ("run", {"seed": 1}, "seed: run has its own weights; leave it out"),
         ("sgformer_smal", {}, "did you mean 'sgformer_small'"),
         ("nowhere/best.ckpt", {}, "no such file or folder: nowhere/best.ckpt"),
-        ("run", {"weights": "run/best.ckpt"}, "weights: .* is a checkpoint, which has its own"),
-        ("run", {"model_args": {"depths": [1, 1]}}, "model_args: .* is a checkpoint"),
+        ("run", {"weights": "run/best.ckpt"}, "weights: run has its own weights; leave it out"),
+        ("run", {"model_args": {"depths": [1, 1]}}, "model_args: run has its own weights; leave it out"),
         ("run", {"blocks": ["1"]}, "blocks: '1' must be STAGE.BLOCK"),
         ("run", {"blocks": ["2.2"]}, r"has no block 2\.2; it has 1\.1, 2\.1"),
-        ("sgformer_small", {"blocks": ["1.2"]}, r"no block that measures significance 1\.2; it has 1\.1, 2\.1, 2\.3"),
+        (
+            "sgformer_small",
+            {"blocks": ["1.2"], "seed": 0},
+            r"measures significance 1\.2; it has 1\.1, 2\.1, 2\.3",
+        ),
         ("run", {"whole": True, "img_size": (16, 20)}, "whole images keep their shape"),
         ("run", {"gradients": -1}, "gradients must be at least 0"),
         ("run", {"output": "data"}, "output: .* is not empty"),
         ("run", {"images": ["text.png"]}, "can't read image .*text.png"),
         ("run", {"images": ["nothing.png"]}, "nothing.png"),
         ("msg_transformer_tiny", {"weights": "nothing.pth"}, "weights: .*nothing.pth"),
-        ("weights.safetensors", {}, "holds weights alone; give the model's name and --weights"),
+        ("weights.safetensors", {}, "weights.safetensors' can't be read: it is empty"),
     ],
 )
 def test_bad_input_is_told_in_one_line(place, tmp_path, monkeypatch, source, settings, message):
@@ -192,6 +215,6 @@ def test_bad_input_is_told_in_one_line(place, tmp_path, monkeypatch, source, set
 
 
 def test_too_many_images_are_refused(place, tmp_path, monkeypatch):
-    monkeypatch.setattr("msgformer.api.explain.MOST_IMAGES", 2)
+    monkeypatch.setattr("msgformer.api.explain.MAX_IMAGES", 2)
     with pytest.raises(UserError, match="more than 2"):
         explain(place / "run", [place / "data"], tmp_path / "out")

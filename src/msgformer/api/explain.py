@@ -29,11 +29,12 @@ class ExplainResult(Result):
 
     Attributes:
         model: The model's name.
-        weights: The file of its weights; None for initial ones, which are random.
+        weights: The file of its weights; None for initial ones, which are random, and for a module in memory.
         images: Names of the images.
         page: The page to explore, which needs nothing else.
         data: What the arrays beside the pictures are.
         pictures: All pictures.
+        is_trained: Whether the weights are others than initial ones.
     """
 
     model: str
@@ -42,13 +43,14 @@ class ExplainResult(Result):
     page: Path
     data: Path
     pictures: list[Path]
+    is_trained: bool = True
 
     def table(self) -> str:
         """The same in words."""
         text = (
             f"{self.page}; beside it {self.data.name} and {len(self.pictures)} pictures of {len(self.images)} image(s)"
         )
-        if self.weights is None:
+        if not self.is_trained:
             text += f"\nthe weights of {self.model} are initial, random ones; give a run, or --weights FILE"
         return text
 
@@ -124,7 +126,7 @@ def explain(
     pictures = write_explanation(subject, loaded, folder, options)
     names = [one.name for one, _ in loaded]
     page, data = folder / "explain.html", folder / "explain.json"
-    return ExplainResult(subject.name, subject.weights, names, page, data, pictures)
+    return ExplainResult(subject.name, subject.weights, names, page, data, pictures, subject.model.is_trained)
 
 
 def _check_source(

@@ -80,9 +80,10 @@ class Subject:
         """Return the subject of a trained model.
 
         Raises:
-            UserError: The model can't be read, or is of another family.
+            UserError: The model can't be read, is untrained, or is of another family.
         """
         opened = open_any(source)
+        opened.require_trained("explain")
         model = OpenedModel(opened.card, copy.deepcopy(opened.module).cpu().eval(), path=opened.path)
         return cls(
             opened.card.model, model, find_body(model.module, f"{opened.name} is of {opened.card.model}"), opened.path
@@ -188,12 +189,12 @@ def _page(subject: Subject, explained: Sequence[Explained]) -> ExplainPage:
     messengers = isinstance(subject.body, MsgTransformer)
     what = "Messengers' attention, routes and receptive fields" if messengers else "Significance maps and token groups"
     count = "one image" if len(explained) == 1 else f"{len(explained)} images"
-    origin = "initial weights" if subject.weights is None else f"weights of {subject.weights}"
+    origin = f"weights of {subject.weights or 'a module in memory'}" if subject.model.is_trained else "initial weights"
     initial = ["The weights are initial, random ones: nothing here was learned."]
     return ExplainPage(
         title=f"Inside {subject.name}",
         lead=f"{what} for {count}; {origin}.",
         images=explained,
-        notes=initial if subject.weights is None else [],
+        notes=[] if subject.model.is_trained else initial,
         footer=f"msgformer {version('msgformer')}, {datetime.now().astimezone():%Y-%m-%d %H:%M}",
     )
