@@ -86,7 +86,7 @@ def check_backend(backend: Library, accelerator: str, precision: str) -> None:
     check_mindspore()
     if accelerator not in ("auto", "cpu"):
         raise UserError(f"accelerator: MindSpore's models answer on the CPU here, not on {accelerator!r}; leave it out")
-    if precision != "32-true":
+    if precision not in ("float32", "32-true"):
         raise UserError(f"precision: MindSpore's models answer in 32-true here, not in {precision!r}; leave it out")
 
 
