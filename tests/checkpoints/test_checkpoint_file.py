@@ -111,6 +111,14 @@ def test_weights_that_do_not_fit_are_named(saved):
         load_model(saved[0])
 
 
+def test_a_card_without_weights_is_named(saved):
+    checkpoint = read_checkpoint(saved[0])
+    del checkpoint["state_dict"]
+    torch.save(checkpoint, saved[0])
+    with pytest.raises(UserError, match="weights don't fit msg_transformer_tiny"):
+        load_model(saved[0])
+
+
 def test_a_checkpoint_with_one_wrong_bit_is_named(saved):
     path = saved[0]
     content = bytearray(path.read_bytes())

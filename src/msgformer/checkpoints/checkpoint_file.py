@@ -48,10 +48,10 @@ def trained_weights(checkpoint: dict[str, Any], *, ema: bool = False) -> dict[st
     """Return the model's parameters and buffers from a checkpoint.
 
     Args:
-        checkpoint: As `read_checkpoint` gives it.
+        checkpoint: As `read_checkpoint` gives it; of one without weights there are none, which fit no model.
         ema: Return the averaged weights if there are any.
     """
-    state = checkpoint["state_dict"]
+    state = checkpoint.get("state_dict", {})
     prefix = EMA_PREFIX if ema and any(name.startswith(EMA_PREFIX) for name in state) else PREFIX
     return {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}
 
