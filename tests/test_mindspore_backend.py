@@ -63,6 +63,12 @@ def test_it_is_refused_in_one_line(installed, tmp_path, verb, images, versions, 
         verb(tmp_path, *images, backend="mindspore", **settings)
 
 
+def test_float32_has_two_names(installed):
+    installed(mindspore="2.10.0", numpy="1.26.4")
+    for precision in ("float32", "32-true"):
+        mindspore_backend.check_backend("mindspore", "auto", precision)
+
+
 @pytest.mark.parametrize(
     ("task", "preprocessing"), [("detect", DetectImageOptions()), ("segment", SegmentImageOptions())]
 )
