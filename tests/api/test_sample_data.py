@@ -27,5 +27,5 @@ def test_mistakes_are_told_before_anything_is_loaded(run_light):
 
 
 def test_mistakes_from_python(tmp_path):
-    with pytest.raises(UserError, match="task must be one of detect, segment, not 'classify'"):
+    with pytest.raises(UserError, match="task: there are no scenes for classifiers; give detect or segment"):
         sample_data("classify", tmp_path / "out")

@@ -224,4 +224,6 @@ def test_compiled_ahead_of_time(tmp_path):
     model, path = small(0), tmp_path / "model.pt2"
     write_export(model, static_card(model, "aoti"), path)
     assert read_card(path).format == "aoti"
-    assert verify_logits(model, open_session(path), torch.rand(3, 3, 16, 24)).max_difference < 1e-4
+    with pytest.raises(UserError, match="holds machine code, which would run; give --trust true"):
+        open_session(path)
+    assert verify_logits(model, open_session(path, trust=True), torch.rand(3, 3, 16, 24)).max_difference < 1e-4
