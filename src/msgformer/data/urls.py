@@ -43,6 +43,10 @@ class UrlInput(NamedTuple):
         """The worker that loads it downloads it."""
         return False
 
+    def reference(self) -> UrlInput:
+        """The input itself, which carries no pixels."""
+        return self
+
     def load(self, least_side: int = 0) -> Image.Image:
         """Download and decode the image in RGB.
 
