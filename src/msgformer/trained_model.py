@@ -8,7 +8,7 @@ from dataclasses import replace
 from functools import cached_property
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
 
 from msgformer.checkpoints.card import ModelCard
 from msgformer.checkpoints.model_location import find_model
@@ -50,14 +50,9 @@ class TrainedModel(Generic[R, S]):
         config: Device, number format and batches.
     """
 
-    _by_noun: ClassVar[dict[str, type[TrainedModel[Any, Any]]]] = {}
-
     def __init__(self, opened: OpenedModel, config: InferenceConfig) -> None:
         self.opened, self.config = opened, config
         self._predictors: dict[str, Predictor] = {}
-
-    def __init_subclass__(cls) -> None:
-        TrainedModel._by_noun[cls.__name__.lower()] = cls
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.opened.name}: {self.card.model}, {len(self.class_names)} classes)"
@@ -325,7 +320,7 @@ def load(
     opened = open_any(model, device=device, trust=trust)
     if opened.session is not None and precision not in DEFAULT_PRECISION:
         raise UserError(f"precision: {opened.name} has the one that it was exported with; leave --precision out")
-    return TrainedModel._by_noun[opened.task.noun](opened, config)  # type: ignore[return-value]
+    return opened.task.choose(Classifier, Detector, Segmenter)(opened, config)  # type: ignore[return-value]
 
 
 def open_any(
