@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from msgformer.data.dense_samples import SegmentationSamples, collate
 from msgformer.data.label_maps import LabelledImages
 from msgformer.data.module import ImageData
 from msgformer.data.segment_transforms import SegmentEval, SegmentTrain
-from msgformer.data.segmentation_sets import open_segmentation
+from msgformer.data.segmentation_sets import open_segmentation, resolve_reduce_zero
 from msgformer.training.segment import Segmenting
 
 
@@ -29,7 +29,13 @@ class SegmentTask(DenseTask):
     def __init__(self, settings: TrainSettings, resume: Path | None) -> None:
         super().__init__(settings, resume)
         folder = data_folder("segment", settings.data)
-        self.train, self.val = open_segmentation(folder, settings.segment_images.reduce_zero_label)
+        images = settings.segment_images
+        if settings.data is None and images.reduce_zero_label == "auto":  # an older version's cache has no labels.json
+            images = replace(images, reduce_zero_label=True)
+        # The run records the resolved value, so that it goes on, and is evaluated, with what it was trained with.
+        images = replace(images, reduce_zero_label=resolve_reduce_zero(folder, images.reduce_zero_label))
+        self.settings = replace(settings, segment_images=images)
+        self.train, self.val = open_segmentation(folder, images.reduce_zero_label)
         self.classes = self.train.classes
         self.check_files()
 

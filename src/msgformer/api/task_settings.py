@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -30,6 +30,9 @@ DEFAULTS: dict[str, Any] = {
 }
 """Of the settings that aren't groups, whose own defaults are those of their class."""
 
+FORMER_DEFAULTS: dict[str, dict[str, Any]] = {"segment_images": {"reduce_zero_label": True}}
+"""Defaults of earlier versions, which the config.yaml of every run of any task holds."""
+
 
 def check_task(settings: TrainSettings) -> None:
     """Make sure that no setting is given that the task wouldn't look at.
@@ -41,6 +44,9 @@ def check_task(settings: TrainSettings) -> None:
         for name in names if task != settings.task else ():
             value = getattr(settings, name)
             default = DEFAULTS[name] if name in DEFAULTS else type(value)()
+            for option, former in FORMER_DEFAULTS.get(name, {}).items():
+                if getattr(value, option) == former:
+                    value = replace(value, **{option: getattr(default, option)})
             if value != default:
                 key = name if name in DEFAULTS else f"{name}.{changed_option(value, default)}"
                 raise UserError(f"{key} is for --task {task}, not for {settings.task}; leave it out")
