@@ -58,8 +58,8 @@ def pair_cityscapes(images: Path, maps: Path) -> tuple[LabelScheme, list[tuple[s
         else:
             message = f"no label map {label_map}; add it or remove the image"
             problems.append(Problem("error", "image without label map", str(images / name), message))
-    names = tuple(CLASSES.values())
+    classes = tuple(CLASSES.values())
     if ready:
-        return LabelScheme(names, {label: label for label in range(len(names))}), pairs, problems
+        return LabelScheme(classes, {label: label for label in range(len(classes))}), pairs, problems
     values = {number: label for label, number in enumerate(CLASSES)}
-    return LabelScheme(names, values, others_ignored=True), pairs, problems
+    return LabelScheme(classes, values, others_ignored=True), pairs, problems
