@@ -81,18 +81,18 @@ def _reporting(settings: TrainSettings, files: RunFiles, trainer: Trainer) -> It
 
 def _start_run(settings: TrainSettings, output: Path | None, resume: Path | None, task: TrainingSetup) -> Path:
     """The run folder, in which is told what made it each time that the training starts."""
-    run = resume or _begin_run(settings, output, task)
+    run = resume or _begin_run(output, task)
     record_start(run, settings.data)
     return run
 
 
-def _begin_run(settings: TrainSettings, output: Path | None, task: TrainingSetup) -> Path:
+def _begin_run(output: Path | None, task: TrainingSetup) -> Path:
     """A new run folder that says what is trained on what."""
     run = new_run(output, task.title)
     (run / CLASSES_FILE).write_text("".join(f"{shown(name)}\n" for name in task.classes), encoding="utf-8")
     task.record(run)
     # Last and at once: a folder that has it can be resumed, at whatever moment the run is killed.
-    write_atomically(run / CONFIG_FILE, settings.write)
+    write_atomically(run / CONFIG_FILE, task.settings.write)
     return run
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Any
 
 from msgformer.errors import UserError
@@ -20,6 +20,9 @@ DEFAULTS: dict[str, Any] = {
 }
 """Defaults of the options that are no groups; the default of a group is that of its class."""
 
+FORMER_DEFAULTS: dict[str, dict[str, Any]] = {"segment_images": {"reduce_zero_label": True}}
+"""Defaults of earlier versions, which the config.yaml of every run of any task holds."""
+
 
 def check_train_options(settings: TrainSettings) -> None:
     """Check that no option is given that the task would ignore.
@@ -34,6 +37,9 @@ def check_train_options(settings: TrainSettings) -> None:
         for name in task.train_options if task.name != settings.task else ():
             value = getattr(settings, name)
             default = DEFAULTS[name] if name in DEFAULTS else type(value)()
+            for option, former in FORMER_DEFAULTS.get(name, {}).items():
+                if getattr(value, option) == former:
+                    value = replace(value, **{option: getattr(default, option)})
             if value != default:
                 key = name if name in DEFAULTS else f"{name}.{changed_option(value, default)}"
                 raise UserError(f"{key} is for --task {task.name}, not for {settings.task}; leave it out")
