@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+import torch
 from timm.data import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 from timm.layers import ClassifierHead, to_2tuple, trunc_normal_
 from timm.models._features import feature_take_indices
@@ -110,7 +111,7 @@ class Backbone(nn.Module, ABC):
             ValueError: another output format.
         """
         outputs, maps = self._run_stages(x, indices, norm, stop_early, output_fmt)
-        patches = [stage[0] for stage in maps]
+        patches = [patch_map for (patch_map,) in maps]
         return patches if intermediates_only else (outputs, patches)
 
     def _run_stages(
@@ -120,8 +121,9 @@ class Backbone(nn.Module, ABC):
         norm: bool,
         stop_early: bool,
         output_fmt: str,
+        all_outputs: bool = False,
     ) -> tuple[Tensor, list[tuple[Tensor, ...]]]:
-        """Final features, and all outputs of the stages taken, in the format asked for."""
+        """Final features, and the patch maps or all outputs of the stages taken, in the format asked for."""
         if output_fmt not in ("NCHW", "NHWC"):
             raise ValueError(f"output_fmt has to be 'NCHW' or 'NHWC', got {output_fmt!r}")
         take, last = feature_take_indices(len(self.stages), as_indices(indices))
@@ -131,7 +133,7 @@ class Backbone(nn.Module, ABC):
         for index, outputs in enumerate(self.forward_stages(x)):
             if index in take:
                 final = norm and index == self.num_stages - 1
-                maps = self.as_maps(*outputs)
+                maps = self.as_maps(*outputs) if all_outputs else outputs[:1]
                 kept = (self.final_map(maps[0]), *maps[1:]) if final else maps
                 taken.append(tuple(nhwc_to(map_, output_fmt) for map_ in kept))
             if stop_early and index == last:
@@ -213,7 +215,10 @@ def as_indices(indices: int | Sequence[int] | None) -> int | list[int] | None:
 
 def nhwc_to(x: Tensor, output_fmt: str) -> Tensor:
     """A map [B, H, W, C] as 'NHWC' or, contiguous, as 'NCHW'."""
-    return x if output_fmt == "NHWC" else x.permute(0, 3, 1, 2).contiguous()
+    if output_fmt == "NHWC":
+        return x
+    # Unlike `contiguous`, which does nothing to some maps of one row, it does not specialize a captured graph.
+    return x.permute(0, 3, 1, 2).clone(memory_format=torch.contiguous_format)
 
 
 def init_linear(module: nn.Module) -> None:

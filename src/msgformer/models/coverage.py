@@ -23,7 +23,7 @@ from msgformer.models.msg_transformer import (
     with_messengers,
 )
 from msgformer.models.stochastic_depth import keep_images
-from msgformer.models.window import Grid, Size, take_rows, window_grid
+from msgformer.models.window import Grid, Size, row_and_column, take_rows, window_grid
 
 
 class SharedPlan(NamedTuple):
@@ -57,7 +57,7 @@ class SharedExchange(Exchange):
         """Groups of windows from the left top on; those at the right and at the bottom may be smaller."""
         coarse = Grid(grid.batch, *window_grid((grid.height, grid.width), (self.coverage, self.coverage)))
         window = torch.arange(grid.height * grid.width, device=device)
-        row, col = window // grid.width // self.coverage, window % grid.width // self.coverage
+        row, col = (place // self.coverage for place in row_and_column(window, grid.width))
         return SharedPlan(row * coarse.width + col, coarse, self.inner.plan(coarse, corner, device))
 
     def forward(self, messengers: Tensor, plan: SharedPlan) -> Tensor:
@@ -94,10 +94,10 @@ class SharedMessengers(MsgTransformer):
     def first_messengers(self, patches: Tensor) -> Tensor:
         """Messengers for the windows of a map [B, H, W, C], equal in those that share one: [B * n, C]."""
         batch, rows, cols = self.stages[0].grid(patches)
-        window = torch.arange(batch * rows * cols, device=patches.device) % (rows * cols)
-        row, col = window // cols // self.coverage % self.messenger_side, window % cols // self.coverage
-        entry = row * self.messenger_side + col % self.messenger_side
-        return self.input_messengers()[0, :, 0].index_select(0, entry)
+        places = row_and_column(torch.arange(rows * cols, device=patches.device), cols)
+        row, col = (place // self.coverage % self.messenger_side for place in places)
+        entry = row * self.messenger_side + col
+        return self.input_messengers()[0, :, 0].index_select(0, entry.repeat(batch))
 
 
 class Reach(NamedTuple):
@@ -139,8 +139,8 @@ class ReachPlanner(Exchange):
         down, right = place // side - margin, place % side - margin
         frame = (down < 0) | (down >= tall) | (right < 0) | (right >= wide)
         window = torch.arange(grid.height * grid.width, device=device).unsqueeze(1)
-        row = window // grid.width * tall + down[frame]
-        col = window % grid.width * wide + right[frame]
+        row, col = row_and_column(window, grid.width)
+        row, col = row * tall + down[frame], col * wide + right[frame]
         outside = (row < 0) | (row >= grid.height * tall) | (col < 0) | (col >= grid.width * wide)
         row, col = row.clamp(0, grid.height * tall - 1), col.clamp(0, grid.width * wide - 1)
         home = row // tall * grid.width + col // wide

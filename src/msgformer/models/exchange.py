@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from msgformer.catalog import nearest
 from msgformer.models.kept import keep_by_size
-from msgformer.models.window import Grid
+from msgformer.models.window import Grid, row_and_column
 
 Corner = Literal["left-top", "right-bottom"]
 CORNERS: tuple[Corner, Corner] = ("left-top", "right-bottom")
@@ -122,7 +122,7 @@ def find_regions(window: Tensor, grid: Grid, largest: int, corner: Corner) -> Re
     powers = 2 ** torch.arange(1, largest.bit_length(), device=window.device)
     side = 2 ** (powers <= torch.minimum(rows, cols)).sum()
     shift_row, shift_col = (rows % side, cols % side) if corner == "right-bottom" else (rows * 0, cols * 0)
-    row, col = window // cols, window % cols
+    row, col = row_and_column(window, cols)
     place_row, place_col = (row - shift_row) % side, (col - shift_col) % side
     first_row, first_col = row - place_row, col - place_col
     outside = (first_row < shift_row) | (first_col < shift_col)
@@ -176,7 +176,8 @@ def shuffled_places(dim: int, region: int, grid: Grid, corner: Corner, device: t
     place = torch.arange(grid.height * grid.width * dim, device=device)
     window, channel = place // dim, place % dim
     regions = find_regions(window, grid, region, corner)
-    group_size = dim // regions.side**2
+    # A tensor, because torch's ONNX exporter divides no number by one.
+    group_size = torch.full((), dim, device=device) // regions.side**2
     messenger, within = channel // group_size, channel % group_size  # n, and the channel inside its group
     row, col = regions.row + messenger // regions.side, regions.col + messenger % regions.side
     source = (row * grid.width + col) * dim + regions.place * group_size + within

@@ -49,6 +49,7 @@ from msgformer.models.window import (
     map_grid,
     map_size,
     pad_to_multiple,
+    row_and_column,
     take_neighbours,
     take_rows,
     to_map,
@@ -456,9 +457,9 @@ class MsgTransformer(Backbone):
             [B * nH * nW, C]: window (i, j) starts from entry (i mod R) * R + (j mod R), R of stage 1.
         """
         batch, rows, cols = self.stages[0].grid(patches)
-        window = torch.arange(batch * rows * cols, device=patches.device) % (rows * cols)
-        row, col = window // cols % self.messenger_side, window % cols % self.messenger_side
-        return self.input_messengers()[0, :, 0].index_select(0, row * self.messenger_side + col)
+        row, col = row_and_column(torch.arange(rows * cols, device=patches.device), cols)
+        entry = row % self.messenger_side * self.messenger_side + col % self.messenger_side
+        return self.input_messengers()[0, :, 0].index_select(0, entry.repeat(batch))
 
     def forward_stages(self, x: Tensor, only_messengers: bool = False) -> Iterator[tuple[Tensor, ...]]:
         """Image [B, 3, S, T] to each stage's patch map [B, H, W, C] and messengers [B * nH * nW, C] in turn.
@@ -517,8 +518,8 @@ class MsgTransformer(Backbone):
         return_messengers: bool = False,
     ) -> Any:
         """`Backbone.forward_intermediates`; with ``return_messengers`` each map comes in a pair with its grid."""
-        features, stages = self._run_stages(x, indices, norm, stop_early, output_fmt)
-        intermediates = stages if return_messengers else [patches for patches, _ in stages]
+        features, stages = self._run_stages(x, indices, norm, stop_early, output_fmt, all_outputs=return_messengers)
+        intermediates = stages if return_messengers else [patches for (patches,) in stages]
         return intermediates if intermediates_only else (features, intermediates)
 
     def prune_final_norm(self) -> None:

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from msgformer.models.window import are_fixed
+from msgformer.models.window import are_fixed, row_and_column
 
 
 class MergeKind(NamedTuple):
@@ -30,14 +30,24 @@ MERGE_KINDS: dict[int, tuple[MergeKind, ...]] = {
 
 def rank_by_row(significance: Tensor) -> Tensor:
     """Raster indices of tokens, least significant first, equal ones row by row: [B, H, W] to [B, n]."""
-    return significance.flatten(1).argsort(dim=1, stable=True)
+    return stable_order(significance.flatten(1))
 
 
 def rank_by_column(significance: Tensor) -> Tensor:
     """Raster indices of tokens, least significant first, equal ones column by column: [B, H, W] to [B, n]."""
     _, height, width = significance.shape
-    order = significance.transpose(1, 2).flatten(1).argsort(dim=1, stable=True)
-    return order % height * width + order // height
+    col, row = row_and_column(stable_order(significance.transpose(1, 2).flatten(1)), height)
+    return row * width + col
+
+
+def stable_order(values: Tensor) -> Tensor:
+    """Places of each row's values in ascending order, equal ones from left to right: [B, n] to [B, n].
+
+    torch's ONNX exporter translates no stable sort. Any other becomes ONNX's TopK, which is stable.
+    """
+    if torch.onnx.is_in_onnx_export():
+        return values.argsort(dim=1)
+    return values.argsort(dim=1, stable=True)
 
 
 def merge_groups(rows: Tensor, order: Tensor, start: int, end: int, merge: Any) -> Tensor:
@@ -78,7 +88,7 @@ def join_rows(parts: list[Tensor], batch: int) -> Tensor:
     # A part may have one row an image, for which a captured graph would be specialised: rows are ordered instead.
     counts = [part.shape[0] // batch for part in parts]
     place = torch.arange(batch * sum(counts), device=parts[0].device)
-    image, row = place // sum(counts), place % sum(counts)
+    image, row = row_and_column(place, sum(counts))
     source, before = torch.zeros_like(place), 0
     for count in counts:
         source = torch.where(row >= before, batch * before + image * count + row - before, source)

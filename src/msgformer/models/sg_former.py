@@ -43,6 +43,7 @@ from msgformer.models.window import (
     from_windows,
     map_grid,
     map_size,
+    row_and_column,
     take_neighbours,
     to_map,
     to_rows,
@@ -296,8 +297,8 @@ def mix(query: Tensor, key: Tensor, value: Tensor, dropout: float) -> tuple[Tens
 def places_above(grid: Grid, ratio: int, device: torch.device) -> Tensor:
     """For each token of a map the nearest one of the map reduced by a ratio, [H * W]."""
     _, cols = window_grid((grid.height, grid.width), (ratio, ratio))
-    token = torch.arange(grid.height * grid.width, device=device)
-    return token // grid.width // ratio * cols + token % grid.width // ratio
+    row, col = row_and_column(torch.arange(grid.height * grid.width, device=device), grid.width)
+    return row // ratio * cols + col // ratio
 
 
 class SelfGuidedAttention(Attention):
@@ -358,7 +359,8 @@ def merge_ranked(rows: Tensor, order: Tensor, kinds: Sequence[MergeKind], merges
         [k * B, m, C]
     """
     batch, total = order.shape
-    order = order + torch.arange(batch, device=rows.device).unsqueeze(1) * total % rows.shape[0]  # rows of the batch
+    _, first = row_and_column(torch.arange(batch, device=rows.device) * total, rows.shape[0])  # row of each image
+    order = order + first.unsqueeze(1)
     start, quarters, merged = 0, 0, []
     for kind, merge in zip(kinds, merges, strict=True):
         quarters += kind.quarters

@@ -75,6 +75,15 @@ class Places(NamedTuple):
         return tokens if self.outside is None else tokens.masked_fill(self.outside, 0)
 
 
+def row_and_column(index: Tensor, width: int | Tensor) -> tuple[Tensor, Tensor]:
+    """Split raster indices of a map that is ``width`` tokens wide.
+
+    The column is what the row leaves over: torch's ONNX exporter translates no remainder by a dynamic size.
+    """
+    row = index // width
+    return row, index - row * width
+
+
 def find_places(grid: Grid, row: Tensor, col: Tensor) -> Places:
     """The same places in every map of a batch.
 
@@ -137,7 +146,7 @@ def pad_to_multiple(x: Tensor, multiple: Size) -> Tensor:
 def padded_places(grid: Grid, size: Size, device: torch.device) -> Places:
     """Every place of a larger map in a smaller one, in raster order."""
     place = torch.arange(size[0] * size[1], device=device)
-    return find_places(grid, place // size[1], place % size[1])
+    return find_places(grid, *row_and_column(place, size[1]))
 
 
 def take_neighbours(x: Tensor, grid: Grid, stride: int, side: int, first: int = 0) -> Tensor:
@@ -162,8 +171,8 @@ def neighbour_places(grid: Grid, stride: int, side: int, first: int, device: tor
     rows, cols = window_grid((grid.height, grid.width), (stride, stride))
     place = torch.arange(rows * cols * side**2, device=device)
     index, inside = place // side**2, place % side**2
-    row = index // cols * stride + inside // side + first
-    col = index % cols * stride + inside % side + first
+    row, col = row_and_column(index, cols)
+    row, col = row * stride + inside // side + first, col * stride + inside % side + first
     return find_places(grid, row, col)
 
 
@@ -188,8 +197,8 @@ def window_places(grid: Grid, window: Size, device: torch.device) -> Places:
     area = window[0] * window[1]
     place = torch.arange(rows * cols * area, device=device)
     index, inside = place // area, place % area  # of the window in the grid, and of the token in the window
-    row = index // cols * window[0] + inside // window[1]
-    col = index % cols * window[1] + inside % window[1]
+    row, col = row_and_column(index, cols)
+    row, col = row * window[0] + inside // window[1], col * window[1] + inside % window[1]
     return find_places(grid, row, col)
 
 
@@ -217,7 +226,7 @@ def places_in_windows(grid: Grid, window: Size, skip: int, device: torch.device)
     rows, cols = window_grid((height, width), window)
     area = skip + window[0] * window[1]
     place = torch.arange(height * width, device=device)
-    row, col = place // width, place % width
+    row, col = row_and_column(place, width)
     index = row // window[0] * cols + col // window[1]
     inside = row % window[0] * window[1] + col % window[1] + skip
     return rows_of_all(index * area + inside, batch, rows * cols * area)
