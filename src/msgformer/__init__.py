@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from msgformer.errors import UserError as UserError
     from msgformer.models import convert_state_dict as convert_state_dict
     from msgformer.models import create_model as create_model
+    from msgformer.plugins import load_plugins as load_plugins
 
     __version__: str
 
@@ -49,6 +50,7 @@ _HOMES = {
     "iter_predictions": "msgformer.api.predict",
     "init_from": "msgformer.api.init_from",
     "list_models": "msgformer.catalog",
+    "load_plugins": "msgformer.plugins",
     "optimize": "msgformer.deploy.optimize",
     "predict": "msgformer.api.predict",
     "report": "msgformer.api.report",
