@@ -20,6 +20,7 @@ from torch import nn
 from typing_extensions import override
 
 from msgformer.errors import UserError
+from msgformer.plugins import require_plugins
 from msgformer.training.build import build_model
 from msgformer.training.dense_build import build_dense
 
@@ -47,6 +48,7 @@ class ModelCard:
         data: What it was trained on: the folder (None for the embedded digits), the fraction held out, the seed.
         task: What it was trained for.
         version: Version of this package that wrote the file.
+        plugins: Modules, or .py files, that must be imported before the model can be built.
     """
 
     model: str
@@ -56,6 +58,7 @@ class ModelCard:
     data: dict[str, Any] = field(default_factory=dict)
     task: str = "classify"
     version: str = field(default_factory=lambda: version("msgformer"))
+    plugins: list[str] = field(default_factory=list)
 
     @property
     def img_size(self) -> tuple[int, int]:
@@ -185,6 +188,7 @@ def restore(card: ModelCard, weights: dict[str, Any], path: Path) -> nn.Module:
     Raises:
         UserError: the weights don't fit the card.
     """
+    require_plugins(card.plugins, path)
     model = _build(card)
     try:
         model.load_state_dict(weights)
