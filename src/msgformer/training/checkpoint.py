@@ -242,7 +242,13 @@ class AtomicCheckpointIO(TorchCheckpointIO):
     """Writes a checkpoint, with a checksum, beside its place and then moves it there; reads plain values only.
 
     A process that is killed while it writes leaves the file before it untouched.
+
+    Args:
+        clean: Returns what is saved of a checkpoint; by default all of it.
     """
+
+    def __init__(self, clean: Callable[[dict[str, Any]], dict[str, Any]] = lambda checkpoint: checkpoint) -> None:
+        self._clean = clean
 
     @override
     def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
@@ -251,9 +257,10 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         ``storage_options`` don't apply to local files.
         """
         buffer = io.BytesIO()  # since torch tells of a full disk only as an error in its file format
-        torch.save(checkpoint, buffer)
+        torch.save(self._clean(checkpoint), buffer)
         seal(buffer)
         path = Path(path)
+        path.parent.mkdir(parents=True, exist_ok=True)  # as Lightning's own does, which its callbacks rely on
         write_atomically(path, lambda partial: partial.write_bytes(buffer.getbuffer()), keep=KEPT.get(path.name))
 
     @override
