@@ -19,6 +19,7 @@ from msgformer.catalog import ALIASES, MODELS, nearest
 from msgformer.errors import UserError
 from msgformer.models.loading import load_weights
 from msgformer.packages import require_package
+from msgformer.plugins import load_installed_plugins
 
 SOURCES = ("hf-hub:", "hf_hub:", "local-dir:")
 """Prefixes with which timm loads a model from elsewhere by its own configuration."""
@@ -33,6 +34,7 @@ def known_model(name: str) -> str:
     Raises:
         UserError: neither this package nor timm has it; names the nearest one. Or the package that has it is missing.
     """
+    load_installed_plugins()
     name = ALIASES.get(name, name)
     if name.startswith(FASTERVIT):
         require_package("fastervit", "fastervit", f"model {name!r}")
