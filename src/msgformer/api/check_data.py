@@ -13,7 +13,7 @@ from msgformer.data.dense_options import ReduceZeroLabel
 from msgformer.data.locations import resolve_data
 from msgformer.data.problems import SEVERITIES, Problem, has_errors, problem_rows
 from msgformer.result import Result, text_table
-from msgformer.tasks import TaskName, get_task
+from msgformer.tasks import DEFAULT_TASK, TaskName, get_task
 
 ERRORS = 2
 """Exit status where there are errors."""
@@ -67,7 +67,7 @@ class CheckDataResult(Result):
 
 def check_data(
     data: str | Path,
-    task: TaskName = "classify",
+    task: TaskName = DEFAULT_TASK,
     reduce_zero_label: ReduceZeroLabel = "auto",
 ) -> CheckDataResult:
     """Find everything that is wrong with a data set before it is trained on.

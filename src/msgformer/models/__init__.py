@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from timm import create_model as timm_create_model
@@ -15,10 +16,11 @@ import msgformer.models.sg_ablations  # noqa: F401
 from msgformer.catalog import resolve
 from msgformer.models.checkpoint import read_checkpoint
 from msgformer.models.convert import convert_state_dict
-from msgformer.models.exchange import Exchange, GridExchange, register_exchange
+from msgformer.models.exchange import Exchange, GridExchange, register_exchange, registered_exchange
 from msgformer.models.messengers import NoMessengers
-from msgformer.models.msg_transformer import MsgTransformer, register_messengers
-from msgformer.models.sg_former import SgFormer
+from msgformer.models.msg_transformer import MsgTransformer, register_messengers, registered_messengers
+from msgformer.models.sg_former import GUIDED, HYBRID, SgFormer
+from msgformer.plugins import load_installed_plugins, plugin_of
 
 __all__ = [
     "Exchange",
@@ -49,3 +51,17 @@ def create_model(name: str, pretrained: bool = False, **kwargs: Any) -> nn.Modul
         UserError: no model of this package has that name.
     """
     return timm_create_model(resolve(name), pretrained=pretrained, **kwargs)
+
+
+def plugins_of(model_args: Mapping[str, Any]) -> list[str]:
+    """The plug-ins whose classes a model with these arguments consists of, as a run records them."""
+    load_installed_plugins()
+    finders: dict[str, Callable[[str], Any]] = {
+        "exchange": registered_exchange,
+        "messengers": registered_messengers,
+        "attention": HYBRID.get,
+        "reallocation": GUIDED.get,
+    }
+    classes = (finders[key](value) for key, value in model_args.items() if key in finders and isinstance(value, str))
+    found = (plugin_of(cls) for cls in classes if isinstance(cls, type))
+    return list(dict.fromkeys(name for name in found if name is not None))

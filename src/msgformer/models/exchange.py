@@ -87,8 +87,14 @@ def create_exchange(name: str, dim: int, region: int) -> Exchange:
         ValueError: no exchange has that name, or it can't work with these sizes.
     """
     if name not in _EXCHANGES:
-        raise ValueError(f"unknown exchange {name!r}, known: {', '.join(_EXCHANGES)}{nearest(name, [*_EXCHANGES])}")
+        known = f"{', '.join(_EXCHANGES)}{nearest(name, [*_EXCHANGES])}"
+        raise ValueError(f"unknown exchange {name!r}, known: {known}; --plugins MODULE imports a module with its own")
     return _EXCHANGES[name](dim, region)
+
+
+def registered_exchange(name: str) -> type[Exchange] | None:
+    """The class that is registered under a name, if one is."""
+    return _EXCHANGES.get(name)
 
 
 class Regions(NamedTuple):

@@ -57,6 +57,7 @@ from msgformer.models.window import (
     to_sequences,
     window_grid,
 )
+from msgformer.plugins import load_installed_plugins
 
 
 class PatchEmbed(nn.Module):
@@ -570,11 +571,18 @@ def register_messengers(name: str) -> Callable[[type[Model]], type[Model]]:
 
 def _with_messengers(name: str) -> type[MsgTransformer]:
     if name not in _MESSENGERS:
-        raise ValueError(f"unknown messengers {name!r}, known: {', '.join(_MESSENGERS)}{nearest(name, [*_MESSENGERS])}")
+        known = f"{', '.join(_MESSENGERS)}{nearest(name, [*_MESSENGERS])}"
+        raise ValueError(f"unknown messengers {name!r}, known: {known}; --plugins MODULE imports a module with its own")
     return _MESSENGERS[name]
 
 
+def registered_messengers(name: str) -> type[MsgTransformer] | None:
+    """The class that is registered under a name, if one is."""
+    return _MESSENGERS.get(name)
+
+
 def _create(variant: str, pretrained: bool, messengers: str = "learned", **kwargs: Any) -> nn.Module:
+    load_installed_plugins()
     out_indices = kwargs.pop("out_indices", (0, 1, 2, 3))
     return build_model_with_cfg(
         _with_messengers(messengers),

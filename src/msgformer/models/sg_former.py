@@ -50,6 +50,7 @@ from msgformer.models.window import (
     to_windows,
     window_grid,
 )
+from msgformer.plugins import load_installed_plugins
 
 MOST_SCORES = 2**22
 """So many attention scores of an image are kept at once where they have to be: 16 MiB in float32."""
@@ -701,6 +702,7 @@ def init_conv(module: nn.Module) -> None:
 
 
 def _create(variant: str, pretrained: bool, **kwargs: Any) -> nn.Module:
+    load_installed_plugins()
     out_indices = kwargs.pop("out_indices", (0, 1, 2, 3))
     return build_model_with_cfg(
         SgFormer,

@@ -60,7 +60,8 @@ class DenseSetup(TrainingSetup):
         settings = self.settings
         data = {"path": settings.data, "seed": settings.seed}
         name = known_model(settings.model)
-        return ModelCard(name, arguments, list(self.classes), images, data, task=settings.task)
+        classes, plugins = list(self.classes), settings.plugins
+        return ModelCard(name, arguments, classes, images, data, task=settings.task, plugins=plugins)
 
     def build_model(self, card: ModelCard, *, fresh: bool) -> nn.Module:
         """The model that a card describes, its backbone begun with what the settings say if it is ``fresh``."""

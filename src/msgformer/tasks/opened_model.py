@@ -25,6 +25,7 @@ from msgformer.errors import UserError
 from msgformer.headers import read_header
 from msgformer.models.checkpoint import read_checkpoint as read_weights
 from msgformer.models.loading import load_weights, unwrap
+from msgformer.plugins import require_plugins
 from msgformer.tasks import TASKS, Task, get_task
 from msgformer.training.build import build_model, default_size, known_model
 
@@ -176,6 +177,7 @@ def restore(card: ModelCard, weights: dict[str, Any], path: Path) -> nn.Module:
     Raises:
         UserError: The weights don't fit the card.
     """
+    require_plugins(card.plugins, path)
     model = get_task(card.task).build_model(card)
     try:
         model.load_state_dict(weights)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Any
 
 from msgformer.errors import UserError
-from msgformer.tasks import all_tasks
+from msgformer.tasks import DEFAULT_TASK, all_tasks
 
 if TYPE_CHECKING:
     from msgformer.api.train_settings import TrainSettings
@@ -43,6 +44,22 @@ def check_train_options(settings: TrainSettings) -> None:
             if value != default:
                 key = name if name in DEFAULTS else f"{name}.{changed_option(value, default)}"
                 raise UserError(f"{key} is for --task {task.name}, not for {settings.task}; leave it out")
+
+
+def check_config_task(task: str, values: Mapping[str, Any], config: object) -> None:
+    """Check that a configuration is for the task that is asked for.
+
+    Args:
+        task: Name of the task.
+        values: The configuration.
+        config: Its name, for the message.
+
+    Raises:
+        UserError: It is for another task.
+    """
+    configured = values.get("task", DEFAULT_TASK)
+    if configured != task:
+        raise UserError(f"{config} is for --task {configured}, not for {task}; give another config")
 
 
 def changed_option(value: Any, default: Any) -> str:

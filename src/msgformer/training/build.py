@@ -20,6 +20,7 @@ from msgformer.checkpoints.model_location import HUB_PREFIXES
 from msgformer.errors import UserError
 from msgformer.models.loading import load_weights
 from msgformer.packages import require_package
+from msgformer.plugins import load_installed_plugins
 
 FASTERVIT = "faster_vit_"
 """How the models of NVIDIA's package are called, which it registers with timm."""
@@ -31,6 +32,7 @@ def known_model(name: str) -> str:
     Raises:
         UserError: neither this package nor timm has it; names the nearest one. Or the package that has it is missing.
     """
+    load_installed_plugins()
     name = ALIASES.get(name, name)
     if name.startswith(FASTERVIT):
         require_package("fastervit", "fastervit", f"model {name!r}")
