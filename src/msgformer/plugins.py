@@ -16,6 +16,7 @@ import traceback
 from collections.abc import Iterable, Iterator
 from importlib.metadata import entry_points
 from pathlib import Path
+from typing import Any
 
 from msgformer.errors import UserError, shown
 
@@ -43,8 +44,8 @@ def load_plugins(names: str | Path | Iterable[str | Path]) -> list[str]:
     Raises:
         UserError: A plug-in can't be imported; the message holds the error of its code.
     """
-    several = isinstance(names, Iterable) and not isinstance(names, str)
-    found = merge_plugins(names if several else [names], [])  # type: ignore[arg-type]
+    given: list[Any] = [*names] if isinstance(names, Iterable) and not isinstance(names, str) else [names]
+    found = merge_plugins(given, [])
     for name in found:
         _load(name)
         _loaded.append(name)
