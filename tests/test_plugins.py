@@ -10,12 +10,13 @@ from pathlib import Path
 import pytest
 import yaml
 
+from api.tiny_dense import BACKBONE, tiny_dense_run, write_scenes
 from api.trained import CLASSES, MODEL_ARGS, make_images
 from msgformer import plugins
 from msgformer.cli import main
 from msgformer.errors import UserError
 from msgformer.models import create_model, plugins_of
-from msgformer.training.checkpoint import ModelCard, read_checkpoint
+from msgformer.training.checkpoint import ModelCard, load_model, read_checkpoint
 
 MODULE = """
 from msgformer.models import GridExchange, MsgTransformer, register_exchange, register_messengers
@@ -306,6 +307,21 @@ def test_a_model_tells_its_plugins(tmp_path, fresh):
     assert plugins.load_plugins([path, str(path)]) == [str(path)]
     assert plugins_of({"exchange": "plugin_told_everywhere", "messengers": "plugin_told_mean"}) == [str(path)]
     assert plugins_of({"exchange": "unknown", "depths": [1]}) == []
+
+
+@pytest.mark.parametrize("task", ["detect", "segment"])
+def test_detectors_and_segmenters_record_the_plugin_of_their_backbone(tmp_path, fresh, monkeypatch, task):
+    name = f"plugin_{task}"
+    path = write_module(tmp_path, name)
+    data = write_scenes(task, tmp_path / "data", 2, 1)
+    model_args = {**BACKBONE, "exchange": f"{name}_everywhere"}
+    settings = {"epochs": 1, "report": False, "model_args": model_args}
+    result = tiny_dense_run(task, data, tmp_path / "run", plugins=str(path), **settings)
+    assert load_model(result.checkpoint)[1].plugins == [str(path)]
+    monkeypatch.setattr(plugins, "_loaded", [])
+    monkeypatch.delitem(sys.modules, name)
+    with pytest.raises(UserError, match=rf"needs the plug-in {path}, whose code isn't run unasked"):
+        load_model(result.checkpoint)
 
 
 def test_an_old_card_has_no_plugins(tmp_path):

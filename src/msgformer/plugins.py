@@ -16,6 +16,7 @@ import traceback
 from collections.abc import Iterable, Iterator
 from importlib.metadata import entry_points
 from pathlib import Path
+from typing import Any
 
 from msgformer.errors import UserError, shown
 
@@ -28,7 +29,7 @@ _searched: set[str] = set()
 """The entry-point groups whose plug-ins this process has imported."""
 
 
-def load_plugins(names: str | Iterable[str]) -> list[str]:
+def load_plugins(names: str | Path | Iterable[str | Path]) -> list[str]:
     """Import plug-ins, which executes their code.
 
     The current folder, or the folder of a file, is appended to ``sys.path``: the plug-in can import what lies beside
@@ -43,7 +44,8 @@ def load_plugins(names: str | Iterable[str]) -> list[str]:
     Raises:
         UserError: A plug-in can't be imported; the message holds the error of its code.
     """
-    found = merge_plugins([names] if isinstance(names, str) else names, [])
+    given: list[Any] = [*names] if isinstance(names, Iterable) and not isinstance(names, str) else [names]
+    found = merge_plugins(given, [])
     for name in found:
         _load(name)
         _loaded.append(name)
@@ -73,12 +75,18 @@ def load_installed_plugins() -> None:
             print(line, file=sys.stderr, flush=True)
 
 
-def merge_plugins(given: Iterable[str], recorded: Iterable[str]) -> list[str]:
+def merge_plugins(given: Iterable[str | Path], recorded: Iterable[str | Path]) -> list[str]:
     """Plug-ins that are asked for, and those that a configuration records, each module once.
 
     Args:
         given: What the user asks for. It wins where the same file is recorded by another path.
         recorded: What a configuration names.
+
+    Returns:
+        Their names as a run records them, paths made absolute.
+
+    Raises:
+        UserError: Something else than a name is given.
     """
     merged: dict[str, str] = {}
     for name in (*given, *recorded):

@@ -13,7 +13,7 @@ from msgformer.api.options import Options
 from msgformer.api.recipes import load_yaml
 from msgformer.api.train import train
 from msgformer.errors import UserError
-from msgformer.training.checkpoint import read_checkpoint
+from msgformer.training.checkpoint import load_model, read_checkpoint
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -75,7 +75,9 @@ def test_lightnings_own_callbacks_work(data, tmp_path):
     keep = ModelCheckpoint(dirpath=tmp_path / "kept", save_top_k=-1)
     tiny_run(data, tmp_path / "run", epochs=5, callbacks=[stop, keep])
     assert len(rows(tmp_path / "run")) == 2
-    assert len([*(tmp_path / "kept").iterdir()]) == 2
+    kept = [*(tmp_path / "kept").iterdir()]
+    assert len(kept) == 2
+    assert load_model(kept[0])[1].classes == ["dark", "grey", "light"]
 
 
 def test_a_state_that_becomes_odd_ends_no_training(data, tmp_path, capfd):

@@ -103,6 +103,7 @@ def test_nothing_replaces_the_arguments_of_a_model(settings, config):
         ({"optim": 3}, "optim must be OptimOptions or a mapping of its options, not 3"),
         ({"optim": {"lrr": 3}}, "^unknown option 'optim.lrr'; did you mean 'optim.lr'"),
         ({"optim": {"lr": "x"}}, "^optim.lr must be float, not 'x'"),
+        ({"plugins": 3}, r"plugins must be names of modules or paths of \.py files, not 3"),
         ({"plugins": [3]}, r"plugins must be names of modules or paths of \.py files, not 3"),
     ],
 )

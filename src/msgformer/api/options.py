@@ -69,8 +69,9 @@ def configured_by(
             given.pop("config", None)
             arguments = options.from_values(name, values, mappings)
             if PLUGINS in options.hints:
-                asked = load_plugins(given.pop(PLUGINS, None) or ())
-                arguments[PLUGINS] = merge_plugins(asked, arguments.get(PLUGINS) or ())
+                asked = given.pop(PLUGINS, None)
+                loaded = [] if asked is None else load_plugins(asked)
+                arguments[PLUGINS] = merge_plugins(loaded, arguments.get(PLUGINS) or ())
             # The same values as keywords: what the configuration gives is then overridden by name.
             return function(**{**arguments, **given})  # type: ignore[call-arg]
 
