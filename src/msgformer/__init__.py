@@ -24,12 +24,12 @@ if TYPE_CHECKING:
     from msgformer.api.study import study as study
     from msgformer.api.train import train as train
     from msgformer.catalog import list_models as list_models
+    from msgformer.checkpoints.create import create_model as create_model
     from msgformer.dense import create_detector as create_detector
     from msgformer.dense import create_segmenter as create_segmenter
     from msgformer.deploy.optimize import optimize as optimize
     from msgformer.errors import UserError as UserError
     from msgformer.models import convert_state_dict as convert_state_dict
-    from msgformer.models import create_model as create_model
 
     __version__: str
 
@@ -41,7 +41,7 @@ _HOMES = {
     "convert": "msgformer.api.convert",
     "convert_state_dict": "msgformer.models",
     "create_detector": "msgformer.dense",
-    "create_model": "msgformer.models",
+    "create_model": "msgformer.checkpoints.create",
     "create_segmenter": "msgformer.dense",
     "evaluate": "msgformer.api.evaluate",
     "explain": "msgformer.api.explain",
