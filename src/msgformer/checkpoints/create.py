@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from timm.models import FeatureGetterNet
+from timm.models._features import FeatureGetterNet
 from torch import nn
 
 from msgformer import models
@@ -27,8 +27,8 @@ def create_model(
             left out where ``checkpoint_path`` is of a trained classifier, which says what model it is of.
         pretrained: Load weights from where ``pretrained_cfg`` says; none are published with this package.
         checkpoint_path: Checkpoint to load, .ckpt, .pth or .safetensors; window and image size are adapted.
-        **kwargs: Arguments of `MsgTransformer`, `SgFormer` or timm's model, and of ``timm.create_model``; without a name
-            they override those that the checkpoint says. With another ``num_classes`` the classifier is new.
+        **kwargs: Arguments of `MsgTransformer`, `SgFormer` or timm's model, and of ``timm.create_model``. Without a
+            name they override those of the checkpoint; with another ``num_classes`` the classifier is new.
 
     Returns:
         The model; with ``features_only=True`` a module that returns a list of maps [B, C, H, W].
@@ -42,16 +42,13 @@ def create_model(
             raise UserError("name: give the name of a model, or checkpoint_path=FILE of a trained classifier")
         return models.create_model(name, pretrained, **kwargs)
     if pretrained:
-        raise UserError(
-            f"pretrained and checkpoint_path={str(checkpoint_path)!r} are both given; leave one of them out"
-        )
+        raise UserError(f"pretrained and checkpoint_path ({checkpoint_path}) are both given; leave one of them out")
     path = Path(checkpoint_path)
     checkpoint = read_checkpoint(path)
     model = _build_from_card(path, checkpoint, kwargs) if name is None else models.create_model(name, **kwargs)
     body = model.get_submodule("model") if isinstance(model, FeatureGetterNet) else model
-    fit_weights(
-        body, checkpoint, path, may_differ=_classifiers(body) if name is None and "num_classes" in kwargs else ()
-    )
+    other_classes = name is None and "num_classes" in kwargs
+    fit_weights(body, checkpoint, path, may_differ=_classifiers(body) if other_classes else ())
     return model
 
 
@@ -74,12 +71,9 @@ def _build_from_card(path: Path, checkpoint: Checkpoint, overrides: dict[str, An
             f"{path} doesn't say what model it is of; give its name too: create_model(NAME, checkpoint_path=...)"
         )
     if card.task != "classify":
-        kind, create = {"detect": ("detector", "create_detector"), "segment": ("segmenter", "create_segmenter")}[
-            card.task
-        ]
         raise UserError(
-            f"{path} is of a {kind}, and create_model makes classifiers; use msgformer.load({str(path)!r}), "
-            f"or msgformer.{create}({card.model!r}) for a new one"
+            f"{path} is of a model to {card.task}, not a classifier; use msgformer.load({str(path)!r}), or "
+            f"create_detector or create_segmenter with backbone {card.model!r} for a new one"
         )
     return build_model(card.model, len(card.classes), card.img_size, {**card.model_args, **overrides})
 

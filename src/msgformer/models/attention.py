@@ -9,9 +9,9 @@ import torch
 import torch.nn.functional as F
 from timm.layers import use_fused_attn
 from torch import Tensor, nn
-from torch.fx import Proxy
 
 from msgformer.models import native_attention
+from msgformer.models.kept import is_traced
 
 _KERNEL_DEVICE = "cuda"
 _has_triton = torch.version.cuda is not None and find_spec("triton") is not None
@@ -43,7 +43,7 @@ class SoftmaxAttention(nn.Module):
 
     def needs_weights(self, x: Tensor) -> bool:
         """Whether attention weights have to be computed by themselves for the input ``x``."""
-        if not self.fused_attn or isinstance(x, Proxy):
+        if not self.fused_attn or is_traced(x):
             return True
         if torch.compiler.is_compiling():
             return False  # hooks would be a guard of every graph

@@ -12,10 +12,9 @@ from timm.layers import ClassifierHead, to_2tuple, trunc_normal_
 from timm.models import build_model_with_cfg, resolve_pretrained_cfg
 from timm.models._features import feature_take_indices
 from torch import Tensor, nn
-from torch.fx import Proxy
 
 from msgformer.errors import UserError
-from msgformer.models.kept import is_recorded
+from msgformer.models.kept import is_recorded, is_traced
 from msgformer.models.window import Size
 
 Device = torch.device | str | None
@@ -92,7 +91,7 @@ class Backbone(nn.Module, ABC):
         Raises:
             UserError: it has another rank, another number of channels, no pixels, or another type than the weights.
         """
-        if isinstance(x, Proxy) or is_recorded():
+        if is_traced(x) or is_recorded():
             return
         if x.dim() != 4 or x.shape[1] != self.in_chans or not (x.shape[2] and x.shape[3]):
             raise UserError(_explain_shape(tuple(x.shape), self.in_chans))
@@ -210,6 +209,12 @@ class Backbone(nn.Module, ABC):
     @abstractmethod
     def prune_final_norm(self) -> None:
         """Removes the norm that `final_features` and `final_map` apply, where no stage needs it."""
+
+    def record_args(self, **args: Any) -> None:
+        """Note constructor arguments that a later change makes true, as timm's models do for `save_for_hf`."""
+        self._model_args = {**getattr(self, "_model_args", {}), **args}
+        if "img_size" in args:
+            self._traits = {**getattr(self, "_traits", {}), "img_size": args["img_size"]}
 
     def get_classifier(self) -> nn.Module:
         """The linear layer of the classifier."""

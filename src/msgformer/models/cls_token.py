@@ -45,7 +45,7 @@ class ClsTransformer(VisionTransformer):
         self.register_buffer("drawn", draw_tokens(self.cls_token), persistent=False)
 
     def init_non_persistent_buffers(self) -> None:
-        """Draw the same token again, as after ``to_empty``; ``timm.models.reinit_non_persistent_buffers`` calls it."""
+        """Draw the same token again, as after ``to_empty``; timm's ``reinit_non_persistent_buffers`` calls it."""
         self.drawn = draw_tokens(self.drawn)
 
     def load_state_dict(self, state_dict: Mapping[str, Any], *args: Any, **kwargs: Any) -> Any:

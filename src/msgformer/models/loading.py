@@ -95,8 +95,8 @@ def checkpoint_filter_fn(state_dict: Mapping[str, Any], model: nn.Module) -> dic
     """Renames official parameters, and resamples bias tables and position embeddings of another size.
 
     Args:
-        state_dict: A checkpoint by our names or the official ones, bare or nested as official files are; or the state of
-            a training, where names begin with "model.".
+        state_dict: A checkpoint by our names or the official ones, bare or nested as official files are; or the state
+            of a training, where names begin with "model.".
         model: The model that is to load it.
 
     Returns:

@@ -60,7 +60,7 @@ class RandomInEvaluation(MsgTransformer):
         self.register_buffer("drawn", draw_tokens(self.msg_tokens), persistent=False)
 
     def init_non_persistent_buffers(self) -> None:
-        """Draw the same tokens again, as after ``to_empty``; ``timm.models.reinit_non_persistent_buffers`` calls it."""
+        """Draw the same tokens again, as after ``to_empty``; timm's ``reinit_non_persistent_buffers`` calls it."""
         self.drawn = draw_tokens(self.drawn)
 
     def input_messengers(self) -> Tensor:

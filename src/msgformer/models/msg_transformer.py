@@ -49,6 +49,7 @@ from msgformer.models.backbone import (
     pretrained_cfg,
 )
 from msgformer.models.exchange import CORNERS, Corner, create_exchange
+from msgformer.models.kept import is_traced
 from msgformer.models.loading import checkpoint_filter_fn
 from msgformer.models.stochastic_depth import keep_images
 from msgformer.models.window import (
@@ -211,7 +212,7 @@ class WindowAttention(SoftmaxAttention):
         return relative_position_index(self.window_size).to(device)
 
     def init_non_persistent_buffers(self) -> None:
-        """Compute the index again, as after ``to_empty``; ``timm.models.reinit_non_persistent_buffers`` calls this."""
+        """Compute the index again, as after ``to_empty``; timm's ``reinit_non_persistent_buffers`` calls it."""
         self.bias_index = self.make_bias_index(self.bias_index.device)
 
     def position_bias(self) -> Tensor:
@@ -338,7 +339,7 @@ class Block(nn.Module):
 
 def with_messengers(x: Tensor, messengers: Tensor) -> Tensor:
     """Sequences [B * n, N, C] with other messengers, [B * n, C], in front."""
-    if torch.compiler.is_compiling() or isinstance(x, torch.fx.Proxy):
+    if torch.compiler.is_compiling() or is_traced(x):
         return torch.cat([messengers.unsqueeze(1), x[:, 1:]], dim=1)
     x[:, 0] = messengers  # in place: joining anew would copy every patch token
     return x
@@ -407,7 +408,7 @@ class Stage(nn.Module):
         last = len(self.blocks) - 1
         for index, block in enumerate(self.blocks):
             given = (x, grid.batch, plans[block.corner], queries if index == last else None)
-            if index < self.num_recomputed and torch.is_grad_enabled() and not isinstance(x, torch.fx.Proxy):
+            if index < self.num_recomputed and torch.is_grad_enabled() and not is_traced(x):
                 x = run_checkpointed(block, *given)
             else:
                 x = block(*given)
@@ -559,7 +560,7 @@ class MsgTransformer(Backbone):
     def forward(self, x: Tensor) -> Tensor:
         """Image [B, 3, S, T] to logits [B, classes]."""
         # A traced graph is to give all maps.
-        only_messengers = self.training and not isinstance(x, torch.fx.Proxy)
+        only_messengers = self.training and not is_traced(x)
         *_, (patches, messengers) = self.forward_stages(x, only_messengers)
         return self.classify(patches, messengers)
 
@@ -613,8 +614,10 @@ class MsgTransformer(Backbone):
         """
         if img_size is not None:
             self.img_size = to_2tuple(img_size)
+            self.record_args(img_size=self.img_size)
         if window_size is not None:
             self.window_size = to_2tuple(window_size)
+            self.record_args(window_size=self.window_size)
             for stage in self.stages:
                 stage.set_window_size(self.window_size)
 

@@ -69,7 +69,7 @@ def take_groups(rows: Tensor, order: Tensor, start: int, end: int, group: int) -
     batch, total = order.shape
     if are_fixed(start, end) and end > start and (end - start) % group == 0:
         return rows.index_select(0, order[:, start:end].flatten())
-    groups = (end - start + group - 1) // group
+    groups: Any = (end - start + group - 1) // group
     # The built-in max would specialise a captured graph, and torch.jit.trace knows no sym_max.
     groups = torch.sym_max(1, groups) if torch.compiler.is_compiling() else max(1, groups)
     rank = start + torch.arange(groups * group, device=rows.device)

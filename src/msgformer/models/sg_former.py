@@ -43,7 +43,7 @@ from msgformer.models.backbone import (
     init_linear,
     pretrained_cfg,
 )
-from msgformer.models.kept import keep_by_size
+from msgformer.models.kept import is_traced, keep_by_size
 from msgformer.models.loading import checkpoint_filter_fn
 from msgformer.models.reallocation import (
     MERGE_KINDS,
@@ -604,7 +604,7 @@ class Stage(nn.Module):
         x = self.downsample(x)
         significance = None
         for index, block in enumerate(self.blocks):
-            if index < self.num_recomputed and torch.is_grad_enabled() and not isinstance(x, torch.fx.Proxy):
+            if index < self.num_recomputed and torch.is_grad_enabled() and not is_traced(x):
                 x, significance = run_checkpointed(block, x, significance)
             else:
                 x, significance = block(x, significance)
@@ -743,8 +743,10 @@ class SgFormer(Backbone):
             )
             self.pos_embed = nn.Parameter(resampled)
             self.pos_embed_size = size
+            self.record_args(img_size=self.img_size)
         if window_size is not None:
             self.window_size = to_2tuple(window_size)
+            self.record_args(window_size=self.window_size)
             for module in self.modules():
                 if isinstance(module, HybridAttention):
                     module.window_size = self.window_size

@@ -169,8 +169,8 @@ def _build_once(compiler: str, path: Path) -> None:
         if _modified(failure) != earlier:
             raise RuntimeError(f"another process could not compile them: {failure.read_text(encoding='utf-8')}")
         print(
-            f"msgformer: compiling C++ kernels for this machine, once, in less than a minute; they are kept in {path.parent} "
-            "(MSGFORMER_NATIVE=0 leaves them out)",
+            "msgformer: compiling C++ kernels for this machine, once, in less than a minute; "
+            f"they are kept in {path.parent} (MSGFORMER_NATIVE=0 leaves them out)",
             file=sys.stderr,
             flush=True,
         )
