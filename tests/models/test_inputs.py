@@ -52,7 +52,10 @@ def test_types_that_autocast_brings_together(variant):
     assert model.to(torch.bfloat16)(image().bfloat16()).dtype == torch.bfloat16
 
 
-@pytest.mark.parametrize("variant", VARIANTS)
+# How many windows share a messenger, and which tokens lie around one, depends on values, which meta tensors don't have.
+@pytest.mark.parametrize(
+    "variant", [one for one in VARIANTS if one not in ("messengers shared", "messengers overlapping")]
+)
 def test_meta_tensors_pass(variant):
     assert make(variant, device="meta")(image().to("meta")).shape == (2, 7)
 

@@ -33,8 +33,10 @@ def assert_traced(model, extractor, x):
     torch.testing.assert_close(found["head"], model(x), rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("extract", [create_feature_extractor, timm_feature_extractor])
-@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.parametrize(
+    ("variant", "extract"),
+    [*((one, create_feature_extractor) for one in VARIANTS), *((one, timm_feature_extractor) for one in FAMILIES)],
+)
 def test_feature_extractors(variant, extract):
     model = make(variant, drop_path_rate=0.3)
     extractor = extract(model, [*STAGES, "head"]).eval()
