@@ -261,11 +261,19 @@ class TrainedModel(Generic[R, S]):
             The folder.
 
         Raises:
-            UserError: The model is an exported file, or the folder can't be written.
+            UserError: The model is an exported file, a detector or a segmenter, or the folder can't be written.
         """
         from msgformer.checkpoints.pretrained import save_pretrained
 
-        return save_pretrained(self.module, self.card, Path(folder))
+        card = self.card
+        return save_pretrained(
+            self.module,
+            folder,
+            class_names=card.classes,
+            preprocessing=card.preprocessing,
+            card_json=card.to_json(),
+            model_args=card.model_args,
+        )
 
     def _configured(self, batch_size: int | None, workers: int | None, progress: Progress) -> InferenceConfig:
         return replace(self.config, batch_size=batch_size, workers=workers, progress=progress)

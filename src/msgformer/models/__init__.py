@@ -13,12 +13,12 @@ import msgformer.models.cls_token
 import msgformer.models.coverage
 import msgformer.models.exchange_extensions
 import msgformer.models.sg_ablations  # noqa: F401
-from msgformer.catalog import resolve
 from msgformer.models.checkpoint import read_checkpoint
 from msgformer.models.convert import convert_state_dict
 from msgformer.models.exchange import Exchange, GridExchange, register_exchange, registered_exchange
 from msgformer.models.messengers import NoMessengers
 from msgformer.models.msg_transformer import MsgTransformer, register_messengers, registered_messengers
+from msgformer.models.registry import known_model
 from msgformer.models.sg_former import GUIDED, HYBRID, SgFormer
 from msgformer.plugins import load_installed_plugins, plugin_of
 
@@ -37,20 +37,20 @@ __all__ = [
 
 
 def create_model(name: str, pretrained: bool = False, **kwargs: Any) -> nn.Module:
-    """One of this package's models, by its name or its released name.
+    """Create a model of this package or of timm.
 
     Args:
-        name: As `msgformer.list_models` gives it, or as the papers' code calls it.
+        name: As `msgformer.list_models` gives it, as the papers' code calls it, or any name that timm knows.
         pretrained: Load weights from where ``pretrained_cfg`` says; none are published with this package.
-        **kwargs: Settings of `MsgTransformer` or `SgFormer`, or of ``timm.create_model``.
+        **kwargs: Arguments of `MsgTransformer`, `SgFormer` or timm's model, and of ``timm.create_model``.
 
     Returns:
         The model; with ``features_only=True`` a module that returns a list of maps [B, C, H, W].
 
     Raises:
-        UserError: no model of this package has that name.
+        UserError: neither this package nor timm has a model of that name, or ``pretrained`` finds nothing to load.
     """
-    return timm_create_model(resolve(name), pretrained=pretrained, **kwargs)
+    return timm_create_model(known_model(name), pretrained=pretrained, **kwargs)
 
 
 def plugins_of(model_args: Mapping[str, Any]) -> list[str]:

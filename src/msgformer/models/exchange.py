@@ -17,6 +17,7 @@ from collections.abc import Callable
 from typing import Any, Literal, NamedTuple
 
 import torch
+import torch.fx
 from torch import Tensor, nn
 
 from msgformer.catalog import nearest
@@ -80,8 +81,17 @@ def register_exchange(name: str) -> Callable[[type[Exchange]], type[Exchange]]:
     return register
 
 
-def create_exchange(name: str, dim: int, region: int) -> Exchange:
+def create_exchange(
+    name: str, dim: int, region: int, device: torch.device | str | None = None, dtype: torch.dtype | None = None
+) -> Exchange:
     """The exchange registered under a name.
+
+    Args:
+        name: What it is registered under.
+        dim: Channels C of a messenger.
+        region: Largest side R of a region, in windows.
+        device: Device of its parameters.
+        dtype: Type of its parameters.
 
     Raises:
         ValueError: no exchange has that name, or it can't work with these sizes.
@@ -89,7 +99,8 @@ def create_exchange(name: str, dim: int, region: int) -> Exchange:
     if name not in _EXCHANGES:
         known = f"{', '.join(_EXCHANGES)}{nearest(name, [*_EXCHANGES])}"
         raise ValueError(f"unknown exchange {name!r}, known: {known}; --plugins MODULE imports a module with its own")
-    return _EXCHANGES[name](dim, region)
+    # Made where and as modules are by default, and then moved: the constructor of a plug-in takes neither argument.
+    return _EXCHANGES[name](dim, region).to(device=device, dtype=dtype)
 
 
 def registered_exchange(name: str) -> type[Exchange] | None:
@@ -176,6 +187,7 @@ class Shuffle(Exchange):
         return messengers.flatten().index_select(0, plan).view(-1, self.dim)
 
 
+@torch.fx.wrap
 @keep_by_size
 def shuffled_places(dim: int, region: int, grid: Grid, corner: Corner, device: torch.device) -> Tensor:
     """The plan of `Shuffle`."""

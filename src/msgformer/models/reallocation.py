@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import torch
+import torch.fx
 from torch import Tensor
 
 from msgformer.models.window import are_fixed, row_and_column
@@ -65,20 +66,32 @@ def merge_groups(rows: Tensor, order: Tensor, start: int, end: int, merge: Any) 
     Returns:
         [B * max(1, ceil((end - start) / g)), C]
     """
-    batch, total = order.shape
     group = merge.in_features
-    if are_fixed(start, end) and end > start and (end - start) % group == 0:
-        tokens = rows.index_select(0, order[:, start:end].flatten())
-    else:
-        groups = (end - start + group - 1) // group
-        # The built-in max would specialise a captured graph, and torch.jit.trace knows no sym_max.
-        groups = torch.sym_max(1, groups) if torch.compiler.is_compiling() else max(1, groups)
-        rank = start + torch.arange(groups * group, device=rows.device)
-        tokens = rows.index_select(0, order.index_select(1, rank.clamp(max=total - 1)).flatten())
-        tokens = tokens.masked_fill((rank >= end).repeat(batch).unsqueeze(1), 0)
+    tokens = take_groups(rows, order, start, end, group)
     if group == 1:  # as many products of one number as there are tokens take ten times as long
         return tokens * merge.weight + merge.bias
     return (merge.weight @ tokens.unflatten(0, (-1, group))).squeeze(1) + merge.bias  # of [B * groups, g, C]
+
+
+@torch.fx.wrap
+def take_groups(rows: Tensor, order: Tensor, start: int, end: int, group: int) -> Tensor:
+    """The tokens that `merge_groups` merges, in whole groups: [B * groups * g, C]."""
+    batch, total = order.shape
+    if are_fixed(start, end) and end > start and (end - start) % group == 0:
+        return rows.index_select(0, order[:, start:end].flatten())
+    groups: Any = (end - start + group - 1) // group
+    # The built-in max would specialise a captured graph, and torch.jit.trace knows no sym_max.
+    groups = torch.sym_max(1, groups) if torch.compiler.is_compiling() else max(1, groups)
+    rank = start + torch.arange(groups * group, device=rows.device)
+    tokens = rows.index_select(0, order.index_select(1, rank.clamp(max=total - 1)).flatten())
+    return tokens.masked_fill((rank >= end).repeat(batch).unsqueeze(1), 0)
+
+
+def order_rows(order: Tensor, rows: int) -> Tensor:
+    """Raster indices of each image's tokens by rank, [k * B, n], as places in the rows of all B images."""
+    batch, total = order.shape
+    _, first = row_and_column(torch.arange(batch, device=order.device) * total, rows)  # row of each image
+    return order + first.unsqueeze(1)
 
 
 def join_rows(parts: list[Tensor], batch: int) -> Tensor:

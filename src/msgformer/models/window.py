@@ -11,6 +11,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import torch
+import torch.fx
 from torch import Tensor
 
 from msgformer.models.kept import keep_by_size
@@ -104,6 +105,7 @@ def find_places(grid: Grid, row: Tensor, col: Tensor) -> Places:
     return Places(nearest, outside.repeat(batch).unsqueeze(1))
 
 
+@torch.fx.wrap
 def rows_of_all(index: Tensor, batch: int, per_image: int) -> Tensor:
     """Rows [m] of one image, in a batch of images of so many rows each: [B * m]."""
     offset = torch.arange(batch, device=index.device) * per_image
@@ -142,6 +144,7 @@ def pad_to_multiple(x: Tensor, multiple: Size) -> Tensor:
     return to_map(places.take(to_rows(x)), Grid(x.shape[0], height, width))
 
 
+@torch.fx.wrap
 @keep_by_size
 def padded_places(grid: Grid, size: Size, device: torch.device) -> Places:
     """Every place of a larger map in a smaller one, in raster order."""
@@ -165,6 +168,7 @@ def take_neighbours(x: Tensor, grid: Grid, stride: int, side: int, first: int = 
     return neighbour_places(grid, stride, side, first, x.device).take(x).unflatten(0, (-1, side**2))
 
 
+@torch.fx.wrap
 @keep_by_size
 def neighbour_places(grid: Grid, stride: int, side: int, first: int, device: torch.device) -> Places:
     """The places of `take_neighbours`."""
@@ -190,6 +194,7 @@ def to_windows(x: Tensor, window: Size) -> Tensor:
     return tokens.unflatten(0, (-1, window[0] * window[1]))
 
 
+@torch.fx.wrap
 @keep_by_size
 def window_places(grid: Grid, window: Size, device: torch.device) -> Places:
     """The places of `to_windows`."""
@@ -219,6 +224,7 @@ def from_windows(x: Tensor, window: Size, batch: int, size: Size, skip: int = 0)
     return to_map(x.flatten(0, 1).index_select(0, places_in_windows(grid, window, skip, x.device)), grid)
 
 
+@torch.fx.wrap
 @keep_by_size
 def places_in_windows(grid: Grid, window: Size, skip: int, device: torch.device) -> Tensor:
     """Where the tokens of maps stand in windows with ``skip`` tokens in front of each: [B * H * W]."""
@@ -248,4 +254,5 @@ def to_sequences(patches: Tensor, messengers: Tensor, window: Size) -> Tensor:
 
 def from_sequences(x: Tensor, window: Size, batch: int, size: Size) -> tuple[Tensor, Tensor]:
     """The inverse of `to_sequences`: patches [B, H, W, C] and messengers [B * nH * nW, C]."""
-    return from_windows(x, window, batch, size, skip=1), x[:, 0]
+    messengers = x[:, 0]  # first, because a traced stage is named after its last operation, which is to give the map
+    return from_windows(x, window, batch, size, skip=1), messengers

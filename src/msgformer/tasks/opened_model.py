@@ -14,7 +14,8 @@ from torch import nn
 from msgformer.catalog import ALIASES
 from msgformer.checkpoints.card import KEY, ModelCard
 from msgformer.checkpoints.checkpoint_file import read_checkpoint, trained_weights
-from msgformer.checkpoints.model_location import BEST, LAST, ModelKind, ModelLocation
+from msgformer.checkpoints.model_location import BEST, LAST, SAVED_CONFIG, ModelKind, ModelLocation
+from msgformer.checkpoints.pretrained import read_pretrained
 from msgformer.data.options import PreprocessOptions
 from msgformer.data.preprocessing import Preprocessing
 from msgformer.deploy.card import ExportCard
@@ -283,10 +284,13 @@ def _open_converted(location: ModelLocation, size: tuple[int, int] | None, *_: A
 
 
 def _open_saved(location: ModelLocation, *_: Any) -> OpenedModel:
-    from msgformer.checkpoints.pretrained import read_pretrained
-
     saved = read_pretrained(location.path)
-    return OpenedModel(saved.card, restore(saved.card, read_weights(saved.weights), saved.weights), path=location.path)
+    if saved.card is not None:
+        card = ModelCard.read({KEY: saved.card}, location.path / SAVED_CONFIG)
+    else:  # written by timm
+        arguments = {key: value for key, value in saved.model_args.items() if key not in ("num_classes", "img_size")}
+        card = ModelCard(saved.model, arguments, saved.class_names, saved.preprocessing)
+    return OpenedModel(card, restore(card, read_weights(saved.weights), saved.weights), path=location.path)
 
 
 def _open_name(location: ModelLocation, size: tuple[int, int] | None, *_: Any) -> OpenedModel:

@@ -91,7 +91,7 @@ class Task(ABC):
         Raises:
             UserError: This is another task.
         """
-        raise UserError(f"{what} is a {self.noun}; give a classifier")
+        raise UserError(f"{what} is a {self.noun}; give a classifier (msgformer.load opens all tasks)")
 
     # Data
 
