@@ -13,7 +13,7 @@ from models.variants import VARIANTS, image, make
 from msgformer.checkpoints.pretrained import CONFIG, read_pretrained, save_pretrained
 from msgformer.errors import UserError
 
-from .test_create import CLASSES, PREPROCESSING, card_of
+from .test_create_model import CLASSES, PREPROCESSING, card_of
 
 
 def save(model, folder, **changes):
