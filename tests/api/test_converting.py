@@ -32,7 +32,15 @@ def trained(request, tmp_path):
     size = (32, 48)
     args = MODELS[request.param]
     channels = args.get("in_chans", 3)
-    card = ModelCard(request.param, args, ["a", "ü", "c"], {"input_size": [channels, *size], "crop_pct": 0.5})
+    preprocessing = {
+        "input_size": [channels, *size],
+        "interpolation": "bicubic",
+        "mean": [0.5] * channels,
+        "std": [0.5] * channels,
+        "crop_pct": 0.5,
+        "crop_mode": "center",
+    }
+    card = ModelCard(request.param, args, ["a", "ü", "c"], preprocessing)
     write_checkpoint(build_model(card.model, 3, size, args).state_dict(), card, tmp_path / "best.ckpt")
     return tmp_path / "best.ckpt"
 
@@ -111,7 +119,7 @@ def test_other_tasks_and_damaged_files_are_refused_in_one_line(tmp_path):
     output = tmp_path / "out.safetensors"
     card = ModelCard("msg_transformer_tiny", {}, ["a"], {"input_size": [3, 32, 32]}, task="detect")
     write_checkpoint({}, card, tmp_path / "a.ckpt")
-    with pytest.raises(UserError, match=r"a\.ckpt' is of a model to detect; a classifier is needed here$"):
+    with pytest.raises(UserError, match=r"a\.ckpt' is a detector; give a classifier$"):
         convert(tmp_path / "a.ckpt", output)
     write_checkpoint(
         {"head.fc.bias": torch.full((4,), 1.5)}, dataclasses.replace(card, task="classify"), tmp_path / "b.ckpt"

@@ -104,7 +104,7 @@ def test_teachers_of_other_classes_are_refused(data, image_folder, teacher, tmp_
 def test_a_segmenter_does_not_teach(data, tmp_path):
     scenes = write_scenes("segment", tmp_path / "scenes", 2, 1)
     run = tiny_dense_run("segment", scenes, tmp_path / "dense", epochs=1).run
-    with pytest.raises(UserError, match=r"teacher: .*best\.ckpt is of a model to segment; give a classifier"):
+    with pytest.raises(UserError, match=r"teacher: .*best\.ckpt is a segmenter; give a classifier"):
         students(data, tmp_path / "run", run)
 
 
