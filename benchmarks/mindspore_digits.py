@@ -30,12 +30,13 @@ from safetensors.torch import save_file
 
 import msgformer
 from msgformer.api.recipes import load_config
+from msgformer.checkpoints.card import ModelCard
 from msgformer.data.preprocessing import Preprocessing, eval_transform
 from msgformer.data.sampling import EpochSampler
 from msgformer.data.sources import Source
 from msgformer.data.subsets import open_subsets
 from msgformer.mindspore import create_model, load_weights, read_weights
-from msgformer.training.checkpoint import ModelCard, load_model
+from msgformer.tasks.opened_model import load_model
 
 RECIPE = "embedded/digits"
 BATCH, PEAK, FIRST, LAST, WARMUP_EPOCHS, DECAY = 64, 2e-3, 1e-6, 1e-5, 2, 0.05

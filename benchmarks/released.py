@@ -28,12 +28,13 @@ from torch import Tensor, nn
 
 from msgformer.api.benchmark import FORMATS, Backend
 from msgformer.api.benchmark_backends import Setting, exported_file, ready_from_file, ready_in_torch
-from msgformer.api.exporting import open_source
 from msgformer.api.provenance import describe_machine
-from msgformer.result import text_table
 from msgformer.deploy.timing import pair_ratios, spread, take_turns
 from msgformer.freed_memory import keep_freed_memory
 from msgformer.models.loading import checkpoint_filter_fn
+from msgformer.result import text_table
+from msgformer.tasks.export_source import ExportSource
+from msgformer.tasks.opened_model import name_model
 
 SETTING = Setting("infer", "float32", torch.device("cpu"), 1, (224, 224))
 BACKENDS: tuple[Backend, ...] = ("eager", "optimized", "compile", "onnxruntime", "openvino")
@@ -85,12 +86,18 @@ def check_equal(name: str, model: nn.Module, released: nn.Module, images: Tensor
         sys.exit(f"{name} doesn't compute what the released code does")
 
 
+def open_source(name: str) -> ExportSource:
+    """A model of random weights, by its name."""
+    model = name_model(name, SETTING.size)
+    return model.task.export_source(model, SETTING.size)
+
+
 def both(name: str, released: nn.Module, images: Tensor, backends: Sequence[Backend], folder: Path) -> dict[str, Run]:
     """A released model in eager mode, and this package's with its weights in each backend."""
-    source = open_source(Path(name), SETTING.size)
-    source.model.load_state_dict(checkpoint_filter_fn(released.state_dict(), source.model))
-    check_equal(name, source.model, released, images)
-    runs = {f"{name}, released": ready_in_torch(replace(source, model=released), "eager", images, SETTING).run}
+    source = open_source(name)
+    source.module.load_state_dict(checkpoint_filter_fn(released.state_dict(), source.module))
+    check_equal(name, source.module, released, images)
+    runs = {f"{name}, released": ready_in_torch(replace(source, module=released), "eager", images, SETTING).run}
     for backend in backends:
         print(f"getting {name}, {backend} ready", file=sys.stderr, flush=True)
         if backend in FORMATS:
@@ -104,7 +111,7 @@ def both(name: str, released: nn.Module, images: Tensor, backends: Sequence[Back
 def contestants(options: argparse.Namespace, folder: Path) -> dict[str, Run]:
     """Everything that is to be timed, by name, ready to run."""
     images = SETTING.images(1, 3)
-    runs = {YARDSTICK: ready_in_torch(open_source(Path(YARDSTICK), SETTING.size), "eager", images, SETTING).run}
+    runs = {YARDSTICK: ready_in_torch(open_source(YARDSTICK), "eager", images, SETTING).run}
     for name, make in RELEASED.items():
         torch.manual_seed(0)
         runs |= both(name, make(options.released).eval(), images, options.backend, folder)

@@ -10,9 +10,10 @@ from msgformer.api import averaging
 from msgformer.api.average import average
 from msgformer.api.evaluate import evaluate
 from msgformer.api.predict import predict
+from msgformer.checkpoints.checkpoint_file import is_sealed
 from msgformer.cli import main
 from msgformer.errors import UserError
-from msgformer.training.checkpoint import is_sealed, load_model
+from msgformer.tasks.opened_model import load_model
 
 
 @pytest.fixture(scope="module")

@@ -9,16 +9,18 @@ import torch
 from msgformer.api.exporting import open_source
 from safetensors.torch import load_file
 
-from api.trained import make_images, make_run
+from api.trained import make_images, make_run, open_source
 from msgformer.api import converting
 from msgformer.api.convert import convert
 from msgformer.api.weights import write_checkpoint
+from msgformer.checkpoints.card import KEY, ModelCard
+from msgformer.checkpoints.checkpoint_file import EMA_PREFIX, PREFIX, read_checkpoint
 from msgformer.cli import main
 from msgformer.errors import UserError
 from msgformer.headers import read_header
 from msgformer.mindspore_backend import is_mindspore
+from msgformer.tasks.opened_model import load_model
 from msgformer.training.build import build_model
-from msgformer.training.checkpoint import EMA_PREFIX, KEY, PREFIX, ModelCard, load_model, read_checkpoint
 
 MSG = dict(embed_dim=8, depths=[1, 1], num_heads=[1, 2], window_size=2, shuffle_sizes=[2, 2], exchange="attention")
 SG = dict(embed_dims=[8, 16], depths=[2, 1], num_heads=[2, 2], reductions=[4, 1], attention="local", in_chans=1)
@@ -31,7 +33,15 @@ def trained(request, tmp_path):
     size = (32, 48)
     args = MODELS[request.param]
     channels = args.get("in_chans", 3)
-    card = ModelCard(request.param, args, ["a", "ü", "c"], {"input_size": [channels, *size], "crop_pct": 0.5})
+    preprocessing = {
+        "input_size": [channels, *size],
+        "interpolation": "bicubic",
+        "mean": [0.5] * channels,
+        "std": [0.5] * channels,
+        "crop_pct": 0.5,
+        "crop_mode": "center",
+    }
+    card = ModelCard(request.param, args, ["a", "ü", "c"], preprocessing)
     write_checkpoint(build_model(card.model, 3, size, args).state_dict(), card, tmp_path / "best.ckpt")
     return tmp_path / "best.ckpt"
 
@@ -47,10 +57,10 @@ def test_a_trained_model_of_any_widths_becomes_a_file_that_tells_what_it_is(trai
     assert same(load_file(tmp_path / "out.safetensors"), model.state_dict())
     assert ModelCard.from_json(read_header(tmp_path / "out.safetensors")[KEY], trained) == card
     convert(tmp_path / "out.safetensors", tmp_path / "again.safetensors")
-    source = open_source(tmp_path / "again.safetensors", None)
+    source = open_source(tmp_path / "again.safetensors")
     assert source.card == card
     assert source.size == (32, 48)
-    assert same(source.model.state_dict(), model.state_dict())
+    assert same(source.module.state_dict(), model.state_dict())
 
 
 @pytest.mark.parametrize("trained", ["msg_transformer_tiny"], indirect=True)
@@ -110,7 +120,7 @@ def test_other_tasks_and_damaged_files_are_refused_in_one_line(tmp_path):
     output = tmp_path / "out.safetensors"
     card = ModelCard("msg_transformer_tiny", {}, ["a"], {"input_size": [3, 32, 32]}, task="detect")
     write_checkpoint({}, card, tmp_path / "a.ckpt")
-    with pytest.raises(UserError, match=r"a\.ckpt' is of a model to detect; a classifier is needed here$"):
+    with pytest.raises(UserError, match=r"a\.ckpt' is a detector; give a classifier$"):
         convert(tmp_path / "a.ckpt", output)
     write_checkpoint(
         {"head.fc.bias": torch.full((4,), 1.5)}, dataclasses.replace(card, task="classify"), tmp_path / "b.ckpt"

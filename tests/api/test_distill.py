@@ -10,10 +10,10 @@ import yaml
 from api.test_resume import in_a_process, sent
 from api.tiny import TINY, assert_same_run, rows, tiny_run, weights
 from api.tiny_dense import tiny_dense_run, write_scenes
-from msgformer.api import teaching
 from msgformer.api.train import train
 from msgformer.data.preprocessing import Preprocessing
 from msgformer.errors import UserError
+from msgformer.tasks.classification import teacher as teaching
 from msgformer.training.classify import Classifier
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -104,7 +104,7 @@ def test_teachers_of_other_classes_are_refused(data, image_folder, teacher, tmp_
 def test_a_segmenter_does_not_teach(data, tmp_path):
     scenes = write_scenes("segment", tmp_path / "scenes", 2, 1)
     run = tiny_dense_run("segment", scenes, tmp_path / "dense", epochs=1).run
-    with pytest.raises(UserError, match=r"teacher: .*best\.ckpt is of a model to segment; give a classifier"):
+    with pytest.raises(UserError, match=r"teacher: .*best\.ckpt is a segmenter; give a classifier"):
         students(data, tmp_path / "run", run)
 
 

@@ -8,12 +8,12 @@ from timm.data import create_transform
 from torchmetrics.functional.classification import multiclass_calibration_error
 
 from api.trained import CLASSES, CPU, make_images, make_run
-from msgformer.api import following
 from msgformer.api.evaluate import Comparison, EvaluateResult, evaluate
 from msgformer.cli import main
 from msgformer.errors import UserError
 from msgformer.insight.records import ClassScore
-from msgformer.training.checkpoint import load_model
+from msgformer.tasks import progress
+from msgformer.tasks.opened_model import load_model
 
 
 @pytest.fixture(scope="module")
@@ -117,7 +117,7 @@ def test_scores_are_written_as_json_and_csv(run, data, folder):
     assert all((row["class_1"] == row["true"]) == (row["correct"] == "1") for row in images)
     assert sum(float(row["loss"]) for row in images) / 30 == pytest.approx(result.loss, rel=1e-5)
     assert sum(float(images[0][f"probability_{rank}"]) for rank in (1, 2, 3)) == pytest.approx(1, rel=1e-5)
-    with pytest.raises(UserError, match=r"output: .*scores isn't empty; give a new folder"):
+    with pytest.raises(UserError, match=r"output: .*scores is not empty; give a new folder"):
         evaluate(run, data, output=folder / "scores", **CPU)
 
 
@@ -163,7 +163,7 @@ def test_the_weakest_of_many_classes_are_shown():
 
 
 def test_progress_in_lines(run, data, capsys, monkeypatch):
-    monkeypatch.setattr(following, "LINE_SECONDS", 0.0)
+    monkeypatch.setattr(progress, "LINE_SECONDS", 0.0)
     evaluate(run, data, batch_size=16, progress="lines", **CPU)
     first, second = capsys.readouterr().err.splitlines()
     assert f"{run / 'best.ckpt'}: 16 of 30 images, " in first

@@ -1,3 +1,4 @@
+import csv
 import json
 
 import numpy as np
@@ -108,7 +109,7 @@ def test_an_exported_file_is_asked_and_scored_like_its_run(task, score, runs):
     run = runs[task].run
     exported = export(run)
     assert exported.output == run / "best.onnx"
-    assert exported.checked_on == "3 inputs of pictures that the run held out"
+    assert exported.checked_on == "3 inputs of images that the run held out"
     assert exported.max_difference < 1e-4
     assert ("found by both" in exported.table()) == (task == "detect")
     ours, theirs = (evaluate(path, workers=0, **CPU).scores for path in (exported.output, run))
@@ -136,19 +137,23 @@ def test_forms_that_detectors_do_not_have_are_refused(options, message, runs):
 @pytest.mark.parametrize(
     ("task", "verb", "options", "message"),
     [
-        ("detect", "evaluate", {"flip": True}, "flip is not for detectors"),
-        ("detect", "evaluate", {"scales": [1.0]}, "scales is not for detectors"),
+        (
+            "detect",
+            "evaluate",
+            {"flip": True},
+            "flip is for classifiers and segmenters, not for detectors; leave it out",
+        ),
+        ("detect", "evaluate", {"scales": [1.0]}, "scales is for segmenters, not for detectors; leave it out"),
         (
             "segment",
             "evaluate",
             {"crop_pct": 0.9},
-            "crop_pct is for classifiers, but the checkpoint is of",
+            "crop_pct is for classifiers, not for segmenters; leave it out",
         ),
-        ("segment", "evaluate", {"on_bad_image": "skip"}, "on_bad_image is for classifiers"),
         ("segment", "evaluate", {"scales": [0.0]}, "scales must be above 0"),
         ("segment", "predict", {"threshold": 0.3}, "threshold is for detectors, not for segmenters"),
-        ("detect", "predict", {"top_k": 3}, "top_k is for classifiers"),
-        ("detect", "predict", {"resume": True}, "resume is for classifiers"),
+        ("detect", "predict", {"top_k": 3}, "top_k is for classifiers, not for detectors; leave it out"),
+        ("detect", "predict", {"resume": True}, "resume: there is no output; give --output FILE"),
         ("detect", "predict", {"threshold": 3.0}, "threshold must lie between 0 and 1"),
     ],
 )
@@ -158,8 +163,21 @@ def test_options_of_other_tasks_are_refused(task, verb, options, message, runs):
         {"evaluate": evaluate, "predict": predict}[verb](runs[task].run, *given, **options)
 
 
-def test_several_checkpoints_and_full_folders_are_refused(runs, tmp_path):
-    with pytest.raises(UserError, match="only classifiers are compared"):
+@pytest.mark.parametrize(("task", "score"), [("detect", "box_ap"), ("segment", "miou")])
+def test_checkpoints_are_compared(task, score, runs, tmp_path):
+    run = runs[task].run
+    result = evaluate([run, run / "last.ckpt"], output=tmp_path / "out", workers=0, **CPU)
+    assert [one.checkpoint for one in result.results] == [run / "best.ckpt", run / "last.ckpt"]
+    assert result.results[0].scores == evaluate(run, workers=0, **CPU).scores
+    with (tmp_path / "out/comparison.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [float(row[score]) for row in rows] == [one.scores[score] for one in result.results]
+    assert len(result.table().splitlines()) == 3
+    assert json.loads((tmp_path / f"out/2-{task}/metrics.json").read_text())["scores"] == result.results[1].scores
+
+
+def test_models_of_several_tasks_and_full_folders_are_refused(runs, tmp_path):
+    with pytest.raises(UserError, match="only models of one task can be compared"):
         evaluate([runs["detect"].run, runs["segment"].run])
     (tmp_path / "file").touch()
     with pytest.raises(UserError, match="not empty"):

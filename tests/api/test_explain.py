@@ -109,7 +109,7 @@ def test_a_model_by_name_takes_weights(place, tmp_path):
 
 
 def test_an_sgformer_is_explained(place, tmp_path):
-    settings = {"model_args": SG_ARGS, "img_size": 64, "whole": True}
+    settings = {"model_args": SG_ARGS, "img_size": 64, "whole": True, "seed": 0}
     result = explain("sgformer_small", [place / "wide.png"], tmp_path / "out", **settings)
     maps = {f"significance-{block}" for block in ("1.1", "2.1", "3.1")}
     assert {picture.stem for picture in result.pictures} == {"significance", *maps, "groups-1.2", "groups-3.2"}
@@ -161,23 +161,33 @@ def test_what_is_no_model_of_these_families_is_refused(place, tmp_path):
         ),
         (
             "msg_transformer_tiny",
-            {"model_args": {"messengers": "none"}},
+            {"model_args": {"messengers": "none"}, "seed": 0},
             "is made with model_args .*; explain shows the messengers",
         ),
+        (
+            "msg_transformer_tiny",
+            {},
+            "is untrained: the name alone has no weights; give .* --weights FILE, or --seed N",
+        ),
+        ("run", {"seed": 1}, "seed: run has its own weights; leave it out"),
         ("sgformer_smal", {}, "did you mean 'sgformer_small'"),
         ("nowhere/best.ckpt", {}, "no such file or folder: nowhere/best.ckpt"),
-        ("run", {"weights": "run/best.ckpt"}, "weights: .* is a checkpoint, which has its own"),
-        ("run", {"model_args": {"depths": [1, 1]}}, "model_args: .* is a checkpoint"),
+        ("run", {"weights": "run/best.ckpt"}, "weights: run has its own weights; leave it out"),
+        ("run", {"model_args": {"depths": [1, 1]}}, "model_args: run has its own weights; leave it out"),
         ("run", {"blocks": ["1"]}, "blocks: '1' must be STAGE.BLOCK"),
         ("run", {"blocks": ["2.2"]}, r"has no block 2\.2; it has 1\.1, 2\.1"),
-        ("sgformer_small", {"blocks": ["1.2"]}, r"no block that measures significance 1\.2; it has 1\.1, 2\.1, 2\.3"),
+        (
+            "sgformer_small",
+            {"blocks": ["1.2"], "seed": 0},
+            r"no block that measures significance 1\.2; it has 1\.1, 2\.1, 2\.3",
+        ),
         ("run", {"whole": True, "img_size": (16, 20)}, "whole images keep their shape"),
         ("run", {"gradients": -1}, "gradients must be at least 0"),
         ("run", {"output": "data"}, "output: .* is not empty"),
         ("run", {"images": ["text.png"]}, "can't read image .*text.png"),
         ("run", {"images": ["nothing.png"]}, "nothing.png"),
         ("msg_transformer_tiny", {"weights": "nothing.pth"}, "weights: .*nothing.pth"),
-        ("weights.safetensors", {}, "holds weights alone; give the model's name and --weights"),
+        ("weights.safetensors", {}, "weights.safetensors' can't be read: it is empty"),
     ],
 )
 def test_bad_input_is_told_in_one_line(place, tmp_path, monkeypatch, source, settings, message):
@@ -192,6 +202,6 @@ def test_bad_input_is_told_in_one_line(place, tmp_path, monkeypatch, source, set
 
 
 def test_too_many_images_are_refused(place, tmp_path, monkeypatch):
-    monkeypatch.setattr("msgformer.api.explain.MOST_IMAGES", 2)
+    monkeypatch.setattr("msgformer.api.explain.MAX_IMAGES", 2)
     with pytest.raises(UserError, match="more than 2"):
         explain(place / "run", [place / "data"], tmp_path / "out")

@@ -15,11 +15,13 @@ from PIL import Image
 
 import msgformer
 from api.trained import CPU, make_images, make_run
-from msgformer.api import predicting
 from msgformer.api.predict import iter_predictions, predict
 from msgformer.cli import main
 from msgformer.data.inputs import Input
 from msgformer.errors import UserError
+from msgformer.tasks import prediction_stream
+from msgformer.tasks.classification.record import Prediction
+from msgformer.tasks.prediction_file import PredictionFile
 
 
 @pytest.fixture(scope="module")
@@ -113,7 +115,7 @@ def test_a_call_that_was_killed_goes_on(run, data, expected, tmp_path, suffix, c
     whole = next(tmp_path.iterdir()).read_bytes()
     next(tmp_path.iterdir()).unlink()
     growing.write_bytes(whole[:cut])
-    with pytest.raises(UserError, match=r"exists; --resume goes on with it"):
+    with pytest.raises(UserError, match=r"exists; --resume continues it"):
         predict(run, [data], output=output, **CPU)
     result = predict(run, [data], output=output, resume=True, batch_size=7, **CPU)
     assert result.images == 30
@@ -127,14 +129,14 @@ def test_resuming_asks_only_about_the_rest(run, data, tmp_path, monkeypatch):
     output = tmp_path / "out.jsonl"
     predict(run, [data / "dark"], output=output, **CPU)
     asked = []
-    monkeypatch.setattr(predicting.Pictures, "__getitem__", loads(asked))
+    monkeypatch.setattr(prediction_stream.PreparedImages, "__getitem__", loads(asked))
     predict(run, [data], output=output, resume=True, **CPU)
     assert [Path(name).parent.name for name in asked].count("dark") == 1  # which shows that the model is the same
     assert len(asked) == 21
 
 
 def loads(asked):
-    getitem = predicting.Pictures.__getitem__
+    getitem = prediction_stream.PreparedImages.__getitem__
 
     def load(self, wanted):
         asked.append(wanted.name)
@@ -158,13 +160,13 @@ def test_an_interrupted_call_leaves_whole_predictions(run, data, expected, tmp_p
     )  # where the tests run in the background it's ignored
     try:
         with monkeypatch.context() as patched:
-            patched.setattr(predicting.Pictures, "__getitem__", interrupted)
+            patched.setattr(prediction_stream.PreparedImages, "__getitem__", interrupted)
             with pytest.raises(KeyboardInterrupt):
                 predict(run, [data], output=output, batch_size=4, **CPU)
     finally:
         signal.signal(signal.SIGINT, before)
     assert_stored(output, expected[:12])
-    assert "stopped after 12 images; --resume goes on from there" in capsys.readouterr().err
+    assert "stopped after 12 images; --resume continues from there" in capsys.readouterr().err
     predict(run, [data], output=output, resume=True, **CPU)
     assert_stored(output, expected)
 
@@ -173,8 +175,8 @@ def test_a_file_of_other_predictions_is_not_gone_on_with(run, data, folder, tmp_
     output = tmp_path / "out.jsonl"
     predict(run, [data / "grey"], output=output, **CPU)
     for images, message in (
-        ([data], r"prediction 1 in .* is of .*grey/00\.png, where .*dark/00\.png is asked about"),
-        ([data / "grey" / "00.png"], r"prediction 2 .*where nothing is asked about"),
+        ([data], r"prediction 1 in .* is of .*grey/00\.png, but .*dark/00\.png is given there"),
+        ([data / "grey" / "00.png"], r"prediction 2 .*but no image is given there"),
     ):
         with pytest.raises(UserError, match=message):
             predict(run, images, output=output, resume=True, **CPU)
@@ -266,17 +268,20 @@ def test_an_output_that_cannot_be_is_named(run, data, tmp_path, monkeypatch):
     (tmp_path / "there.png").touch()
     for options, message in (
         ({"output": tmp_path / "out.txt"}, r"output: .*out\.txt doesn't end with \.jsonl"),
-        ({"output": tmp_path}, "doesn't end with"),
+        ({"output": tmp_path}, "output: .* is not empty; give a new folder"),
         ({"output": tmp_path, "format": "csv"}, "is a folder"),
         ({"output": tmp_path / "no" / "out.csv"}, r"there is no folder .*no; make it first"),
         ({"output": "-", "format": "parquet"}, "parquet can't be written to standard output"),
-        ({"output": "-", "resume": True}, "standard output can't be gone on with"),
+        ({"output": "-", "resume": True}, "cannot resume from standard output; give --output FILE"),
         ({"resume": True}, "resume: there is no output"),
         ({"format": "csv"}, "format: there is no output"),
         ({"contact_sheet": tmp_path / "sheet.jpg"}, r"has to end with \.png"),
         ({"contact_sheet": tmp_path / "there.png"}, "exists; give another file"),
         ({"contact_sheet": tmp_path / "no" / "sheet.png"}, "has no folder"),
-        ({"contact_sheet": tmp_path / "s.png", "output": tmp_path / "o.csv", "resume": True}, "can't be gone on with"),
+        (
+            {"contact_sheet": tmp_path / "s.png", "output": tmp_path / "o.csv", "resume": True},
+            "contact_sheet: it can't be resumed",
+        ),
     ):
         with pytest.raises(UserError, match=message):
             predict(run, [data], **options)

@@ -117,7 +117,7 @@ def test_a_training_does_not_fail_for_its_report(data, tmp_path, monkeypatch, ca
         raise UserError("data: gone")
 
     with monkeypatch.context() as patched:
-        patched.setattr("msgformer.api.scoring.reopen_validation", unreadable)
+        patched.setattr("msgformer.tasks.classification.evaluation.reopen_validation", unreadable)
         run = make_run(data, tmp_path / "run", epochs=1, report=True)
     assert "the report lacks the scores of images: data: gone; 'msgformer report" in capsys.readouterr().err
     assert "The images couldn&#39;t be scored: data: gone" in (run / "report.html").read_text()

@@ -27,5 +27,15 @@ def test_a_report_is_made_again_with_and_without_scores(run):
     assert "Examples" not in made.report.read_text()
     report(run.run, accelerator="cpu", progress="none", workers=0)
     assert "Examples" in made.report.read_text()
-    with pytest.raises(UserError, match="on_bad_image is for classifiers"):
-        report(run.run, on_bad_image="skip")
+    picture = sorted((run.run.parent / "data" / "images").glob("val*/*.jpg"))[0]
+    content = picture.read_bytes()
+    picture.write_bytes(b"no image")
+    try:
+        with pytest.raises(UserError, match=r"can't read image .*000001\.jpg"):
+            report(run.run, accelerator="cpu", progress="none", workers=0)
+        left = report(run.run, on_bad_image="skip", accelerator="cpu", progress="none", workers=0)
+    finally:
+        picture.write_bytes(content)
+    page = left.report.read_text()
+    assert "images that can&#39;t be read" in page
+    assert page.count("data:image/jpeg") == 4

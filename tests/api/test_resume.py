@@ -13,9 +13,9 @@ import torch
 
 from api.tiny import assert_same_run, largest_difference, rows, tiny_run, weights
 from msgformer.api.train import train
+from msgformer.checkpoints import checkpoint_file
 from msgformer.data.sources import FolderSource
 from msgformer.errors import UserError
-from msgformer.training import checkpoint as checkpoints
 from msgformer.training.classify import Classifier
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -88,10 +88,10 @@ MOMENTS = {
     "in the second epoch's third batch": (Classifier, "training_step", 9),
     "in the first validation": (Classifier, "validation_step", 2),
     "in the second validation": (Classifier, "validation_step", 3),
-    "while a checkpoint within an epoch is written": (checkpoints.os, "fsync", 2),
+    "while a checkpoint within an epoch is written": (checkpoint_file.os, "fsync", 2),
     "before the last checkpoint is moved to the previous one": (Path, "replace", 8),
     "between the two moves": (Path, "replace", 9),
-    "between two files at an epoch's end": (checkpoints.os, "fsync", 7),
+    "between two files at an epoch's end": (checkpoint_file.os, "fsync", 7),
 }
 
 

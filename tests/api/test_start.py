@@ -9,7 +9,7 @@ from msgformer.api.train import train
 from msgformer.errors import UserError
 from msgformer.models import create_model
 
-STILL = {"schedule": "constant", "warmup_epochs": 0, "lr": 1e-30, "lr_batch": None, "weight_decay": 0.0}
+STILL = {"schedule": "constant", "warmup_epochs": 0, "lr": 1e-60, "lr_batch": None, "weight_decay": 0.0}
 """A learning rate that changes nothing, so that a run ends where it started from."""
 
 

@@ -10,8 +10,8 @@ from api.tiny import TINY, assert_same_run, rows, tiny_run, weights
 from msgformer.api.evaluate import evaluate
 from msgformer.api.recipes import RECIPES, load_yaml
 from msgformer.api.train import train, underlying_settings
+from msgformer.checkpoints.checkpoint_file import read_checkpoint
 from msgformer.errors import UserError
-from msgformer.training.checkpoint import read_checkpoint
 
 
 @pytest.fixture

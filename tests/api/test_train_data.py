@@ -11,8 +11,8 @@ from PIL import Image
 from data.tar_files import write_tar
 from msgformer.api.evaluate import evaluate
 from msgformer.api.train import train
+from msgformer.checkpoints.checkpoint_file import read_checkpoint
 from msgformer.errors import UserError
-from msgformer.training.checkpoint import read_checkpoint
 
 TINY = {"embed_dim": 8, "depths": [1, 1], "num_heads": [1, 2], "window_size": 2, "shuffle_sizes": [2, 2]}
 

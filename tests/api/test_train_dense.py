@@ -14,9 +14,9 @@ from msgformer import cli
 from msgformer.api.evaluate import evaluate
 from msgformer.api.predict import predict
 from msgformer.api.train import train, underlying_settings
-from msgformer.data.scenes import EMBEDDED
 from msgformer.errors import UserError
-from msgformer.training.checkpoint import load_model
+from msgformer.tasks import get_task
+from msgformer.tasks.opened_model import load_model
 
 TASKS = ("detect", "segment")
 
@@ -90,7 +90,8 @@ def test_a_resumed_run_ends_as_the_uninterrupted_one(finished, tmp_path):
 def test_from_the_command_line_on_embedded_scenes(task, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    name = f"scenes-{task}-{EMBEDDED[task]['train']}-{EMBEDDED[task]['val']}-seed0"
+    counts = get_task(task).scenes
+    name = f"scenes-{task}-{counts['train']}-{counts['val']}-seed0"
     scenes = write_scenes(task, tmp_path / "cache/msgformer" / name, 4, 2)
     (scenes / "labels.json").unlink(missing_ok=True)  # as earlier versions left them
     options = ["--epochs", "1", "--batch_size", "2", "--workers", "0", "--trainer.accelerator", "cpu", "--json"]

@@ -5,7 +5,7 @@ import csv
 import torch
 
 from msgformer.api.train import train
-from msgformer.training.checkpoint import read_checkpoint
+from msgformer.checkpoints.checkpoint_file import read_checkpoint
 
 TINY = {"embed_dim": 16, "depths": [1, 1], "num_heads": [1, 2], "window_size": 2, "shuffle_sizes": [2, 2]}
 

@@ -1,7 +1,7 @@
 """Detectors and segmenters of a few seconds."""
 
 from msgformer.api.train import train
-from msgformer.data.scene_folders import WRITERS
+from msgformer.tasks import get_task
 
 BACKBONE = {"embed_dim": 16, "depths": [1, 1, 1, 1], "num_heads": [1, 1, 2, 2], "window_size": 4, "drop_path_rate": 0.1}
 DETECT = {
@@ -21,7 +21,7 @@ IMAGES = {
 
 def write_scenes(task, folder, train_images=6, val_images=3):
     """A folder of scenes."""
-    WRITERS[task](folder, {"train": train_images, "val": val_images}, 0)
+    get_task(task).write_scenes(folder, {"train": train_images, "val": val_images}, 0)
     return folder
 
 

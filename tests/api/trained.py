@@ -5,6 +5,8 @@ from pathlib import Path
 from PIL import Image
 
 from msgformer.api.train import train
+from msgformer.tasks.export_source import ExportSource
+from msgformer.trained_model import open_any
 
 CLASSES = ("dark", "grey", "light")
 MODEL_ARGS = {"embed_dim": 16, "depths": [1, 1], "num_heads": [1, 2], "window_size": 2, "shuffle_sizes": [2, 2]}
@@ -41,3 +43,9 @@ def make_run(data: Path, output: Path, **settings) -> Path:
             **settings,
         }
     ).run
+
+
+def open_source(model, img_size: tuple[int, int] | None = None) -> ExportSource:
+    """A model in the form in which it is exported and timed."""
+    opened = open_any(model, img_size=img_size)
+    return opened.task.export_source(opened, img_size)

@@ -7,7 +7,7 @@ from msgformer.deploy.card import ExportCard
 from msgformer.deploy.export import write_export
 from msgformer.deploy.program import sizes_of
 from msgformer.deploy.runtime import open_session, read_card
-from msgformer.deploy.verify import verify
+from msgformer.deploy.verify import verify_logits
 from msgformer.errors import UserError
 from msgformer.models import create_model
 
@@ -38,7 +38,7 @@ def test_a_file_answers_as_the_model_does(tmp_path, name):
     images = torch.randn(3, 3, 16, 24)  # one more than the file takes at once
     with torch.no_grad():
         torch.testing.assert_close(session(images)[0], model(images), rtol=1e-4, atol=1e-5)
-    assert verify(model, session, torch.rand(2, 3, 16, 24)).max_difference < 1e-5
+    assert verify_logits(model, session, torch.rand(2, 3, 16, 24)).max_difference < 1e-5
 
 
 def test_models_that_sort_are_refused(tmp_path):

@@ -11,7 +11,7 @@ from msgformer.deploy.optimize import optimize
 from msgformer.deploy.program import capture, sizes_of
 from msgformer.deploy.runtime import ExportedModel, open_session, read_card
 from msgformer.deploy.session import Session
-from msgformer.deploy.verify import verify
+from msgformer.deploy.verify import verify_logits
 from msgformer.errors import UserError
 from msgformer.models import create_model
 
@@ -83,7 +83,7 @@ def test_a_file_runs_at_sizes_it_never_saw_and_says_what_it_is(family, onnx_mode
             torch.testing.assert_close(model(images), family.model(images), rtol=1e-3, atol=1e-4)
     with pytest.raises(UserError, match=r"takes images of 9\.\.4096 x 9\.\.4096 pixels, not of 8 x 64"):
         model(torch.zeros(1, 3, 8, 64))
-    found = verify(family.model, session, torch.rand(3, 3, 64, 64))
+    found = verify_logits(family.model, session, torch.rand(3, 3, 64, 64))
     assert found.max_difference < 1e-4
     assert (found.significance_difference is not None) == family.name.startswith("sg")
 
@@ -118,7 +118,7 @@ def test_int8(family, onnx_model, format, tmp_path):
     else:
         save_openvino(quantize(to_openvino(onnx_model, card), list(pictures.split(2))), path)
     assert read_card(path).precision == "int8"
-    found = verify(family.model, open_session(path, "cpu"), pictures)
+    found = verify_logits(family.model, open_session(path, "cpu"), pictures)
     assert 0 < found.max_difference < 0.5
 
 
@@ -146,7 +146,7 @@ def test_int8_of_one_fixed_size_where_layers_share_weights(tmp_path):
     quantised = quantize(to_openvino(to_onnx(capture(model, sizes), card), card), [torch.rand(2, 3, 32, 32)])
     save_openvino(quantised, tmp_path / "model.xml")
     session = open_session(tmp_path / "model.xml", "cpu")
-    assert 0 < verify(model, session, torch.rand(2, 3, 32, 32)).max_difference < 0.5
+    assert 0 < verify_logits(model, session, torch.rand(2, 3, 32, 32)).max_difference < 0.5
 
 
 @pytest.mark.parametrize("format", ["onnx", "openvino"])
@@ -158,7 +158,7 @@ def test_int8_of_an_optimized_model_whose_layers_become_convolutions(format, tmp
     card = ExportCard(format, "classify", "sgformer_small", CLASSES, {}, sizes, precision="int8")
     path = tmp_path / f"model{SUFFIXES[format]}"
     write_export(optimize(model), card, path, [torch.rand(2, 3, 32, 32)])
-    assert 0 < verify(model, open_session(path, "cpu"), torch.rand(2, 3, 32, 32)).max_difference < 0.5
+    assert 0 < verify_logits(model, open_session(path, "cpu"), torch.rand(2, 3, 32, 32)).max_difference < 0.5
 
 
 def test_a_file_for_one_size_and_number_takes_any_number_of_images(tmp_path):
@@ -176,7 +176,7 @@ def test_a_file_of_another_model_is_told_from_it(tmp_path):
     path = tmp_path / "model.pt2"
     write_export(small(0), static_card(small(0)), path)
     with pytest.raises(UserError, match="differs from the model by"):
-        verify(small(1), open_session(path), torch.rand(3, 3, 16, 24))
+        verify_logits(small(1), open_session(path), torch.rand(3, 3, 16, 24))
 
 
 def write_half(output):
@@ -224,4 +224,4 @@ def test_compiled_ahead_of_time(tmp_path):
     model, path = small(0), tmp_path / "model.pt2"
     write_export(model, static_card(model, "aoti"), path)
     assert read_card(path).format == "aoti"
-    assert verify(model, open_session(path), torch.rand(3, 3, 16, 24)).max_difference < 1e-4
+    assert verify_logits(model, open_session(path), torch.rand(3, 3, 16, 24)).max_difference < 1e-4

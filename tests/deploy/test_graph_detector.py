@@ -10,17 +10,18 @@ from torchvision.ops import batched_nms
 from msgformer.dense import create_detector
 from msgformer.deploy.card import SUFFIXES, ExportCard
 from msgformer.deploy.export import write_export
-from msgformer.deploy.exported_detector import fill_up, fit_into
-from msgformer.deploy.graph_detector import best_of
+from msgformer.deploy.exported_detector import ExportedDetector, fill_up, fit_into
+from msgformer.deploy.graph_detector import best_of, found_names
 from msgformer.deploy.onnx_ops import OPSET, translations
 from msgformer.deploy.optimize import optimize
 from msgformer.deploy.program import sizes_of
-from msgformer.deploy.runtime import as_model, open_session
+from msgformer.deploy.runtime import open_session
 from msgformer.deploy.session import Session
 from msgformer.deploy.suppress import suppress
-from msgformer.deploy.verify import verify
+from msgformer.deploy.verify import verify_detector
 from msgformer.deploy.verify_detector import Likeness, liken, taking_inputs
 from msgformer.errors import UserError
+from msgformer.tasks.detection.export_source import as_graph
 
 MSG = {"embed_dim": 16, "depths": (1, 1, 1, 1), "num_heads": (1, 1, 2, 2), "window_size": 4}
 SG = {"embed_dims": (16, 16, 32, 32), "depths": (2, 1, 1, 1), "num_heads": (2, 2, 2, 2), "reductions": (2, 2, 2, 1)}
@@ -82,7 +83,7 @@ def test_the_form_for_graphs_finds_what_the_model_finds(head):
     with taking_inputs(model):
         for size in SIZES:
             image = torch.randn(1, 3, *size)
-            found = dict(zip(output_names(model), graph(image), strict=True))
+            found = dict(zip(found_names(model), graph(image), strict=True))
             (expected,) = model(image)
             assert found["scores"].shape == (1, 20)
             there = found["scores"][0] > 0
@@ -125,7 +126,7 @@ def card_of(model, format, size=(128, 160), *, dynamic=False):
         ["a", "b", "c"],
         {"min_size": transform.min_size[0], "max_size": transform.max_size},
         sizes,
-        outputs=output_names(model),
+        outputs=found_names(model),
         mean=tuple(transform.image_mean),
         std=tuple(transform.image_std),
     )
@@ -146,12 +147,12 @@ class EagerSession(Session):
 def test_a_file_is_told_from_that_of_another_model():
     model, images = small("mask_rcnn"), torch.randn(2, 3, 128, 160)
     session = EagerSession(model)
-    found = verify(model, session, images)
+    found = verify_detector(model, session, images)
     assert (found.agreement, found.images) == (100, 2)
     assert found.objects > 4
     assert max(found.max_difference, found.box_difference) < 1e-3
     with pytest.raises(UserError, match=r"doesn't find \d+ of \d+ objects as the model does"):
-        verify(small("mask_rcnn").apply(reset), session, images)
+        verify_detector(small("mask_rcnn").apply(reset), session, images)
     assert type(model.transform).__name__ == "DetectionTransform"
 
 
@@ -159,7 +160,7 @@ def test_a_file_is_told_from_that_of_another_model():
 @torch.no_grad()
 def test_a_file_takes_pictures_of_any_size(dynamic):
     model = small("mask_rcnn")
-    exported = as_model(EagerSession(model, dynamic=dynamic))
+    exported = ExportedDetector(EagerSession(model, dynamic=dynamic))
     assert exported.with_masks
     picture = torch.rand(3, 256, 320)  # of the fixed size's shape, so that nothing is filled up
     (ours,), (theirs,) = exported([picture]), model([picture])
@@ -208,7 +209,7 @@ def reset(module):
 def test_every_detector_in_every_format(backbone, head, format, dynamic, tmp_path):
     pytest.importorskip({"onnx": "onnxscript", "openvino": "openvino"}[format])
     model, path = small(head, backbone), tmp_path / f"model{SUFFIXES[format]}"
-    write_export(optimize(model), card_of(model, format, (160, 192), dynamic=dynamic), path)
-    found = verify(model, open_session(path, "cpu"), torch.randn(2, 3, 160, 192))
+    write_export(as_graph(optimize(model)), card_of(model, format, (160, 192), dynamic=dynamic), path)
+    found = verify_detector(model, open_session(path, "cpu"), torch.randn(2, 3, 160, 192))
     assert found.agreement > 95
     assert found.objects > 4

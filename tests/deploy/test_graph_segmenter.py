@@ -11,8 +11,9 @@ from msgformer.deploy.export import write_export
 from msgformer.deploy.graph_segmenter import AveragePool
 from msgformer.deploy.optimize import optimize
 from msgformer.deploy.program import sizes_of
-from msgformer.deploy.runtime import as_model, open_session
-from msgformer.deploy.verify import verify
+from msgformer.deploy.runtime import ExportedModel, open_session
+from msgformer.deploy.verify import verify_logits
+from msgformer.tasks import get_task
 
 MSG = {"embed_dim": 16, "depths": (1, 1, 1, 1), "num_heads": (1, 1, 2, 2), "window_size": 4}
 SG = {"embed_dims": (16, 16, 32, 32), "depths": (2, 1, 1, 1), "num_heads": (2, 2, 2, 2), "reductions": (2, 2, 2, 1)}
@@ -38,7 +39,7 @@ def test_pooling_by_products_is_adaptive_pooling(scale, size):
 @torch.no_grad()
 def test_the_form_for_graphs_gives_the_models_own_answers(backbone, head):
     model = small(backbone, head).double()
-    graph = as_graph(model)
+    graph = get_task("segment").as_graph(model)
     for size in SIZES:
         images = torch.randn(2, 3, *size, dtype=torch.float64)
         torch.testing.assert_close(graph(images), model(images))
@@ -58,11 +59,12 @@ def test_a_file_runs_at_sizes_it_never_saw(backbone, head, format, tmp_path):
     model, path = small(backbone, head), tmp_path / f"model{SUFFIXES[format]}"
     sizes = sizes_of(model, (64, 64), 1, dynamic_batch=False, dynamic_size=True)
     norm = {"mean": model.mean, "std": model.std}
-    write_export(optimize(model), ExportCard(format, "segment", backbone, ["a", "b", "c"], {}, sizes, **norm), path)
+    card = ExportCard(format, "segment", backbone, ["a", "b", "c"], {}, sizes, **norm)
+    write_export(get_task("segment").as_graph(optimize(model)), card, path)
     session = open_session(path, "cpu")
-    assert verify(model, session, torch.rand(2, 3, 64, 64)).max_difference < 1e-4
+    assert verify_logits(model, session, torch.rand(2, 3, 64, 64)).max_difference < 1e-4
     if backbone == "msg_transformer_tiny":  # the other one sorts tokens, which verify looks after
         with torch.no_grad():
             for size in SIZES:
                 images = torch.randn(1, 3, *size)
-                torch.testing.assert_close(as_model(session)(images), model(images), rtol=1e-3, atol=1e-4)
+                torch.testing.assert_close(ExportedModel(session)(images), model(images), rtol=1e-3, atol=1e-4)

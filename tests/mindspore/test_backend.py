@@ -6,12 +6,13 @@ import pytest
 import torch
 
 from api.trained import CLASSES, CPU, MODEL_ARGS, make_images, make_run
-from msgformer.api import benchmark_backends, exported
+from msgformer.api import benchmark_backends
 from msgformer.api.benchmark import benchmark
 from msgformer.api.convert import convert
 from msgformer.api.evaluate import evaluate
 from msgformer.api.predict import iter_predictions, predict
 from msgformer.errors import UserError
+from msgformer.tasks import opened_model
 
 SG = {"embed_dims": [8, 16], "depths": [2, 2], "num_heads": [2, 2], "reductions": [8, 4], "window_size": 5}
 RUNS = {"msg": {}, "sg": {"model": "sgformer_small", "model_args": SG, "img_size": 64, "epochs": 1}}
@@ -30,7 +31,7 @@ def run(request, data, tmp_path_factory):
 @pytest.fixture
 def as_trained(monkeypatch):
     """PyTorch's answers without `optimize`, whose rounding ranks the equal tokens of plain pictures otherwise."""
-    monkeypatch.setattr(exported, "optimize", lambda model: model)
+    monkeypatch.setattr(opened_model, "optimize", lambda model: model)
 
 
 @pytest.mark.usefixtures("as_trained")

@@ -10,12 +10,12 @@ from small import MSG, SG
 from models.fill import fill
 from msgformer.api.convert import convert
 from msgformer.api.weights import write_checkpoint
+from msgformer.checkpoints.card import ModelCard
 from msgformer.errors import UserError
 from msgformer.mindspore import create_model, load_model, load_weights, read_weights
 from msgformer.models import create_model as create_torch_model
-from msgformer.training import checkpoint
+from msgformer.tasks import opened_model
 from msgformer.training.build import build_model
-from msgformer.training.checkpoint import ModelCard
 
 ONE_STAGE = {"embed_dims": [8], "depths": [2], "num_heads": [2], "reductions": [4], "global_pool": "max"}
 TRAINED = {
@@ -83,7 +83,7 @@ def test_a_trained_model_of_any_widths_comes_back_with_all_that_is_known_about_i
     assert ms.load_param_into_net(ours, ms.load_checkpoint(str(tmp_path / "there.ckpt")), True)[0] == []
 
     convert(tmp_path / "there.ckpt", tmp_path / "back.ckpt")
-    restored, known = checkpoint.load_model(tmp_path / "back.ckpt")
+    restored, known = opened_model.load_model(tmp_path / "back.ckpt")
     assert known == card
     returned, state = restored.state_dict(), theirs.state_dict()
     assert returned.keys() == state.keys()

@@ -2,7 +2,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from msgformer.training.checkpoint import ModelCard
+from msgformer.checkpoints.card import ModelCard
 from msgformer.training.classify import Classifier, Scores
 from msgformer.training.module import Plan
 from msgformer.training.options import OptimOptions

@@ -5,8 +5,8 @@ import torch
 from torch.utils.data import DataLoader
 
 from dense.conftest import TINY_DETECTOR, scene
+from msgformer.checkpoints.card import ModelCard
 from msgformer.dense import create_detector
-from msgformer.training.checkpoint import ModelCard
 from msgformer.training.coco_scores import CocoTruth
 from msgformer.training.detect import Detecting
 from msgformer.training.module import Plan

@@ -7,7 +7,7 @@ from PIL import Image
 from torch import nn
 from torchvision.transforms.v2.functional import pil_to_tensor, to_dtype
 
-from msgformer.training.checkpoint import ModelCard
+from msgformer.checkpoints.card import ModelCard
 from msgformer.training.classify import Classifier
 from msgformer.training.distill import Distillation, Teacher, View
 from msgformer.training.module import Plan

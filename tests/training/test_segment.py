@@ -3,11 +3,12 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from dense.conftest import TINY
+from msgformer.checkpoints.card import ModelCard
 from msgformer.dense import create_segmenter
-from msgformer.training.checkpoint import ModelCard
 from msgformer.training.module import Plan
 from msgformer.training.options import OptimOptions, TrainerOptions
-from msgformer.training.segment import Segmenting, mean_probabilities
+from msgformer.training.segment import Segmenting
+from msgformer.training.segment_scores import mean_probabilities
 from msgformer.training.trainer import build_trainer, quiet
 
 

@@ -2,8 +2,11 @@ import csv
 import io
 
 import pytest
-from msgformer.api.predictions import Csv, JsonLines, Prediction
 
+from msgformer.tasks.classification.record import ClassificationLayout, Prediction
+from msgformer.tasks.prediction_file import Csv, JsonLines
+
+LAYOUT = ClassificationLayout(2)
 PREDICTIONS = [
     Prediction("a.png", ["dark", "light"], [0.75, 0.25]),
     Prediction('odd "name",\nü.png', ['quo"te', "new\nline"], [0.123456789, 1e-9]),
@@ -22,7 +25,7 @@ def decoded(lines, content):
     return [lines.decode(record.decode("utf-8", errors="surrogateescape")) for record in records]
 
 
-@pytest.fixture(params=[JsonLines(), Csv(2)], ids=["jsonl", "csv"])
+@pytest.fixture(params=[JsonLines(LAYOUT), Csv(LAYOUT)], ids=["jsonl", "csv"])
 def lines(request):
     return request.param
 
@@ -44,7 +47,7 @@ def test_any_beginning_holds_the_predictions_that_are_whole_in_it(lines):
 
 
 def test_a_table_that_others_can_read():
-    rows = list(csv.DictReader(io.StringIO(encoded(Csv(2), PREDICTIONS[:2]).decode(), newline="")))
+    rows = list(csv.DictReader(io.StringIO(encoded(Csv(LAYOUT), PREDICTIONS[:2]).decode(), newline="")))
     assert list(rows[0]) == ["image", "class_1", "probability_1", "class_2", "probability_2", "error"]
     assert rows[1]["class_2"] == "new\nline"
 

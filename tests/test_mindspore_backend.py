@@ -7,14 +7,18 @@ from importlib.metadata import version as installed_version
 import pytest
 import torch
 
+from api.tiny_dense import BACKBONE
 from api.trained import make_images
-from msgformer.api import mindspore
+from msgformer import mindspore_backend
 from msgformer.api.benchmark import benchmark
 from msgformer.api.benchmark_backends import Setting
 from msgformer.api.evaluate import evaluate
 from msgformer.api.predict import iter_predictions, predict
+from msgformer.api.weights import write_checkpoint
+from msgformer.checkpoints.card import ModelCard
+from msgformer.data.dense_options import DetectImageOptions, SegmentImageOptions
 from msgformer.errors import UserError
-from msgformer.training.checkpoint import KEY, ModelCard
+from msgformer.tasks import get_task
 
 VERBS = [(evaluate, []), (predict, [["x.png"]]), (iter_predictions, [["x.png"]])]
 
@@ -29,7 +33,7 @@ def installed(monkeypatch):
                 raise PackageNotFoundError(name)
             return versions.get(name) or installed_version(name)
 
-        monkeypatch.setattr(mindspore, "version", version)
+        monkeypatch.setattr(mindspore_backend, "version", version)
 
     return pretend
 
@@ -59,14 +63,18 @@ def test_it_is_refused_in_one_line(installed, tmp_path, verb, images, versions, 
         verb(tmp_path, *images, backend="mindspore", **settings)
 
 
-@pytest.mark.parametrize("task", ["detect", "segment"])
-def test_detectors_and_segmenters_are_refused(installed, tmp_path, task):
+@pytest.mark.parametrize(
+    ("task", "preprocessing"), [("detect", DetectImageOptions()), ("segment", SegmentImageOptions())]
+)
+def test_detectors_and_segmenters_are_refused(installed, tmp_path, task, preprocessing):
     installed(mindspore="2.10.0", numpy="1.26.4")
-    card = ModelCard("msg_transformer_tiny", {}, ["one"], {}, task=task)
-    torch.save({KEY: asdict(card)}, tmp_path / "best.ckpt")
+    card = ModelCard("msg_transformer_tiny", {**BACKBONE, "channels": 16}, ["one"], asdict(preprocessing), task=task)
+    write_checkpoint(get_task(task).build_model(card).state_dict(), card, tmp_path / "best.ckpt")
     pictures = make_images(tmp_path / "pictures", per_class=1)
     for verb, images in ((evaluate, []), (predict, [[pictures]])):
-        with pytest.raises(UserError, match=f"^backend is for classifiers, but the checkpoint is of task {task}; "):
+        with pytest.raises(
+            UserError, match=f"^backend is for classifiers, not for {get_task(task).noun}s; leave it out$"
+        ):
             verb(tmp_path, *images, backend="mindspore")
 
 
