@@ -13,10 +13,12 @@ import yaml
 from api.tiny_dense import BACKBONE, tiny_dense_run, write_scenes
 from api.trained import CLASSES, MODEL_ARGS, make_images
 from msgformer import plugins
+from msgformer.checkpoints.card import ModelCard
+from msgformer.checkpoints.checkpoint_file import read_checkpoint
 from msgformer.cli import main
 from msgformer.errors import UserError
 from msgformer.models import create_model, plugins_of
-from msgformer.training.checkpoint import ModelCard, load_model, read_checkpoint
+from msgformer.tasks.opened_model import load_model
 
 MODULE = """
 from msgformer.models import GridExchange, MsgTransformer, register_exchange, register_messengers

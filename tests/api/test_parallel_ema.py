@@ -16,7 +16,7 @@ from api.parallel_runs import resumed, state_file
 from api.tiny import TINY, assert_same_run, rows, weights
 from api.tiny_dense import BACKBONE, DETECT, IMAGES, write_scenes
 from msgformer.api.train import train
-from msgformer.training.checkpoint import EMA_PREFIX, PREFIX
+from msgformer.checkpoints.checkpoint_file import EMA_PREFIX, PREFIX
 
 PAIRWISE = [(False, 1, "32-true"), (False, 2, "bf16-mixed"), (True, 1, "bf16-mixed"), (True, 2, "32-true")]
 """EMA, accumulated batches and precision; together with one and two processes, each pair of values occurs."""

@@ -12,8 +12,9 @@ from api.trained import make_images
 from msgformer.api.options import Options
 from msgformer.api.recipes import load_yaml
 from msgformer.api.train import train
+from msgformer.checkpoints.checkpoint_file import read_checkpoint
 from msgformer.errors import UserError
-from msgformer.training.checkpoint import load_model, read_checkpoint
+from msgformer.tasks.opened_model import load_model
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from msgformer.deploy.graph import as_graph, output_names
+from msgformer.deploy.graph import as_graph
 from torchvision.ops import batched_nms
 
 from msgformer.dense import create_detector

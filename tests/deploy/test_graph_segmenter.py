@@ -3,7 +3,6 @@
 import pytest
 import torch
 import torch.nn.functional as F
-from msgformer.deploy.graph import as_graph
 
 from msgformer.dense import create_segmenter
 from msgformer.deploy.card import SUFFIXES, ExportCard

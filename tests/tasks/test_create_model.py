@@ -7,8 +7,10 @@ from safetensors.torch import save_file
 
 import msgformer
 from models.variants import VARIANTS, image, make
+from msgformer.checkpoints.card import KEY, ModelCard
 from msgformer.errors import UserError
-from msgformer.training.checkpoint import KEY, AtomicCheckpointIO, ModelCard, load_model
+from msgformer.tasks.opened_model import load_model
+from msgformer.training.checkpoint import AtomicCheckpointIO
 
 PREPROCESSING = {
     "input_size": [3, 64, 96], "interpolation": "bicubic", "mean": [0.5] * 3, "std": [0.5] * 3,

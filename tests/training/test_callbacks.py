@@ -4,9 +4,10 @@ import pytest
 import torch
 from lightning.pytorch.callbacks import Callback, EarlyStopping
 
+from msgformer.checkpoints.checkpoint_file import read_checkpoint
 from msgformer.errors import UserError
 from msgformer.training.callbacks import StateGuard, check_callbacks, is_plain
-from msgformer.training.checkpoint import AtomicCheckpointIO, read_checkpoint
+from msgformer.training.checkpoint import AtomicCheckpointIO
 
 
 class Odd(Callback):
