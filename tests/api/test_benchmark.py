@@ -5,7 +5,6 @@ import re
 
 import pytest
 import torch
-from msgformer.api.exporting import open_source
 
 from api.trained import make_images, make_run, open_source
 from msgformer.api import benchmark_backends, benchmarking

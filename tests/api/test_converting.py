@@ -6,7 +6,6 @@ import struct
 
 import pytest
 import torch
-from msgformer.api.exporting import open_source
 from safetensors.torch import load_file
 
 from api.trained import make_images, make_run, open_source

@@ -9,8 +9,6 @@ import tarfile
 from pathlib import Path
 
 import pytest
-from msgformer.api.prediction_files import PredictionFile
-from msgformer.api.predictions import Prediction
 from PIL import Image
 
 import msgformer

@@ -4,7 +4,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from msgformer.deploy.graph import as_graph
 from torchvision.ops import batched_nms
 
 from msgformer.dense import create_detector
