@@ -17,6 +17,7 @@ from msgformer.errors import UserError
 from msgformer.tasks import TaskName, get_task
 from msgformer.tasks.classification.train_result import TrainResult
 from msgformer.tasks.dense_train_result import DenseTrainResult
+from msgformer.tasks.train_options import check_config
 from msgformer.training.dense_options import DetectOptions, SegmentOptions
 from msgformer.training.options import DistillOptions, OptimOptions, TrainerOptions
 
@@ -39,8 +40,7 @@ def underlying_settings(given: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
         chosen = get_task(task)
         config = chosen.bundled_recipe if given.get("data") is None else chosen.data_recipe
     values = load_config(config)
-    if "task" in given and values.get("task", "classify") != task:
-        raise UserError(f"{config} is for --task {values.get('task', 'classify')}, not for {task}; give another config")
+    check_config(config, values, given)
     if given.get("model", values.get("model")) != values.get("model"):
         values.pop("model_args", None)
     if given.get("epochs") is not None:

@@ -42,6 +42,7 @@ class Task(ABC):
         predict_options: Options of `msgformer.predict` that not every task has, and this one has.
         evaluate_options: Likewise of `msgformer.evaluate`.
         metric: Score that decides which of two models is better.
+        model_class: Class of the trained models in `msgformer.trained_model`, which sets it.
     """
 
     name: ClassVar[str]
@@ -52,6 +53,7 @@ class Task(ABC):
     predict_options: ClassVar[tuple[str, ...]] = ()
     evaluate_options: ClassVar[tuple[str, ...]] = ()
     metric: ClassVar[str]
+    model_class: Any
 
     def check_options(self, command: str, given: Mapping[str, Any]) -> dict[str, Any]:
         """Refuse options that this task's models have no use for.

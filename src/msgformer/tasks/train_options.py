@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import fields
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from msgformer.errors import UserError
@@ -37,6 +39,22 @@ def check_train_options(settings: TrainSettings) -> None:
             if value != default:
                 key = name if name in DEFAULTS else f"{name}.{changed_option(value, default)}"
                 raise UserError(f"{key} is for --task {task.name}, not for {settings.task}; leave it out")
+
+
+def check_config(name: str | Path, values: Mapping[str, Any], given: Mapping[str, Any]) -> None:
+    """Check that a configuration is for the task that is asked for.
+
+    Args:
+        name: The configuration's name.
+        values: What is in it.
+        given: Options that are given beside it.
+
+    Raises:
+        UserError: It is for another task.
+    """
+    configured = values.get("task", "classify")
+    if given.get("task", configured) != configured:
+        raise UserError(f"{name} is for --task {configured}, not for {given['task']}; give another config")
 
 
 def changed_option(value: Any, default: Any) -> str:
