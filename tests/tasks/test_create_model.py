@@ -96,7 +96,9 @@ def test_a_checkpoint_without_a_card_needs_a_name(tmp_path):
 @pytest.mark.parametrize("task", ["detect", "segment"])
 def test_a_dense_checkpoint_has_other_ways(task, write):
     path, _ = write("msg", task=task)
-    with pytest.raises(UserError, match=r"checkpoint_path: .* is a (detector|segmenter); give a classifier \(msgformer\.load"):
+    with pytest.raises(
+        UserError, match=r"checkpoint_path: .* is a (detector|segmenter); give a classifier \(msgformer\.load"
+    ):
         msgformer.create_model(checkpoint_path=path)
 
 

@@ -83,6 +83,7 @@ class Subject:
             UserError: The model can't be read, or is of another family.
         """
         opened = open_any(source)
+        opened.require_trained("explain")
         model = OpenedModel(opened.card, copy.deepcopy(opened.module).cpu().eval(), path=opened.path)
         return cls(
             opened.card.model, model, find_body(model.module, f"{opened.name} is of {opened.card.model}"), opened.path

@@ -18,7 +18,7 @@ from msgformer.plugins import require_plugins
 from msgformer.tasks import DEFAULT_TASK, TaskName, get_task
 from msgformer.tasks.classification.train_result import TrainResult
 from msgformer.tasks.dense_train_result import DenseTrainResult
-from msgformer.tasks.train_options import check_config_task
+from msgformer.tasks.train_options import check_config
 from msgformer.training.dense_options import DetectOptions, SegmentOptions
 from msgformer.training.options import DistillOptions, OptimOptions, TrainerOptions
 
@@ -41,8 +41,7 @@ def underlying_settings(given: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
         chosen = get_task(task)
         config = chosen.bundled_recipe if given.get("data") is None else chosen.data_recipe
     values = load_config(config)
-    if "task" in given:
-        check_config_task(task, values, config)
+    check_config(config, values, given)
     if given.get("model", values.get("model")) != values.get("model"):
         values.pop("model_args", None)
     if given.get("epochs") is not None:

@@ -18,7 +18,6 @@ from msgformer.checkpoints.model_location import BEST, LAST, SAVED_CONFIG, Model
 from msgformer.checkpoints.pretrained import read_pretrained
 from msgformer.data.options import PreprocessOptions
 from msgformer.data.preprocessing import Preprocessing
-from msgformer.deploy.card import ExportCard
 from msgformer.deploy.optimize import optimize
 from msgformer.deploy.runtime import open_session
 from msgformer.deploy.session import Session
@@ -66,6 +65,7 @@ class OpenedModel:
         self.task: Task = get_task(card.task)
         self._module = module
         self._runners: dict[tuple[str, str, bool], Callable[..., Any]] = {}
+        self._embedders: dict[tuple[str, str, bool], Callable[..., Any]] = {}
 
     @property
     def name(self) -> str:
@@ -82,6 +82,16 @@ class OpenedModel:
         if self._module is None:
             raise UserError(f"{self.name} is an exported file, which holds no PyTorch module; give its checkpoint")
         return self._module if isinstance(self._module, nn.Module) else self._module()
+
+    @cached_property
+    def data(self) -> dict[str, Any]:
+        """What the model's run was trained on; empty if that is unknown.
+
+        An exported file doesn't say it, but the checkpoint beside it, which is read for that alone.
+        """
+        if self.session is None or self.path is None:
+            return self.card.data
+        return _data_beside(self.path, self.card)
 
     @property
     def num_parameters(self) -> int | None:
@@ -111,6 +121,20 @@ class OpenedModel:
         if key not in self._runners:
             self._runners[key] = config.placement().place(self.for_inference(optimized=config.optimize))
         return self._runners[key]
+
+    def embedder(self, config: InferenceConfig) -> Callable[..., Any]:
+        """Return what computes the pooled features [B, D] of a batch of inputs; it is made at the first call.
+
+        Args:
+            config: Device and number format.
+
+        Raises:
+            UserError: It is an exported file, or the model has no features to pool.
+        """
+        key = config.device, config.precision, config.optimize
+        if key not in self._embedders:
+            self._embedders[key] = self.task.embedder(self, config)
+        return self._embedders[key]
 
     def on_cpu(self) -> nn.Module:
         """Return the unoptimized model in evaluation mode on the CPU: itself, or a copy if it is in use elsewhere."""
@@ -253,19 +277,18 @@ def _open_exported(location: ModelLocation, _: Any, device: str, trust: bool) ->
     path = location.path
     kind = device.partition(":")[0]
     session = open_session(path, {"cuda": "gpu"}.get(kind, kind), trust=trust)
-    return OpenedModel(_card_of_export(path, session.card), None, session=session, path=path, run=path.parent)
+    found = session.card
+    card = ModelCard(found.model, {}, found.classes, found.preprocessing, {}, found.task, found.version)
+    return OpenedModel(card, None, session=session, path=path, run=path.parent)
 
 
-def _card_of_export(path: Path, card: ExportCard) -> ModelCard:
-    """Return a file's card as a checkpoint has it, with the data of the run if the file lies in its folder."""
-    data: dict[str, Any] = {}
-    for name in (BEST, LAST):
-        beside = path.parent / name
-        if beside.is_file():
-            run = read_card(read_checkpoint(beside), beside)
-            data = run.data if run.classes == card.classes else {}
-            break
-    return ModelCard(card.model, {}, card.classes, card.preprocessing, data, card.task, card.version)
+def _data_beside(path: Path, card: ModelCard) -> dict[str, Any]:
+    """Return the data of the run in whose folder an exported file lies; nothing if it lies elsewhere."""
+    beside = next((path.parent / name for name in (BEST, LAST) if (path.parent / name).is_file()), None)
+    if beside is None:
+        return {}
+    run = read_card(read_checkpoint(beside), beside)
+    return run.data if run.classes == card.classes else {}
 
 
 def _open_converted(location: ModelLocation, size: tuple[int, int] | None, *_: Any) -> OpenedModel:

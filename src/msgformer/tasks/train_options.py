@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import fields, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from msgformer.errors import UserError
@@ -46,20 +47,20 @@ def check_train_options(settings: TrainSettings) -> None:
                 raise UserError(f"{key} is for --task {task.name}, not for {settings.task}; leave it out")
 
 
-def check_config_task(task: str, values: Mapping[str, Any], config: object) -> None:
+def check_config(name: str | Path, values: Mapping[str, Any], given: Mapping[str, Any]) -> None:
     """Check that a configuration is for the task that is asked for.
 
     Args:
-        task: Name of the task.
-        values: The configuration.
-        config: Its name, for the message.
+        name: The configuration's name.
+        values: What is in it.
+        given: Options that are given beside it.
 
     Raises:
         UserError: It is for another task.
     """
     configured = values.get("task", DEFAULT_TASK)
-    if configured != task:
-        raise UserError(f"{config} is for --task {configured}, not for {task}; give another config")
+    if given.get("task", configured) != configured:
+        raise UserError(f"{name} is for --task {configured}, not for {given['task']}; give another config")
 
 
 def changed_option(value: Any, default: Any) -> str:
