@@ -66,8 +66,19 @@ def test_commands_run_in_their_order(run_msgformer, tmp_path):
         assert done.returncode == 0, f"{command}: {done.stderr[-2000:]}"
 
 
+@pytest.fixture(scope="module")
+def reader_folder(tmp_path_factory) -> Path:
+    """The folder of a reader who has cloned the project and trained the digits, if only for an epoch."""
+    folder = tmp_path_factory.mktemp("reader")
+    shutil.copytree(ROOT / "docs", folder / "docs")
+    command = ["-m", "msgformer", "train", "--epochs", "1", "--output", "runs/digits", "--report", "false"]
+    subprocess.run([sys.executable, *command], cwd=folder, check=True, timeout=300)
+    return folder
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("block", PYTHON_BLOCKS)
-def test_python_blocks_run(block):
-    done = subprocess.run([sys.executable, "-c", block], capture_output=True, text=True, timeout=300)
+def test_python_blocks_run(block, reader_folder):
+    command = [sys.executable, "-c", block]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, cwd=reader_folder)
     assert done.returncode == 0, done.stderr[-2000:]

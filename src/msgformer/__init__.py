@@ -30,8 +30,9 @@ if TYPE_CHECKING:
     from msgformer.deploy.optimize import optimize as optimize
     from msgformer.errors import UserError as UserError
     from msgformer.models import convert_state_dict as convert_state_dict
-    from msgformer.models import create_model as create_model
+    from msgformer.plugins import load_plugins as load_plugins
     from msgformer.tasks.classification.result import ClassificationResult as ClassificationResult
+    from msgformer.tasks.create_model import create_model as create_model
     from msgformer.tasks.detection.result import DetectionResult as DetectionResult
     from msgformer.tasks.segmentation.result import SegmentationResult as SegmentationResult
     from msgformer.trained_model import Classifier as Classifier
@@ -49,7 +50,7 @@ _HOMES = {
     "convert": "msgformer.api.convert",
     "convert_state_dict": "msgformer.models",
     "create_detector": "msgformer.dense",
-    "create_model": "msgformer.models",
+    "create_model": "msgformer.tasks.create_model",
     "create_segmenter": "msgformer.dense",
     "ClassificationResult": "msgformer.tasks.classification.result",
     "Classifier": "msgformer.trained_model",
@@ -65,6 +66,7 @@ _HOMES = {
     "init_from": "msgformer.api.init_from",
     "list_models": "msgformer.catalog",
     "load": "msgformer.trained_model",
+    "load_plugins": "msgformer.plugins",
     "optimize": "msgformer.deploy.optimize",
     "predict": "msgformer.api.predict",
     "report": "msgformer.api.report",

@@ -20,6 +20,9 @@ MODELS: tuple[str, ...] = (
 )
 """Every model of this package, by its name in timm's registry."""
 
+HUB_PREFIXES = ("hf-hub:", "hf_hub:", "local-dir:")
+"""Prefixes with which timm loads a model by its own configuration."""
+
 ALIASES: dict[str, str] = {
     "msg_tiny_p4_win7_224": "msg_transformer_tiny",
     "msg_small_p4_win7_224": "msg_transformer_small",

@@ -17,6 +17,7 @@ from typing import Any
 from msgformer.catalog import nearest
 from msgformer.errors import JobError, UserError, shown
 from msgformer.freed_memory import keep_freed_memory
+from msgformer.plugins import load_plugins, merge_plugins
 
 COMMANDS: dict[str, tuple[str, str]] = {
     "train": ("msgformer.api.train:train", "train a model, on the embedded digits or on a folder of images"),
@@ -37,7 +38,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "convert": ("msgformer.api.convert:convert", "turn weights into this package's format, or to MindSpore's and back"),
     "init-from": ("msgformer.api.init_from:init_from", "carry a Swin's weights into an MSG-Transformer"),
     "models": ("msgformer.api.listing:models", "list this package's models, and count what they cost"),
-    "recipes": ("msgformer.api.listing:recipes", "list the recipes that train --config takes"),
+    "recipes": ("msgformer.api.listing:recipes", "list the recipes that train --config takes, or print one"),
 }
 """Every command: the function that it runs, whose signature is its options, and what it does."""
 
@@ -94,15 +95,24 @@ def _run(argv: list[str]) -> int:
         known = [*COMMANDS, "--help", "--version"]
         raise UserError(f"unknown {what} {command!r}{nearest(command, known)} ('msgformer --help' shows all)")
 
-    from msgformer.api.options import Options  # jsonargparse takes a quarter of a second
+    from msgformer.api.options import PLUGINS, Options, split_plugins  # jsonargparse takes a quarter of a second
 
-    function = _load(command)
-    options = Options(function, prog=f"msgformer {command}")
-    values, flags = options.parse(arguments, json="Print the result as JSON instead of a table.")
+    options = Options(_load(command), prog=f"msgformer {command}")
+    plugins, arguments = split_plugins(arguments)
+    flags = {"json": "Print the result as JSON instead of a table."}
+    if options.show is not None:
+        flags["print_config"] = "Print all settings as YAML, which --config takes, and stop."
+    values, given = options.parse(arguments, **flags)
+    if PLUGINS in options.hints:
+        values[PLUGINS] = merge_plugins(plugins, values[PLUGINS] or ())
+    if options.show is not None and "print_config" in given:
+        print(options.show(**values), end="", flush=True)
+        return 0
     # Progress and notes go to standard error, so that what is piped on is the result alone.
     with contextlib.redirect_stdout(sys.stderr):
-        result = function(*values.pop(options.variadic, ()), **values)
-    text = result.render(as_json="json" in flags)
+        load_plugins(plugins)
+        result = options.function(*values.pop(options.variadic, ()), **values)
+    text = result.render(as_json="json" in given)
     if text and _speaks():
         print(text, flush=True)
     return result.exit_status()

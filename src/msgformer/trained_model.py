@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import inspect
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import cached_property
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
 
+from msgformer.catalog import nearest
 from msgformer.checkpoints.card import ModelCard
 from msgformer.checkpoints.model_location import find_model
 from msgformer.data.image_inputs import open_inputs
 from msgformer.data.options import OnBadImage
 from msgformer.errors import UserError
+from msgformer.tasks import all_tasks
 from msgformer.tasks.classification.result import ClassificationResult
 from msgformer.tasks.classification.scores import EvaluateResult
 from msgformer.tasks.dense_scores import DenseEvaluateResult
@@ -50,14 +53,8 @@ class TrainedModel(Generic[R, S]):
         config: Device, number format and batches.
     """
 
-    _by_noun: ClassVar[dict[str, type[TrainedModel[Any, Any]]]] = {}
-
     def __init__(self, opened: OpenedModel, config: InferenceConfig) -> None:
         self.opened, self.config = opened, config
-        self._predictors: dict[str, Predictor] = {}
-
-    def __init_subclass__(cls) -> None:
-        TrainedModel._by_noun[cls.__name__.lower()] = cls
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.opened.name}: {self.card.model}, {len(self.class_names)} classes)"
@@ -138,10 +135,12 @@ class TrainedModel(Generic[R, S]):
         Raises:
             UserError: An image can't be read, the model is untrained, or an option is for another task.
         """
+        _check_names("predict", options, [*_keywords(TrainedModel.predict), *_task_options("predict_options")])
+        config = self._configured(batch_size, workers, progress, on_bad_image, **options)
         self.opened.require_trained("predict")
+        given = self.opened.task.check_options("predict", options)
         inputs = open_inputs(images)
-        config = self._configured(batch_size, workers, progress)
-        predictor = self._predictor(config, self.opened.task.check_options("predict", options))
+        predictor = self._predictor(config, given)
         batches = stream_predictions(predictor, inputs.items, on_bad_image)
         results: Iterator[Any] = chain.from_iterable(batches)
         if stream:
@@ -179,6 +178,7 @@ class TrainedModel(Generic[R, S]):
         """
         from msgformer.api.evaluate import evaluate
 
+        _check_names("evaluate", options, _keywords(evaluate))
         given = {"on_bad_image": on_bad_image, "batch_size": batch_size, "workers": workers, "progress": progress}
         return evaluate(self, data, output=output, **given, **options)  # type: ignore[return-value]
 
@@ -194,6 +194,7 @@ class TrainedModel(Generic[R, S]):
         """
         from msgformer.api.export import export
 
+        _check_names("export", options, _keywords(export))
         return export(self, format=format, **options)  # type: ignore[arg-type]
 
     def explain(self, images: ImagesLike, **options: Any) -> ExplainResult:
@@ -208,6 +209,7 @@ class TrainedModel(Generic[R, S]):
         """
         from msgformer.api.explain import explain
 
+        _check_names("explain", options, _keywords(explain))
         return explain(self, images, **options)
 
     def benchmark(self, **options: Any) -> Benchmark:
@@ -221,6 +223,7 @@ class TrainedModel(Generic[R, S]):
         """
         from msgformer.api.benchmark import benchmark
 
+        _check_names("benchmark", options, _keywords(benchmark))
         return benchmark([self], **options)
 
     def embed(
@@ -249,9 +252,10 @@ class TrainedModel(Generic[R, S]):
 
         from msgformer.tasks.embedding import stream_embeddings
 
+        config = self._configured(batch_size, workers, progress)
         self.opened.require_trained("embed")
         inputs = open_inputs(images)
-        predictor = self._predictor(self._configured(batch_size, workers, progress), {})
+        predictor = self._predictor(config, {})
         rows = [batch.features for batch in stream_embeddings(self.opened, predictor, inputs.items)]
         found = np.concatenate(rows) if rows else np.zeros((0, 0), np.float32)
         return found[0] if inputs.single else found
@@ -266,13 +270,33 @@ class TrainedModel(Generic[R, S]):
             The folder.
 
         Raises:
-            UserError: The model is an exported file, or the folder can't be written.
+            UserError: The model is an exported file, a detector or a segmenter, or the folder can't be written.
         """
         from msgformer.checkpoints.pretrained import save_pretrained
 
-        return save_pretrained(self.module, self.card, Path(folder))
+        card = self.card
+        return save_pretrained(
+            self.module,
+            folder,
+            class_names=card.classes,
+            preprocessing=card.preprocessing,
+            card_json=card.to_json(),
+            model_args=card.model_args,
+        )
 
-    def _configured(self, batch_size: int | None, workers: int | None, progress: Progress) -> InferenceConfig:
+    def _configured(
+        self,
+        batch_size: int | None,
+        workers: int | None,
+        progress: Progress,
+        on_bad_image: OnBadImage = "stop",
+        **numbers: Any,
+    ) -> InferenceConfig:
+        """Check the options of a call."""
+        from msgformer.api.ranges import check_choices, check_ranges
+
+        check_ranges({"batch_size": batch_size, "workers": workers, **numbers})
+        check_choices({"on_bad_image": on_bad_image, "progress": progress})
         return replace(self.config, batch_size=batch_size, workers=workers, progress=progress)
 
     def _predictor(self, config: InferenceConfig, options: dict[str, Any]) -> Predictor:
@@ -305,7 +329,8 @@ def load(
         model: Run folder (its best epoch), checkpoint, exported file (ONNX, OpenVINO, ExecuTorch, torch.export,
             AOTInductor), ``.safetensors`` of 'msgformer convert', folder of ``save_pretrained``, the name of a model of
             this package or of timm, which then has random weights, or a module of `msgformer.create_model`,
-            `msgformer.create_detector` or `msgformer.create_segmenter`.
+            `msgformer.create_detector` or `msgformer.create_segmenter`. A `TrainedModel` is returned as it is, or, with
+            other options than the defaults, as another one of the same weights.
         device: "auto" (a GPU if there is one), "cpu", "cuda" or "cuda:N".
         precision: "float32", "bf16" or "fp16"; an exported file has its own.
         optimize: Run a copy of the model that is equal up to rounding and faster, which is made at the first
@@ -319,13 +344,54 @@ def load(
         UserError: The model, the device or the number format can't be used.
     """
     if isinstance(model, TrainedModel):
-        return model  # type: ignore[return-value]
+        return _reconfigured(model, device, precision, optimize=optimize)
     config = InferenceConfig(device, precision, optimize=optimize)
     config.placement()
     opened = open_any(model, device=device, trust=trust)
+    _check_precision(opened, precision)
+    return opened.task.choose(Classifier, Detector, Segmenter)(opened, config)  # type: ignore[return-value]
+
+
+def _reconfigured(model: Any, device: str, precision: str, *, optimize: bool) -> Any:
+    """Return a trained model with the options that aren't the defaults; raises UserError if they can't be used."""
+    changes: dict[str, Any] = {}
+    if device not in ("auto", model.config.device):
+        if model.opened.session is not None:
+            raise UserError(f"device: {model.opened.name} is open on {model.config.device}; load the file anew")
+        changes["device"] = device
+    if precision not in DEFAULT_PRECISION:
+        changes["precision"] = precision
+    if not optimize:
+        changes["optimize"] = False
+    if not changes:
+        return model
+    config = replace(model.config, **changes)
+    config.placement()
+    _check_precision(model.opened, config.precision)
+    return type(model)(model.opened, config)
+
+
+def _check_precision(opened: OpenedModel, precision: str) -> None:
     if opened.session is not None and precision not in DEFAULT_PRECISION:
         raise UserError(f"precision: {opened.name} has the one that it was exported with; leave --precision out")
-    return TrainedModel._by_noun[opened.task.noun](opened, config)  # type: ignore[return-value]
+
+
+def _check_names(command: str, given: Iterable[str], known: Sequence[str]) -> None:
+    """Refuse options that don't exist; raises UserError that names the nearest one."""
+    for name in given:
+        if name not in known:
+            raise UserError(f"{command}: unknown option {name!r}{nearest(name, known)}")
+
+
+def _keywords(function: Callable[..., Any]) -> list[str]:
+    parameters = inspect.signature(function).parameters.values()
+    return [one.name for one in parameters if one.kind is one.KEYWORD_ONLY]
+
+
+def _task_options(attribute: str) -> list[str]:
+    """Return the options that some tasks have, but ``backend``, which is an option of the command alone."""
+    names = (name for task in all_tasks() for name in getattr(task, attribute) if name != "backend")
+    return list(dict.fromkeys(names))
 
 
 def open_any(

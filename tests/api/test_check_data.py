@@ -2,7 +2,8 @@ import json
 
 import pytest
 
-from data.dense_folders import write_coco
+from api.tiny_dense import tiny_dense_run
+from data.dense_folders import write_ade20k, write_coco
 from data.tar_files import write_shard
 from msgformer import cli
 from msgformer.api.check_data import check_data
@@ -87,6 +88,19 @@ def test_detection_sets(tmp_path):
     assert result.exit_status() == 2
     assert result.images == {"train": 3, "val": 3}
     assert result.classes["train"] == {"cat": 2, "dog": 2}
+
+
+def test_labels_from_one_are_refused_unless_asked_for_as_in_training(tmp_path):
+    root = write_ade20k(tmp_path / "ade")
+    result = check_data(root, "segment")
+    assert (result.exit_status(), kinds(result)) == (2, {("error", "labels of no class")})
+    with pytest.raises(UserError) as refused:
+        tiny_dense_run("segment", root, tmp_path / "run")
+    first = next(problem for problem in result.problems if "training" in problem.path)
+    assert str(refused.value) == f"{first.path}: {first.message} (2 more; 'msgformer check-data' lists them)"
+    assert check_data(root, "segment", reduce_zero_label=True).problems == []
+    (root / "classes.txt").write_text("sea\nwall\nsky\ntree\n")
+    assert check_data(root, "segment").problems == []
 
 
 def test_what_is_no_data_set_is_refused(tmp_path):

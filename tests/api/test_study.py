@@ -114,6 +114,14 @@ def test_several_gpus_train_a_run_each(tmp_path, monkeypatch):
     assert all(job.folder.with_suffix(".yaml").is_file() for job in jobs)
 
 
+def test_processes_of_a_study_import_its_plugins(tmp_path, monkeypatch):
+    seen = []
+    monkeypatch.setattr(studying, "loaded_plugins", lambda: ["a.b", "/c.py"])
+    monkeypatch.setattr(studying.subprocess, "run", lambda command, **_: seen.extend(command) or Done(seen))
+    run_all([make_job(tmp_path, TABLE7[0], 0, {"epochs": 1})], ["3", "5"])
+    assert seen[-4:] == ["--plugins", "a.b", "--plugins", "/c.py"]
+
+
 class Done:
     """A process that went well."""
 

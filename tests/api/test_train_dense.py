@@ -1,15 +1,18 @@
 import csv
 import json
 
+import numpy as np
 import pytest
 import torch
 import yaml
+from PIL import Image
 
-from api.tiny import assert_same_run
+from api.tiny import assert_same_run, rows, tiny_run
 from api.tiny_dense import BACKBONE, DETECT, IMAGES, tiny_dense_run, write_scenes
 from data.dense_folders import coco_content, write_ade20k, write_coco, write_voc
 from msgformer import cli
 from msgformer.api.evaluate import evaluate
+from msgformer.api.predict import predict
 from msgformer.api.train import train, underlying_settings
 from msgformer.errors import UserError
 from msgformer.tasks import get_task
@@ -89,7 +92,8 @@ def test_from_the_command_line_on_embedded_scenes(task, tmp_path, monkeypatch, c
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     counts = get_task(task).scenes
     name = f"scenes-{task}-{counts['train']}-{counts['val']}-seed0"
-    write_scenes(task, tmp_path / "cache/msgformer" / name, 4, 2)
+    scenes = write_scenes(task, tmp_path / "cache/msgformer" / name, 4, 2)
+    (scenes / "labels.json").unlink(missing_ok=True)  # as earlier versions left them
     options = ["--epochs", "1", "--batch_size", "2", "--workers", "0", "--trainer.accelerator", "cpu", "--json"]
     assert cli.main(["train", "--task", task, *options]) == 0
     told = json.loads(capsys.readouterr().out)
@@ -97,6 +101,60 @@ def test_from_the_command_line_on_embedded_scenes(task, tmp_path, monkeypatch, c
     assert set(told["scores"]) >= ({"box_ap", "mask_ap"} if task == "detect" else {"miou", "pixel_accuracy"})
     config = yaml.safe_load((tmp_path / "runs/scenes-1/config.yaml").read_text())
     assert (config["task"], config["data"]) == (task, None)
+
+
+def write_squares(root):
+    """Bright squares on noise with masks of 0 (background) and 1 (object)."""
+    generator = np.random.default_rng(0)
+    for subset, count in (("training", 8), ("validation", 2)):
+        for kind in ("images", "annotations"):
+            (root / kind / subset).mkdir(parents=True)
+        for number in range(count):
+            pixels = generator.integers(0, 60, (64, 64, 3), dtype=np.uint8)
+            mask = np.zeros((64, 64), np.uint8)
+            top, left = generator.integers(0, 32, 2)
+            mask[top : top + 32, left : left + 32] = 1
+            pixels[mask == 1] += 190
+            Image.fromarray(pixels).save(root / "images" / subset / f"{number}.png")
+            Image.fromarray(mask).save(root / "annotations" / subset / f"{number}.png")
+    (root / "classes.txt").write_text("background\nobject\n")
+    return root
+
+
+def test_masks_of_zero_and_one_are_trained_as_they_are_labeled(tmp_path):
+    data = write_squares(tmp_path / "data")
+    images = {"short_side": 64, "long_side": 64, "crop": 64, "photometric": False}
+    optim = {"warmup_epochs": 0, "lr": 5e-3, "lr_batch": None}
+    settings = {"epochs": 8, "batch_size": 4, "segment_images": images, "optim": optim, "report": False}
+    run = tiny_dense_run("segment", data, tmp_path / "run", **settings).run
+    config = run / "config.yaml"
+    assert yaml.safe_load(config.read_text())["segment_images"]["reduce_zero_label"] is False
+    card = load_model(run / "best.ckpt")[1]
+    assert (card.classes, card.preprocessing["reduce_zero_label"]) == (["background", "object"], False)
+
+    scores = evaluate(run, workers=0, accelerator="cpu", progress="none").per_class
+    assert min(scores[name]["iou"] for name in ("background", "object")) > 70
+    predict(run, [data / "images/validation/1.png"], output=tmp_path / "drawn", accelerator="cpu")
+    predicted = np.asarray(Image.open(tmp_path / "drawn/0001-1-classes.png"))
+    expected = np.asarray(Image.open(data / "annotations/validation/1.png"))
+    assert (predicted == expected)[expected == 1].mean() > 0.8
+
+    whole = rows(run)
+    config.write_text(config.read_text().replace("reduce_zero_label: false", "reduce_zero_label: auto"))
+    (run / "previous.ckpt").replace(run / "last.ckpt")
+    train(resume=run)
+    assert rows(run) == whole
+    assert load_model(run / "best.ckpt")[1].preprocessing["reduce_zero_label"] is False
+
+
+def test_runs_of_other_tasks_may_hold_the_former_default(image_folder, tmp_path):
+    """Each run's config.yaml holds the options of every task."""
+    run = tiny_run(image_folder(), tmp_path / "run", epochs=1, segment_images={"reduce_zero_label": True}).run
+    assert yaml.safe_load((run / "config.yaml").read_text())["segment_images"]["reduce_zero_label"] is True
+    assert train(resume=run).epochs == 1
+    more = {"reduce_zero_label": True, "crop": 32}
+    with pytest.raises(UserError, match=r"segment_images\.crop is for --task segment"):
+        tiny_run(tmp_path / "data", tmp_path / "more", segment_images=more)
 
 
 def test_each_task_has_recipes_and_milestones_move_with_the_end():

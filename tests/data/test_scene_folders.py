@@ -6,6 +6,7 @@ from PIL import Image
 
 from msgformer.data.scene_folders import cached_scenes, write_detection, write_segmentation
 from msgformer.data.scenes import SceneMaker
+from msgformer.data.segmentation_sets import resolve_reduce_zero
 from msgformer.errors import UserError
 from msgformer.rle import decode_mask
 
@@ -33,6 +34,7 @@ def test_segmentation_is_written_as_ade20k_is(tmp_path):
     write_segmentation(tmp_path / "scenes", COUNTS, seed=1)
     names = (tmp_path / "scenes/classes.txt").read_text().split()
     assert names == ["background", *"0123456789"]
+    assert resolve_reduce_zero(tmp_path / "scenes", "auto")
     with Image.open(tmp_path / "scenes/annotations/training/000003.png") as image:
         assert image.mode == "L"
         labels = np.asarray(image)

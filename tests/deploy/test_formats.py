@@ -33,7 +33,7 @@ class Family:
         self.name = name
         self.model = create_model(name, num_classes=3, **FAMILIES[name]).eval()
         self.sizes = sizes_of(self.model, (64, 64), 1, dynamic_batch=True, dynamic_size=True)
-        self.program = capture(self.model, self.sizes)
+        self.program = capture(optimize(self.model), self.sizes)  # as `msgformer export` does
 
     def card(self, format, **changes):
         return ExportCard(format, "classify", self.name, CLASSES, {"crop_pct": 0.9}, self.sizes, **changes)

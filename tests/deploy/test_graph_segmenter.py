@@ -17,6 +17,7 @@ from msgformer.tasks import get_task
 MSG = {"embed_dim": 16, "depths": (1, 1, 1, 1), "num_heads": (1, 1, 2, 2), "window_size": 4}
 SG = {"embed_dims": (16, 16, 32, 32), "depths": (2, 1, 1, 1), "num_heads": (2, 2, 2, 2), "reductions": (2, 2, 2, 1)}
 BACKBONES = {"msg_transformer_tiny": MSG, "sgformer_small": SG, "resnet10t": {}}
+FAST = ("semantic_fpn", "torch-export")
 SIZES = [(33, 33), (64, 160), (75, 100)]  # the least, whole windows, no whole windows
 
 
@@ -43,10 +44,15 @@ def test_the_form_for_graphs_gives_the_models_own_answers(backbone, head):
         torch.testing.assert_close(graph(images), model(images))
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("format", ["torch-export", "onnx", "openvino"])
-@pytest.mark.parametrize("backbone", ["msg_transformer_tiny", "sgformer_small"])
-@pytest.mark.parametrize("head", ["upernet", "semantic_fpn"])
+FILES = [
+    pytest.param(backbone, head, format, marks=pytest.mark.slow if (head, format) != FAST else ())
+    for backbone in ("msg_transformer_tiny", "sgformer_small")
+    for head in ("upernet", "semantic_fpn")
+    for format in ("torch-export", "onnx", "openvino")
+]
+
+
+@pytest.mark.parametrize(("backbone", "head", "format"), FILES)
 def test_a_file_runs_at_sizes_it_never_saw(backbone, head, format, tmp_path):
     pytest.importorskip({"torch-export": "torch", "onnx": "onnxscript", "openvino": "openvino"}[format])
     model, path = small(backbone, head), tmp_path / f"model{SUFFIXES[format]}"

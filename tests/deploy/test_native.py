@@ -1,5 +1,6 @@
 """The C++ kernels as a whole: with several threads, and where they can't be built or aren't to be used."""
 
+import os
 import shutil
 import subprocess
 import sys
@@ -45,6 +46,72 @@ def test_without_them_pytorch_computes_the_same(how, monkeypatch, tmp_path, forg
     for one, two in zip(expected, results(), strict=True):
         torch.testing.assert_close(one, two, rtol=1e-5, atol=1e-5)
     assert not list(tmp_path.rglob("*.so"))
+
+
+_LOAD = """
+from msgformer.models.native.library import library
+print(library() is not None)
+"""
+
+
+def load_in_processes(count, cache, **environment):
+    """Exit status, output and messages of processes that want the kernels at the same time, from an empty cache."""
+    started = [
+        subprocess.Popen(
+            [sys.executable, "-c", _LOAD],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env={**os.environ, "MSGFORMER_CACHE": str(cache), **environment},
+        )
+        for _ in range(count)
+    ]
+    ended = [process.communicate(timeout=240) for process in started]
+    return [(process.returncode, out, err) for process, (out, err) in zip(started, ended, strict=True)]
+
+
+def compiler(folder, *lines):
+    """A compiler that notes each call in a file."""
+    path = folder / "cxx"
+    path.write_text("\n".join(["#!/bin/sh", f"echo called >> '{folder}/calls'", *lines, ""]))
+    path.chmod(0o755)
+    return str(path)
+
+
+def test_one_process_compiles_and_says_so_and_the_other_waits(tmp_path):
+    cxx = compiler(tmp_path, 'exec c++ "$@"')
+    ended = load_in_processes(2, tmp_path / "cache", CXX=cxx)
+    assert [(status, out) for status, out, _ in ended] == [(0, "True\n")] * 2
+    said = [err for _, _, err in ended if err]
+    assert len(said) == 1
+    assert said[0].count("\n") == 1
+    assert str(tmp_path / "cache" / "native") in said[0]
+    assert "MSGFORMER_NATIVE=0" in said[0]
+    assert (tmp_path / "calls").read_text().count("called") == 2  # it compiles and it links
+    assert load_in_processes(1, tmp_path / "cache", CXX=cxx) == [(0, "True\n", "")]
+
+
+def test_where_one_process_can_not_compile_the_other_does_not_try(tmp_path):
+    cxx = compiler(tmp_path, "sleep 15", "echo no such header >&2", "exit 1")  # long enough for both to have begun
+    ended = load_in_processes(2, tmp_path / "cache", CXX=cxx)
+    assert [(status, out) for status, out, _ in ended] == [(0, "False\n")] * 2
+    said = "".join(err for _, _, err in ended).splitlines()
+    assert len(said) == 2
+    assert "compiling C++ kernels" in said[0]
+    assert "no such header" in said[1]
+    assert (tmp_path / "calls").read_text().count("called") == 1
+
+
+def test_the_lock_of_a_process_that_was_killed_stops_nobody(tmp_path, monkeypatch, forget_kernels, capfd):
+    (tmp_path / "native").mkdir()
+    monkeypatch.setenv("MSGFORMER_CACHE", str(tmp_path))
+    monkeypatch.setattr(library, "FLAGS", ("-std=c++20", "-O0", "-fPIC", "-fopenmp"))
+    identity = library._identity(shutil.which("c++"))
+    (tmp_path / "native" / f"{identity}.lock").touch()
+    (tmp_path / "native" / f"{identity}.failed").write_text("long ago")
+    forget_kernels()
+    assert library.library() is not None
+    assert "compiling" in capfd.readouterr().err
 
 
 def test_layers_without_gradients_alone_use_them():

@@ -5,6 +5,7 @@ import torch
 from torch.export import Dim
 from torch.utils.flop_counter import FlopCounterMode
 
+from msgformer.deploy.optimize import optimize
 from msgformer.models import create_model
 
 SHALLOW = {
@@ -24,6 +25,10 @@ def shallow(name, seed=0):
     return create_model(name, num_classes=7, **SHALLOW[name], **extra).eval()
 
 
+def unchanged(model):
+    return model
+
+
 def count_graphs(model, sizes, batch):
     """Graphs that a dynamic compilation makes of these sizes, each compared with the model itself."""
     graphs = []
@@ -41,9 +46,10 @@ def count_graphs(model, sizes, batch):
     return len(graphs)
 
 
+@pytest.mark.parametrize("change", [unchanged, optimize])
 @pytest.mark.parametrize("name", ["msg_transformer_tiny", "sgformer_small"])
-def test_one_graph_serves_many_sizes(name):
-    assert count_graphs(shallow(name), [SIZES[0], *SIZES[2:]], batch=2) == 1
+def test_one_graph_serves_many_sizes(name, change):
+    assert count_graphs(change(shallow(name)), [SIZES[0], *SIZES[2:]], batch=2) == 1
 
 
 @pytest.mark.slow
@@ -55,11 +61,13 @@ def test_at_most_four_graphs_over_twelve_sizes(name, batch):
 
 
 @pytest.mark.slow  # tests/deploy/test_formats.py does it for smaller models
+@pytest.mark.parametrize("change", [unchanged, optimize])
 @pytest.mark.parametrize("name", SHALLOW)
-def test_an_export_runs_at_sizes_it_never_saw(name):
+def test_an_export_runs_at_sizes_it_never_saw(name, change):
     model = shallow(name)
     dims = {0: Dim("batch", min=1, max=64), 2: Dim("height", min=33, max=2048), 3: Dim("width", min=33, max=2048)}
-    exported = torch.export.export(model, (torch.randn(2, 3, 100, 140),), dynamic_shapes=(dims,)).module()
+    program = torch.export.export(change(model), (torch.randn(2, 3, 100, 140),), dynamic_shapes=(dims,))
+    exported = program.module(check_guards=False)  # its guards exclude windows in one row, its graph does not
     for shape in [(1, 3, 224, 224), (2, 3, 33, 40), (3, 3, 97, 131), (1, 3, 300, 64)]:
         x = torch.randn(shape)
         torch.testing.assert_close(exported(x), model(x), rtol=1e-4, atol=1e-5)

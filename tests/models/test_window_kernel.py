@@ -32,6 +32,16 @@ def test_numbers_by_the_interpreter():
     assert done.returncode == 0, done.stdout[-4000:]
 
 
+def test_that_triton_compiles_is_said_once(tmp_path, monkeypatch, capfd):
+    monkeypatch.setenv("MSGFORMER_CACHE", str(tmp_path))
+    for _ in range(2):  # as in two processes
+        window_kernel.announce_compilation.cache_clear()
+        window_kernel.announce_compilation((9, 0))
+    said = capfd.readouterr().err
+    assert said.count("\n") == 1
+    assert "MSGFORMER_WINDOW_KERNEL=0" in said
+
+
 class Driver:
     """Stands for a GPU, for which Triton compiles."""
 

@@ -10,7 +10,10 @@ A verb is a plain function in the module of its name, ``api/train.py: train(...)
   under ``TYPE_CHECKING``, and be light.
 * A verb that takes recipes has ``config: str | Path | None = None`` among its parameters and is decorated
   with :func:`msgformer.api.options.configurable`, which reads the file: what is given explicitly beats the
-  file, which beats the defaults. The body need not look at ``config``.
+  file, which beats the defaults. The body need not look at ``config``. ``python_only`` names parameters that are no
+  options, and ``show`` gives what ``--print_config`` prints.
+* ``--plugins`` is an option of every command and imported before the verb runs. A verb that records plug-ins has the
+  parameter ``plugins``, which holds those of the configuration as well.
 * It checks what it is given (paths first) before it imports torch, and raises
   :class:`msgformer.errors.UserError` with one line for what the user can mend.
 * It returns a frozen dataclass that extends :class:`msgformer.result.Result`, and prints nothing but

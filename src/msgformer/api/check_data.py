@@ -9,10 +9,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from msgformer.data.dense_options import ReduceZeroLabel
 from msgformer.data.locations import resolve_data
 from msgformer.data.problems import SEVERITIES, Problem, has_errors, problem_rows
 from msgformer.result import Result, text_table
-from msgformer.tasks import TaskName, get_task
+from msgformer.tasks import DEFAULT_TASK, TaskName, get_task
 
 ERRORS = 2
 """Exit status where there are errors."""
@@ -66,8 +67,8 @@ class CheckDataResult(Result):
 
 def check_data(
     data: str | Path,
-    task: TaskName = "classify",
-    reduce_zero_label: bool = True,
+    task: TaskName = DEFAULT_TASK,
+    reduce_zero_label: ReduceZeroLabel = "auto",
 ) -> CheckDataResult:
     """Find everything that is wrong with a data set before it is trained on.
 
@@ -76,7 +77,8 @@ def check_data(
     Args:
         data: A folder or SCHEME:LOCATION, as 'msgformer train' takes it.
         task: What it is for: images with a class each, with annotated objects, or with a class for every pixel.
-        reduce_zero_label: In segmentation, label maps count classes from 1 on, and 0 stands for none.
+        reduce_zero_label: In segmentation, labels count from 1 and 0 means no class. "auto": true for ADE20K itself and
+            where the folder's labels.json says so; elsewhere labels are used as they are.
 
     Returns:
         Numbers of images and all problems.

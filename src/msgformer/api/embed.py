@@ -6,7 +6,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from msgformer.api.ranges import check_ranges
+from msgformer.api.ranges import check_choices, check_ranges
 from msgformer.checkpoints.model_location import find_trained_model
 from msgformer.data.image_inputs import open_inputs
 from msgformer.data.options import OnBadImage
@@ -82,6 +82,7 @@ def embed(
         UserError: A path doesn't exist, an image can't be read, the model is an exported file, or the output can't be
             written.
     """
+    check_choices({"on_bad_image": on_bad_image, "progress": progress})
     check_ranges({"batch_size": batch_size, "workers": workers})
     output = Path(output)
     _check_output(output, overwrite=overwrite)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, overload
 
-from msgformer.api.ranges import check_ranges
+from msgformer.api.ranges import check_choices, check_ranges
 from msgformer.api.runs import check_new_folder
 from msgformer.checkpoints.model_location import find_trained_model
 from msgformer.data.locations import resolve_data
@@ -109,6 +109,7 @@ def evaluate(  # type: ignore[misc]  # the command line reads this signature, wh
         UserError: a path isn't there or isn't what it should be, a number is out of range, or classes aren't the
             model's.
     """
+    check_choices({"on_bad_image": on_bad_image, "progress": progress})
     check_ranges({"batch_size": batch_size, "workers": workers, "img_size": img_size, "scales": scales})
     check_backend(backend, accelerator, precision)
     models = list(checkpoint) if isinstance(checkpoint, list | tuple) else [checkpoint]

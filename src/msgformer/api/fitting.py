@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from lightning import Trainer
+from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.utilities.seed import isolate_rng
 
 from msgformer.api.provenance import record_start
@@ -18,6 +20,8 @@ from msgformer.checkpoints.checkpoint_file import write_atomically
 from msgformer.checkpoints.model_location import BEST
 from msgformer.data.split import read_split
 from msgformer.errors import UserError, shown
+from msgformer.models import plugins_of
+from msgformer.plugins import merge_plugins
 from msgformer.seeding import derive, seed_generators
 from msgformer.tasks import get_task
 from msgformer.tasks.training_setup import CLASSES_FILE, TrainingSetup
@@ -28,18 +32,22 @@ from msgformer.training.run_files import RunFiles
 from msgformer.training.trainer import quiet
 
 
-def fit(settings: TrainSettings, output: Path | None, resume: Path | None) -> dict[str, Any]:
+def fit(
+    settings: TrainSettings, output: Path | None, resume: Path | None, callbacks: Sequence[Callback] = ()
+) -> dict[str, Any]:
     """Train, or go on with a training.
 
     Args:
         settings: Checked settings.
         output: Where a new run is wanted; None for the next free folder.
         resume: Folder of a run to go on with.
+        callbacks: The user's.
 
     Returns:
         The fields of ``TrainResult``.
     """
     start = time.monotonic()
+    settings = replace(settings, plugins=merge_plugins(settings.plugins, plugins_of(settings.model_args)))
     task = get_task(settings.task).open_training(settings, resume)
     checkpoint = None
     if resume is not None:
@@ -48,7 +56,7 @@ def fit(settings: TrainSettings, output: Path | None, resume: Path | None) -> di
     with quiet(), isolate_rng():
         report = epoch_report(settings.trainer.progress)
         files = RunFiles(lambda: _start_run(settings, output, resume, task), report)
-        run = Run(settings.trainer, files, settings.epochs + settings.optim.cooldown_epochs)
+        run = Run(settings.trainer, files, settings.epochs + settings.optim.cooldown_epochs, callbacks)
         seed_generators(derive(settings.seed))
         module, data = task.build(run.trainer, fresh=checkpoint is None)
         with _reporting(settings, files, run.trainer):
@@ -81,18 +89,18 @@ def _reporting(settings: TrainSettings, files: RunFiles, trainer: Trainer) -> It
 
 def _start_run(settings: TrainSettings, output: Path | None, resume: Path | None, task: TrainingSetup) -> Path:
     """The run folder, in which is told what made it each time that the training starts."""
-    run = resume or _begin_run(settings, output, task)
+    run = resume or _begin_run(output, task)
     record_start(run, settings.data)
     return run
 
 
-def _begin_run(settings: TrainSettings, output: Path | None, task: TrainingSetup) -> Path:
+def _begin_run(output: Path | None, task: TrainingSetup) -> Path:
     """A new run folder that says what is trained on what."""
     run = new_run(output, task.title)
     (run / CLASSES_FILE).write_text("".join(f"{shown(name)}\n" for name in task.classes), encoding="utf-8")
     task.record(run)
     # Last and at once: a folder that has it can be resumed, at whatever moment the run is killed.
-    write_atomically(run / CONFIG_FILE, settings.write)
+    write_atomically(run / CONFIG_FILE, task.settings.write)
     return run
 
 

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
+from typing import Any
+
+import yaml
 
 from msgformer.api.ranges import check_ranges
-from msgformer.api.recipes import RECIPES, list_recipes
+from msgformer.api.recipes import find_config, list_recipes, load_config
 from msgformer.catalog import ALIASES, MODELS, resolve
 from msgformer.insight.published import PUBLISHED, PublishedSize
 from msgformer.insight.sizes import Comparison, ModelSize, PartSize
@@ -122,12 +126,42 @@ def models(*names: str, input_size: int | tuple[int, int] | None = None) -> Mode
     return ModelList(chosen, aliases, {name: PUBLISHED[name] for name in chosen}, sizes)
 
 
-def recipes() -> RecipeList:
-    """List the recipes that 'msgformer train --config' takes by name."""
-    return RecipeList({name: _first_comment(name) for name in list_recipes()})
+@dataclasses.dataclass(frozen=True)
+class RecipeOptions(Result):
+    """Recipes with all of their options.
+
+    Attributes:
+        recipes: The options of each, over those of the recipe that it extends.
+    """
+
+    recipes: dict[str, dict[str, Any]]
+
+    def table(self) -> str:
+        """The recipes as YAML, each a document of its own."""
+        return "\n---\n".join(map(self._document, self.recipes))
+
+    def _document(self, name: str) -> str:
+        text = yaml.safe_dump(self.recipes[name], sort_keys=False, allow_unicode=True).rstrip()
+        return f"# {comment}\n{text}" if (comment := _first_comment(find_config(name))) else text
 
 
-def _first_comment(recipe: str) -> str:
+def recipes(*names: str) -> RecipeList | RecipeOptions:
+    """List the recipes that 'msgformer train --config' takes by name, or print some of them.
+
+    With names, all options of each recipe are printed as YAML, those of the recipe that it extends included.
+
+    Args:
+        *names: Recipes or YAML files; without any, all recipes are listed.
+
+    Raises:
+        UserError: There is no such recipe or file; names the nearest.
+    """
+    if names:
+        return RecipeOptions({name: load_config(name) for name in names})
+    return RecipeList({name: _first_comment(find_config(name)) for name in list_recipes()})
+
+
+def _first_comment(path: Path) -> str:
     """A recipe's first line, which says what it does."""
-    line = (RECIPES / f"{recipe}.yaml").read_text(encoding="utf-8").partition("\n")[0]
+    line = path.read_text(encoding="utf-8").partition("\n")[0]
     return line.removeprefix("#").strip() if line.startswith("#") else ""

@@ -20,9 +20,16 @@ import jsonargparse
 from msgformer.api.recipes import load_config
 from msgformer.catalog import nearest
 from msgformer.errors import UserError
+from msgformer.plugins import load_plugins, merge_plugins
 
 P = ParamSpec("P")
 R = TypeVar("R")
+
+PLUGINS = "plugins"
+PLUGINS_HELP = (
+    "Module, by its dotted name or as a .py file, to import first because it registers exchanges, messengers or models;"
+    " its code is executed. Once for each, or '[a, b]'."
+)
 
 Base = Callable[[Mapping[str, Any]], tuple[str, dict[str, Any]] | None]
 """From what is given explicitly to what lies under it: a configuration's name and its values, or nothing."""
@@ -34,12 +41,20 @@ def named_config(given: Mapping[str, Any]) -> tuple[str, dict[str, Any]] | None:
     return None if config is None else (str(config), load_config(config))
 
 
-def configured_by(base: Base) -> Callable[[Callable[P, R]], Callable[P, R]]:
+def configured_by(
+    base: Base, *, show: Callable[..., str] | None = None, python_only: Collection[str] = ()
+) -> Callable[[Callable[P, R]], Callable[P, R]]:
     """Let a verb take ``config``: explicit arguments beat what ``base`` gives for them, that beats the defaults.
 
     The function must have ``config: str | Path | None = None`` among its parameters. A group of options that
     is given explicitly as a dataclass replaces the configuration's whole group; given as a mapping it changes
-    what it names.
+    what it names, as an option of the group on the command line does. So does a mapping given for an option that
+    holds one.
+
+    Args:
+        base: Gives the configuration under what is given explicitly.
+        show: Takes the function's arguments and returns the YAML for ``--print_config``; None: there is no such flag.
+        python_only: Parameters that are no options, neither on the command line nor in a configuration.
     """
 
     def decorate(function: Callable[P, R]) -> Callable[P, R]:
@@ -49,13 +64,20 @@ def configured_by(base: Base) -> Callable[[Callable[P, R]], Callable[P, R]]:
         def configured(*args: P.args, **kwargs: P.kwargs) -> R:
             given = dict(signature.bind_partial(*args, **kwargs).arguments)
             options = Options(configured)
-            groups = options.take_mappings(given)
+            mappings = options.take_mappings(given)
             name, values = base(given) or ("", {})
             given.pop("config", None)
+            arguments = options.from_values(name, values, mappings)
+            if PLUGINS in options.hints:
+                asked = given.pop(PLUGINS, None)
+                loaded = [] if asked is None else load_plugins(asked)
+                arguments[PLUGINS] = merge_plugins(loaded, arguments.get(PLUGINS) or ())
             # The same values as keywords: what the configuration gives is then overridden by name.
-            return function(**{**options.from_values(name, _merged(values, groups)), **given})  # type: ignore[call-arg]
+            return function(**{**arguments, **given})  # type: ignore[call-arg]
 
         configured.base = base  # type: ignore[attr-defined]
+        configured.show = show  # type: ignore[attr-defined]
+        configured.python_only = python_only  # type: ignore[attr-defined]
         return configured
 
     return decorate
@@ -64,11 +86,6 @@ def configured_by(base: Base) -> Callable[[Callable[P, R]], Callable[P, R]]:
 def configurable(function: Callable[P, R]) -> Callable[P, R]:
     """Let a verb take ``config``, a YAML file or recipe; see :func:`configured_by`."""
     return configured_by(named_config)(function)
-
-
-def _merged(values: Mapping[str, Any], groups: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-    """``values`` with the members of groups replaced by those that ``groups`` names."""
-    return {**values, **{name: {**values.get(name, {}), **group} for name, group in groups.items()}}
 
 
 class Options:
@@ -83,6 +100,8 @@ class Options:
     def __init__(self, function: Callable[..., Any], prog: str = "msgformer") -> None:
         self.function = inspect.unwrap(function)
         self._base: Base = getattr(function, "base", named_config)
+        self.show: Callable[..., str] | None = getattr(function, "show", None)
+        self._python_only = set(getattr(function, "python_only", ()))
         parameters = inspect.signature(self.function).parameters.values()
         self.required = [p.name for p in parameters if p.default is inspect.Parameter.empty]
         self.variadic = next((p.name for p in parameters if p.kind is p.VAR_POSITIONAL), "")
@@ -114,6 +133,8 @@ class Options:
             parser.add_argument(name, type=item or hint, nargs=nargs, help=self._help(name))
         for flag, text in flags.items():
             parser.add_argument(f"--{flag}", action="store_true", help=text)
+        if PLUGINS not in self.hints:
+            parser.add_argument(f"--{PLUGINS}", metavar="MODULE", default=argparse.SUPPRESS, help=PLUGINS_HELP)
         argv = self._normalize(argv, flags)
         try:
             parsed = parser.parse_args(argv)
@@ -133,24 +154,62 @@ class Options:
         options = {action.dest: action.help or "" for action in self._parser._actions}
         return {**{name: self._help(name) for name in self.required}, **options}
 
-    def from_values(self, name: str, values: Mapping[str, Any]) -> dict[str, Any]:
+    def from_values(
+        self, name: str, values: Mapping[str, Any], over: Mapping[str, Mapping[str, Any]] | None = None
+    ) -> dict[str, Any]:
         """Arguments of the function from plain values: those that are named, and no others.
 
         Args:
             name: Where the values come from, for messages.
             values: As a YAML file gives them.
+            over: Mappings given in Python, laid over the values member by member.
 
         Raises:
             UserError: the values aren't what the function takes.
         """
-        arguments = self._parser.instantiate(self._read(name, values))
-        named = {str(key).partition(".")[0] for key in values}
-        return {key: value for key, value in vars(arguments).items() if key in named}
+        over = over or {}
+        self._check_keys(over, "")
+        options, mappings = self._split_members(over)
+        config = self._read(name, values)
+        try:
+            config = self._parser.parse_object(options, config)
+        except argparse.ArgumentError as error:
+            raise self._explain(error, "", prefix="") from error
+        arguments = vars(self._parser.instantiate(config))
+        for key, members in mappings.items():
+            _update_member(arguments, key.split("."), members)
+        named = {str(key).partition(".")[0] for key in (*values, *over)}
+        return {key: value for key, value in arguments.items() if key in named}
 
     def take_mappings(self, given: dict[str, Any]) -> dict[str, Mapping[str, Any]]:
-        """Remove from ``given`` the groups of options that are mappings, and return them."""
-        groups = [key for key, value in given.items() if self._is_group(key) and isinstance(value, Mapping)]
-        return {key: given.pop(key) for key in groups}
+        """Remove the mappings that are given for groups of options, and for options that hold one, and return them.
+
+        Raises:
+            UserError: something else is given for one of them.
+        """
+        for key, value in given.items():
+            hint: Any = self.hints.get(key)
+            if self._is_group(key) and not isinstance(value, Mapping | hint):
+                raise UserError(f"{key} must be {hint.__name__} or a mapping of its options, not {value!r}")
+            if _is_mapping(hint) and not isinstance(value, Mapping | None):
+                raise UserError(f"{key} must be a mapping, such as {{'name': value}}, not {value!r}")
+        return {key: given.pop(key) for key in [*given] if isinstance(given[key], Mapping)}
+
+    def _split_members(self, over: Mapping[str, Any], group: str = "") -> tuple[dict[str, Any], dict[str, Any]]:
+        """Options under dotted keys: those that the parser reads, and the mappings, which stay as they are."""
+        options: dict[str, Any] = {}
+        mappings: dict[str, Any] = {}
+        for name, value in over.items():
+            key = f"{group}{name}"
+            if key not in self.keys:
+                deeper = self._split_members(value, f"{key}.")
+                options |= deeper[0]
+                mappings |= deeper[1]
+            elif _is_mapping(self._hint(key)) and isinstance(value, Mapping):
+                mappings[key] = value
+            else:
+                options[key] = value
+        return options, mappings
 
     def _make_parser(self, prog: str) -> jsonargparse.ArgumentParser:
         parser = jsonargparse.ArgumentParser(
@@ -162,7 +221,7 @@ class Options:
             allow_abbrev=False,
             print_config=None,
         )
-        parser.add_function_arguments(self.function, as_group=False, skip=set(self.required))
+        parser.add_function_arguments(self.function, as_group=False, skip={*self.required, *self._python_only})
         for action in parser._actions:
             if self._is_group(action.dest):
                 action.help = argparse.SUPPRESS  # a whole group as one option: YAML's business
@@ -231,9 +290,9 @@ class Options:
         key = name.lstrip("-").replace("-", "_")
         long = name.startswith("--")
         if name == "-h" or (long and key in ("help", *flags)):
-            return word
+            return f"--{key}{equals}{value}" if long else word
         if not (long and self._takes(key)):
-            known = [f"--{known}" for known in [*self.keys, *flags, "help", *self._config]]
+            known = [f"--{known}" for known in [*self.keys, *flags, PLUGINS, "help", *self._config]]
             raise UserError(f"unknown option {name!r}{_nearest_option(f'--{key}', known)}")
         if equals:
             return f"--{key}={value}"
@@ -259,7 +318,7 @@ class Options:
         """Whether an option is known; ``--list+ x`` appends to a list, ``--dict.key x`` sets one item."""
         if key.removesuffix("+") in [*self.keys, *self._config]:
             return True
-        return any(key.startswith(f"{known}.") and "dict" in str(self._hint(known)) for known in self.keys)
+        return any(key.startswith(f"{known}.") and _is_mapping(self._hint(known)) for known in self.keys)
 
     def _hint(self, key: str) -> Any:
         """The type of an option, or None where the signature doesn't tell."""
@@ -272,8 +331,14 @@ class Options:
             hints = typing.get_type_hints(owner)
         return hints.get(name)
 
-    def _explain(self, error: argparse.ArgumentError, where: str) -> UserError:
-        """One line for what jsonargparse says in several."""
+    def _explain(self, error: argparse.ArgumentError, where: str, prefix: str | None = None) -> UserError:
+        """One line for what jsonargparse says in several.
+
+        Args:
+            error: What it raised.
+            where: The configuration that is wrong, and a colon; empty for the command line and for Python.
+            prefix: What an option's name begins with; by default dashes unless a configuration is wrong.
+        """
         message = " ".join(str(error).split())
         key = re.search(r'key "([\w.]+)"', message)
         value = re.search(r".*(?:Got|Given) value: ?(.*)", message)
@@ -281,7 +346,7 @@ class Options:
         if key is None or value is None or hint is None:
             return UserError(f"{where}{message} (see '{self._parser.prog} --help')")
         choices = [str(choice) for choice in typing.get_args(hint)] if _is_literal(hint) else []
-        name = key[1] if where else f"--{key[1]}"
+        name = f"{('' if where else '--') if prefix is None else prefix}{key[1]}"
         return UserError(f"{where}{name} must be {_describe(hint)}, not {value[1]!r}{nearest(value[1], choices)}")
 
 
@@ -298,6 +363,48 @@ class _HelpFormatter(jsonargparse.DefaultHelpFormatter):
 def _summary(function: Callable[..., Any]) -> str:
     """A docstring's text before its sections."""
     return re.split(r"\n\n(?=\w+:\n)", inspect.getdoc(function) or "")[0]
+
+
+def split_plugins(argv: Sequence[str]) -> tuple[list[str], list[str]]:
+    """The plug-ins that a command line names by ``--plugins``, and its other words.
+
+    Raises:
+        UserError: the option has no value.
+    """
+    plugins: list[str] = []
+    others: list[str] = []
+    words = collections.deque(argv)
+    while words:
+        word = words.popleft()
+        name, equals, value = word.partition("=")
+        if word == "--":
+            return plugins, [*others, word, *words]
+        if name not in (f"--{PLUGINS}", f"--{PLUGINS}+"):
+            others.append(word)
+            continue
+        if not equals:
+            if not words or words[0].startswith("--"):
+                raise UserError(f"{name} needs a value")
+            value = words.popleft()
+        plugins += [part.strip(" '\"") for part in value.strip().removeprefix("[").removesuffix("]").split(",")]
+    return plugins, others
+
+
+def _update_member(arguments: dict[str, Any], path: Sequence[str], members: Mapping[str, Any]) -> None:
+    """Lay ``members`` over a mapping among the arguments, or in a group of options among them."""
+    name, *inside = path
+    if inside:
+        group = {field.name: getattr(arguments[name], field.name) for field in dataclasses.fields(arguments[name])}
+        _update_member(group, inside, members)
+        arguments[name] = type(arguments[name])(**group)
+    else:
+        arguments[name] = {**(arguments[name] or {}), **members}
+
+
+def _is_mapping(hint: Any) -> bool:
+    """Whether an option holds a mapping, as in ``dict[str, Any] | None``."""
+    union = typing.get_origin(hint) in (typing.Union, types.UnionType)
+    return any(typing.get_origin(part) is dict or part is dict for part in (typing.get_args(hint) if union else [hint]))
 
 
 def _nearest_option(key: str, known: Sequence[str]) -> str:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from msgformer.api.ranges import check_ranges
+from msgformer.api.ranges import check_choices, check_ranges
 from msgformer.api.runs import check_new_folder
 from msgformer.checkpoints.model_location import find_trained_model
 from msgformer.data.image_inputs import ImageInputs, open_inputs
@@ -115,6 +115,7 @@ def predict(
             or the output can't be written or resumed.
     """
     check_backend(backend, accelerator, precision)
+    check_choices({"on_bad_image": on_bad_image, "progress": progress})
     inputs = _check_inputs(checkpoint, images, top_k, threshold, batch_size, workers, img_size)
     output, contact_sheet = (None if one is None else Path(one) for one in (output, contact_sheet))
     folder = output is not None and is_folder(output, format)
@@ -174,6 +175,7 @@ def iter_predictions(
     The arguments and errors are those of `predict`; an image that is skipped comes with its ``error``.
     """
     check_backend(backend, accelerator, precision)
+    check_choices({"on_bad_image": on_bad_image})
     inputs = _check_inputs(checkpoint, images, top_k, threshold, batch_size, workers)
 
     from msgformer.tasks.prediction_stream import stream_predictions
@@ -222,9 +224,8 @@ def _check_inputs(
     img_size: int | tuple[int, int] | None = None,
 ) -> ImageInputs:
     """Check what can be checked without torch, and open the images."""
-    check_ranges({"top_k": top_k, "batch_size": batch_size, "workers": workers, "img_size": img_size})
-    if threshold is not None and not 0 <= threshold <= 1:
-        raise UserError(f"threshold must lie between 0 and 1, not {threshold:g}")
+    numbers = {"top_k": top_k, "threshold": threshold, "img_size": img_size}
+    check_ranges({**numbers, "batch_size": batch_size, "workers": workers})
     if isinstance(checkpoint, str | Path):
         find_trained_model(checkpoint)
     return open_inputs(images)

@@ -5,9 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, get_args
 
+from msgformer.data.options import OnBadImage
 from msgformer.errors import UserError
+from msgformer.training.options import Progress
 
 
 @dataclass(frozen=True)
@@ -52,6 +54,7 @@ RANGES: dict[str, Range] = {
     "input_size": AT_LEAST_1,
     "val_fraction": PART,
     "top_k": AT_LEAST_1,
+    "threshold": CHANCE,
     "gradients": AT_LEAST_0,
     "preprocess.crop_pct": ABOVE_0,
     "preprocess.std": ABOVE_0,
@@ -148,3 +151,21 @@ def check_ranges(values: Mapping[str, Any]) -> None:
         first, last = values.get(key, (0, 0))
         if first > last:
             raise UserError(f"{key} must ascend, not be {first:g} and {last:g}; swap them")
+
+
+CHOICES: dict[str, tuple[str, ...]] = {"on_bad_image": get_args(OnBadImage), "progress": get_args(Progress)}
+
+
+def check_choices(values: Mapping[str, str]) -> None:
+    """Check options that have a few values; the command line has checked its own.
+
+    Args:
+        values: Values by the name of the option.
+
+    Raises:
+        UserError: A value is none of the choices.
+    """
+    for name, value in values.items():
+        *others, last = CHOICES[name]
+        if value not in CHOICES[name]:
+            raise UserError(f"{name} must be {', '.join(others)} or {last}, not {value!r}")

@@ -23,6 +23,7 @@ from msgformer.api.study import StudiedRow
 from msgformer.api.study_tables import SMALL_SIDE, TABLES, AblationRow, small_model_args
 from msgformer.api.train import fit_schedule, train
 from msgformer.errors import JobError
+from msgformer.plugins import loaded_plugins
 from msgformer.training.build import build_model
 from msgformer.training.run_files import METRICS_FILE
 
@@ -167,6 +168,7 @@ def run_apart(job: Job, free: queue.SimpleQueue[str]) -> None:
     try:
         log = job.folder.with_suffix(".log")
         words = [word for key, path in job.arguments().items() for word in (f"--{key}", str(path))]
+        words += [word for name in loaded_plugins() for word in ("--plugins", name)]
         command = [sys.executable, "-m", "msgformer", "train", *words]
         print(f"{job.row.name}, seed {job.seed}, on GPU {gpu}: {log}", file=sys.stderr, flush=True)
         with log.open("a", encoding="utf-8") as file:

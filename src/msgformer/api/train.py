@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +14,11 @@ from msgformer.data.dense_options import DetectImageOptions, SegmentImageOptions
 from msgformer.data.folder import existing
 from msgformer.data.options import AugmentOptions, Balance, OnBadImage, PreprocessOptions
 from msgformer.errors import UserError
-from msgformer.tasks import TaskName, get_task
+from msgformer.plugins import require_plugins
+from msgformer.tasks import DEFAULT_TASK, TaskName, get_task
 from msgformer.tasks.classification.train_result import TrainResult
 from msgformer.tasks.dense_train_result import DenseTrainResult
+from msgformer.tasks.train_options import check_config
 from msgformer.training.dense_options import DetectOptions, SegmentOptions
 from msgformer.training.options import DistillOptions, OptimOptions, TrainerOptions
 
@@ -31,7 +33,7 @@ def underlying_settings(given: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
     Raises:
         UserError: the configuration is for another task than the one that is given.
     """
-    task = given.get("task", "classify")
+    task = given.get("task", DEFAULT_TASK)
     config = given.get("config")
     if config is None and given.get("resume") is not None:
         config = find_run(Path(given["resume"])) / CONFIG_FILE
@@ -39,8 +41,7 @@ def underlying_settings(given: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
         chosen = get_task(task)
         config = chosen.bundled_recipe if given.get("data") is None else chosen.data_recipe
     values = load_config(config)
-    if "task" in given and values.get("task", "classify") != task:
-        raise UserError(f"{config} is for --task {values.get('task', 'classify')}, not for {task}; give another config")
+    check_config(config, values, given)
     if given.get("model", values.get("model")) != values.get("model"):
         values.pop("model_args", None)
     if given.get("epochs") is not None:
@@ -77,14 +78,25 @@ def check_start(settings: TrainSettings) -> None:
         raise UserError(f"init_from: {settings.init_from} is a folder; give a file, such as best.ckpt in a run folder")
 
 
-@configured_by(underlying_settings)
+def show_config(**arguments: Any) -> str:
+    """The YAML that repeats a training with these arguments, which are checked as far as that needs no model.
+
+    Raises:
+        UserError: something given isn't there, isn't known or can't be used.
+    """
+    output, resume = arguments.pop("output"), arguments.pop("resume")
+    settings = TrainSettings.of(arguments).checked()
+    return settings.to_yaml("FILE", output=output, resume=resume)
+
+
+@configured_by(underlying_settings, show=show_config, python_only=("callbacks",))
 def train(
     model: str = "msg_transformer_tiny",
     data: str | Path | None = None,
     epochs: int = 300,
-    config: str | Path | None = None,  # noqa: ARG001  (the decorator reads it)
+    config: str | Path | None = None,  # the decorator reads it
     *,
-    task: TaskName = "classify",
+    task: TaskName = DEFAULT_TASK,
     output: Path | None = None,
     resume: Path | None = None,
     img_size: int | tuple[int, int] | None = None,
@@ -108,12 +120,15 @@ def train(
     optim: OptimOptions = OptimOptions(),
     trainer: TrainerOptions = TrainerOptions(),
     report: bool = True,
+    plugins: list[str] | None = None,
+    callbacks: Sequence[Any] | None = None,
 ) -> TrainResult | DenseTrainResult:
     """Train a classifier, a detector or a segmenter, on a folder of images or on embedded data.
 
     Without config a recipe is followed: 'embedded/digits' without data and 'finetune' with some, for detection
     'embedded/detect' and 'detect', for segmentation 'embedded/segment' and 'segment'. In Python, a mapping such as
-    ``optim={"lr": 1e-3}`` changes single settings of a group, and the dataclass all of them.
+    ``optim={"lr": 1e-3}`` or ``model_args={"window_size": 4}`` changes single settings of a group, as the command line
+    does, and the dataclass all of them.
 
     Args:
         model: Name of one of this package's models, or of any of timm's.
@@ -151,6 +166,11 @@ def train(
         optim: Optimiser and learning rate.
         trainer: The machine, and how steps run on it.
         report: Write report.html at the end, as 'msgformer report' does later.
+        plugins: Modules, by their dotted names or as .py files, to import first because they register exchanges,
+            messengers or models; their code is executed. Once for each, or '[a, b]'. The run records their names. Those
+            that a configuration or a resumed run names must be given here as well, or be imported already.
+        callbacks: Lightning callbacks to train with, in Python only. A run doesn't record them: give them again to
+            resume it.
 
     Returns:
         The best epoch's scores, and where everything is.
@@ -158,33 +178,7 @@ def train(
     Raises:
         UserError: something given isn't there, isn't known or can't be used; the message says what to do.
     """
-    settings = TrainSettings(
-        model=model,
-        data=None if data is None else str(data),
-        epochs=epochs,
-        task=task,
-        img_size=img_size,
-        batch_size=batch_size,
-        workers=workers,
-        seed=seed,
-        val_fraction=val_fraction,
-        on_bad_image=on_bad_image,
-        balance=balance,
-        pretrained=pretrained,
-        init_from=None if init_from is None else str(Path(init_from).expanduser().absolute()),
-        teacher=None if teacher is None else str(teacher),
-        model_args=model_args or {},
-        preprocess=preprocess,
-        augment=augment,
-        detect=detect,
-        detect_images=detect_images,
-        segment=segment,
-        segment_images=segment_images,
-        distill=distill,
-        optim=optim,
-        trainer=trainer,
-        report=report,
-    ).checked()
+    settings = TrainSettings.of(locals()).checked()
     output, resume = (path and Path(path) for path in (output, resume))  # strings, in Python
     if resume is None:
         check_output(output)
@@ -192,7 +186,10 @@ def train(
     else:
         resume = find_run(resume)
         settings.check_unchanged(resume / CONFIG_FILE)
+    require_plugins(settings.plugins, "the configuration" if resume is None else resume / CONFIG_FILE)
 
     from msgformer.api.fitting import fit
+    from msgformer.training.callbacks import check_callbacks
 
-    return get_task(task).train_result(fit(settings, output, resume))  # type: ignore[return-value]
+    outcome = fit(settings, output, resume, check_callbacks(callbacks))
+    return get_task(task).train_result(outcome)  # type: ignore[return-value]

@@ -21,12 +21,14 @@ from msgformer.checkpoints.model_location import WEIGHTS_SUFFIXES, find_checkpoi
 from msgformer.data.dense_options import DetectImageOptions, SegmentImageOptions
 from msgformer.data.options import AugmentOptions, Balance, OnBadImage, PreprocessOptions
 from msgformer.errors import UserError
+from msgformer.plugins import plugin_options
 from msgformer.tasks import get_task
 from msgformer.tasks.train_options import changed_option, check_train_options
 from msgformer.training.dense_options import DetectOptions, SegmentOptions
 from msgformer.training.options import DistillOptions, OptimOptions, TrainerOptions
 
 FREE_TO_CHANGE = (
+    "plugins",
     "report",
     "workers",
     "trainer.accelerator",
@@ -68,6 +70,21 @@ class TrainSettings:
     optim: OptimOptions
     trainer: TrainerOptions
     report: bool
+    plugins: list[str]
+
+    @classmethod
+    def of(cls, arguments: Mapping[str, Any]) -> TrainSettings:
+        """The settings among the arguments of `msgformer.train`, as a configuration file holds them.
+
+        Args:
+            arguments: By name; others are left out.
+        """
+        values = {field.name: arguments[field.name] for field in dataclasses.fields(cls)}
+        for name in ("data", "teacher"):
+            values[name] = None if values[name] is None else str(values[name])
+        if values["init_from"] is not None:
+            values["init_from"] = str(Path(values["init_from"]).expanduser().absolute())
+        return cls(**{**values, "model_args": values["model_args"] or {}, "plugins": list(values["plugins"] or ())})
 
     @property
     def size(self) -> tuple[int, int] | None:
@@ -125,8 +142,19 @@ class TrainSettings:
 
     def write(self, path: Path) -> None:
         """Write the YAML that ``msgformer train --config`` repeats the run with."""
-        text = yaml.safe_dump(self.to_dict(), sort_keys=False, allow_unicode=True)
-        path.write_text(f"# Repeats this run: msgformer train --config {CONFIG_FILE}\n{text}", encoding="utf-8")
+        path.write_text(self.to_yaml(CONFIG_FILE), encoding="utf-8")
+
+    def to_yaml(self, name: str, **where: Path | None) -> str:
+        """The YAML that ``msgformer train --config`` repeats the run with.
+
+        Args:
+            name: What the file is called.
+            **where: Further options that say where the run lies, those that are None left out.
+        """
+        places = {key: str(path.expanduser().absolute()) for key, path in where.items() if path is not None}
+        command = f"msgformer train --config {name} {plugin_options(self.plugins)}".rstrip()
+        text = yaml.safe_dump({**self.to_dict(), **places}, sort_keys=False, allow_unicode=True)
+        return f"# Repeats this run: {command}\n{text}"
 
     def check_unchanged(self, path: Path) -> None:
         """Make sure that a run is resumed with the settings that it was begun with.

@@ -26,6 +26,7 @@ class ModelCard:
         data: What it was trained on: the folder (None for the bundled digits), the fraction held out, the seed.
         task: Name of the task it was trained for.
         version: Version of this package that wrote the file.
+        plugins: Modules, or .py files, that must be imported before the model can be built.
     """
 
     model: str
@@ -35,6 +36,7 @@ class ModelCard:
     data: dict[str, Any] = field(default_factory=dict)
     task: str = "classify"
     version: str = field(default_factory=lambda: version("msgformer"))
+    plugins: list[str] = field(default_factory=list)
 
     @property
     def img_size(self) -> tuple[int, int]:

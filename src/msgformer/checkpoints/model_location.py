@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 
-from msgformer.catalog import ALIASES, MODELS
+from msgformer.catalog import ALIASES, HUB_PREFIXES, MODELS
 from msgformer.data.folder import existing
 from msgformer.deploy.card import EXPORTED, is_exported
 from msgformer.errors import UserError
@@ -22,9 +22,6 @@ SAVED_CONFIG, SAVED_WEIGHTS = "config.json", "model.safetensors"
 
 WEIGHTS_SUFFIXES = (".ckpt", ".pt", ".pth", ".safetensors")
 """Endings that tell a missing file from a model's name."""
-
-HUB_PREFIXES = ("hf-hub:", "hf_hub:", "local-dir:")
-"""Prefixes with which timm loads a model by its own configuration."""
 
 ZIP_MAGIC = b"PK\x03\x04"  # torch.save writes zip archives
 

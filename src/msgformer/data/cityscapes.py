@@ -58,6 +58,8 @@ def pair_cityscapes(images: Path, maps: Path) -> tuple[LabelScheme, list[tuple[s
         else:
             message = f"no label map {label_map}; add it or remove the image"
             problems.append(Problem("error", "image without label map", str(images / name), message))
+    classes = tuple(CLASSES.values())
+    if ready:
+        return LabelScheme(classes, {label: label for label in range(len(classes))}), pairs, problems
     values = {number: label for label, number in enumerate(CLASSES)}
-    scheme = LabelScheme(tuple(CLASSES.values()), values, others_ignored=True)
-    return (LabelScheme.counted(scheme.classes, reduce_zero=False) if ready else scheme), pairs, problems
+    return LabelScheme(classes, values, others_ignored=True), pairs, problems

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
@@ -16,10 +16,10 @@ if TYPE_CHECKING:
     from PIL import Image
 
 FULL_CHECK_LIMIT = 5_000
-"""Up to so many images are decoded whole before a training starts; of more, only the headers are read."""
+"""Up to so many images are decoded whole before a training starts; of more, only headers, and so many label maps."""
 
 HEADER_CHECK_LIMIT = 100_000
-"""Above so many images nothing is read beforehand; what is wrong is told when an image's turn comes."""
+"""Above so many images only a sample of label maps is read beforehand; other errors are told in an image's turn."""
 
 ORIENTATION = 0x0112  # the tag of EXIF
 SIDEWAYS = (5, 6, 7, 8)  # its values for pictures that are turned by a quarter
@@ -32,7 +32,7 @@ def check_instances(data: InstanceSet, *, whole: bool = True) -> list[Problem]:
         data: The images, as their annotations describe them.
         whole: Decode the images; otherwise only their headers are read.
     """
-    return _check(lambda index: _image_problem(data.images[index], whole), len(data))
+    return _check(lambda index: _image_problem(data.images[index], whole), range(len(data)))
 
 
 def check_label_maps(data: LabelledImages, *, whole: bool = True) -> list[Problem]:
@@ -42,22 +42,34 @@ def check_label_maps(data: LabelledImages, *, whole: bool = True) -> list[Proble
         data: Pairs of both.
         whole: Decode all; otherwise only headers are read, and numbers of unknown classes aren't found.
     """
-    return _check(lambda index: _pair_problem(data, index, whole), len(data))
+    return _check(lambda index: _pair_problem(data, index, whole, read_labels=whole), range(len(data)))
 
 
-def check_before_training(data: InstanceSet | LabelledImages) -> list[Problem]:
-    """What is wrong with the files of a data set, as far as that is quick to find out."""
-    if len(data) > HEADER_CHECK_LIMIT:
-        return []
-    whole = len(data) <= FULL_CHECK_LIMIT
-    if isinstance(data, InstanceSet):
-        return check_instances(data, whole=whole)
-    return check_label_maps(data, whole=whole)
+def sample_label_maps(data: LabelledImages) -> list[Problem]:
+    """Find what is wrong with a data set that is too large to be read whole.
+
+    The labels in ``FULL_CHECK_LIMIT`` maps from all over the set are read; of the other pairs headers, or in very large
+    sets nothing.
+    """
+    count = len(data)
+    sample = {place * count // FULL_CHECK_LIMIT for place in range(FULL_CHECK_LIMIT)}
+    indices = range(count) if count <= HEADER_CHECK_LIMIT else sorted(sample)
+    return _check(lambda index: _pair_problem(data, index, whole=False, read_labels=index in sample), indices)
 
 
-def _check(find: Callable[[int], Problem | None], count: int) -> list[Problem]:
+def check_instances_quickly(data: InstanceSet) -> list[Problem]:
+    """Find what is wrong with the image files of a detection data set, as far as that is quick."""
+    return check_instances(data, whole=len(data) <= FULL_CHECK_LIMIT) if len(data) <= HEADER_CHECK_LIMIT else []
+
+
+def check_label_maps_quickly(data: LabelledImages) -> list[Problem]:
+    """Find what is wrong with the files of a segmentation data set, as far as that is quick."""
+    return check_label_maps(data) if len(data) <= FULL_CHECK_LIMIT else sample_label_maps(data)
+
+
+def _check(find: Callable[[int], Problem | None], indices: Iterable[int]) -> list[Problem]:
     with ThreadPoolExecutor() as pool:  # Pillow's decoders release the lock
-        return [problem for problem in pool.map(find, range(count)) if problem is not None]
+        return [problem for problem in pool.map(find, indices) if problem is not None]
 
 
 def _image_problem(image: AnnotatedImage, whole: bool) -> Problem | None:
@@ -69,11 +81,11 @@ def _image_problem(image: AnnotatedImage, whole: bool) -> Problem | None:
     return Problem("error", "size of an image", image.file, problem) if problem else None
 
 
-def _pair_problem(data: LabelledImages, index: int, whole: bool) -> Problem | None:
+def _pair_problem(data: LabelledImages, index: int, whole: bool, read_labels: bool) -> Problem | None:
     image, label_map = data.pairs[index]
     try:
         size, map_size = _size(image, whole), _size(label_map, whole=False)
-        numbers = read_label_map(label_map) if whole else None
+        numbers = read_label_map(label_map) if read_labels else None
     except UserError as error:
         return Problem("error", "unreadable image", image, str(error))
     if problem := map_size_problem(*map_size, size, image):

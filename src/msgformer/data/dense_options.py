@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
+
+ReduceZeroLabel = bool | Literal["auto"]
+"""Whether labels count from 1 and 0 means no class; "auto" leaves it to the data set."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +46,8 @@ class SegmentImageOptions:
     """How images are sized and varied for a segmenter. The defaults are the common recipe on ADE20K.
 
     Attributes:
-        reduce_zero_label: Labels count from 1 on, and 0 is for no class, as in ADE20K.
+        reduce_zero_label: Labels count from 1 and 0 means no class, as in ADE20K. "auto": true for ADE20K itself and
+            where the folder's labels.json says so; elsewhere labels are used as they are.
         short_side: Shorter side that images are resized to, in training before the random scale.
         long_side: Longest that the longer side may become by that.
         scale: Smallest and largest factor of the random scale.
@@ -54,7 +59,7 @@ class SegmentImageOptions:
             learning few photographs by heart.
     """
 
-    reduce_zero_label: bool = True
+    reduce_zero_label: ReduceZeroLabel = "auto"
     short_side: int = 512
     long_side: int = 2048
     scale: tuple[float, float] = (0.5, 2.0)

@@ -41,6 +41,9 @@ class ImageInput(Protocol):
     def carries_pixels(self) -> bool:
         """Whether its decoded pixels travel with it, so that many in flight take much memory."""
 
+    def reference(self) -> ImageInput:
+        """What a result keeps of it to load the image again; it carries no pixels that are nowhere else."""
+
     def load(self, least_side: int = 0) -> Image.Image:
         """The image in RGB.
 
@@ -68,6 +71,10 @@ class Input(NamedTuple):
     def carries_pixels(self) -> bool:
         """The worker that loads it reads it."""
         return False
+
+    def reference(self) -> Input:
+        """The input itself, which carries no pixels."""
+        return self
 
     def load(self, least_side: int = 0) -> Image.Image:
         """The image in RGB.

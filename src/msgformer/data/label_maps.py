@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 IGNORED = 255
 """Label of pixels that count for no class."""
 
+REDUCE_ZERO = "--segment_images.reduce_zero_label true (check-data: --reduce_zero_label true)"
+"""How to ask for labels that count from 1."""
+
 
 @dataclass(frozen=True)
 class LabelScheme:
@@ -28,18 +31,22 @@ class LabelScheme:
         values: The class that each number stands for; 255 always counts for none, and further numbers are errors
             unless ``others_ignored``.
         others_ignored: Whether numbers that aren't among ``values`` count for no class.
+        can_reduce_zero: Whether the option ``reduce_zero_label`` would make the labels count from 1.
     """
 
     classes: tuple[str, ...]
     values: Mapping[int, int]
     others_ignored: bool = False
+    can_reduce_zero: bool = False
 
     @classmethod
     def counted(cls, classes: Sequence[str], *, reduce_zero: bool) -> LabelScheme:
         """Classes counted from 0 on or, with ``reduce_zero``, from 1 on with 0 for no class, as in ADE20K."""
         first = 1 if reduce_zero else 0
         values = {label + first: label for label in range(len(classes))}
-        return cls(tuple(classes), values | ({0: IGNORED} if reduce_zero else {}))
+        if reduce_zero:
+            values[0] = IGNORED
+        return cls(tuple(classes), values, can_reduce_zero=not reduce_zero)
 
     def table(self) -> np.ndarray:
         """The class of each number, int16 [256]; -1 for numbers that mustn't occur."""
@@ -116,15 +123,19 @@ class LabelledImages:
         return Mask(torch.from_numpy(labels))
 
     def unknown_labels(self, numbers: np.ndarray) -> str:
-        """What to say of a map with numbers that no class has."""
+        """The error message for a label map that holds labels of no class: what was found, and the remedy."""
         import numpy as np
 
-        unknown = np.unique(numbers[self.table[numbers] < 0]).tolist()
-        known = [number for number in self.scheme.values if number != IGNORED]
-        more = f" and {len(unknown) - 1} other numbers" if len(unknown) > 1 else ""
+        found = [label for label in np.unique(numbers).tolist() if label != IGNORED]
+        unknown = [label for label in found if self.table[label] < 0]
+        valid = [label for label, number in self.scheme.values.items() if number != IGNORED]
+        more = f" and {len(unknown) - 1} other labels" if len(unknown) > 1 else ""
+        remedy = "correct the label map, or name every class in classes.txt"
+        if self.scheme.can_reduce_zero and unknown == [len(self.classes)]:
+            remedy = f"if labels count from 1 and 0 means no class, pass {REDUCE_ZERO}; otherwise {remedy}"
         return (
-            f"label {unknown[0]}{more} is of none of the {len(self.classes)} classes, which are"
-            f" {min(known)} to {max(known)}; 255 is for pixels that don't count"
+            f"label {unknown[0]}{more} of no class: this file holds labels {found[0]} to {found[-1]}, but the"
+            f" {len(self.classes)} classes have {min(valid)} to {max(valid)} (255 is ignored); {remedy}"
         )
 
 

@@ -29,6 +29,10 @@ class DecodedInput(NamedTuple):
         """Decoded images are pickled to the workers whole; encoded ones are small."""
         return True
 
+    def reference(self) -> DecodedInput:
+        """The input itself: its pixels are nowhere else."""
+        return self
+
     def load(self, least_side: int = 0) -> Image.Image:  # noqa: ARG002  (for files only)
         """The image in RGB.
 
@@ -55,6 +59,10 @@ class EncodedInput(NamedTuple):
     def carries_pixels(self) -> bool:
         """Decoded images are pickled to the workers whole; encoded ones are small."""
         return False
+
+    def reference(self) -> EncodedInput:
+        """The input itself, which carries no pixels."""
+        return self
 
     def load(self, least_side: int = 0) -> Image.Image:
         """Decode the image in RGB.

@@ -14,6 +14,7 @@ from typing import Any
 
 from msgformer.cache import cache_folder
 from msgformer.data.scenes import CLASSES, SIDE, SUBSETS, Scene, SceneMaker, Subset
+from msgformer.data.segmentation_sets import LABELS_FILE
 from msgformer.errors import UserError
 from msgformer.rle import encode_masks
 
@@ -45,12 +46,14 @@ def write_segmentation(folder: Path, counts: Counts, seed: int) -> None:
     """Write scenes in ADE20K's layout: ``images`` and ``annotations``, each with ``training`` and ``validation``.
 
     A class map holds 1 for the photograph and 2 + d for digit d; 0, which counts for no class, doesn't occur.
-    ``classes.txt`` names the classes from 1 on. The arguments are those of :func:`write_detection`.
+    ``classes.txt`` names the classes, and ``labels.json`` says that their labels count from 1. The arguments are those
+    of :func:`write_detection`.
     """
     from PIL import Image
 
     with _new_folder(folder) as partial:
         (partial / "classes.txt").write_text("".join(f"{name}\n" for name in (BACKGROUND, *CLASSES)), encoding="utf-8")
+        (partial / LABELS_FILE).write_text(json.dumps({"reduce_zero_label": True}) + "\n", encoding="utf-8")
         for subset, name in zip(SUBSETS, ("training", "validation"), strict=True):
             maps = partial / "annotations" / name
             maps.mkdir(parents=True)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from msgformer.data.dense_checks import check_instances, check_label_maps
+from msgformer.data.dense_options import ReduceZeroLabel
 from msgformer.data.detection_sets import find_readers
 from msgformer.data.folder_checks import survey_folder
 from msgformer.data.image_checks import check_images_of
@@ -96,12 +97,12 @@ def survey_detection(data: str) -> Survey:
     return Survey(images, classes, ordered(problems))
 
 
-def survey_segmentation(data: str, *, reduce_zero: bool) -> Survey:
+def survey_segmentation(data: str, *, reduce_zero: ReduceZeroLabel) -> Survey:
     """A look at images with label maps, in ADE20K's or Cityscapes' layout.
 
     Args:
         data: The folder.
-        reduce_zero: Labels count from 1 on, with 0 for no class.
+        reduce_zero: Labels count from 1, with 0 for no class; "auto" decides as a training does.
 
     Raises:
         UserError: the folder isn't laid out in either way.

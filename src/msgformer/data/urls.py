@@ -43,6 +43,10 @@ class UrlInput(NamedTuple):
         """The worker that loads it downloads it."""
         return False
 
+    def reference(self) -> UrlInput:
+        """The input itself, which carries no pixels."""
+        return self
+
     def load(self, least_side: int = 0) -> Image.Image:
         """Download and decode the image in RGB.
 
@@ -116,8 +120,11 @@ async def _download(url: str) -> bytes:
     import aiohttp
 
     timeout = aiohttp.ClientTimeout(total=TOTAL_TIMEOUT, connect=STEP_TIMEOUT, sock_read=STEP_TIMEOUT)
-    # Not compressed, so that a small answer can't unpack to more than the limit.
-    headers = {"User-Agent": f"msgformer/{version('msgformer')}", "Accept": "image/*", "Accept-Encoding": "identity"}
+    headers = {
+        "User-Agent": f"msgformer/{version('msgformer')}",
+        "Accept": "image/*,*/*;q=0.5",
+        "Accept-Encoding": "identity",  # or a small answer could unpack to more than the limit
+    }
     async with (
         aiohttp.ClientSession(timeout=timeout, headers=headers, trust_env=True, auto_decompress=False) as session,
         session.get(url, max_redirects=MAX_REDIRECTS) as response,

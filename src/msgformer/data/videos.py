@@ -5,11 +5,12 @@ from __future__ import annotations
 import errno
 import warnings
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from msgformer.data.memory_inputs import DecodedInput
-from msgformer.errors import shown
+from msgformer.errors import UserError, shown
 from msgformer.packages import require_package
 
 if TYPE_CHECKING:
@@ -42,7 +43,48 @@ def require_pyav() -> None:
     require_package("av", "video", "reading videos")
 
 
-def video_frames(path: str) -> Iterator[DecodedInput]:
+class FrameInput(NamedTuple):
+    """A frame of a video.
+
+    Attributes:
+        path: The video.
+        number: Number of the frame, from 0 on.
+        image: The frame in RGB; None decodes the video again up to it.
+    """
+
+    path: str
+    number: int
+    image: Image.Image | None = None
+
+    @property
+    def name(self) -> str:
+        """The path of the video, a colon, and the number of the frame."""
+        return f"{self.path}:{self.number:06d}"
+
+    @property
+    def carries_pixels(self) -> bool:
+        """A decoded frame does."""
+        return self.image is not None
+
+    def reference(self) -> FrameInput:
+        """The frame without its pixels, so that the results of a whole video stay small."""
+        return self._replace(image=None)
+
+    def load(self, least_side: int = 0) -> Image.Image:  # noqa: ARG002  (for files only)
+        """The frame in RGB.
+
+        Raises:
+            UserError: The video can't be read (any more).
+        """
+        if self.image is not None:
+            return self.image
+        frame = next(islice(video_frames(self.path), self.number, None), None)
+        if frame is None:
+            raise UserError(f"video {shown(self.path)} has no frame {self.number} any more; predict it again")
+        return frame.load()
+
+
+def video_frames(path: str) -> Iterator[FrameInput | DecodedInput]:
     """Decode a video frame by frame; only the frames that the decoder needs are in memory.
 
     Args:
@@ -68,7 +110,7 @@ def video_frames(path: str) -> Iterator[DecodedInput]:
                     operation = _transpose(frame)
                 image = frame.to_image()
                 upright = image if operation is None else image.transpose(operation)
-                yield DecodedInput(f"{path}:{number:06d}", upright)
+                yield FrameInput(path, number, upright)
                 number += 1
         if number == 0:
             yield _unreadable(path, path, "no frame in it")

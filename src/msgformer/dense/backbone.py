@@ -14,6 +14,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from msgformer.catalog import ALIASES, nearest
 from msgformer.errors import UserError
 from msgformer.models.loading import load_weights
+from msgformer.plugins import load_installed_plugins
 
 STRIDES = (4, 8, 16, 32)
 """Pixels a step of each map."""
@@ -133,6 +134,7 @@ def _create_body(name: str, pretrained: bool, options: dict[str, Any]) -> nn.Mod
     """A timm model that returns its last four maps, for images of any size."""
     import msgformer.models  # noqa: F401 registers this package's models with timm
 
+    load_installed_plugins()
     name = ALIASES.get(name, name)
     if not timm.is_model(name):
         raise UserError(f"unknown backbone {name!r}{nearest(name, timm.list_models())}")

@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from msgformer.deploy import products
@@ -18,7 +19,17 @@ from msgformer.deploy.packed import PackedConv2d, PackedLinear, fold_norm, is_pa
 from msgformer.models import msg_transformer as msg
 from msgformer.models.exchange import Corner
 from msgformer.models.native_attention import padded
-from msgformer.models.window import Grid, Size, map_grid, map_size, take_neighbours, to_map, to_rows, window_grid
+from msgformer.models.window import (
+    Grid,
+    Size,
+    are_fixed,
+    map_grid,
+    map_size,
+    take_neighbours,
+    to_map,
+    to_rows,
+    window_grid,
+)
 
 
 class FastAttention(nn.Module):
@@ -163,10 +174,15 @@ class FastMerging(nn.Module):
 
     def merge_messengers(self, x: Tensor, grid: Grid) -> Tensor:
         """Messengers [B * nH * nW, C] to [B * ceil(nH / 2) * ceil(nW / 2), 2C]."""
-        if torch.compiler.is_exporting():  # a file would have the weight in both forms
+        is_exporting = torch.compiler.is_exporting()
+        if is_exporting and are_fixed(grid.height, grid.width):
             return self._merge_map(to_map(x, grid)).flatten(0, 2)
         x = take_neighbours(x, grid, stride=2, side=3, first=-1)  # [B * n, 9, C]
-        return self.norm(self.product(x.flatten(1)))
+        if not is_exporting:
+            return self.norm(self.product(x.flatten(1)))
+        # A convolution would specialize the graph to grids of one window, or of more. It lends the product its
+        # weight, because a file would otherwise hold the weight twice.
+        return self.norm(F.linear(x.transpose(1, 2).flatten(1), self.conv.weight.flatten(1), self.conv.bias))
 
     def _merge_map(self, x: Tensor) -> Tensor:
         return self.norm(self.conv(x.permute(0, 3, 1, 2)).permute(0, 2, 3, 1))

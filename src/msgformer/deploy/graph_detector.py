@@ -22,7 +22,7 @@ from msgformer.dense.roi_extractor import RoIExtractor
 from msgformer.dense.rpn import RegionProposalNetwork
 from msgformer.deploy.graph_segmenter import GraphBackbone, pad_to_strides
 from msgformer.deploy.suppress import suppress
-from msgformer.models.window import Size
+from msgformer.models.window import Size, row_and_column
 
 NONE = -1.0
 """Score of what isn't there, below all probabilities."""
@@ -138,8 +138,7 @@ class GraphAnchors(nn.Module):
 
     def _level(self, x: Tensor, stride: int, level: int) -> Tensor:
         height, width = x.shape[-2:]
-        place = torch.arange(height * width, device=x.device)
-        col, row = place % width * stride, place // width * stride
+        row, col = (place * stride for place in row_and_column(torch.arange(height * width, device=x.device), width))
         shifts = torch.stack([col, row, col, row], dim=1).float()
         return (shifts.unsqueeze(1) + self.get_buffer(f"cell{level}")).flatten(0, 1)
 

@@ -1,4 +1,6 @@
-"""Operators whose translation to ONNX is missing, or fails, in onnxscript's library.
+"""Translations of operators to ONNX that the library of torch's exporter has not, or has in a slower form.
+
+The models can be exported without them, except from a program that was captured before: its sort is stable.
 
 Each function takes the arguments of the torch operator whose place it takes, values of the graph or Python numbers.
 """
@@ -21,14 +23,8 @@ def translations() -> dict[Any, Callable[..., Any]]:
 
     op: Any = onnxscript.opset20
 
-    def remainder(value: Any, divisor: Any) -> Any:
-        """The library's takes no divisor that is a value of the graph, as sizes are in a graph for many of them."""
-        return op.Mod(value, op.CastLike(divisor, value))
-
     def floor_divide(value: Any, divisor: Any) -> Any:
-        """The library's takes no number as the value; ONNX's own division cuts off, this one rounds down."""
-        if isinstance(value, int):
-            value = op.CastLike(value, divisor)
+        """The library's has nine operators for integers, because ONNX's own division does not round down."""
         divisor = op.CastLike(divisor, value)
         return op.Div(op.Sub(value, op.Mod(value, divisor)), divisor)
 
@@ -66,7 +62,6 @@ def translations() -> dict[Any, Callable[..., Any]]:
 
     aten = torch.ops.aten
     return {
-        aten.remainder.Scalar: remainder,
         aten.floor_divide.default: floor_divide,
         aten.sort.stable: sort_stable,
         aten.mean.dim: mean,

@@ -7,13 +7,61 @@ from importlib.util import find_spec
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from timm.layers import use_fused_attn
+from torch import Tensor, nn
 
 from msgformer.models import native_attention
+from msgformer.models.kept import is_traced
 
 _KERNEL_DEVICE = "cuda"
 _has_triton = torch.version.cuda is not None and find_spec("triton") is not None
 _kernel_wanted = os.environ.get("MSGFORMER_WINDOW_KERNEL") != "0"
+
+
+class SoftmaxAttention(nn.Module):
+    """Base of attention modules whose weights can be observed as those of timm's models can.
+
+    ``softmax`` and ``attn_drop`` see the attention weights when these are computed by themselves: while `torch.fx`
+    traces the model, while a hook is registered on one of the two, and with ``fused_attn`` off (as
+    ``timm.layers.set_fused_attn(False)`` makes it for models that are created afterwards). Otherwise a fused kernel
+    computes the attention and no weights exist. ``timm.utils.AttentionExtract`` works by either of its methods.
+
+    Args:
+        attn_drop: Dropout rate of attention weights.
+    """
+
+    def __init__(self, attn_drop: float) -> None:
+        super().__init__()
+        self.fused_attn = use_fused_attn()
+        self.softmax = nn.Softmax(dim=-1)
+        self.attn_drop = nn.Dropout(attn_drop)
+
+    @property
+    def dropout(self) -> float:
+        """Dropout rate of attention weights in the present mode."""
+        return self.attn_drop.p if self.training else 0.0
+
+    def needs_weights(self, x: Tensor) -> bool:
+        """Whether attention weights have to be computed by themselves for the input ``x``."""
+        if not self.fused_attn or is_traced(x):
+            return True
+        if torch.compiler.is_compiling():
+            return False  # hooks would be a guard of every graph
+        return any(part._forward_hooks or part._forward_pre_hooks for part in (self.softmax, self.attn_drop))
+
+    def attention_weights(self, query: Tensor, key: Tensor, bias: Tensor | None = None) -> Tensor:
+        """softmax(Q K^T / sqrt(d) + B) before dropout.
+
+        Args:
+            query: [..., heads, N, d].
+            key: [..., heads, M, d].
+            bias: B, broadcastable to [..., heads, N, M].
+
+        Returns:
+            [..., heads, N, M]; rows sum to 1.
+        """
+        scores = query * query.shape[-1] ** -0.5 @ key.transpose(-2, -1)
+        return self.softmax(scores if bias is None else scores + bias)
 
 
 @contextmanager

@@ -3,18 +3,27 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+import torch
 from timm.data import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 from timm.layers import ClassifierHead, to_2tuple, trunc_normal_
+from timm.models import build_model_with_cfg, resolve_pretrained_cfg
 from timm.models._features import feature_take_indices
 from torch import Tensor, nn
 
+from msgformer.errors import UserError
+from msgformer.models.kept import is_recorded, is_traced
 from msgformer.models.window import Size
+
+Device = torch.device | str | None
 
 KEPT_SHARE = 0.15
 """Of all blocks' activations, as much is kept where others are computed again."""
+
+TRAINED_PREFIX = "model."
+"""What stands before a parameter's name in the state of a training."""
 
 
 class Backbone(nn.Module, ABC):
@@ -29,6 +38,8 @@ class Backbone(nn.Module, ABC):
         embed_dims: Channels of each stage.
         global_pool: Pooling before the classifier: 'avg', 'max', ... or '' for none.
         drop_rate: Drop rate before the classifier.
+        device: Device of the parameters.
+        dtype: Type of the parameters.
     """
 
     stages: Any  # an nn.ModuleList of the family's stages
@@ -41,6 +52,8 @@ class Backbone(nn.Module, ABC):
         embed_dims: list[int],
         global_pool: str,
         drop_rate: float,
+        device: Device = None,
+        dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__()
         self.img_size: Size = to_2tuple(img_size)
@@ -52,7 +65,9 @@ class Backbone(nn.Module, ABC):
         self.feature_info = [
             dict(num_chs=dim, reduction=4 * 2**index, module=f"stages.{index}") for index, dim in enumerate(embed_dims)
         ]
-        self.head = ClassifierHead(self.num_features, num_classes, global_pool, drop_rate, input_fmt="NHWC")
+        self.head = ClassifierHead(
+            self.num_features, num_classes, global_pool, drop_rate, input_fmt="NHWC", device=device, dtype=dtype
+        )
 
     @abstractmethod
     def forward_stages(self, x: Tensor) -> Iterator[tuple[Tensor, ...]]:
@@ -69,6 +84,34 @@ class Backbone(nn.Module, ABC):
     @abstractmethod
     def final_map(self, patches: Tensor) -> Tensor:
         """The last stage's map of patch tokens [B, H, W, C] under the final norm."""
+
+    def check_images(self, x: Tensor) -> None:
+        """Refuse a batch that isn't images of the model's channels and type; nothing is checked in a recorded graph.
+
+        Raises:
+            UserError: it has another rank, another number of channels, no pixels, or another type than the weights.
+        """
+        if is_traced(x) or is_recorded():
+            return
+        if x.dim() != 4 or x.shape[1] != self.in_chans or not (x.shape[2] and x.shape[3]):
+            raise UserError(_explain_shape(tuple(x.shape), self.in_chans))
+        weight = next(self.parameters(), None)
+        if weight is None or x.dtype == weight.dtype or not weight.is_floating_point():
+            return
+        if not x.is_floating_point():
+            raise UserError(
+                f"images are {x.dtype}, the model's weights {weight.dtype}; scale and normalize images as in training, "
+                "as `timm.data.create_transform` and `msgformer.predict` do"
+            )
+        if not torch.is_autocast_enabled(x.device.type) or x.dtype == torch.float64:  # autocast leaves float64 alone
+            raise UserError(
+                f"images are {x.dtype}, the model's weights {weight.dtype}; give images.to({weight.dtype}), "
+                "or convert the model"
+            )
+
+    def load_state_dict(self, state_dict: Mapping[str, Any], *args: Any, **kwargs: Any) -> Any:
+        """As `nn.Module.load_state_dict`; it also takes the state of a training, whose names begin with "model."."""
+        return super().load_state_dict(model_weights(state_dict), *args, **kwargs)
 
     def forward_features(self, x: Tensor) -> Tensor:
         """Image [B, 3, S, T] to the features of the last stage that the classifier pools, [B, H, W, C]."""
@@ -110,7 +153,7 @@ class Backbone(nn.Module, ABC):
             ValueError: another output format.
         """
         outputs, maps = self._run_stages(x, indices, norm, stop_early, output_fmt)
-        patches = [stage[0] for stage in maps]
+        patches = [patch_map for (patch_map,) in maps]
         return patches if intermediates_only else (outputs, patches)
 
     def _run_stages(
@@ -120,8 +163,9 @@ class Backbone(nn.Module, ABC):
         norm: bool,
         stop_early: bool,
         output_fmt: str,
+        all_outputs: bool = False,
     ) -> tuple[Tensor, list[tuple[Tensor, ...]]]:
-        """Final features, and all outputs of the stages taken, in the format asked for."""
+        """Final features, and the patch maps or all outputs of the stages taken, in the format asked for."""
         if output_fmt not in ("NCHW", "NHWC"):
             raise ValueError(f"output_fmt has to be 'NCHW' or 'NHWC', got {output_fmt!r}")
         take, last = feature_take_indices(len(self.stages), as_indices(indices))
@@ -131,7 +175,7 @@ class Backbone(nn.Module, ABC):
         for index, outputs in enumerate(self.forward_stages(x)):
             if index in take:
                 final = norm and index == self.num_stages - 1
-                maps = self.as_maps(*outputs)
+                maps = self.as_maps(*outputs) if all_outputs else outputs[:1]
                 kept = (self.final_map(maps[0]), *maps[1:]) if final else maps
                 taken.append(tuple(nhwc_to(map_, output_fmt) for map_ in kept))
             if stop_early and index == last:
@@ -166,6 +210,12 @@ class Backbone(nn.Module, ABC):
     @abstractmethod
     def prune_final_norm(self) -> None:
         """Removes the norm that `final_features` and `final_map` apply, where no stage needs it."""
+
+    def record_args(self, **args: Any) -> None:
+        """Note constructor arguments that a later change makes true, as timm's models do for `save_for_hf`."""
+        self._model_args = {**getattr(self, "_model_args", {}), **args}
+        if "img_size" in args:
+            self._traits = {**getattr(self, "_traits", {}), "img_size": args["img_size"]}
 
     def get_classifier(self) -> nn.Module:
         """The linear layer of the classifier."""
@@ -206,6 +256,34 @@ class Backbone(nn.Module, ABC):
         )
 
 
+def factory_args(device: Device, dtype: torch.dtype | None) -> dict[str, Any]:
+    """``device`` and ``dtype`` for constructors, without those that aren't given: a plug-in may not know them."""
+    given = {"device": device, "dtype": dtype}
+    return {name: value for name, value in given.items() if value is not None}
+
+
+def model_weights(state: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Parameters and buffers of the model in the state of a training; any other state as it is.
+
+    A training's state has the model under "model." beside other parts, such as averaged weights under "ema.module.".
+    """
+    if not any(name.startswith(TRAINED_PREFIX) for name in state):
+        return state
+    return {name.removeprefix(TRAINED_PREFIX): state[name] for name in state if name.startswith(TRAINED_PREFIX)}
+
+
+def _explain_shape(shape: tuple[int, ...], channels: int) -> str:
+    """What to do about images of another shape than [batch, channels, height, width]."""
+    wanted = f"images have shape {list(shape)}, the model takes [batch, {channels}, height, width]"
+    if len(shape) == 3 and shape[0] == channels:
+        return f"{wanted}; use images.unsqueeze(0) for a batch of one image"
+    if len(shape) == 4 and shape[3] == channels:
+        return f"{wanted}; use images.permute(0, 3, 1, 2)"
+    if len(shape) == 4 and shape[1] != channels:
+        return f"{wanted}; give images of {channels} channels, or create the model with in_chans={shape[1]}"
+    return wanted
+
+
 def as_indices(indices: int | Sequence[int] | None) -> int | list[int] | None:
     """Stages to take in the types that timm's own helper wants."""
     return list(indices) if isinstance(indices, Sequence) else indices
@@ -213,7 +291,10 @@ def as_indices(indices: int | Sequence[int] | None) -> int | list[int] | None:
 
 def nhwc_to(x: Tensor, output_fmt: str) -> Tensor:
     """A map [B, H, W, C] as 'NHWC' or, contiguous, as 'NCHW'."""
-    return x if output_fmt == "NHWC" else x.permute(0, 3, 1, 2).contiguous()
+    if output_fmt == "NHWC":
+        return x
+    # Unlike `contiguous`, which does nothing to some maps of one row, it does not specialize a captured graph.
+    return x.permute(0, 3, 1, 2).clone(memory_format=torch.contiguous_format)
 
 
 def init_linear(module: nn.Module) -> None:
@@ -243,6 +324,37 @@ def check_heads(dim: int, num_heads: int) -> None:
     """
     if num_heads < 1 or dim % num_heads:
         raise ValueError(f"{dim} channels can't be shared out among {num_heads} heads")
+
+
+def build_timm_model(model_cls: type[nn.Module], variant: str, pretrained: bool, **kwargs: Any) -> nn.Module:
+    """`timm.models.build_model_with_cfg`, which also refuses ``pretrained`` where there is nothing to load.
+
+    Raises:
+        UserError: ``pretrained`` is asked for and neither ``pretrained_cfg`` nor its overlay says where weights are.
+    """
+    if pretrained and not _has_source(variant, kwargs.get("pretrained_cfg"), kwargs.get("pretrained_cfg_overlay")):
+        raise UserError(explain_pretrained(variant))
+    return build_model_with_cfg(model_cls, variant, pretrained, **kwargs)
+
+
+def _has_source(variant: str, config: Any, overlay: dict[str, Any] | None) -> bool:
+    """Whether a model's configuration says where its weights are."""
+    if config is not None and not isinstance(config, str | dict):
+        config = config.to_dict()
+    resolved = resolve_pretrained_cfg(variant, config, overlay)
+    return bool(resolved.has_weights or resolved.state_dict)
+
+
+def explain_pretrained(name: str) -> str:
+    """What to do instead of ``pretrained=True`` with a model of this package."""
+    if name.startswith("sgformer"):
+        ways = "convert those that its authors offer ('msgformer convert FILE OUTPUT') and give checkpoint_path=OUTPUT"
+    elif name.startswith("msg_transformer"):
+        ways = "start from a Swin ('msgformer init-from swin_tiny_patch4_window7_224 OUTPUT') or a checkpoint of its "
+        ways += "authors ('msgformer convert') and give checkpoint_path=OUTPUT"
+    else:
+        ways = "give checkpoint_path=FILE"
+    return f"pretrained: no weights of {name} are published; {ways}, or train with --init_from FILE"
 
 
 def pretrained_cfg(**kwargs: Any) -> dict[str, Any]:

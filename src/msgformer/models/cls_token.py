@@ -5,15 +5,16 @@ It is timm's DeiT-S but for the token: ``create_model("deit_small_cls", cls="ran
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Literal
 
 import torch
 from timm.layers import trunc_normal_
-from timm.models import build_model_with_cfg, generate_default_cfgs, register_model
+from timm.models import generate_default_cfgs, register_model
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
-from msgformer.models.backbone import pretrained_cfg
+from msgformer.models.backbone import build_timm_model, model_weights, pretrained_cfg
 from msgformer.models.messengers import draw_tokens
 
 Cls = Literal["learned", "random_eval", "random"]
@@ -43,6 +44,14 @@ class ClsTransformer(VisionTransformer):
         self.cls_token.requires_grad_(cls != "random")
         self.register_buffer("drawn", draw_tokens(self.cls_token), persistent=False)
 
+    def init_non_persistent_buffers(self) -> None:
+        """Draw the same token again, as after ``to_empty``; timm's ``reinit_non_persistent_buffers`` calls it."""
+        self.drawn = draw_tokens(self.drawn)
+
+    def load_state_dict(self, state_dict: Mapping[str, Any], *args: Any, **kwargs: Any) -> Any:
+        """As `nn.Module.load_state_dict`; it also takes the state of a training, whose names begin with "model."."""
+        return super().load_state_dict(model_weights(state_dict), *args, **kwargs)
+
     def _pos_embed(self, x: Tensor) -> Tensor:
         """Patches [B, H * W, C] to the sequence with the CLS token in front, [B, 1 + H * W, C]."""
         x = super()._pos_embed(x)
@@ -66,4 +75,4 @@ default_cfgs = generate_default_cfgs(
 def deit_small_cls(pretrained: bool = False, **kwargs: Any) -> nn.Module:
     """DeiT-S, patches of 16 x 16."""
     args = dict(patch_size=16, embed_dim=384, depth=12, num_heads=6)
-    return build_model_with_cfg(ClsTransformer, "deit_small_cls", pretrained, **{**args, **kwargs})
+    return build_timm_model(ClsTransformer, "deit_small_cls", pretrained, **{**args, **kwargs})

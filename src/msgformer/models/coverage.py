@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import torch
+import torch.fx
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -19,11 +20,14 @@ from msgformer.models.msg_transformer import (
     MsgTransformer,
     Stage,
     WindowAttention,
+    first_entries,
     register_messengers,
     with_messengers,
 )
 from msgformer.models.stochastic_depth import keep_images
-from msgformer.models.window import Grid, Size, take_rows, window_grid
+from msgformer.models.window import Grid, Size, row_and_column, take_rows, window_grid
+
+torch.fx.wrap("first_entries")  # a leaf of a traced graph, as where it is defined
 
 
 class SharedPlan(NamedTuple):
@@ -56,9 +60,8 @@ class SharedExchange(Exchange):
     def plan(self, grid: Grid, corner: Corner, device: torch.device) -> SharedPlan:
         """Groups of windows from the left top on; those at the right and at the bottom may be smaller."""
         coarse = Grid(grid.batch, *window_grid((grid.height, grid.width), (self.coverage, self.coverage)))
-        window = torch.arange(grid.height * grid.width, device=device)
-        row, col = window // grid.width // self.coverage, window % grid.width // self.coverage
-        return SharedPlan(row * coarse.width + col, coarse, self.inner.plan(coarse, corner, device))
+        group = group_windows(grid, coarse.width, self.coverage, device)
+        return SharedPlan(group, coarse, self.inner.plan(coarse, corner, device))
 
     def forward(self, messengers: Tensor, plan: SharedPlan) -> Tensor:
         """[B * n, C] to the same, equal for all windows of a group."""
@@ -67,6 +70,13 @@ class SharedExchange(Exchange):
         total = copies.new_zeros(batch, height * width, self.dim).index_add(1, plan.group, copies)
         means = total / torch.bincount(plan.group, minlength=height * width).to(total.dtype).unsqueeze(1)
         return take_rows(self.inner(means.flatten(0, 1), plan.inner), batch, plan.group)
+
+
+@torch.fx.wrap
+def group_windows(grid: Grid, groups: int, coverage: int, device: torch.device) -> Tensor:
+    """For each window of a grid the group of coverage x coverage windows that it is in, ``groups`` in a row: [n]."""
+    row, col = row_and_column(torch.arange(grid.height * grid.width, device=device), grid.width)
+    return row // coverage * groups + col // coverage
 
 
 @register_messengers("shared")
@@ -93,10 +103,7 @@ class SharedMessengers(MsgTransformer):
 
     def first_messengers(self, patches: Tensor) -> Tensor:
         """Messengers for the windows of a map [B, H, W, C], equal in those that share one: [B * n, C]."""
-        batch, rows, cols = self.stages[0].grid(patches)
-        window = torch.arange(batch * rows * cols, device=patches.device) % (rows * cols)
-        row, col = window // cols // self.coverage % self.messenger_side, window % cols // self.coverage
-        entry = row * self.messenger_side + col % self.messenger_side
+        entry = first_entries(self.stages[0].grid(patches), self.messenger_side, patches.device, self.coverage)
         return self.input_messengers()[0, :, 0].index_select(0, entry)
 
 
@@ -133,18 +140,7 @@ class ReachPlanner(Exchange):
 
     def plan(self, grid: Grid, corner: Corner, device: torch.device) -> Reach:
         """The frame of tokens around each window, m = (h + 2 margin)(w + 2 margin) - h w."""
-        (tall, wide), margin = self.window, self.margin
-        side = wide + 2 * margin
-        place = torch.arange((tall + 2 * margin) * side, device=device)
-        down, right = place // side - margin, place % side - margin
-        frame = (down < 0) | (down >= tall) | (right < 0) | (right >= wide)
-        window = torch.arange(grid.height * grid.width, device=device).unsqueeze(1)
-        row = window // grid.width * tall + down[frame]
-        col = window % grid.width * wide + right[frame]
-        outside = (row < 0) | (row >= grid.height * tall) | (col < 0) | (col >= grid.width * wide)
-        row, col = row.clamp(0, grid.height * tall - 1), col.clamp(0, grid.width * wide - 1)
-        home = row // tall * grid.width + col // wide
-        tokens = home * (1 + tall * wide) + 1 + row % tall * wide + col % wide
+        tokens, outside = frame_windows(grid, self.window, self.margin, device)
         return Reach(grid.batch, tokens, outside, self.inner.plan(grid, corner, device))
 
     def forward(self, messengers: Tensor, plan: Reach) -> Tensor:
@@ -152,31 +148,55 @@ class ReachPlanner(Exchange):
         return self.inner(messengers, plan.inner)
 
 
+@torch.fx.wrap
+def frame_windows(grid: Grid, window: Size, margin: int, device: torch.device) -> tuple[Tensor, Tensor]:
+    """`Reach.tokens` and `Reach.outside` of the windows of a grid."""
+    tall, wide = window
+    side = wide + 2 * margin
+    place = torch.arange((tall + 2 * margin) * side, device=device)
+    down, right = place // side - margin, place % side - margin
+    frame = (down < 0) | (down >= tall) | (right < 0) | (right >= wide)
+    index = torch.arange(grid.height * grid.width, device=device).unsqueeze(1)
+    row, col = row_and_column(index, grid.width)
+    row, col = row * tall + down[frame], col * wide + right[frame]
+    outside = (row < 0) | (row >= grid.height * tall) | (col < 0) | (col >= grid.width * wide)
+    row, col = row.clamp(0, grid.height * tall - 1), col.clamp(0, grid.width * wide - 1)
+    home = row // tall * grid.width + col // wide
+    return home * (1 + tall * wide) + 1 + row % tall * wide + col % wide, outside
+
+
 class ReachingAttention(WindowAttention):
     """Attention inside windows, whose messengers have the keys around their window as well.
 
-    theta_1 of equation 6 is the same for all keys of a messenger, and so cancels out.
+    theta_1 of equation 6 is the same for all keys of a messenger, and so cancels out. Where the weights are computed by
+    themselves they are [B * n, heads, N, N + m], with zeros where patches don't see the m keys around the window.
     """
 
     def forward(self, x: Tensor, reach: Reach, queries: int | None = None) -> Tensor:  # type: ignore[override]
         """[B * n, N, C] to the same, or to the first ``queries`` tokens of each."""
         qkv = self.qkv(x).unflatten(-1, (3, self.num_heads, -1)).permute(2, 0, 3, 1, 4)
         query, key, value = qkv.unbind(0)  # each [B * n, heads, N, C / heads]
-        dropout = self.attn_drop if self.training else 0.0
-        patches = biased_attention(query[:, :, 1:], key, value, self.position_bias()[:, 1:].unsqueeze(0), dropout)
-        key, value = (torch.cat([own, self.around(own, reach)], dim=2) for own in (key, value))
-        seen = torch.cat([reach.outside.new_ones(len(reach.tokens), x.shape[1]), ~reach.outside], dim=1)
+        bias = self.position_bias()[:, 1:].unsqueeze(0)  # of patches
+        keys, values = (torch.cat([own, self.around(own, reach)], dim=2) for own in (key, value))
+        seen = torch.cat([reach.outside.new_ones(reach.outside.shape[0], x.shape[1]), ~reach.outside], dim=1)
         seen = seen.repeat(reach.batch, 1)[:, None, None]  # [B * n, 1, 1, N + m]
-        messengers = F.scaled_dot_product_attention(query[:, :, :1], key, value, seen, dropout)
-        attended = torch.cat([messengers, patches], dim=2)[:, :, :queries]
-        return self.proj_drop(self.proj(attended.transpose(1, 2).flatten(2)))
+        if self.needs_weights(x):
+            bias = F.pad(bias, (0, reach.outside.shape[1]), value=float("-inf")).expand(x.shape[0], -1, -1, -1)
+            first = bias.new_zeros(seen.shape).masked_fill(~seen, float("-inf")).expand(-1, self.num_heads, -1, -1)
+            weights = self.attention_weights(query, keys, torch.cat([first, bias], dim=2))
+            attended = self.attn_drop(weights) @ values
+        else:
+            patches = biased_attention(query[:, :, 1:], key, value, bias, self.dropout)
+            messengers = F.scaled_dot_product_attention(query[:, :, :1], keys, values, seen, self.dropout)
+            attended = torch.cat([messengers, patches], dim=2)
+        return self.proj_drop(self.proj(attended[:, :, :queries].transpose(1, 2).flatten(2)))
 
     @staticmethod
     def around(heads: Tensor, reach: Reach) -> Tensor:
         """Of the tokens around each window, what all have in heads [B * n, heads, N, d]: [B * n, heads, m, d]."""
         rows = heads.transpose(1, 2).flatten(0, 1).flatten(1)  # [B * n * N, heads * d]
         found = take_rows(rows, reach.batch, reach.tokens.flatten())
-        return found.view(len(heads), -1, *heads.shape[1::2]).transpose(1, 2)
+        return found.view(heads.shape[0], -1, heads.shape[1], heads.shape[3]).transpose(1, 2)
 
 
 class ReachingBlock(Block):

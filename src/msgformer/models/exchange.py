@@ -17,11 +17,12 @@ from collections.abc import Callable
 from typing import Any, Literal, NamedTuple
 
 import torch
+import torch.fx
 from torch import Tensor, nn
 
 from msgformer.catalog import nearest
 from msgformer.models.kept import keep_by_size
-from msgformer.models.window import Grid
+from msgformer.models.window import Grid, row_and_column
 
 Corner = Literal["left-top", "right-bottom"]
 CORNERS: tuple[Corner, Corner] = ("left-top", "right-bottom")
@@ -80,15 +81,31 @@ def register_exchange(name: str) -> Callable[[type[Exchange]], type[Exchange]]:
     return register
 
 
-def create_exchange(name: str, dim: int, region: int) -> Exchange:
+def create_exchange(
+    name: str, dim: int, region: int, device: torch.device | str | None = None, dtype: torch.dtype | None = None
+) -> Exchange:
     """The exchange registered under a name.
+
+    Args:
+        name: What it is registered under.
+        dim: Channels C of a messenger.
+        region: Largest side R of a region, in windows.
+        device: Device of its parameters.
+        dtype: Type of its parameters.
 
     Raises:
         ValueError: no exchange has that name, or it can't work with these sizes.
     """
     if name not in _EXCHANGES:
-        raise ValueError(f"unknown exchange {name!r}, known: {', '.join(_EXCHANGES)}{nearest(name, [*_EXCHANGES])}")
-    return _EXCHANGES[name](dim, region)
+        known = f"{', '.join(_EXCHANGES)}{nearest(name, [*_EXCHANGES])}"
+        raise ValueError(f"unknown exchange {name!r}, known: {known}; --plugins MODULE imports a module with its own")
+    # Made where and as modules are by default, and then moved: the constructor of a plug-in takes neither argument.
+    return _EXCHANGES[name](dim, region).to(device=device, dtype=dtype)
+
+
+def registered_exchange(name: str) -> type[Exchange] | None:
+    """The class that is registered under a name, if one is."""
+    return _EXCHANGES.get(name)
 
 
 class Regions(NamedTuple):
@@ -122,7 +139,7 @@ def find_regions(window: Tensor, grid: Grid, largest: int, corner: Corner) -> Re
     powers = 2 ** torch.arange(1, largest.bit_length(), device=window.device)
     side = 2 ** (powers <= torch.minimum(rows, cols)).sum()
     shift_row, shift_col = (rows % side, cols % side) if corner == "right-bottom" else (rows * 0, cols * 0)
-    row, col = window // cols, window % cols
+    row, col = row_and_column(window, cols)
     place_row, place_col = (row - shift_row) % side, (col - shift_col) % side
     first_row, first_col = row - place_row, col - place_col
     outside = (first_row < shift_row) | (first_col < shift_col)
@@ -170,13 +187,15 @@ class Shuffle(Exchange):
         return messengers.flatten().index_select(0, plan).view(-1, self.dim)
 
 
+@torch.fx.wrap
 @keep_by_size
 def shuffled_places(dim: int, region: int, grid: Grid, corner: Corner, device: torch.device) -> Tensor:
     """The plan of `Shuffle`."""
     place = torch.arange(grid.height * grid.width * dim, device=device)
     window, channel = place // dim, place % dim
     regions = find_regions(window, grid, region, corner)
-    group_size = dim // regions.side**2
+    # A tensor, because torch's ONNX exporter divides no number by one.
+    group_size = torch.full((), dim, device=device) // regions.side**2
     messenger, within = channel // group_size, channel % group_size  # n, and the channel inside its group
     row, col = regions.row + messenger // regions.side, regions.col + messenger % regions.side
     source = (row * grid.width + col) * dim + regions.place * group_size + within

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import torch
+import torch.fx
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -37,6 +38,7 @@ class RegionPlan(NamedTuple):
     present: Tensor
 
 
+@torch.fx.wrap
 @keep_by_size
 def plan_regions(grid: Grid, region: int, corner: Corner, device: torch.device) -> RegionPlan:
     """Finds, for every window of a grid, the windows of its region."""
@@ -70,8 +72,9 @@ class Mean(RegionExchange):
     def forward(self, messengers: Tensor, plan: RegionPlan) -> Tensor:
         """[B * n, C] to the same."""
         total = torch.zeros_like(messengers)
-        for members, present in zip(plan.members, plan.present, strict=True):
-            total = total + take_rows(messengers, plan.batch, members) * per_image(present, plan.batch, messengers)
+        for index in range(self.region**2):  # places of a region
+            present = per_image(plan.present[index], plan.batch, messengers)
+            total = total + take_rows(messengers, plan.batch, plan.members[index]) * present
         count = plan.present.sum(dim=0).clamp(min=1)
         return messengers + total / per_image(count, plan.batch, messengers)
 
@@ -98,9 +101,9 @@ class Mlp(RegionExchange):
         """Sums over the region's messengers, weighted by both places: [B * n, C] to the same."""
         total = torch.zeros_like(messengers)
         rows = weight[plan.place]  # [n, R * R]
-        for index, (members, present) in enumerate(zip(plan.members, plan.present, strict=True)):
-            share = per_image(rows[:, index] * present, plan.batch, messengers)
-            total = total + take_rows(messengers, plan.batch, members) * share
+        for index in range(self.region**2):  # places of a region
+            share = per_image(rows[:, index] * plan.present[index], plan.batch, messengers)
+            total = total + take_rows(messengers, plan.batch, plan.members[index]) * share
         return total
 
 
@@ -143,20 +146,24 @@ class Shift(GridExchange):
 
     def exchange(self, messengers: Tensor) -> Tensor:
         """[B, nH, nW, C] to the same."""
-        rows, cols = messengers.shape[1], messengers.shape[2]
-        row = torch.arange(rows, device=messengers.device)
-        col = torch.arange(cols, device=messengers.device)
         above, below, left, right, own = messengers.split([self.dim // 8] * 4 + [self.dim // 2], dim=-1)
         return torch.cat(
             [
-                above.index_select(1, (row - 1).clamp(min=0)),
-                below.index_select(1, (row + 1).clamp(max=rows - 1)),
-                left.index_select(2, (col - 1).clamp(min=0)),
-                right.index_select(2, (col + 1).clamp(max=cols - 1)),
+                take_shifted(above, 1, -1),
+                take_shifted(below, 1, 1),
+                take_shifted(left, 2, -1),
+                take_shifted(right, 2, 1),
                 own,
             ],
             dim=-1,
         )
+
+
+@torch.fx.wrap
+def take_shifted(x: Tensor, dim: int, step: int) -> Tensor:
+    """Of each place along a dimension the value ``step`` places further on, at the borders its own."""
+    place = torch.arange(x.shape[dim], device=x.device) + step
+    return x.index_select(dim, place.clamp(0, x.shape[dim] - 1))
 
 
 def per_image(value: Tensor, batch: int, like: Tensor) -> Tensor:

@@ -8,6 +8,7 @@ from typing import Any, ParamSpec, TypeVar
 
 import torch
 from torch import Tensor
+from torch.fx import Proxy
 
 KEPT = 32
 """Results kept of each function."""
@@ -52,6 +53,11 @@ def is_recorded() -> bool:
     if torch._C._functorch.peek_interpreter_stack() is not None:
         return True
     return torch._C._len_torch_dispatch_stack() > 0  # the published way to ask makes a list of them
+
+
+def is_traced(x: Any) -> bool:
+    """Whether ``x`` stands for a tensor while `torch.fx` traces a model: it has no values and no size to branch on."""
+    return isinstance(x, Proxy)
 
 
 def _tensors(result: Any) -> list[Tensor]:

@@ -11,6 +11,7 @@ from timm.layers import resample_abs_pos_embed, resize_rel_pos_bias_table
 from torch import Tensor, nn
 
 from msgformer.errors import UserError
+from msgformer.models.backbone import model_weights
 from msgformer.models.checkpoint import read_checkpoint
 from msgformer.models.convert import rename_official
 
@@ -40,7 +41,14 @@ def load_weights(model: nn.Module, path: str | Path, *, may_differ: Collection[s
     Raises:
         UserError: the file can't be read, or a parameter is missing in it or has another shape.
     """
-    state = unwrap(read_checkpoint(path))
+    return fit_weights(model, read_checkpoint(path), path, may_differ=may_differ)
+
+
+def fit_weights(
+    model: nn.Module, checkpoint: Mapping[str, Any], path: str | Path, *, may_differ: Collection[str] = ()
+) -> list[str]:
+    """`load_weights` from a checkpoint that is read already; ``path`` is for its errors."""
+    state = unwrap(checkpoint)
     filter_fn = getattr(sys.modules[type(model).__module__], "checkpoint_filter_fn", None)
     if filter_fn is not None:
         state = filter_fn(state, model)
@@ -87,13 +95,14 @@ def checkpoint_filter_fn(state_dict: Mapping[str, Any], model: nn.Module) -> dic
     """Renames official parameters, and resamples bias tables and position embeddings of another size.
 
     Args:
-        state_dict: A checkpoint by our names or the official ones, bare or nested as official files are.
+        state_dict: A checkpoint by our names or the official ones, bare or nested as official files are; or the state
+            of a training, where names begin with "model.".
         model: The model that is to load it.
 
     Returns:
         Parameters by the names of ``model``.
     """
-    state = rename_official(state_dict)
+    state = rename_official(model_weights(state_dict))
     own = model.state_dict()
     return {name: _resample(name, value, model, own) for name, value in state.items()}
 

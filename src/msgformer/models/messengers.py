@@ -15,21 +15,35 @@ from collections.abc import Iterator
 from typing import Any
 
 import torch
+import torch.fx
 from torch import Tensor, nn
 
-from msgformer.models.backbone import Backbone
-from msgformer.models.msg_transformer import Block, MsgTransformer, Stage, WindowAttention, register_messengers
-from msgformer.models.window import Size, from_windows, map_size, to_windows
+from msgformer.models.backbone import Backbone, Device
+from msgformer.models.msg_transformer import (
+    Block,
+    MsgTransformer,
+    Stage,
+    WindowAttention,
+    register_messengers,
+    take_entries,
+)
+from msgformer.models.window import from_windows, map_size, to_windows
+
+torch.fx.wrap("take_entries")  # a leaf of a traced graph, as where it is defined
 
 DRAW = 2105
 """What the random tokens of an evaluation are drawn by, so that every evaluation has the same."""
 
 
 def draw_tokens(like: Tensor) -> Tensor:
-    """Random tokens as a new model has them, but always the same: truncated normal, standard deviation 0.02."""
-    tokens = torch.empty(like.shape, device="cpu")
+    """Random tokens as a new model has them, but always the same: truncated normal, standard deviation 0.02.
+
+    Args:
+        like: What they have the shape, type and device of.
+    """
+    tokens = torch.empty(like.shape, device="cpu", dtype=torch.float32)
     nn.init.trunc_normal_(tokens, std=0.02, generator=torch.Generator().manual_seed(DRAW))
-    return tokens
+    return tokens.to(like)
 
 
 @register_messengers("random_eval")
@@ -44,6 +58,10 @@ class RandomInEvaluation(MsgTransformer):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.register_buffer("drawn", draw_tokens(self.msg_tokens), persistent=False)
+
+    def init_non_persistent_buffers(self) -> None:
+        """Draw the same tokens again, as after ``to_empty``; timm's ``reinit_non_persistent_buffers`` calls it."""
+        self.drawn = draw_tokens(self.drawn)
 
     def input_messengers(self) -> Tensor:
         """The learned entries in training, random ones in evaluation: [1, R * R, 1, C]."""
@@ -65,16 +83,14 @@ class PatchAttention(WindowAttention):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.rel_pos_msg = None  # type: ignore[assignment]
-        self.bias_index = self.bias_index[1:, 1:]
+
+    def make_bias_index(self, device: Device) -> Tensor:
+        """Where the bias of each pair of patches stands in the table, [h * w, h * w]."""
+        return super().make_bias_index(device)[1:, 1:]
 
     def position_bias(self) -> Tensor:
         """b^rel of equation 6: [heads, h * w, h * w], rows are queries."""
-        return self.relative_position_bias_table.T[:, self.bias_index.flatten()].unflatten(1, self.bias_index.shape)
-
-    def set_window_size(self, window: Size) -> None:
-        """Another window size, the bias table resampled to it."""
-        super().set_window_size(window)
-        self.bias_index = self.bias_index[1:, 1:]
+        return take_entries(self.relative_position_bias_table.T, self.bias_index)
 
 
 class PatchBlock(Block):
@@ -117,6 +133,7 @@ class NoMessengers(MsgTransformer):
 
     def forward_stages(self, x: Tensor) -> Iterator[tuple[Tensor, ...]]:  # type: ignore[override]
         """Image [B, 3, S, T] to each stage's patch map [B, H, W, C] in turn."""
+        self.check_images(x)
         patches = self.patch_embed(x)
         for stage in self.stages:
             patches = stage(patches)

@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeVar
 
 import torch
+import torch.fx
 import torch.nn.functional as F
 from timm.layers import (
     DropPath,
@@ -27,19 +28,28 @@ from timm.layers import (
     to_2tuple,
     trunc_normal_,
 )
+from timm.models import checkpoint as run_checkpointed
 from timm.models import (
-    build_model_with_cfg,
     generate_default_cfgs,
     register_model,
     register_model_deprecations,
 )
-from timm.models import checkpoint as run_checkpointed
 from torch import Tensor, nn
 
 from msgformer.catalog import ALIASES, nearest
-from msgformer.models.attention import packed_attention
-from msgformer.models.backbone import Backbone, check_heads, check_stages, init_linear, pretrained_cfg
+from msgformer.models.attention import SoftmaxAttention, packed_attention
+from msgformer.models.backbone import (
+    Backbone,
+    Device,
+    build_timm_model,
+    check_heads,
+    check_stages,
+    factory_args,
+    init_linear,
+    pretrained_cfg,
+)
 from msgformer.models.exchange import CORNERS, Corner, create_exchange
+from msgformer.models.kept import is_traced
 from msgformer.models.loading import checkpoint_filter_fn
 from msgformer.models.stochastic_depth import keep_images
 from msgformer.models.window import (
@@ -49,6 +59,7 @@ from msgformer.models.window import (
     map_grid,
     map_size,
     pad_to_multiple,
+    row_and_column,
     take_neighbours,
     take_rows,
     to_map,
@@ -56,6 +67,9 @@ from msgformer.models.window import (
     to_sequences,
     window_grid,
 )
+from msgformer.plugins import load_installed_plugins
+
+torch.fx.wrap("pad_to_multiple")  # a leaf of a traced graph, because it branches on the size
 
 
 class PatchEmbed(nn.Module):
@@ -65,13 +79,23 @@ class PatchEmbed(nn.Module):
         in_chans: Channels of the image.
         dim: Channels C of a token.
         overlapping: Overlapping 7 x 7 patches, as in the paper, or the 4 x 4 patches of the first version.
+        device: Device of the parameters.
+        dtype: Type of the parameters.
     """
 
-    def __init__(self, in_chans: int, dim: int, overlapping: bool) -> None:
+    def __init__(
+        self,
+        in_chans: int,
+        dim: int,
+        overlapping: bool,
+        device: Device = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        dd: Any = {"device": device, "dtype": dtype}
         super().__init__()
         kernel, padding = (7, 2) if overlapping else (4, 0)
-        self.proj = nn.Conv2d(in_chans, dim, kernel, stride=4, padding=padding)
-        self.norm = nn.LayerNorm(dim)
+        self.proj = nn.Conv2d(in_chans, dim, kernel, stride=4, padding=padding, **dd)
+        self.norm = nn.LayerNorm(dim, **dd)
 
     def forward(self, image: Tensor) -> Tensor:
         """Image [B, 3, S, T] to tokens [B, ceil(S / 4), ceil(T / 4), C]."""
@@ -85,12 +109,15 @@ class OverlappingMerging(nn.Module):
 
     Args:
         dim: Channels C of the tokens that come in; 2C go out.
+        device: Device of the parameters.
+        dtype: Type of the parameters.
     """
 
-    def __init__(self, dim: int) -> None:
+    def __init__(self, dim: int, device: Device = None, dtype: torch.dtype | None = None) -> None:
+        dd: Any = {"device": device, "dtype": dtype}
         super().__init__()
-        self.reduction = nn.Conv2d(dim, 2 * dim, 3, stride=2, padding=1)
-        self.norm = nn.LayerNorm(2 * dim)
+        self.reduction = nn.Conv2d(dim, 2 * dim, 3, stride=2, padding=1, **dd)
+        self.norm = nn.LayerNorm(2 * dim, **dd)
 
     def forward(self, x: Tensor) -> Tensor:
         """Patches [B, H, W, C] to [B, ceil(H / 2), ceil(W / 2), 2C]."""
@@ -115,12 +142,15 @@ class NeighbourMerging(nn.Module):
 
     Args:
         dim: Channels C of the tokens that come in; 2C go out.
+        device: Device of the parameters.
+        dtype: Type of the parameters.
     """
 
-    def __init__(self, dim: int) -> None:
+    def __init__(self, dim: int, device: Device = None, dtype: torch.dtype | None = None) -> None:
+        dd: Any = {"device": device, "dtype": dtype}
         super().__init__()
-        self.norm = nn.LayerNorm(4 * dim)
-        self.reduction = nn.Linear(4 * dim, 2 * dim, bias=False)
+        self.norm = nn.LayerNorm(4 * dim, **dd)
+        self.reduction = nn.Linear(4 * dim, 2 * dim, bias=False, **dd)
 
     def forward(self, x: Tensor) -> Tensor:
         """Patches [B, H, W, C] to [B, ceil(H / 2), ceil(W / 2), 2C]."""
@@ -133,8 +163,10 @@ class NeighbourMerging(nn.Module):
         return self.reduction(self.norm(x[:, [0, 2, 1, 3]].flatten(1)))  # the linear layer wants column by column
 
 
-class WindowAttention(nn.Module):
+class WindowAttention(SoftmaxAttention):
     """Multi-head self-attention inside each window, its messenger included (section 3.1, equations 5 and 6).
+
+    ``softmax`` and ``attn_drop`` see the weights [B * n, heads, N, N] wherever `SoftmaxAttention` computes them.
 
     Args:
         dim: Channels C.
@@ -143,40 +175,64 @@ class WindowAttention(nn.Module):
         qkv_bias: Whether queries, keys and values have a bias.
         attn_drop: Drop rate of attention weights.
         proj_drop: Drop rate after the output projection.
+        device: Device of the parameters.
+        dtype: Type of the parameters.
     """
 
     bias_index: Tensor
 
     def __init__(
-        self, dim: int, num_heads: int, window: Size, qkv_bias: bool, attn_drop: float, proj_drop: float
+        self,
+        dim: int,
+        num_heads: int,
+        window: Size,
+        qkv_bias: bool,
+        attn_drop: float,
+        proj_drop: float,
+        device: Device = None,
+        dtype: torch.dtype | None = None,
     ) -> None:
-        super().__init__()
+        dd: Any = {"device": device, "dtype": dtype}
+        super().__init__(attn_drop)
         check_heads(dim, num_heads)
         self.num_heads = num_heads
         self.window_size = window
-        self.attn_drop = attn_drop
         # b^rel of equation 6 for pairs of patches; theta_2 and theta_1, in this order, for pairs with the messenger.
         self.relative_position_bias_table = nn.Parameter(
-            torch.empty((2 * window[0] - 1) * (2 * window[1] - 1), num_heads)
+            torch.empty((2 * window[0] - 1) * (2 * window[1] - 1), num_heads, **dd)
         )
-        self.rel_pos_msg = nn.Parameter(torch.empty(num_heads, 2, 1, 1))
-        self.register_buffer("bias_index", relative_position_index(window), persistent=False)
-        self.qkv = nn.Linear(dim, 3 * dim, bias=qkv_bias)
-        self.proj = nn.Linear(dim, dim)
+        self.rel_pos_msg = nn.Parameter(torch.empty(num_heads, 2, 1, 1, **dd))
+        self.register_buffer("bias_index", self.make_bias_index(device), persistent=False)
+        self.qkv = nn.Linear(dim, 3 * dim, bias=qkv_bias, **dd)
+        self.proj = nn.Linear(dim, dim, **dd)
         self.proj_drop = nn.Dropout(proj_drop)
         trunc_normal_(self.relative_position_bias_table, std=0.02)
         trunc_normal_(self.rel_pos_msg, std=0.02)
 
+    def make_bias_index(self, device: Device) -> Tensor:
+        """Where the bias of each pair of tokens stands in the table, [N, N]."""
+        return relative_position_index(self.window_size).to(device)
+
+    def init_non_persistent_buffers(self) -> None:
+        """Compute the index again, as after ``to_empty``; timm's ``reinit_non_persistent_buffers`` calls it."""
+        self.bias_index = self.make_bias_index(self.bias_index.device)
+
     def position_bias(self) -> Tensor:
         """B of equation 6: [heads, N, N], rows are queries."""
         entries = torch.cat([self.relative_position_bias_table.T, self.rel_pos_msg.flatten(1)], dim=1)
-        return entries[:, self.bias_index.flatten()].unflatten(1, self.bias_index.shape)
+        return take_entries(entries, self.bias_index)
 
     def forward(self, x: Tensor, queries: int | None = None) -> Tensor:
         """Attention inside windows: [B * n, N, C] to the same, or to the first ``queries`` tokens of each."""
         qkv = self.qkv(x).unflatten(-1, (3, self.num_heads, -1))  # [B * n, N, 3, heads, C / heads]
-        dropout = self.attn_drop if self.training else 0.0
-        return self.proj_drop(self.proj(packed_attention(qkv, self.position_bias().unsqueeze(0), dropout, queries)))
+        bias = self.position_bias().unsqueeze(0)
+        if self.needs_weights(x):
+            query, key, value = qkv.permute(2, 0, 3, 1, 4).unbind(0)  # each [B * n, heads, N, C / heads]
+            attended = self.attn_drop(self.attention_weights(query, key, bias)) @ value
+            attended = attended[:, :, :queries].transpose(1, 2).flatten(2)
+        else:
+            attended = packed_attention(qkv, bias, self.dropout, queries)
+        return self.proj_drop(self.proj(attended))
 
     def set_window_size(self, window: Size) -> None:
         """Another window size, the bias table resampled to it."""
@@ -184,8 +240,14 @@ class WindowAttention(nn.Module):
         shape = ((2 * window[0] - 1) * (2 * window[1] - 1), self.num_heads)
         resized = resize_rel_pos_bias_table(table.detach(), window, shape)
         self.relative_position_bias_table = nn.Parameter(resized)
-        self.bias_index = relative_position_index(window).to(table.device)
         self.window_size = window
+        self.bias_index = self.make_bias_index(table.device)
+
+
+@torch.fx.wrap
+def take_entries(entries: Tensor, index: Tensor) -> Tensor:
+    """Entries [heads, n] by an index [N, M]: [heads, N, M]."""
+    return entries[:, index.flatten()].unflatten(1, index.shape)
 
 
 def relative_position_index(window: Size) -> Tensor:
@@ -225,6 +287,8 @@ class Block(nn.Module):
         attn_drop: Drop rate of attention weights.
         proj_drop: Drop rate after projections.
         drop_path: Rate at which a residual branch is dropped.
+        device: Device of the parameters.
+        dtype: Type of the parameters.
     """
 
     attention_type = WindowAttention
@@ -242,15 +306,18 @@ class Block(nn.Module):
         attn_drop: float,
         proj_drop: float,
         drop_path: float,
+        device: Device = None,
+        dtype: torch.dtype | None = None,
     ) -> None:
+        dd = factory_args(device, dtype)
         super().__init__()
         self.corner = corner
-        self.norm1 = nn.LayerNorm(dim)
-        self.attn = self.attention_type(dim, num_heads, window, qkv_bias, attn_drop, proj_drop)
+        self.norm1 = nn.LayerNorm(dim, **dd)
+        self.attn = self.attention_type(dim, num_heads, window, qkv_bias, attn_drop, proj_drop, **dd)
         self.drop_path1 = DropPath(drop_path) if drop_path else nn.Identity()
-        self.exchange = create_exchange(exchange, dim, region)
-        self.norm2 = nn.LayerNorm(dim)
-        self.mlp = Mlp(dim, int(dim * mlp_ratio), drop=proj_drop)
+        self.exchange = create_exchange(exchange, dim, region, **dd)
+        self.norm2 = nn.LayerNorm(dim, **dd)
+        self.mlp = Mlp(dim, int(dim * mlp_ratio), drop=proj_drop, **dd)
         self.drop_path2 = DropPath(drop_path) if drop_path else nn.Identity()
 
     def forward(self, x: Tensor, batch: int, plan: Any, queries: int | None = None) -> Tensor:
@@ -274,7 +341,7 @@ class Block(nn.Module):
 
 def with_messengers(x: Tensor, messengers: Tensor) -> Tensor:
     """Sequences [B * n, N, C] with other messengers, [B * n, C], in front."""
-    if torch.compiler.is_compiling():
+    if torch.compiler.is_compiling() or is_traced(x):
         return torch.cat([messengers.unsqueeze(1), x[:, 1:]], dim=1)
     x[:, 0] = messengers  # in place: joining anew would copy every patch token
     return x
@@ -343,7 +410,7 @@ class Stage(nn.Module):
         last = len(self.blocks) - 1
         for index, block in enumerate(self.blocks):
             given = (x, grid.batch, plans[block.corner], queries if index == last else None)
-            if index < self.num_recomputed and torch.is_grad_enabled():
+            if index < self.num_recomputed and torch.is_grad_enabled() and not is_traced(x):
                 x = run_checkpointed(block, *given)
             else:
                 x = block(*given)
@@ -385,6 +452,8 @@ class MsgTransformer(Backbone):
         proj_drop_rate: Drop rate after projections.
         attn_drop_rate: Drop rate of attention weights.
         drop_path_rate: Drop path rate of the last block; it rises linearly from 0 at the first.
+        device: Device of the parameters.
+        dtype: Type of the parameters.
 
     Raises:
         ValueError: settings that contradict each other; the message names them.
@@ -411,19 +480,22 @@ class MsgTransformer(Backbone):
         proj_drop_rate: float = 0.0,
         attn_drop_rate: float = 0.0,
         drop_path_rate: float = 0.0,
+        device: Device = None,
+        dtype: torch.dtype | None = None,
     ) -> None:
+        dd = factory_args(device, dtype)
         check_stages(depths=depths, num_heads=num_heads, shuffle_sizes=shuffle_sizes)
         dims = [embed_dim * 2**index for index in range(len(depths))]
-        super().__init__(img_size, in_chans, num_classes, dims, global_pool, drop_rate)
+        super().__init__(img_size, in_chans, num_classes, dims, global_pool, drop_rate, **dd)
         self.window_size: Size = to_2tuple(window_size)
         self.messenger_side = shuffle_sizes[0]
-        self.patch_embed = PatchEmbed(in_chans, embed_dim, overlapping)
-        self.msg_tokens = nn.Parameter(torch.empty(1, self.messenger_side**2, 1, embed_dim))
+        self.patch_embed = PatchEmbed(in_chans, embed_dim, overlapping, **dd)
+        self.msg_tokens = nn.Parameter(torch.empty(1, self.messenger_side**2, 1, embed_dim, **dd))
         merging = OverlappingMerging if overlapping else NeighbourMerging
         drop_path: Any = calculate_drop_path_rates(drop_path_rate, list(depths), stagewise=True)
         self.stages = nn.ModuleList(
             self.stage_type(
-                merging(dim // 2) if index else None,
+                merging(dim // 2, **dd) if index else None,
                 dim,
                 depths[index],
                 drop_path[index],
@@ -435,10 +507,11 @@ class MsgTransformer(Backbone):
                 qkv_bias=qkv_bias,
                 attn_drop=attn_drop_rate,
                 proj_drop=proj_drop_rate,
+                **dd,
             )
             for index, dim in enumerate(dims)
         )
-        self.norm: nn.Module = nn.LayerNorm(self.num_features)
+        self.norm: nn.Module = nn.LayerNorm(self.num_features, **dd)
         trunc_normal_(self.msg_tokens, std=0.02)
         self.apply(init_linear)
 
@@ -455,10 +528,8 @@ class MsgTransformer(Backbone):
         Returns:
             [B * nH * nW, C]: window (i, j) starts from entry (i mod R) * R + (j mod R), R of stage 1.
         """
-        batch, rows, cols = self.stages[0].grid(patches)
-        window = torch.arange(batch * rows * cols, device=patches.device) % (rows * cols)
-        row, col = window // cols % self.messenger_side, window % cols % self.messenger_side
-        return self.input_messengers()[0, :, 0].index_select(0, row * self.messenger_side + col)
+        entry = first_entries(self.stages[0].grid(patches), self.messenger_side, patches.device)
+        return self.input_messengers()[0, :, 0].index_select(0, entry)
 
     def forward_stages(self, x: Tensor, only_messengers: bool = False) -> Iterator[tuple[Tensor, ...]]:
         """Image [B, 3, S, T] to each stage's patch map [B, H, W, C] and messengers [B * nH * nW, C] in turn.
@@ -467,6 +538,7 @@ class MsgTransformer(Backbone):
             x: The image.
             only_messengers: Leave out what messengers don't need of the last block, whose map is not to be read then.
         """
+        self.check_images(x)
         patches = self.patch_embed(x)
         messengers = self.first_messengers(patches)
         for stage in self.stages:
@@ -489,7 +561,9 @@ class MsgTransformer(Backbone):
 
     def forward(self, x: Tensor) -> Tensor:
         """Image [B, 3, S, T] to logits [B, classes]."""
-        *_, (patches, messengers) = self.forward_stages(x, only_messengers=self.training)
+        # A traced graph is to give all maps.
+        only_messengers = self.training and not is_traced(x)
+        *_, (patches, messengers) = self.forward_stages(x, only_messengers)
         return self.classify(patches, messengers)
 
     def classify(self, patches: Tensor, messengers: Tensor) -> Tensor:
@@ -517,8 +591,8 @@ class MsgTransformer(Backbone):
         return_messengers: bool = False,
     ) -> Any:
         """`Backbone.forward_intermediates`; with ``return_messengers`` each map comes in a pair with its grid."""
-        features, stages = self._run_stages(x, indices, norm, stop_early, output_fmt)
-        intermediates = stages if return_messengers else [patches for patches, _ in stages]
+        features, stages = self._run_stages(x, indices, norm, stop_early, output_fmt, all_outputs=return_messengers)
+        intermediates = stages if return_messengers else [patches for (patches,) in stages]
         return intermediates if intermediates_only else (features, intermediates)
 
     def prune_final_norm(self) -> None:
@@ -542,10 +616,28 @@ class MsgTransformer(Backbone):
         """
         if img_size is not None:
             self.img_size = to_2tuple(img_size)
+            self.record_args(img_size=self.img_size)
         if window_size is not None:
             self.window_size = to_2tuple(window_size)
+            self.record_args(window_size=self.window_size)
             for stage in self.stages:
                 stage.set_window_size(self.window_size)
+
+
+@torch.fx.wrap
+def first_entries(grid: Grid, side: int, device: torch.device, coverage: int = 1) -> Tensor:
+    """The input messenger of each window, [B * nH * nW].
+
+    Args:
+        grid: B, nH and nW.
+        side: R of stage 1.
+        device: Where the result is.
+        coverage: Windows in a row, and in a column, that share a messenger.
+    """
+    batch, rows, cols = grid
+    places = row_and_column(torch.arange(rows * cols, device=device), cols)
+    row, col = (place // coverage % side for place in places)
+    return (row * side + col).repeat(batch)
 
 
 Model = TypeVar("Model", bound=MsgTransformer)
@@ -569,13 +661,20 @@ def register_messengers(name: str) -> Callable[[type[Model]], type[Model]]:
 
 def _with_messengers(name: str) -> type[MsgTransformer]:
     if name not in _MESSENGERS:
-        raise ValueError(f"unknown messengers {name!r}, known: {', '.join(_MESSENGERS)}{nearest(name, [*_MESSENGERS])}")
+        known = f"{', '.join(_MESSENGERS)}{nearest(name, [*_MESSENGERS])}"
+        raise ValueError(f"unknown messengers {name!r}, known: {known}; --plugins MODULE imports a module with its own")
     return _MESSENGERS[name]
 
 
+def registered_messengers(name: str) -> type[MsgTransformer] | None:
+    """The class that is registered under a name, if one is."""
+    return _MESSENGERS.get(name)
+
+
 def _create(variant: str, pretrained: bool, messengers: str = "learned", **kwargs: Any) -> nn.Module:
+    load_installed_plugins()
     out_indices = kwargs.pop("out_indices", (0, 1, 2, 3))
-    return build_model_with_cfg(
+    return build_timm_model(
         _with_messengers(messengers),
         variant,
         pretrained,

@@ -8,9 +8,10 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import torch
+import torch.fx
 from torch import Tensor
 
-from msgformer.models.window import are_fixed
+from msgformer.models.window import are_fixed, row_and_column
 
 
 class MergeKind(NamedTuple):
@@ -30,14 +31,24 @@ MERGE_KINDS: dict[int, tuple[MergeKind, ...]] = {
 
 def rank_by_row(significance: Tensor) -> Tensor:
     """Raster indices of tokens, least significant first, equal ones row by row: [B, H, W] to [B, n]."""
-    return significance.flatten(1).argsort(dim=1, stable=True)
+    return stable_order(significance.flatten(1))
 
 
 def rank_by_column(significance: Tensor) -> Tensor:
     """Raster indices of tokens, least significant first, equal ones column by column: [B, H, W] to [B, n]."""
     _, height, width = significance.shape
-    order = significance.transpose(1, 2).flatten(1).argsort(dim=1, stable=True)
-    return order % height * width + order // height
+    col, row = row_and_column(stable_order(significance.transpose(1, 2).flatten(1)), height)
+    return row * width + col
+
+
+def stable_order(values: Tensor) -> Tensor:
+    """Places of each row's values in ascending order, equal ones from left to right: [B, n] to [B, n].
+
+    torch's ONNX exporter translates no stable sort. Any other becomes ONNX's TopK, which is stable.
+    """
+    if torch.onnx.is_in_onnx_export():
+        return values.argsort(dim=1)
+    return values.argsort(dim=1, stable=True)
 
 
 def merge_groups(rows: Tensor, order: Tensor, start: int, end: int, merge: Any) -> Tensor:
@@ -55,20 +66,32 @@ def merge_groups(rows: Tensor, order: Tensor, start: int, end: int, merge: Any) 
     Returns:
         [B * max(1, ceil((end - start) / g)), C]
     """
-    batch, total = order.shape
     group = merge.in_features
-    if are_fixed(start, end) and end > start and (end - start) % group == 0:
-        tokens = rows.index_select(0, order[:, start:end].flatten())
-    else:
-        groups = (end - start + group - 1) // group
-        # The built-in max would specialise a captured graph, and torch.jit.trace knows no sym_max.
-        groups = torch.sym_max(1, groups) if torch.compiler.is_compiling() else max(1, groups)
-        rank = start + torch.arange(groups * group, device=rows.device)
-        tokens = rows.index_select(0, order.index_select(1, rank.clamp(max=total - 1)).flatten())
-        tokens = tokens.masked_fill((rank >= end).repeat(batch).unsqueeze(1), 0)
+    tokens = take_groups(rows, order, start, end, group)
     if group == 1:  # as many products of one number as there are tokens take ten times as long
         return tokens * merge.weight + merge.bias
     return (merge.weight @ tokens.unflatten(0, (-1, group))).squeeze(1) + merge.bias  # of [B * groups, g, C]
+
+
+@torch.fx.wrap
+def take_groups(rows: Tensor, order: Tensor, start: int, end: int, group: int) -> Tensor:
+    """The tokens that `merge_groups` merges, in whole groups: [B * groups * g, C]."""
+    batch, total = order.shape
+    if are_fixed(start, end) and end > start and (end - start) % group == 0:
+        return rows.index_select(0, order[:, start:end].flatten())
+    groups: Any = (end - start + group - 1) // group
+    # The built-in max would specialise a captured graph, and torch.jit.trace knows no sym_max.
+    groups = torch.sym_max(1, groups) if torch.compiler.is_compiling() else max(1, groups)
+    rank = start + torch.arange(groups * group, device=rows.device)
+    tokens = rows.index_select(0, order.index_select(1, rank.clamp(max=total - 1)).flatten())
+    return tokens.masked_fill((rank >= end).repeat(batch).unsqueeze(1), 0)
+
+
+def order_rows(order: Tensor, rows: int) -> Tensor:
+    """Raster indices of each image's tokens by rank, [k * B, n], as places in the rows of all B images."""
+    batch, total = order.shape
+    _, first = row_and_column(torch.arange(batch, device=order.device) * total, rows)  # row of each image
+    return order + first.unsqueeze(1)
 
 
 def join_rows(parts: list[Tensor], batch: int) -> Tensor:
@@ -78,7 +101,7 @@ def join_rows(parts: list[Tensor], batch: int) -> Tensor:
     # A part may have one row an image, for which a captured graph would be specialised: rows are ordered instead.
     counts = [part.shape[0] // batch for part in parts]
     place = torch.arange(batch * sum(counts), device=parts[0].device)
-    image, row = place // sum(counts), place % sum(counts)
+    image, row = row_and_column(place, sum(counts))
     source, before = torch.zeros_like(place), 0
     for count in counts:
         source = torch.where(row >= before, batch * before + image * count + row - before, source)

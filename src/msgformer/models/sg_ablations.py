@@ -5,25 +5,44 @@ Each changes one thing: the scales that significance is measured at, or what mer
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
+import torch.fx
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from msgformer.models.reallocation import MERGE_KINDS, rank_by_row
-from msgformer.models.sg_former import GUIDED, HYBRID, Attention, HybridAttention, SelfGuidedAttention, split_heads
+from msgformer.models.backbone import Device
+from msgformer.models.reallocation import MERGE_KINDS, MergeKind, rank_by_row
+from msgformer.models.sg_former import (
+    GUIDED,
+    HYBRID,
+    Attention,
+    HybridAttention,
+    SelfGuidedAttention,
+    join_halves,
+    split_heads,
+)
 
 
 class LocalAttention(HybridAttention):
     """All heads look at a window; significance is measured there alone."""
 
-    def __init__(self, dim: int, num_heads: int, **attention_args: Any) -> None:
-        super().__init__(dim, num_heads, **attention_args)
-        del self.q_global, self.reduction, self.reduction_norm, self.kv_global
+    def __init__(
+        self,
+        dim: int,
+        num_heads: int,
+        device: Device = None,
+        dtype: torch.dtype | None = None,
+        **attention_args: Any,
+    ) -> None:
+        dd: Any = {"device": device, "dtype": dtype}
+        super().__init__(dim, num_heads, **attention_args, **dd)
+        del self.global_attn, self.q_global, self.reduction, self.reduction_norm, self.kv_global
         self.half_heads = num_heads
-        self.q_local = nn.Linear(dim, dim, bias=self.qkv_bias)
-        self.kv_local = nn.Linear(dim, 2 * dim, bias=self.qkv_bias)
+        self.q_local = nn.Linear(dim, dim, bias=self.qkv_bias, **dd)
+        self.kv_local = nn.Linear(dim, 2 * dim, bias=self.qkv_bias, **dd)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """[B, H, W, C] to the same, and the significance map [B, H, W]."""
@@ -34,12 +53,20 @@ class LocalAttention(HybridAttention):
 class GlobalAttention(HybridAttention):
     """All heads look at the reduced map; significance is measured there alone."""
 
-    def __init__(self, dim: int, num_heads: int, **attention_args: Any) -> None:
-        super().__init__(dim, num_heads, **attention_args)
-        del self.q_local, self.kv_local
+    def __init__(
+        self,
+        dim: int,
+        num_heads: int,
+        device: Device = None,
+        dtype: torch.dtype | None = None,
+        **attention_args: Any,
+    ) -> None:
+        dd: Any = {"device": device, "dtype": dtype}
+        super().__init__(dim, num_heads, **attention_args, **dd)
+        del self.local_attn, self.q_local, self.kv_local
         self.half_heads = num_heads
-        self.q_global = nn.Linear(dim, dim, bias=self.qkv_bias)
-        self.kv_global = nn.Linear(dim, 2 * dim, bias=self.qkv_bias)
+        self.q_global = nn.Linear(dim, dim, bias=self.qkv_bias, **dd)
+        self.kv_global = nn.Linear(dim, 2 * dim, bias=self.qkv_bias, **dd)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """[B, H, W, C] to the same, and the significance map [B, H, W]."""
@@ -50,10 +77,18 @@ class GlobalAttention(HybridAttention):
 class OneOrderAttention(SelfGuidedAttention):
     """Tokens are ranked and merged once, row by row where significances are equal, for all heads."""
 
-    def __init__(self, dim: int, num_heads: int, **attention_args: Any) -> None:
-        super().__init__(dim, num_heads, **attention_args)
+    def __init__(
+        self,
+        dim: int,
+        num_heads: int,
+        device: Device = None,
+        dtype: torch.dtype | None = None,
+        **attention_args: Any,
+    ) -> None:
+        dd: Any = {"device": device, "dtype": dtype}
+        super().__init__(dim, num_heads, **attention_args, **dd)
         del self.kv_row, self.kv_column
-        self.kv = nn.Linear(dim, 2 * dim, bias=self.qkv_bias)
+        self.kv = nn.Linear(dim, 2 * dim, bias=self.qkv_bias, **dd)
 
     def forward(self, x: Tensor, significance: Tensor) -> Tensor:
         """[B, H, W, C] and the map [B, H, W] of the hybrid block before to [B, H, W, C]."""
@@ -73,8 +108,7 @@ class RandomAttention(SelfGuidedAttention):
         """Numbers in the place of significances, [B, H, W]."""
         if self.training:
             return torch.rand_like(like)
-        place = torch.arange(like[0].numel(), device=like.device).view(like.shape[1:])
-        return ((place + 1) * 12.9898).sin().mul(43758.5453).frac().abs().expand(like.shape)
+        return fixed_noise(like)
 
 
 class UniformAttention(Attention):
@@ -89,35 +123,53 @@ class UniformAttention(Attention):
         **attention_args: Further arguments of `Attention`.
     """
 
-    def __init__(self, dim: int, num_heads: int, reduction: int, **attention_args: Any) -> None:
-        super().__init__(dim, num_heads, **attention_args)
+    def __init__(
+        self,
+        dim: int,
+        num_heads: int,
+        reduction: int,
+        device: Device = None,
+        dtype: torch.dtype | None = None,
+        **attention_args: Any,
+    ) -> None:
+        dd: Any = {"device": device, "dtype": dtype}
+        super().__init__(dim, num_heads, **attention_args, **dd)
         self.kinds = MERGE_KINDS[reduction]
-        self.q = nn.Linear(dim, dim, bias=self.qkv_bias)
-        self.kv_row = nn.Linear(dim, dim, bias=self.qkv_bias)
-        self.kv_column = nn.Linear(dim, dim, bias=self.qkv_bias)
+        self.q = nn.Linear(dim, dim, bias=self.qkv_bias, **dd)
+        self.kv_row = nn.Linear(dim, dim, bias=self.qkv_bias, **dd)
+        self.kv_column = nn.Linear(dim, dim, bias=self.qkv_bias, **dd)
 
     def forward(self, x: Tensor) -> Tensor:
         """[B, H, W, C] to the same."""
         by_row, by_column = self.merge_neighbours(x), self.merge_neighbours(x.transpose(1, 2))
-        halves = [self.kv_row(by_row).chunk(2, dim=-1), self.kv_column(by_column).chunk(2, dim=-1)]
-        key, value = (torch.cat(half, dim=-1) for half in zip(*halves, strict=True))  # [B, m, C]
+        key, value = join_halves(self.kv_row(by_row), self.kv_column(by_column))  # [B, m, C]
         heads = (split_heads(t, self.num_heads) for t in (self.q(x).flatten(1, 2), key, value))
         return self.project(self.attend(*heads).view(x.shape), x)
 
     def merge_neighbours(self, x: Tensor) -> Tensor:
         """Tokens [B, H, W, C] in raster order, averaged in m groups: [B, m, C]."""
         tokens = x.flatten(1, 2).transpose(1, 2)  # [B, C, n]
-        return F.adaptive_avg_pool1d(tokens, self.count(tokens.shape[2])).transpose(1, 2)
+        return average_groups(tokens, self.kinds).transpose(1, 2)
 
-    def count(self, total: int) -> int:
-        """How many of n tokens self-guided attention would leave, m."""
-        merged = start = quarters = 0
-        for kind in self.kinds:
-            quarters += kind.quarters
-            end = total * quarters // 4
-            merged += max(1, -(-(end - start) // kind.group))
-            start = end
-        return min(merged, total)
+
+@torch.fx.wrap
+def average_groups(tokens: Tensor, kinds: Sequence[MergeKind]) -> Tensor:
+    """Means of neighbours, as many as self-guided attention would leave tokens: [B, C, n] to [B, C, m]."""
+    total = tokens.shape[2]
+    merged = start = quarters = 0
+    for kind in kinds:
+        quarters += kind.quarters
+        end = total * quarters // 4
+        merged += max(1, -(-(end - start) // kind.group))
+        start = end
+    return F.adaptive_avg_pool1d(tokens, min(merged, total))
+
+
+@torch.fx.wrap
+def fixed_noise(like: Tensor) -> Tensor:
+    """Numbers that are always alike for a size, from 0 to 1, [B, H, W]."""
+    place = torch.arange(like[0].numel(), device=like.device).view(like.shape[1:])
+    return ((place + 1) * 12.9898).sin().mul(43758.5453).frac().abs().expand(like.shape)
 
 
 HYBRID.update({"local": LocalAttention, "global": GlobalAttention})

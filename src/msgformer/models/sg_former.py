@@ -20,22 +20,40 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
+import torch.fx
 import torch.nn.functional as F
 from timm.layers import DropPath, calculate_drop_path_rates, resample_abs_pos_embed, to_2tuple
+from timm.models import checkpoint as run_checkpointed
 from timm.models import (
-    build_model_with_cfg,
     generate_default_cfgs,
     register_model,
     register_model_deprecations,
 )
-from timm.models import checkpoint as run_checkpointed
 from torch import Tensor, nn
 
 from msgformer.catalog import ALIASES, nearest
-from msgformer.models.backbone import Backbone, check_heads, check_stages, init_linear, pretrained_cfg
-from msgformer.models.kept import keep_by_size
+from msgformer.models.attention import SoftmaxAttention
+from msgformer.models.backbone import (
+    Backbone,
+    Device,
+    build_timm_model,
+    check_heads,
+    check_stages,
+    factory_args,
+    init_linear,
+    pretrained_cfg,
+)
+from msgformer.models.kept import is_traced, keep_by_size
 from msgformer.models.loading import checkpoint_filter_fn
-from msgformer.models.reallocation import MERGE_KINDS, MergeKind, join_rows, merge_groups, rank_by_column, rank_by_row
+from msgformer.models.reallocation import (
+    MERGE_KINDS,
+    MergeKind,
+    join_rows,
+    merge_groups,
+    order_rows,
+    rank_by_column,
+    rank_by_row,
+)
 from msgformer.models.stochastic_depth import keep_images
 from msgformer.models.window import (
     Grid,
@@ -43,12 +61,18 @@ from msgformer.models.window import (
     from_windows,
     map_grid,
     map_size,
+    row_and_column,
     take_neighbours,
     to_map,
     to_rows,
     to_windows,
     window_grid,
 )
+from msgformer.plugins import load_installed_plugins
+
+# Leaves of a traced graph, because they branch on sizes or make tensors of them.
+torch.fx.wrap("join_rows")
+torch.fx.wrap("order_rows")
 
 MOST_SCORES = 2**22
 """So many attention scores of an image are kept at once where they have to be: 16 MiB in float32."""
@@ -59,9 +83,9 @@ def conv_map(conv: nn.Conv2d, x: Tensor) -> Tensor:
     return conv(x.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
 
 
-def depthwise(dim: int, stride: int = 1, bias: bool = True) -> nn.Conv2d:
-    """Depth-wise 3 x 3 convolution."""
-    return nn.Conv2d(dim, dim, 3, stride=stride, padding=1, groups=dim, bias=bias)
+def depthwise(dim: int, stride: int = 1, bias: bool = True, **dd: Any) -> nn.Conv2d:
+    """Depth-wise 3 x 3 convolution; ``dd`` are its device and type."""
+    return nn.Conv2d(dim, dim, 3, stride=stride, padding=1, groups=dim, bias=bias, **dd)
 
 
 def split_heads(x: Tensor, num_heads: int) -> Tensor:
@@ -75,7 +99,7 @@ class ConvNorm(nn.Module):
     def __init__(self, conv: nn.Conv2d) -> None:
         super().__init__()
         self.conv = conv
-        self.norm = nn.GroupNorm(1, conv.out_channels)
+        self.norm = nn.GroupNorm(1, conv.out_channels, device=conv.weight.device, dtype=conv.weight.dtype)
 
     def forward(self, x: Tensor) -> Tensor:
         """[B, C, H, W] to [B, C', H', W']."""
@@ -103,15 +127,18 @@ class PatchEmbed(ConvStack):
     Args:
         in_chans: Channels of the image.
         dim: Channels C of a token.
+        device: Device of the parameters.
+        dtype: Type of the parameters.
     """
 
-    def __init__(self, in_chans: int, dim: int) -> None:
+    def __init__(self, in_chans: int, dim: int, device: Device = None, dtype: torch.dtype | None = None) -> None:
+        dd: Any = {"device": device, "dtype": dtype}
         super().__init__(
-            nn.Conv2d(in_chans, dim, 3, stride=2, padding=1, bias=False),
-            nn.Conv2d(dim, dim, 3, padding=1, bias=False),
-            nn.Conv2d(dim, dim, 3, stride=2, padding=1, bias=False),
+            nn.Conv2d(in_chans, dim, 3, stride=2, padding=1, bias=False, **dd),
+            nn.Conv2d(dim, dim, 3, padding=1, bias=False, **dd),
+            nn.Conv2d(dim, dim, 3, stride=2, padding=1, bias=False, **dd),
         )
-        self.norm = nn.LayerNorm(dim)
+        self.norm = nn.LayerNorm(dim, **dd)
 
     def forward(self, image: Tensor) -> Tensor:
         """Image [B, 3, S, T] to tokens [B, ceil(S / 4), ceil(T / 4), C]."""
@@ -124,31 +151,37 @@ class Downsample(ConvStack):
     Args:
         dim: Channels C of the tokens that come in.
         out_dim: Channels of those that go out.
+        device: Device of the parameters.
+        dtype: Type of the parameters.
     """
 
-    def __init__(self, dim: int, out_dim: int) -> None:
+    def __init__(self, dim: int, out_dim: int, device: Device = None, dtype: torch.dtype | None = None) -> None:
+        dd: Any = {"device": device, "dtype": dtype}
         super().__init__(
-            nn.Conv2d(dim, out_dim, 1, bias=False),
-            depthwise(out_dim, stride=2, bias=False),
-            nn.Conv2d(out_dim, out_dim, 1, bias=False),
+            nn.Conv2d(dim, out_dim, 1, bias=False, **dd),
+            depthwise(out_dim, stride=2, bias=False, **dd),
+            nn.Conv2d(out_dim, out_dim, 1, bias=False, **dd),
         )
 
 
 class LocalPosition(nn.Module):
     """Local positional term of every attention: a linear layer, then a depth-wise convolution."""
 
-    def __init__(self, dim: int) -> None:
+    def __init__(self, dim: int, device: Device = None, dtype: torch.dtype | None = None) -> None:
         super().__init__()
-        self.linear = nn.Linear(dim, dim)
-        self.conv = depthwise(dim)
+        self.linear = nn.Linear(dim, dim, device=device, dtype=dtype)
+        self.conv = depthwise(dim, device=device, dtype=dtype)
 
     def forward(self, x: Tensor) -> Tensor:
         """[B, H, W, C] to the same."""
         return conv_map(self.conv, self.linear(x))
 
 
-class Attention(nn.Module):
+class Attention(SoftmaxAttention):
     """What the three kinds of attention share: out = proj(attention + local positional term).
+
+    ``softmax`` and ``attn_drop`` see the weights wherever `SoftmaxAttention` computes them: [B, h, n, m] for the m keys
+    of self-guided and plain attention. Hybrid attention has two maps, see there.
 
     Args:
         dim: Channels C.
@@ -157,6 +190,8 @@ class Attention(nn.Module):
         attn_drop: Drop rate of attention weights.
         proj_drop: Drop rate after the output projection.
         local_position: Whether there is a local positional term at all.
+        device: Device of the parameters.
+        dtype: Type of the parameters.
     """
 
     def __init__(
@@ -167,24 +202,24 @@ class Attention(nn.Module):
         attn_drop: float,
         proj_drop: float,
         local_position: bool = True,
+        device: Device = None,
+        dtype: torch.dtype | None = None,
     ) -> None:
-        super().__init__()
+        dd: Any = {"device": device, "dtype": dtype}
+        super().__init__(attn_drop)
         check_heads(dim, num_heads)
         self.num_heads = num_heads
         self.qkv_bias = qkv_bias
-        self.attn_drop = attn_drop
-        self.lepe = LocalPosition(dim) if local_position else None
-        self.proj = nn.Linear(dim, dim)
+        self.lepe = LocalPosition(dim, **dd) if local_position else None
+        self.proj = nn.Linear(dim, dim, **dd)
         self.proj_drop = nn.Dropout(proj_drop)
-
-    @property
-    def dropout(self) -> float:
-        """Drop rate of attention weights in the present mode."""
-        return self.attn_drop if self.training else 0.0
 
     def attend(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
         """softmax(q k^T / sqrt(d)) v on heads [B, h, n, d], as tokens [B, n, C]."""
-        out = F.scaled_dot_product_attention(query, key, value, dropout_p=self.dropout)
+        if self.needs_weights(query):
+            out = self.attn_drop(self.attention_weights(query, key)) @ value
+        else:
+            out = F.scaled_dot_product_attention(query, key, value, dropout_p=self.dropout)
         return out.transpose(1, 2).flatten(2)
 
     def project(self, attended: Tensor, x: Tensor) -> Tensor:
@@ -197,6 +232,9 @@ class Attention(nn.Module):
 class HybridAttention(Attention):
     """Hybrid-scale attention: half the heads see a reduced map, half a window; it measures significance.
 
+    Wherever `SoftmaxAttention` computes weights by themselves, ``global_attn.softmax`` sees those of tokens and the
+    reduced map, [B, h / 2, n, m], and ``local_attn.softmax`` those inside windows, [B * nH * nW, h / 2, w * w, w * w].
+
     Args:
         dim: Channels C.
         num_heads: Attention heads h, an even number.
@@ -205,17 +243,30 @@ class HybridAttention(Attention):
         **attention_args: Further arguments of `Attention`.
     """
 
-    def __init__(self, dim: int, num_heads: int, reduction: int, window: Size, **attention_args: Any) -> None:
-        super().__init__(dim, num_heads, **attention_args)
+    def __init__(
+        self,
+        dim: int,
+        num_heads: int,
+        reduction: int,
+        window: Size,
+        device: Device = None,
+        dtype: torch.dtype | None = None,
+        **attention_args: Any,
+    ) -> None:
+        dd: Any = {"device": device, "dtype": dtype}
+        super().__init__(dim, num_heads, **attention_args, **dd)
+        del self.softmax, self.attn_drop
+        self.global_attn = SoftmaxAttention(attention_args["attn_drop"])
+        self.local_attn = SoftmaxAttention(attention_args["attn_drop"])
         self.ratio = reduction
         self.window_size = window
         self.half_heads = num_heads // 2
-        self.q_global = nn.Linear(dim, dim // 2, bias=self.qkv_bias)
-        self.reduction = nn.Conv2d(dim, dim, reduction, stride=reduction)
-        self.reduction_norm = nn.LayerNorm(dim)
-        self.kv_global = nn.Linear(dim, dim, bias=self.qkv_bias)
-        self.q_local = nn.Linear(dim, dim // 2, bias=self.qkv_bias)
-        self.kv_local = nn.Linear(dim, dim, bias=self.qkv_bias)
+        self.q_global = nn.Linear(dim, dim // 2, bias=self.qkv_bias, **dd)
+        self.reduction = nn.Conv2d(dim, dim, reduction, stride=reduction, **dd)
+        self.reduction_norm = nn.LayerNorm(dim, **dd)
+        self.kv_global = nn.Linear(dim, dim, bias=self.qkv_bias, **dd)
+        self.q_local = nn.Linear(dim, dim // 2, bias=self.qkv_bias, **dd)
+        self.kv_local = nn.Linear(dim, dim, bias=self.qkv_bias, **dd)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """[B, H, W, C] to the same, and the significance map [B, H, W]."""
@@ -236,7 +287,7 @@ class HybridAttention(Attention):
         reduced = F.linear(reduced.transpose(1, 2).flatten(1), self.reduction.weight.flatten(1), self.reduction.bias)
         key_value = self.kv_global(F.gelu(self.reduction_norm(reduced)))
         key, value = to_map(key_value, Grid(batch, rows, cols)).flatten(1, 2).chunk(2, dim=-1)  # [B, m, C / 2]
-        out, received = self.attend_and_measure(self.q_global(x).flatten(1, 2), key, value)
+        out, received = self.attend_and_measure(self.global_attn, self.q_global(x).flatten(1, 2), key, value)
         above = places_above(grid, self.ratio, x.device)
         return out.view(batch, height, width, -1), received.index_select(1, above).view(batch, height, width)
 
@@ -249,13 +300,20 @@ class HybridAttention(Attention):
         batch, size = x.shape[0], map_size(x)
         windows = to_windows(x, self.window_size)  # [B * nH * nW, w * w, C]
         key, value = self.kv_local(windows).chunk(2, dim=-1)
-        out, received = self.attend_and_measure(self.q_local(windows), key, value)
+        out, received = self.attend_and_measure(self.local_attn, self.q_local(windows), key, value)
         out = from_windows(out, self.window_size, batch, size)
         return out, from_windows(received.unsqueeze(-1), self.window_size, batch, size).squeeze(-1)
 
-    def attend_and_measure(self, query: Tensor, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
+    def attend_and_measure(
+        self, attn: SoftmaxAttention, query: Tensor, key: Tensor, value: Tensor
+    ) -> tuple[Tensor, Tensor]:
         """Attention whose weights are needed, by half of the heads; see the function of that name."""
-        return attend_and_measure(query, key, value, self.half_heads, self.dropout)
+        if not attn.needs_weights(query):
+            return attend_and_measure(query, key, value, self.half_heads, attn.dropout)
+        query, key, value = (split_heads(t, self.half_heads) for t in (query, key, value))
+        weights = attn.attention_weights(query, key)
+        received = weights.detach().sum(dim=(1, 2)) / (self.half_heads * query.shape[2])
+        return (attn.attn_drop(weights) @ value).transpose(1, 2).flatten(2), received
 
 
 def attend_and_measure(
@@ -292,12 +350,13 @@ def mix(query: Tensor, key: Tensor, value: Tensor, dropout: float) -> tuple[Tens
     return F.dropout(weights, dropout) @ value, weights.detach().sum(dim=(1, 2))
 
 
+@torch.fx.wrap
 @keep_by_size
 def places_above(grid: Grid, ratio: int, device: torch.device) -> Tensor:
     """For each token of a map the nearest one of the map reduced by a ratio, [H * W]."""
     _, cols = window_grid((grid.height, grid.width), (ratio, ratio))
-    token = torch.arange(grid.height * grid.width, device=device)
-    return token // grid.width // ratio * cols + token % grid.width // ratio
+    row, col = row_and_column(torch.arange(grid.height * grid.width, device=device), grid.width)
+    return row // ratio * cols + col // ratio
 
 
 class SelfGuidedAttention(Attention):
@@ -314,20 +373,28 @@ class SelfGuidedAttention(Attention):
         **attention_args: Further arguments of `Attention`.
     """
 
-    def __init__(self, dim: int, num_heads: int, reduction: int, **attention_args: Any) -> None:
-        super().__init__(dim, num_heads, **attention_args)
+    def __init__(
+        self,
+        dim: int,
+        num_heads: int,
+        reduction: int,
+        device: Device = None,
+        dtype: torch.dtype | None = None,
+        **attention_args: Any,
+    ) -> None:
+        dd: Any = {"device": device, "dtype": dtype}
+        super().__init__(dim, num_heads, **attention_args, **dd)
         self.kinds = MERGE_KINDS[reduction]
-        self.q = nn.Linear(dim, dim, bias=self.qkv_bias)
-        self.merge = nn.ModuleList(nn.Linear(kind.group, 1) for kind in self.kinds)
-        self.kv_row = nn.Linear(dim, dim, bias=self.qkv_bias)
-        self.kv_column = nn.Linear(dim, dim, bias=self.qkv_bias)
+        self.q = nn.Linear(dim, dim, bias=self.qkv_bias, **dd)
+        self.merge = nn.ModuleList(nn.Linear(kind.group, 1, **dd) for kind in self.kinds)
+        self.kv_row = nn.Linear(dim, dim, bias=self.qkv_bias, **dd)
+        self.kv_column = nn.Linear(dim, dim, bias=self.qkv_bias, **dd)
 
     def forward(self, x: Tensor, significance: Tensor) -> Tensor:
         """[B, H, W, C] and the map [B, H, W] of the hybrid block before to [B, H, W, C]."""
         by_row = self.merge_tokens(x, rank_by_row(significance))
         by_column = self.merge_tokens(x, rank_by_column(significance))
-        halves = [self.kv_row(by_row).chunk(2, dim=-1), self.kv_column(by_column).chunk(2, dim=-1)]
-        key, value = (torch.cat(half, dim=-1) for half in zip(*halves, strict=True))  # [B, m, C]
+        key, value = join_halves(self.kv_row(by_row), self.kv_column(by_column))  # [B, m, C]
         query = self.q(x).flatten(1, 2)  # [B, n, C]
         attended = self.attend(*(split_heads(t, self.num_heads) for t in (query, key, value)))
         return self.project(attended.view(x.shape), x)
@@ -345,6 +412,13 @@ class SelfGuidedAttention(Attention):
         return merge_ranked(to_rows(x), order, self.kinds, self.merge)
 
 
+def join_halves(first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
+    """Keys and values of both halves of the heads, [B, m, C] each, to keys and values of all heads, [B, m, C]."""
+    first_key, first_value = first.chunk(2, dim=-1)
+    second_key, second_value = second.chunk(2, dim=-1)
+    return torch.cat([first_key, second_key], dim=-1), torch.cat([first_value, second_value], dim=-1)
+
+
 def merge_ranked(rows: Tensor, order: Tensor, kinds: Sequence[MergeKind], merges: Iterable[Any]) -> Tensor:
     """Cuts ranked tokens into groups and merges each.
 
@@ -358,7 +432,7 @@ def merge_ranked(rows: Tensor, order: Tensor, kinds: Sequence[MergeKind], merges
         [k * B, m, C]
     """
     batch, total = order.shape
-    order = order + torch.arange(batch, device=rows.device).unsqueeze(1) * total % rows.shape[0]  # rows of the batch
+    order = order_rows(order, rows.shape[0])
     start, quarters, merged = 0, 0, []
     for kind, merge in zip(kinds, merges, strict=True):
         quarters += kind.quarters
@@ -371,10 +445,18 @@ def merge_ranked(rows: Tensor, order: Tensor, kinds: Sequence[MergeKind], merges
 class PlainAttention(Attention):
     """Attention of all tokens to all tokens (stage 4)."""
 
-    def __init__(self, dim: int, num_heads: int, **attention_args: Any) -> None:
-        super().__init__(dim, num_heads, **attention_args)
-        self.q = nn.Linear(dim, dim, bias=self.qkv_bias)
-        self.kv = nn.Linear(dim, 2 * dim, bias=self.qkv_bias)
+    def __init__(
+        self,
+        dim: int,
+        num_heads: int,
+        device: Device = None,
+        dtype: torch.dtype | None = None,
+        **attention_args: Any,
+    ) -> None:
+        dd: Any = {"device": device, "dtype": dtype}
+        super().__init__(dim, num_heads, **attention_args, **dd)
+        self.q = nn.Linear(dim, dim, bias=self.qkv_bias, **dd)
+        self.kv = nn.Linear(dim, 2 * dim, bias=self.qkv_bias, **dd)
 
     def forward(self, x: Tensor) -> Tensor:
         """[B, H, W, C] to the same."""
@@ -397,13 +479,18 @@ class ConvMlp(nn.Module):
         dim: Channels C.
         hidden: Channels between the two linear layers.
         drop: Drop rate after each linear layer.
+        device: Device of the parameters.
+        dtype: Type of the parameters.
     """
 
-    def __init__(self, dim: int, hidden: int, drop: float) -> None:
+    def __init__(
+        self, dim: int, hidden: int, drop: float, device: Device = None, dtype: torch.dtype | None = None
+    ) -> None:
+        dd: Any = {"device": device, "dtype": dtype}
         super().__init__()
-        self.fc1 = nn.Linear(dim, hidden)
-        self.dwconv = depthwise(hidden)
-        self.fc2 = nn.Linear(hidden, dim)
+        self.fc1 = nn.Linear(dim, hidden, **dd)
+        self.dwconv = depthwise(hidden, **dd)
+        self.fc2 = nn.Linear(hidden, dim, **dd)
         self.drop = nn.Dropout(drop)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -422,15 +509,27 @@ class Block(nn.Module):
         mlp_ratio: Hidden channels of the MLP over C.
         proj_drop: Drop rate inside the MLP.
         drop_path: Rate at which a residual branch is dropped.
+        device: Device of the parameters.
+        dtype: Type of the parameters.
     """
 
-    def __init__(self, dim: int, attn: Attention, mlp_ratio: float, proj_drop: float, drop_path: float) -> None:
+    def __init__(
+        self,
+        dim: int,
+        attn: Attention,
+        mlp_ratio: float,
+        proj_drop: float,
+        drop_path: float,
+        device: Device = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        dd: Any = {"device": device, "dtype": dtype}
         super().__init__()
-        self.norm1 = nn.LayerNorm(dim, eps=1e-6)
+        self.norm1 = nn.LayerNorm(dim, eps=1e-6, **dd)
         self.attn = attn
         self.drop_path1 = DropPath(drop_path) if drop_path else nn.Identity()
-        self.norm2 = nn.LayerNorm(dim, eps=1e-6)
-        self.mlp = ConvMlp(dim, int(dim * mlp_ratio), proj_drop)
+        self.norm2 = nn.LayerNorm(dim, eps=1e-6, **dd)
+        self.mlp = ConvMlp(dim, int(dim * mlp_ratio), proj_drop, **dd)
         self.drop_path2 = DropPath(drop_path) if drop_path else nn.Identity()
 
     def forward(self, x: Tensor, significance: Tensor | None) -> tuple[Tensor, Tensor | None]:
@@ -467,6 +566,8 @@ class Stage(nn.Module):
         mlp_ratio: Hidden channels of the MLPs over C.
         attention: Name of the attention that measures significance, among `HYBRID`.
         reallocation: Name of the one that merges tokens, among `GUIDED`.
+        device: Device of the parameters.
+        dtype: Type of the parameters.
         **attention_args: Arguments of `Attention`.
     """
 
@@ -480,8 +581,11 @@ class Stage(nn.Module):
         mlp_ratio: float,
         attention: str,
         reallocation: str,
+        device: Device = None,
+        dtype: torch.dtype | None = None,
         **attention_args: Any,
     ) -> None:
+        dd = factory_args(device, dtype)
         super().__init__()
         self.num_recomputed = 0  # blocks, from the first, whose activations aren't kept for the backward pass
         self.downsample = downsample
@@ -489,20 +593,20 @@ class Stage(nn.Module):
         for index, rate in enumerate(drop_path):
             attn: Attention
             if reduction == 1:
-                attn = PlainAttention(dim, **attention_args)
+                attn = PlainAttention(dim, **attention_args, **dd)
             elif index % 2 == 0:
-                attn = HYBRID[attention](dim, reduction=reduction, window=window, **attention_args)
+                attn = HYBRID[attention](dim, reduction=reduction, window=window, **attention_args, **dd)
             else:
-                attn = GUIDED[reallocation](dim, reduction=reduction, **attention_args)
-            self.blocks.append(Block(dim, attn, mlp_ratio, attention_args["proj_drop"], rate))
-        self.norm = nn.LayerNorm(dim, eps=1e-6)
+                attn = GUIDED[reallocation](dim, reduction=reduction, **attention_args, **dd)
+            self.blocks.append(Block(dim, attn, mlp_ratio, attention_args["proj_drop"], rate, **dd))
+        self.norm = nn.LayerNorm(dim, eps=1e-6, **dd)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map of the stage before, or patches, [B, H, W, C], to this stage's map."""
         x = self.downsample(x)
         significance = None
         for index, block in enumerate(self.blocks):
-            if index < self.num_recomputed and torch.is_grad_enabled():
+            if index < self.num_recomputed and torch.is_grad_enabled() and not is_traced(x):
                 x, significance = run_checkpointed(block, x, significance)
             else:
                 x, significance = block(x, significance)
@@ -534,6 +638,8 @@ class SgFormer(Backbone):
         proj_drop_rate: Drop rate after projections.
         attn_drop_rate: Drop rate of attention weights.
         drop_path_rate: Drop path rate of the last block; it rises linearly from 0 at the first.
+        device: Device of the parameters.
+        dtype: Type of the parameters.
 
     Raises:
         ValueError: settings that contradict each other; the message names them.
@@ -559,21 +665,24 @@ class SgFormer(Backbone):
         proj_drop_rate: float = 0.0,
         attn_drop_rate: float = 0.0,
         drop_path_rate: float = 0.0,
+        device: Device = None,
+        dtype: torch.dtype | None = None,
     ) -> None:
+        dd = factory_args(device, dtype)
         check_choice("attention", attention, HYBRID)
         check_choice("reallocation", reallocation, GUIDED)
         check_stages(embed_dims=embed_dims, depths=depths, num_heads=num_heads, reductions=reductions)
         for dim, heads, ratio in zip(embed_dims, num_heads, reductions, strict=True):
             check_attention(dim, heads, ratio)
-        super().__init__(img_size, in_chans, num_classes, list(embed_dims), global_pool, drop_rate)
+        super().__init__(img_size, in_chans, num_classes, list(embed_dims), global_pool, drop_rate, **dd)
         self.window_size: Size = to_2tuple(window_size)
         self.pos_embed_size: Size = window_grid(self.img_size, (4, 4))
-        self.patch_embed = PatchEmbed(in_chans, embed_dims[0])
-        self.pos_embed = nn.Parameter(sincos_position(self.pos_embed_size, embed_dims[0]))
+        self.patch_embed = PatchEmbed(in_chans, embed_dims[0], **dd)
+        self.pos_embed = nn.Parameter(sincos_position(self.pos_embed_size, embed_dims[0]).to(device, dtype))
         drop_path: Any = calculate_drop_path_rates(drop_path_rate, list(depths), stagewise=True)
         self.stages = nn.ModuleList(
             Stage(
-                Downsample(embed_dims[index - 1], dim) if index else nn.Identity(),
+                Downsample(embed_dims[index - 1], dim, **dd) if index else nn.Identity(),
                 dim,
                 drop_path[index],
                 reductions[index],
@@ -586,6 +695,7 @@ class SgFormer(Backbone):
                 qkv_bias=qkv_bias,
                 attn_drop=attn_drop_rate,
                 proj_drop=proj_drop_rate,
+                **dd,
             )
             for index, dim in enumerate(embed_dims)
         )
@@ -594,15 +704,11 @@ class SgFormer(Backbone):
 
     def position(self, size: Size) -> Tensor:
         """Position embedding for a map of ``size`` tokens, [1, H, W, C]."""
-        grid = self.pos_embed.unflatten(1, self.pos_embed_size)
-        if not torch.compiler.is_compiling() and size == self.pos_embed_size:
-            return grid
-        # Resampled even to its own size while a graph is captured (which changes nothing): one graph for all sizes.
-        grid = F.interpolate(grid.permute(0, 3, 1, 2), size, mode="bicubic")
-        return grid.permute(0, 2, 3, 1)
+        return resize_position(self.pos_embed.unflatten(1, self.pos_embed_size), size, self.pos_embed_size)
 
     def forward_stages(self, x: Tensor) -> Iterator[tuple[Tensor, ...]]:
         """Image [B, 3, S, T] to each stage's normalised map [B, H, W, C] in turn."""
+        self.check_images(x)
         x = self.patch_embed(x)
         x = x + self.position(map_size(x))
         for stage in self.stages:
@@ -639,11 +745,23 @@ class SgFormer(Backbone):
             )
             self.pos_embed = nn.Parameter(resampled)
             self.pos_embed_size = size
+            self.record_args(img_size=self.img_size)
         if window_size is not None:
             self.window_size = to_2tuple(window_size)
+            self.record_args(window_size=self.window_size)
             for module in self.modules():
                 if isinstance(module, HybridAttention):
                     module.window_size = self.window_size
+
+
+@torch.fx.wrap
+def resize_position(grid: Tensor, size: Size, made_for: Size) -> Tensor:
+    """A position embedding [1, H, W, C] made for one size, at another: [1, H', W', C]."""
+    if not torch.compiler.is_compiling() and size == made_for:
+        return grid
+    # Resampled even to its own size while a graph is captured (which changes nothing): one graph for all sizes.
+    grid = F.interpolate(grid.permute(0, 3, 1, 2), size, mode="bicubic")
+    return grid.permute(0, 2, 3, 1)
 
 
 def check_choice(setting: str, name: str, known: Mapping[str, Any]) -> None:
@@ -699,8 +817,9 @@ def init_conv(module: nn.Module) -> None:
 
 
 def _create(variant: str, pretrained: bool, **kwargs: Any) -> nn.Module:
+    load_installed_plugins()
     out_indices = kwargs.pop("out_indices", (0, 1, 2, 3))
-    return build_model_with_cfg(
+    return build_timm_model(
         SgFormer,
         variant,
         pretrained,

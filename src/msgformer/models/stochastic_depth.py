@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import torch
+import torch.fx
 from timm.layers import DropPath
 from torch import Tensor, nn
 
@@ -55,8 +56,13 @@ def keep_images(drop_path: nn.Module, x: Tensor, batch: int) -> Kept:
     """
     if not (isinstance(drop_path, DropPath) and drop_path.training and drop_path.drop_prob > 0):
         return Kept(batch)
-    keep = 1 - drop_path.drop_prob
-    scale = 1 / keep if drop_path.scale_by_keep and keep > 0 else 1.0
+    return draw_images(1 - drop_path.drop_prob, drop_path.scale_by_keep, x, batch)
+
+
+@torch.fx.wrap
+def draw_images(keep: float, scale_by_keep: bool, x: Tensor, batch: int) -> Kept:
+    """Draws the images that keep a branch, each with probability ``keep``; see `keep_images`."""
+    scale = 1 / keep if scale_by_keep and keep > 0 else 1.0
     drawn = x.new_empty(batch).bernoulli_(keep)
     if x.device.type != "cpu" or is_recorded():
         return Kept(batch, None, drawn * scale)

@@ -11,6 +11,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import torch
+import torch.fx
 from torch import Tensor
 
 from msgformer.models.kept import keep_by_size
@@ -75,6 +76,15 @@ class Places(NamedTuple):
         return tokens if self.outside is None else tokens.masked_fill(self.outside, 0)
 
 
+def row_and_column(index: Tensor, width: int | Tensor) -> tuple[Tensor, Tensor]:
+    """Split raster indices of a map that is ``width`` tokens wide.
+
+    The column is what the row leaves over: torch's ONNX exporter translates no remainder by a dynamic size.
+    """
+    row = index // width
+    return row, index - row * width
+
+
 def find_places(grid: Grid, row: Tensor, col: Tensor) -> Places:
     """The same places in every map of a batch.
 
@@ -95,6 +105,7 @@ def find_places(grid: Grid, row: Tensor, col: Tensor) -> Places:
     return Places(nearest, outside.repeat(batch).unsqueeze(1))
 
 
+@torch.fx.wrap
 def rows_of_all(index: Tensor, batch: int, per_image: int) -> Tensor:
     """Rows [m] of one image, in a batch of images of so many rows each: [B * m]."""
     offset = torch.arange(batch, device=index.device) * per_image
@@ -133,11 +144,12 @@ def pad_to_multiple(x: Tensor, multiple: Size) -> Tensor:
     return to_map(places.take(to_rows(x)), Grid(x.shape[0], height, width))
 
 
+@torch.fx.wrap
 @keep_by_size
 def padded_places(grid: Grid, size: Size, device: torch.device) -> Places:
     """Every place of a larger map in a smaller one, in raster order."""
     place = torch.arange(size[0] * size[1], device=device)
-    return find_places(grid, place // size[1], place % size[1])
+    return find_places(grid, *row_and_column(place, size[1]))
 
 
 def take_neighbours(x: Tensor, grid: Grid, stride: int, side: int, first: int = 0) -> Tensor:
@@ -156,14 +168,15 @@ def take_neighbours(x: Tensor, grid: Grid, stride: int, side: int, first: int = 
     return neighbour_places(grid, stride, side, first, x.device).take(x).unflatten(0, (-1, side**2))
 
 
+@torch.fx.wrap
 @keep_by_size
 def neighbour_places(grid: Grid, stride: int, side: int, first: int, device: torch.device) -> Places:
     """The places of `take_neighbours`."""
     rows, cols = window_grid((grid.height, grid.width), (stride, stride))
     place = torch.arange(rows * cols * side**2, device=device)
     index, inside = place // side**2, place % side**2
-    row = index // cols * stride + inside // side + first
-    col = index % cols * stride + inside % side + first
+    row, col = row_and_column(index, cols)
+    row, col = row * stride + inside // side + first, col * stride + inside % side + first
     return find_places(grid, row, col)
 
 
@@ -181,6 +194,7 @@ def to_windows(x: Tensor, window: Size) -> Tensor:
     return tokens.unflatten(0, (-1, window[0] * window[1]))
 
 
+@torch.fx.wrap
 @keep_by_size
 def window_places(grid: Grid, window: Size, device: torch.device) -> Places:
     """The places of `to_windows`."""
@@ -188,8 +202,8 @@ def window_places(grid: Grid, window: Size, device: torch.device) -> Places:
     area = window[0] * window[1]
     place = torch.arange(rows * cols * area, device=device)
     index, inside = place // area, place % area  # of the window in the grid, and of the token in the window
-    row = index // cols * window[0] + inside // window[1]
-    col = index % cols * window[1] + inside % window[1]
+    row, col = row_and_column(index, cols)
+    row, col = row * window[0] + inside // window[1], col * window[1] + inside % window[1]
     return find_places(grid, row, col)
 
 
@@ -210,6 +224,7 @@ def from_windows(x: Tensor, window: Size, batch: int, size: Size, skip: int = 0)
     return to_map(x.flatten(0, 1).index_select(0, places_in_windows(grid, window, skip, x.device)), grid)
 
 
+@torch.fx.wrap
 @keep_by_size
 def places_in_windows(grid: Grid, window: Size, skip: int, device: torch.device) -> Tensor:
     """Where the tokens of maps stand in windows with ``skip`` tokens in front of each: [B * H * W]."""
@@ -217,7 +232,7 @@ def places_in_windows(grid: Grid, window: Size, skip: int, device: torch.device)
     rows, cols = window_grid((height, width), window)
     area = skip + window[0] * window[1]
     place = torch.arange(height * width, device=device)
-    row, col = place // width, place % width
+    row, col = row_and_column(place, width)
     index = row // window[0] * cols + col // window[1]
     inside = row % window[0] * window[1] + col % window[1] + skip
     return rows_of_all(index * area + inside, batch, rows * cols * area)
@@ -239,4 +254,5 @@ def to_sequences(patches: Tensor, messengers: Tensor, window: Size) -> Tensor:
 
 def from_sequences(x: Tensor, window: Size, batch: int, size: Size) -> tuple[Tensor, Tensor]:
     """The inverse of `to_sequences`: patches [B, H, W, C] and messengers [B * nH * nW, C]."""
-    return from_windows(x, window, batch, size, skip=1), x[:, 0]
+    messengers = x[:, 0]  # first, because a traced stage is named after its last operation, which is to give the map
+    return from_windows(x, window, batch, size, skip=1), messengers

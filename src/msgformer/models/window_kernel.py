@@ -9,13 +9,18 @@ Shapes: W windows, N queries and M keys in each, d channels a head. Heads come a
 [W, heads, N or M, d] with any strides, or all three as one tensor, [W, N, 3, heads, d], whose gradient is one as well.
 """
 
+import sys
 from collections.abc import Sequence
+from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 import torch
 import triton
 from torch import Tensor
 from triton import language as tl
+
+from msgformer.cache import cache_folder
 
 DTYPES = {torch.float16: tl.float16, torch.bfloat16: tl.bfloat16, torch.float32: tl.float32}
 CHANNELS = (16, 32)
@@ -160,6 +165,8 @@ def _launch(kernel: Any, tensors: Sequence[Tensor], bias: Tensor, *more: Tensor,
     windows, heads, rows, channels = tensors[1].shape
     cols = tensors[2].shape[2]
     row_block, col_block = (max(16, triton.next_power_of_2(tokens)) for tokens in (rows, cols))
+    if not _INTERPRETED:
+        announce_compilation(capability(bias.device))
     with torch.cuda.device_of(bias):
         kernel[programs, heads](
             *tensors,
@@ -180,6 +187,28 @@ def _launch(kernel: Any, tensors: Sequence[Tensor], bias: Tensor, *more: Tensor,
             num_stages=2,
             enable_fp_fusion=True,
         )
+
+
+@lru_cache
+def announce_compilation(capability: tuple[int, int]) -> None:
+    """Say in one line that Triton compiles the kernels: once per user, version of Triton and kind of GPU.
+
+    Triton keeps what it compiles for later processes, and tells nobody beforehand whether it has it already.
+    """
+    said = cache_folder() / "native" / f"triton-{triton.__version__}-{'.'.join(map(str, capability))}.said"
+    if said.exists():
+        return
+    try:
+        said.parent.mkdir(parents=True, exist_ok=True)
+        said.touch()
+    except OSError:
+        pass  # it is said again next time
+    print(
+        f"msgformer: Triton compiles attention kernels for this GPU, in a few seconds for each size; they are kept in "
+        f"{Path(triton.knobs.cache.dir)} (MSGFORMER_WINDOW_KERNEL=0 leaves them out)",
+        file=sys.stderr,
+        flush=True,
+    )
 
 
 @triton.jit

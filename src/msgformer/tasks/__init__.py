@@ -14,6 +14,8 @@ from msgformer.tasks.task import Task
 
 TaskName = Literal["classify", "detect", "segment"]
 
+DEFAULT_TASK: TaskName = "classify"
+
 TASKS: dict[str, str] = {
     "classify": "msgformer.tasks.classification.task:Classification",
     "detect": "msgformer.tasks.detection.task:Detection",
@@ -21,7 +23,7 @@ TASKS: dict[str, str] = {
 }
 """Every task by its name, and the class that implements it."""
 
-__all__ = ["TASKS", "Task", "TaskName", "all_tasks", "get_task"]
+__all__ = ["DEFAULT_TASK", "TASKS", "Task", "TaskName", "all_tasks", "get_task"]
 
 
 @cache

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from pathlib import Path
 from typing import Any
 
 from torch import nn
 
 from msgformer.checkpoints.card import ModelCard
-from msgformer.data.dense_checks import check_before_training
 from msgformer.data.instances import InstanceSet
 from msgformer.data.label_maps import LabelledImages
 from msgformer.data.loader import default_workers
-from msgformer.data.problems import refuse_errors
+from msgformer.data.problems import Problem, refuse_errors
 from msgformer.data.split import write_split
 from msgformer.tasks import get_task
 from msgformer.tasks.training_setup import TrainingSetup
@@ -39,7 +39,11 @@ class DenseSetup(TrainingSetup):
     def check_files(self) -> None:
         """Make sure that the images can be used, as far as that is quick; raises UserError otherwise."""
         for source in (self.train, self.val):
-            refuse_errors(check_before_training(source))
+            refuse_errors(self.find_problems(source))
+
+    @abstractmethod
+    def find_problems(self, source: Any) -> list[Problem]:
+        """Find what is wrong with the files of a subset, as far as that is quick."""
 
     @property
     def workers(self) -> int:
@@ -56,7 +60,8 @@ class DenseSetup(TrainingSetup):
         settings = self.settings
         data = {"path": settings.data, "seed": settings.seed}
         name = known_model(settings.model)
-        return ModelCard(name, arguments, list(self.classes), images, data, task=settings.task)
+        classes, plugins = list(self.classes), settings.plugins
+        return ModelCard(name, arguments, classes, images, data, task=settings.task, plugins=plugins)
 
     def build_model(self, card: ModelCard, *, fresh: bool) -> nn.Module:
         """The model that a card describes, its backbone begun with what the settings say if it is ``fresh``."""

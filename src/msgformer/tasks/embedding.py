@@ -46,7 +46,7 @@ def stream_embeddings(
     Raises:
         UserError: An image can't be read, or the model is an exported file, which has no features.
     """
-    embed = model.task.embedder(model, predictor.config)
+    embed = model.embedder(predictor.config)
     for batch in stream_batches(predictor, inputs, on_bad_image):
         readable = batch.readable
         features = np.zeros((0, 0), np.float32) if batch.inputs is None else embed(batch.inputs).cpu().numpy()

@@ -68,7 +68,7 @@ class EmbeddingFile(ABC):
 
 
 class NpyFile(EmbeddingFile):
-    """A NumPy array [N, C], and beside it a text file with a name per line."""
+    """A NumPy array [N, C], and beside it a text file with a name per line; a newline in a name is escaped."""
 
     def __init__(self, output: Path) -> None:
         super().__init__(output)
@@ -86,7 +86,7 @@ class NpyFile(EmbeddingFile):
         if not self.count:
             self._header()
         self._file.write(features.astype("<f4", copy=False).tobytes())
-        self._names.writelines(f"{name}\n" for name in names)
+        self._names.writelines(f"{_on_one_line(name)}\n" for name in names)
 
     def _finish(self, *, complete: bool) -> None:
         try:
@@ -101,6 +101,10 @@ class NpyFile(EmbeddingFile):
                 self.partial.replace(self.output)
         finally:
             self.partial_names.unlink(missing_ok=True)
+
+
+def _on_one_line(name: str) -> str:
+    return name.replace("\n", r"\n").replace("\r", r"\r")
 
 
 class ParquetFile(EmbeddingFile):

@@ -86,7 +86,7 @@ class Evaluation(ABC):
 
 def require_data(model: OpenedModel, data: str | None) -> None:
     """Check that there are images to score on; raises UserError if neither given nor held out by a run."""
-    if data is None and not model.card.data:
+    if data is None and not model.data:
         raise UserError(f"{model.name} doesn't lie in the folder of its run; give --data FOLDER")
 
 

@@ -14,10 +14,10 @@ from torch import nn
 from msgformer.catalog import ALIASES
 from msgformer.checkpoints.card import KEY, ModelCard
 from msgformer.checkpoints.checkpoint_file import read_checkpoint, trained_weights
-from msgformer.checkpoints.model_location import BEST, LAST, ModelKind, ModelLocation
+from msgformer.checkpoints.model_location import BEST, LAST, SAVED_CONFIG, ModelKind, ModelLocation
+from msgformer.checkpoints.pretrained import read_pretrained
 from msgformer.data.options import PreprocessOptions
 from msgformer.data.preprocessing import Preprocessing
-from msgformer.deploy.card import ExportCard
 from msgformer.deploy.optimize import optimize
 from msgformer.deploy.runtime import open_session
 from msgformer.deploy.session import Session
@@ -25,6 +25,7 @@ from msgformer.errors import UserError
 from msgformer.headers import read_header
 from msgformer.models.checkpoint import read_checkpoint as read_weights
 from msgformer.models.loading import load_weights, unwrap
+from msgformer.plugins import require_plugins
 from msgformer.tasks import TASKS, Task, get_task
 from msgformer.training.build import build_model, default_size, known_model
 
@@ -64,6 +65,7 @@ class OpenedModel:
         self.task: Task = get_task(card.task)
         self._module = module
         self._runners: dict[tuple[str, str, bool], Callable[..., Any]] = {}
+        self._embedders: dict[tuple[str, str, bool], Callable[..., Any]] = {}
 
     @property
     def name(self) -> str:
@@ -80,6 +82,16 @@ class OpenedModel:
         if self._module is None:
             raise UserError(f"{self.name} is an exported file, which holds no PyTorch module; give its checkpoint")
         return self._module if isinstance(self._module, nn.Module) else self._module()
+
+    @cached_property
+    def data(self) -> dict[str, Any]:
+        """What the model's run was trained on; empty if that is unknown.
+
+        An exported file doesn't say it, but the checkpoint beside it, which is read for that alone.
+        """
+        if self.session is None or self.path is None:
+            return self.card.data
+        return _data_beside(self.path, self.card)
 
     @property
     def num_parameters(self) -> int | None:
@@ -109,6 +121,20 @@ class OpenedModel:
         if key not in self._runners:
             self._runners[key] = config.placement().place(self.for_inference(optimized=config.optimize))
         return self._runners[key]
+
+    def embedder(self, config: InferenceConfig) -> Callable[..., Any]:
+        """Return what computes the pooled features [B, D] of a batch of inputs; it is made at the first call.
+
+        Args:
+            config: Device and number format.
+
+        Raises:
+            UserError: It is an exported file, or the model has no features to pool.
+        """
+        key = config.device, config.precision, config.optimize
+        if key not in self._embedders:
+            self._embedders[key] = self.task.embedder(self, config)
+        return self._embedders[key]
 
     def on_cpu(self) -> nn.Module:
         """Return the unoptimized model in evaluation mode on the CPU: itself, or a copy if it is in use elsewhere."""
@@ -176,6 +202,7 @@ def restore(card: ModelCard, weights: dict[str, Any], path: Path) -> nn.Module:
     Raises:
         UserError: The weights don't fit the card.
     """
+    require_plugins(card.plugins, path)
     model = get_task(card.task).build_model(card)
     try:
         model.load_state_dict(weights)
@@ -250,19 +277,18 @@ def _open_exported(location: ModelLocation, _: Any, device: str, trust: bool) ->
     path = location.path
     kind = device.partition(":")[0]
     session = open_session(path, {"cuda": "gpu"}.get(kind, kind), trust=trust)
-    return OpenedModel(_card_of_export(path, session.card), None, session=session, path=path, run=path.parent)
+    found = session.card
+    card = ModelCard(found.model, {}, found.classes, found.preprocessing, {}, found.task, found.version)
+    return OpenedModel(card, None, session=session, path=path, run=path.parent)
 
 
-def _card_of_export(path: Path, card: ExportCard) -> ModelCard:
-    """Return a file's card as a checkpoint has it, with the data of the run if the file lies in its folder."""
-    data: dict[str, Any] = {}
-    for name in (BEST, LAST):
-        beside = path.parent / name
-        if beside.is_file():
-            run = read_card(read_checkpoint(beside), beside)
-            data = run.data if run.classes == card.classes else {}
-            break
-    return ModelCard(card.model, {}, card.classes, card.preprocessing, data, card.task, card.version)
+def _data_beside(path: Path, card: ModelCard) -> dict[str, Any]:
+    """Return the data of the run in whose folder an exported file lies; nothing if it lies elsewhere."""
+    beside = next((path.parent / name for name in (BEST, LAST) if (path.parent / name).is_file()), None)
+    if beside is None:
+        return {}
+    run = read_card(read_checkpoint(beside), beside)
+    return run.data if run.classes == card.classes else {}
 
 
 def _open_converted(location: ModelLocation, size: tuple[int, int] | None, *_: Any) -> OpenedModel:
@@ -281,10 +307,13 @@ def _open_converted(location: ModelLocation, size: tuple[int, int] | None, *_: A
 
 
 def _open_saved(location: ModelLocation, *_: Any) -> OpenedModel:
-    from msgformer.checkpoints.pretrained import read_pretrained
-
     saved = read_pretrained(location.path)
-    return OpenedModel(saved.card, restore(saved.card, read_weights(saved.weights), saved.weights), path=location.path)
+    if saved.card is not None:
+        card = ModelCard.read({KEY: saved.card}, location.path / SAVED_CONFIG)
+    else:  # written by timm
+        arguments = {key: value for key, value in saved.model_args.items() if key not in ("num_classes", "img_size")}
+        card = ModelCard(saved.model, arguments, saved.class_names, saved.preprocessing)
+    return OpenedModel(card, restore(card, read_weights(saved.weights), saved.weights), path=location.path)
 
 
 def _open_name(location: ModelLocation, size: tuple[int, int] | None, *_: Any) -> OpenedModel:

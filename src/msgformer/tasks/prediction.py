@@ -55,7 +55,7 @@ class PredictionRecord(ABC):
         """Return whether another record can be the same model's answer about this image, perhaps on another device."""
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True, repr=False, eq=False)
 class PredictionResult(ABC):
     """What a model says about one image.
 

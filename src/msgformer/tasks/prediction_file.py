@@ -15,7 +15,7 @@ from typing import Any, BinaryIO, Protocol, cast
 from msgformer.errors import UserError
 from msgformer.packages import require_package
 from msgformer.tasks.prediction import PredictionRecord
-from msgformer.tasks.record_layout import Format, RecordLayout
+from msgformer.tasks.record_layout import Format, RecordLayout, make_printable
 
 STDOUT = Path("-")
 SUFFIXES: dict[str, Format] = {".jsonl": "jsonl", ".ndjson": "jsonl", ".csv": "csv", ".parquet": "parquet"}
@@ -292,7 +292,8 @@ class PredictionFile:
         schema = self.layout.schema()
         with ParquetWriter(path, schema) as writer:
             while group := list(islice(records, ROW_GROUP)):
-                writer.write_table(pa.Table.from_pylist([self.layout.to_parquet(one) for one in group], schema))
+                rows = [make_printable(self.layout.to_parquet(one)) for one in group]
+                writer.write_table(pa.Table.from_pylist(rows, schema))
 
     def _write_array(self, records: Iterator[PredictionRecord], path: Path) -> None:
         with path.open("w", encoding="utf-8", errors="backslashreplace") as file:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import chain, islice
 from typing import TYPE_CHECKING, Literal
 
@@ -45,9 +45,9 @@ class PreparedImages(Dataset[Prepared]):
         try:
             image = source.load(self.least_side)
         except UserError as error:
-            return Prepared(source, (0, 0), error=str(error))
+            return Prepared(source.reference(), (0, 0), error=str(error))
         size = image.height, image.width
-        return Prepared(source, size, self.transform(image), self._kept(image))
+        return Prepared(source.reference(), size, self.transform(image), self._kept(image))
 
     def _kept(self, image: Image.Image) -> np.ndarray | None:
         if self.keep == "nothing":
@@ -76,20 +76,9 @@ def stream_batches(
     Raises:
         UserError: An image can't be read, and isn't to be skipped.
     """
-    batch_size, workers = predictor.batch_size, predictor.config.workers
-    inputs = iter(inputs)
-    first = list(islice(inputs, batch_size + 1))
-    if workers is None:
-        workers = default_workers() if len(first) > batch_size else 0
-    loader = DataLoader(
-        PreparedImages(predictor.transform, predictor.least_side, keep),
-        batch_size,
-        sampler=chain(first, inputs),  # a loader takes whatever can be iterated
-        num_workers=workers,
-        collate_fn=collate if on_bad_image == "skip" else collate_until_error,
-        worker_init_fn=start_worker if workers else None,
-    )
-    for batch in loader:
+    collate_batch = collate if on_bad_image == "skip" else collate_until_error
+    images = PreparedImages(predictor.transform, predictor.least_side, keep)
+    for batch in _load_batches(predictor, images, iter(inputs), collate_batch):
         failed = batch.images[-1].error if on_bad_image == "stop" and batch.images else None
         if failed is None:
             yield batch
@@ -97,6 +86,32 @@ def stream_batches(
         if len(batch.images) > 1:
             yield batch._replace(images=batch.images[:-1])
         raise UserError(failed)
+
+
+def _load_batches(
+    predictor: Predictor,
+    images: PreparedImages,
+    inputs: Iterator[ImageInput],
+    collate_batch: Callable[[Sequence[Prepared]], Batch],
+) -> Iterator[Batch]:
+    """Load and preprocess batches, in worker processes where that pays."""
+    batch_size, workers = predictor.batch_size, predictor.config.workers
+    first = list(islice(inputs, batch_size + 1))
+    given = chain(first, inputs)
+    if any(one.carries_pixels for one in first):  # to send them to workers would cost more than to transform them
+        while batch := [images[one] for one in islice(given, batch_size)]:
+            yield collate_batch(batch)
+        return
+    if workers is None:
+        workers = default_workers() if len(first) > batch_size else 0
+    yield from DataLoader(
+        images,
+        batch_size,
+        sampler=given,  # a loader takes whatever can be iterated
+        num_workers=workers,
+        collate_fn=collate_batch,
+        worker_init_fn=start_worker if workers else None,
+    )
 
 
 def stream_predictions(

@@ -50,7 +50,7 @@ class RecordLayout(ABC, Generic[Record]):
 
     @abstractmethod
     def to_parquet(self, record: Record) -> dict[str, Any]:
-        """Return the row of a Parquet file."""
+        """Return the row of a Parquet file; a map is a list of pairs."""
 
     @abstractmethod
     def from_parquet(self, row: dict[str, Any]) -> Record:
@@ -60,3 +60,14 @@ class RecordLayout(ABC, Generic[Record]):
 def printable(name: str) -> str:
     """Return a file's name as UTF-8 can hold it: a byte that is no text becomes an escape."""
     return name.encode("utf-8", errors="backslashreplace").decode("utf-8")
+
+
+def make_printable(value: Any) -> Any:
+    """Return nested plain values with all strings as UTF-8 can hold them: classes are folders' names, too."""
+    if isinstance(value, str):
+        return printable(value)
+    if isinstance(value, dict):
+        return {printable(key): make_printable(one) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return type(value)(make_printable(one) for one in value)
+    return value

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from msgformer.errors import UserError
 
@@ -28,6 +28,9 @@ if TYPE_CHECKING:
     from msgformer.tasks.opened_model import OpenedModel
     from msgformer.tasks.predictor import InferenceConfig, Predictor
     from msgformer.tasks.training_setup import TrainingSetup
+
+
+T = TypeVar("T")
 
 
 class Task(ABC):
@@ -75,6 +78,10 @@ class Task(ABC):
                 raise UserError(f"{key} is for {' and '.join(owners)}, not for {self.noun}s; leave it out")
         return options
 
+    @abstractmethod
+    def choose(self, classifier: T, detector: T, segmenter: T) -> T:
+        """Return the argument that is for this task's models."""
+
     def require_classifier(self, what: str) -> None:
         """Refuse a model where only a classifier is of use.
 
@@ -84,7 +91,7 @@ class Task(ABC):
         Raises:
             UserError: This is another task.
         """
-        raise UserError(f"{what} is a {self.noun}; give a classifier")
+        raise UserError(f"{what} is a {self.noun}; give a classifier (msgformer.load opens all tasks)")
 
     # Data
 

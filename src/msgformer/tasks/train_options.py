@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
+from collections.abc import Mapping
+from dataclasses import fields, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from msgformer.errors import UserError
-from msgformer.tasks import all_tasks
+from msgformer.tasks import DEFAULT_TASK, all_tasks
 
 if TYPE_CHECKING:
     from msgformer.api.train_settings import TrainSettings
@@ -19,6 +21,9 @@ DEFAULTS: dict[str, Any] = {
     "teacher": None,
 }
 """Defaults of the options that are no groups; the default of a group is that of its class."""
+
+FORMER_DEFAULTS: dict[str, dict[str, Any]] = {"segment_images": {"reduce_zero_label": True}}
+"""Defaults of earlier versions, which the config.yaml of every run of any task holds."""
 
 
 def check_train_options(settings: TrainSettings) -> None:
@@ -34,9 +39,28 @@ def check_train_options(settings: TrainSettings) -> None:
         for name in task.train_options if task.name != settings.task else ():
             value = getattr(settings, name)
             default = DEFAULTS[name] if name in DEFAULTS else type(value)()
+            for option, former in FORMER_DEFAULTS.get(name, {}).items():
+                if getattr(value, option) == former:
+                    value = replace(value, **{option: getattr(default, option)})
             if value != default:
                 key = name if name in DEFAULTS else f"{name}.{changed_option(value, default)}"
                 raise UserError(f"{key} is for --task {task.name}, not for {settings.task}; leave it out")
+
+
+def check_config(name: str | Path, values: Mapping[str, Any], given: Mapping[str, Any]) -> None:
+    """Check that a configuration is for the task that is asked for.
+
+    Args:
+        name: The configuration's name.
+        values: What is in it.
+        given: Options that are given beside it.
+
+    Raises:
+        UserError: It is for another task.
+    """
+    configured = values.get("task", DEFAULT_TASK)
+    if given.get("task", configured) != configured:
+        raise UserError(f"{name} is for --task {configured}, not for {given['task']}; give another config")
 
 
 def changed_option(value: Any, default: Any) -> str:

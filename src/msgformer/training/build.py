@@ -2,44 +2,21 @@
 
 from __future__ import annotations
 
-import importlib
 import inspect
 import re
-import warnings
 from collections.abc import Mapping
 from typing import Any
 
 import timm
 import torch
-from timm.models import get_pretrained_cfg, is_model, list_models
+from timm.models import get_pretrained_cfg
 from torch import nn
 
 import msgformer.models  # noqa: F401  (registers this package's models with timm)
-from msgformer.catalog import ALIASES, MODELS, nearest
-from msgformer.checkpoints.model_location import HUB_PREFIXES
+from msgformer.catalog import HUB_PREFIXES, MODELS, nearest
 from msgformer.errors import UserError
 from msgformer.models.loading import load_weights
-from msgformer.packages import require_package
-
-FASTERVIT = "faster_vit_"
-"""How the models of NVIDIA's package are called, which it registers with timm."""
-
-
-def known_model(name: str) -> str:
-    """The name under which timm has the model.
-
-    Raises:
-        UserError: neither this package nor timm has it; names the nearest one. Or the package that has it is missing.
-    """
-    name = ALIASES.get(name, name)
-    if name.startswith(FASTERVIT):
-        require_package("fastervit", "fastervit", f"model {name!r}")
-        with warnings.catch_warnings(action="ignore"):  # it takes timm's functions from where they were once
-            importlib.import_module("fastervit.models")
-    if name not in MODELS and not name.startswith(HUB_PREFIXES) and not is_model(name):
-        known = [*MODELS, *ALIASES, *list_models()]
-        raise UserError(f"unknown model {name!r}{nearest(name, known)} ('msgformer models' shows this package's)")
-    return name
+from msgformer.models.registry import known_model
 
 
 def build_model(

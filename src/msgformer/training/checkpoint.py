@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,13 @@ class AtomicCheckpointIO(TorchCheckpointIO):
     """Writes a checkpoint, with a checksum, beside its place and then moves it there; reads plain values only.
 
     A process that is killed while it writes leaves the file before it untouched.
+
+    Args:
+        clean: Returns what is saved of a checkpoint; by default all of it.
     """
+
+    def __init__(self, clean: Callable[[dict[str, Any]], dict[str, Any]] = lambda checkpoint: checkpoint) -> None:
+        self._clean = clean
 
     @override
     def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
@@ -32,7 +39,8 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         ``storage_options`` don't apply to local files.
         """
         path = Path(path)
-        save_checkpoint(checkpoint, path, keep=KEPT.get(path.name))
+        path.parent.mkdir(parents=True, exist_ok=True)  # as Lightning's own does, which its callbacks rely on
+        save_checkpoint(self._clean(checkpoint), path, keep=KEPT.get(path.name))
 
     @override
     def load_checkpoint(

@@ -91,6 +91,8 @@ class Training(LightningModule):
         self.ema: ModelEmaV3 | None = None
         if plan.optim.ema is not None:
             self.ema = ModelEmaV3(model, decay=plan.optim.ema, use_warmup=True)
+            # DDP waits for a gradient of each parameter that requires one, and the average never gets any.
+            self.ema.requires_grad_(False)
         self.scores = nn.ModuleDict({self._scores_key(prefix): self.make_scores() for prefix in self.candidates()})
         self.means = Means()
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 from lightning import LightningDataModule, Trainer
+from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.strategies.launchers import subprocess_script
 
 from msgformer.training.failures import explain, how_to_go_on, lost_connection
@@ -28,21 +29,26 @@ class Run:
         options: The machine, and how steps run on it.
         files: What is left in the run folder.
         epochs: How many, cool-down included.
+        callbacks: The user's; they come first, so that what is saved has their state after the same step.
 
     Attributes:
         trainer: Tells how many processes there are, which the data and the module must know.
     """
 
-    def __init__(self, options: TrainerOptions, files: RunFiles, epochs: int) -> None:
+    def __init__(
+        self, options: TrainerOptions, files: RunFiles, epochs: int, callbacks: Sequence[Callback] = ()
+    ) -> None:
         self.files = files
         self.watching = Watching(lambda: how_to_go_on(files.folder))
-        callbacks = [self.watching, Stopping(files, options.checkpoint_minutes), files]
+        all_callbacks = [*callbacks, self.watching, Stopping(files, options.checkpoint_minutes), files]
         if options.trackers:
             tracking = Tracking(options.trackers, files)
             files.reports.append(tracking.report)
-            callbacks.append(tracking)
+            all_callbacks.append(tracking)
         files.patience = options.patience
-        self.trainer: Trainer = build_trainer(options, callbacks=callbacks, max_epochs=epochs, num_sanity_val_steps=0)
+        self.trainer: Trainer = build_trainer(
+            options, callbacks=all_callbacks, max_epochs=epochs, num_sanity_val_steps=0
+        )
 
     def fit(self, module: Training, data: LightningDataModule, checkpoint: Path | None) -> None:
         """Train to the end.

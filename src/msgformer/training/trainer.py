@@ -14,6 +14,7 @@ from lightning.pytorch.callbacks import Checkpoint, ProgressBar
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 from msgformer.errors import UserError
+from msgformer.training.callbacks import StateGuard
 from msgformer.training.checkpoint import AtomicCheckpointIO
 from msgformer.training.options import TrainerOptions
 from msgformer.training.precision import known_precision
@@ -84,7 +85,7 @@ def build_trainer(options: TrainerOptions, **settings: Any) -> Trainer:
             sync_batchnorm=options.sync_batchnorm,
             deterministic=options.deterministic,
             callbacks=callbacks,
-            plugins=[AtomicCheckpointIO()],
+            plugins=[AtomicCheckpointIO(StateGuard().clean)],
             logger=False,
             enable_checkpointing=any(isinstance(callback, Checkpoint) for callback in callbacks),
             enable_progress_bar=any(isinstance(callback, ProgressBar) for callback in callbacks),

@@ -1,7 +1,8 @@
 """The C++ kernels of this folder, compiled for the processor at hand the first time that they are wanted.
 
 Where there is no compiler, or what it makes can't be kept or loaded, there are no kernels, and PyTorch's operators
-compute the same. ``MSGFORMER_NATIVE=0`` leaves them out; ``CXX`` names another compiler than ``c++``.
+compute the same. ``MSGFORMER_NATIVE=0`` leaves them out; ``CXX`` names another compiler than ``c++``. The process that
+compiles says so in one line; others that want the kernels meanwhile wait for it.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import platform
 import re
 import shutil
 import subprocess
+import sys
 import tempfile
 from collections.abc import Callable
 from functools import lru_cache, wraps
@@ -21,6 +23,7 @@ from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
 import torch
+from filelock import FileLock
 from torch import Tensor
 
 from msgformer.cache import cache_folder
@@ -49,7 +52,7 @@ def library() -> ctypes.CDLL | None:
     try:
         path = cache_folder() / "native" / f"{_identity(compiler)}.so"
         if not path.is_file():
-            _build(compiler, path)
+            _build_once(compiler, path)
         return ctypes.CDLL(str(path))
     except (OSError, RuntimeError, subprocess.SubprocessError) as error:
         _logger.info("no C++ kernels: %s", error)
@@ -149,9 +152,45 @@ def _processor() -> str:
     return "".join(sorted(set(re.findall(r"^(?:flags|Features|model name)\s*:.*$", known.read_text(), re.MULTILINE))))
 
 
+def _build_once(compiler: str, path: Path) -> None:
+    """Compile the library unless another process does so; then wait for it.
+
+    Raises:
+        OSError: the cache folder can't be written, or the other process takes too long.
+        RuntimeError: the compiler fails, here or in the process that was waited for.
+        SubprocessError: the compiler takes too long.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    failure = path.with_suffix(".failed")
+    earlier = _modified(failure)
+    with FileLock(path.with_suffix(".lock"), timeout=3 * COMPILER_SECONDS):  # released by the system if a process dies
+        if path.is_file():
+            return
+        if _modified(failure) != earlier:
+            raise RuntimeError(f"another process could not compile them: {failure.read_text(encoding='utf-8')}")
+        print(
+            "msgformer: compiling C++ kernels for this machine, once, in less than a minute; "
+            f"they are kept in {path.parent} (MSGFORMER_NATIVE=0 leaves them out)",
+            file=sys.stderr,
+            flush=True,
+        )
+        try:
+            _build(compiler, path)
+        except (OSError, RuntimeError, subprocess.SubprocessError) as error:
+            reason = " ".join(str(error).split())[-200:]
+            failure.write_text(reason, encoding="utf-8")
+            print(f"msgformer: no C++ kernels, PyTorch computes the same: {reason}", file=sys.stderr, flush=True)
+            raise
+        failure.unlink(missing_ok=True)
+
+
+def _modified(path: Path) -> int | None:
+    """When a file was written last; None if there is none."""
+    return path.stat().st_mtime_ns if path.exists() else None
+
+
 def _build(compiler: str, path: Path) -> None:
     """Compiles the source to a library, which appears whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     package = Path(torch.__file__).parent
     with tempfile.TemporaryDirectory(dir=path.parent) as folder:
         compiled, linked = Path(folder) / "native.o", Path(folder) / "native.so"

@@ -169,7 +169,7 @@ def _evaluation_set(model: OpenedModel, data: str | None) -> tuple[Source, str]:
     card = model.card
     if data is not None:
         return open_evaluation(data, card.classes), data
-    path, fraction, seed = (card.data[key] for key in ("path", "val_fraction", "seed"))
+    path, fraction, seed = (model.data[key] for key in ("path", "val_fraction", "seed"))
     assert model.run is not None
     held_out = reopen_validation(model.run, path, card.classes, fraction, seed)
     return held_out, f"the held-out part of {path or DIGITS}"

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from msgformer.tasks.prediction import PredictionRecord
-from msgformer.tasks.record_layout import RecordLayout, printable
+from msgformer.tasks.record_layout import RecordLayout
 
 TOLERANCE = 1e-2
 """How far a stored probability may be from one that is computed again, perhaps on another device."""
@@ -73,9 +73,10 @@ class ClassificationLayout(RecordLayout[Prediction]):
 
     def from_json(self, values: dict[str, Any]) -> Prediction:
         """Return the record of a line."""
-        return Prediction(
-            values["image"], values.get("classes", []), values.get("probabilities", []), values.get("error")
-        )
+        classes, probabilities = values.get("classes", []), values.get("probabilities", [])
+        if not isinstance(classes, list) or len(classes) != len(probabilities):
+            raise ValueError("no classes with their probabilities")
+        return Prediction(values["image"], classes, probabilities, values.get("error"))
 
     def to_rows(self, record: Prediction) -> list[list[str]]:
         """Return the row of an image."""
@@ -101,7 +102,7 @@ class ClassificationLayout(RecordLayout[Prediction]):
 
     def to_parquet(self, record: Prediction) -> dict[str, Any]:
         """Return the row of an image."""
-        return {**vars(record), "image": printable(record.image)}
+        return dict(vars(record))
 
     def from_parquet(self, row: dict[str, Any]) -> Prediction:
         """Return the record of a row."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from typing_extensions import override
 
 from msgformer.data.locations import resolve_data
-from msgformer.tasks.task import Task
+from msgformer.tasks.task import T, Task
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -48,6 +48,12 @@ class Classification(Task):
     predict_options = ("top_k", "img_size", "backend")
     evaluate_options = ("img_size", "crop_pct", "crop_mode", "interpolation", "flip", "backend")
     metric = "top1"
+
+    @override
+    def choose(self, classifier: T, detector: T, segmenter: T) -> T:
+        """Return the classifier's."""
+        del detector, segmenter
+        return classifier
 
     @override
     def require_classifier(self, what: str) -> None:

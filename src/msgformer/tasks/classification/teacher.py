@@ -9,7 +9,7 @@ from typing import Any
 import timm
 from timm.models import get_pretrained_cfg
 
-from msgformer.checkpoints.model_location import HUB_PREFIXES
+from msgformer.catalog import HUB_PREFIXES
 from msgformer.data.options import PreprocessOptions
 from msgformer.data.preprocessing import Preprocessing
 from msgformer.errors import UserError

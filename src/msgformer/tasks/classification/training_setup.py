@@ -120,4 +120,5 @@ class ClassificationSetup(TrainingSetup):
         settings = self.settings
         data = {"path": settings.data, "val_fraction": settings.val_fraction, "seed": settings.seed}
         model_args = settings.to_dict()["model_args"]
-        return ModelCard(known_model(settings.model), model_args, list(self.classes), preprocessing.to_dict(), data)
+        name, classes = known_model(settings.model), list(self.classes)
+        return ModelCard(name, model_args, classes, preprocessing.to_dict(), data, plugins=settings.plugins)

@@ -44,7 +44,7 @@ def evaluate_detector(
         UserError: The data can't be used, or an object is of another class than the model's.
     """
     require_data(model, data)
-    path = data or model.card.data["path"]
+    path = data or model.data["path"]
     folder = data_folder(model.task, path)
     predictor = DetectionPredictor(model, config)
     source = open_detection_val(folder, model.card.classes)

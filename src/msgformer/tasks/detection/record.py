@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from msgformer.tasks.prediction import PredictionRecord
-from msgformer.tasks.record_layout import RecordLayout, printable
+from msgformer.tasks.record_layout import RecordLayout
 
 MAX_WORDS = 8
 """Objects that are named in words."""
@@ -135,7 +135,7 @@ class DetectionLayout(RecordLayout[DetectionPrediction]):
     def to_parquet(self, record: DetectionPrediction) -> dict[str, Any]:
         """Return the row of an image."""
         objects = [asdict(one) for one in record.objects]
-        return {"image": printable(record.image), "objects": objects, "error": record.error}
+        return {"image": record.image, "objects": objects, "error": record.error}
 
     def from_parquet(self, row: dict[str, Any]) -> DetectionPrediction:
         """Return the record of a row."""

@@ -10,6 +10,7 @@ from typing_extensions import override
 
 from msgformer.errors import UserError
 from msgformer.tasks.dense_task import DenseTask
+from msgformer.tasks.task import T
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -41,6 +42,12 @@ class Detection(DenseTask):
     metric = "box_ap"
     scenes: ClassVar[Counts] = {"train": 2000, "val": 200}
     layout = "COCO"
+
+    @override
+    def choose(self, classifier: T, detector: T, segmenter: T) -> T:
+        """Return the detector's."""
+        del classifier, segmenter
+        return detector
 
     @override
     def check_layout(self, data: Path) -> None:

@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING, Any
 from lightning import Trainer
 from typing_extensions import override
 
+from msgformer.data.dense_checks import check_instances_quickly
 from msgformer.data.dense_samples import DetectionSamples, collate
 from msgformer.data.detect_transforms import detect_eval_transform, detect_train_transform
 from msgformer.data.detection_sets import open_detection
 from msgformer.data.grouping import GroupedData
 from msgformer.data.instances import InstanceSet
 from msgformer.data.module import ImageData
+from msgformer.data.problems import Problem
 from msgformer.tasks import get_task
 from msgformer.tasks.dense_data import data_folder
 from msgformer.tasks.dense_setup import DenseSetup
@@ -39,6 +41,11 @@ class DetectionSetup(DenseSetup):
         self.classes = self.train.classes
         self.scores = ("box_ap", "box_ap50", "box_ap75", *(("mask_ap",) if self.with_masks else ()))
         self.check_files()
+
+    @override
+    def find_problems(self, source: InstanceSet) -> list[Problem]:
+        """Check the image files."""
+        return check_instances_quickly(source)
 
     @override
     def build(self, trainer: Trainer, *, fresh: bool) -> tuple[Detecting, ImageData]:

@@ -42,7 +42,7 @@ def evaluate_segmenter(
         UserError: The data can't be used, or its classes aren't the model's.
     """
     require_data(model, data)
-    path = data or model.card.data["path"]
+    path = data or model.data["path"]
     folder = data_folder(model.task, path)
     scales, flip = options.looks.get("scales") or [1.0], options.looks.get("flip", False)
     predictor = SegmentationPredictor(model, config)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from msgformer.tasks.prediction import PredictionRecord
-from msgformer.tasks.record_layout import RecordLayout, printable
+from msgformer.tasks.record_layout import RecordLayout
 
 MAX_WORDS = 8
 """Classes that are named in words."""
@@ -98,7 +98,7 @@ class SegmentationLayout(RecordLayout[SegmentationPrediction]):
 
     def to_parquet(self, record: SegmentationPrediction) -> dict[str, Any]:
         """Return the row of an image."""
-        return {"image": printable(record.image), "classes": list(record.classes.items()), "error": record.error}
+        return {"image": record.image, "classes": list(record.classes.items()), "error": record.error}
 
     def from_parquet(self, row: dict[str, Any]) -> SegmentationPrediction:
         """Return the record of a row."""

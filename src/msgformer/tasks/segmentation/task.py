@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from typing_extensions import override
 
 from msgformer.tasks.dense_task import DenseTask
+from msgformer.tasks.task import T
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -39,6 +40,12 @@ class Segmentation(DenseTask):
     metric = "miou"
     scenes: ClassVar[Counts] = {"train": 4000, "val": 200}
     layout = "ADE20K"
+
+    @override
+    def choose(self, classifier: T, detector: T, segmenter: T) -> T:
+        """Return the segmenter's."""
+        del classifier, detector
+        return segmenter
 
     @override
     def check_layout(self, data: Path) -> None:

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lightning import Trainer
 from typing_extensions import override
 
+from msgformer.data.dense_checks import check_label_maps_quickly
 from msgformer.data.dense_samples import SegmentationSamples, collate
 from msgformer.data.label_maps import LabelledImages
 from msgformer.data.module import ImageData
+from msgformer.data.problems import Problem
 from msgformer.data.segment_transforms import SegmentEval, SegmentTrain
-from msgformer.data.segmentation_sets import open_segmentation
+from msgformer.data.segmentation_sets import open_segmentation, resolve_reduce_zero
 from msgformer.tasks import get_task
 from msgformer.tasks.dense_data import data_folder
 from msgformer.tasks.dense_setup import DenseSetup
@@ -33,9 +35,20 @@ class SegmentationSetup(DenseSetup):
     def __init__(self, settings: TrainSettings, resume: Path | None) -> None:
         super().__init__(settings, resume)
         folder = data_folder(get_task(settings.task), settings.data)
-        self.train, self.val = open_segmentation(folder, settings.segment_images.reduce_zero_label)
+        images = settings.segment_images
+        if settings.data is None and images.reduce_zero_label == "auto":  # an older version's cache has no labels.json
+            images = replace(images, reduce_zero_label=True)
+        # The run records the resolved value, so that it goes on, and is evaluated, with what it was trained with.
+        images = replace(images, reduce_zero_label=resolve_reduce_zero(folder, images.reduce_zero_label))
+        self.settings = replace(settings, segment_images=images)
+        self.train, self.val = open_segmentation(folder, images.reduce_zero_label)
         self.classes = self.train.classes
         self.check_files()
+
+    @override
+    def find_problems(self, source: LabelledImages) -> list[Problem]:
+        """Check image files and label maps."""
+        return check_label_maps_quickly(source)
 
     @override
     def build(self, trainer: Trainer, *, fresh: bool) -> tuple[Segmenting, ImageData]:

@@ -1,0 +1,263 @@
+"""Folders in the layout of timm and the Hub: ``timm.create_model("local-dir:FOLDER", pretrained=True)`` loads them."""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import timm
+import torch
+from safetensors import SafetensorError
+from timm.models import get_model_args, save_for_hf
+from timm.models._hub import generate_readme
+from torch import nn
+
+from msgformer.errors import UserError
+from msgformer.models.registry import known_model
+
+CONFIG, README, WEIGHTS = "config.json", "README.md", ("model.safetensors", "pytorch_model.bin")
+"""Names of the files; of the weights the first one that there is."""
+
+KEY = "msgformer"
+"""Where config.json holds what timm has no place for."""
+
+PREPROCESSING: dict[str, tuple[type, ...]] = {
+    "input_size": (list,),
+    "interpolation": (str,),
+    "mean": (list,),
+    "std": (list,),
+    "crop_pct": (float, int),
+    "crop_mode": (str,),
+}
+"""What describes preprocessing, and of which type it is in JSON."""
+
+
+class Pretrained(NamedTuple):
+    """What a folder says about a classifier.
+
+    Attributes:
+        model: Name in timm's registry.
+        model_args: Arguments of its constructor.
+        class_names: Class names, in the order of the outputs.
+        preprocessing: Settings of `msgformer.data.preprocessing.Preprocessing`.
+        weights: File of the weights.
+        card: The model card of this package, if the folder was written with one.
+    """
+
+    model: str
+    model_args: dict[str, Any]
+    class_names: list[str]
+    preprocessing: dict[str, Any]
+    weights: Path
+    card: dict[str, Any] | None
+
+
+def save_pretrained(
+    model: nn.Module,
+    folder: str | Path,
+    *,
+    class_names: Sequence[str],
+    preprocessing: Mapping[str, Any],
+    card_json: str | None = None,
+    model_args: Mapping[str, Any] | None = None,
+    descriptions: Mapping[str, str] | None = None,
+    details: Mapping[str, Any] | None = None,
+    license: str = "unknown",
+) -> Path:
+    """Write a classifier as timm and the Hub read it: model.safetensors, config.json and README.md.
+
+    ``timm.models.push_to_hf_hub`` and ``huggingface_hub.HfApi().upload_folder`` publish it.
+
+    Args:
+        model: A classifier of this package or of timm, as `msgformer.create_model` makes it.
+        folder: The folder, which is created; the files in it that have these names are replaced.
+        class_names: Class names, in the order of the outputs.
+        preprocessing: Settings of `msgformer.data.preprocessing.Preprocessing`, as its ``to_dict`` gives them.
+        card_json: The model card of this package, as ``ModelCard.to_json`` gives it.
+        model_args: Arguments that the model was created with; by default those that ``timm.create_model`` recorded.
+        descriptions: Longer names of classes, by class name.
+        details: Facts for the model card, such as its data set and scores.
+        license: License of the weights, by the Hub's names.
+
+    Returns:
+        The folder.
+
+    Raises:
+        UserError: the model is no classifier that timm can create again, something doesn't fit it, or the folder can't
+            be written.
+    """
+    folder = Path(folder)
+    config = _describe(model, class_names, preprocessing)
+    if descriptions is not None:
+        config["label_descriptions"] = dict(descriptions)
+    if card_json is not None:
+        config[KEY]["card"] = json.loads(card_json)
+    arguments = _arguments(model, model_args)
+    if not all(value.is_contiguous() for value in model.state_dict().values()):  # which safetensors asks for
+        model = copy.deepcopy(model).to(memory_format=torch.contiguous_format)
+    name = _architecture(model)
+    try:
+        save_for_hf(model, str(folder), model_config=config, model_args=arguments, safe_serialization=True)
+        readme = folder / README
+        readme.write_text(_write_readme(name, folder, class_names, details, license), encoding="utf-8")
+        (folder / WEIGHTS[0]).chmod(readme.stat().st_mode)  # safetensors lets only the owner read
+    except (OSError, SafetensorError) as error:
+        raise UserError(f"folder '{folder}' can't be written: {error}; make room or give another path") from error
+    return folder
+
+
+def _describe(model: nn.Module, class_names: Sequence[str], preprocessing: Mapping[str, Any]) -> dict[str, Any]:
+    """What config.json says beside the constructor's arguments.
+
+    Raises:
+        UserError: the model is no classifier of timm, or something doesn't fit it.
+    """
+    known: Any = getattr(model, "pretrained_cfg", None)
+    classes: Any = getattr(model, "num_classes", None)
+    if not known or not known.get("architecture") or not classes:
+        raise UserError(f"{type(model).__name__} can't be saved for timm; give a classifier of msgformer.create_model")
+    if len(class_names) != classes:
+        raise UserError(f"class_names: {len(class_names)} names for {classes} classes; give one for each")
+    given = {key: list(value) if isinstance(value, tuple) else value for key, value in preprocessing.items()}
+    _check_preprocessing(given, "preprocessing")
+    channels = getattr(model, "in_chans", given["input_size"][0])
+    if given["input_size"][0] != channels:
+        raise UserError(f"preprocessing.input_size: {given['input_size'][0]} channels, but the model takes {channels}")
+    source = ("url", "file", "state_dict", "hf_hub_id", "hf_hub_filename", "source")
+    kept = {key: value for key, value in known.items() if key not in source and not key.startswith("test_")}
+    settings = {key: given[key] for key in PREPROCESSING}
+    return {
+        "label_names": list(class_names),
+        "pretrained_cfg": {**kept, **settings, "num_classes": classes},
+        KEY: {"preprocessing": given},
+    }
+
+
+def _architecture(model: Any) -> str:
+    """Name of a model in timm's registry."""
+    return model.pretrained_cfg["architecture"]
+
+
+def _arguments(model: nn.Module, model_args: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Arguments that create the model again, which is tried.
+
+    Raises:
+        UserError: they don't.
+    """
+    name = _architecture(model)
+    try:
+        arguments = get_model_args(model, dict(model_args or {}))
+        with torch.device("meta"):
+            again = timm.create_model(name, **arguments)
+    except Exception as error:  # whatever a constructor says about its arguments
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        raise UserError(f"model_args: {name} can't be created with {dict(model_args or {})}: {reason}") from error
+    expected, own = again.state_dict(), model.state_dict()
+    for key in (*own, *expected):
+        if key not in own or key not in expected or own[key].shape != expected[key].shape:
+            raise UserError(
+                f"model_args: {name} with {arguments} is another model than the given one, {key} differs; "
+                "give the arguments that it was created with, and the model itself, not an optimized copy"
+            )
+    return arguments
+
+
+def _write_readme(
+    name: str, folder: Path, class_names: Sequence[str], details: Mapping[str, Any] | None, license: str
+) -> str:
+    """The model card, Markdown with YAML front matter."""
+    usage = (
+        "```python\n"
+        "import msgformer.models, timm\n"
+        f'model = timm.create_model("local-dir:{folder.name}", pretrained=True).eval()'
+        '  # or "hf-hub:USER/NAME"\n'
+        "```"
+    )
+    shown = [*class_names[:20], *(["..."] if len(class_names) > 20 else [])]
+    card = {
+        "library_name": "timm",
+        "tags": ["image-classification", "timm", "msgformer"],
+        "license": license,
+        "description": f"A {name} that tells {len(class_names)} classes apart, trained with msgformer.",
+        "details": {"Architecture": name, "Classes": ", ".join(shown), **(details or {})},
+        "usage": usage,
+    }
+    return generate_readme(card, name)
+
+
+def read_pretrained(folder: str | Path) -> Pretrained:
+    """What a folder of `save_pretrained`, or of timm's ``save_for_hf``, says about a classifier; weights aren't read.
+
+    Args:
+        folder: The folder.
+
+    Raises:
+        UserError: something is missing in it or can't be what it says.
+    """
+    folder = Path(folder)
+    file = folder / CONFIG
+    try:
+        config = json.loads(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UserError(
+            f"{file} can't be read ({error.strerror or error}); give a folder of config.json and model.safetensors"
+        ) from error
+    except ValueError as error:
+        raise UserError(f"{file} is no JSON ({error}); save the model again") from error
+    if not isinstance(config, dict) or not isinstance(config.get("architecture"), str):
+        raise UserError(f"{file} names no architecture; give a folder that timm can read")
+    known = _section(config, "pretrained_cfg", file)
+    own = _section(config, KEY, file)
+    preprocessing = _section(own, "preprocessing", file) or {key: known[key] for key in PREPROCESSING if key in known}
+    _check_preprocessing(preprocessing, str(file))
+    weights = next((folder / name for name in WEIGHTS if (folder / name).is_file()), None)
+    if weights is None:
+        raise UserError(f"{folder} holds neither {' nor '.join(WEIGHTS)}; copy the weights there too")
+    return Pretrained(
+        model=known_model(config["architecture"]),
+        model_args=_section(config, "model_args", file),
+        class_names=_class_names(config, known, file),
+        preprocessing=preprocessing,
+        weights=weights,
+        card=_section(own, "card", file) or None,
+    )
+
+
+def _section(config: Mapping[str, Any], key: str, file: Path) -> dict[str, Any]:
+    """An object in a JSON object, empty where there is none."""
+    value = config.get(key, {})
+    if not isinstance(value, dict):
+        raise UserError(f"{file}: {key} is a {type(value).__name__}, no object; save the model again")
+    return value
+
+
+def _class_names(config: Mapping[str, Any], known: Mapping[str, Any], file: Path) -> list[str]:
+    """Class names; numbers where the file has none."""
+    count = config.get("num_classes", known.get("num_classes"))
+    if not isinstance(count, int) or count < 1:
+        raise UserError(f"{file}: num_classes is {count!r}; a classifier has at least one class")
+    names = config.get("label_names", known.get("label_names"))
+    if isinstance(names, dict):
+        names = [names.get(str(index)) for index in range(count)]
+    if names is None:
+        names = [str(index) for index in range(count)]
+    if not isinstance(names, list) or len(names) != count or not all(isinstance(name, str) for name in names):
+        raise UserError(f"{file}: label_names has to be a list of {count} names, one for each class")
+    return names
+
+
+def _check_preprocessing(settings: Mapping[str, Any], where: str) -> None:
+    """Raises UserError where a setting is missing or can't be what it is."""
+    for key, types in PREPROCESSING.items():
+        if not isinstance(settings.get(key), types) or isinstance(settings.get(key), bool):
+            wanted = " or ".join(one.__name__ for one in types)
+            raise UserError(f"{where}: {key} has to be a {wanted}, got {settings.get(key)!r}")
+    size = settings["input_size"]
+    if len(size) != 3 or not all(isinstance(side, int) and side > 0 for side in size):
+        raise UserError(f"{where}: input_size has to be channels, height and width, got {size}")
+    for key in ("mean", "std"):
+        if len(settings[key]) != size[0] or not all(isinstance(value, float | int) for value in settings[key]):
+            raise UserError(f"{where}: {key} has to hold {size[0]} numbers, one for each channel, got {settings[key]}")

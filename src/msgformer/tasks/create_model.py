@@ -1,0 +1,81 @@
+"""Models by name, or with the weights of a checkpoint."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from timm.models._features import FeatureGetterNet
+from torch import nn
+
+from msgformer import models
+from msgformer.checkpoints.card import KEY, ModelCard
+from msgformer.checkpoints.checkpoint_file import check_seal
+from msgformer.errors import UserError
+from msgformer.headers import read_header
+from msgformer.models.checkpoint import Checkpoint, read_checkpoint
+from msgformer.models.loading import fit_weights
+from msgformer.tasks import get_task
+from msgformer.training.build import build_model
+
+
+def create_model(
+    name: str | None = None, pretrained: bool = False, *, checkpoint_path: str | Path | None = None, **kwargs: Any
+) -> nn.Module:
+    """Create a model of this package or of timm, new or with the weights of a checkpoint.
+
+    Nothing that a checkpoint holds is executed.
+
+    Args:
+        name: As `msgformer.list_models` gives it, as the papers' code calls it, or any name that timm knows. It may be
+            left out where ``checkpoint_path`` is of a trained classifier, which says what model it is of.
+        pretrained: Load weights from where ``pretrained_cfg`` says; none are published with this package.
+        checkpoint_path: Checkpoint to load, .ckpt, .pth or .safetensors; window and image size are adapted.
+        **kwargs: Arguments of `MsgTransformer`, `SgFormer` or timm's model, and of ``timm.create_model``. Without a
+            name they override those of the checkpoint; with another ``num_classes`` the classifier is new.
+
+    Returns:
+        The model; with ``features_only=True`` a module that returns a list of maps [B, C, H, W].
+
+    Raises:
+        UserError: neither this package nor timm has a model of that name, ``pretrained`` finds nothing to load, or the
+            checkpoint can't be read, is of another model or of a detector or segmenter.
+    """
+    if checkpoint_path is None:
+        if name is None:
+            raise UserError("name: give the name of a model, or checkpoint_path=FILE of a trained classifier")
+        return models.create_model(name, pretrained, **kwargs)
+    if pretrained:
+        raise UserError(f"pretrained and checkpoint_path ({checkpoint_path}) are both given; leave one of them out")
+    path = Path(checkpoint_path)
+    checkpoint = read_checkpoint(path)
+    model = _build_from_card(path, checkpoint, kwargs) if name is None else models.create_model(name, **kwargs)
+    body = model.get_submodule("model") if isinstance(model, FeatureGetterNet) else model
+    other_classes = name is None and "num_classes" in kwargs
+    fit_weights(body, checkpoint, path, may_differ=_classifiers(body) if other_classes else ())
+    return model
+
+
+def _build_from_card(path: Path, checkpoint: Checkpoint, overrides: dict[str, Any]) -> nn.Module:
+    """A new model as the card in a checkpoint describes it, but for some arguments.
+
+    Raises:
+        UserError: there is no card, it is of a detector or segmenter, or the arguments don't go together.
+    """
+    if (said := read_header(path).get(KEY)) is not None:
+        card = ModelCard.from_json(said, path)
+    elif KEY in checkpoint:
+        check_seal(path)
+        card = ModelCard.read(checkpoint, path)
+    else:
+        raise UserError(
+            f"{path} doesn't say what model it is of; give its name too: create_model(NAME, checkpoint_path=...)"
+        )
+    get_task(card.task).require_classifier(f"checkpoint_path: {path}")
+    return build_model(card.model, len(card.classes), card.img_size, {**card.model_args, **overrides})
+
+
+def _classifiers(model: nn.Module) -> tuple[str, ...]:
+    """Where in a timm model the classifier is."""
+    names: Any = getattr(model, "pretrained_cfg", {}).get("classifier") or ()
+    return (names,) if isinstance(names, str) else tuple(names)

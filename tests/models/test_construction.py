@@ -1,0 +1,119 @@
+"""Models made on a device and of a type, and filled after they were made without memory, as timm's can be."""
+
+import pytest
+import timm
+import torch
+from timm.models._manipulate import reinit_non_persistent_buffers
+
+from msgformer.catalog import MODELS
+from msgformer.models import register_exchange
+from msgformer.models.exchange import _EXCHANGES, GridExchange
+
+from .variants import FAMILIES, VARIANTS, image, make
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
+def test_a_type_given_is_a_type_converted_to(variant, dtype):
+    made, converted = make(variant, dtype=dtype), make(variant).to(dtype)
+    for state in (converted.state_dict(), dict(converted.named_buffers())):
+        own = {**made.state_dict(), **dict(made.named_buffers())}
+        assert {name: (own[name].dtype, own[name].shape) for name in state} == {
+            name: (value.dtype, value.shape) for name, value in state.items()
+        }
+    made.load_state_dict(converted.state_dict())
+    x = image().to(dtype)
+    with torch.no_grad():
+        assert torch.equal(made(x), converted(x))
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_the_default_type_draws_the_same_weights(variant):
+    plain, told = make(variant), make(variant, device="cpu", dtype=torch.float32)
+    assert list(plain.state_dict()) == list(told.state_dict())
+    for one, other in zip(plain.state_dict().values(), told.state_dict().values(), strict=True):
+        assert torch.equal(one, other)
+
+
+def fill(model, state):
+    """As those do who made a model without memory."""
+    model.to_empty(device="cpu")
+    with torch.no_grad():
+        for value in (*model.parameters(), *model.buffers()):
+            value.fill_(77)  # empty memory may by chance hold what was there before
+    reinit_non_persistent_buffers(model)
+    model.load_state_dict(state)
+    return model.eval()
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.parametrize("way", ["argument", "context"])
+def test_a_model_made_without_memory_can_be_filled(variant, way):
+    plain = make(variant)
+    if way == "argument":
+        empty = make(variant, device="meta")
+    else:
+        with torch.device("meta"):
+            empty = make(variant)
+    assert {value.device.type for value in empty.parameters()} == {"meta"}
+    filled = fill(empty, plain.state_dict())
+    with torch.no_grad():
+        assert torch.equal(filled(image()), plain(image()))
+
+
+def test_another_window_is_filled_too():
+    plain, empty = make("messengers none"), make("messengers none", device="meta")
+    for model in (plain, empty):
+        model.set_input_size(window_size=(4, 5))
+    filled = fill(empty, plain.state_dict())
+    assert torch.equal(filled(image()), plain(image()))
+
+
+def test_a_random_class_token_is_drawn_again():
+    args = {"cls": "random_eval", "depth": 1, "num_classes": 7}
+    plain = timm.create_model("deit_small_cls", **args).eval()
+    filled = fill(timm.create_model("deit_small_cls", device="meta", **args), plain.state_dict())
+    assert torch.equal(filled(image(1, 3, 224, 224)), plain(image(1, 3, 224, 224)))
+
+
+@pytest.mark.parametrize("variant", FAMILIES)
+def test_features_only_on_a_device_and_of_a_type(variant):
+    plain, typed = (
+        make(variant, features_only=True).to(torch.float64),
+        make(variant, features_only=True, dtype=torch.float64),
+    )
+    empty = make(variant, features_only=True, device="meta")
+    typed.load_state_dict(plain.state_dict())
+    filled = fill(empty, {name: value.float() for name, value in plain.state_dict().items()})
+    x = image()
+    torch.testing.assert_close(typed(x.double()), plain(x.double()), rtol=0, atol=0)
+    torch.testing.assert_close(filled(x), make(variant, features_only=True)(x), rtol=0, atol=0)
+
+
+def test_an_exchange_that_knows_of_neither_device_nor_type():
+    @register_exchange("scaled")
+    class Scaled(GridExchange):
+        def __init__(self, dim, region):
+            super().__init__(dim, region)
+            self.scale = torch.nn.Parameter(torch.ones(dim))
+
+        def exchange(self, messengers):
+            return messengers * self.scale
+
+    try:
+        model = make("msg", exchange="scaled", dtype=torch.bfloat16)
+    finally:
+        del _EXCHANGES["scaled"]
+    assert {value.dtype for value in model.parameters()} == {torch.bfloat16}
+    assert model(image().bfloat16()).dtype == torch.bfloat16
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", MODELS)
+def test_full_models_without_memory(name):
+    torch.manual_seed(0)
+    plain = timm.create_model(name).eval()
+    filled = fill(timm.create_model(name, device="meta"), plain.state_dict())
+    x = image(1, 3, 224, 224)
+    with torch.no_grad():
+        assert torch.equal(filled(x), plain(x))
