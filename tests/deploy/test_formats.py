@@ -220,8 +220,11 @@ def test_sessions_fill_up_a_last_batch_and_cut_it_off(tmp_path):
 
 
 @pytest.mark.slow
-def test_compiled_ahead_of_time(tmp_path):
+@pytest.mark.parametrize("dynamic", [False, True])
+def test_compiled_ahead_of_time(dynamic, tmp_path):
     model, path = small(0), tmp_path / "model.pt2"
-    write_export(model, static_card(model, "aoti"), path)
+    sizes = sizes_of(model, (16, 24), 2, dynamic_batch=dynamic, dynamic_size=dynamic)
+    card = ExportCard("aoti", "classify", "msg_transformer_tiny", CLASSES, {}, sizes)
+    write_export(optimize(model), card, path)
     assert read_card(path).format == "aoti"
     assert verify(model, open_session(path), torch.rand(3, 3, 16, 24)).max_difference < 1e-4
