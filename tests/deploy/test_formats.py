@@ -220,9 +220,12 @@ def test_sessions_fill_up_a_last_batch_and_cut_it_off(tmp_path):
 
 
 @pytest.mark.slow
-def test_compiled_ahead_of_time(tmp_path):
+@pytest.mark.parametrize("dynamic", [False, True])
+def test_compiled_ahead_of_time(dynamic, tmp_path):
     model, path = small(0), tmp_path / "model.pt2"
-    write_export(model, static_card(model, "aoti"), path)
+    sizes = sizes_of(model, (16, 24), 2, dynamic_batch=dynamic, dynamic_size=dynamic)
+    card = ExportCard("aoti", "classify", "msg_transformer_tiny", CLASSES, {}, sizes)
+    write_export(optimize(model), card, path)
     assert read_card(path).format == "aoti"
     with pytest.raises(UserError, match="holds machine code, which would run; give --trust true"):
         open_session(path)

@@ -230,7 +230,8 @@ class FastGuided(FastAttention):
         if self.is_for_openvino:
             count, merged = merged.shape[1], fill_vectors(merged)
             bias = hide(merged, count)
-        by_row, by_column = merged.unflatten(0, (2, -1)).unbind(0)  # chunk would guess their number from the batch
+        # `chunk` would specialize a captured graph to the number of images.
+        by_row, by_column = merged.unflatten(0, (2, x.shape[0])).unbind()
         halves = self.kv_row.sections(by_row, 2), self.kv_column.sections(by_column, 2)
         out = attend([self.q(normed).flatten(1, 2), *_join_halves(*halves)], self.num_heads, bias)
         return self.project(out.view(x.shape), normed, x), significance

@@ -100,10 +100,11 @@ def averaging(side: int, scale: int, like: Tensor) -> Tensor:
 def pad_to_strides(images: Tensor) -> Tensor:
     """Images [B, 3, H, W] with zeros at the bottom and the right up to whole steps of the coarsest map.
 
-    The sides are written as so many times the stride, which torch can reason about: it can't about a remainder.
+    The sides are written as so many times the stride, which torch can reason about: it can't about a remainder. That
+    this is once at least has to be plain, because where a stride may be 0 a graph is specialized.
     """
     coarsest = STRIDES[-1]
-    height, width = ((side + coarsest - 1) // coarsest * coarsest - side for side in images.shape[-2:])
+    height, width = ((1 + (side - 1) // coarsest) * coarsest - side for side in images.shape[-2:])
     return F.pad(images, (0, width, 0, height))
 
 
