@@ -158,7 +158,9 @@ def test_an_exported_file_predicts_as_the_run(runs, loaded, exported):
     assert model.num_parameters is None
     assert model.class_names == loaded("classify").class_names
     for use in (lambda: model.module, lambda: model.embed(images), lambda: model.export("onnx")):
-        with pytest.raises(msgformer.UserError, match=r"digits\.onnx is an exported file, which holds no PyTorch module"):
+        with pytest.raises(
+            msgformer.UserError, match=r"digits\.onnx is an exported file, which holds no PyTorch module"
+        ):
             use()
 
 
@@ -205,7 +207,9 @@ def test_the_commands_refuse_a_name(runs, tmp_path):
         lambda: msgformer.explain("msg_transformer_tiny", image, output=tmp_path / "explained"),
         lambda: msgformer.embed("msg_transformer_tiny", image, output=tmp_path / "features.npy"),
     ):
-        with pytest.raises(msgformer.UserError, match="msg_transformer_tiny is untrained: the name alone has no weights"):
+        with pytest.raises(
+            msgformer.UserError, match="msg_transformer_tiny is untrained: the name alone has no weights"
+        ):
             use()
 
 
@@ -219,7 +223,9 @@ def test_a_module_of_this_package(task, run):
     assert model.module is module
     results = model.predict(run.images, **OPTIONS[task])
     assert all(type(one) is RESULTS[task] for one in results)
-    assert_same(msgformer.load(module, device="cpu", optimize=False).predict(run.images, **OPTIONS[task]), results, 1e-3)
+    assert_same(
+        msgformer.load(module, device="cpu", optimize=False).predict(run.images, **OPTIONS[task]), results, 1e-3
+    )
 
 
 def test_predictions_leave_a_module_in_training_as_it_is(task, run):

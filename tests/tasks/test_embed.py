@@ -104,7 +104,16 @@ def test_images_that_cannot_be_read(run, tmp_path, capsys, expected):
     broken = tmp_path / "broken.png"
     broken.write_bytes(b"no image")
     output = tmp_path / "features.npy"
-    given = ["embed", str(run.folder), str(run.images[0]), str(broken), str(run.images[2]), "--output", str(output), *CPU]
+    given = [
+        "embed",
+        str(run.folder),
+        str(run.images[0]),
+        str(broken),
+        str(run.images[2]),
+        "--output",
+        str(output),
+        *CPU,
+    ]
     assert cli.main(given) == 2
     assert "broken.png" in capsys.readouterr().err
     assert [path.name for path in tmp_path.iterdir()] == ["broken.png"]

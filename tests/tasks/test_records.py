@@ -34,7 +34,9 @@ def _mask():
 
 
 def _objects(count, mask=None):
-    return [FoundObject(CLASSES[i % len(CLASSES)], 0.5 / (i + 1), [0.25, 1.5, 2.75 + i, 4.0], mask) for i in range(count)]
+    return [
+        FoundObject(CLASSES[i % len(CLASSES)], 0.5 / (i + 1), [0.25, 1.5, 2.75 + i, 4.0], mask) for i in range(count)
+    ]
 
 
 RECORDS = {
@@ -90,7 +92,9 @@ def assert_equal(found, expected, name=lambda text: text):
         elif isinstance(one, DetectionPrediction):
             assert [(o.label, o.mask) for o in one.objects] == [(name(o.label), o.mask) for o in other.objects]
             numbers = [[[o.score, *o.box] for o in record.objects] for record in (one, other)]
-            assert [n for row in numbers[0] for n in row] == pytest.approx([n for row in numbers[1] for n in row], rel=1e-6)
+            assert [n for row in numbers[0] for n in row] == pytest.approx(
+                [n for row in numbers[1] for n in row], rel=1e-6
+            )
         else:
             assert one.classes == pytest.approx({name(label): area for label, area in other.classes.items()})
 
@@ -150,7 +154,9 @@ def test_the_places_of_pictures_survive_in_json(tmp_path):
 
 
 @pytest.mark.parametrize("format", ["jsonl", "csv"])
-@pytest.mark.parametrize("wrong", ["3", "{}", "x", '{"image": 3}', '{"image": "a", "classes": 3, "objects": 3}', "a,b,c"])
+@pytest.mark.parametrize(
+    "wrong", ["3", "{}", "x", '{"image": 3}', '{"image": "a", "classes": 3, "objects": 3}', "a,b,c"]
+)
 def test_what_is_no_record_is_refused(task, format, wrong, tmp_path):
     output = write(task, tmp_path, format, RECORDS[task][:1])
     with output.open("a") as file:

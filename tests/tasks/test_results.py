@@ -25,18 +25,14 @@ def masks():
 
 
 def classification(**changes):
-    return replace(
-        ClassificationResult(SOURCE.name, CLASSES, np.float32([0.2, 0.7, 0.1]), 2, source=SOURCE), **changes
-    )
+    return replace(ClassificationResult(SOURCE.name, CLASSES, np.float32([0.2, 0.7, 0.1]), 2, source=SOURCE), **changes)
 
 
 def detection(with_masks=True, **changes):
     boxes = np.float32([[20, 10, 50, 30], [0, 0, 5, 60]])
     rles = encode_masks(masks()) if with_masks else None
     scores, labels = np.float32([0.9, 0.25]), np.int64([2, 0])
-    result = DetectionResult(
-        SOURCE.name, CLASSES, boxes, scores, labels, (HEIGHT, WIDTH), rles, source=SOURCE
-    )
+    result = DetectionResult(SOURCE.name, CLASSES, boxes, scores, labels, (HEIGHT, WIDTH), rles, source=SOURCE)
     return replace(result, **changes)
 
 
