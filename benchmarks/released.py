@@ -24,16 +24,16 @@ from typing import Any
 
 import numpy as np
 import torch
+from msgformer.api.exporting import open_source
 from torch import Tensor, nn
 
 from msgformer.api.benchmark import FORMATS, Backend
 from msgformer.api.benchmark_backends import Setting, exported_file, ready_from_file, ready_in_torch
-from msgformer.api.exporting import open_source
 from msgformer.api.provenance import describe_machine
-from msgformer.result import text_table
 from msgformer.deploy.timing import pair_ratios, spread, take_turns
 from msgformer.freed_memory import keep_freed_memory
 from msgformer.models.loading import checkpoint_filter_fn
+from msgformer.result import text_table
 
 SETTING = Setting("infer", "float32", torch.device("cpu"), 1, (224, 224))
 BACKENDS: tuple[Backend, ...] = ("eager", "optimized", "compile", "onnxruntime", "openvino")

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 import torch
+from msgformer.api.exporting import open_source
 
 from api.trained import make_images, make_run
 from msgformer.api import benchmark_backends, benchmarking
 from msgformer.api.benchmark import FORMATS, benchmark
 from msgformer.api.benchmark_backends import exported_file
-from msgformer.api.exporting import open_source
 from msgformer.deploy import floor
 from msgformer.errors import UserError
 

@@ -6,17 +6,17 @@ import struct
 
 import pytest
 import torch
+from msgformer.api.exporting import open_source
 from safetensors.torch import load_file
 
 from api.trained import make_images, make_run
 from msgformer.api import converting
 from msgformer.api.convert import convert
-from msgformer.api.exporting import open_source
-from msgformer.mindspore_backend import is_mindspore
 from msgformer.api.weights import write_checkpoint
 from msgformer.cli import main
 from msgformer.errors import UserError
 from msgformer.headers import read_header
+from msgformer.mindspore_backend import is_mindspore
 from msgformer.training.build import build_model
 from msgformer.training.checkpoint import EMA_PREFIX, KEY, PREFIX, ModelCard, load_model, read_checkpoint
 

@@ -1,10 +1,10 @@
 from dataclasses import asdict
 
 import torch
-
-from api.tiny_dense import BACKBONE
 from msgformer.api.dense_predicting import predict_dense
 from msgformer.api.exporting import Source, run_export
+
+from api.tiny_dense import BACKBONE
 from msgformer.data.dense_options import SegmentImageOptions
 from msgformer.data.inputs import find_inputs
 from msgformer.data.scenes import load_photograph

@@ -9,14 +9,14 @@ import tarfile
 from pathlib import Path
 
 import pytest
+from msgformer.api.prediction_files import PredictionFile
+from msgformer.api.predictions import Prediction
 from PIL import Image
 
 import msgformer
 from api.trained import CPU, make_images, make_run
 from msgformer.api import predicting
 from msgformer.api.predict import iter_predictions, predict
-from msgformer.api.prediction_files import PredictionFile
-from msgformer.api.predictions import Prediction
 from msgformer.cli import main
 from msgformer.data.inputs import Input
 from msgformer.errors import UserError

@@ -2,7 +2,6 @@ import csv
 import io
 
 import pytest
-
 from msgformer.api.predictions import Csv, JsonLines, Prediction
 
 PREDICTIONS = [

@@ -4,13 +4,13 @@ from pathlib import Path
 
 import pytest
 import torch
+from msgformer.deploy.graph import as_graph, output_names
 from torchvision.ops import batched_nms
 
 from msgformer.dense import create_detector
 from msgformer.deploy.card import SUFFIXES, ExportCard
 from msgformer.deploy.export import write_export
 from msgformer.deploy.exported_detector import fill_up, fit_into
-from msgformer.deploy.graph import as_graph, output_names
 from msgformer.deploy.graph_detector import best_of
 from msgformer.deploy.onnx_ops import OPSET, translations
 from msgformer.deploy.optimize import optimize

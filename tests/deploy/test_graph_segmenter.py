@@ -3,11 +3,11 @@
 import pytest
 import torch
 import torch.nn.functional as F
+from msgformer.deploy.graph import as_graph
 
 from msgformer.dense import create_segmenter
 from msgformer.deploy.card import SUFFIXES, ExportCard
 from msgformer.deploy.export import write_export
-from msgformer.deploy.graph import as_graph
 from msgformer.deploy.graph_segmenter import AveragePool
 from msgformer.deploy.optimize import optimize
 from msgformer.deploy.program import sizes_of

@@ -55,7 +55,7 @@ RECORDS = {
     "segment": [
         *(SegmentationPrediction(name, {CLASSES[i % 6]: 12.5, "plain": 87.5}) for i, name in enumerate(NAMES)),
         SegmentationPrediction("broken.png", error=ERROR),
-        SegmentationPrediction("all.png", {name: 100 / 6 for name in CLASSES}),
+        SegmentationPrediction("all.png", dict.fromkeys(CLASSES, 100 / 6)),
     ],
 }
 LAYOUTS = {"classify": ClassificationLayout(2), "detect": DetectionLayout(), "segment": SegmentationLayout(CLASSES)}
@@ -168,5 +168,5 @@ def test_what_is_no_record_is_refused(task, format, wrong, tmp_path):
 def test_other_columns_are_refused(tmp_path):
     write("segment", tmp_path, "csv", RECORDS["segment"])
     for task, hint in (("classify", "--top_k"), ("detect", "options")):
-        with pytest.raises(UserError, match=f"^resume: .* has other columns; give the {hint} of its beginning"):
+        with pytest.raises(UserError, match=rf"^resume: .* has other columns; give the {hint} of its beginning"):
             list(open_file(task, tmp_path, "csv").recorded())

@@ -68,7 +68,7 @@ class EmbeddingFile(ABC):
 
 
 class NpyFile(EmbeddingFile):
-    """A NumPy array [N, C], and beside it a text file with a name per line; a newline in a name is written as ``\\n``."""
+    """A NumPy array [N, C], and beside it a text file with a name per line, in which newlines are escaped."""
 
     def __init__(self, output: Path) -> None:
         super().__init__(output)
