@@ -1,5 +1,6 @@
 """`msgformer.load`: whatever holds a model, every kind of image, and all three tasks."""
 
+import dataclasses
 import http.server
 import io
 import threading
@@ -15,6 +16,7 @@ import msgformer
 from api.trained import MODEL_ARGS
 from msgformer import cli
 from msgformer.checkpoints import checkpoint_file
+from msgformer.deploy import runtime
 from tasks.same import assert_same
 from tasks.tiny_runs import BACKBONE, MASK_RCNN, OPTIONS, TASK_NAMES, TinyRun, make_tiny_run
 
@@ -574,14 +576,11 @@ def test_precision_that_is_none(runs):
         msgformer.load(runs("classify").folder, device="cpu", precision="fp16")
 
 
-def test_machine_code_is_not_run_unasked(tmp_path):
-    import zipfile
-
+def test_machine_code_is_not_run_unasked(exported, tmp_path, monkeypatch):
+    """A file whose card says that it consists of machine code, which is asked about before it is opened."""
     path = tmp_path / "model.pt2"
-    with zipfile.ZipFile(path, "w") as file:
-        file.writestr("model/data/aotinductor/model/model.so", b"")
-        file.writestr("model/version", "1")
-    with pytest.raises(msgformer.UserError) as caught:
+    path.write_bytes(exported.read_bytes())
+    card = dataclasses.replace(runtime.read_card(exported), format="aoti")
+    monkeypatch.setattr(runtime, "read_card", lambda _: card)
+    with pytest.raises(msgformer.UserError, match=r"model\.pt2 holds machine code, which would run; give --trust true"):
         msgformer.load(path, device="cpu")
-    assert "\n" not in str(caught.value)
-    assert "trust" in str(caught.value)
