@@ -1,5 +1,6 @@
 """`msgformer.load`: whatever holds a model, every kind of image, and all three tasks."""
 
+import dataclasses
 import http.server
 import io
 import threading
@@ -15,6 +16,7 @@ import msgformer
 from api.trained import MODEL_ARGS
 from msgformer import cli
 from msgformer.checkpoints import checkpoint_file
+from msgformer.deploy import runtime
 from tasks.same import assert_same
 from tasks.tiny_runs import BACKBONE, MASK_RCNN, OPTIONS, TASK_NAMES, TinyRun, make_tiny_run
 
@@ -193,7 +195,7 @@ def test_a_name_is_an_untrained_model(capsys, runs, tmp_path):
         "embed": lambda: model.embed(image),
     }
     for name, use in uses.items():
-        with pytest.raises(msgformer.UserError, match=f"{name}: msg_transformer_tiny is untrained: ") as caught:
+        with pytest.raises(msgformer.UserError, match=rf"{name}: msg_transformer_tiny is untrained: ") as caught:
             use()
         assert "\n" not in str(caught.value)
     assert not (tmp_path / "explained").exists()
@@ -208,7 +210,7 @@ def test_the_commands_refuse_a_name(runs, tmp_path):
         lambda: msgformer.embed("msg_transformer_tiny", image, output=tmp_path / "features.npy"),
     ):
         with pytest.raises(
-            msgformer.UserError, match="msg_transformer_tiny is untrained: the name alone has no weights"
+            msgformer.UserError, match=r"msg_transformer_tiny is untrained: the name alone has no weights"
         ):
             use()
 
@@ -257,7 +259,7 @@ def test_a_module_can_be_scored_on_data_of_its_classes(runs, tmp_path):
     module.pretrained_cfg["label_names"] = ["dark", "grey", "light"]
     result = msgformer.evaluate(module, runs("classify").data, accelerator="cpu", workers=0, progress="none")
     assert (result.images, result.classes) == (12, 3)
-    with pytest.raises(msgformer.UserError, match="MsgTransformer|msg_transformer_tiny") as caught:
+    with pytest.raises(msgformer.UserError, match=r"MsgTransformer|msg_transformer_tiny") as caught:
         msgformer.evaluate(module, accelerator="cpu", workers=0, progress="none")
     assert "\n" not in str(caught.value)
 
@@ -281,10 +283,10 @@ def test_a_model_in_memory_is_exported_explained_and_timed(as_module, task, run,
 
 
 def test_what_is_no_model():
-    with pytest.raises(msgformer.UserError, match="Linear is neither a classifier of timm's kind nor a detector"):
+    with pytest.raises(msgformer.UserError, match=r"Linear is neither a classifier of timm's kind nor a detector"):
         msgformer.load(torch.nn.Linear(2, 3))
     for wrong in (3, None, ["a"]):
-        with pytest.raises(msgformer.UserError, match="^model: "):
+        with pytest.raises(msgformer.UserError, match=r"^model: "):
             msgformer.load(wrong)
 
 
@@ -295,7 +297,7 @@ def test_a_trained_model_keeps_its_device_and_precision_unless_others_are_asked_
     other = msgformer.load(model, precision="64-true")
     assert (other.config.device, other.config.precision) == ("cpu", "64-true")
     assert other.module is model.module
-    with pytest.raises(msgformer.UserError, match="^device must be auto"):
+    with pytest.raises(msgformer.UserError, match=r"^device must be auto"):
         msgformer.load(model, device="tpu")
     image = runs("classify").images[0]
     exact, coarse = (
@@ -375,7 +377,8 @@ def test_the_frames_of_a_video(task, run, model, tmp_path):
         stream = container.add_stream("mpeg4", rate=10)
         stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
         for level in (40, 120, 200):
-            picture = Image.open(run.images[0]).convert("RGB").resize((64, 48)).point(lambda value, at=level: at)
+            picture = Image.open(run.images[0]).convert("RGB").resize((64, 48))
+            picture = Image.blend(picture, Image.new("RGB", picture.size, (level,) * 3), 0.5)
             for packet in stream.encode(av.VideoFrame.from_image(picture)):
                 container.mux(packet)
         for packet in stream.encode():
@@ -493,7 +496,7 @@ def test_unknown_options_are_refused_with_the_nearest_name(task, run, model):
         ("benchmark", "round", "rounds"),
     ):
         arguments = [run.images[0]] if name == "explain" else []
-        with pytest.raises(msgformer.UserError, match=f"^{name}: unknown option '{wrong}'; did you mean '{right}'"):
+        with pytest.raises(msgformer.UserError, match=rf"^{name}: unknown option '{wrong}'; did you mean '{right}'"):
             getattr(model, name)(*arguments, **{wrong: 1})
 
 
@@ -539,20 +542,20 @@ def test_a_path_that_is_not_there(loaded, runs):
         msgformer.load("missing.ckpt")
     with pytest.raises(msgformer.UserError, match=r"^images: .*missing\.png"):
         loaded("classify").predict("missing.png")
-    with pytest.raises(msgformer.UserError, match="mgs_transformer_tiny.*did you mean 'msg_transformer_tiny'"):
+    with pytest.raises(msgformer.UserError, match=r"mgs_transformer_tiny.*did you mean 'msg_transformer_tiny'"):
         msgformer.load("mgs_transformer_tiny")
 
 
 @pytest.mark.parametrize("device", ["tpu", "cuda:x", "gpu:0:1", ""])
 def test_devices_that_are_no_devices(device, runs):
-    with pytest.raises(msgformer.UserError, match="^device must be auto, cpu, cuda or cuda:N, not "):
+    with pytest.raises(msgformer.UserError, match=r"^device must be auto, cpu, cuda or cuda:N, not "):
         msgformer.load(runs("classify").folder, device=device)
 
 
 @pytest.mark.skipif(torch.accelerator.is_available(), reason="there is a GPU")
 @pytest.mark.parametrize("device", ["cuda", "cuda:0", "gpu", "mps"])
 def test_devices_that_are_not_there(device, runs):
-    with pytest.raises(msgformer.UserError, match="^device: there is no .* device on this machine; give cpu or auto"):
+    with pytest.raises(msgformer.UserError, match=r"^device: there is no .* device on this machine; give cpu or auto"):
         msgformer.load(runs("classify").folder, device=device)
 
 
@@ -567,20 +570,17 @@ def test_words_for_precision(old, new, task, run):
 
 def test_precision_that_is_none(runs):
     for wrong in ("int8", "float16", "32"):
-        with pytest.raises(msgformer.UserError, match=f"^precision must be float32, bf16 or fp16, not '{wrong}'"):
+        with pytest.raises(msgformer.UserError, match=rf"^precision must be float32, bf16 or fp16, not '{wrong}'"):
             msgformer.load(runs("classify").folder, device="cpu", precision=wrong)
-    with pytest.raises(msgformer.UserError, match="^precision: fp16 needs a GPU"):
+    with pytest.raises(msgformer.UserError, match=r"^precision: fp16 needs a GPU"):
         msgformer.load(runs("classify").folder, device="cpu", precision="fp16")
 
 
-def test_machine_code_is_not_run_unasked(tmp_path):
-    import zipfile
-
+def test_machine_code_is_not_run_unasked(exported, tmp_path, monkeypatch):
+    """A file whose card says that it consists of machine code, which is asked about before it is opened."""
     path = tmp_path / "model.pt2"
-    with zipfile.ZipFile(path, "w") as file:
-        file.writestr("model/data/aotinductor/model/model.so", b"")
-        file.writestr("model/version", "1")
-    with pytest.raises(msgformer.UserError) as caught:
+    path.write_bytes(exported.read_bytes())
+    card = dataclasses.replace(runtime.read_card(exported), format="aoti")
+    monkeypatch.setattr(runtime, "read_card", lambda _: card)
+    with pytest.raises(msgformer.UserError, match=r"model\.pt2 holds machine code, which would run; give --trust true"):
         msgformer.load(path, device="cpu")
-    assert "\n" not in str(caught.value)
-    assert "trust" in str(caught.value)

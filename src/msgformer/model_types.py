@@ -19,4 +19,4 @@ if TYPE_CHECKING:
 else:
     ModelLike = Path
     ModelsLike = list[str]
-    ImagesLike = list[str]
+    ImagesLike = list[str]  # a Path would take one of the slashes of a URL

@@ -177,9 +177,11 @@ def test_other_images_or_another_threshold_are_not_resumed(run, predict, images,
     with pytest.raises(msgformer.UserError, match=r"^resume: prediction 1 in .* is of .*a\.png, but .*b\.png is given"):
         predict(output=output, resume=True, images=images[1:])
     if run.task == "detect":
-        for threshold in (0.0, 0.9):
-            with pytest.raises(msgformer.UserError, match="^resume: .* was made by another model or other options"):
-                predict(output=output, resume=True, threshold=threshold)
+        with pytest.raises(msgformer.UserError, match=r"^resume: .* was made by another model or other options"):
+            predict(output=output, resume=True, threshold=0.9)
+        predict(output=tmp_path / "few.jsonl", images=images[:2], threshold=0.9)
+        with pytest.raises(msgformer.UserError, match=r"^resume: .* was made by another model or other options"):
+            predict(output=tmp_path / "few.jsonl", resume=True)
     assert output.read_bytes() == before
 
 
@@ -233,7 +235,6 @@ def test_scores_of_the_readable_images(run, model, broken_data, tmp_path):
     result = msgformer.evaluate(model, data, on_bad_image="skip", output=tmp_path / "scores", **CPU)
     assert result.images == 2
     (skipped,) = result.skipped
-    assert second.name in str(skipped.image)
     assert second.name in skipped.reason
     assert "left out" in result.table()
     alone = shutil.copytree(data, tmp_path / "alone")
@@ -279,6 +280,6 @@ def test_models_of_several_tasks_are_refused_before_one_is_scored(runs, tmp_path
     models = [msgformer.load(runs(task).folder, device="cpu") for task in ("segment", "detect")]
     for model in models:
         monkeypatch.setattr(type(model.opened.task), "evaluate", None)
-    with pytest.raises(msgformer.UserError, match="^checkpoint: only models of one task can be compared"):
+    with pytest.raises(msgformer.UserError, match=r"^checkpoint: only models of one task can be compared"):
         msgformer.evaluate(models, output=tmp_path / "out", **CPU)
     assert not (tmp_path / "out").exists()

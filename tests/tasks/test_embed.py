@@ -133,7 +133,7 @@ def test_nothing_is_overwritten_unasked(runs, tmp_path, suffix):
     options = {"device": "cpu", "progress": "none", "output": output}
     for name in {output.name, "features.txt"} if suffix == "npy" else {output.name}:
         (tmp_path / name).write_text("before")
-        with pytest.raises(msgformer.UserError, match=f"^output: .*{name} exists; give another file, or --overwrite"):
+        with pytest.raises(msgformer.UserError, match=rf"^output: .*{name} exists; give another file, or --overwrite"):
             msgformer.embed(run.folder, run.images[0], **options)
         assert (tmp_path / name).read_text() == "before"
         (tmp_path / name).unlink()
@@ -150,7 +150,7 @@ def test_nothing_is_overwritten_unasked(runs, tmp_path, suffix):
 @pytest.mark.parametrize("name", ["features.csv", "features", "missing/features.npy"])
 def test_outputs_that_cannot_be_written(runs, tmp_path, name):
     run = runs("classify")
-    with pytest.raises(msgformer.UserError, match="^output: "):
+    with pytest.raises(msgformer.UserError, match=r"^output: "):
         msgformer.embed(run.folder, run.images, output=tmp_path / name, device="cpu", progress="none")
 
 

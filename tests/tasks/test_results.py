@@ -164,7 +164,7 @@ def test_values_are_saved(result, tmp_path):
 @pytest.mark.parametrize("name", ["out.txt", "out", "out.csv", "missing/out.png", "missing/out.json"])
 def test_files_that_cannot_be_saved(result, tmp_path, name):
     message = "must end with" if "missing" not in name else "can't be written"
-    with pytest.raises(UserError, match=f"^path: .*{name} {message}"):
+    with pytest.raises(UserError, match=rf"^path: .*{name} {message}"):
         result.save(tmp_path / name)
     assert not list(tmp_path.iterdir())
 
@@ -195,7 +195,7 @@ def test_an_image_that_cannot_be_read(task, tmp_path):
 
 
 def test_an_image_that_is_not_at_hand_any_more(result):
-    with pytest.raises(UserError, match="is not at hand any more"):
+    with pytest.raises(UserError, match=r"is not at hand any more"):
         replace(result, source=None).plot()
 
 

@@ -169,6 +169,10 @@ def _score(
 
 def _name(model: ModelLike) -> str:
     """Return the name of the run that a model lies in, for a folder."""
-    if isinstance(model, str | Path):
-        return find_trained_model(model).path.resolve().parent.name
-    return type(model).__name__.lower()
+    path = find_trained_model(model).path if isinstance(model, str | Path) else _path_of(model)
+    return type(model).__name__.lower() if path is None else path.resolve().parent.name
+
+
+def _path_of(model: ModelLike) -> Path | None:
+    """Return the file that a model in memory was loaded from."""
+    return getattr(getattr(model, "opened", None), "path", None)

@@ -143,7 +143,7 @@ def skip_completed(sink: PredictionSink, inputs: Iterator[ImageInput], predictor
 def _check_same(predictor: Predictor, wanted: ImageInput, stored: PredictionRecord, path: Path) -> None:
     ((result,),) = stream_predictions(predictor, [wanted])
     fresh = result.to_record()
-    if not stored.is_close(fresh):
+    if not predictor.agrees(stored, fresh):
         raise UserError(
             f"resume: {path} was made by another model or other options: {shown(stored.image)} is"
             f" {shown(stored.title())} there, and {shown(fresh.title())} now; give another output"

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 import torch
 
 from msgformer.tasks.device import Placement, find_placement
-from msgformer.tasks.prediction import PredictionResult
+from msgformer.tasks.prediction import PredictionRecord, PredictionResult
 from msgformer.tasks.record_layout import RecordLayout
 from msgformer.training.options import Progress
 
@@ -143,6 +143,15 @@ class Predictor(ABC):
         Returns:
             One result per image.
         """
+
+    def agrees(self, stored: PredictionRecord, fresh: PredictionRecord) -> bool:
+        """Return whether a record of an earlier call can be of this model and these options.
+
+        Args:
+            stored: The record.
+            fresh: The prediction of the same image now.
+        """
+        return stored.is_close(fresh)
 
     @abstractmethod
     def failed(self, image: Prepared) -> PredictionResult:

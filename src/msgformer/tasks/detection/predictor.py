@@ -10,7 +10,7 @@ from torch import Tensor
 
 from msgformer.data.detect_transforms import to_tensor
 from msgformer.rle import encode_masks
-from msgformer.tasks.detection.record import DetectionLayout
+from msgformer.tasks.detection.record import SCORE_TOLERANCE, DetectionLayout, DetectionPrediction
 from msgformer.tasks.detection.result import DetectionResult
 from msgformer.tasks.opened_model import OpenedModel
 from msgformer.tasks.predictor import InferenceConfig, Predictor, Prepared
@@ -42,7 +42,11 @@ class DetectionPredictor(Predictor):
 
     def detect(self, images: Sequence[Tensor]) -> list[dict[str, Tensor]]:
         """Return the detector's output for images [3, H, W], 0..1; see `msgformer.create_detector`."""
-        return self._model.runner(self.config)(list(images))
+        run = self._model.runner(self.config)
+        if len({image.shape for image in images}) == 1:
+            return run(list(images))
+        # In one batch, smaller images would be padded to the largest one, which changes what the windows see.
+        return [run([image])[0] for image in images]
 
     @property
     def transform(self) -> Callable[[Image.Image], Tensor]:
@@ -52,6 +56,13 @@ class DetectionPredictor(Predictor):
     def run(self, inputs: Tensor | list[Tensor], images: Sequence[Prepared]) -> list[DetectionResult]:  # type: ignore[override]
         """Detect objects in images [3, H, W]."""
         return [self._result(image, found) for image, found in zip(images, self.detect(list(inputs)), strict=True)]
+
+    def agrees(self, stored: DetectionPrediction, fresh: DetectionPrediction) -> bool:  # type: ignore[override]
+        """Return whether both found the same objects, but for those with about the threshold's score."""
+        fewer, more = sorted((stored.objects, fresh.objects), key=len)
+        extra = more[len(fewer) :]
+        at_threshold = all(abs(one.score - self.threshold) <= SCORE_TOLERANCE for one in extra)
+        return at_threshold and stored.is_close(fresh)
 
     def failed(self, image: Prepared) -> DetectionResult:
         """Return a result without objects."""
