@@ -46,7 +46,7 @@ def count_graphs(model, sizes, batch):
     return len(graphs)
 
 
-@pytest.mark.parametrize("change", [unchanged, optimize])
+@pytest.mark.parametrize("change", [unchanged, pytest.param(optimize, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("name", ["msg_transformer_tiny", "sgformer_small"])
 def test_one_graph_serves_many_sizes(name, change):
     assert count_graphs(change(shallow(name)), [SIZES[0], *SIZES[2:]], batch=2) == 1
