@@ -18,6 +18,7 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 
 import torch
 
+from msgformer import plugins
 from msgformer.models.native import library
 
 _AVX2 = torch.backends.cpu.get_cpu_capability() in {"AVX2", "AVX512"}
@@ -43,6 +44,12 @@ def _forks_can_train():
     devices, and capturing a graph makes autograd believe that there is one.
     """
     torch.zeros(1, requires_grad=True).sum().backward()
+
+
+@pytest.fixture(autouse=True)
+def _no_plugins_of_other_tests(monkeypatch):
+    """Forgets after each test which plug-ins it has loaded."""
+    monkeypatch.setattr(plugins, "_loaded", [*plugins._loaded])
 
 
 @pytest.fixture

@@ -212,6 +212,7 @@ def test_a_plugin_may_have_moved(tmp_path, fresh):
     plugins.require_plugins(["plugin_moved"], "run")
 
 
+@pytest.mark.slow
 def test_a_module_is_found_in_the_current_folder_and_may_come_with_others(place, refused):
     write_module(place, "plugin_module")
     write_module(place, "plugin_empty", "")
@@ -241,6 +242,7 @@ def test_python_needs_no_more_than_an_import(place, refused):
     assert "--plugins plugin_import" in refused("predict", "imported", "data/dark/00.png")
 
 
+@pytest.mark.slow
 def test_a_program_that_registers_by_itself_is_the_plugin(place, refused):
     config = write_config(place, "plugin_script")
     text = MODULE.replace("{name}", "plugin_script") + (

@@ -79,6 +79,11 @@ def test_an_evaluation_imports_what_scores(task, runs, imported):
 def test_an_export_imports_its_format(runs, imported, tmp_path):
     run = runs("classify")
     assert imported("export", run.folder, "--format", "torch-export", "--output", tmp_path / "out.pt2") == set()
+
+
+@pytest.mark.slow
+def test_an_export_to_onnx_imports_what_writes_and_checks_it(runs, imported, tmp_path):
     pytest.importorskip("onnxruntime")
+    run = runs("classify")
     found = imported("export", run.folder, "--format", "onnx", "--output", tmp_path / "out.onnx")
     assert found <= {"onnx", "onnxscript", "onnxruntime"}

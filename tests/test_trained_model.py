@@ -264,6 +264,9 @@ def test_a_module_can_be_scored_on_data_of_its_classes(runs, tmp_path):
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    "task", ["classify", *(pytest.param(task, marks=pytest.mark.slow) for task in ("detect", "segment"))], indirect=True
+)
 @pytest.mark.parametrize("as_module", [True, False], ids=["module", "trained model"])
 def test_a_model_in_memory_is_exported_explained_and_timed(as_module, task, run, model, tmp_path, monkeypatch):
     pytest.importorskip("onnxruntime")

@@ -86,10 +86,8 @@ class TrainedModel(Generic[R, S]):
     @cached_property
     def img_size(self) -> tuple[int, int]:
         """Height and width in pixels of the images in evaluation; of detectors, those of a broad image."""
-        if self.opened.session is not None:
-            sizes = self.opened.session.card.sizes
-            return sizes.fixed_size or (sizes.height[0], sizes.width[0])
-        return self.opened.task.export_source(self.opened, None).size
+        fixed = None if self.opened.session is None else self.opened.session.card.sizes.fixed_size
+        return fixed or self.opened.task.img_size(self.opened)
 
     @cached_property
     def preprocess(self) -> Callable[[Image.Image], Tensor]:

@@ -119,7 +119,7 @@ def test_other_tasks_and_damaged_files_are_refused_in_one_line(tmp_path):
     output = tmp_path / "out.safetensors"
     card = ModelCard("msg_transformer_tiny", {}, ["a"], {"input_size": [3, 32, 32]}, task="detect")
     write_checkpoint({}, card, tmp_path / "a.ckpt")
-    with pytest.raises(UserError, match=r"a\.ckpt' is a detector; give a classifier$"):
+    with pytest.raises(UserError, match=r"a\.ckpt' is a detector; give a classifier"):
         convert(tmp_path / "a.ckpt", output)
     write_checkpoint(
         {"head.fc.bias": torch.full((4,), 1.5)}, dataclasses.replace(card, task="classify"), tmp_path / "b.ckpt"

@@ -91,6 +91,7 @@ def test_one_process_compiles_and_says_so_and_the_other_waits(tmp_path):
     assert load_in_processes(1, tmp_path / "cache", CXX=cxx) == [(0, "True\n", "")]
 
 
+@pytest.mark.slow
 def test_where_one_process_can_not_compile_the_other_does_not_try(tmp_path):
     cxx = compiler(tmp_path, "sleep 15", "echo no such header >&2", "exit 1")  # long enough for both to have begun
     ended = load_in_processes(2, tmp_path / "cache", CXX=cxx)

@@ -41,7 +41,7 @@ class OpenedModel:
 
     Args:
         card: What is known about it.
-        module: The model in evaluation mode, or what builds it; None for an exported file.
+        module: The model; None for an exported file.
         session: The exported file; None for others.
         path: File or folder that it was opened from; None for a module in memory and for a name.
         run: Folder in which the record of its run may lie.
@@ -54,7 +54,7 @@ class OpenedModel:
     def __init__(
         self,
         card: ModelCard,
-        module: nn.Module | Callable[[], nn.Module] | None,
+        module: nn.Module | None,
         *,
         session: Session | None = None,
         path: Path | None = None,
@@ -72,16 +72,16 @@ class OpenedModel:
         """What to call the model in messages."""
         return str(self.path or self.card.model)
 
-    @cached_property
+    @property
     def module(self) -> nn.Module:
-        """The unoptimized model with its weights, in evaluation mode.
+        """The unoptimized model with its weights.
 
         Raises:
             UserError: It is an exported file, which holds a graph and no module.
         """
         if self._module is None:
             raise UserError(f"{self.name} is an exported file, which holds no PyTorch module; give its checkpoint")
-        return self._module if isinstance(self._module, nn.Module) else self._module()
+        return self._module
 
     @cached_property
     def data(self) -> dict[str, Any]:
@@ -96,7 +96,7 @@ class OpenedModel:
     @property
     def num_parameters(self) -> int | None:
         """Parameters of the unoptimized model; None for an exported file."""
-        return None if self._module is None else sum(parameter.numel() for parameter in self.module.parameters())
+        return None if self._module is None else sum(parameter.numel() for parameter in self._module.parameters())
 
     def for_inference(self, *, optimized: bool = True) -> nn.Module:
         """Return what to run: the exported file, or a new copy of the model that its caller may move and change.

@@ -212,6 +212,10 @@ class Task(ABC):
             UserError: They are not there any more.
         """
 
+    @abstractmethod
+    def img_size(self, model: OpenedModel) -> tuple[int, int]:
+        """Return height and width of the images in evaluation: of detectors a broad one's, of segmenters a square's."""
+
     # Export and explanation
 
     @abstractmethod

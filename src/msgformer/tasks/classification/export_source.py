@@ -14,7 +14,7 @@ def export_source(model: OpenedModel, size: tuple[int, int] | None) -> ExportSou
         model: The classifier.
         size: Height and width of the images; None for those of training.
     """
-    card, height_width = model.card, size or model.card.img_size
+    card, height_width = model.card, size or model.task.img_size(model)
     channels = int(card.preprocessing["input_size"][0])
     preprocessing = {**card.preprocessing, "input_size": [channels, *height_width]}
     transform = eval_transform(Preprocessing.from_dict(preprocessing))

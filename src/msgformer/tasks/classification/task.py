@@ -135,6 +135,11 @@ class Classification(Task):
         return held_out_images(card, run)
 
     @override
+    def img_size(self, model: OpenedModel) -> tuple[int, int]:
+        """Return those that the classifier was trained at."""
+        return model.card.img_size
+
+    @override
     def export_source(self, model: OpenedModel, size: tuple[int, int] | None) -> ExportSource:
         """Return the classifier with its preprocessing at a size."""
         from msgformer.tasks.classification.export_source import export_source

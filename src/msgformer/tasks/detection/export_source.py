@@ -24,7 +24,7 @@ def export_source(model: OpenedModel, size: tuple[int, int] | None) -> ExportSou
     """
     module: Any = model.on_cpu()
     transform = module.transform
-    height_width = size or (transform.min_size[0] or transform.max_size, transform.max_size)
+    height_width = size or img_size(model)
     return ExportSource(
         module,
         model.card,
@@ -36,6 +36,20 @@ def export_source(model: OpenedModel, size: tuple[int, int] | None) -> ExportSou
         outputs=found_names(module),
         run=model.run,
     )
+
+
+def img_size(model: OpenedModel) -> tuple[int, int]:
+    """Return the shorter and the longer side in evaluation of an image that is broad enough.
+
+    Args:
+        model: The detector, or its exported file.
+    """
+    if model.session is not None:
+        shorter, longer = (model.card.preprocessing[key] for key in ("min_size", "max_size"))
+    else:
+        transform: Any = model.module.get_submodule("transform")
+        shorter, longer = transform.min_size[0], transform.max_size
+    return shorter or longer, longer
 
 
 def as_graph(module: nn.Module) -> nn.Module:

@@ -121,6 +121,13 @@ class Detection(DenseTask):
         return held_out_images(card, self)
 
     @override
+    def img_size(self, model: OpenedModel) -> tuple[int, int]:
+        """Return the shorter and the longer side."""
+        from msgformer.tasks.detection.export_source import img_size
+
+        return img_size(model)
+
+    @override
     def export_source(self, model: OpenedModel, size: tuple[int, int] | None) -> ExportSource:
         """Return the detector without its own resizing."""
         from msgformer.tasks.detection.export_source import export_source

@@ -19,7 +19,7 @@ def export_source(model: OpenedModel, size: tuple[int, int] | None) -> ExportSou
     """
     module: Any = model.on_cpu()
     options = image_options(model)
-    height_width = size or (options.short_side, options.short_side)
+    height_width = size or model.task.img_size(model)
     views = SegmentEval(options, module.mean, module.std)
     return ExportSource(
         module,

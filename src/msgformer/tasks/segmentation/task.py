@@ -119,6 +119,13 @@ class Segmentation(DenseTask):
         return held_out_images(card, self)
 
     @override
+    def img_size(self, model: OpenedModel) -> tuple[int, int]:
+        """Return the shorter side twice."""
+        from msgformer.tasks.segmentation.predictor import image_options
+
+        return (image_options(model).short_side,) * 2
+
+    @override
     def export_source(self, model: OpenedModel, size: tuple[int, int] | None) -> ExportSource:
         """Return the segmenter with its preprocessing at a size."""
         from msgformer.tasks.segmentation.export_source import export_source
