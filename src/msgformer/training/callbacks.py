@@ -57,7 +57,7 @@ def is_plain(value: Any) -> bool:
 class StateGuard:
     """Leaves out of a checkpoint what it could not be loaded with, so that saving never ends a training.
 
-    The user is told once of each entry.
+    Each entry is reported once.
     """
 
     def __init__(self) -> None:
