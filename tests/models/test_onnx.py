@@ -68,7 +68,7 @@ def test_a_tiny_model_of_one_size(name, kind, tmp_path):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("name", TINY)
+@pytest.mark.parametrize("name", [pytest.param(name, marks=pytest.mark.slow if "v1" in name else ()) for name in TINY])
 def test_a_tiny_model_of_all_sizes(name, kind, tmp_path):
     model = create(name, kind, **TINY[name])
     for shape in [(1, 3, 33, 34), (3, 3, 64, 96), (2, 3, 97, 35)]:  # the least, whole windows, no whole windows

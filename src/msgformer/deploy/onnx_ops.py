@@ -1,6 +1,7 @@
 """Translations of operators to ONNX that the library of torch's exporter has not, or has in a slower form.
 
-The models can be exported without them, except from a program that was captured before: its sort is stable.
+The models can be exported without them, but not a program that was captured before: only while torch exports to ONNX do
+they leave out stable sorts and remainders by dynamic sizes.
 
 Each function takes the arguments of the torch operator whose place it takes, values of the graph or Python numbers.
 """
@@ -22,6 +23,10 @@ def translations() -> dict[Any, Callable[..., Any]]:
     import onnxscript
 
     op: Any = onnxscript.opset20
+
+    def remainder(value: Any, divisor: Any) -> Any:
+        """The library's takes no divisor that is a value of the graph, as dynamic sizes are."""
+        return op.Mod(value, op.CastLike(divisor, value))
 
     def floor_divide(value: Any, divisor: Any) -> Any:
         """The library's has nine operators for integers, because ONNX's own division does not round down."""
@@ -62,6 +67,7 @@ def translations() -> dict[Any, Callable[..., Any]]:
 
     aten = torch.ops.aten
     return {
+        aten.remainder.Scalar: remainder,
         aten.floor_divide.default: floor_divide,
         aten.sort.stable: sort_stable,
         aten.mean.dim: mean,

@@ -77,12 +77,10 @@ class Places(NamedTuple):
 
 
 def row_and_column(index: Tensor, width: int | Tensor) -> tuple[Tensor, Tensor]:
-    """Split raster indices of a map that is ``width`` tokens wide.
-
-    The column is what the row leaves over: torch's ONNX exporter translates no remainder by a dynamic size.
-    """
+    """Split raster indices of a map that is ``width`` tokens wide."""
     row = index // width
-    return row, index - row * width
+    # torch's ONNX exporter translates no remainder by a dynamic size, and Inductor simplifies no other form of it.
+    return row, index - row * width if torch.onnx.is_in_onnx_export() else index % width
 
 
 def find_places(grid: Grid, row: Tensor, col: Tensor) -> Places:
