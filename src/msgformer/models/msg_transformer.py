@@ -238,7 +238,8 @@ class WindowAttention(SoftmaxAttention):
         """Another window size, the bias table resampled to it."""
         table = self.relative_position_bias_table
         shape = ((2 * window[0] - 1) * (2 * window[1] - 1), self.num_heads)
-        resized = resize_rel_pos_bias_table(table.detach(), window, shape)
+        # torch 2.11 resamples nothing on the meta device, where there are no values to resample either.
+        resized = table.new_empty(shape) if table.is_meta else resize_rel_pos_bias_table(table.detach(), window, shape)
         self.relative_position_bias_table = nn.Parameter(resized)
         self.window_size = window
         self.bias_index = self.make_bias_index(table.device)
