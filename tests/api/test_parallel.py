@@ -62,7 +62,7 @@ def test_two_processes_learn_from_a_teacher_as_one(tmp_path, command):
     train(config=tmp_path / "settings.yaml", output=tmp_path / "one", batch_size=8, epochs=1, **settings)
     for ours, theirs in zip(rows(tmp_path / "one"), rows(tmp_path / "two"), strict=True):
         ours, theirs = ({name: float(value) for name, value in row.items()} for row in (ours, theirs))
-        assert ours["train/distillation"] > 1e-4
+        assert ours["train/distillation"] > 1e-5
         assert theirs == pytest.approx(ours, rel=1e-4)
 
 
