@@ -220,6 +220,7 @@ def test_sessions_fill_up_a_last_batch_and_cut_it_off(tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)  # Inductor takes minutes for a graph of all sizes
 @pytest.mark.parametrize("dynamic", [False, True])
 def test_compiled_ahead_of_time(dynamic, tmp_path):
     model, path = small(0), tmp_path / "model.pt2"
