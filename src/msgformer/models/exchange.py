@@ -135,7 +135,7 @@ def find_regions(window: Tensor, grid: Grid, largest: int, corner: Corner) -> Re
         largest: Upper bound of R.
         corner: Where regions are anchored.
     """
-    rows, cols = (torch.full((), size, device=window.device) for size in (grid.height, grid.width))
+    rows, cols = (window.new_full((), size) for size in (grid.height, grid.width))
     powers = 2 ** torch.arange(1, largest.bit_length(), device=window.device)
     side = 2 ** (powers <= torch.minimum(rows, cols)).sum()
     shift_row, shift_col = (rows % side, cols % side) if corner == "right-bottom" else (rows * 0, cols * 0)
@@ -195,7 +195,7 @@ def shuffled_places(dim: int, region: int, grid: Grid, corner: Corner, device: t
     window, channel = place // dim, place % dim
     regions = find_regions(window, grid, region, corner)
     # A tensor, because torch's ONNX exporter divides no number by one.
-    group_size = torch.full((), dim, device=device) // regions.side**2
+    group_size = torch.full((), dim, device=device, dtype=torch.int64) // regions.side**2
     messenger, within = channel // group_size, channel % group_size  # n, and the channel inside its group
     row, col = regions.row + messenger // regions.side, regions.col + messenger % regions.side
     source = (row * grid.width + col) * dim + regions.place * group_size + within
