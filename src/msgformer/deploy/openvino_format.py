@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -91,14 +92,19 @@ class OpenVinoSession(Session):
         sorts = [node for node in model.get_ordered_ops() if node.get_type_name() == "TopK"]
         if not sorts:
             return []
-        places = [port for node in sorts for port in (node.input_value(0), node.output(1))]
-        told = model.add_outputs(places)
+        told = model.add_outputs([port for node in sorts for port in (node.input_value(0), node.output(1))])
         first = len(self._model.outputs)
         outputs = _compile(model, self._device, self._config)(images.numpy())
         found = [torch.from_numpy(outputs[first + number].copy()) for number in range(len(told))]
         pairs = list(zip(found[::2], found[1::2], strict=True))
-        numbers = [int(re.sub(r"\D", "", node.friendly_name) or 0) for node in sorts]
-        return [pairs[place] for place in sorted(range(len(pairs)), key=numbers.__getitem__)]
+        places = [_place(node.friendly_name) for node in sorts]
+        return [pair for _, pair in sorted(zip(places, pairs, strict=True), key=itemgetter(0))]
+
+
+def _place(name: str) -> tuple[bool, int]:
+    """Where a sort stands in its model: "node_sort_2__1" of tokens is the third; "node_topk" of boxes comes after."""
+    number = re.search(r"\d+$", name.partition("__")[0])
+    return "sort" not in name, int(number[0]) if number else 0
 
 
 def _device(accelerator: str) -> str:
