@@ -26,6 +26,7 @@ from msgformer.tasks.opened_model import OpenedModel, open_model, wrap_module
 from msgformer.tasks.prediction import PredictionResult
 from msgformer.tasks.prediction_stream import stream_predictions
 from msgformer.tasks.predictor import InferenceConfig, Predictor
+from msgformer.tasks.progress import track_progress
 from msgformer.tasks.segmentation.result import SegmentationResult
 from msgformer.training.options import Progress
 
@@ -140,10 +141,12 @@ class TrainedModel(Generic[R, S]):
         inputs = open_inputs(images)
         predictor = self._predictor(config, given)
         batches = stream_predictions(predictor, inputs.items, on_bad_image)
-        results: Iterator[Any] = chain.from_iterable(batches)
+        tracked: Iterator[list[Any]] = track_progress(batches, len, progress, "predicting", inputs.total)
+        results = chain.from_iterable(tracked)
         if stream:
             return results
-        return next(results) if inputs.single else list(results)
+        found = list(results)
+        return found[0] if inputs.single else found
 
     def evaluate(
         self,
@@ -241,7 +244,7 @@ class TrainedModel(Generic[R, S]):
             progress: A "bar", "lines" or "none".
 
         Returns:
-            Float32 [N, C], or [C] for one image.
+            Float32 [N, D], or [D] for one image.
 
         Raises:
             UserError: An image can't be read, or the model is an exported file, which has no features.
@@ -254,7 +257,9 @@ class TrainedModel(Generic[R, S]):
         self.opened.require_trained("embed")
         inputs = open_inputs(images)
         predictor = self._predictor(config, {})
-        rows = [batch.features for batch in stream_embeddings(self.opened, predictor, inputs.items)]
+        batches = stream_embeddings(self.opened, predictor, inputs.items)
+        tracked = track_progress(batches, lambda batch: len(batch.names), progress, "embedding", inputs.total)
+        rows = [batch.features for batch in tracked]
         found = np.concatenate(rows) if rows else np.zeros((0, 0), np.float32)
         return found[0] if inputs.single else found
 
@@ -291,10 +296,11 @@ class TrainedModel(Generic[R, S]):
         **numbers: Any,
     ) -> InferenceConfig:
         """Check the options of a call."""
+        from msgformer.api.predict import predict
         from msgformer.api.ranges import check_choices, check_ranges
 
         check_ranges({"batch_size": batch_size, "workers": workers, **numbers})
-        check_choices({"on_bad_image": on_bad_image, "progress": progress})
+        check_choices(predict, {"on_bad_image": on_bad_image, "progress": progress})
         return replace(self.config, batch_size=batch_size, workers=workers, progress=progress)
 
     def _predictor(self, config: InferenceConfig, options: dict[str, Any]) -> Predictor:

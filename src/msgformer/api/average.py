@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from msgformer.api.ranges import check_ranges
+from msgformer.api.ranges import check_choices, check_ranges
 from msgformer.api.weights import check_weights_output
 from msgformer.checkpoints.model_location import find_checkpoint
 from msgformer.data.locations import resolve_data
@@ -91,6 +91,7 @@ def average(
         UserError: a path can't be used, the checkpoints are of different models or classes, or the runs held out
             different images.
     """
+    check_choices(average, locals())
     looking = {"batch_size": batch_size, "workers": workers, "accelerator": accelerator, "progress": progress}
     looking = {key: value for key, value in looking.items() if value is not None}
     check_ranges(looking)

@@ -82,7 +82,7 @@ def embed(
         UserError: A path doesn't exist, an image can't be read, the model is an exported file, or the output can't be
             written.
     """
-    check_choices({"on_bad_image": on_bad_image, "progress": progress})
+    check_choices(embed, locals())
     check_ranges({"batch_size": batch_size, "workers": workers})
     output = Path(output)
     _check_output(output, overwrite=overwrite)
@@ -105,10 +105,10 @@ def embed(
     skipped: list[str] = []
     with open_embedding_file(output) as file:
         for batch in track_progress(
-            batches, lambda one: len(one.names) + len(one.errors), progress, "embedding", inputs.total
+            batches, lambda one: len(one.names) + len(one.skipped), progress, "embedding", inputs.total
         ):
             file.write(batch.names, batch.features)
-            skipped += batch.errors
+            skipped += batch.skipped
     if skipped:
         print(f"left out {len(skipped)} image(s), which can't be read", file=sys.stderr)
     return EmbedResult(output, file.names_path, file.count, file.width, skipped)

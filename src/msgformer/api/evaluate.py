@@ -109,7 +109,7 @@ def evaluate(  # type: ignore[misc]  # the command line reads this signature, wh
         UserError: a path isn't there or isn't what it should be, a number is out of range, or classes aren't the
             model's.
     """
-    check_choices({"on_bad_image": on_bad_image, "progress": progress})
+    check_choices(evaluate, locals())
     check_ranges({"batch_size": batch_size, "workers": workers, "img_size": img_size, "scales": scales})
     check_backend(backend, accelerator, precision)
     models = list(checkpoint) if isinstance(checkpoint, list | tuple) else [checkpoint]
@@ -137,6 +137,7 @@ def evaluate(  # type: ignore[misc]  # the command line reads this signature, wh
     results: list[ScoresResult] = []
     for number, model in enumerate(models, 1):
         folder = output if len(models) == 1 or output is None else output / f"{number}-{_name(model)}"
+        # Popped, so that the memory of a model is free before the next one runs.
         results.append(_score(trained.pop(0), resolved, folder, config, options.pop(0)))
     if len(results) == 1:
         return results[0]  # type: ignore[return-value]

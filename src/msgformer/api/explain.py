@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from msgformer.api.ranges import check_ranges
+from msgformer.api.ranges import check_choices, check_ranges
 from msgformer.api.runs import check_new_folder, new_run
 from msgformer.catalog import ALIASES, MODELS, nearest, resolve
 from msgformer.checkpoints.model_location import ModelKind, find_model
@@ -104,6 +104,7 @@ def explain(
             written.
     """
     output = None if output is None else Path(output)
+    check_choices(explain, locals())
     check_ranges({"img_size": img_size, "gradients": gradients, "seed": seed})
     if whole and isinstance(img_size, tuple | list):
         raise UserError("img_size: whole images keep their shape; give one number, their shorter side")

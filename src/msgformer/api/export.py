@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from msgformer.api.ranges import check_ranges
+from msgformer.api.ranges import check_choices, check_ranges
 from msgformer.checkpoints.model_location import find_model
 from msgformer.deploy.card import SUFFIXES, Format, Precision, span
 from msgformer.deploy.packages import require_writer
@@ -108,6 +108,7 @@ def export(
         UserError: something that is given can't be used, a package is missing, the model has no such form, its file
             differs from it, or can't be written.
     """
+    check_choices(export, locals())
     check_ranges({"batch_size": batch_size, "img_size": img_size})
     _check_format(format, int8=int8, calibration=calibration, dynamic=dynamic_batch or dynamic_size)
     if isinstance(model, str | Path):

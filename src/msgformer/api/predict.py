@@ -114,8 +114,8 @@ def predict(
         UserError: A path doesn't exist, a folder holds no image, an image can't be read, an option is for another task,
             or the output can't be written or resumed.
     """
+    check_choices(predict, locals())
     check_backend(backend, accelerator, precision)
-    check_choices({"on_bad_image": on_bad_image, "progress": progress})
     inputs = _check_inputs(checkpoint, images, top_k, threshold, batch_size, workers, img_size)
     output, contact_sheet = (None if one is None else Path(one) for one in (output, contact_sheet))
     folder = output is not None and is_folder(output, format)
@@ -174,8 +174,8 @@ def iter_predictions(
 
     The arguments and errors are those of `predict`; an image that is skipped comes with its ``error``.
     """
+    check_choices(iter_predictions, locals())
     check_backend(backend, accelerator, precision)
-    check_choices({"on_bad_image": on_bad_image})
     inputs = _check_inputs(checkpoint, images, top_k, threshold, batch_size, workers)
 
     from msgformer.tasks.prediction_stream import stream_predictions

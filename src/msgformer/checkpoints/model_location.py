@@ -17,8 +17,8 @@ from msgformer.errors import UserError
 BEST, LAST = "best.ckpt", "last.ckpt"
 """Checkpoints in a run folder: of the best epoch and of the last one."""
 
-SAVED_CONFIG, SAVED_WEIGHTS = "config.json", "model.safetensors"
-"""Files of a folder that ``save_pretrained`` writes, as timm and the Hub name them."""
+SAVED_CONFIG, SAVED_WEIGHTS = "config.json", ("model.safetensors", "pytorch_model.bin")
+"""Files of a folder that ``save_pretrained`` writes, as timm and the Hub name them; of the weights either one."""
 
 WEIGHTS_SUFFIXES = (".ckpt", ".pt", ".pth", ".safetensors")
 """Endings that tell a missing file from a model's name."""
@@ -164,7 +164,7 @@ def check_kind(path: Path, key: str = "checkpoint") -> None:
 
 
 def _find_in_folder(folder: Path, key: str) -> ModelLocation:
-    if (folder / SAVED_CONFIG).is_file() and (folder / SAVED_WEIGHTS).is_file():
+    if (folder / SAVED_CONFIG).is_file() and any((folder / name).is_file() for name in SAVED_WEIGHTS):
         return ModelLocation(ModelKind.SAVED, folder)
     return ModelLocation(ModelKind.CHECKPOINT, _find_in_run(folder, key))
 

@@ -15,14 +15,12 @@ from timm.models import get_model_args, save_for_hf
 from timm.models._hub import generate_readme
 from torch import nn
 
+from msgformer.checkpoints.card import KEY
+from msgformer.checkpoints.model_location import SAVED_CONFIG, SAVED_WEIGHTS
 from msgformer.errors import UserError
 from msgformer.models.registry import known_model
 
-CONFIG, README, WEIGHTS = "config.json", "README.md", ("model.safetensors", "pytorch_model.bin")
-"""Names of the files; of the weights the first one that there is."""
-
-KEY = "msgformer"
-"""Where config.json holds what timm has no place for."""
+README = "README.md"
 
 PREPROCESSING: dict[str, tuple[type, ...]] = {
     "input_size": (list,),
@@ -103,7 +101,7 @@ def save_pretrained(
         save_for_hf(model, str(folder), model_config=config, model_args=arguments, safe_serialization=True)
         readme = folder / README
         readme.write_text(_write_readme(name, folder, class_names, details, license), encoding="utf-8")
-        (folder / WEIGHTS[0]).chmod(readme.stat().st_mode)  # safetensors lets only the owner read
+        (folder / SAVED_WEIGHTS[0]).chmod(readme.stat().st_mode)  # safetensors lets only the owner read
     except (OSError, SafetensorError) as error:
         raise UserError(f"folder '{folder}' can't be written: {error}; make room or give another path") from error
     return folder
@@ -198,7 +196,7 @@ def read_pretrained(folder: str | Path) -> Pretrained:
         UserError: something is missing in it or can't be what it says.
     """
     folder = Path(folder)
-    file = folder / CONFIG
+    file = folder / SAVED_CONFIG
     try:
         config = json.loads(file.read_text(encoding="utf-8"))
     except OSError as error:
@@ -213,9 +211,9 @@ def read_pretrained(folder: str | Path) -> Pretrained:
     own = _section(config, KEY, file)
     preprocessing = _section(own, "preprocessing", file) or {key: known[key] for key in PREPROCESSING if key in known}
     _check_preprocessing(preprocessing, str(file))
-    weights = next((folder / name for name in WEIGHTS if (folder / name).is_file()), None)
+    weights = next((folder / name for name in SAVED_WEIGHTS if (folder / name).is_file()), None)
     if weights is None:
-        raise UserError(f"{folder} holds neither {' nor '.join(WEIGHTS)}; copy the weights there too")
+        raise UserError(f"{folder} holds neither {' nor '.join(SAVED_WEIGHTS)}; copy the weights there too")
     return Pretrained(
         model=known_model(config["architecture"]),
         model_args=_section(config, "model_args", file),

@@ -39,7 +39,7 @@ class EmbeddingFile(ABC):
 
         Args:
             names: Names of the images.
-            features: Float32 [B, C].
+            features: Float32 [B, D].
         """
         if len(names):
             self.width = features.shape[1]
@@ -68,12 +68,12 @@ class EmbeddingFile(ABC):
 
 
 class NpyFile(EmbeddingFile):
-    """A NumPy array [N, C], and beside it a text file with a name per line; a newline in a name is escaped."""
+    """A NumPy array [N, D], and beside it a text file with a name per line; a newline in a name is escaped."""
 
     def __init__(self, output: Path) -> None:
         super().__init__(output)
         self.names_path = output.with_suffix(".txt")
-        self.partial_names = self.partial.with_suffix(".txt")
+        self.partial_names = self.partial.with_name(f"{self.partial.name}.txt")
         self._file: BinaryIO = self.partial.open("wb")
         self._names = self.partial_names.open("w", encoding="utf-8", errors="surrogateescape")
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from msgformer.data.options import OnBadImage
-from msgformer.errors import UserError
+from msgformer.errors import UserError, shown
 from msgformer.result import Result
 
 if TYPE_CHECKING:
@@ -85,13 +85,19 @@ class Evaluation(ABC):
 
 
 def require_data(model: OpenedModel, data: str | None) -> None:
-    """Check that there are images to score on; raises UserError if neither given nor held out by a run."""
-    if data is None and not model.data:
-        raise UserError(f"{model.name} doesn't lie in the folder of its run; give --data FOLDER")
+    """Check that there are images to score on.
+
+    Args:
+        model: The model.
+        data: The images that the user gives; None for those that the model's run held out.
+
+    Raises:
+        UserError: There are none.
+    """
+    if data is None and (model.run is None or not model.data):
+        raise UserError(f"data: {model.name} doesn't lie in the folder of its run; give --data FOLDER")
 
 
 def skipped_lines(skipped: Sequence[Skipped]) -> str:
     """Return a line for each image that was left out."""
-    from msgformer.errors import shown
-
     return "".join(f"\nleft out: {shown(one.reason)}" for one in skipped)
