@@ -11,9 +11,9 @@ if TYPE_CHECKING:
 
     from torch import nn
 
-    from msgformer.trained_model import TrainedModel
+    from msgformer.tasks.loaded_model import LoadedModel
 
-    ModelLike: TypeAlias = str | Path | nn.Module | TrainedModel
+    ModelLike: TypeAlias = str | Path | nn.Module | LoadedModel
     ModelsLike: TypeAlias = ModelLike | list[ModelLike]
     ImagesLike: TypeAlias = str | Path | bytes | Iterable[Any] | Any
 else:

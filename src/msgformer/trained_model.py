@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import cached_property
@@ -13,7 +12,6 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
 
 from msgformer.catalog import nearest
 from msgformer.checkpoints.card import ModelCard
-from msgformer.checkpoints.model_location import find_model
 from msgformer.data.image_inputs import open_inputs
 from msgformer.data.options import OnBadImage
 from msgformer.errors import UserError
@@ -22,7 +20,7 @@ from msgformer.tasks.classification.result import ClassificationResult
 from msgformer.tasks.classification.scores import EvaluateResult
 from msgformer.tasks.dense_scores import DenseEvaluateResult
 from msgformer.tasks.detection.result import DetectionResult
-from msgformer.tasks.opened_model import OpenedModel, open_model, wrap_module
+from msgformer.tasks.loaded_model import LoadedModel, load_any
 from msgformer.tasks.prediction import PredictionResult
 from msgformer.tasks.prediction_stream import stream_predictions
 from msgformer.tasks.predictor import InferenceConfig, Predictor
@@ -35,27 +33,22 @@ if TYPE_CHECKING:
     from PIL import Image
     from torch import Tensor, nn
 
-    from msgformer.api.benchmark import Benchmark
+    from msgformer.api.benchmark_result import Benchmark
     from msgformer.api.explain import ExplainResult
     from msgformer.api.export import Exported
     from msgformer.model_types import ImagesLike, ModelLike
-
-DEFAULT_PRECISION = ("float32", "32-true")
 
 R = TypeVar("R", bound=PredictionResult)
 S = TypeVar("S")
 
 
-class TrainedModel(Generic[R, S]):
+class TrainedModel(LoadedModel, Generic[R, S]):
     """A trained model with its card, preprocessing, class names and device. `load` makes it.
 
     Args:
         opened: The model.
         config: Device, number format and batches.
     """
-
-    def __init__(self, opened: OpenedModel, config: InferenceConfig) -> None:
-        self.opened, self.config = opened, config
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.opened.name}: {self.card.model}, {len(self.class_names)} classes)"
@@ -347,37 +340,10 @@ def load(
     Raises:
         UserError: The model, the device or the number format can't be used.
     """
-    if isinstance(model, TrainedModel):
-        return _reconfigured(model, device, precision, optimize=optimize)
-    config = InferenceConfig(device, precision, optimize=optimize)
-    config.placement()
-    opened = open_any(model, device=device, trust=trust)
-    _check_precision(opened, precision)
-    return opened.task.choose(Classifier, Detector, Segmenter)(opened, config)  # type: ignore[return-value]
-
-
-def _reconfigured(model: Any, device: str, precision: str, *, optimize: bool) -> Any:
-    """Return a trained model with the options that aren't the defaults; raises UserError if they can't be used."""
-    changes: dict[str, Any] = {}
-    if device not in ("auto", model.config.device):
-        if model.opened.session is not None:
-            raise UserError(f"device: {model.opened.name} is open on {model.config.device}; load the file anew")
-        changes["device"] = device
-    if precision not in DEFAULT_PRECISION:
-        changes["precision"] = precision
-    if not optimize:
-        changes["optimize"] = False
-    if not changes:
-        return model
-    config = replace(model.config, **changes)
-    config.placement()
-    _check_precision(model.opened, config.precision)
-    return type(model)(model.opened, config)
-
-
-def _check_precision(opened: OpenedModel, precision: str) -> None:
-    if opened.session is not None and precision not in DEFAULT_PRECISION:
-        raise UserError(f"precision: {opened.name} has the one that it was exported with; leave --precision out")
+    loaded = load_any(model, device=device, precision=precision, optimize=optimize, trust=trust)
+    if isinstance(loaded, TrainedModel):
+        return loaded  # type: ignore[return-value]
+    return loaded.opened.task.choose(Classifier, Detector, Segmenter)(loaded.opened, loaded.config)  # type: ignore[return-value]
 
 
 def _check_names(command: str, given: Iterable[str], known: Sequence[str]) -> None:
@@ -396,27 +362,3 @@ def _task_options(attribute: str) -> list[str]:
     """Return the options that some tasks have, but ``backend``, which is an option of the command alone."""
     names = (name for task in all_tasks() for name in getattr(task, attribute) if name != "backend")
     return list(dict.fromkeys(names))
-
-
-def open_any(
-    model: ModelLike, *, img_size: tuple[int, int] | None = None, device: str = "auto", trust: bool = False
-) -> OpenedModel:
-    """Open whatever a user gives as a model; a name's random weights are reported on standard error.
-
-    Args:
-        model: As for `load`.
-        img_size: Height and width to build a model for that is given by its name or by converted weights.
-        device: Device that an exported file runs on.
-        trust: Allow machine code in the file to run.
-
-    Raises:
-        UserError: The model can't be opened.
-    """
-    if isinstance(model, TrainedModel):
-        return model.opened
-    if not isinstance(model, str | Path):
-        return wrap_module(model)
-    opened = open_model(find_model(model, "model"), img_size=img_size, device=device, trust=trust)
-    if not opened.is_trained:
-        print(f"{opened.name} is untrained: its weights are random", file=sys.stderr)
-    return opened

@@ -7,9 +7,11 @@ import statistics
 import pytest
 
 from msgformer.api import studying
-from msgformer.api.study import StudiedRow, Study, open_study, study
+from msgformer.api.study import open_study, study
+from msgformer.api.study_result import StudiedRow, Study
 from msgformer.api.study_tables import SMALL_SIDE, TABLES, Table
 from msgformer.api.studying import Job, find_gpus, make_job, row_settings, run_all
+from msgformer.api.train import train
 from msgformer.errors import JobError, UserError
 
 BUDGET = """
@@ -45,8 +47,8 @@ def test_a_table_is_trained_written_and_gone_on_with(image_folder, budget, tmp_p
 
     # A second seed: what has finished is kept, and a run that was killed goes on.
     kept = {path: path.stat().st_mtime_ns for path in first.output.glob("*seed0/*")}
-    begun, original = [], studying.train
-    monkeypatch.setattr(studying, "train", lambda **given: begun.append(given) or original(**given))
+    begun, original = [], train
+    monkeypatch.setattr("msgformer.api.train.train", lambda **given: begun.append(given) or original(**given))
     killed = first.output / "table7_4221-seed1"
     killed.mkdir()
     (killed / "classes.txt").touch()  # as far as a run comes before it can go on
@@ -108,7 +110,7 @@ def test_several_gpus_train_a_run_each(tmp_path, monkeypatch):
     seen = []
     monkeypatch.setattr(studying.subprocess, "run", lambda command, env, **_: seen.append((command, env)) or Done(seen))
     jobs = [make_job(tmp_path, row, 0, {"epochs": 1}) for row in TABLE7]
-    run_all(jobs, studying.find_gpus())
+    run_all(jobs, studying.find_gpus(), train)
     assert {env["CUDA_VISIBLE_DEVICES"] for _, env in seen} <= {"3", "5"}
     assert sorted(command[-1] for command, _ in seen) == sorted(str(job.folder) for job in jobs)
     assert all(job.folder.with_suffix(".yaml").is_file() for job in jobs)
@@ -118,7 +120,7 @@ def test_processes_of_a_study_import_its_plugins(tmp_path, monkeypatch):
     seen = []
     monkeypatch.setattr(studying, "loaded_plugins", lambda: ["a.b", "/c.py"])
     monkeypatch.setattr(studying.subprocess, "run", lambda command, **_: seen.extend(command) or Done(seen))
-    run_all([make_job(tmp_path, TABLE7[0], 0, {"epochs": 1})], ["3", "5"])
+    run_all([make_job(tmp_path, TABLE7[0], 0, {"epochs": 1})], ["3", "5"], train)
     assert seen[-4:] == ["--plugins", "a.b", "--plugins", "/c.py"]
 
 

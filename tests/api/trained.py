@@ -6,7 +6,7 @@ from PIL import Image
 
 from msgformer.api.train import train
 from msgformer.tasks.export_source import ExportSource
-from msgformer.trained_model import open_any
+from msgformer.tasks.loaded_model import open_any
 
 CLASSES = ("dark", "grey", "light")
 MODEL_ARGS = {"embed_dim": 16, "depths": [1, 1], "num_heads": [1, 2], "window_size": 2, "shuffle_sizes": [2, 2]}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from msgformer.api.ranges import check_choices, check_ranges
@@ -109,11 +110,12 @@ def average(
         raise UserError(f"output: {output} is one of the checkpoints themselves; give another file")
 
     from msgformer.api import averaging
+    from msgformer.api.evaluate import evaluate
 
     if not greedy:
         card = averaging.average_all(paths, output)
         return Averaged(output, card.model, None, None, [Ingredient(path, None, True) for path in paths])
     resolved = None if data is None else resolve_data(data, layout=False)
-    soup = averaging.average_greedily(paths, output, resolved, looking)
+    soup = averaging.average_greedily(paths, output, resolved, partial(evaluate, **looking))
     ingredients = [Ingredient(path, score, path in soup.taken) for path, score in soup.scores.items()]
     return Averaged(output, soup.card.model, soup.metric, soup.score, ingredients)

@@ -13,7 +13,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from msgformer.api.evaluate import evaluate
 from msgformer.api.weights import write_checkpoint
 from msgformer.checkpoints.card import ModelCard
 from msgformer.checkpoints.checkpoint_file import read_checkpoint, trained_weights
@@ -128,14 +127,14 @@ def average_all(paths: Sequence[Path], output: Path) -> ModelCard:
     return ingredients.write(soup, output)
 
 
-def average_greedily(paths: Sequence[Path], output: Path, data: str | None, looking: Mapping[str, Any]) -> GreedySoup:
+def average_greedily(paths: Sequence[Path], output: Path, data: str | None, evaluate: Callable[..., Any]) -> GreedySoup:
     """Write the mean of those checkpoints that do it good on validation data (Recipe 1 of "Model soups").
 
     Args:
         paths: The checkpoints.
         output: What to write.
         data: What to score on; None: what the runs held out.
-        looking: Further arguments of :func:`msgformer.evaluate`.
+        evaluate: `msgformer.evaluate`, with all arguments but the model and the data.
 
     Raises:
         UserError: a checkpoint can't be read or is of another model, the data can't be used, the runs held out
@@ -150,8 +149,7 @@ def average_greedily(paths: Sequence[Path], output: Path, data: str | None, look
         )
 
     def score(path: Path) -> float:
-        result: Any = evaluate(path, data, **looking)
-        return result.metric(metric) or 0.0
+        return evaluate(path, data).metric(metric) or 0.0
 
     with tempfile.TemporaryDirectory() as folder:
         candidate = Path(folder, "candidate.ckpt")

@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from msgformer.api.benchmark import FORMATS, MINDSPORE, Backend, Mode, NumberFormat
+from msgformer.api.benchmark_result import FORMATS, MINDSPORE, Backend, Mode, NumberFormat
 from msgformer.deploy.card import SUFFIXES
 from msgformer.deploy.export import write_export
 from msgformer.deploy.floor import wait_for

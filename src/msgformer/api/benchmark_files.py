@@ -6,7 +6,7 @@ import csv
 from dataclasses import asdict, fields
 from pathlib import Path
 
-from msgformer.api.benchmark import Benchmark, Timing
+from msgformer.api.benchmark_result import Benchmark, Timing
 from msgformer.api.runs import new_run
 from msgformer.insight.benchmark_plots import Point, latency_plot, throughput_plot
 from msgformer.insight.plots import Plot

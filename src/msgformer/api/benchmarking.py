@@ -15,7 +15,6 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from msgformer.api.benchmark import FORMATS, MINDSPORE, Backend, Benchmark, Mode, NumberFormat, Timing
 from msgformer.api.benchmark_backends import (
     Ready,
     Setting,
@@ -25,6 +24,7 @@ from msgformer.api.benchmark_backends import (
     ready_in_mindspore,
     ready_in_torch,
 )
+from msgformer.api.benchmark_result import FORMATS, MINDSPORE, Backend, Benchmark, Mode, NumberFormat, Timing
 from msgformer.api.memory import is_out_of_memory, largest_batch, release, watch_peak
 from msgformer.api.provenance import describe_machine
 from msgformer.api.train_settings import check_compiler

@@ -94,10 +94,10 @@ def embed(
 
     from msgformer.tasks.embedding import stream_embeddings
     from msgformer.tasks.embedding_file import open_embedding_file
+    from msgformer.tasks.loaded_model import load_any
     from msgformer.tasks.progress import track_progress
-    from msgformer.trained_model import load
 
-    loaded = load(model, device=device, precision=precision)
+    loaded = load_any(model, device=device, precision=precision)
     loaded.opened.require_trained("embed")
     config = replace(loaded.config, batch_size=batch_size, workers=workers)
     predictor = loaded.opened.task.predictor(loaded.opened, config)

@@ -128,10 +128,10 @@ def evaluate(  # type: ignore[misc]  # the command line reads this signature, wh
     looks |= dict(flip=flip or None, scales=scales, backend=None if backend == "torch" else backend)
     config = dict(batch_size=batch_size, workers=workers, progress=progress, backend=backend)
 
-    from msgformer.trained_model import load
+    from msgformer.tasks.loaded_model import load_any
 
-    trained = [load(model, device=accelerator, precision=precision, trust=trust) for model in models]
-    if len({one.task for one in trained}) > 1:
+    trained = [load_any(model, device=accelerator, precision=precision, trust=trust) for model in models]
+    if len({one.opened.card.task for one in trained}) > 1:
         raise UserError("checkpoint: only models of one task can be compared; give one task at a time")
     options = [_options(one, looks, on_bad_image) for one in trained]
     results: list[ScoresResult] = []

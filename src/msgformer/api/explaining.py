@@ -34,9 +34,9 @@ from msgformer.models.loading import load_weights
 from msgformer.models.sg_former import HybridAttention
 from msgformer.tasks.device import find_device
 from msgformer.tasks.explain_view import ExplainOptions, View
+from msgformer.tasks.loaded_model import open_any
 from msgformer.tasks.opened_model import OpenedModel
 from msgformer.tasks.progress import track_progress
-from msgformer.trained_model import open_any
 from msgformer.training.build import build_model, default_size
 
 PAGE, DATA, ARRAYS = "explain.html", "explain.json", "arrays.safetensors"

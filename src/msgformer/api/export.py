@@ -117,7 +117,7 @@ def export(
     size = (img_size, img_size) if isinstance(img_size, int) else img_size
 
     from msgformer.tasks.export_run import run_export
-    from msgformer.trained_model import open_any
+    from msgformer.tasks.loaded_model import open_any
 
     opened = open_any(model, img_size=size)
     card, checked_on, found = run_export(

@@ -203,9 +203,9 @@ def _open(
     """Load a model and return its predictor, and where it is from."""
     from dataclasses import replace
 
-    from msgformer.trained_model import load
+    from msgformer.tasks.loaded_model import load_any
 
-    model = load(checkpoint, device=device, precision=precision, trust=trust)
+    model = load_any(checkpoint, device=device, precision=precision, trust=trust)
     opened, task = model.opened, model.opened.task
     opened.require_trained("predict")
     named = {**options, "backend": None if backend == "torch" else backend}

@@ -8,7 +8,7 @@ import queue
 import shutil
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,9 +19,9 @@ import yaml
 
 from msgformer.api.recipes import load_config, merge_options
 from msgformer.api.runs import CONFIG_FILE
-from msgformer.api.study import StudiedRow
+from msgformer.api.schedule import fit_schedule
+from msgformer.api.study_result import StudiedRow
 from msgformer.api.study_tables import SMALL_SIDE, TABLES, AblationRow, small_model_args
-from msgformer.api.train import fit_schedule, train
 from msgformer.errors import JobError
 from msgformer.plugins import loaded_plugins
 from msgformer.training.build import build_model
@@ -73,7 +73,9 @@ class Job:
         return {"config": config, "output": self.folder}
 
 
-def run_table(folder: Path, plan: Mapping[str, Any], seeds: int, workers: int | None) -> tuple[list[StudiedRow], int]:
+def run_table(
+    folder: Path, plan: Mapping[str, Any], seeds: int, workers: int | None, train: Callable[..., Any]
+) -> tuple[list[StudiedRow], int]:
     """Train what isn't trained yet, and read all scores.
 
     Args:
@@ -81,6 +83,7 @@ def run_table(folder: Path, plan: Mapping[str, Any], seeds: int, workers: int | 
         plan: The arguments of the study that decide what is trained.
         seeds: Runs of each row.
         workers: Processes that read images.
+        train: `msgformer.train`.
 
     Returns:
         The rows, and epochs of each run.
@@ -95,7 +98,7 @@ def run_table(folder: Path, plan: Mapping[str, Any], seeds: int, workers: int | 
     jobs = {row: [make_job(folder, row, seed, settings[row]) for seed in range(seeds)] for row in rows}
     gpus = [] if settings[rows[0]]["trainer"]["accelerator"] == "cpu" else find_gpus()
     # Seed by seed, so that a study that is stopped has whole columns of its table.
-    run_all([jobs[row][seed] for seed in range(seeds) for row in rows], gpus)
+    run_all([jobs[row][seed] for seed in range(seeds) for row in rows], gpus, train)
     studied = [
         StudiedRow.of(
             row.name, row.recipe, _parameters(settings[row]), [job.scores()[-1] for job in jobs[row]], row.published
@@ -127,7 +130,7 @@ def make_job(folder: Path, row: AblationRow, seed: int, settings: Mapping[str, A
     return Job(row, seed, {**settings, "seed": seed}, folder / name)
 
 
-def run_all(jobs: Sequence[Job], gpus: Sequence[str]) -> None:
+def run_all(jobs: Sequence[Job], gpus: Sequence[str], train: Callable[..., Any]) -> None:
     """Train what hasn't finished: in this process, or on several GPUs in a process each."""
     left = [job for job in jobs if len(job.scores()) < job.epochs]
     if len(gpus) > 1:

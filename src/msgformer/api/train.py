@@ -9,6 +9,7 @@ from typing import Any
 from msgformer.api.options import configured_by
 from msgformer.api.recipes import load_config
 from msgformer.api.runs import CONFIG_FILE, check_output, find_run
+from msgformer.api.schedule import fit_schedule
 from msgformer.api.train_settings import TrainSettings
 from msgformer.data.dense_options import DetectImageOptions, SegmentImageOptions
 from msgformer.data.folder import existing
@@ -47,21 +48,6 @@ def underlying_settings(given: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
     if given.get("epochs") is not None:
         fit_schedule(values, int(given["epochs"]))
     return str(config), values
-
-
-def fit_schedule(values: dict[str, Any], epochs: int) -> None:
-    """Fit a configuration's schedule to another number of epochs.
-
-    A warm-up that would last longer than they do is shortened to its part of them; milestones keep theirs.
-    """
-    optim, planned = dict(values.get("optim", {})), values.get("epochs", epochs)
-    if optim.get("warmup_epochs", 0) > epochs:
-        optim["warmup_epochs"] = optim["warmup_epochs"] * epochs // planned
-    if optim.get("milestones") and epochs != planned:
-        moved = {max(1, round(milestone * epochs / planned)) for milestone in optim["milestones"]}
-        optim["milestones"] = sorted(moved)
-    if optim:
-        values["optim"] = optim
 
 
 def check_start(settings: TrainSettings) -> None:
