@@ -14,7 +14,7 @@ from .variants import FAMILIES, VARIANTS, image, make
 BAD = {
     "one image": (image(3, 64, 64), r"\[3, 64, 64\].*\[batch, 3, height, width\].*unsqueeze\(0\)"),
     "channels last": (image(1, 64, 64, 3), r"permute\(0, 3, 1, 2\)"),
-    "grey": (image(1, 1, 64, 64), r"\[1, 1, 64, 64\].*in_chans=1"),
+    "gray": (image(1, 1, 64, 64), r"\[1, 1, 64, 64\].*in_chans=1"),
     "alpha": (image(1, 4, 64, 64), r"\[1, 4, 64, 64\].*3 channels"),
     "flat": (image(3, 64), r"\[3, 64\]"),
     "video": (image(1, 3, 2, 64, 64), r"\[1, 3, 2, 64, 64\]"),

@@ -43,3 +43,13 @@ def test_another_width_is_refused_though_the_head_may_differ(tmp_path):
     wide = build(5, seed=2, embed_dim=64)
     with pytest.raises(UserError, match=r"a\.pth.*msg_tokens has shape .*32\), not .*64\).*the same model"):
         load_weights(wide, tmp_path / "a.pth", may_differ=("head",))
+
+
+@pytest.mark.parametrize("messengers", ["learned", "shared"])
+def test_another_window_is_resampled_whatever_module_the_class_is_in(tmp_path, messengers):
+    source, model = build(5, seed=1), build(5, seed=2, window_size=5, messengers=messengers)
+    torch.save(source.state_dict(), tmp_path / "a.pth")
+    assert load_weights(model, tmp_path / "a.pth") == []
+    source.set_input_size(window_size=5)
+    for name, value in source.state_dict().items():
+        assert torch.equal(model.state_dict()[name], value), name

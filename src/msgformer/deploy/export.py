@@ -21,7 +21,8 @@ def write_export(model: nn.Module, card: ExportCard, path: Path, calibration: Se
     """Export a model.
 
     Args:
-        model: In evaluation mode, on the CPU, in the form in which a graph is captured: one tensor in.
+        model: In evaluation mode, on the CPU, with one input tensor; of a detector or segmenter the form for graphs, as
+            `GraphRCNN` or `GraphSegmenter`.
         card: What the file is to say about itself, the format among it.
         path: Where to write it.
         calibration: Inputs to quantise with, where the card's precision is int8.

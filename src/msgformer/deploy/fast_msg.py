@@ -180,8 +180,8 @@ class FastMerging(nn.Module):
         x = take_neighbours(x, grid, stride=2, side=3, first=-1)  # [B * n, 9, C]
         if not is_exporting:
             return self.norm(self.product(x.flatten(1)))
-        # A convolution would specialize the graph to grids of one window, or of more. It lends the product its
-        # weight, because a file would otherwise hold the weight twice.
+        # A convolution would specialize the graph to grids of one window, or of several. The product uses the weight
+        # of the convolution, because a file would otherwise hold it twice.
         return self.norm(F.linear(x.transpose(1, 2).flatten(1), self.conv.weight.flatten(1), self.conv.bias))
 
     def _merge_map(self, x: Tensor) -> Tensor:

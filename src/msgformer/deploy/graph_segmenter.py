@@ -100,8 +100,8 @@ def averaging(side: int, scale: int, like: Tensor) -> Tensor:
 def pad_to_strides(images: Tensor) -> Tensor:
     """Images [B, 3, H, W] with zeros at the bottom and the right up to whole steps of the coarsest map.
 
-    The sides are written as so many times the stride, which torch can reason about: it can't about a remainder. That
-    this is once at least has to be plain, because where a stride may be 0 a graph is specialized.
+    Sides are computed as multiples of the stride, because torch can't reason about remainders. ``1 + ...`` shows torch
+    that a side is at least one stride; a graph would be specialized if it could be 0.
     """
     coarsest = STRIDES[-1]
     height, width = ((1 + (side - 1) // coarsest) * coarsest - side for side in images.shape[-2:])

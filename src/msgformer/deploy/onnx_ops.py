@@ -1,7 +1,7 @@
-"""Translations of operators to ONNX that the library of torch's exporter has not, or has in a slower form.
+"""Translations of operators to ONNX that the library of torch's exporter lacks, or has in a slower form.
 
-The models can be exported without them, but not a program that was captured before: only while torch exports to ONNX do
-they leave out stable sorts and remainders by dynamic sizes.
+`torch.onnx.export` of a model needs none of them, because the models avoid stable sorts and remainders by dynamic sizes
+while it captures them. A program that was captured before contains both.
 
 Each function takes the arguments of the torch operator whose place it takes, values of the graph or Python numbers.
 """
@@ -25,11 +25,11 @@ def translations() -> dict[Any, Callable[..., Any]]:
     op: Any = onnxscript.opset20
 
     def remainder(value: Any, divisor: Any) -> Any:
-        """The library's takes no divisor that is a value of the graph, as dynamic sizes are."""
+        """Replace the library's translation, which takes no divisor that is a graph value, such as a dynamic size."""
         return op.Mod(value, op.CastLike(divisor, value))
 
     def floor_divide(value: Any, divisor: Any) -> Any:
-        """The library's has nine operators for integers, because ONNX's own division does not round down."""
+        """Replace the library's translation, which has more operators. ONNX's own division does not round down."""
         divisor = op.CastLike(divisor, value)
         return op.Div(op.Sub(value, op.Mod(value, divisor)), divisor)
 

@@ -37,15 +37,15 @@ def open_session(path: Path, accelerator: str = "auto", threads: int | None = No
     Args:
         path: The file.
         accelerator: "auto", "cpu" or "gpu"; those of PyTorch and ExecuTorch run on the CPU.
-        threads: Threads for ONNX Runtime and OpenVINO; None: all cores. the others have torch's.
-        trust: Whether machine code in the file may run, which files of AOTInductor consist of.
+        threads: Threads for ONNX Runtime and OpenVINO, by default all cores; other formats use torch's.
+        trust: Allow machine code in the file to run. Files of AOTInductor consist of it.
 
     Raises:
-        UserError: it can't be read or run, or the device isn't there.
+        UserError: It can't be read or run, it needs ``trust``, or the device isn't there.
     """
     card = read_card(path)
     if card.format == "aoti" and not trust:
-        raise UserError(f"{path} holds machine code, which would run; give --trust true if you trust where it is from")
+        raise UserError(f"{path} holds machine code, which would run; give --trust true (trust=True) if you trust it")
     if card.format == "onnx":
         from msgformer.deploy.onnx_format import OnnxSession
 

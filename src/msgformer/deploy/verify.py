@@ -95,14 +95,14 @@ def verify_logits(model: nn.Module, session: Session, images: Tensor) -> Verific
 def verify_detector(model: nn.Module, session: Session, images: Tensor) -> Verification:
     """Compare a file of a detector with its model: objects are found by both, or they aren't.
 
-    The arguments and errors are those of `verify_logits`.
+    Arguments and errors are those of `verify_logits`.
     """
     with taking_inputs(model):
         return _verify_objects(model, session, _parts(model, session, images))
 
 
 def _parts(model: nn.Module, session: Session, images: Tensor) -> list[Tensor]:
-    """Return batches that the file takes, of the images at all sizes to compare."""
+    """Return the images at all sizes to compare, in batches that the file takes."""
     sizes = session.card.sizes
     return [part for size in _check_sizes(model, sizes, images) for part in _batches(images, size, sizes)]
 

@@ -91,16 +91,16 @@ def _write(pen: ImageDraw.ImageDraw, mark: Mark, size: tuple[int, int]) -> None:
     pen.text((x + 1 - left, y + 1 - top), mark.text, fill="black" if brightness > 140 else "white", font=font)
 
 
-def draw_lines(picture: Image.Image, lines: Sequence[str]) -> Image.Image:
-    """Return a copy of an RGB picture with lines of text in its upper left corner, on a dark ground.
+def draw_lines(image: Image.Image, lines: Sequence[str]) -> Image.Image:
+    """Return a copy of an RGB image with lines of text in its upper left corner, on a dark ground.
 
     Args:
-        picture: The picture.
+        image: The image.
         lines: Short texts, one below the other.
     """
-    drawn = picture.copy()
+    drawn = image.copy()
     pen = ImageDraw.Draw(drawn, "RGBA")
-    font = ImageFont.load_default(max(9, round(14 * max(picture.size) / LARGE)))
+    font = ImageFont.load_default(max(9, round(14 * max(image.size) / LARGE)))
     text = "\n".join(lines)
     _, _, right, bottom = pen.multiline_textbbox((4, 3), text, font=font)
     pen.rectangle((0, 0, right + 4, bottom + 4), fill=(0, 0, 0, 150))

@@ -54,7 +54,14 @@ def create_model(name: str, pretrained: bool = False, **kwargs: Any) -> nn.Modul
 
 
 def plugins_of(model_args: Mapping[str, Any]) -> list[str]:
-    """The plug-ins whose classes a model with these arguments consists of, as a run records them."""
+    """Return the plug-ins that define the classes named in a model's arguments.
+
+    Args:
+        model_args: Arguments of `create_model`.
+
+    Returns:
+        Names as a run records them.
+    """
     load_installed_plugins()
     finders: dict[str, Callable[[str], Any]] = {
         "exchange": registered_exchange,

@@ -19,12 +19,12 @@ _kernel_wanted = os.environ.get("MSGFORMER_WINDOW_KERNEL") != "0"
 
 
 class SoftmaxAttention(nn.Module):
-    """Base of attention modules whose weights can be observed as those of timm's models can.
+    """Base of attention modules whose weights can be observed, as those of timm's models can.
 
-    ``softmax`` and ``attn_drop`` see the attention weights when these are computed by themselves: while `torch.fx`
-    traces the model, while a hook is registered on one of the two, and with ``fused_attn`` off (as
-    ``timm.layers.set_fused_attn(False)`` makes it for models that are created afterwards). Otherwise a fused kernel
-    computes the attention and no weights exist. ``timm.utils.AttentionExtract`` works by either of its methods.
+    The weights pass through ``softmax`` and ``attn_drop`` where they are computed explicitly: while `torch.fx` traces
+    the model, while a hook is registered on one of the two, and with ``fused_attn`` off, as
+    ``timm.layers.set_fused_attn(False)`` sets it in models created afterwards. Otherwise a fused kernel computes the
+    attention, and the weights never exist. Both methods of ``timm.utils.AttentionExtract`` work.
 
     Args:
         attn_drop: Dropout rate of attention weights.
@@ -38,15 +38,15 @@ class SoftmaxAttention(nn.Module):
 
     @property
     def dropout(self) -> float:
-        """Dropout rate of attention weights in the present mode."""
+        """Current dropout rate of attention weights: 0 in evaluation."""
         return self.attn_drop.p if self.training else 0.0
 
     def needs_weights(self, x: Tensor) -> bool:
-        """Whether attention weights have to be computed by themselves for the input ``x``."""
+        """Whether attention weights have to be computed explicitly for the input ``x``."""
         if not self.fused_attn or is_traced(x):
             return True
         if torch.compiler.is_compiling():
-            return False  # hooks would be a guard of every graph
+            return False  # looking at hooks would add guards to every graph
         return any(part._forward_hooks or part._forward_pre_hooks for part in (self.softmax, self.attn_drop))
 
     def attention_weights(self, query: Tensor, key: Tensor, bias: Tensor | None = None) -> Tensor:

@@ -7,9 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
-from timm.data import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 from timm.layers import ClassifierHead, to_2tuple, trunc_normal_
-from timm.models import build_model_with_cfg, resolve_pretrained_cfg
 from timm.models._features import feature_take_indices
 from torch import Tensor, nn
 
@@ -23,7 +21,7 @@ KEPT_SHARE = 0.15
 """Of all blocks' activations, as much is kept where others are computed again."""
 
 TRAINED_PREFIX = "model."
-"""What stands before a parameter's name in the state of a training."""
+"""Prefix of the model's parameters in the state of a training run."""
 
 
 class Backbone(nn.Module, ABC):
@@ -86,10 +84,13 @@ class Backbone(nn.Module, ABC):
         """The last stage's map of patch tokens [B, H, W, C] under the final norm."""
 
     def check_images(self, x: Tensor) -> None:
-        """Refuse a batch that isn't images of the model's channels and type; nothing is checked in a recorded graph.
+        """Refuse a batch that is not images of the model's channels and type. Captured and traced graphs have no check.
+
+        Args:
+            x: The batch.
 
         Raises:
-            UserError: it has another rank, another number of channels, no pixels, or another type than the weights.
+            UserError: It has another rank, another number of channels, no pixels, or another type than the weights.
         """
         if is_traced(x) or is_recorded():
             return
@@ -110,7 +111,7 @@ class Backbone(nn.Module, ABC):
             )
 
     def load_state_dict(self, state_dict: Mapping[str, Any], *args: Any, **kwargs: Any) -> Any:
-        """As `nn.Module.load_state_dict`; it also takes the state of a training, whose names begin with "model."."""
+        """Load as `nn.Module.load_state_dict` does; the state of a training run, prefixed "model.", is accepted too."""
         return super().load_state_dict(model_weights(state_dict), *args, **kwargs)
 
     def forward_features(self, x: Tensor) -> Tensor:
@@ -165,7 +166,11 @@ class Backbone(nn.Module, ABC):
         output_fmt: str,
         all_outputs: bool = False,
     ) -> tuple[Tensor, list[tuple[Tensor, ...]]]:
-        """Final features, and the patch maps or all outputs of the stages taken, in the format asked for."""
+        """Run the stages for `forward_intermediates`, whose arguments these are.
+
+        Returns:
+            Final features, and per taken stage its patch map, or all its outputs as maps with ``all_outputs``.
+        """
         if output_fmt not in ("NCHW", "NHWC"):
             raise ValueError(f"output_fmt has to be 'NCHW' or 'NHWC', got {output_fmt!r}")
         take, last = feature_take_indices(len(self.stages), as_indices(indices))
@@ -212,7 +217,7 @@ class Backbone(nn.Module, ABC):
         """Removes the norm that `final_features` and `final_map` apply, where no stage needs it."""
 
     def record_args(self, **args: Any) -> None:
-        """Note constructor arguments that a later change makes true, as timm's models do for `save_for_hf`."""
+        """Update the constructor arguments that timm's `save_for_hf` writes, after a change of the model."""
         self._model_args = {**getattr(self, "_model_args", {}), **args}
         if "img_size" in args:
             self._traits = {**getattr(self, "_traits", {}), "img_size": args["img_size"]}
@@ -257,15 +262,15 @@ class Backbone(nn.Module, ABC):
 
 
 def factory_args(device: Device, dtype: torch.dtype | None) -> dict[str, Any]:
-    """``device`` and ``dtype`` for constructors, without those that aren't given: a plug-in may not know them."""
+    """Return the arguments that are not None, because a plug-in's constructor may not accept them."""
     given = {"device": device, "dtype": dtype}
     return {name: value for name, value in given.items() if value is not None}
 
 
 def model_weights(state: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Parameters and buffers of the model in the state of a training; any other state as it is.
+    """Return the model's parameters and buffers from the state of a training run, and any other state unchanged.
 
-    A training's state has the model under "model." beside other parts, such as averaged weights under "ema.module.".
+    A training run prefixes the model with "model.", and has other parts, such as averaged weights in "ema.module.".
     """
     if not any(name.startswith(TRAINED_PREFIX) for name in state):
         return state
@@ -273,13 +278,13 @@ def model_weights(state: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def _explain_shape(shape: tuple[int, ...], channels: int) -> str:
-    """What to do about images of another shape than [batch, channels, height, width]."""
+    """Return the error message for images of another shape than [batch, channels, height, width]."""
     wanted = f"images have shape {list(shape)}, the model takes [batch, {channels}, height, width]"
     if len(shape) == 3 and shape[0] == channels:
         return f"{wanted}; use images.unsqueeze(0) for a batch of one image"
-    if len(shape) == 4 and shape[3] == channels:
-        return f"{wanted}; use images.permute(0, 3, 1, 2)"
     if len(shape) == 4 and shape[1] != channels:
+        if shape[3] == channels:
+            return f"{wanted}; use images.permute(0, 3, 1, 2)"
         return f"{wanted}; give images of {channels} channels, or create the model with in_chans={shape[1]}"
     return wanted
 
@@ -293,7 +298,7 @@ def nhwc_to(x: Tensor, output_fmt: str) -> Tensor:
     """A map [B, H, W, C] as 'NHWC' or, contiguous, as 'NCHW'."""
     if output_fmt == "NHWC":
         return x
-    # Unlike `contiguous`, which does nothing to some maps of one row, it does not specialize a captured graph.
+    # Not `contiguous`: it returns some maps of one row as they are, for which a captured graph would be specialized.
     return x.permute(0, 3, 1, 2).clone(memory_format=torch.contiguous_format)
 
 
@@ -324,49 +329,3 @@ def check_heads(dim: int, num_heads: int) -> None:
     """
     if num_heads < 1 or dim % num_heads:
         raise ValueError(f"{dim} channels can't be shared out among {num_heads} heads")
-
-
-def build_timm_model(model_cls: type[nn.Module], variant: str, pretrained: bool, **kwargs: Any) -> nn.Module:
-    """`timm.models.build_model_with_cfg`, which also refuses ``pretrained`` where there is nothing to load.
-
-    Raises:
-        UserError: ``pretrained`` is asked for and neither ``pretrained_cfg`` nor its overlay says where weights are.
-    """
-    if pretrained and not _has_source(variant, kwargs.get("pretrained_cfg"), kwargs.get("pretrained_cfg_overlay")):
-        raise UserError(explain_pretrained(variant))
-    return build_model_with_cfg(model_cls, variant, pretrained, **kwargs)
-
-
-def _has_source(variant: str, config: Any, overlay: dict[str, Any] | None) -> bool:
-    """Whether a model's configuration says where its weights are."""
-    if config is not None and not isinstance(config, str | dict):
-        config = config.to_dict()
-    resolved = resolve_pretrained_cfg(variant, config, overlay)
-    return bool(resolved.has_weights or resolved.state_dict)
-
-
-def explain_pretrained(name: str) -> str:
-    """What to do instead of ``pretrained=True`` with a model of this package."""
-    if name.startswith("sgformer"):
-        ways = "convert those that its authors offer ('msgformer convert FILE OUTPUT') and give checkpoint_path=OUTPUT"
-    elif name.startswith("msg_transformer"):
-        ways = "start from a Swin ('msgformer init-from swin_tiny_patch4_window7_224 OUTPUT') or a checkpoint of its "
-        ways += "authors ('msgformer convert') and give checkpoint_path=OUTPUT"
-    else:
-        ways = "give checkpoint_path=FILE"
-    return f"pretrained: no weights of {name} are published; {ways}, or train with --init_from FILE"
-
-
-def pretrained_cfg(**kwargs: Any) -> dict[str, Any]:
-    """Describes to timm a model for 224 x 224 that serves any size; no weights are published under a URL."""
-    return {
-        "url": "",
-        "num_classes": 1000,
-        "input_size": (3, 224, 224),
-        "fixed_input_size": False,
-        "interpolation": "bicubic",
-        "mean": IMAGENET_DEFAULT_MEAN,
-        "std": IMAGENET_DEFAULT_STD,
-        "classifier": "head.fc",
-        **kwargs,
-    }

@@ -14,8 +14,9 @@ from timm.models import generate_default_cfgs, register_model
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
-from msgformer.models.backbone import build_timm_model, model_weights, pretrained_cfg
+from msgformer.models.backbone import model_weights
 from msgformer.models.messengers import draw_tokens
+from msgformer.models.registry import build_timm_model, pretrained_cfg
 
 Cls = Literal["learned", "random_eval", "random"]
 
@@ -45,11 +46,11 @@ class ClsTransformer(VisionTransformer):
         self.register_buffer("drawn", draw_tokens(self.cls_token), persistent=False)
 
     def init_non_persistent_buffers(self) -> None:
-        """Draw the same token again, as after ``to_empty``; timm's ``reinit_non_persistent_buffers`` calls it."""
+        """Draw the same token again; timm's ``reinit_non_persistent_buffers`` calls this after ``to_empty``."""
         self.drawn = draw_tokens(self.drawn)
 
     def load_state_dict(self, state_dict: Mapping[str, Any], *args: Any, **kwargs: Any) -> Any:
-        """As `nn.Module.load_state_dict`; it also takes the state of a training, whose names begin with "model."."""
+        """Load as `nn.Module.load_state_dict` does; the state of a training run, prefixed "model.", is accepted too."""
         return super().load_state_dict(model_weights(state_dict), *args, **kwargs)
 
     def _pos_embed(self, x: Tensor) -> Tensor:

@@ -27,7 +27,7 @@ from msgformer.models.msg_transformer import (
 from msgformer.models.stochastic_depth import keep_images
 from msgformer.models.window import Grid, Size, row_and_column, take_rows, window_grid
 
-torch.fx.wrap("first_entries")  # a leaf of a traced graph, as where it is defined
+torch.fx.wrap("first_entries")  # again, because a wrapped name is looked up in the module that calls it
 
 
 class SharedPlan(NamedTuple):
@@ -74,7 +74,17 @@ class SharedExchange(Exchange):
 
 @torch.fx.wrap
 def group_windows(grid: Grid, groups: int, coverage: int, device: torch.device) -> Tensor:
-    """For each window of a grid the group of coverage x coverage windows that it is in, ``groups`` in a row: [n]."""
+    """Assign the windows of a grid to groups of coverage x coverage windows.
+
+    Args:
+        grid: B, nH and nW.
+        groups: Groups per row of the grid.
+        coverage: Windows per row and per column of a group.
+        device: Device of the result.
+
+    Returns:
+        Group of each window, [n].
+    """
     row, col = row_and_column(torch.arange(grid.height * grid.width, device=device), grid.width)
     return row // coverage * groups + col // coverage
 
@@ -150,7 +160,17 @@ class ReachPlanner(Exchange):
 
 @torch.fx.wrap
 def frame_windows(grid: Grid, window: Size, margin: int, device: torch.device) -> tuple[Tensor, Tensor]:
-    """`Reach.tokens` and `Reach.outside` of the windows of a grid."""
+    """Find the tokens in a frame around each window.
+
+    Args:
+        grid: B, nH and nW.
+        window: Height h and width w of a window.
+        margin: Width of the frame in tokens.
+        device: Device of the results.
+
+    Returns:
+        `Reach.tokens` and `Reach.outside`.
+    """
     tall, wide = window
     side = wide + 2 * margin
     place = torch.arange((tall + 2 * margin) * side, device=device)
@@ -168,8 +188,8 @@ def frame_windows(grid: Grid, window: Size, margin: int, device: torch.device) -
 class ReachingAttention(WindowAttention):
     """Attention inside windows, whose messengers have the keys around their window as well.
 
-    theta_1 of equation 6 is the same for all keys of a messenger, and so cancels out. Where the weights are computed by
-    themselves they are [B * n, heads, N, N + m], with zeros where patches don't see the m keys around the window.
+    theta_1 of equation 6 is the same for all keys of a messenger, and so cancels out. Where the weights are computed
+    explicitly they are [B * n, heads, N, N + m], and the m keys around the window have weight 0 for patches.
     """
 
     def forward(self, x: Tensor, reach: Reach, queries: int | None = None) -> Tensor:  # type: ignore[override]

@@ -84,27 +84,27 @@ def register_exchange(name: str) -> Callable[[type[Exchange]], type[Exchange]]:
 def create_exchange(
     name: str, dim: int, region: int, device: torch.device | str | None = None, dtype: torch.dtype | None = None
 ) -> Exchange:
-    """The exchange registered under a name.
+    """Create the exchange that is registered under a name.
 
     Args:
-        name: What it is registered under.
+        name: Name of the exchange.
         dim: Channels C of a messenger.
         region: Largest side R of a region, in windows.
         device: Device of its parameters.
         dtype: Type of its parameters.
 
     Raises:
-        ValueError: no exchange has that name, or it can't work with these sizes.
+        ValueError: No exchange has that name, or it can't work with these sizes.
     """
     if name not in _EXCHANGES:
         known = f"{', '.join(_EXCHANGES)}{nearest(name, [*_EXCHANGES])}"
         raise ValueError(f"unknown exchange {name!r}, known: {known}; --plugins MODULE imports a module with its own")
-    # Made where and as modules are by default, and then moved: the constructor of a plug-in takes neither argument.
+    # Moved afterwards, because the constructor of a plug-in takes neither argument.
     return _EXCHANGES[name](dim, region).to(device=device, dtype=dtype)
 
 
 def registered_exchange(name: str) -> type[Exchange] | None:
-    """The class that is registered under a name, if one is."""
+    """Return the class that is registered under a name; None if there is none."""
     return _EXCHANGES.get(name)
 
 
@@ -194,7 +194,7 @@ def shuffled_places(dim: int, region: int, grid: Grid, corner: Corner, device: t
     place = torch.arange(grid.height * grid.width * dim, device=device)
     window, channel = place // dim, place % dim
     regions = find_regions(window, grid, region, corner)
-    # A tensor, because torch's ONNX exporter divides no number by one.
+    # A tensor, because torch's ONNX exporter can't divide a Python number by a tensor.
     group_size = torch.full((), dim, device=device, dtype=torch.int64) // regions.side**2
     messenger, within = channel // group_size, channel % group_size  # n, and the channel inside its group
     row, col = regions.row + messenger // regions.side, regions.col + messenger % regions.side

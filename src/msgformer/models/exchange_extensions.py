@@ -161,7 +161,7 @@ class Shift(GridExchange):
 
 @torch.fx.wrap
 def take_shifted(x: Tensor, dim: int, step: int) -> Tensor:
-    """Of each place along a dimension the value ``step`` places further on, at the borders its own."""
+    """Take for each place along a dimension the value ``step`` places further on, at most the border's."""
     place = torch.arange(x.shape[dim], device=x.device) + step
     return x.index_select(dim, place.clamp(0, x.shape[dim] - 1))
 

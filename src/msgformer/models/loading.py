@@ -11,7 +11,7 @@ from timm.layers import resample_abs_pos_embed, resize_rel_pos_bias_table
 from torch import Tensor, nn
 
 from msgformer.errors import UserError
-from msgformer.models.backbone import model_weights
+from msgformer.models.backbone import Backbone, model_weights
 from msgformer.models.checkpoint import read_checkpoint
 from msgformer.models.convert import rename_official
 
@@ -25,9 +25,9 @@ PREFIXES = ("module.", "model.")
 def load_weights(model: nn.Module, path: str | Path, *, may_differ: Collection[str] = ()) -> list[str]:
     """Load a checkpoint of the same architecture, whatever its classes, its image size and its window.
 
-    The model's own filter (timm's convention: ``checkpoint_filter_fn`` beside the class) renames parameters and
-    resamples bias tables. What belongs to parts that the model has not, as the classifier in a backbone, is left
-    out; everything else has to fit.
+    The model's own filter (timm's convention: ``checkpoint_filter_fn`` beside the class), or that of this module for a
+    `Backbone`, renames parameters and resamples bias tables. What belongs to parts that the model has not, as the
+    classifier in a backbone, is left out; everything else has to fit.
 
     Args:
         model: What to load into.
@@ -47,9 +47,10 @@ def load_weights(model: nn.Module, path: str | Path, *, may_differ: Collection[s
 def fit_weights(
     model: nn.Module, checkpoint: Mapping[str, Any], path: str | Path, *, may_differ: Collection[str] = ()
 ) -> list[str]:
-    """`load_weights` from a checkpoint that is read already; ``path`` is for its errors."""
+    """Do what `load_weights` does with a checkpoint that has been read; error messages name ``path``."""
     state = unwrap(checkpoint)
-    filter_fn = getattr(sys.modules[type(model).__module__], "checkpoint_filter_fn", None)
+    default = checkpoint_filter_fn if isinstance(model, Backbone) else None
+    filter_fn = getattr(sys.modules[type(model).__module__], "checkpoint_filter_fn", default)
     if filter_fn is not None:
         state = filter_fn(state, model)
     own = model.state_dict()
@@ -96,7 +97,7 @@ def checkpoint_filter_fn(state_dict: Mapping[str, Any], model: nn.Module) -> dic
 
     Args:
         state_dict: A checkpoint by our names or the official ones, bare or nested as official files are; or the state
-            of a training, where names begin with "model.".
+            of a training run, whose names start with "model.".
         model: The model that is to load it.
 
     Returns:

@@ -29,7 +29,7 @@ from msgformer.models.msg_transformer import (
 )
 from msgformer.models.window import from_windows, map_size, to_windows
 
-torch.fx.wrap("take_entries")  # a leaf of a traced graph, as where it is defined
+torch.fx.wrap("take_entries")  # again, because a wrapped name is looked up in the module that calls it
 
 DRAW = 2105
 """What the random tokens of an evaluation are drawn by, so that every evaluation has the same."""
@@ -39,7 +39,7 @@ def draw_tokens(like: Tensor) -> Tensor:
     """Random tokens as a new model has them, but always the same: truncated normal, standard deviation 0.02.
 
     Args:
-        like: What they have the shape, type and device of.
+        like: Tensor of the same shape, type and device.
     """
     tokens = torch.empty(like.shape, device="cpu", dtype=torch.float32)
     nn.init.trunc_normal_(tokens, std=0.02, generator=torch.Generator().manual_seed(DRAW))
@@ -60,7 +60,7 @@ class RandomInEvaluation(MsgTransformer):
         self.register_buffer("drawn", draw_tokens(self.msg_tokens), persistent=False)
 
     def init_non_persistent_buffers(self) -> None:
-        """Draw the same tokens again, as after ``to_empty``; timm's ``reinit_non_persistent_buffers`` calls it."""
+        """Draw the same tokens again; timm's ``reinit_non_persistent_buffers`` calls this after ``to_empty``."""
         self.drawn = draw_tokens(self.drawn)
 
     def input_messengers(self) -> Tensor:
@@ -85,7 +85,7 @@ class PatchAttention(WindowAttention):
         self.rel_pos_msg = None  # type: ignore[assignment]
 
     def make_bias_index(self, device: Device) -> Tensor:
-        """Where the bias of each pair of patches stands in the table, [h * w, h * w]."""
+        """Return the index of each pair of patches in the bias table, [h * w, h * w]."""
         return super().make_bias_index(device)[1:, 1:]
 
     def position_bias(self) -> Tensor:

@@ -29,28 +29,15 @@ from timm.layers import (
     trunc_normal_,
 )
 from timm.models import checkpoint as run_checkpointed
-from timm.models import (
-    generate_default_cfgs,
-    register_model,
-    register_model_deprecations,
-)
+from timm.models import generate_default_cfgs, register_model, register_model_deprecations
 from torch import Tensor, nn
 
 from msgformer.catalog import ALIASES, nearest
 from msgformer.models.attention import SoftmaxAttention, packed_attention
-from msgformer.models.backbone import (
-    Backbone,
-    Device,
-    build_timm_model,
-    check_heads,
-    check_stages,
-    factory_args,
-    init_linear,
-    pretrained_cfg,
-)
+from msgformer.models.backbone import Backbone, Device, check_heads, check_stages, factory_args, init_linear
 from msgformer.models.exchange import CORNERS, Corner, create_exchange
 from msgformer.models.kept import is_traced
-from msgformer.models.loading import checkpoint_filter_fn
+from msgformer.models.registry import build_backbone, pretrained_cfg
 from msgformer.models.stochastic_depth import keep_images
 from msgformer.models.window import (
     Grid,
@@ -210,11 +197,11 @@ class WindowAttention(SoftmaxAttention):
         trunc_normal_(self.rel_pos_msg, std=0.02)
 
     def make_bias_index(self, device: Device) -> Tensor:
-        """Where the bias of each pair of tokens stands in the table, [N, N]."""
+        """Return the index of each pair of tokens among the bias entries, [N, N]."""
         return relative_position_index(self.window_size).to(device)
 
     def init_non_persistent_buffers(self) -> None:
-        """Compute the index again, as after ``to_empty``; timm's ``reinit_non_persistent_buffers`` calls it."""
+        """Compute the index again; timm's ``reinit_non_persistent_buffers`` calls this after ``to_empty``."""
         self.bias_index = self.make_bias_index(self.bias_index.device)
 
     def position_bias(self) -> Tensor:
@@ -238,7 +225,7 @@ class WindowAttention(SoftmaxAttention):
         """Another window size, the bias table resampled to it."""
         table = self.relative_position_bias_table
         shape = ((2 * window[0] - 1) * (2 * window[1] - 1), self.num_heads)
-        # torch 2.11 resamples nothing on the meta device, where there are no values to resample either.
+        # On the meta device there are no values to resample, and torch 2.11 would fail.
         resized = table.new_empty(shape) if table.is_meta else resize_rel_pos_bias_table(table.detach(), window, shape)
         self.relative_position_bias_table = nn.Parameter(resized)
         self.window_size = window
@@ -247,7 +234,7 @@ class WindowAttention(SoftmaxAttention):
 
 @torch.fx.wrap
 def take_entries(entries: Tensor, index: Tensor) -> Tensor:
-    """Entries [heads, n] by an index [N, M]: [heads, N, M]."""
+    """Select entries [heads, n] by an index [N, M]: [heads, N, M]."""
     return entries[:, index.flatten()].unflatten(1, index.shape)
 
 
@@ -562,7 +549,7 @@ class MsgTransformer(Backbone):
 
     def forward(self, x: Tensor) -> Tensor:
         """Image [B, 3, S, T] to logits [B, classes]."""
-        # A traced graph is to give all maps.
+        # A traced graph has to compute every map, because any of them may be extracted.
         only_messengers = self.training and not is_traced(x)
         *_, (patches, messengers) = self.forward_stages(x, only_messengers)
         return self.classify(patches, messengers)
@@ -627,13 +614,16 @@ class MsgTransformer(Backbone):
 
 @torch.fx.wrap
 def first_entries(grid: Grid, side: int, device: torch.device, coverage: int = 1) -> Tensor:
-    """The input messenger of each window, [B * nH * nW].
+    """Find the entry of the input messengers that each window starts from.
 
     Args:
         grid: B, nH and nW.
         side: R of stage 1.
-        device: Where the result is.
-        coverage: Windows in a row, and in a column, that share a messenger.
+        device: Device of the result.
+        coverage: Windows per row and per column that share a messenger.
+
+    Returns:
+        Index among the R * R entries, [B * nH * nW].
     """
     batch, rows, cols = grid
     places = row_and_column(torch.arange(rows * cols, device=device), cols)
@@ -668,21 +658,13 @@ def _with_messengers(name: str) -> type[MsgTransformer]:
 
 
 def registered_messengers(name: str) -> type[MsgTransformer] | None:
-    """The class that is registered under a name, if one is."""
+    """Return the class that is registered under a name; None if there is none."""
     return _MESSENGERS.get(name)
 
 
 def _create(variant: str, pretrained: bool, messengers: str = "learned", **kwargs: Any) -> nn.Module:
-    load_installed_plugins()
-    out_indices = kwargs.pop("out_indices", (0, 1, 2, 3))
-    return build_timm_model(
-        _with_messengers(messengers),
-        variant,
-        pretrained,
-        pretrained_filter_fn=checkpoint_filter_fn,
-        feature_cfg=dict(out_indices=out_indices, feature_cls="getter"),
-        **kwargs,
-    )
+    load_installed_plugins()  # first, because one may register these messengers
+    return build_backbone(_with_messengers(messengers), variant, pretrained, **kwargs)
 
 
 def _cfg() -> dict[str, Any]:

@@ -42,9 +42,9 @@ def rank_by_column(significance: Tensor) -> Tensor:
 
 
 def stable_order(values: Tensor) -> Tensor:
-    """Places of each row's values in ascending order, equal ones from left to right: [B, n] to [B, n].
+    """Return the places of each row's values in ascending order, equal values from left to right: [B, n] to [B, n].
 
-    torch's ONNX exporter translates no stable sort. Any other becomes ONNX's TopK, which is stable.
+    torch's ONNX exporter can't translate a stable sort. It translates other sorts to ONNX's TopK, which is stable.
     """
     if torch.onnx.is_in_onnx_export():
         return values.argsort(dim=1)
@@ -75,12 +75,12 @@ def merge_groups(rows: Tensor, order: Tensor, start: int, end: int, merge: Any) 
 
 @torch.fx.wrap
 def take_groups(rows: Tensor, order: Tensor, start: int, end: int, group: int) -> Tensor:
-    """The tokens that `merge_groups` merges, in whole groups: [B * groups * g, C]."""
+    """Take the tokens that `merge_groups` merges, zeros completing the last group: [B * groups * g, C]."""
     batch, total = order.shape
     if are_fixed(start, end) and end > start and (end - start) % group == 0:
         return rows.index_select(0, order[:, start:end].flatten())
     groups: Any = (end - start + group - 1) // group
-    # The built-in max would specialise a captured graph, and torch.jit.trace knows no sym_max.
+    # The built-in max would specialize a captured graph, and torch.jit.trace knows no sym_max.
     groups = torch.sym_max(1, groups) if torch.compiler.is_compiling() else max(1, groups)
     rank = start + torch.arange(groups * group, device=rows.device)
     tokens = rows.index_select(0, order.index_select(1, rank.clamp(max=total - 1)).flatten())
@@ -88,7 +88,15 @@ def take_groups(rows: Tensor, order: Tensor, start: int, end: int, group: int) -
 
 
 def order_rows(order: Tensor, rows: int) -> Tensor:
-    """Raster indices of each image's tokens by rank, [k * B, n], as places in the rows of all B images."""
+    """Turn raster indices of each image's tokens into places among the rows of all images.
+
+    Args:
+        order: Raster indices by rank, [k * B, n].
+        rows: Rows of all images, B * n.
+
+    Returns:
+        [k * B, n]
+    """
     batch, total = order.shape
     _, first = row_and_column(torch.arange(batch, device=order.device) * total, rows)  # row of each image
     return order + first.unsqueeze(1)

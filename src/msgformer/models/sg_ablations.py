@@ -11,9 +11,8 @@ from typing import Any
 import torch
 import torch.fx
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
-from msgformer.models.backbone import Device
 from msgformer.models.reallocation import MERGE_KINDS, MergeKind, rank_by_row
 from msgformer.models.sg_former import (
     GUIDED,
@@ -29,20 +28,12 @@ from msgformer.models.sg_former import (
 class LocalAttention(HybridAttention):
     """All heads look at a window; significance is measured there alone."""
 
-    def __init__(
-        self,
-        dim: int,
-        num_heads: int,
-        device: Device = None,
-        dtype: torch.dtype | None = None,
-        **attention_args: Any,
-    ) -> None:
-        dd: Any = {"device": device, "dtype": dtype}
-        super().__init__(dim, num_heads, **attention_args, **dd)
+    def __init__(self, dim: int, num_heads: int, **attention_args: Any) -> None:
+        super().__init__(dim, num_heads, **attention_args)
         del self.global_attn, self.q_global, self.reduction, self.reduction_norm, self.kv_global
         self.half_heads = num_heads
-        self.q_local = nn.Linear(dim, dim, bias=self.qkv_bias, **dd)
-        self.kv_local = nn.Linear(dim, 2 * dim, bias=self.qkv_bias, **dd)
+        self.q_local = self.make_linear(dim)
+        self.kv_local = self.make_linear(2 * dim)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """[B, H, W, C] to the same, and the significance map [B, H, W]."""
@@ -53,20 +44,12 @@ class LocalAttention(HybridAttention):
 class GlobalAttention(HybridAttention):
     """All heads look at the reduced map; significance is measured there alone."""
 
-    def __init__(
-        self,
-        dim: int,
-        num_heads: int,
-        device: Device = None,
-        dtype: torch.dtype | None = None,
-        **attention_args: Any,
-    ) -> None:
-        dd: Any = {"device": device, "dtype": dtype}
-        super().__init__(dim, num_heads, **attention_args, **dd)
+    def __init__(self, dim: int, num_heads: int, **attention_args: Any) -> None:
+        super().__init__(dim, num_heads, **attention_args)
         del self.local_attn, self.q_local, self.kv_local
         self.half_heads = num_heads
-        self.q_global = nn.Linear(dim, dim, bias=self.qkv_bias, **dd)
-        self.kv_global = nn.Linear(dim, 2 * dim, bias=self.qkv_bias, **dd)
+        self.q_global = self.make_linear(dim)
+        self.kv_global = self.make_linear(2 * dim)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """[B, H, W, C] to the same, and the significance map [B, H, W]."""
@@ -77,18 +60,10 @@ class GlobalAttention(HybridAttention):
 class OneOrderAttention(SelfGuidedAttention):
     """Tokens are ranked and merged once, row by row where significances are equal, for all heads."""
 
-    def __init__(
-        self,
-        dim: int,
-        num_heads: int,
-        device: Device = None,
-        dtype: torch.dtype | None = None,
-        **attention_args: Any,
-    ) -> None:
-        dd: Any = {"device": device, "dtype": dtype}
-        super().__init__(dim, num_heads, **attention_args, **dd)
+    def __init__(self, dim: int, num_heads: int, **attention_args: Any) -> None:
+        super().__init__(dim, num_heads, **attention_args)
         del self.kv_row, self.kv_column
-        self.kv = nn.Linear(dim, 2 * dim, bias=self.qkv_bias, **dd)
+        self.kv = self.make_linear(2 * dim)
 
     def forward(self, x: Tensor, significance: Tensor) -> Tensor:
         """[B, H, W, C] and the map [B, H, W] of the hybrid block before to [B, H, W, C]."""
@@ -123,21 +98,12 @@ class UniformAttention(Attention):
         **attention_args: Further arguments of `Attention`.
     """
 
-    def __init__(
-        self,
-        dim: int,
-        num_heads: int,
-        reduction: int,
-        device: Device = None,
-        dtype: torch.dtype | None = None,
-        **attention_args: Any,
-    ) -> None:
-        dd: Any = {"device": device, "dtype": dtype}
-        super().__init__(dim, num_heads, **attention_args, **dd)
+    def __init__(self, dim: int, num_heads: int, reduction: int, **attention_args: Any) -> None:
+        super().__init__(dim, num_heads, **attention_args)
         self.kinds = MERGE_KINDS[reduction]
-        self.q = nn.Linear(dim, dim, bias=self.qkv_bias, **dd)
-        self.kv_row = nn.Linear(dim, dim, bias=self.qkv_bias, **dd)
-        self.kv_column = nn.Linear(dim, dim, bias=self.qkv_bias, **dd)
+        self.q = self.make_linear(dim)
+        self.kv_row = self.make_linear(dim)
+        self.kv_column = self.make_linear(dim)
 
     def forward(self, x: Tensor) -> Tensor:
         """[B, H, W, C] to the same."""
@@ -154,7 +120,7 @@ class UniformAttention(Attention):
 
 @torch.fx.wrap
 def average_groups(tokens: Tensor, kinds: Sequence[MergeKind]) -> Tensor:
-    """Means of neighbours, as many as self-guided attention would leave tokens: [B, C, n] to [B, C, m]."""
+    """Average neighbors to as many tokens as self-guided attention would leave: [B, C, n] to [B, C, m]."""
     total = tokens.shape[2]
     merged = start = quarters = 0
     for kind in kinds:
@@ -167,7 +133,7 @@ def average_groups(tokens: Tensor, kinds: Sequence[MergeKind]) -> Tensor:
 
 @torch.fx.wrap
 def fixed_noise(like: Tensor) -> Tensor:
-    """Numbers that are always alike for a size, from 0 to 1, [B, H, W]."""
+    """Return numbers from 0 to 1 that depend on the size alone, [B, H, W]."""
     place = torch.arange(like[0].numel(), device=like.device).view(like.shape[1:])
     return ((place + 1) * 12.9898).sin().mul(43758.5453).frac().abs().expand(like.shape)
 

@@ -24,27 +24,13 @@ import torch.fx
 import torch.nn.functional as F
 from timm.layers import DropPath, calculate_drop_path_rates, resample_abs_pos_embed, to_2tuple
 from timm.models import checkpoint as run_checkpointed
-from timm.models import (
-    generate_default_cfgs,
-    register_model,
-    register_model_deprecations,
-)
+from timm.models import generate_default_cfgs, register_model, register_model_deprecations
 from torch import Tensor, nn
 
 from msgformer.catalog import ALIASES, nearest
 from msgformer.models.attention import SoftmaxAttention
-from msgformer.models.backbone import (
-    Backbone,
-    Device,
-    build_timm_model,
-    check_heads,
-    check_stages,
-    factory_args,
-    init_linear,
-    pretrained_cfg,
-)
+from msgformer.models.backbone import Backbone, Device, check_heads, check_stages, factory_args, init_linear
 from msgformer.models.kept import is_traced, keep_by_size
-from msgformer.models.loading import checkpoint_filter_fn
 from msgformer.models.reallocation import (
     MERGE_KINDS,
     MergeKind,
@@ -54,6 +40,7 @@ from msgformer.models.reallocation import (
     rank_by_column,
     rank_by_row,
 )
+from msgformer.models.registry import build_backbone, pretrained_cfg
 from msgformer.models.stochastic_depth import keep_images
 from msgformer.models.window import (
     Grid,
@@ -84,7 +71,7 @@ def conv_map(conv: nn.Conv2d, x: Tensor) -> Tensor:
 
 
 def depthwise(dim: int, stride: int = 1, bias: bool = True, **dd: Any) -> nn.Conv2d:
-    """Depth-wise 3 x 3 convolution; ``dd`` are its device and type."""
+    """Depth-wise 3 x 3 convolution; ``dd`` holds its device and dtype."""
     return nn.Conv2d(dim, dim, 3, stride=stride, padding=1, groups=dim, bias=bias, **dd)
 
 
@@ -181,7 +168,7 @@ class Attention(SoftmaxAttention):
     """What the three kinds of attention share: out = proj(attention + local positional term).
 
     ``softmax`` and ``attn_drop`` see the weights wherever `SoftmaxAttention` computes them: [B, h, n, m] for the m keys
-    of self-guided and plain attention. Hybrid attention has two maps, see there.
+    of self-guided and plain attention. `HybridAttention` has two such modules of its own.
 
     Args:
         dim: Channels C.
@@ -214,6 +201,11 @@ class Attention(SoftmaxAttention):
         self.proj = nn.Linear(dim, dim, **dd)
         self.proj_drop = nn.Dropout(proj_drop)
 
+    def make_linear(self, out_dim: int) -> nn.Linear:
+        """Create a layer for queries, keys or values, on the device and of the type of the other parameters."""
+        weight = self.proj.weight
+        return nn.Linear(len(weight), out_dim, bias=self.qkv_bias, device=weight.device, dtype=weight.dtype)
+
     def attend(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
         """softmax(q k^T / sqrt(d)) v on heads [B, h, n, d], as tokens [B, n, C]."""
         if self.needs_weights(query):
@@ -232,8 +224,8 @@ class Attention(SoftmaxAttention):
 class HybridAttention(Attention):
     """Hybrid-scale attention: half the heads see a reduced map, half a window; it measures significance.
 
-    Wherever `SoftmaxAttention` computes weights by themselves, ``global_attn.softmax`` sees those of tokens and the
-    reduced map, [B, h / 2, n, m], and ``local_attn.softmax`` those inside windows, [B * nH * nW, h / 2, w * w, w * w].
+    Where weights are computed explicitly, ``global_attn.softmax`` sees those between tokens and the reduced map,
+    [B, h / 2, n, m], and ``local_attn.softmax`` those inside windows, [B * nH * nW, h / 2, w * w, w * w].
 
     Args:
         dim: Channels C.
@@ -261,12 +253,12 @@ class HybridAttention(Attention):
         self.ratio = reduction
         self.window_size = window
         self.half_heads = num_heads // 2
-        self.q_global = nn.Linear(dim, dim // 2, bias=self.qkv_bias, **dd)
+        self.q_global = self.make_linear(dim // 2)
         self.reduction = nn.Conv2d(dim, dim, reduction, stride=reduction, **dd)
         self.reduction_norm = nn.LayerNorm(dim, **dd)
-        self.kv_global = nn.Linear(dim, dim, bias=self.qkv_bias, **dd)
-        self.q_local = nn.Linear(dim, dim // 2, bias=self.qkv_bias, **dd)
-        self.kv_local = nn.Linear(dim, dim, bias=self.qkv_bias, **dd)
+        self.kv_global = self.make_linear(dim)
+        self.q_local = self.make_linear(dim // 2)
+        self.kv_local = self.make_linear(dim)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """[B, H, W, C] to the same, and the significance map [B, H, W]."""
@@ -307,7 +299,7 @@ class HybridAttention(Attention):
     def attend_and_measure(
         self, attn: SoftmaxAttention, query: Tensor, key: Tensor, value: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """Attention whose weights are needed, by half of the heads; see the function of that name."""
+        """Attend with half of the heads as `attend_and_measure` does; the weights are observable in ``attn``."""
         if not attn.needs_weights(query):
             return attend_and_measure(query, key, value, self.half_heads, attn.dropout)
         query, key, value = (split_heads(t, self.half_heads) for t in (query, key, value))
@@ -385,10 +377,10 @@ class SelfGuidedAttention(Attention):
         dd: Any = {"device": device, "dtype": dtype}
         super().__init__(dim, num_heads, **attention_args, **dd)
         self.kinds = MERGE_KINDS[reduction]
-        self.q = nn.Linear(dim, dim, bias=self.qkv_bias, **dd)
+        self.q = self.make_linear(dim)
         self.merge = nn.ModuleList(nn.Linear(kind.group, 1, **dd) for kind in self.kinds)
-        self.kv_row = nn.Linear(dim, dim, bias=self.qkv_bias, **dd)
-        self.kv_column = nn.Linear(dim, dim, bias=self.qkv_bias, **dd)
+        self.kv_row = self.make_linear(dim)
+        self.kv_column = self.make_linear(dim)
 
     def forward(self, x: Tensor, significance: Tensor) -> Tensor:
         """[B, H, W, C] and the map [B, H, W] of the hybrid block before to [B, H, W, C]."""
@@ -413,7 +405,15 @@ class SelfGuidedAttention(Attention):
 
 
 def join_halves(first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
-    """Keys and values of both halves of the heads, [B, m, C] each, to keys and values of all heads, [B, m, C]."""
+    """Join the keys and values of both halves of the heads.
+
+    Args:
+        first: Keys and values of the first half in one tensor, [B, m, C].
+        second: Those of the second half, [B, m, C].
+
+    Returns:
+        Keys and values of all heads, [B, m, C] each.
+    """
     first_key, first_value = first.chunk(2, dim=-1)
     second_key, second_value = second.chunk(2, dim=-1)
     return torch.cat([first_key, second_key], dim=-1), torch.cat([first_value, second_value], dim=-1)
@@ -445,18 +445,10 @@ def merge_ranked(rows: Tensor, order: Tensor, kinds: Sequence[MergeKind], merges
 class PlainAttention(Attention):
     """Attention of all tokens to all tokens (stage 4)."""
 
-    def __init__(
-        self,
-        dim: int,
-        num_heads: int,
-        device: Device = None,
-        dtype: torch.dtype | None = None,
-        **attention_args: Any,
-    ) -> None:
-        dd: Any = {"device": device, "dtype": dtype}
-        super().__init__(dim, num_heads, **attention_args, **dd)
-        self.q = nn.Linear(dim, dim, bias=self.qkv_bias, **dd)
-        self.kv = nn.Linear(dim, 2 * dim, bias=self.qkv_bias, **dd)
+    def __init__(self, dim: int, num_heads: int, **attention_args: Any) -> None:
+        super().__init__(dim, num_heads, **attention_args)
+        self.q = self.make_linear(dim)
+        self.kv = self.make_linear(2 * dim)
 
     def forward(self, x: Tensor) -> Tensor:
         """[B, H, W, C] to the same."""
@@ -756,7 +748,16 @@ class SgFormer(Backbone):
 
 @torch.fx.wrap
 def resize_position(grid: Tensor, size: Size, made_for: Size) -> Tensor:
-    """A position embedding [1, H, W, C] made for one size, at another: [1, H', W', C]."""
+    """Resample a position embedding.
+
+    Args:
+        grid: The embedding, [1, H, W, C].
+        size: Height H' and width W' of the result.
+        made_for: Height H and width W of the embedding.
+
+    Returns:
+        [1, H', W', C]
+    """
     if not torch.compiler.is_compiling() and size == made_for:
         return grid
     # Resampled even to its own size while a graph is captured (which changes nothing): one graph for all sizes.
@@ -818,15 +819,7 @@ def init_conv(module: nn.Module) -> None:
 
 def _create(variant: str, pretrained: bool, **kwargs: Any) -> nn.Module:
     load_installed_plugins()
-    out_indices = kwargs.pop("out_indices", (0, 1, 2, 3))
-    return build_timm_model(
-        SgFormer,
-        variant,
-        pretrained,
-        pretrained_filter_fn=checkpoint_filter_fn,
-        feature_cfg=dict(out_indices=out_indices, feature_cls="getter"),
-        **kwargs,
-    )
+    return build_backbone(SgFormer, variant, pretrained, **kwargs)
 
 
 def _cfg() -> dict[str, Any]:

@@ -61,7 +61,7 @@ def keep_images(drop_path: nn.Module, x: Tensor, batch: int) -> Kept:
 
 @torch.fx.wrap
 def draw_images(keep: float, scale_by_keep: bool, x: Tensor, batch: int) -> Kept:
-    """Draws the images that keep a branch, each with probability ``keep``; see `keep_images`."""
+    """Draw the images that keep a branch, each with probability ``keep``; see `keep_images`."""
     scale = 1 / keep if scale_by_keep and keep > 0 else 1.0
     drawn = x.new_empty(batch).bernoulli_(keep)
     if x.device.type != "cpu" or is_recorded():

@@ -77,9 +77,9 @@ class Places(NamedTuple):
 
 
 def row_and_column(index: Tensor, width: int | Tensor) -> tuple[Tensor, Tensor]:
-    """Split raster indices of a map that is ``width`` tokens wide."""
+    """Split raster indices of a map that is ``width`` tokens wide into rows and columns."""
     row = index // width
-    # torch's ONNX exporter translates no remainder by a dynamic size, and Inductor simplifies no other form of it.
+    # torch's ONNX exporter can't translate a remainder by a dynamic size; Inductor can't simplify any other form of it.
     return row, index - row * width if torch.onnx.is_in_onnx_export() else index % width
 
 
@@ -252,5 +252,5 @@ def to_sequences(patches: Tensor, messengers: Tensor, window: Size) -> Tensor:
 
 def from_sequences(x: Tensor, window: Size, batch: int, size: Size) -> tuple[Tensor, Tensor]:
     """The inverse of `to_sequences`: patches [B, H, W, C] and messengers [B * nH * nW, C]."""
-    messengers = x[:, 0]  # first, because a traced stage is named after its last operation, which is to give the map
+    messengers = x[:, 0]  # first: a traced stage is named after its last operation, which has to be the map
     return from_windows(x, window, batch, size, skip=1), messengers

@@ -190,22 +190,23 @@ def _launch(kernel: Any, tensors: Sequence[Tensor], bias: Tensor, *more: Tensor,
 
 
 @lru_cache
-def announce_compilation(capability: tuple[int, int]) -> None:
-    """Say in one line that Triton compiles the kernels: once per user, version of Triton and kind of GPU.
+def announce_compilation(compute_capability: tuple[int, int]) -> None:
+    """Print one line about Triton's compilation, once per user, version of Triton and kind of GPU.
 
-    Triton keeps what it compiles for later processes, and tells nobody beforehand whether it has it already.
+    A marker file records that, because Triton does not say whether it has compiled the kernels already.
     """
-    said = cache_folder() / "native" / f"triton-{triton.__version__}-{'.'.join(map(str, capability))}.said"
-    if said.exists():
-        return
+    kind = ".".join(map(str, compute_capability))
+    marker = cache_folder() / "native" / f"triton-{triton.__version__}-{kind}.announced"
     try:
-        said.parent.mkdir(parents=True, exist_ok=True)
-        said.touch()
+        marker.parent.mkdir(parents=True, exist_ok=True)
+        marker.touch(exist_ok=False)
+    except FileExistsError:
+        return
     except OSError:
-        pass  # it is said again next time
+        pass  # without the marker the next process prints the line again
     print(
-        f"msgformer: Triton compiles attention kernels for this GPU, in a few seconds for each size; they are kept in "
-        f"{Path(triton.knobs.cache.dir)} (MSGFORMER_WINDOW_KERNEL=0 leaves them out)",
+        f"msgformer: Triton compiles attention kernels for this GPU, once for each size; they are stored in "
+        f"{Path(triton.knobs.cache.dir)} (MSGFORMER_WINDOW_KERNEL=0 turns them off)",
         file=sys.stderr,
         flush=True,
     )

@@ -1,4 +1,4 @@
-"""Lightning callbacks of the user: checked before a training, and their state before it is saved."""
+"""The user's Lightning callbacks, checked before training, and their states, checked before they are saved."""
 
 from __future__ import annotations
 
@@ -13,17 +13,19 @@ from lightning.pytorch.callbacks import Callback
 from msgformer.errors import UserError
 
 LARGE = ("state_dict", "optimizer_states")
-"""Entries of a checkpoint that only this package and PyTorch write, and that take long to check."""
+"""Entries of a checkpoint that are not checked: only this package and PyTorch write them, and they are large."""
+
+PLAIN_REMEDY = "other objects than tensors and plain values, which no checkpoint can hold; convert them there"
 
 
 def check_callbacks(callbacks: Any) -> list[Callback]:
-    """The callbacks as a list.
+    """Return the callbacks as a list.
 
     Args:
-        callbacks: As the user gives them: None, one, or several.
+        callbacks: What the user gave: None, one callback, or several.
 
     Raises:
-        UserError: One isn't a Lightning callback, or has a state that no checkpoint may hold.
+        UserError: One is not a Lightning callback, or its state can't be stored in a checkpoint.
     """
     if callbacks is None:
         return []
@@ -39,9 +41,6 @@ def check_callbacks(callbacks: Any) -> list[Callback]:
     return given
 
 
-PLAIN_REMEDY = "other objects than tensors and plain values, which no checkpoint can hold; convert them there"
-
-
 def is_plain(value: Any) -> bool:
     """Whether a value can be saved and loaded again without executing code: tensors and plain values."""
     buffer = io.BytesIO()
@@ -49,13 +48,13 @@ def is_plain(value: Any) -> bool:
         torch.save(value, buffer)
         buffer.seek(0)
         torch.load(buffer, map_location="cpu", weights_only=True)
-    except Exception:  # whatever pickling an object of the user's raises
+    except Exception:  # pickling the user's objects may raise anything
         return False
     return True
 
 
 class StateGuard:
-    """Leaves out of a checkpoint what it could not be loaded with, so that saving never ends a training.
+    """Removes entries from checkpoints that could not be loaded again, so that saving never ends the training.
 
     Each entry is reported once.
     """
@@ -64,7 +63,7 @@ class StateGuard:
         self._told: set[str] = set()
 
     def clean(self, checkpoint: dict[str, Any]) -> dict[str, Any]:
-        """The checkpoint without entries, and without states of callbacks, that aren't plain."""
+        """Return the checkpoint without the entries, and without the states of callbacks, that are not plain."""
         kept = {key: value for key, value in checkpoint.items() if key in LARGE or is_plain(value)}
         states = checkpoint.get("callbacks")
         if "callbacks" not in kept and isinstance(states, dict):
@@ -82,5 +81,5 @@ class StateGuard:
 
 
 def _is_other_lightning(callback: object) -> bool:
-    """Whether something is a callback of the package ``pytorch_lightning``, whose classes are others."""
+    """Whether an object is a callback of ``pytorch_lightning``, the other package, whose classes are different."""
     return any(cls.__module__.startswith("pytorch_lightning.") for cls in type(callback).__mro__)

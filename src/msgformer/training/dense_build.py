@@ -17,11 +17,10 @@ def build_dense(
     """A detector or segmenter.
 
     Args:
-        create: :func:`msgformer.create_detector` or :func:`msgformer.create_segmenter`.
+        create: `msgformer.create_detector` or `msgformer.create_segmenter`.
         name: The backbone, a model of this package or of timm.
         num_classes: Classes, a detector's background not counted.
-        arguments: Of :func:`msgformer.create_detector` or :func:`msgformer.create_segmenter`, and of the backbone's
-            constructor.
+        arguments: Of ``create``, and of the backbone's constructor.
         **start: What the weights start from, ``pretrained`` or ``checkpoint``, which no checkpoint repeats, and
             ``grad_checkpointing``.
 

@@ -5,10 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-Precision = Literal[
-    "auto", "float32", "bf16", "fp16", "float64", "32-true", "bf16-mixed", "16-mixed", "bf16-true", "64-true"
-]
-TrainPrecision = Literal["auto", "32-true", "bf16-mixed", "16-mixed", "bf16-true", "64-true"]
+LightningPrecision = Literal["32-true", "bf16-mixed", "16-mixed", "bf16-true", "64-true"]
+Precision = Literal["auto", "float32", "bf16", "fp16", "float64", LightningPrecision]
+TrainPrecision = Literal["auto", LightningPrecision]
 Progress = Literal["auto", "bar", "lines", "none"]
 Tracker = Literal["tensorboard", "wandb", "mlflow"]
 

@@ -29,7 +29,7 @@ class Run:
         options: The machine, and how steps run on it.
         files: What is left in the run folder.
         epochs: How many, cool-down included.
-        callbacks: The user's; they come first, so that what is saved has their state after the same step.
+        callbacks: The user's callbacks. They run first, so that a checkpoint holds their states after the same step.
 
     Attributes:
         trainer: Tells how many processes there are, which the data and the module must know.

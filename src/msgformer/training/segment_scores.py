@@ -90,7 +90,7 @@ def mean_probabilities(
     """Return the probabilities of the classes, averaged over views of one image.
 
     Args:
-        model: From normalized images [B, 3, h, w] to logits [B, K, h, w].
+        model: Maps normalized images [B, 3, h, w] to logits [B, K, h, w].
         views: The image at several scales, [3, h, w] each.
         size: Height and width of the result.
         flip: Average over the mirror image of each view as well.

@@ -2,7 +2,7 @@
 
 Where there is no compiler, or what it makes can't be kept or loaded, there are no kernels, and PyTorch's operators
 compute the same. ``MSGFORMER_NATIVE=0`` leaves them out; ``CXX`` names another compiler than ``c++``. The process that
-compiles says so in one line; others that want the kernels meanwhile wait for it.
+compiles prints one line about it; other processes that need the kernels wait for it.
 """
 
 from __future__ import annotations
@@ -153,12 +153,16 @@ def _processor() -> str:
 
 
 def _build_once(compiler: str, path: Path) -> None:
-    """Compile the library unless another process does so; then wait for it.
+    """Compile the library, or wait while another process compiles it.
+
+    Args:
+        compiler: Path of the compiler.
+        path: The library.
 
     Raises:
-        OSError: the cache folder can't be written, or the other process takes too long.
-        RuntimeError: the compiler fails, here or in the process that was waited for.
-        SubprocessError: the compiler takes too long.
+        OSError: The cache folder can't be written, or the other process takes too long.
+        RuntimeError: The compiler fails, here or in the other process.
+        SubprocessError: The compiler takes too long.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     failure = path.with_suffix(".failed")
@@ -169,8 +173,8 @@ def _build_once(compiler: str, path: Path) -> None:
         if _modified(failure) != earlier:
             raise RuntimeError(f"another process could not compile them: {failure.read_text(encoding='utf-8')}")
         print(
-            "msgformer: compiling C++ kernels for this machine, once, in less than a minute; "
-            f"they are kept in {path.parent} (MSGFORMER_NATIVE=0 leaves them out)",
+            "msgformer: compiling C++ kernels for this machine, which happens once and may take a minute; "
+            f"they are stored in {path.parent} (MSGFORMER_NATIVE=0 turns them off)",
             file=sys.stderr,
             flush=True,
         )
@@ -179,13 +183,17 @@ def _build_once(compiler: str, path: Path) -> None:
         except (OSError, RuntimeError, subprocess.SubprocessError) as error:
             reason = " ".join(str(error).split())[-200:]
             failure.write_text(reason, encoding="utf-8")
-            print(f"msgformer: no C++ kernels, PyTorch computes the same: {reason}", file=sys.stderr, flush=True)
+            print(
+                f"msgformer: no C++ kernels, PyTorch's are used: {reason}",
+                file=sys.stderr,
+                flush=True,
+            )
             raise
         failure.unlink(missing_ok=True)
 
 
 def _modified(path: Path) -> int | None:
-    """When a file was written last; None if there is none."""
+    """Return the modification time of a file in nanoseconds; None if there is no file."""
     return path.stat().st_mtime_ns if path.exists() else None
 
 
