@@ -175,5 +175,5 @@ def _name(model: ModelLike) -> str:
 
 
 def _path_of(model: ModelLike) -> Path | None:
-    """Return the file that a model in memory was loaded from."""
+    """Return the file that a model in memory was loaded from, if any."""
     return getattr(getattr(model, "opened", None), "path", None)
