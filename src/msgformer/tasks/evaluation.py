@@ -30,12 +30,12 @@ class EvaluationOptions:
 
     Attributes:
         on_bad_image: At images that can't be read, "stop", or "skip" and list them.
-        looks: Test-time options that not every task has, such as ``flip``, by name.
+        task_options: Test-time options that not every task has, such as ``flip``, by name.
         with_examples: Whether to collect examples for a report.
     """
 
     on_bad_image: OnBadImage = "stop"
-    looks: Mapping[str, Any] = field(default_factory=dict)
+    task_options: Mapping[str, Any] = field(default_factory=dict)
     with_examples: bool = False
 
 

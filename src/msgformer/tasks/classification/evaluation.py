@@ -139,7 +139,7 @@ def evaluate_classifier(
         UserError: The data can't be used, or none of its images can be read.
     """
     require_data(model, data)
-    predictor = ClassificationPredictor(model, config, **options.looks)
+    predictor = ClassificationPredictor(model, config, **options.task_options)
     source, name = _evaluation_set(model, data)
     count = len(source.labels)
     samples = Samples(source, predictor.transform, on_bad_image=options.on_bad_image, least_side=predictor.least_side)

@@ -60,8 +60,8 @@ class EvaluateResult(ScoresResult):
         """Return paths, scores and test-time options by name."""
         names = ("checkpoint", "data", "images", "top1", "top5", "loss", "calibration_error", "flip")
         settings = {**self.preprocessing, "input_size": "x".join(map(str, self.preprocessing["input_size"]))}
-        looks = {name: settings[name] for name in ("input_size", "crop_pct", "crop_mode", "interpolation")}
-        return {**{name: getattr(self, name) for name in names}, **looks}
+        shown = {name: settings[name] for name in ("input_size", "crop_pct", "crop_mode", "interpolation")}
+        return {**{name: getattr(self, name) for name in names}, **shown}
 
     def comparison_cells(self) -> dict[str, str]:
         """Return the most important scores by title."""

@@ -49,7 +49,8 @@ def evaluate_segmenter(
     require_data(model, data)
     path = data or model.data["path"]
     folder = data_folder(model.task, path)
-    scales, flip = options.looks.get("scales") or [1.0], options.looks.get("flip", False)
+    given = options.task_options
+    scales, flip = given.get("scales") or [1.0], given.get("flip", False)
     predictor = SegmentationPredictor(model, config)
     source = _open_val(model, folder)
     scores = SegmentScores(len(model.card.classes), shared=False)
