@@ -17,6 +17,7 @@ from api.trained import MODEL_ARGS
 from msgformer import cli
 from msgformer.checkpoints import checkpoint_file
 from msgformer.deploy import runtime
+from msgformer.tasks import progress
 from tasks.same import assert_same
 from tasks.tiny_runs import BACKBONE, MASK_RCNN, OPTIONS, TASK_NAMES, TinyRun, make_tiny_run
 
@@ -264,6 +265,16 @@ def test_a_module_can_be_scored_on_data_of_its_classes(runs, tmp_path):
     assert "\n" not in str(caught.value)
 
 
+def test_a_saved_folder_needs_data_to_be_scored(loaded, runs, tmp_path):
+    """Its card says what it was trained on, but the record of the images that were held out is in the run folder."""
+    model = msgformer.load(loaded("classify").save_pretrained(tmp_path / "saved"), device="cpu")
+    with pytest.raises(msgformer.UserError, match=r"^data: .*saved doesn't lie in the folder of its run; give --data"):
+        model.evaluate(progress="none")
+    options = {"workers": 0, "progress": "none"}
+    scores, expected = (one.evaluate(runs("classify").data, **options) for one in (model, loaded("classify")))
+    assert scores.per_class == expected.per_class
+
+
 @pytest.mark.parametrize(
     "task", ["classify", *(pytest.param(task, marks=pytest.mark.slow) for task in ("detect", "segment"))], indirect=True
 )
@@ -283,6 +294,22 @@ def test_a_model_in_memory_is_exported_explained_and_timed(as_module, task, run,
     if task == "classify":
         timed = msgformer.benchmark(given, img_size=16, rounds=1, accelerator="cpu", progress="none", threads=1)
         assert len(timed.timings) == 1
+
+
+def test_changes_of_a_module_are_timed(runs):
+    model, calls = msgformer.load(runs("classify").folder, device="cpu"), []
+    model.module.register_forward_pre_hook(lambda *_: calls.append(1))
+    model.benchmark(img_size=16, rounds=1, accelerator="cpu", progress="none", threads=1)
+    assert calls
+
+
+@pytest.mark.parametrize(("method", "what"), [("predict", "predicting"), ("embed", "embedding")])
+def test_progress_in_lines(method, what, loaded, runs, capsys, monkeypatch):
+    monkeypatch.setattr(progress, "LINE_SECONDS", 0.0)
+    getattr(loaded("classify"), method)(runs("classify").images, batch_size=2, progress="lines")
+    first, second = capsys.readouterr().err.splitlines()
+    assert first.startswith(f"{what}: 2 of 3 images")
+    assert second.startswith(f"{what}: 3 of 3 images")
 
 
 def test_what_is_no_model():

@@ -1,4 +1,4 @@
-"""A trained model as one object: loaded once, then asked for predictions, scores, files and explanations."""
+"""Trained models as objects, with methods to predict, evaluate, export, explain, benchmark and embed."""
 
 from __future__ import annotations
 
@@ -26,6 +26,7 @@ from msgformer.tasks.opened_model import OpenedModel, open_model, wrap_module
 from msgformer.tasks.prediction import PredictionResult
 from msgformer.tasks.prediction_stream import stream_predictions
 from msgformer.tasks.predictor import InferenceConfig, Predictor
+from msgformer.tasks.progress import track_progress
 from msgformer.tasks.segmentation.result import SegmentationResult
 from msgformer.training.options import Progress
 
@@ -70,7 +71,7 @@ class TrainedModel(Generic[R, S]):
 
     @property
     def card(self) -> ModelCard:
-        """What is known about the model beside its weights."""
+        """Description of the model: its name, arguments, classes, preprocessing and training data."""
         return self.opened.card
 
     @property
@@ -85,7 +86,7 @@ class TrainedModel(Generic[R, S]):
 
     @cached_property
     def img_size(self) -> tuple[int, int]:
-        """Height and width in pixels of the images in evaluation; of detectors, those of a broad image."""
+        """Height and width in pixels of images in evaluation; for detectors those of a wide image."""
         fixed = None if self.opened.session is None else self.opened.session.card.sizes.fixed_size
         return fixed or self.opened.task.img_size(self.opened)
 
@@ -120,7 +121,7 @@ class TrainedModel(Generic[R, S]):
         Args:
             images: One image: a path, an http(s) URL, a PIL image, an array [H, W, C], a tensor [C, H, W], or the bytes
                 of an encoded image. Or many: an iterable of these, a folder, a pattern, a tar file or a video.
-            stream: Return an iterator that reads images as it is asked for results, so that memory is bounded.
+            stream: Return an iterator, which reads images lazily, so that memory is bounded.
             batch_size: Images per batch; by default 64 for classifiers, and 1 for detectors and segmenters.
             workers: Processes that read images; by default none for one batch, else one less than there are cores.
             on_bad_image: At an image that can't be read, "stop", or "skip" it with a result that holds the ``error``.
@@ -140,10 +141,12 @@ class TrainedModel(Generic[R, S]):
         inputs = open_inputs(images)
         predictor = self._predictor(config, given)
         batches = stream_predictions(predictor, inputs.items, on_bad_image)
-        results: Iterator[Any] = chain.from_iterable(batches)
+        tracked: Iterator[list[Any]] = track_progress(batches, len, progress, "predicting", inputs.total)
+        results = chain.from_iterable(tracked)
         if stream:
             return results
-        return next(results) if inputs.single else list(results)
+        found = list(results)
+        return found[0] if inputs.single else found
 
     def evaluate(
         self,
@@ -196,7 +199,7 @@ class TrainedModel(Generic[R, S]):
         return export(self, format=format, **options)  # type: ignore[arg-type]
 
     def explain(self, images: ImagesLike, **options: Any) -> ExplainResult:
-        """Show what the model does inside with images, as a page, pictures and numbers.
+        """Visualize the inner workings of the model on images, as a page, figures and arrays.
 
         Args:
             images: As for `predict`.
@@ -241,7 +244,7 @@ class TrainedModel(Generic[R, S]):
             progress: A "bar", "lines" or "none".
 
         Returns:
-            Float32 [N, C], or [C] for one image.
+            Float32 [N, D], or [D] for one image.
 
         Raises:
             UserError: An image can't be read, or the model is an exported file, which has no features.
@@ -254,12 +257,14 @@ class TrainedModel(Generic[R, S]):
         self.opened.require_trained("embed")
         inputs = open_inputs(images)
         predictor = self._predictor(config, {})
-        rows = [batch.features for batch in stream_embeddings(self.opened, predictor, inputs.items)]
+        batches = stream_embeddings(self.opened, predictor, inputs.items)
+        tracked = track_progress(batches, lambda batch: len(batch.names), progress, "embedding", inputs.total)
+        rows = [batch.features for batch in tracked]
         found = np.concatenate(rows) if rows else np.zeros((0, 0), np.float32)
         return found[0] if inputs.single else found
 
     def save_pretrained(self, folder: str | Path) -> Path:
-        """Write the model as timm and the Hub read it: ``timm.create_model("local-dir:FOLDER")``.
+        """Write the model in the format of timm and the Hub: ``timm.create_model("local-dir:FOLDER")`` loads it.
 
         Args:
             folder: New folder for ``model.safetensors``, ``config.json`` and ``README.md``.
@@ -291,10 +296,11 @@ class TrainedModel(Generic[R, S]):
         **numbers: Any,
     ) -> InferenceConfig:
         """Check the options of a call."""
+        from msgformer.api.predict import predict
         from msgformer.api.ranges import check_choices, check_ranges
 
         check_ranges({"batch_size": batch_size, "workers": workers, **numbers})
-        check_choices({"on_bad_image": on_bad_image, "progress": progress})
+        check_choices(predict, {"on_bad_image": on_bad_image, "progress": progress})
         return replace(self.config, batch_size=batch_size, workers=workers, progress=progress)
 
     def _predictor(self, config: InferenceConfig, options: dict[str, Any]) -> Predictor:
@@ -351,7 +357,7 @@ def load(
 
 
 def _reconfigured(model: Any, device: str, precision: str, *, optimize: bool) -> Any:
-    """Return a trained model with the options that aren't the defaults; raises UserError if they can't be used."""
+    """Return a trained model with all options changed that aren't defaults; raises UserError if one is invalid."""
     changes: dict[str, Any] = {}
     if device not in ("auto", model.config.device):
         if model.opened.session is not None:
@@ -387,7 +393,7 @@ def _keywords(function: Callable[..., Any]) -> list[str]:
 
 
 def _task_options(attribute: str) -> list[str]:
-    """Return the options that some tasks have, but ``backend``, which is an option of the command alone."""
+    """Return the options that only some tasks have, except for ``backend``, which `TrainedModel` lacks."""
     names = (name for task in all_tasks() for name in getattr(task, attribute) if name != "backend")
     return list(dict.fromkeys(names))
 
@@ -395,11 +401,11 @@ def _task_options(attribute: str) -> list[str]:
 def open_any(
     model: ModelLike, *, img_size: tuple[int, int] | None = None, device: str = "auto", trust: bool = False
 ) -> OpenedModel:
-    """Open whatever a user gives as a model; a name's random weights are reported on standard error.
+    """Open a model of any kind, and report random weights on standard error.
 
     Args:
         model: As for `load`.
-        img_size: Height and width to build a model for that is given by its name or by converted weights.
+        img_size: Height and width of the images, for a model that is given by its name or by converted weights.
         device: Device that an exported file runs on.
         trust: Allow machine code in the file to run.
 

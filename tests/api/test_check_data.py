@@ -103,6 +103,12 @@ def test_labels_from_one_are_refused_unless_asked_for_as_in_training(tmp_path):
     assert check_data(root, "segment").problems == []
 
 
+@pytest.mark.parametrize("task", ["classify", "detect"])
+def test_an_option_of_segmentation_is_refused_elsewhere(task, tmp_path):
+    with pytest.raises(UserError, match=r"^reduce_zero_label is for segmenters, not for "):
+        check_data(tmp_path, task, reduce_zero_label=False)
+
+
 def test_what_is_no_data_set_is_refused(tmp_path):
     with pytest.raises(UserError, match="no such file or folder"):
         check_data(tmp_path / "gone")

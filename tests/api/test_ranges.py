@@ -2,16 +2,22 @@ import math
 
 import pytest
 
+from msgformer.api.average import average
 from msgformer.api.benchmark import benchmark
+from msgformer.api.convert import convert
+from msgformer.api.embed import embed
 from msgformer.api.evaluate import evaluate
 from msgformer.api.explain import explain
+from msgformer.api.export import export
 from msgformer.api.listing import models
 from msgformer.api.options import Options
-from msgformer.api.predict import predict
-from msgformer.api.ranges import ASCENDING, RANGES, check_ranges
+from msgformer.api.predict import iter_predictions, predict
+from msgformer.api.ranges import ASCENDING, RANGES, check_choices, check_ranges
+from msgformer.api.report import report
 from msgformer.api.study import study
 from msgformer.api.train import train
 from msgformer.errors import UserError
+from msgformer.training.options import TrainerOptions
 
 
 @pytest.mark.parametrize(
@@ -35,6 +41,49 @@ def test_numbers_that_cannot_be_meant_are_refused(key, value, message):
 
 def test_what_can_be_meant_passes():
     check_ranges({"epochs": 1, "augment.hflip": 1, "augment.scale": [0.1, 0.1], "optim.eps": None, "unknown": -1})
+
+
+@pytest.mark.parametrize(
+    ("verb", "arguments", "message"),
+    [
+        (predict, {"format": "xml"}, "format must be jsonl, csv or parquet, not 'xml'"),
+        (predict, {"backend": "jax"}, "backend must be torch or mindspore, not 'jax'"),
+        (evaluate, {"crop_mode": "cut"}, "crop_mode must be center, squash or border, not 'cut'"),
+        (benchmark, {"backend": ["eager", "jit"]}, "backend must be eager, .*, not 'jit'"),
+        (explain, {"progress": 3}, "progress must be auto, bar, lines or none, not 3"),
+        (export, {"format": "tflite"}, "format must be onnx, .*, not 'tflite'"),
+        (train, {"trainer": TrainerOptions(precision="8")}, r"trainer\.precision must be auto, .*, not '8'"),
+    ],
+)
+def test_choices_that_there_are_not_are_refused(verb, arguments, message):
+    with pytest.raises(UserError, match=f"^{message}$"):
+        check_choices(verb, arguments)
+
+
+def test_choices_that_there_are_pass():
+    check_choices(predict, {"format": None, "progress": "bar", "top_k": 3})
+    check_choices(benchmark, {"backend": ["eager", "compile"], "img_size": [(2, 3)]})
+
+
+@pytest.mark.parametrize(
+    ("verb", "given", "options"),
+    [
+        (predict, ["run", "a.png"], {"format": "x"}),
+        (iter_predictions, ["run", "a.png"], {"backend": "x"}),
+        (evaluate, ["run"], {"interpolation": "x"}),
+        (embed, ["run", "a.png"], {"progress": "x"}),
+        (export, ["run"], {"format": "x"}),
+        (explain, ["run", "a.png"], {"progress": "x"}),
+        (report, ["run"], {"on_bad_image": "x"}),
+        (benchmark, ["run"], {"mode": "x"}),
+        (average, [["a", "b"]], {"progress": "x"}),
+        (convert, ["a.pth", "b.safetensors"], {"to": "x"}),
+        (train, [], {"balance": "x"}),
+    ],
+)
+def test_verbs_check_their_choices_first(verb, given, options):
+    with pytest.raises(UserError, match=rf"^{next(iter(options))} must be .* or .*, not 'x'$"):
+        verb(*given, **options)
 
 
 def test_every_range_is_of_an_option():

@@ -66,7 +66,7 @@ def parsed(path):
 
 
 @pytest.mark.parametrize("suffix", ["jsonl", "csv", "parquet"])
-def test_a_file_holds_what_is_returned(suffix, predict, images, tmp_path):
+def test_a_file_holds_what_is_returned(suffix, predict, model, images, tmp_path):
     if suffix == "parquet":
         pytest.importorskip("pyarrow")
     output = tmp_path / f"out.{suffix}"
@@ -74,19 +74,13 @@ def test_a_file_holds_what_is_returned(suffix, predict, images, tmp_path):
     assert (result.images, result.predictions, result.skipped) == (5, [], [str(images[2])])
     returned = predict()
     assert len(returned.predictions) == 4
-    recorded = prediction_sink.PredictionFile(output, suffix, layout_of(predict)).recorded()
-    found = list(recorded)
+    layout = model.opened.task.predictor(model.opened, model.config).layout
+    found = list(prediction_sink.PredictionFile(output, suffix, layout).recorded())
     assert [one.image for one in found] == list(map(str, images))
     assert "broken.png" in found[2].error
     for one, other in zip([*found[:2], *found[3:]], returned.predictions, strict=True):
         assert one.is_close(other)
         assert one.words() == other.words()
-
-
-def layout_of(predict):
-    """The layout of the records of the model that a fixture predicts with."""
-    model = predict.__closure__[[*predict.__code__.co_freevars].index("model")].cell_contents
-    return model.opened.task.predictor(model.opened, model.config).layout
 
 
 def test_standard_output(run, images, capfdbinary, monkeypatch):

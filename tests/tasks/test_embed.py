@@ -121,8 +121,11 @@ def test_images_that_cannot_be_read(run, tmp_path, capsys, expected):
     assert "left out 1 image(s), which can't be read" in capsys.readouterr().err
     np.testing.assert_allclose(np.load(output), expected[[0, 2]], atol=1e-4)
     assert (tmp_path / "features.txt").read_text().splitlines() == [str(run.images[0]), str(run.images[2])]
-    result = msgformer.embed(run.folder, [broken], output=tmp_path / "none.npy", on_bad_image="skip", progress="none")
-    assert (result.images, result.skipped) == (0, [str(broken)])
+    given = [broken, broken]
+    result = msgformer.embed(
+        run.folder, given, output=tmp_path / "none.npy", on_bad_image="skip", batch_size=2, progress="none"
+    )
+    assert (result.images, result.skipped) == (0, [str(broken)] * 2)
     assert np.load(tmp_path / "none.npy").shape[0] == 0
 
 

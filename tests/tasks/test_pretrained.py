@@ -10,7 +10,8 @@ from timm.data import resolve_model_data_config
 
 import msgformer
 from models.variants import VARIANTS, image, make
-from msgformer.checkpoints.pretrained import CONFIG, read_pretrained, save_pretrained
+from msgformer.checkpoints.model_location import SAVED_CONFIG
+from msgformer.checkpoints.pretrained import read_pretrained, save_pretrained
 from msgformer.errors import UserError
 
 from .test_create_model import CLASSES, PREPROCESSING, card_of
@@ -30,9 +31,9 @@ def test_timm_reads_the_folder(variant, tmp_path):
     data = resolve_model_data_config(loaded)
     assert (data["input_size"], list(data["mean"]), data["crop_pct"]) == ((3, 64, 96), [0.5] * 3, 0.9)
     assert loaded.pretrained_cfg["label_names"] == CLASSES
-    config = json.loads((folder / CONFIG).read_text())
+    config = json.loads((folder / SAVED_CONFIG).read_text())
     assert (config["architecture"], config["num_classes"], config["num_features"]) == (VARIANTS[variant][0], 7, 256)
-    assert (folder / "model.safetensors").stat().st_mode == (folder / CONFIG).stat().st_mode
+    assert (folder / "model.safetensors").stat().st_mode == (folder / SAVED_CONFIG).stat().st_mode
     other = timm.create_model(f"local-dir:{folder}", pretrained=True, num_classes=3)  # to be fine-tuned
     assert other.get_classifier().weight.shape == (3, 256)
 
@@ -76,6 +77,11 @@ def test_folders_of_timm_itself(tmp_path):
     read = read_pretrained(tmp_path)
     assert (read.model, read.class_names, read.card) == ("resnet18", ["0", "1", "2"], None)
     assert read.preprocessing["input_size"] == [3, 224, 224]
+    (tmp_path / "model.safetensors").unlink()
+    timm.models.save_for_hf(model, str(tmp_path), safe_serialization=False)
+    assert (tmp_path / "pytorch_model.bin").is_file()
+    loaded = msgformer.load(tmp_path, device="cpu").module
+    assert torch.equal(loaded.fc.weight, model.fc.weight)
 
 
 def test_what_can_not_be_saved(tmp_path):
@@ -83,8 +89,8 @@ def test_what_can_not_be_saved(tmp_path):
     (tmp_path / "file").touch()
     for arguments, told in [
         ({"class_names": ["a"]}, "1 names for 7 classes"),
-        ({"preprocessing": {**PREPROCESSING, "mean": [0.5]}}, "mean has to hold 3 numbers"),
-        ({"preprocessing": {"mean": [0.5]}}, "input_size has to be a list"),
+        ({"preprocessing": {**PREPROCESSING, "mean": [0.5]}}, "mean must hold 3 numbers"),
+        ({"preprocessing": {"mean": [0.5]}}, "input_size must be list"),
         ({"preprocessing": {**PREPROCESSING, "input_size": [1, 8, 8], "mean": [0], "std": [1]}}, "the model takes 3"),
         ({"model_args": {"depths": (2, 2)}}, "model_args"),
         ({"model_args": {"depths": (1, 1, 1, 1)}}, "is another model"),
@@ -107,18 +113,18 @@ def test_what_can_not_be_saved(tmp_path):
         (lambda _: [], "names no architecture"),
         (lambda config: {**config, "architecture": 3}, "names no architecture"),
         (lambda config: {**config, "architecture": "msg_transformer_tinny"}, "did you mean 'msg_transformer_tiny'"),
-        (lambda config: {**config, "model_args": [1]}, "model_args is a list"),
-        (lambda config: {**config, "pretrained_cfg": 1}, "pretrained_cfg is a int"),
+        (lambda config: {**config, "model_args": [1]}, "model_args must be an object, not list"),
+        (lambda config: {**config, "pretrained_cfg": 1}, "pretrained_cfg must be an object, not int"),
         (lambda config: {**config, "label_names": ["cat"]}, "list of 7 names"),
         (lambda config: {**config, "label_names": [1] * 7}, "list of 7 names"),
         (lambda config: {**config, "num_classes": -1}, "num_classes is -1"),
-        (lambda config: {**config, "msgformer": {"preprocessing": {"mean": "x"}}}, "input_size has to be"),
+        (lambda config: {**config, "msgformer": {"preprocessing": {"mean": "x"}}}, "input_size must be"),
     ],
 )
 def test_what_can_not_be_read(change, told, tmp_path):
     save(make("msg"), tmp_path)
-    config = change(json.loads((tmp_path / CONFIG).read_text()))
-    (tmp_path / CONFIG).write_text(config if isinstance(config, str) else json.dumps(config))
+    config = change(json.loads((tmp_path / SAVED_CONFIG).read_text()))
+    (tmp_path / SAVED_CONFIG).write_text(config if isinstance(config, str) else json.dumps(config))
     with pytest.raises(UserError, match=told) as error:
         read_pretrained(tmp_path)
     assert "\n" not in str(error.value)
@@ -135,7 +141,7 @@ def test_files_that_are_missing(tmp_path):
 
 def test_the_hub_reads_label_names_by_index(tmp_path):
     save(make("msg"), tmp_path)
-    config = json.loads((tmp_path / CONFIG).read_text())
+    config = json.loads((tmp_path / SAVED_CONFIG).read_text())
     config["label_names"] = dict(enumerate(CLASSES))
-    (tmp_path / CONFIG).write_text(json.dumps(config))
+    (tmp_path / SAVED_CONFIG).write_text(json.dumps(config))
     assert read_pretrained(tmp_path).class_names == CLASSES

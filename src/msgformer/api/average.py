@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from msgformer.api.ranges import check_ranges
+from msgformer.api.ranges import check_choices, check_ranges
 from msgformer.api.weights import check_weights_output
 from msgformer.checkpoints.model_location import find_checkpoint
 from msgformer.data.locations import resolve_data
@@ -81,7 +81,7 @@ def average(
         data: For greedy: what to score on, as for 'msgformer evaluate'; by default what the runs held out.
         batch_size: For greedy: images a batch, as for 'msgformer evaluate'.
         workers: For greedy: processes that read images; by default one less than there are cores, at most 8.
-        accelerator: For greedy: "auto", "cpu", "gpu" or another that Lightning knows.
+        accelerator: For greedy: device, "auto", "cpu", "gpu", "cuda" or "cuda:N".
         progress: For greedy: a "bar", "lines" or "none"; "auto" is a bar in a terminal.
 
     Returns:
@@ -91,6 +91,7 @@ def average(
         UserError: a path can't be used, the checkpoints are of different models or classes, or the runs held out
             different images.
     """
+    check_choices(average, locals())
     looking = {"batch_size": batch_size, "workers": workers, "accelerator": accelerator, "progress": progress}
     looking = {key: value for key, value in looking.items() if value is not None}
     check_ranges(looking)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-from msgformer.api.ranges import check_ranges
+from msgformer.api.ranges import check_choices, check_ranges
 from msgformer.api.runs import check_new_folder
 from msgformer.api.train_settings import check_model
 from msgformer.deploy.card import Format
@@ -189,6 +189,7 @@ def benchmark(
         UserError: there is no such model or device, something isn't possible together, a model doesn't take such
             images, not even one image fits in memory, or the output can't be written.
     """
+    check_choices(benchmark, locals())
     in_memory, names = _names(_listed(models))
     rivals, backends, batches = (_listed(one) for one in (against or [], backend, batch))
     sizes = _sizes(img_size)
@@ -214,16 +215,21 @@ def benchmark(
 
 
 def _names(models: Sequence[Any]) -> tuple[dict[str, Any], list[str]]:
-    """Models in memory by the names under which they are timed, and all names in their order."""
+    """Return models in memory by the names under which they are timed, and all names in their order.
+
+    An exported file is opened anew, since each library runs it with its own settings.
+    """
     in_memory: dict[str, Any] = {}
-    names = []
+    names: list[str] = []
     for number, model in enumerate(models, 1):
-        path = getattr(getattr(model, "opened", None), "path", None) or model
-        if isinstance(path, str | Path):
+        opened = getattr(model, "opened", None)
+        path = model if isinstance(model, str | Path) else getattr(opened, "path", None)
+        if isinstance(model, str | Path) or (opened is not None and opened.session is not None):
             names.append(str(path))
-        else:
-            names.append(f"{type(model).__name__} {number}")
-            in_memory[names[-1]] = model
+            continue
+        name = str(path or f"{type(model).__name__} {number}")
+        names.append(f"{name} {number}" if name in names else name)
+        in_memory[names[-1]] = model
     return in_memory, names
 
 

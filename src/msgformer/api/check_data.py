@@ -76,7 +76,7 @@ def check_data(
 
     Args:
         data: A folder or SCHEME:LOCATION, as 'msgformer train' takes it.
-        task: What it is for: images with a class each, with annotated objects, or with a class for every pixel.
+        task: What it is for: images with one class each, with annotated objects, or with one class per pixel.
         reduce_zero_label: In segmentation, labels count from 1 and 0 means no class. "auto": true for ADE20K itself and
             where the folder's labels.json says so; elsewhere labels are used as they are.
 
@@ -88,7 +88,9 @@ def check_data(
     """
     resolved = resolve_data(data, layout=False)
 
-    survey = get_task(task).survey(resolved, _progress, {"reduce_zero_label": reduce_zero_label})
+    chosen = get_task(task)
+    given = {"reduce_zero_label": None if reduce_zero_label == "auto" else reduce_zero_label}
+    survey = chosen.survey(resolved, _progress, chosen.check_options("check_data", given))
     return CheckDataResult(resolved, task, survey.images, survey.classes, survey.problems)
 
 

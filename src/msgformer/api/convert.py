@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from pathlib import Path
 
+from msgformer.api.ranges import check_choices
 from msgformer.api.weights import check_weights_paths
 from msgformer.catalog import resolve
 from msgformer.errors import UserError
@@ -73,6 +74,7 @@ def convert(
         UserError: a path, name or number can't be used, the checkpoint can't be read or is of another model,
             MindSpore doesn't have the model, or the output can't be written.
     """
+    check_choices(convert, locals())
     name = None if model is None else resolve(model)
     official, output = Path(official), Path(output)
     from_mindspore = is_mindspore(official)

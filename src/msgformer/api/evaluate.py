@@ -109,7 +109,7 @@ def evaluate(  # type: ignore[misc]  # the command line reads this signature, wh
         UserError: a path isn't there or isn't what it should be, a number is out of range, or classes aren't the
             model's.
     """
-    check_choices({"on_bad_image": on_bad_image, "progress": progress})
+    check_choices(evaluate, locals())
     check_ranges({"batch_size": batch_size, "workers": workers, "img_size": img_size, "scales": scales})
     check_backend(backend, accelerator, precision)
     models = list(checkpoint) if isinstance(checkpoint, list | tuple) else [checkpoint]
@@ -124,8 +124,10 @@ def evaluate(  # type: ignore[misc]  # the command line reads this signature, wh
     if crop_pct is not None and not 0 < crop_pct <= 1:
         raise UserError(f"crop_pct must be above 0 and at most 1, not {crop_pct:g}")
 
-    looks: dict[str, Any] = dict(img_size=img_size, crop_pct=crop_pct, crop_mode=crop_mode, interpolation=interpolation)
-    looks |= dict(flip=flip or None, scales=scales, backend=None if backend == "torch" else backend)
+    task_options: dict[str, Any] = dict(
+        img_size=img_size, crop_pct=crop_pct, crop_mode=crop_mode, interpolation=interpolation
+    )
+    task_options |= dict(flip=flip or None, scales=scales, backend=None if backend == "torch" else backend)
     config = dict(batch_size=batch_size, workers=workers, progress=progress, backend=backend)
 
     from msgformer.trained_model import load
@@ -133,10 +135,11 @@ def evaluate(  # type: ignore[misc]  # the command line reads this signature, wh
     trained = [load(model, device=accelerator, precision=precision, trust=trust) for model in models]
     if len({one.task for one in trained}) > 1:
         raise UserError("checkpoint: only models of one task can be compared; give one task at a time")
-    options = [_options(one, looks, on_bad_image) for one in trained]
+    options = [_options(one, task_options, on_bad_image) for one in trained]
     results: list[ScoresResult] = []
     for number, model in enumerate(models, 1):
         folder = output if len(models) == 1 or output is None else output / f"{number}-{_name(model)}"
+        # Popped, so that the memory of a model is free before the next one runs.
         results.append(_score(trained.pop(0), resolved, folder, config, options.pop(0)))
     if len(results) == 1:
         return results[0]  # type: ignore[return-value]
@@ -146,10 +149,10 @@ def evaluate(  # type: ignore[misc]  # the command line reads this signature, wh
     return comparison
 
 
-def _options(model: Any, looks: dict[str, Any], on_bad_image: OnBadImage) -> EvaluationOptions:
+def _options(model: Any, task_options: dict[str, Any], on_bad_image: OnBadImage) -> EvaluationOptions:
     """Check that a model can be scored as asked."""
     model.opened.require_trained("evaluate")
-    given = model.opened.task.check_options("evaluate", looks)
+    given = model.opened.task.check_options("evaluate", task_options)
     return EvaluationOptions(on_bad_image, {key: value for key, value in given.items() if key != "backend"})
 
 
@@ -174,5 +177,5 @@ def _name(model: ModelLike) -> str:
 
 
 def _path_of(model: ModelLike) -> Path | None:
-    """Return the file that a model in memory was loaded from."""
+    """Return the file that a model in memory was loaded from, if any."""
     return getattr(getattr(model, "opened", None), "path", None)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from msgformer.api.ranges import check_ranges
+from msgformer.api.ranges import check_choices, check_ranges
 from msgformer.api.runs import check_new_folder, new_run
 from msgformer.catalog import ALIASES, MODELS, nearest, resolve
 from msgformer.checkpoints.model_location import ModelKind, find_model
@@ -25,16 +25,16 @@ MAX_IMAGES = 50
 
 @dataclass(frozen=True)
 class ExplainResult(Result):
-    """What was written.
+    """Result of `msgformer.explain`.
 
     Attributes:
         model: The model's name.
-        weights: The file of its weights; None for initial ones, which are random, and for a module in memory.
+        weights: File of the weights; None for random initial weights and for a module in memory.
         images: Names of the images.
         page: The page to explore, which needs nothing else.
         data: What the arrays beside the pictures are.
         pictures: All pictures.
-        is_trained: Whether the weights are others than initial ones.
+        is_trained: Whether the weights are trained ones.
     """
 
     model: str
@@ -93,7 +93,7 @@ def explain(
         gradients: Messengers of each block, at most, whose receptive field is measured by gradients as well as by
             routing; each takes a backward pass.
         seed: Number that the initial weights of a model given by its name follow from, to look at an untrained model.
-        accelerator: "auto", "cpu", "gpu" or another that Lightning knows.
+        accelerator: Device: "auto", "cpu", "gpu", "cuda" or "cuda:N".
         progress: A "bar", "lines" or "none"; "auto" is a bar in a terminal, otherwise lines.
 
     Returns:
@@ -104,6 +104,7 @@ def explain(
             written.
     """
     output = None if output is None else Path(output)
+    check_choices(explain, locals())
     check_ranges({"img_size": img_size, "gradients": gradients, "seed": seed})
     if whole and isinstance(img_size, tuple | list):
         raise UserError("img_size: whole images keep their shape; give one number, their shorter side")

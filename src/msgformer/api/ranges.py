@@ -1,15 +1,15 @@
-"""Which numbers an option may have. A number out of range is refused before anything is read or begun."""
+"""Ranges and choices of options. A value that is none of them is refused before anything is read or begun."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, get_args
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, is_dataclass
+from itertools import chain
+from types import NoneType, UnionType
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
-from msgformer.data.options import OnBadImage
 from msgformer.errors import UserError
-from msgformer.training.options import Progress
 
 
 @dataclass(frozen=True)
@@ -153,19 +153,32 @@ def check_ranges(values: Mapping[str, Any]) -> None:
             raise UserError(f"{key} must ascend, not be {first:g} and {last:g}; swap them")
 
 
-CHOICES: dict[str, tuple[str, ...]] = {"on_bad_image": get_args(OnBadImage), "progress": get_args(Progress)}
-
-
-def check_choices(values: Mapping[str, str]) -> None:
-    """Check options that have a few values; the command line has checked its own.
+def check_choices(function: Callable[..., Any], arguments: Mapping[str, Any], prefix: str = "") -> None:
+    """Check the arguments of a verb that have a few values; the command line has checked its own.
 
     Args:
-        values: Values by the name of the option.
+        function: The verb, or the dataclass of a group of its options.
+        arguments: Its arguments by name; others are left out.
+        prefix: What the name of an option begins with in messages.
 
     Raises:
         UserError: A value is none of the choices.
     """
-    for name, value in values.items():
-        *others, last = CHOICES[name]
-        if value not in CHOICES[name]:
-            raise UserError(f"{name} must be {', '.join(others)} or {last}, not {value!r}")
+    for name, hint in get_type_hints(function).items():
+        value, choices = arguments.get(name), _choices(hint)
+        if is_dataclass(value) and not isinstance(value, type):
+            check_choices(type(value), vars(value), f"{prefix}{name}.")
+        for one in value if isinstance(value, list | tuple) else [value]:
+            if choices and one is not None and one not in choices:
+                *others, last = choices
+                raise UserError(f"{prefix}{name} must be {', '.join(others)} or {last}, not {one!r}")
+
+
+def _choices(hint: Any) -> tuple[Any, ...]:
+    """Return the values that a type hint allows besides None, or nothing if it isn't made of literals alone."""
+    if get_origin(hint) is Literal:
+        return get_args(hint)
+    if get_origin(hint) not in (Union, UnionType, list):
+        return ()
+    parts = [_choices(part) for part in get_args(hint) if part is not NoneType]
+    return tuple(dict.fromkeys(chain.from_iterable(parts))) if all(parts) else ()

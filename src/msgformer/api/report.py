@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from msgformer.api.ranges import check_ranges
+from msgformer.api.ranges import check_choices, check_ranges
 from msgformer.checkpoints.model_location import find_checkpoint
 from msgformer.data.folder import existing
 from msgformer.data.locations import resolve_data
@@ -65,6 +65,7 @@ def report(
     Raises:
         UserError: the folder isn't a run, no epoch is done in it, or the images can't be used.
     """
+    check_choices(report, locals())
     check_ranges({"batch_size": batch_size, "workers": workers})
     run = existing(Path(run), "run")
     if not run.is_dir():

@@ -15,7 +15,7 @@ from msgformer.api.runs import new_run
 from msgformer.api.study_tables import TABLES, TableName
 from msgformer.errors import UserError
 from msgformer.result import Result, text_table
-from msgformer.tasks.classification.task import Classification
+from msgformer.tasks import DEFAULT_TASK, get_task
 
 PLAN_FILE = "plan.json"
 SMALL_BUDGET, SMALL_DATA = "embedded/pairs", "sample:pairs"
@@ -151,7 +151,7 @@ def study(
     shared = {} if budget is None else load_config(budget)
     plan = {
         "table": table,
-        "data": SMALL_DATA if data is None else Classification().resolve_data(str(data)),
+        "data": SMALL_DATA if data is None else get_task(DEFAULT_TASK).resolve_data(str(data)),
         "small": small,
         "epochs": epochs,
         "budget": {key: value for key, value in shared.items() if key not in ("model", "model_args", "data")},

@@ -13,7 +13,7 @@ from typing import Any
 
 import yaml
 
-from msgformer.api.ranges import check_ranges
+from msgformer.api.ranges import check_choices, check_ranges
 from msgformer.api.recipes import load_yaml
 from msgformer.api.runs import CONFIG_FILE
 from msgformer.catalog import ALIASES, MODELS, nearest, resolve
@@ -101,6 +101,7 @@ class TrainSettings:
             UserError: a number is out of range, the model's name is mistyped, the data isn't laid out as it must
                 be, or a compiler is needed and missing.
         """
+        check_choices(TrainSettings, vars(self))
         check_train_options(self)
         check_model(self.model)
         check_ranges(dict(_flat(self.to_dict())))

@@ -1,4 +1,4 @@
-"""Where and in which number format a trained model computes."""
+"""Device and number format of a trained model."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from msgformer.errors import UserError
 from msgformer.training.precision import known_precision
 
 DEVICE_ALIASES = {"gpu": "cuda", "cuda": "cuda", "cpu": "cpu", "mps": "mps", "xpu": "xpu"}
-"""What Lightning calls a kind of device, and what torch does."""
+"""Kinds of devices by their names: those of torch, and Lightning's "gpu"."""
 
 PRECISION_ALIASES = {"bf16": "bf16-mixed", "fp16": "16-mixed", "float32": "32-true", "float64": "64-true"}
 """Number formats for inference, and the older words in Lightning's manner that are accepted as well."""
@@ -98,14 +98,14 @@ def find_device(device: str = "auto") -> torch.device:
     kind, _, index = str(device).partition(":")
     if kind not in DEVICE_ALIASES or not (index.isdigit() or not index):
         raise UserError(f"device must be auto, cpu, cuda or cuda:N, not {device!r}")
-    kind = DEVICE_ALIASES[kind]
     if kind == "cpu":
         return _CPU
     available = _accelerator()
-    if available is None or (available.type != kind and str(device) != "gpu"):
-        raise UserError(f"device: there is no {kind} device on this machine; give cpu or auto")
-    if index and int(index) >= torch.accelerator.device_count():
-        raise UserError(f"device: {device} is not there, of {torch.accelerator.device_count()} devices from 0 on")
+    if available is None or (available.type != DEVICE_ALIASES[kind] and kind != "gpu"):
+        raise UserError(f"device: there is no {DEVICE_ALIASES[kind]} device on this machine; give cpu or auto")
+    count = torch.accelerator.device_count()
+    if index and int(index) >= count:
+        raise UserError(f"device: there is no {device} among {count} device(s); give a number from 0 to {count - 1}")
     return torch.device(available.type, int(index)) if index else torch.device(available.type)
 
 

@@ -23,13 +23,13 @@ class EmbeddedBatch:
 
     Attributes:
         names: Names of the images.
-        features: Float32 [B, C].
-        errors: Why the other images can't be read, by their names.
+        features: Float32 [B, D].
+        skipped: Names of the images that can't be read.
     """
 
     names: list[str]
     features: np.ndarray
-    errors: dict[str, str]
+    skipped: list[str]
 
 
 def stream_embeddings(
@@ -48,7 +48,6 @@ def stream_embeddings(
     """
     embed = model.embedder(predictor.config)
     for batch in stream_batches(predictor, inputs, on_bad_image):
-        readable = batch.readable
         features = np.zeros((0, 0), np.float32) if batch.inputs is None else embed(batch.inputs).cpu().numpy()
-        errors = {one.source.name: one.error for one in batch.images if one.error is not None}
-        yield EmbeddedBatch([one.source.name for one in readable], features, errors)
+        skipped = [one.source.name for one in batch.images if one.error is not None]
+        yield EmbeddedBatch([one.source.name for one in batch.readable], features, skipped)

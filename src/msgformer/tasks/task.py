@@ -39,12 +39,13 @@ class Task(ABC):
     Attributes:
         name: Its name on the command line and in cards.
         noun: What its models are called.
-        bundled_recipe: Recipe that a training follows without data.
-        data_recipe: Recipe that a training follows with a user's data.
-        train_options: Options of `msgformer.train` that are for this task alone.
-        predict_options: Options of `msgformer.predict` that not every task has, and this one has.
+        bundled_recipe: Recipe of a training on the bundled data.
+        data_recipe: Recipe of a training on a user's data.
+        train_options: Options of `msgformer.train` that only this task has.
+        predict_options: Options of `msgformer.predict` that this task has and others lack.
         evaluate_options: Likewise of `msgformer.evaluate`.
-        metric: Score that decides which of two models is better.
+        check_data_options: Likewise of `msgformer.check_data`.
+        metric: Name of the score by which models are ranked.
     """
 
     name: ClassVar[str]
@@ -54,20 +55,21 @@ class Task(ABC):
     train_options: ClassVar[tuple[str, ...]]
     predict_options: ClassVar[tuple[str, ...]] = ()
     evaluate_options: ClassVar[tuple[str, ...]] = ()
+    check_data_options: ClassVar[tuple[str, ...]] = ()
     metric: ClassVar[str]
 
     def check_options(self, command: str, given: Mapping[str, Any]) -> dict[str, Any]:
-        """Refuse options that this task's models have no use for.
+        """Refuse options that this task doesn't have.
 
         Args:
-            command: "predict" or "evaluate".
+            command: "predict", "evaluate" or "check_data".
             given: Options that not every task has; None for those that are not given.
 
         Returns:
             Those that are given.
 
         Raises:
-            UserError: Names the first option that is for other tasks.
+            UserError: An option is for other tasks; the message names it.
         """
         from msgformer.tasks import all_tasks
 
@@ -83,10 +85,10 @@ class Task(ABC):
         """Return the argument that is for this task's models."""
 
     def require_classifier(self, what: str) -> None:
-        """Refuse a model where only a classifier is of use.
+        """Refuse a model that is no classifier.
 
         Args:
-            what: Begins the message: the argument and the model.
+            what: Start of the message: the argument and the model.
 
         Raises:
             UserError: This is another task.
@@ -97,10 +99,10 @@ class Task(ABC):
 
     @abstractmethod
     def resolve_data(self, data: str) -> str:
-        """Return ``data`` with absolute paths, its layout checked as far as that takes no time and no library.
+        """Return ``data`` with absolute paths, after a quick check of its layout that imports no heavy library.
 
         Raises:
-            UserError: There is nothing, or its layout is not one of this task.
+            UserError: The data doesn't exist, or its layout is not one of this task.
         """
 
     @abstractmethod
@@ -108,9 +110,9 @@ class Task(ABC):
         """Find everything that is wrong with a data set.
 
         Args:
-            data: As `resolve_data` gives it.
+            data: As `resolve_data` returns it.
             progress: Called with the number of images.
-            options: Options of `msgformer.check_data` that only some tasks have.
+            options: Those of ``check_data_options`` that are given.
         """
 
     def write_scenes(self, folder: Path, counts: Mapping[Any, int], seed: int) -> str:  # noqa: ARG002
@@ -119,7 +121,7 @@ class Task(ABC):
         Args:
             folder: A new folder.
             counts: Images per subset.
-            seed: Number that the scenes follow from.
+            seed: Seed of the random generator.
 
         Returns:
             Name of the layout.
@@ -130,7 +132,7 @@ class Task(ABC):
         raise UserError(f"task: there are no scenes for {self.noun}s; give detect or segment")
 
     def bundled_scenes(self) -> Path:
-        """Return the folder of the bundled scenes, which are written when they are first asked for."""
+        """Return the folder of the bundled scenes, which is written at the first call."""
         raise UserError(f"data: there are no scenes for {self.noun}s; give a folder")
 
     # Models
@@ -141,7 +143,7 @@ class Task(ABC):
 
         Args:
             card: The card.
-            **start: What its weights start from, which no checkpoint repeats.
+            **start: Initial weights (``pretrained``, ``checkpoint``), which a card doesn't hold.
         """
 
     @abstractmethod
@@ -161,17 +163,17 @@ class Task(ABC):
 
     @abstractmethod
     def train_result(self, outcome: Mapping[str, Any]) -> Result:
-        """Return the result of a training from its scores and places."""
+        """Return the result of a training from its scores, paths and times."""
 
     def report_batch_size(self, train_batch_size: int) -> int | None:  # noqa: ARG002
-        """Return the images per batch that a report is scored with at the end of a training; None for the default."""
+        """Return the batch size of the evaluation for the report of a training; None for the default."""
         return None
 
     # Inference
 
     @abstractmethod
     def predictor(self, model: OpenedModel, config: InferenceConfig, **options: Any) -> Predictor:
-        """Return what runs a model on batches of images.
+        """Return a predictor, which runs a model on batches of images.
 
         Args:
             model: The model.
@@ -181,7 +183,7 @@ class Task(ABC):
 
     @abstractmethod
     def embedder(self, model: OpenedModel, config: InferenceConfig) -> Callable[[Tensor | list[Tensor]], Tensor]:
-        """Return what computes the pooled features [B, C] of a batch of model inputs.
+        """Return a function that computes the pooled features [B, D] of a batch of model inputs.
 
         Args:
             model: The model.
@@ -201,20 +203,23 @@ class Task(ABC):
             model: The model.
             data: The images; None for those that its run held out.
             config: Device, number format and batches.
-            options: How images are looked at, and what is collected for a report.
+            options: Test-time options, and whether examples are collected for a report.
         """
 
     @abstractmethod
     def held_out_images(self, card: ModelCard, run: Path) -> tuple[int, Callable[[int], Image.Image]]:
-        """Return the number of images that a run held out, and what loads one.
+        """Return the number of images that a run held out, and a function that loads one by its index.
 
         Raises:
-            UserError: They are not there any more.
+            UserError: The images don't exist any more.
         """
 
     @abstractmethod
     def img_size(self, model: OpenedModel) -> tuple[int, int]:
-        """Return height and width of the images in evaluation: of detectors a broad one's, of segmenters a square's."""
+        """Return height and width of images in evaluation.
+
+        They depend on an image's shape for detectors (here a wide image's) and segmenters (here a square image's).
+        """
 
     # Export and explanation
 
@@ -228,7 +233,7 @@ class Task(ABC):
         """
 
     def check_format(self, format: Format, *, int8: bool, single: bool) -> None:  # noqa: B027
-        """Refuse what this task's models have no exported form for.
+        """Refuse options of an export that this task's models don't support.
 
         Args:
             format: Format of the file.
@@ -239,24 +244,29 @@ class Task(ABC):
             UserError: Names the option.
         """
 
-    @abstractmethod
     def as_graph(self, module: nn.Module) -> nn.Module:
-        """Return a model that takes one tensor, and does nothing that depends on what an image shows.
+        """Return a model that takes one tensor and whose operations don't depend on the content of an image.
 
         Args:
             module: In evaluation mode, optimized or not.
 
         Returns:
-            A classifier itself; of others a copy in another form, which gives the same results.
+            The model itself by default; otherwise a copy in another form, which gives the same results.
         """
+        return module
 
-    @abstractmethod
     def exported_module(self, session: Session) -> nn.Module:
-        """Return an open exported file in the place of the model that it was made of."""
+        """Return an open exported file as a module with the inputs and outputs of its model.
 
-    @abstractmethod
+        Args:
+            session: The file; by default its model returns logits.
+        """
+        from msgformer.deploy.runtime import ExportedModel
+
+        return ExportedModel(session)
+
     def verify(self, module: nn.Module, session: Session, images: Tensor) -> Verification:
-        """Compare an exported file with its model.
+        """Compare an exported file with its model, by default by their logits.
 
         Args:
             module: The unoptimized model.
@@ -266,7 +276,10 @@ class Task(ABC):
         Raises:
             UserError: The file's outputs aren't the model's.
         """
+        from msgformer.deploy.verify import verify_logits
+
+        return verify_logits(module, session, images)
 
     @abstractmethod
     def explain_view(self, model: OpenedModel, image: Image.Image, options: ExplainOptions) -> View:
-        """Return an image as the backbone of a model sees it."""
+        """Return an image as the input of a model's backbone, for an explanation."""

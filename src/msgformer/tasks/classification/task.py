@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from msgformer.api.train_settings import TrainSettings
     from msgformer.checkpoints.card import ModelCard
     from msgformer.data.survey import Progress, Survey
-    from msgformer.deploy.session import Session
-    from msgformer.deploy.verify import Verification
     from msgformer.result import Result
     from msgformer.tasks.evaluation import Evaluation, EvaluationOptions
     from msgformer.tasks.explain_view import ExplainOptions, View
@@ -66,7 +64,7 @@ class Classification(Task):
 
     @override
     def survey(self, data: str, progress: Progress, options: Mapping[str, Any]) -> Survey:
-        """Look at images with a class each, at any location."""
+        """Check images with one class each, at any location."""
         from msgformer.data.survey import survey_classification
 
         return survey_classification(data, progress)
@@ -87,7 +85,7 @@ class Classification(Task):
 
     @override
     def open_training(self, settings: TrainSettings, resume: Path | None) -> TrainingSetup:
-        """Open images with a class each."""
+        """Open images with one class each."""
         from msgformer.tasks.classification.training_setup import ClassificationSetup
 
         return ClassificationSetup(settings, resume)
@@ -113,7 +111,7 @@ class Classification(Task):
 
     @override
     def embedder(self, model: OpenedModel, config: InferenceConfig) -> Callable[[Tensor | list[Tensor]], Tensor]:
-        """Return what pools the features that the classifier reads."""
+        """Return a function that computes the input of the classifier's last layer."""
         from msgformer.tasks.classification.embedder import make_embedder
 
         return make_embedder(model, config)
@@ -136,7 +134,7 @@ class Classification(Task):
 
     @override
     def img_size(self, model: OpenedModel) -> tuple[int, int]:
-        """Return those that the classifier was trained at."""
+        """Return the size that the classifier was trained at."""
         return model.card.img_size
 
     @override
@@ -145,25 +143,6 @@ class Classification(Task):
         from msgformer.tasks.classification.export_source import export_source
 
         return export_source(model, size)
-
-    @override
-    def as_graph(self, module: nn.Module) -> nn.Module:
-        """Return the classifier itself."""
-        return module
-
-    @override
-    def exported_module(self, session: Session) -> nn.Module:
-        """Return a module from images [B, C, H, W] to logits [B, K]."""
-        from msgformer.deploy.runtime import ExportedModel
-
-        return ExportedModel(session)
-
-    @override
-    def verify(self, module: nn.Module, session: Session, images: Tensor) -> Verification:
-        """Compare logits."""
-        from msgformer.deploy.verify import verify_logits
-
-        return verify_logits(module, session, images)
 
     @override
     def explain_view(self, model: OpenedModel, image: Image.Image, options: ExplainOptions) -> View:

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from msgformer.tasks.dense_embedder import pool_last_map
-from msgformer.tasks.opened_model import OpenedModel
-from msgformer.tasks.predictor import InferenceConfig
 
 
 class DetectorFeatures(nn.Module):
@@ -25,25 +22,10 @@ class DetectorFeatures(nn.Module):
         self.detector: Any = detector
 
     def forward(self, images: list[Tensor]) -> Tensor:
-        """From images [3, H, W], 0..1, to features [B, D]."""
+        """Compute features [B, D] of images [3, H, W], 0..1."""
         return torch.cat([self._embed(image) for image in images])
 
     def _embed(self, image: Tensor) -> Tensor:
         batch, _ = self.detector.transform([image])
         (size,) = batch.image_sizes
         return pool_last_map(self.detector.backbone.body, batch.tensors, size)
-
-
-def make_embedder(model: OpenedModel, config: InferenceConfig) -> Callable[[Tensor | list[Tensor]], Tensor]:
-    """Return what computes the features [B, D] of images [3, H, W].
-
-    Args:
-        model: The detector.
-        config: Device and number format.
-
-    Raises:
-        UserError: The model is an exported file.
-    """
-    model.module  # noqa: B018  (an exported file has none, and says so)
-    run = config.placement().place(DetectorFeatures(model.for_inference(optimized=config.optimize)))
-    return lambda images: run(list(images))

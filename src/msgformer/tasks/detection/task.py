@@ -58,7 +58,7 @@ class Detection(DenseTask):
 
     @override
     def survey(self, data: str, progress: Progress, options: Mapping[str, Any]) -> Survey:
-        """Look at images with annotated objects."""
+        """Check images with annotated objects."""
         from msgformer.data.survey import survey_detection
 
         return survey_detection(data)
@@ -99,10 +99,11 @@ class Detection(DenseTask):
 
     @override
     def embedder(self, model: OpenedModel, config: InferenceConfig) -> Callable[[Tensor | list[Tensor]], Tensor]:
-        """Return what pools the features of the backbone's last map."""
-        from msgformer.tasks.detection.embedder import make_embedder
+        """Return a function that pools the last map of the backbone."""
+        from msgformer.tasks.dense_embedder import make_embedder
+        from msgformer.tasks.detection.embedder import DetectorFeatures
 
-        return make_embedder(model, config)
+        return make_embedder(model, config, DetectorFeatures)
 
     @override
     def evaluate(
@@ -146,7 +147,7 @@ class Detection(DenseTask):
 
     @override
     def as_graph(self, module: nn.Module) -> nn.Module:
-        """Return a detector without loops over objects."""
+        """Return a copy of the detector without loops over objects."""
         from msgformer.tasks.detection.export_source import as_graph
 
         return as_graph(module)
@@ -160,7 +161,7 @@ class Detection(DenseTask):
 
     @override
     def verify(self, module: nn.Module, session: Session, images: Tensor) -> Verification:
-        """Compare objects."""
+        """Compare the detected objects."""
         from msgformer.deploy.verify import verify_detector
 
         return verify_detector(module, session, images)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -11,8 +10,6 @@ from torch import Tensor, nn
 
 from msgformer.dense.backbone import STRIDES
 from msgformer.tasks.dense_embedder import pool_last_map
-from msgformer.tasks.opened_model import OpenedModel
-from msgformer.tasks.predictor import InferenceConfig
 
 
 class SegmenterFeatures(nn.Module):
@@ -27,25 +24,10 @@ class SegmenterFeatures(nn.Module):
         self.segmenter: Any = segmenter
 
     def forward(self, images: list[Tensor]) -> Tensor:
-        """From normalized images [3, h, w] to features [B, D]."""
+        """Compute features [B, D] of normalized images [3, h, w]."""
         return torch.cat([self._embed(image) for image in images])
 
     def _embed(self, image: Tensor) -> Tensor:
         height, width = image.shape[-2:]
         padded = F.pad(image[None], (0, -width % STRIDES[-1], 0, -height % STRIDES[-1]))
         return pool_last_map(self.segmenter.backbone, padded, (height, width))
-
-
-def make_embedder(model: OpenedModel, config: InferenceConfig) -> Callable[[Tensor | list[Tensor]], Tensor]:
-    """Return what computes the features [B, D] of normalized images [3, h, w].
-
-    Args:
-        model: The segmenter.
-        config: Device and number format.
-
-    Raises:
-        UserError: The model is an exported file.
-    """
-    model.module  # noqa: B018  (an exported file has none, and says so)
-    run = config.placement().place(SegmenterFeatures(model.for_inference(optimized=config.optimize)))
-    return lambda images: run(list(images))

@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from msgformer.checkpoints.card import ModelCard
     from msgformer.data.scene_folders import Counts
     from msgformer.data.survey import Progress, Survey
-    from msgformer.deploy.session import Session
-    from msgformer.deploy.verify import Verification
     from msgformer.tasks.evaluation import Evaluation, EvaluationOptions
     from msgformer.tasks.explain_view import ExplainOptions, View
     from msgformer.tasks.export_source import ExportSource
@@ -37,6 +35,7 @@ class Segmentation(DenseTask):
     bundled_recipe, data_recipe = "embedded/segment", "segment"
     train_options = ("segment", "segment_images")
     evaluate_options = ("scales", "flip")
+    check_data_options = ("reduce_zero_label",)
     metric = "miou"
     scenes: ClassVar[Counts] = {"train": 4000, "val": 200}
     layout = "ADE20K"
@@ -56,10 +55,10 @@ class Segmentation(DenseTask):
 
     @override
     def survey(self, data: str, progress: Progress, options: Mapping[str, Any]) -> Survey:
-        """Look at images with label maps."""
+        """Check images with label maps."""
         from msgformer.data.survey import survey_segmentation
 
-        return survey_segmentation(data, reduce_zero=options["reduce_zero_label"])
+        return survey_segmentation(data, reduce_zero=options.get("reduce_zero_label", "auto"))
 
     @override
     def create(self, name: str, num_classes: int, **arguments: Any) -> nn.Module:
@@ -97,10 +96,11 @@ class Segmentation(DenseTask):
 
     @override
     def embedder(self, model: OpenedModel, config: InferenceConfig) -> Callable[[Tensor | list[Tensor]], Tensor]:
-        """Return what pools the features of the backbone's last map."""
-        from msgformer.tasks.segmentation.embedder import make_embedder
+        """Return a function that pools the last map of the backbone."""
+        from msgformer.tasks.dense_embedder import make_embedder
+        from msgformer.tasks.segmentation.embedder import SegmenterFeatures
 
-        return make_embedder(model, config)
+        return make_embedder(model, config, SegmenterFeatures)
 
     @override
     def evaluate(
@@ -140,20 +140,6 @@ class Segmentation(DenseTask):
         from msgformer.deploy.graph_segmenter import GraphSegmenter
 
         return GraphSegmenter(copy.deepcopy(module)).eval()  # type: ignore[arg-type]
-
-    @override
-    def exported_module(self, session: Session) -> nn.Module:
-        """Return a module from images [B, 3, H, W] to logits [B, K, H, W]."""
-        from msgformer.deploy.runtime import ExportedModel
-
-        return ExportedModel(session)
-
-    @override
-    def verify(self, module: nn.Module, session: Session, images: Tensor) -> Verification:
-        """Compare logits."""
-        from msgformer.deploy.verify import verify_logits
-
-        return verify_logits(module, session, images)
 
     @override
     def explain_view(self, model: OpenedModel, image: Image.Image, options: ExplainOptions) -> View:
