@@ -53,7 +53,7 @@ def load_plugins(names: str | Path | Iterable[str | Path]) -> list[str]:
 
 
 def loaded_plugins() -> list[str]:
-    """The plug-ins that `load_plugins` has imported in this process."""
+    """Return the plug-ins that `load_plugins` has imported in this process."""
     return list(dict.fromkeys(_loaded))
 
 
@@ -76,17 +76,17 @@ def load_installed_plugins() -> None:
 
 
 def merge_plugins(given: Iterable[str | Path], recorded: Iterable[str | Path]) -> list[str]:
-    """Plug-ins that are asked for, and those that a configuration records, each module once.
+    """Merge the plug-ins that a user gives with those of a configuration, each module once.
 
     Args:
-        given: What the user asks for. It wins where the same file is recorded by another path.
-        recorded: What a configuration names.
+        given: Plug-ins that the user gives. They win if a configuration records the same file by another path.
+        recorded: Plug-ins of the configuration.
 
     Returns:
         Their names as a run records them, paths made absolute.
 
     Raises:
-        UserError: Something else than a name is given.
+        UserError: A value is no name.
     """
     merged: dict[str, str] = {}
     for name in (*given, *recorded):
@@ -120,12 +120,12 @@ def require_plugins(names: Iterable[str], source: object) -> None:
 
 
 def plugin_options(names: Iterable[str]) -> str:
-    """The words of a command line that name plug-ins, as a shell reads them."""
+    """Return the options of a command line for plug-ins, quoted for a shell."""
     return shlex.join(word for name in names for word in ("--plugins", name))
 
 
 def plugin_of(cls: type) -> str | None:
-    """The plug-in that defines a class, as a run records it; None for this package's classes.
+    """Return the plug-in that defines a class, as a run records it; None for this package's classes.
 
     A class of the program that is running belongs to its file; one of a notebook has no plug-in.
     """
@@ -172,7 +172,7 @@ def _check_file(path: Path, module: str) -> None:
     """Make sure that a file is there, and that importing its name imports it and no other module.
 
     Raises:
-        UserError: it isn't, or another module has its name.
+        UserError: There is no such file, or another module has its name.
     """
     if not path.is_file():
         raise UserError(f"plugins: no such file: {shown(path)}; give a .py file or the dotted name of a module")
@@ -188,7 +188,7 @@ def _check_file(path: Path, module: str) -> None:
 
 
 def _is_imported(name: str) -> bool:
-    """Whether a recorded plug-in has been imported, be it from another folder or as part of a package."""
+    """Return whether a recorded plug-in has been imported, perhaps from another folder or as part of a package."""
     module = _module_name(name)
     if module in sys.modules or (_is_file(name) and _file_of("__main__") == Path(name)):
         return True
@@ -197,7 +197,7 @@ def _is_imported(name: str) -> bool:
 
 
 def _file_of(module: str) -> Path | None:
-    """The file that a module was imported from; None if it wasn't imported or has none."""
+    """Return the file that a module was imported from; None if it wasn't imported or has no file."""
     file = getattr(sys.modules.get(module), "__file__", None)
     return None if file is None else Path(file).resolve()
 
@@ -215,7 +215,7 @@ def _recorded_name(name: str) -> str:
 
 
 def _reason(error: BaseException) -> str:
-    """An error's own text, and the line that raised it."""
+    """Return the message of an error, and the line that raised it."""
     text = " ".join(str(error).split())
     kind = type(error).__name__
     frames = [frame for frame in traceback.extract_tb(error.__traceback__) if "importlib" not in frame.filename]
@@ -225,7 +225,7 @@ def _reason(error: BaseException) -> str:
 
 
 def _hint(error: BaseException, name: str) -> str:
-    """What to do where there is no such module at all."""
+    """Return the remedy for a module that doesn't exist."""
     if not isinstance(error, ModuleNotFoundError) or error.name not in (name, name.partition(".")[0]):
         return ""
     return "; give a module that is installed or lies in the current folder, or the path of a .py file"

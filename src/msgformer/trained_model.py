@@ -1,4 +1,4 @@
-"""A trained model as one object: loaded once, then asked for predictions, scores, files and explanations."""
+"""Trained models as objects, with methods to predict, evaluate, export, explain, benchmark and embed."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ class TrainedModel(LoadedModel, Generic[R, S]):
 
     @property
     def card(self) -> ModelCard:
-        """What is known about the model beside its weights."""
+        """Description of the model: its name, arguments, classes, preprocessing and training data."""
         return self.opened.card
 
     @property
@@ -79,7 +79,7 @@ class TrainedModel(LoadedModel, Generic[R, S]):
 
     @cached_property
     def img_size(self) -> tuple[int, int]:
-        """Height and width in pixels of the images in evaluation; of detectors, those of a broad image."""
+        """Height and width in pixels of images in evaluation; for detectors those of a wide image."""
         fixed = None if self.opened.session is None else self.opened.session.card.sizes.fixed_size
         return fixed or self.opened.task.img_size(self.opened)
 
@@ -114,7 +114,7 @@ class TrainedModel(LoadedModel, Generic[R, S]):
         Args:
             images: One image: a path, an http(s) URL, a PIL image, an array [H, W, C], a tensor [C, H, W], or the bytes
                 of an encoded image. Or many: an iterable of these, a folder, a pattern, a tar file or a video.
-            stream: Return an iterator that reads images as it is asked for results, so that memory is bounded.
+            stream: Return an iterator, which reads images lazily, so that memory is bounded.
             batch_size: Images per batch; by default 64 for classifiers, and 1 for detectors and segmenters.
             workers: Processes that read images; by default none for one batch, else one less than there are cores.
             on_bad_image: At an image that can't be read, "stop", or "skip" it with a result that holds the ``error``.
@@ -192,7 +192,7 @@ class TrainedModel(LoadedModel, Generic[R, S]):
         return export(self, format=format, **options)  # type: ignore[arg-type]
 
     def explain(self, images: ImagesLike, **options: Any) -> ExplainResult:
-        """Show what the model does inside with images, as a page, pictures and numbers.
+        """Visualize the inner workings of the model on images, as a page, figures and arrays.
 
         Args:
             images: As for `predict`.
@@ -257,7 +257,7 @@ class TrainedModel(LoadedModel, Generic[R, S]):
         return found[0] if inputs.single else found
 
     def save_pretrained(self, folder: str | Path) -> Path:
-        """Write the model as timm and the Hub read it: ``timm.create_model("local-dir:FOLDER")``.
+        """Write the model in the format of timm and the Hub: ``timm.create_model("local-dir:FOLDER")`` loads it.
 
         Args:
             folder: New folder for ``model.safetensors``, ``config.json`` and ``README.md``.
@@ -359,6 +359,6 @@ def _keywords(function: Callable[..., Any]) -> list[str]:
 
 
 def _task_options(attribute: str) -> list[str]:
-    """Return the options that some tasks have, but ``backend``, which is an option of the command alone."""
+    """Return the options that only some tasks have, except for ``backend``, which `TrainedModel` lacks."""
     names = (name for task in all_tasks() for name in getattr(task, attribute) if name != "backend")
     return list(dict.fromkeys(names))

@@ -89,8 +89,8 @@ def test_what_can_not_be_saved(tmp_path):
     (tmp_path / "file").touch()
     for arguments, told in [
         ({"class_names": ["a"]}, "1 names for 7 classes"),
-        ({"preprocessing": {**PREPROCESSING, "mean": [0.5]}}, "mean has to hold 3 numbers"),
-        ({"preprocessing": {"mean": [0.5]}}, "input_size has to be a list"),
+        ({"preprocessing": {**PREPROCESSING, "mean": [0.5]}}, "mean must hold 3 numbers"),
+        ({"preprocessing": {"mean": [0.5]}}, "input_size must be list"),
         ({"preprocessing": {**PREPROCESSING, "input_size": [1, 8, 8], "mean": [0], "std": [1]}}, "the model takes 3"),
         ({"model_args": {"depths": (2, 2)}}, "model_args"),
         ({"model_args": {"depths": (1, 1, 1, 1)}}, "is another model"),
@@ -113,12 +113,12 @@ def test_what_can_not_be_saved(tmp_path):
         (lambda _: [], "names no architecture"),
         (lambda config: {**config, "architecture": 3}, "names no architecture"),
         (lambda config: {**config, "architecture": "msg_transformer_tinny"}, "did you mean 'msg_transformer_tiny'"),
-        (lambda config: {**config, "model_args": [1]}, "model_args is a list"),
-        (lambda config: {**config, "pretrained_cfg": 1}, "pretrained_cfg is a int"),
+        (lambda config: {**config, "model_args": [1]}, "model_args must be an object, not list"),
+        (lambda config: {**config, "pretrained_cfg": 1}, "pretrained_cfg must be an object, not int"),
         (lambda config: {**config, "label_names": ["cat"]}, "list of 7 names"),
         (lambda config: {**config, "label_names": [1] * 7}, "list of 7 names"),
         (lambda config: {**config, "num_classes": -1}, "num_classes is -1"),
-        (lambda config: {**config, "msgformer": {"preprocessing": {"mean": "x"}}}, "input_size has to be"),
+        (lambda config: {**config, "msgformer": {"preprocessing": {"mean": "x"}}}, "input_size must be"),
     ],
 )
 def test_what_can_not_be_read(change, told, tmp_path):

@@ -168,5 +168,5 @@ def test_what_is_no_record_is_refused(task, format, wrong, tmp_path):
 def test_other_columns_are_refused(tmp_path):
     write("segment", tmp_path, "csv", RECORDS["segment"])
     for task, hint in (("classify", "--top_k"), ("detect", "options")):
-        with pytest.raises(UserError, match=rf"^resume: .* has other columns; give the {hint} of its beginning"):
+        with pytest.raises(UserError, match=rf"^resume: .* has other columns; give the same {hint} as before"):
             list(open_file(task, tmp_path, "csv").recorded())

@@ -82,7 +82,7 @@ def average(
         data: For greedy: what to score on, as for 'msgformer evaluate'; by default what the runs held out.
         batch_size: For greedy: images a batch, as for 'msgformer evaluate'.
         workers: For greedy: processes that read images; by default one less than there are cores, at most 8.
-        accelerator: For greedy: "auto", "cpu", "gpu" or another that Lightning knows.
+        accelerator: For greedy: device, "auto", "cpu", "gpu", "cuda" or "cuda:N".
         progress: For greedy: a "bar", "lines" or "none"; "auto" is a bar in a terminal.
 
     Returns:

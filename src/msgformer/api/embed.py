@@ -21,11 +21,11 @@ SUFFIXES = (".npy", ".parquet")
 
 @dataclass(frozen=True)
 class EmbedResult(Result):
-    """Pooled features of images, and where they are.
+    """Result of `msgformer.embed`.
 
     Attributes:
-        output: The file.
-        names: File with one name per row of a .npy file; None for Parquet, which holds the names.
+        output: The file of features.
+        names: File of the names of a .npy file's rows, one per line; None for Parquet, which holds the names.
         images: Number of rows.
         features: Number of columns.
         skipped: Images that were left out because they can't be read.
@@ -38,7 +38,7 @@ class EmbedResult(Result):
     skipped: list[str]
 
     def table(self) -> str:
-        """Return the same in words."""
+        """Return the numbers of images and features, and the files."""
         beside = "" if self.names is None else f"; their names in {self.names}"
         return f"{self.images:,} images with {self.features} features each in {self.output}{beside}"
 
@@ -58,14 +58,14 @@ def embed(
 ) -> EmbedResult:
     """Compute the pooled features of images, for search, clustering and linear classifiers.
 
-    A classifier gives what its last layer reads, a detector or segmenter the mean of its backbone's last map. Any
-    number of images is read, a few batches in memory.
+    The features of a classifier are the input of its last layer, those of a detector or segmenter the mean of its
+    backbone's last map. Any number of images is read, with few batches in memory.
 
     Args:
         model: Run folder, of which the best epoch is taken, checkpoint, or converted weights.
         images: Image files and http(s) URLs, folders, tar files, videos, patterns, and "-" for a list on standard
             input.
-        output: File to write: .npy for an array with a row per image, and a .txt file with their names beside it; or
+        output: File to write: .npy for an array with one row per image, beside a .txt file with their names; or
             .parquet for a table with the columns image and embedding.
         overwrite: Replace files that exist.
         on_bad_image: At an image that can't be read, "stop", or "skip" it and list it as left out.
@@ -76,7 +76,7 @@ def embed(
         progress: A "bar", "lines" (one every ten seconds) or "none"; "auto" is a bar in a terminal, otherwise lines.
 
     Returns:
-        Where the features are, and how many.
+        The files, and the numbers of images and features.
 
     Raises:
         UserError: A path doesn't exist, an image can't be read, the model is an exported file, or the output can't be

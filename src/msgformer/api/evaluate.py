@@ -124,8 +124,10 @@ def evaluate(  # type: ignore[misc]  # the command line reads this signature, wh
     if crop_pct is not None and not 0 < crop_pct <= 1:
         raise UserError(f"crop_pct must be above 0 and at most 1, not {crop_pct:g}")
 
-    looks: dict[str, Any] = dict(img_size=img_size, crop_pct=crop_pct, crop_mode=crop_mode, interpolation=interpolation)
-    looks |= dict(flip=flip or None, scales=scales, backend=None if backend == "torch" else backend)
+    task_options: dict[str, Any] = dict(
+        img_size=img_size, crop_pct=crop_pct, crop_mode=crop_mode, interpolation=interpolation
+    )
+    task_options |= dict(flip=flip or None, scales=scales, backend=None if backend == "torch" else backend)
     config = dict(batch_size=batch_size, workers=workers, progress=progress, backend=backend)
 
     from msgformer.tasks.loaded_model import load_any
@@ -133,7 +135,7 @@ def evaluate(  # type: ignore[misc]  # the command line reads this signature, wh
     trained = [load_any(model, device=accelerator, precision=precision, trust=trust) for model in models]
     if len({one.opened.card.task for one in trained}) > 1:
         raise UserError("checkpoint: only models of one task can be compared; give one task at a time")
-    options = [_options(one, looks, on_bad_image) for one in trained]
+    options = [_options(one, task_options, on_bad_image) for one in trained]
     results: list[ScoresResult] = []
     for number, model in enumerate(models, 1):
         folder = output if len(models) == 1 or output is None else output / f"{number}-{_name(model)}"
@@ -147,10 +149,10 @@ def evaluate(  # type: ignore[misc]  # the command line reads this signature, wh
     return comparison
 
 
-def _options(model: Any, looks: dict[str, Any], on_bad_image: OnBadImage) -> EvaluationOptions:
+def _options(model: Any, task_options: dict[str, Any], on_bad_image: OnBadImage) -> EvaluationOptions:
     """Check that a model can be scored as asked."""
     model.opened.require_trained("evaluate")
-    given = model.opened.task.check_options("evaluate", looks)
+    given = model.opened.task.check_options("evaluate", task_options)
     return EvaluationOptions(on_bad_image, {key: value for key, value in given.items() if key != "backend"})
 
 
@@ -175,5 +177,5 @@ def _name(model: ModelLike) -> str:
 
 
 def _path_of(model: ModelLike) -> Path | None:
-    """Return the file that a model in memory was loaded from."""
+    """Return the file that a model in memory was loaded from, if any."""
     return getattr(getattr(model, "opened", None), "path", None)

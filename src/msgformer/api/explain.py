@@ -25,16 +25,16 @@ MAX_IMAGES = 50
 
 @dataclass(frozen=True)
 class ExplainResult(Result):
-    """What was written.
+    """Result of `msgformer.explain`.
 
     Attributes:
         model: The model's name.
-        weights: The file of its weights; None for initial ones, which are random, and for a module in memory.
+        weights: File of the weights; None for random initial weights and for a module in memory.
         images: Names of the images.
         page: The page to explore, which needs nothing else.
         data: What the arrays beside the pictures are.
         pictures: All pictures.
-        is_trained: Whether the weights are others than initial ones.
+        is_trained: Whether the weights are trained ones.
     """
 
     model: str
@@ -93,7 +93,7 @@ def explain(
         gradients: Messengers of each block, at most, whose receptive field is measured by gradients as well as by
             routing; each takes a backward pass.
         seed: Number that the initial weights of a model given by its name follow from, to look at an untrained model.
-        accelerator: "auto", "cpu", "gpu" or another that Lightning knows.
+        accelerator: Device: "auto", "cpu", "gpu", "cuda" or "cuda:N".
         progress: A "bar", "lines" or "none"; "auto" is a bar in a terminal, otherwise lines.
 
     Returns:

@@ -134,7 +134,7 @@ class Subject:
 
     def trace(self, view: View, options: ExplainOptions, device: torch.device) -> list[Block]:
         """What the blocks asked for do with an image."""
-        image = view.image.to(device)
+        image = view.inputs.to(device)
         traced: Sequence[Block]
         if isinstance(self.body, MsgTransformer):
             traced = trace_messengers(self.body, image, options.gradients)
@@ -160,11 +160,11 @@ def write_explanation(
     progress = track_progress(inputs, lambda _: 1, options.progress, "explaining", len(inputs))
     for number, (one, picture) in enumerate(progress):
         view = subject.model.task.explain_view(subject.model, picture, options)
-        image = Explained(one.name, view.picture, subject.trace(view, options, device))
+        image = Explained(one.name, view.image, subject.trace(view, options, device))
         explained.append(image)
         part = folder / f"{number + 1:04d}-{Path(one.name).stem[:LONGEST_NAME]}"
         pictures += _write_image(image, part, each_head=options.each_head)
-        sizes = {"picture_size": image.size, "input_size": tuple(view.image.shape[-2:])}
+        sizes = {"picture_size": image.size, "input_size": tuple(view.inputs.shape[-2:])}
         blocks = [block_record(block) for block in image.blocks]
         records.append({"image": one.name, "folder": part.name, **sizes, "blocks": blocks})
     weights = None if subject.weights is None else str(subject.weights)

@@ -25,13 +25,13 @@ class Exported(Result):
         precision: Number format of its weights.
         model: Name of the model.
         input: The inputs that it takes: numbers of images, and their height and width, least and most.
-        checked_on: What pictures it was compared on, and how many inputs were made of them.
+        checked_on: Number and kind of the images on which the file was compared with the model.
         max_difference: Largest difference of any output from the model's.
-        agreement: Pictures (or pixels) whose likeliest class is the model's, or objects that both find, in per cent.
+        agreement: Images (or pixels) whose top-1 class is the model's, or objects that both find, in percent.
         significance_difference: Largest relative difference of SG-Former's significance maps; where it is given, the
             outputs were compared with one order of tokens in both.
-        model_ms: Median milliseconds of the model in PyTorch, for one batch.
-        file_ms: Median milliseconds of the file, taken in turns with those.
+        model_ms: Median milliseconds per batch of the model in PyTorch.
+        file_ms: Median milliseconds per batch of the file, timed alternately with the model.
         box_difference: Largest difference of the boxes' sides of objects that both find, in pixels; of a detector.
         objects: How many objects a detector and its file found, counted apart.
     """
@@ -82,7 +82,7 @@ def export(
     int8: bool = False,
     calibration: Path | None = None,
 ) -> Exported:
-    """Write a model as a file that runs without this package, and check it against the model on real pictures.
+    """Write a model as a file that runs without this package, and check it against the model on real images.
 
     The file carries its classes, preprocessing and valid sizes. It appears when it is complete and checked, in the
     place of one that was there before.
@@ -97,7 +97,7 @@ def export(
         batch_size: Images at once, where it isn't dynamic.
         dynamic_batch: Take any number of images at once.
         dynamic_size: Take images of any height and width.
-        int8: Quantise weights and activations, by NNCF; for ONNX and OpenVINO.
+        int8: Quantize weights and activations, by NNCF; for ONNX and OpenVINO.
         calibration: File or folder of images to take ranges of activations from; by default those that the run held
             out. For int8.
 

@@ -41,24 +41,24 @@ def fit(
         settings: Checked settings.
         output: Where a new run is wanted; None for the next free folder.
         resume: Folder of a run to go on with.
-        callbacks: The user's.
+        callbacks: Further Lightning callbacks, which the user gives.
 
     Returns:
         The fields of ``TrainResult``.
     """
     start = time.monotonic()
     settings = replace(settings, plugins=merge_plugins(settings.plugins, plugins_of(settings.model_args)))
-    task = get_task(settings.task).open_training(settings, resume)
+    setup = get_task(settings.task).open_training(settings, resume)
     checkpoint = None
     if resume is not None:
         checkpoint = find_resumable(resume)
-        _check_subsets(resume, task)
+        _check_subsets(resume, setup)
     with quiet(), isolate_rng():
         report = epoch_report(settings.trainer.progress)
-        files = RunFiles(lambda: _start_run(settings, output, resume, task), report)
+        files = RunFiles(lambda: _start_run(settings, output, resume, setup), report)
         run = Run(settings.trainer, files, settings.epochs + settings.optim.cooldown_epochs, callbacks)
         seed_generators(derive(settings.seed))
-        module, data = task.build(run.trainer, fresh=checkpoint is None)
+        module, data = setup.build(run.trainer, fresh=checkpoint is None)
         with _reporting(settings, files, run.trainer):
             run.fit(module, data, checkpoint)
     assert files.folder is not None
@@ -67,7 +67,7 @@ def fit(
         "run": files.folder,
         "checkpoint": files.folder / BEST,
         "epoch": int(best["epoch"]),
-        "scores": {name: best[f"val/{name}"] for name in task.scores},
+        "scores": {name: best[f"val/{name}"] for name in setup.scores},
         "epochs": len(files.rows),
         "seconds": time.monotonic() - start,
     }
@@ -87,30 +87,30 @@ def _reporting(settings: TrainSettings, files: RunFiles, trainer: Trainer) -> It
             leave_report(files.folder, score_at_end(files.folder, settings, trainer) if finished else None)
 
 
-def _start_run(settings: TrainSettings, output: Path | None, resume: Path | None, task: TrainingSetup) -> Path:
+def _start_run(settings: TrainSettings, output: Path | None, resume: Path | None, setup: TrainingSetup) -> Path:
     """The run folder, in which is told what made it each time that the training starts."""
-    run = resume or _begin_run(output, task)
+    run = resume or _begin_run(output, setup)
     record_start(run, settings.data)
     return run
 
 
-def _begin_run(output: Path | None, task: TrainingSetup) -> Path:
+def _begin_run(output: Path | None, setup: TrainingSetup) -> Path:
     """A new run folder that says what is trained on what."""
-    run = new_run(output, task.title)
-    (run / CLASSES_FILE).write_text("".join(f"{shown(name)}\n" for name in task.classes), encoding="utf-8")
-    task.record(run)
+    run = new_run(output, setup.title)
+    (run / CLASSES_FILE).write_text("".join(f"{shown(name)}\n" for name in setup.classes), encoding="utf-8")
+    setup.record(run)
     # Last and at once: a folder that has it can be resumed, at whatever moment the run is killed.
-    write_atomically(run / CONFIG_FILE, task.settings.write)
+    write_atomically(run / CONFIG_FILE, setup.settings.write)
     return run
 
 
-def _check_subsets(run: Path, task: TrainingSetup) -> None:
+def _check_subsets(run: Path, setup: TrainingSetup) -> None:
     """Make sure that a run goes on with the data that it was begun with.
 
     Raises:
         UserError: pictures have come or gone.
     """
-    for subset, found in task.image_names().items():
+    for subset, found in setup.image_names().items():
         recorded = read_split(run, subset)
         if recorded is None or recorded == found:
             continue

@@ -30,12 +30,12 @@ class PredictResult(Result):
     Attributes:
         task: "classify", "detect" or "segment".
         checkpoint: Weights that predicted.
-        images: Number of images, in a call that was resumed those before it included.
+        images: Number of images, including those of the calls that this one resumed.
         predictions: One per image, in the order in which the images were given; those of a folder by name. Empty if
             they were written to a file.
         skipped: Images that were left out because they can't be read.
-        output: File that predictions were written to, or folder of pictures and ``predictions.json``.
-        contact_sheets: Pictures of the images with what they show.
+        output: File that predictions were written to, or folder of drawn images and ``predictions.json``.
+        contact_sheets: Files of the contact sheet.
     """
 
     task: str
@@ -47,7 +47,7 @@ class PredictResult(Result):
     contact_sheets: list[Path] | None = None
 
     def table(self) -> str:
-        """Return one row per image: its path and what it shows; or where that was written."""
+        """Return one row per image with its path and its prediction, or the path of the output."""
         lines = [f"contact sheet {path}" for path in self.contact_sheets or []]
         if self.output is not None and self.output != STDOUT:
             lines.insert(0, f"{self.images:,} images in {self.output}")
@@ -92,7 +92,7 @@ def predict(
         top_k: Classes that a classifier names per image, 5 by default; all of them if there are fewer.
         threshold: Score from which on a detector's objects are reported and drawn, 0.5 by default.
         output: File to write predictions to instead of returning them, or "-" for standard output; or a new folder, for
-            pictures with the predictions drawn on them and predictions.json.
+            images with the predictions drawn on them and predictions.json.
         format: JSON lines ("jsonl"), "csv" or "parquet"; by default as the output's name ends.
         resume: Continue after the predictions that the output holds already; they are checked to be of the same images.
         contact_sheet: PNG file to draw the images to, with what they show; of many, further files are numbered.
@@ -200,7 +200,7 @@ def _open(
     trust: bool,
     backend: Library,
 ) -> tuple[Any, Path]:
-    """Load a model and return its predictor, and where it is from."""
+    """Load a model and return its predictor and its path."""
     from dataclasses import replace
 
     from msgformer.tasks.loaded_model import load_any

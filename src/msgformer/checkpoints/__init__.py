@@ -1,1 +1,1 @@
-"""Checkpoint files and the card inside them, and which files a model may be opened from. Needs no Lightning."""
+"""Checkpoint files, model cards, and the files that models are opened from. Imports no Lightning."""

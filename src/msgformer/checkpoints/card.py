@@ -1,4 +1,4 @@
-"""The model card: what a checkpoint says about its model beside the weights."""
+"""The model card: the description of a model that a checkpoint holds beside the weights."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ KEY = "msgformer"
 
 @dataclass(frozen=True)
 class ModelCard:
-    """What is known about a trained model beside its weights; plain values only, so that it loads safely.
+    """Description of a trained model without its weights; holds plain values only, so that it loads safely.
 
     Attributes:
         model: Name in timm's registry.
         model_args: Further arguments of its constructor.
         classes: Class names, in the order of the outputs.
         preprocessing: How an image becomes the model's input, as ``Preprocessing.to_dict`` gives it.
-        data: What it was trained on: the folder (None for the bundled digits), the fraction held out, the seed.
+        data: Training data: the folder (None for the bundled data), the fraction held out, the seed.
         task: Name of the task it was trained for.
         version: Version of this package that wrote the file.
-        plugins: Modules, or .py files, that must be imported before the model can be built.
+        plugins: Modules, or .py files, that must be imported before the model is built.
     """
 
     model: str
@@ -74,18 +74,19 @@ class ModelCard:
         """Read the card from a checkpoint.
 
         Args:
-            checkpoint: What the file holds.
+            checkpoint: Content of the file.
             path: The file, for messages.
 
         Raises:
-            UserError: There is no card, or not one of this version.
+            UserError: There is no card, or it is of another version.
         """
         stored = checkpoint.get(KEY) if isinstance(checkpoint, dict) else None
-        if stored is None:
+        if not isinstance(stored, dict):
             raise UserError(
                 f"{path} holds no model card of msgformer; give a best.ckpt or last.ckpt that 'msgformer train' wrote"
             )
         try:
             return cls(**stored)
         except TypeError as error:
-            raise UserError(f"{path} was written by another version of msgformer ({error})") from error
+            written = f"version {stored['version']}" if "version" in stored else "the version that wrote it"
+            raise UserError(f"{path} was written by another version of msgformer ({error}); use {written}") from error

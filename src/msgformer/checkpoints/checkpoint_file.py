@@ -1,4 +1,4 @@
-"""Checkpoint files of a training: read without running anything in them, and sealed with a checksum."""
+"""Checkpoint files of trainings: read without executing their content, and sealed with a checksum."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def trained_weights(checkpoint: dict[str, Any], *, ema: bool = False) -> dict[st
     """Return the model's parameters and buffers from a checkpoint.
 
     Args:
-        checkpoint: As `read_checkpoint` gives it; of one without weights there are none, which fit no model.
+        checkpoint: Content of the file, as of `read_checkpoint`.
         ema: Return the averaged weights if there are any.
     """
     state = checkpoint.get("state_dict", {})
@@ -63,9 +63,9 @@ def check_seal(path: Path) -> None:
 
 
 def seal(archive: io.BytesIO) -> None:
-    """Add a checksum of what is before it to a zip archive, as the archive's comment.
+    """Add a checksum of a zip archive to it, as the archive's comment.
 
-    Torch reads a stored tensor without checking the archive's own checksums.
+    Torch reads tensors without checking the archive's own checksums.
 
     Raises:
         ValueError: The archive has a comment already.
@@ -80,7 +80,7 @@ def seal(archive: io.BytesIO) -> None:
 
 
 def is_sealed(path: Path) -> bool | None:
-    """Return whether a file matches the checksum at its end; None if it has none."""
+    """Return whether a file matches the checksum at its end; None if there is no checksum."""
     with path.open("rb") as file:
         size = file.seek(0, os.SEEK_END)
         body = max(0, size - SEAL_LENGTH)
@@ -98,12 +98,12 @@ def is_sealed(path: Path) -> bool | None:
 
 
 def save_checkpoint(checkpoint: dict[str, Any], path: Path, keep: str | None = None) -> None:
-    """Write a sealed checkpoint that is complete or not there at all.
+    """Write a sealed checkpoint atomically.
 
     Args:
         checkpoint: Tensors and plain values.
         path: The file.
-        keep: Name under which a file that is there already stays; None replaces it.
+        keep: Name that an existing file is renamed to; None replaces it.
 
     Raises:
         OSError: The file system refuses; the error names ``path``.
@@ -115,12 +115,12 @@ def save_checkpoint(checkpoint: dict[str, Any], path: Path, keep: str | None = N
 
 
 def write_atomically(path: Path, write: Callable[[Path], object], keep: str | None = None) -> None:
-    """Have ``write`` fill a file beside ``path``, and move it there once it is safely on the disk.
+    """Write a file beside ``path``, and move it there once it is safely on the disk.
 
     Args:
         path: The file.
         write: Called with the path to write to.
-        keep: Name under which a file that is there already stays; None replaces it.
+        keep: Name that an existing file is renamed to; None replaces it.
 
     Raises:
         OSError: The file system refuses, as when the disk is full; the error names ``path``.

@@ -1,6 +1,6 @@
-"""Where a model lies: the one module that decides which files may be opened as a model, and as what.
+"""Locations of models: decides which files may be opened as a model, and of which kind they are.
 
-Nothing is deserialized here, and neither torch nor NumPy is imported, so that a wrong path is reported at once.
+It deserializes nothing and imports neither torch nor NumPy, so that a wrong path is reported at once.
 """
 
 from __future__ import annotations
@@ -15,19 +15,19 @@ from msgformer.deploy.card import EXPORTED, is_exported
 from msgformer.errors import UserError
 
 BEST, LAST = "best.ckpt", "last.ckpt"
-"""Checkpoints in a run folder: of the best epoch and of the last one."""
+"""Checkpoints of the best and of the last epoch in a run folder."""
 
 SAVED_CONFIG, SAVED_WEIGHTS = "config.json", ("model.safetensors", "pytorch_model.bin")
 """Files of a folder that ``save_pretrained`` writes, as timm and the Hub name them; of the weights either one."""
 
 WEIGHTS_SUFFIXES = (".ckpt", ".pt", ".pth", ".safetensors")
-"""Endings that tell a missing file from a model's name."""
+"""Endings of file names, by which a missing file is told from a model's name."""
 
 ZIP_MAGIC = b"PK\x03\x04"  # torch.save writes zip archives
 
 
 class ModelKind(Enum):
-    """What holds a model."""
+    """Kind of a model's location."""
 
     CHECKPOINT = "checkpoint"
     """A checkpoint of a training."""
@@ -43,10 +43,10 @@ class ModelKind(Enum):
 
 @dataclass(frozen=True)
 class ModelLocation:
-    """What a user's ``model`` stands for.
+    """Location of a model.
 
     Attributes:
-        kind: What holds it.
+        kind: Kind of the location.
         path: The file or folder to open; for a name, the name itself.
     """
 
@@ -58,17 +58,17 @@ class ModelLocation:
 
     @property
     def run(self) -> Path | None:
-        """Folder in which the record of a run may lie."""
+        """Folder that may hold the record of a run."""
         return self.path.parent if self.kind in (ModelKind.CHECKPOINT, ModelKind.EXPORTED) else None
 
     @property
     def is_trained(self) -> bool:
-        """Whether there are weights."""
+        """Whether the model has weights."""
         return self.kind is not ModelKind.NAME
 
 
 def find_model(model: str | Path, key: str = "checkpoint") -> ModelLocation:
-    """Find what a model is loaded from.
+    """Find the location of a model.
 
     Args:
         model: Run folder (its best epoch, or the last if there is no best), checkpoint, exported file, converted
@@ -100,7 +100,7 @@ def find_trained_model(model: str | Path, key: str = "checkpoint") -> ModelLocat
         key: Name of the argument, for messages.
 
     Raises:
-        UserError: As of `find_model`, or the model is named only and thus untrained.
+        UserError: As of `find_model`, or only a name is given, which has no weights.
     """
     location = find_model(model, key)
     if location.is_trained:
@@ -115,14 +115,14 @@ def find_trained_model(model: str | Path, key: str = "checkpoint") -> ModelLocat
 
 
 def find_checkpoint(path: Path, key: str = "checkpoint") -> Path:
-    """Find the checkpoint that a run folder or a file stands for.
+    """Find a checkpoint.
 
     Args:
-        path: Run folder, of which the best epoch is taken, or the last if there is no best; or a checkpoint.
+        path: A checkpoint, or a run folder, of which the best epoch is taken, or the last if there is no best.
         key: Name of the argument, for messages.
 
     Raises:
-        UserError: There is none, or the file can't be one.
+        UserError: There is no checkpoint, or the file is none.
     """
     path = existing(path, key)
     if path.is_dir():
@@ -132,7 +132,7 @@ def find_checkpoint(path: Path, key: str = "checkpoint") -> Path:
 
 
 def is_name(model: str) -> bool:
-    """Return whether words that are no existing path can be a model's name."""
+    """Return whether a string that is no existing path may be a model's name."""
     if model.startswith(HUB_PREFIXES):
         return True
     path = Path(model)
@@ -140,7 +140,7 @@ def is_name(model: str) -> bool:
 
 
 def check_kind(path: Path, key: str = "checkpoint") -> None:
-    """Check by its first bytes that a file can be a checkpoint.
+    """Check by its first bytes that a file may be a checkpoint.
 
     Args:
         path: The file.

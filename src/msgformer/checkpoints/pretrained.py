@@ -30,11 +30,11 @@ PREPROCESSING: dict[str, tuple[type, ...]] = {
     "crop_pct": (float, int),
     "crop_mode": (str,),
 }
-"""What describes preprocessing, and of which type it is in JSON."""
+"""Settings of the preprocessing, and their types in JSON."""
 
 
 class Pretrained(NamedTuple):
-    """What a folder says about a classifier.
+    """Content of a saved folder, without the weights themselves.
 
     Attributes:
         model: Name in timm's registry.
@@ -42,7 +42,7 @@ class Pretrained(NamedTuple):
         class_names: Class names, in the order of the outputs.
         preprocessing: Settings of `msgformer.data.preprocessing.Preprocessing`.
         weights: File of the weights.
-        card: The model card of this package, if the folder was written with one.
+        card: The model card of this package; None if there is none.
     """
 
     model: str
@@ -65,27 +65,27 @@ def save_pretrained(
     details: Mapping[str, Any] | None = None,
     license: str = "unknown",
 ) -> Path:
-    """Write a classifier as timm and the Hub read it: model.safetensors, config.json and README.md.
+    """Write a classifier in the format of timm and the Hub: model.safetensors, config.json and README.md.
 
     ``timm.models.push_to_hf_hub`` and ``huggingface_hub.HfApi().upload_folder`` publish it.
 
     Args:
         model: A classifier of this package or of timm, as `msgformer.create_model` makes it.
-        folder: The folder, which is created; the files in it that have these names are replaced.
+        folder: The folder, which is created if necessary; existing files of these names are replaced.
         class_names: Class names, in the order of the outputs.
-        preprocessing: Settings of `msgformer.data.preprocessing.Preprocessing`, as its ``to_dict`` gives them.
-        card_json: The model card of this package, as ``ModelCard.to_json`` gives it.
+        preprocessing: Settings of the preprocessing, as of `Preprocessing.to_dict`.
+        card_json: The model card of this package, as of `ModelCard.to_json`.
         model_args: Arguments that the model was created with; by default those that ``timm.create_model`` recorded.
         descriptions: Longer names of classes, by class name.
-        details: Facts for the model card, such as its data set and scores.
-        license: License of the weights, by the Hub's names.
+        details: Facts for the README, such as the data set and scores.
+        license: License of the weights, by its name on the Hub.
 
     Returns:
         The folder.
 
     Raises:
-        UserError: the model is no classifier that timm can create again, something doesn't fit it, or the folder can't
-            be written.
+        UserError: The model is no classifier that timm can create again, an argument doesn't fit it, or the folder
+            can't be written.
     """
     folder = Path(folder)
     config = _describe(model, class_names, preprocessing)
@@ -103,27 +103,29 @@ def save_pretrained(
         readme.write_text(_write_readme(name, folder, class_names, details, license), encoding="utf-8")
         (folder / SAVED_WEIGHTS[0]).chmod(readme.stat().st_mode)  # safetensors lets only the owner read
     except (OSError, SafetensorError) as error:
-        raise UserError(f"folder '{folder}' can't be written: {error}; make room or give another path") from error
+        raise UserError(f"folder: {folder} can't be written ({error}); make room or give another path") from error
     return folder
 
 
 def _describe(model: nn.Module, class_names: Sequence[str], preprocessing: Mapping[str, Any]) -> dict[str, Any]:
-    """What config.json says beside the constructor's arguments.
+    """Return the content of config.json, except for the constructor's arguments.
 
     Raises:
-        UserError: the model is no classifier of timm, or something doesn't fit it.
+        UserError: The model is no classifier of timm, or an argument doesn't fit it.
     """
     known: Any = getattr(model, "pretrained_cfg", None)
     classes: Any = getattr(model, "num_classes", None)
     if not known or not known.get("architecture") or not classes:
         raise UserError(f"{type(model).__name__} can't be saved for timm; give a classifier of msgformer.create_model")
     if len(class_names) != classes:
-        raise UserError(f"class_names: {len(class_names)} names for {classes} classes; give one for each")
+        raise UserError(f"class_names: {len(class_names)} names for {classes} classes; give one per class")
     given = {key: list(value) if isinstance(value, tuple) else value for key, value in preprocessing.items()}
     _check_preprocessing(given, "preprocessing")
     channels = getattr(model, "in_chans", given["input_size"][0])
     if given["input_size"][0] != channels:
-        raise UserError(f"preprocessing.input_size: {given['input_size'][0]} channels, but the model takes {channels}")
+        raise UserError(
+            f"preprocessing.input_size: {given['input_size'][0]} channels, but the model takes {channels}; correct it"
+        )
     source = ("url", "file", "state_dict", "hf_hub_id", "hf_hub_filename", "source")
     kept = {key: value for key, value in known.items() if key not in source and not key.startswith("test_")}
     settings = {key: given[key] for key in PREPROCESSING}
@@ -135,15 +137,15 @@ def _describe(model: nn.Module, class_names: Sequence[str], preprocessing: Mappi
 
 
 def _architecture(model: Any) -> str:
-    """Name of a model in timm's registry."""
+    """Return the name of a model in timm's registry."""
     return model.pretrained_cfg["architecture"]
 
 
 def _arguments(model: nn.Module, model_args: Mapping[str, Any] | None) -> dict[str, Any]:
-    """Arguments that create the model again, which is tried.
+    """Return arguments with which timm creates the model again, after trying it.
 
     Raises:
-        UserError: they don't.
+        UserError: Timm can't create the model, or creates another one.
     """
     name = _architecture(model)
     try:
@@ -152,13 +154,15 @@ def _arguments(model: nn.Module, model_args: Mapping[str, Any] | None) -> dict[s
             again = timm.create_model(name, **arguments)
     except Exception as error:  # whatever a constructor says about its arguments
         reason = " ".join(str(error).split())[:200] or type(error).__name__
-        raise UserError(f"model_args: {name} can't be created with {dict(model_args or {})}: {reason}") from error
+        raise UserError(
+            f"model_args: {name} can't be created with {dict(model_args or {})} ({reason}); correct them"
+        ) from error
     expected, own = again.state_dict(), model.state_dict()
     for key in (*own, *expected):
         if key not in own or key not in expected or own[key].shape != expected[key].shape:
             raise UserError(
-                f"model_args: {name} with {arguments} is another model than the given one, {key} differs; "
-                "give the arguments that it was created with, and the model itself, not an optimized copy"
+                f"model_args: {name} with {arguments} is another model than the given one ({key} differs); give the"
+                " arguments that it was created with, and the model itself, not an optimized copy"
             )
     return arguments
 
@@ -166,7 +170,7 @@ def _arguments(model: nn.Module, model_args: Mapping[str, Any] | None) -> dict[s
 def _write_readme(
     name: str, folder: Path, class_names: Sequence[str], details: Mapping[str, Any] | None, license: str
 ) -> str:
-    """The model card, Markdown with YAML front matter."""
+    """Return the README, which is Markdown with YAML front matter."""
     usage = (
         "```python\n"
         "import msgformer.models, timm\n"
@@ -187,13 +191,13 @@ def _write_readme(
 
 
 def read_pretrained(folder: str | Path) -> Pretrained:
-    """What a folder of `save_pretrained`, or of timm's ``save_for_hf``, says about a classifier; weights aren't read.
+    """Read a folder of `save_pretrained` or of timm's ``save_for_hf``, except for the weights.
 
     Args:
         folder: The folder.
 
     Raises:
-        UserError: something is missing in it or can't be what it says.
+        UserError: A file is missing or invalid.
     """
     folder = Path(folder)
     file = folder / SAVED_CONFIG
@@ -225,37 +229,39 @@ def read_pretrained(folder: str | Path) -> Pretrained:
 
 
 def _section(config: Mapping[str, Any], key: str, file: Path) -> dict[str, Any]:
-    """An object in a JSON object, empty where there is none."""
+    """Return an object inside a JSON object, by default an empty one."""
     value = config.get(key, {})
     if not isinstance(value, dict):
-        raise UserError(f"{file}: {key} is a {type(value).__name__}, no object; save the model again")
+        raise UserError(f"{file}: {key} must be an object, not {type(value).__name__}; save the model again")
     return value
 
 
 def _class_names(config: Mapping[str, Any], known: Mapping[str, Any], file: Path) -> list[str]:
-    """Class names; numbers where the file has none."""
+    """Return the class names, or numbers if the file has none."""
     count = config.get("num_classes", known.get("num_classes"))
     if not isinstance(count, int) or count < 1:
-        raise UserError(f"{file}: num_classes is {count!r}; a classifier has at least one class")
+        raise UserError(f"{file}: num_classes is {count!r}; a classifier has at least one class; save the model again")
     names = config.get("label_names", known.get("label_names"))
     if isinstance(names, dict):
         names = [names.get(str(index)) for index in range(count)]
     if names is None:
         names = [str(index) for index in range(count)]
     if not isinstance(names, list) or len(names) != count or not all(isinstance(name, str) for name in names):
-        raise UserError(f"{file}: label_names has to be a list of {count} names, one for each class")
+        raise UserError(f"{file}: label_names must be a list of {count} names, one per class; correct it")
     return names
 
 
 def _check_preprocessing(settings: Mapping[str, Any], where: str) -> None:
-    """Raises UserError where a setting is missing or can't be what it is."""
+    """Raise UserError if a setting is missing or invalid."""
     for key, types in PREPROCESSING.items():
         if not isinstance(settings.get(key), types) or isinstance(settings.get(key), bool):
             wanted = " or ".join(one.__name__ for one in types)
-            raise UserError(f"{where}: {key} has to be a {wanted}, got {settings.get(key)!r}")
+            raise UserError(f"{where}: {key} must be {wanted}, not {settings.get(key)!r}; correct it")
     size = settings["input_size"]
     if len(size) != 3 or not all(isinstance(side, int) and side > 0 for side in size):
-        raise UserError(f"{where}: input_size has to be channels, height and width, got {size}")
+        raise UserError(f"{where}: input_size must be channels, height and width, not {size}; correct it")
     for key in ("mean", "std"):
         if len(settings[key]) != size[0] or not all(isinstance(value, float | int) for value in settings[key]):
-            raise UserError(f"{where}: {key} has to hold {size[0]} numbers, one for each channel, got {settings[key]}")
+            raise UserError(
+                f"{where}: {key} must hold {size[0]} numbers, one per channel, not {settings[key]}; correct it"
+            )

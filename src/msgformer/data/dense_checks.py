@@ -16,10 +16,10 @@ if TYPE_CHECKING:
     from PIL import Image
 
 FULL_CHECK_LIMIT = 5_000
-"""Up to so many images are decoded whole before a training starts; of more, only headers, and so many label maps."""
+"""Largest number of images that are decoded before a training; of larger sets, headers and this many label maps."""
 
 HEADER_CHECK_LIMIT = 100_000
-"""Above so many images only a sample of label maps is read beforehand; other errors are told in an image's turn."""
+"""Largest number of images whose headers are read before a training; of larger sets, only a sample of label maps."""
 
 ORIENTATION = 0x0112  # the tag of EXIF
 SIDEWAYS = (5, 6, 7, 8)  # its values for pictures that are turned by a quarter
@@ -46,10 +46,10 @@ def check_label_maps(data: LabelledImages, *, whole: bool = True) -> list[Proble
 
 
 def sample_label_maps(data: LabelledImages) -> list[Problem]:
-    """Find what is wrong with a data set that is too large to be read whole.
+    """Find problems in a sample of a large data set.
 
-    The labels in ``FULL_CHECK_LIMIT`` maps from all over the set are read; of the other pairs headers, or in very large
-    sets nothing.
+    The labels of ``FULL_CHECK_LIMIT`` evenly spread maps are read, and the headers of the other pairs unless there are
+    more than ``HEADER_CHECK_LIMIT``.
     """
     count = len(data)
     sample = {place * count // FULL_CHECK_LIMIT for place in range(FULL_CHECK_LIMIT)}
@@ -58,12 +58,12 @@ def sample_label_maps(data: LabelledImages) -> list[Problem]:
 
 
 def check_instances_quickly(data: InstanceSet) -> list[Problem]:
-    """Find what is wrong with the image files of a detection data set, as far as that is quick."""
+    """Find problems of the image files of a detection data set, as far as that is quick."""
     return check_instances(data, whole=len(data) <= FULL_CHECK_LIMIT) if len(data) <= HEADER_CHECK_LIMIT else []
 
 
 def check_label_maps_quickly(data: LabelledImages) -> list[Problem]:
-    """Find what is wrong with the files of a segmentation data set, as far as that is quick."""
+    """Find problems of the files of a segmentation data set, as far as that is quick."""
     return check_label_maps(data) if len(data) <= FULL_CHECK_LIMIT else sample_label_maps(data)
 
 

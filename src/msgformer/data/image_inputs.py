@@ -1,4 +1,4 @@
-"""Everything that `predict` takes, as one stream of inputs: paths, URLs, images in memory, and lists of them."""
+"""Inputs of `predict` as one stream: paths, URLs, images in memory, and lists of them."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class ImageInputs:
     Attributes:
         single: Whether one image was given, rather than a list or something that holds many.
         items: The images in their order; they are found, read and converted as they are taken.
-        total: How many there are, where that is known without searching.
+        total: Number of images; None if it is unknown without a search.
     """
 
     single: bool
@@ -39,7 +39,7 @@ class ImageInputs:
 
 
 def open_inputs(images: Any) -> ImageInputs:
-    """Open all images that a model is to predict.
+    """Open the images of a call.
 
     Args:
         images: One image: the path or http(s) URL of a file, a PIL image, a NumPy array [H, W] or [H, W, C], a tensor
@@ -48,8 +48,8 @@ def open_inputs(images: Any) -> ImageInputs:
             any of these.
 
     Raises:
-        UserError: Something can't be an image. Lists and tuples are checked as far as that takes no time; an element of
-            another iterable is an input that can't be loaded.
+        UserError: A value is no image. Lists and tuples are checked without reading files; a wrong element of another
+            iterable becomes an input that can't be loaded.
     """
     value = _kind(images)
     if value is not _ITERABLE:
@@ -66,7 +66,7 @@ def open_inputs(images: Any) -> ImageInputs:
 
 
 _ITERABLE = object()
-"""What `_kind` gives for an iterable of images."""
+"""Result of `_kind` for an iterable of images."""
 
 
 def _kind(value: Any) -> Any:
@@ -77,7 +77,7 @@ def _kind(value: Any) -> Any:
         return value
     if is_instance(value, "PIL.Image", "Image") or is_instance(value, "torch", "Tensor"):
         return value
-    if hasattr(value, "__array__"):  # other libraries' arrays too: gone through, an array is a list of its rows
+    if hasattr(value, "__array__"):  # before iterables, since iterating over an array of any library yields its rows
         import numpy as np
 
         array = np.asarray(value)
@@ -96,7 +96,7 @@ def _is_encoded(value: Any) -> bool:
 
 
 def _check_element(value: Any, place: int) -> int | None:
-    """`_check` for the element of a list at `place`; lists inside lists are refused."""
+    """Check the element of a list at `place` as `_check` does, and refuse lists inside lists."""
     name = f"images[{place}]"
     kind = _kind(value)
     if kind is _ITERABLE:
@@ -105,10 +105,10 @@ def _check_element(value: Any, place: int) -> int | None:
 
 
 def _check(value: Any, name: str) -> int | None:
-    """Check one value of `_kind` without reading it, and count its images where that takes no time.
+    """Check one value of `_kind` without reading it, and return its number of images if it is known.
 
     Raises:
-        UserError: It can't be an image or hold any; the message starts with `name`.
+        UserError: The value is no image and holds none; the message starts with `name`.
     """
     if isinstance(value, str):
         check_inputs([value])
@@ -127,7 +127,7 @@ def _check(value: Any, name: str) -> int | None:
 
 
 def _stream(images: Iterable[Any]) -> Iterator[ImageInput]:
-    """The inputs of an iterable's elements; an element that can't be an image is an input that can't be loaded."""
+    """Yield the inputs of an iterable's elements; a wrong element becomes an input that can't be loaded."""
     number = 1
     for place, one in enumerate(images):
         try:
@@ -143,7 +143,7 @@ def _stream(images: Iterable[Any]) -> Iterator[ImageInput]:
 
 
 def _inputs(value: Any, number: int) -> Iterator[ImageInput]:
-    """The inputs of one value that was checked; `number` is the position of the first one."""
+    """Yield the inputs of a checked value; `number` is the position of the first one."""
     if isinstance(value, str):
         yield from find_inputs([value])
     elif _is_batch(value):
@@ -156,7 +156,7 @@ def _inputs(value: Any, number: int) -> Iterator[ImageInput]:
 
 
 def _decoded(pixels: Any, name: str) -> DecodedInput:
-    """Convert at once: a caller may write to the same array, or close the file, before a batch is complete."""
+    """Convert at once, since the caller may change the array, or close the file, before a batch is complete."""
     try:
         if is_instance(pixels, "torch", "Tensor"):
             return DecodedInput(name, image_from_tensor(pixels, name))

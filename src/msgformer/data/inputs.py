@@ -35,24 +35,23 @@ class ImageInput(Protocol):
 
     @property
     def name(self) -> str:
-        """What it is called in results and messages: a path, a URL, or "image 1" by its position."""
+        """Name in results and messages: a path, a URL, or "image 1" by its position."""
 
     @property
     def carries_pixels(self) -> bool:
-        """Whether its decoded pixels travel with it, so that many in flight take much memory."""
+        """Whether decoded pixels travel with the input to a worker, so that many inputs take much memory."""
 
     def reference(self) -> ImageInput:
-        """What a result keeps of it to load the image again; it carries no pixels that are nowhere else."""
+        """Return the input that a result keeps to load the image again, without pixels if they are stored elsewhere."""
 
     def load(self, least_side: int = 0) -> Image.Image:
-        """The image in RGB.
+        """Return the image in RGB.
 
         Args:
-            least_side: A JPEG may be decoded at a smaller scale as long as no side falls below so many pixels; 0: at
-                full size.
+            least_side: Smallest side in pixels at which a JPEG may be decoded; 0 for its full size only.
 
         Raises:
-            UserError: It can't be read; names it.
+            UserError: The image can't be read; the message names it.
         """
 
 
@@ -69,11 +68,11 @@ class Input(NamedTuple):
 
     @property
     def carries_pixels(self) -> bool:
-        """The worker that loads it reads it."""
+        """Whether decoded pixels travel with the input to a worker: no, the worker reads the file."""
         return False
 
     def reference(self) -> Input:
-        """The input itself, which carries no pixels."""
+        """Return the input itself, which carries no pixels."""
         return self
 
     def load(self, least_side: int = 0) -> Image.Image:
@@ -94,7 +93,7 @@ def check_inputs(given: Iterable[str]) -> None:
         given: Files, folders, shards, videos, patterns, http(s) URLs, or "-".
 
     Raises:
-        UserError: nothing is there, or nothing is given; or a video is, and what reads it is not installed.
+        UserError: A place doesn't exist, none is given, or PyAV is not installed and a video is given.
     """
     places = list(given)
     if not places:
@@ -103,7 +102,9 @@ def check_inputs(given: Iterable[str]) -> None:
         if is_url(place):
             check_url(place)
             if is_video(urlsplit(place).path) or urlsplit(place).path.lower().endswith(SHARD):
-                raise UserError(f"images: {shown(place)}: only images are read from URLs; download it, give its path")
+                raise UserError(
+                    f"images: {shown(place)}: only images are read from URLs; download it and give its path"
+                )
         elif place != STDIN:
             _check_path(place)
 
@@ -117,7 +118,7 @@ def _check_path(place: str) -> None:
 
 
 def is_single(place: str) -> bool:
-    """Whether a place that was checked is one image: a file or URL, rather than something that holds many."""
+    """Return whether a checked place is a single image: a file or URL, rather than a container of images."""
     if is_url(place):
         return True
     path = Path(place)
@@ -165,12 +166,12 @@ def _matches(place: str) -> Iterator[str]:
 
 
 def is_shard(place: str) -> bool:
-    """Whether a path is that of a tar file."""
+    """Return whether a path is a tar file."""
     return place.lower().endswith(SHARD) and Path(place).is_file()
 
 
 def _inputs_at(place: str) -> Iterator[ImageInput]:
-    """The images of a folder, shard or video; anything else is an image, or nothing, as loading it will tell."""
+    """Yield the images of a folder, shard or video; any other path is taken for an image."""
     if is_url(place):
         yield UrlInput(place)
     elif is_shard(place):

@@ -19,7 +19,7 @@ IGNORED = 255
 """Label of pixels that count for no class."""
 
 REDUCE_ZERO = "--segment_images.reduce_zero_label true (check-data: --reduce_zero_label true)"
-"""How to ask for labels that count from 1."""
+"""Options for labels that count from 1."""
 
 
 @dataclass(frozen=True)
@@ -123,7 +123,7 @@ class LabelledImages:
         return Mask(torch.from_numpy(labels))
 
     def unknown_labels(self, numbers: np.ndarray) -> str:
-        """The error message for a label map that holds labels of no class: what was found, and the remedy."""
+        """Return the error message for a label map with labels of no class."""
         import numpy as np
 
         found = [label for label in np.unique(numbers).tolist() if label != IGNORED]

@@ -16,7 +16,7 @@ Collate = Callable[[list[Any]], Any]
 
 
 def default_workers() -> int:
-    """One worker less than there are cores to use, at most 8."""
+    """Return one worker less than there are usable cores, at least 1 and at most 8."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return min(8, max(1, cores - 1))
 
@@ -29,18 +29,18 @@ def make_loader(
     start_method: str | None = None,
     collate: Collate | None = None,
 ) -> DataLoader[Any]:
-    """Batches of ``samples`` in the sampler's order.
+    """Return a loader of batches in the sampler's order.
 
     Args:
-        samples: The pictures, each a function of the draw that it is asked for by.
-        sampler: Which of them, and in what order.
-        batch_size: Pictures a batch; the last batch may be smaller.
-        workers: Processes that decode and augment; 0 does it in this one.
-        start_method: "fork", "spawn" or "forkserver"; None leaves it to Python.
-        collate: Makes a batch of the samples; None: torch's own, which stacks each of their fields.
+        samples: The samples, whose indices are those that the sampler yields.
+        sampler: Yields the indices of the samples.
+        batch_size: Samples per batch; the last batch may be smaller.
+        workers: Processes that decode and augment; 0 for the calling process.
+        start_method: "fork", "spawn" or "forkserver"; None for Python's default.
+        collate: Makes a batch of a list of samples; None for torch's default, which stacks their fields.
 
     Returns:
-        A loader, of ``Samples`` that of ``Sample(image [B, channels, height, width], label [B], position [B])``.
+        The loader; its batches of ``Samples`` are ``Sample(image [B, C, H, W], label [B], position [B])``.
     """
     return DataLoader(
         samples,

@@ -12,12 +12,12 @@ if TYPE_CHECKING:
 
 
 class DecodedInput(NamedTuple):
-    """An image that is decoded already, or the reason why it can't be.
+    """A decoded image, or the reason why there is none.
 
     Attributes:
-        name: What it is called: "image 1" by its position, or a video's path and the number of the frame.
-        image: The image in RGB; None where there is an error.
-        error: The line that says why there is no image.
+        name: Name of the image: "image 1" by its position, or a video's path and the number of the frame.
+        image: The image in RGB; None if there is an error.
+        error: Message that says why there is no image.
     """
 
     name: str
@@ -26,18 +26,18 @@ class DecodedInput(NamedTuple):
 
     @property
     def carries_pixels(self) -> bool:
-        """Decoded images are pickled to the workers whole; encoded ones are small."""
+        """Whether decoded pixels travel with the input to a worker: they do."""
         return True
 
     def reference(self) -> DecodedInput:
-        """The input itself: its pixels are nowhere else."""
+        """Return the input itself, since its pixels are stored nowhere else."""
         return self
 
     def load(self, least_side: int = 0) -> Image.Image:  # noqa: ARG002  (for files only)
-        """The image in RGB.
+        """Return the image in RGB.
 
         Raises:
-            UserError: There is none.
+            UserError: There is no image.
         """
         if self.image is None:
             raise UserError(self.error or f"{self.name} has no pixels")
@@ -48,7 +48,7 @@ class EncodedInput(NamedTuple):
     """The content of an image file.
 
     Attributes:
-        name: What it is called: "image 1" by its position.
+        name: Name of the image: "image 1" by its position.
         content: The bytes of a JPEG, PNG or another format that Pillow reads.
     """
 
@@ -57,11 +57,11 @@ class EncodedInput(NamedTuple):
 
     @property
     def carries_pixels(self) -> bool:
-        """Decoded images are pickled to the workers whole; encoded ones are small."""
+        """Whether decoded pixels travel with the input to a worker: only its small encoded file does."""
         return False
 
     def reference(self) -> EncodedInput:
-        """The input itself, which carries no pixels."""
+        """Return the input itself, which carries no pixels."""
         return self
 
     def load(self, least_side: int = 0) -> Image.Image:

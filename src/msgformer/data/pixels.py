@@ -22,7 +22,7 @@ TOLERANCE = 1e-3
 
 
 def is_instance(value: Any, package: str, name: str) -> bool:
-    """Whether `value` is an instance of ``package.name``, without importing the package."""
+    """Return whether `value` is an instance of ``package.name``, without importing the package."""
     module = sys.modules.get(package)
     return module is not None and isinstance(value, getattr(module, name))
 
@@ -78,7 +78,7 @@ def image_from_array(array: np.ndarray, name: str) -> Image.Image:
 
     Args:
         array: Pixels [H, W] or [H, W, C] with 1 to 4 channels; uint8, uint16, or float in 0..1.
-        name: What the image is called in messages.
+        name: Name of the image, for messages.
 
     Raises:
         UserError: Shape, dtype or values are not those of an image.
@@ -97,7 +97,7 @@ def image_from_array(array: np.ndarray, name: str) -> Image.Image:
         array = scale_to_uint8(array, 65535.0)
     if array.ndim == 3 and array.shape[2] == 1:
         array = array[:, :, 0]
-    # Without a mode Pillow tells it from the shape: MODES. A copy, since the caller may write to the array again.
+    # Pillow infers the mode from the shape, as in MODES. A copy, since the caller may write to the array again.
     return to_rgb(Image.fromarray(np.array(array, order="C")))
 
 
@@ -116,7 +116,7 @@ def image_from_tensor(tensor: Tensor, name: str) -> Image.Image:
 
     Args:
         tensor: Pixels [H, W] or [C, H, W] with 1 to 4 channels; uint8, uint16, or float in 0..1.
-        name: What the image is called in messages.
+        name: Name of the image, for messages.
 
     Raises:
         UserError: Shape, dtype or values are not those of an image.

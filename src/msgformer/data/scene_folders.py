@@ -62,13 +62,13 @@ def write_segmentation(folder: Path, counts: Counts, seed: int) -> None:
 
 
 def cached_scenes(name: str, write: Callable[[Path, Counts, int], None], counts: Counts, seed: int) -> Path:
-    """Return a folder of scenes in the user's cache folder, written when it is first asked for.
+    """Return a folder of scenes in the user's cache folder, which is written at the first call.
 
     Args:
         name: Name of the layout in the folder's name.
         write: Writes the scenes.
         counts: Scenes per subset.
-        seed: Number that the scenes follow from.
+        seed: Seed of the random generator.
     """
     folder = cache_folder() / f"scenes-{name}-{counts['train']}-{counts['val']}-seed{seed}"
     if not folder.is_dir():

@@ -18,7 +18,7 @@ CLASS_FILES = ("classes.txt", "objectInfo150.txt")
 """Files beside the images that name the classes: one a line, or ADE20K's table whose last column names them."""
 
 LABELS_FILE = "labels.json"
-"""File beside the images that tells how labels count, as ``{"reduce_zero_label": true}``."""
+"""File beside the images with the numbering of labels, as ``{"reduce_zero_label": true}``."""
 
 ADE20K_CLASSES = 150
 

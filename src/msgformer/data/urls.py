@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from PIL import Image
 
 SCHEME = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]+:/")
-"""How a URL begins, but not a Windows drive; `pathlib.Path` leaves one slash of the two."""
+"""Start of a URL, but not of a Windows drive; `pathlib.Path` reduces the two slashes to one."""
 
 STEP_TIMEOUT = 10.0
 """Seconds to connect, and to wait for the next bytes."""
@@ -40,11 +40,11 @@ class UrlInput(NamedTuple):
 
     @property
     def carries_pixels(self) -> bool:
-        """The worker that loads it downloads it."""
+        """Whether decoded pixels travel with the input to a worker: no, the worker downloads it."""
         return False
 
     def reference(self) -> UrlInput:
-        """The input itself, which carries no pixels."""
+        """Return the input itself, which carries no pixels."""
         return self
 
     def load(self, least_side: int = 0) -> Image.Image:
@@ -59,7 +59,7 @@ class UrlInput(NamedTuple):
 
 
 def is_url(place: str) -> bool:
-    """Whether a string is a URL of any scheme rather than a path."""
+    """Return whether a string is a URL of any scheme rather than a path."""
     return SCHEME.match(place) is not None and not Path(place).exists()
 
 
@@ -99,11 +99,11 @@ def download(url: str) -> bytes:
     def run() -> None:
         try:
             result.append(asyncio.run(_download(url)))
-        except BaseException as error:  # handed on to the caller's thread
+        except BaseException as error:  # passed on to the caller's thread
             result.append(error)
 
-    # Its own thread, because the caller's may have an event loop already (Jupyter). Looking up a host's name can't be
-    # interrupted, so the thread is left behind at the time limit.
+    # A thread of its own, because the caller's may already run an event loop (Jupyter). The lookup of a host name can't
+    # be interrupted, so the thread is abandoned at the time limit.
     thread = threading.Thread(target=run, daemon=True)
     thread.start()
     thread.join(TOTAL_TIMEOUT + 1)
@@ -154,7 +154,7 @@ def _subject(url: str) -> str:
 
 
 def _failure(url: str, error: BaseException) -> BaseException:
-    """The one line for an error of the download; errors that are no failure of it stay what they are."""
+    """Return the UserError for an error of a download; a UserError or an interruption is returned unchanged."""
     import aiohttp
 
     if isinstance(error, UserError) or not isinstance(error, Exception):

@@ -34,12 +34,12 @@ TRANSPOSES = {
 
 
 def is_video(path: str) -> bool:
-    """Whether a path ends like a video's."""
+    """Return whether a path has the suffix of a video."""
     return Path(path).suffix.lower() in VIDEO_SUFFIXES
 
 
 def require_pyav() -> None:
-    """Make sure that PyAV is installed; raises UserError that names the extra."""
+    """Check that PyAV is installed; raises UserError with the name of the extra otherwise."""
     require_package("av", "video", "reading videos")
 
 
@@ -63,15 +63,15 @@ class FrameInput(NamedTuple):
 
     @property
     def carries_pixels(self) -> bool:
-        """A decoded frame does."""
+        """Whether the decoded frame travels with the input to a worker."""
         return self.image is not None
 
     def reference(self) -> FrameInput:
-        """The frame without its pixels, so that the results of a whole video stay small."""
+        """Return the frame without its pixels, so that the results of a whole video stay small."""
         return self._replace(image=None)
 
     def load(self, least_side: int = 0) -> Image.Image:  # noqa: ARG002  (for files only)
-        """The frame in RGB.
+        """Return the frame in RGB.
 
         Raises:
             UserError: The video can't be read (any more).
@@ -102,7 +102,7 @@ def video_frames(path: str) -> Iterator[FrameInput | DecodedInput]:
 
     number = 0
     try:
-        # "file:", because FFmpeg takes a name with a colon for another protocol; nor may a file lead to the network.
+        # "file:", because FFmpeg takes a name with a colon for a protocol; the whitelist keeps files from the network.
         with av.open(f"file:{path}", options={"protocol_whitelist": "file"}) as container:
             operation = None
             for frame in _decode(container, path):
@@ -123,7 +123,7 @@ def video_frames(path: str) -> Iterator[FrameInput | DecodedInput]:
 
 
 def _decode(container: InputContainer, path: str) -> Iterator[VideoFrame]:
-    """The frames of the first video stream.
+    """Yield the frames of the first video stream.
 
     Raises:
         OSError: There is no video stream, or the file is cut off.
@@ -134,14 +134,14 @@ def _decode(container: InputContainer, path: str) -> Iterator[VideoFrame]:
     stream.thread_type = "AUTO"
     end = 0.0
     for packet in container.demux(stream):
-        # With several threads the decoder would leave out what is damaged, without an error.
+        # With several threads the decoder would skip a damaged packet without an error.
         for frame in stream.decode(None if packet.is_corrupt else packet):
             end = frame.time or end
             yield frame
         if packet.is_corrupt:
             raise OSError(errno.EIO, "file cut off")
     seconds = (container.duration or 0) / 1e6
-    if seconds - end > max(1.0, 0.1 * seconds):  # Matroska tells no more than that; or its sound is longer
+    if seconds - end > max(1.0, 0.1 * seconds):  # the only sign in Matroska; or the sound is longer
         warnings.warn(f"video {shown(path)} ends at {end:.1f} s of {seconds:.1f} s; it may be cut off", stacklevel=2)
 
 
@@ -150,9 +150,10 @@ def _unreadable(path: str, name: str, reason: str) -> DecodedInput:
 
 
 def _transpose(frame: VideoFrame) -> Image.Transpose | None:
-    """What brings a video's frames upright, as the display matrix of its first one says; None if they are.
+    """Return the operation that turns a video's frames upright, by a frame's display matrix; None if there is none.
 
-    Only the first one is asked: a frame that was is part of a reference cycle, and its pixels stay for long.
+    Only the first frame is inspected, since reading the matrix makes a reference cycle, which keeps its pixels in
+    memory.
     """
     from PIL import Image
 

@@ -27,9 +27,9 @@ def create_model(
     Nothing that a checkpoint holds is executed.
 
     Args:
-        name: As `msgformer.list_models` gives it, as the papers' code calls it, or any name that timm knows. It may be
-            left out where ``checkpoint_path`` is of a trained classifier, which says what model it is of.
-        pretrained: Load weights from where ``pretrained_cfg`` says; none are published with this package.
+        name: A name of `msgformer.list_models`, of the papers' released code or of timm. May be left out if
+            ``checkpoint_path`` is of a trained classifier, whose card names the model.
+        pretrained: Load the weights that ``pretrained_cfg`` refers to; none are published with this package.
         checkpoint_path: Checkpoint to load, .ckpt, .pth or .safetensors; window and image size are adapted.
         **kwargs: Arguments of `MsgTransformer`, `SgFormer` or timm's model, and of ``timm.create_model``. Without a
             name they override those of the checkpoint; with another ``num_classes`` the classifier is new.
@@ -38,7 +38,7 @@ def create_model(
         The model; with ``features_only=True`` a module that returns a list of maps [B, C, H, W].
 
     Raises:
-        UserError: neither this package nor timm has a model of that name, ``pretrained`` finds nothing to load, or the
+        UserError: Neither this package nor timm has a model of that name, ``pretrained`` finds nothing to load, or the
             checkpoint can't be read, is of another model or of a detector or segmenter.
     """
     if checkpoint_path is None:
@@ -57,13 +57,13 @@ def create_model(
 
 
 def _build_from_card(path: Path, checkpoint: Checkpoint, overrides: dict[str, Any]) -> nn.Module:
-    """A new model as the card in a checkpoint describes it, but for some arguments.
+    """Build the model that the card in a checkpoint describes, with some arguments overridden.
 
     Raises:
-        UserError: there is no card, it is of a detector or segmenter, or the arguments don't go together.
+        UserError: There is no card, it is of a detector or segmenter, or the arguments don't go together.
     """
-    if (said := read_header(path).get(KEY)) is not None:
-        card = ModelCard.from_json(said, path)
+    if (text := read_header(path).get(KEY)) is not None:
+        card = ModelCard.from_json(text, path)
     elif KEY in checkpoint:
         check_seal(path)
         card = ModelCard.read(checkpoint, path)
@@ -76,6 +76,6 @@ def _build_from_card(path: Path, checkpoint: Checkpoint, overrides: dict[str, An
 
 
 def _classifiers(model: nn.Module) -> tuple[str, ...]:
-    """Where in a timm model the classifier is."""
+    """Return the names of the classifier's modules in a timm model."""
     names: Any = getattr(model, "pretrained_cfg", {}).get("classifier") or ()
     return (names,) if isinstance(names, str) else tuple(names)

@@ -8,12 +8,12 @@ from pathlib import Path
 
 
 def write_csv(path: Path, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """Write a table; undecodable bytes of file names stay what they are.
+    """Write a table; undecodable bytes of file names are written unchanged.
 
     Args:
         path: The file.
         columns: Names of the columns.
-        rows: Cells, as many per row as there are columns.
+        rows: Cells, one per column in each row.
     """
     with path.open("w", newline="", encoding="utf-8", errors="surrogateescape") as file:
         writer = csv.writer(file)

@@ -10,25 +10,25 @@ import numpy as np
 from msgformer.tasks.task import Task
 
 EXAMPLES = 8
-"""Images that a report shows, spread evenly over the validation set."""
+"""Largest number of example images in a report, spread evenly over the validation set."""
 
 
 def data_folder(task: Task, data: str | None) -> Path:
-    """Return the data folder; without one that of the bundled scenes, which are the same for every run.
+    """Return the data folder of a run.
 
     Args:
         task: Detection or segmentation.
-        data: The user's folder.
+        data: The user's folder; None for the bundled scenes.
     """
     return task.bundled_scenes() if data is None else Path(data)
 
 
 def example_indices(count: int, skipped: Collection[int]) -> list[int]:
-    """Return which images a report shows.
+    """Return the indices of the example images of a report.
 
     Args:
         count: Number of images.
-        skipped: Those that can't be read.
+        skipped: Indices of unreadable images.
     """
     readable = [index for index in range(count) if index not in skipped]
     places = np.linspace(0, len(readable) - 1, min(EXAMPLES, len(readable)))

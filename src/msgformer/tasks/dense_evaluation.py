@@ -1,4 +1,4 @@
-"""What scoring detectors and segmenters has in common: batches of annotated images, and the files of scores."""
+"""Common base of the evaluations of detectors and segmenters: batches of annotated images, and files of scores."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from msgformer.insight.page import Section, Tile
 
 BUNDLED = "the bundled scenes"
-"""Name of the images that are scored where a run had no data folder."""
+"""Name of the images of runs without a data folder."""
 
 
 @dataclass(frozen=True)
@@ -38,8 +38,8 @@ class DenseEvaluation(Evaluation):
     Attributes:
         result: The scores.
         num_parameters: Parameters of the model; None for an exported file.
-        detections: Detections in COCO's results format, by the name of their file.
-        examples: Some images with the truth and with the prediction, for a report.
+        detections: Detections in COCO's results format, by file name.
+        examples: Images with their annotations and with the predictions, for a report.
     """
 
     result: DenseEvaluateResult
@@ -58,7 +58,7 @@ class DenseEvaluation(Evaluation):
             (folder / name).write_text(json.dumps(detections), encoding="utf-8")
 
     def tiles(self) -> list[Tile]:
-        """Return the numbers that count most."""
+        """Return the most important scores, and the number of skipped images."""
         from msgformer.insight.page import Tile
 
         skipped = self.result.skipped
@@ -66,15 +66,15 @@ class DenseEvaluation(Evaluation):
         return [*dense_headline(self.result.scores), *left_out]
 
     def sections(self) -> list[Section]:
-        """Return scores by class, and examples."""
+        """Return scores per class, and examples."""
         return dense_sections(self.result.scores, self.result.per_class, self.examples)
 
 
 class Unreadable(NamedTuple):
-    """In the place of a sample whose image or annotation can't be read.
+    """Placeholder of a sample whose image or annotation can't be read.
 
     Attributes:
-        position: Which image of the source it is.
+        position: Index of the image in the source.
         reason: Why it can't be read.
     """
 
@@ -83,7 +83,7 @@ class Unreadable(NamedTuple):
 
 
 class CheckedSamples(Dataset[DenseSample | Unreadable]):
-    """Samples, of which those that can't be read are reported instead of raised.
+    """Samples, with a placeholder instead of an exception for each unreadable one.
 
     Args:
         samples: The samples.
@@ -105,17 +105,17 @@ def _collate_readable(samples: Sequence[DenseSample | Unreadable]) -> tuple[Dens
 
 
 class DenseLoader:
-    """Goes through annotated images in order, with progress.
+    """Loads annotated images in order, and shows the progress.
 
     Args:
-        samples: The images.
-        source: Names them.
+        samples: The images and annotations.
+        source: Knows the names of the images.
         name: Name of the data, for messages.
         config: Batches, workers and progress.
         on_bad_image: At images that can't be read, "stop", or "skip" and list them.
 
     Attributes:
-        skipped: Positions of images that were left out, and why.
+        skipped: Why images were left out, by their index.
     """
 
     def __init__(self, samples: Any, source: Any, name: str, config: InferenceConfig, on_bad_image: OnBadImage) -> None:
@@ -141,7 +141,7 @@ class DenseLoader:
             if batch is not None:
                 yield batch
         if len(self.skipped) == count:
-            raise UserError(f"no image of {self.name} can be read: {next(iter(self.skipped.values()))}")
+            raise UserError(f"data: no image of {self.name} can be read: {next(iter(self.skipped.values()))}")
 
     def skipped_images(self) -> list[Skipped]:
         """Return the images that were left out."""
@@ -154,5 +154,5 @@ def _size(batch: tuple[DenseBatch | None, list[Unreadable]]) -> int:
 
 
 def known(scores: Mapping[str, float]) -> dict[str, float | None]:
-    """Return scores with None for those that are not a number."""
+    """Return scores with None in place of NaN."""
     return {name: None if math.isnan(value) else value for name, value in scores.items()}

@@ -1,4 +1,4 @@
-"""What detectors and segmenters that were built in Python say about their backbone."""
+"""Backbones of detectors and segmenters that were built in Python."""
 
 from __future__ import annotations
 

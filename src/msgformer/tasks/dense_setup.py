@@ -1,4 +1,4 @@
-"""What detection and segmentation have in common when a training is put together."""
+"""Common base of the training setups of detection and segmentation."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from torch import nn
 from msgformer.checkpoints.card import ModelCard
 from msgformer.data.instances import InstanceSet
 from msgformer.data.label_maps import LabelledImages
-from msgformer.data.loader import default_workers
 from msgformer.data.problems import Problem, refuse_errors
 from msgformer.data.split import write_split
 from msgformer.tasks import get_task
@@ -20,14 +19,14 @@ from msgformer.training.build import known_model
 
 
 class DenseSetup(TrainingSetup):
-    """A task on a folder with training and validation images, whatever is annotated in them."""
+    """Setup of a training on a folder with annotated training and validation images."""
 
     bundled = "scenes"
     train: InstanceSet | LabelledImages
     val: InstanceSet | LabelledImages
 
     def image_names(self) -> dict[str, list[str]]:
-        """Paths relative to the data folder."""
+        """Return paths relative to the data folder."""
         sources = {"train": self.train, "val": self.val}
         return {subset: [source.name(index) for index in range(len(source))] for subset, source in sources.items()}
 
@@ -37,25 +36,20 @@ class DenseSetup(TrainingSetup):
         write_split(run, {subset: (found, [""] * len(found)) for subset, found in names.items()})
 
     def check_files(self) -> None:
-        """Make sure that the images can be used, as far as that is quick; raises UserError otherwise."""
+        """Check quickly that the images can be used; raises UserError otherwise."""
         for source in (self.train, self.val):
             refuse_errors(self.find_problems(source))
 
     @abstractmethod
     def find_problems(self, source: Any) -> list[Problem]:
-        """Find what is wrong with the files of a subset, as far as that is quick."""
-
-    @property
-    def workers(self) -> int:
-        """Processes that read images."""
-        return default_workers() if self.settings.workers is None else self.settings.workers
+        """Check the files of a subset quickly, and return the problems."""
 
     def card(self, arguments: dict[str, Any], images: dict[str, Any]) -> ModelCard:
-        """What a checkpoint says about the model.
+        """Return the model card for the checkpoints.
 
         Args:
-            arguments: That the model is made with.
-            images: How pictures are brought to its input.
+            arguments: Arguments of the model's constructor.
+            images: How images are preprocessed.
         """
         settings = self.settings
         data = {"path": settings.data, "seed": settings.seed}
@@ -64,7 +58,12 @@ class DenseSetup(TrainingSetup):
         return ModelCard(name, arguments, classes, images, data, task=settings.task, plugins=plugins)
 
     def build_model(self, card: ModelCard, *, fresh: bool) -> nn.Module:
-        """The model that a card describes, its backbone begun with what the settings say if it is ``fresh``."""
+        """Build the model that a card describes.
+
+        Args:
+            card: The card.
+            fresh: Whether to initialize the backbone as configured.
+        """
         settings = self.settings
         start: dict[str, Any] = {"pretrained": settings.pretrained, "checkpoint": settings.init_from} if fresh else {}
         start["grad_checkpointing"] = settings.trainer.grad_checkpointing

@@ -1,4 +1,4 @@
-"""What detection and segmentation have in common as tasks. Light, because the command line imports it."""
+"""Common base of detection and segmentation. Light, because the command line imports it."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ if TYPE_CHECKING:
 
 
 class DenseTask(Task):
-    """A task on a folder of images with annotations inside.
+    """A task on a folder of annotated images.
 
     Attributes:
-        scenes: Bundled scenes per subset, which are used without a data folder.
-        layout: Name of the layout that scenes are written in.
+        scenes: Numbers of bundled scenes per subset, for trainings without a data folder.
+        layout: Name of the layout of scenes on disk.
     """
 
     scenes: ClassVar[Counts]
@@ -43,11 +43,11 @@ class DenseTask(Task):
 
     @abstractmethod
     def check_layout(self, data: Path) -> None:
-        """Raise UserError if a folder isn't laid out as this task reads it."""
+        """Raise UserError if a folder has no layout of this task."""
 
     @abstractmethod
     def create(self, name: str, num_classes: int, **arguments: Any) -> nn.Module:
-        """Create a model on the backbone of a name."""
+        """Create a model on the named backbone."""
 
     @override
     def build_model(self, card: ModelCard, **start: Any) -> nn.Module:

@@ -1,4 +1,4 @@
-"""What the training of a detector or a segmenter came to."""
+"""Result of training a detector or a segmenter."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from msgformer.result import Result
+from msgformer.tasks.dense_scores import named_scores
 
 
 @dataclass(frozen=True)
@@ -17,7 +18,7 @@ class DenseTrainResult(Result):
         run: Run folder.
         checkpoint: Weights of the best epoch.
         epoch: The best epoch, from 1.
-        scores: Its validation scores by name, in per cent but for the loss.
+        scores: Its validation scores by name; all but the loss in percent.
         epochs: Epochs that have been trained.
         seconds: How long this call took.
     """
@@ -32,11 +33,7 @@ class DenseTrainResult(Result):
 
     def table(self) -> str:
         """Return the best epoch, and what to do next."""
-        scores = ", ".join(
-            f"{name.replace('_', ' ')} {value:.4f}" if name == "loss" else f"{name.replace('_', ' ')} {value:.2f} %"
-            for name, value in self.scores.items()
-        )
         return (
-            f"best epoch {self.epoch} of {self.epochs}: {scores} ({self.seconds:.0f} s)\n"
+            f"best epoch {self.epoch} of {self.epochs}: {named_scores(self.scores)} ({self.seconds:.0f} s)\n"
             f"run folder {self.run}; 'msgformer predict {self.run} IMAGE ... --output FOLDER' draws what images show"
         )

@@ -1,4 +1,4 @@
-"""Files of pooled features, written batch by batch and complete or not there at all."""
+"""Files of pooled features, written batch by batch and moved into place when they are complete."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from msgformer.tasks.record_layout import printable
 
 
 class EmbeddingFile(ABC):
-    """A file of features that grows beside its place and moves there when it is complete.
+    """A file of features, written beside its path and moved there when it is complete.
 
     Args:
         output: The file.
 
     Attributes:
-        names_path: File with the images' names; None if the file itself holds them.
-        count: Rows so far.
+        names_path: File of the images' names; None if the file itself holds them.
+        count: Number of rows so far.
         width: Features per row.
     """
 
@@ -64,7 +64,7 @@ class EmbeddingFile(ABC):
 
     @abstractmethod
     def _finish(self, *, complete: bool) -> None:
-        """Close the file, and move it to its place if it is complete."""
+        """Close the file, and move it into place if it is complete."""
 
 
 class NpyFile(EmbeddingFile):
@@ -78,7 +78,7 @@ class NpyFile(EmbeddingFile):
         self._names = self.partial_names.open("w", encoding="utf-8", errors="surrogateescape")
 
     def _header(self) -> None:
-        # NumPy leaves room in a header for a first axis that grows, so that the last header has the first one's length.
+        # NumPy pads a header for growth of the first axis, so that the final header is as long as the first one.
         shape = {"descr": "<f4", "fortran_order": False, "shape": (self.count, self.width)}
         np.lib.format.write_array_header_1_0(self._file, shape)
 
@@ -139,10 +139,10 @@ class ParquetFile(EmbeddingFile):
 
 
 def open_embedding_file(output: Path) -> EmbeddingFile:
-    """Open a file by its ending.
+    """Open a file for writing, in the format of its ending.
 
     Args:
-        output: ``.npy`` or ``.parquet``.
+        output: A ``.npy`` or ``.parquet`` file.
 
     Raises:
         UserError: It can't be written.

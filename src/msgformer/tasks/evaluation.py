@@ -1,4 +1,4 @@
-"""What all evaluations have in common: how images are looked at, and what is known afterwards."""
+"""Common base of the evaluations of all tasks: options, scores and files."""
 
 from __future__ import annotations
 
@@ -20,52 +20,48 @@ if TYPE_CHECKING:
 METRICS, CLASSES, COMPARISON = "metrics.json", "per_class.csv", "comparison.csv"
 """Files that an evaluation writes."""
 
+MAX_ROWS = 20
+"""Largest number of classes in a table of scores; of more classes, those with the lowest scores are listed."""
+
 
 @dataclass(frozen=True)
 class EvaluationOptions:
-    """How images are looked at.
+    """Options of an evaluation.
 
     Attributes:
         on_bad_image: At images that can't be read, "stop", or "skip" and list them.
-        looks: Options that not every task has, such as ``flip``, by name.
-        with_examples: Whether examples are collected for a report.
+        task_options: Test-time options that not every task has, such as ``flip``, by name.
+        with_examples: Whether to collect examples for a report.
     """
 
     on_bad_image: OnBadImage = "stop"
-    looks: Mapping[str, Any] = field(default_factory=dict)
+    task_options: Mapping[str, Any] = field(default_factory=dict)
     with_examples: bool = False
 
 
 @dataclass(frozen=True)
 class ScoresResult(Result, ABC):
-    """Base of every task's scores.
-
-    Attributes:
-        checkpoint: Weights that were scored.
-        data: Images they were scored on.
-        images: Number of images.
-        skipped: Images that can't be read and were left out.
-    """
+    """Common base of the scores of all tasks."""
 
     @abstractmethod
     def metric(self, name: str) -> float | None:
-        """Return one score by its name, in per cent; None where nothing was there to score."""
+        """Return one score by its name, in percent; None if there was nothing to score."""
 
     @abstractmethod
     def comparison(self) -> dict[str, object]:
-        """Return the row of a comparison by its columns, as CSV holds it."""
+        """Return the cells of this model's row in ``comparison.csv``, by column."""
 
     @abstractmethod
     def comparison_cells(self) -> dict[str, str]:
-        """Return the row of a comparison by its titles, as a person reads it."""
+        """Return the cells of this model's row in a printed comparison, by column title."""
 
 
 class Evaluation(ABC):
-    """Scores, and what they are made of.
+    """Scores, and the predictions behind them.
 
     Attributes:
         result: The scores.
-        num_parameters: Parameters of the model that was scored; None for an exported file.
+        num_parameters: Parameters of the evaluated model; None for an exported file.
     """
 
     result: Any
@@ -73,15 +69,15 @@ class Evaluation(ABC):
 
     @abstractmethod
     def write(self, folder: Path) -> None:
-        """Write ``metrics.json``, ``per_class.csv`` and the predictions to a folder, which is made if need be."""
+        """Write ``metrics.json``, ``per_class.csv`` and the predictions to a folder, which is created if necessary."""
 
     @abstractmethod
     def tiles(self) -> list[Tile]:
-        """Return the numbers that count most, for a report."""
+        """Return the most important scores, for a report."""
 
     @abstractmethod
     def sections(self) -> list[Section]:
-        """Return what a report says about the scores."""
+        """Return the sections of a report about the scores."""
 
 
 def require_data(model: OpenedModel, data: str | None) -> None:
@@ -99,5 +95,15 @@ def require_data(model: OpenedModel, data: str | None) -> None:
 
 
 def skipped_lines(skipped: Sequence[Skipped]) -> str:
-    """Return a line for each image that was left out."""
+    """Return one line per image that was left out."""
     return "".join(f"\nleft out: {shown(one.reason)}" for one in skipped)
+
+
+def counted_images(images: int, skipped: Sequence[Skipped]) -> str:
+    """Return the number of images and, if there are any, of those that were left out."""
+    return f"{images} ({len(skipped)} left out)" if skipped else f"{images}"
+
+
+def weakest_note(count: int) -> str:
+    """Return the note under a table that lists only some of ``count`` classes."""
+    return f"\n(the weakest of {count} classes; --output FOLDER writes them all)"

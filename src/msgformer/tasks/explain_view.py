@@ -1,4 +1,4 @@
-"""Images as the backbone of a model sees them, for explanations."""
+"""Images as inputs of a model's backbone, for explanations."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Size = tuple[int, int]
 
 @dataclass(frozen=True)
 class ExplainOptions:
-    """What the user wants; see `msgformer.explain`."""
+    """Options of `msgformer.explain`."""
 
     img_size: int | Size | None = None
     whole: bool = False
@@ -31,42 +31,42 @@ class ExplainOptions:
 
 @dataclass(frozen=True)
 class View:
-    """An image as the backbone of a model sees it.
+    """An image as the input of a model's backbone.
 
     Attributes:
-        image: [1, channels, H, W], normalized, and padded at the bottom and the right.
-        picture: The part that isn't padding, in RGB.
+        inputs: Normalized image [1, C, H, W], padded at the bottom and the right.
+        image: The image without the padding, in RGB.
     """
 
-    image: Tensor
-    picture: Image.Image
+    inputs: Tensor
+    image: Image.Image
 
 
-def make_view(image: Tensor, mean: Sequence[float], std: Sequence[float], *, pad: bool = False) -> View:
+def make_view(inputs: Tensor, mean: Sequence[float], std: Sequence[float], *, pad: bool = False) -> View:
     """Return a normalized image as a view.
 
     Args:
-        image: [channels, h, w].
-        mean: Mean by channel that it was normalized with.
+        inputs: The normalized image [C, h, w].
+        mean: Mean per channel that it was normalized with.
         std: Standard deviation, likewise.
         pad: Pad to whole tokens of the last stage, as detectors and segmenters do.
     """
     shift, scale = (torch.tensor(values).view(-1, 1, 1) for values in (mean, std))
-    pixels = (255 * (image * scale + shift)).round().clamp(0, 255).byte().expand(3, -1, -1)
-    picture = Image.fromarray(pixels.permute(1, 2, 0).contiguous().numpy())
-    height, width = image.shape[-2:]
+    pixels = (255 * (inputs * scale + shift)).round().clamp(0, 255).byte().expand(3, -1, -1)
+    image = Image.fromarray(pixels.permute(1, 2, 0).contiguous().numpy())
+    height, width = inputs.shape[-2:]
     padding = (0, -width % STRIDES[-1], 0, -height % STRIDES[-1]) if pad else (0, 0, 0, 0)
-    return View(F.pad(image, padding).unsqueeze(0), picture)
+    return View(F.pad(inputs, padding).unsqueeze(0), image)
 
 
-def fitted_sides(picture: Image.Image, wanted: int | Size) -> Size:
-    """Return height and width: those wanted, or with the shorter side wanted and the image's shape.
+def fitted_sides(image: Image.Image, wanted: int | Size) -> Size:
+    """Return the height and width to resize an image to.
 
     Args:
-        picture: The image.
-        wanted: Length of the shorter side, or height and width.
+        image: The image.
+        wanted: Height and width, or the shorter side, from which the other side follows by the aspect ratio.
     """
     if not isinstance(wanted, int):
         return wanted[0], wanted[1]
-    scale = wanted / min(picture.size)
-    return max(1, round(picture.height * scale)), max(1, round(picture.width * scale))
+    scale = wanted / min(image.size)
+    return max(1, round(image.height * scale)), max(1, round(image.width * scale))

@@ -1,4 +1,4 @@
-"""The images that an export is checked and calibrated on."""
+"""Images for checking and calibrating an export."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ if TYPE_CHECKING:
     from PIL import Image
 
 NUM_CHECKED, MAX_CALIBRATED = 8, 300
-"""Images to check an export on, and most to calibrate it on."""
+"""Number of images for checking an export, and largest number for calibrating it."""
 
 
 def real_images(source: ExportSource) -> tuple[list[Image.Image], str]:
-    """Return images to check an export on: some that the run held out, or else photographs that packages bring along.
+    """Return images to check an export on: held-out images of the run, or else photographs of installed packages.
 
     Args:
         source: The model.
 
     Returns:
-        The images, and what they are.
+        The images, and a description of them.
     """
     held_out = _held_out(source, NUM_CHECKED)
     if held_out:
@@ -39,12 +39,12 @@ def real_images(source: ExportSource) -> tuple[list[Image.Image], str]:
 
 
 def calibration_batches(given: Path | None, source: ExportSource, batch: int) -> list[Tensor]:
-    """Return inputs [batch, C, H, W] to quantize with.
+    """Return inputs [batch, C, H, W] to calibrate the quantization with.
 
     Args:
         given: Image or folder of images; None for those that the run held out.
         source: The model.
-        batch: Inputs per batch; the last batch is filled up.
+        batch: Inputs per batch; the last batch is filled up with copies.
 
     Raises:
         UserError: There are none.
@@ -64,13 +64,13 @@ def _filled(inputs: Sequence[Tensor], count: int) -> list[Tensor]:
 
 
 def _held_out(source: ExportSource, count: int) -> list[Image.Image]:
-    """Return some of the images that a run held out, from all over; none if they aren't at hand."""
+    """Return held-out images of a run, evenly spread; none if they don't exist any more."""
     if source.run is None or not source.card.data:
         return []
     try:
         total, load = source.task.held_out_images(source.card, source.run)
         return [load(index) for index in _spread(total, count)]
-    except UserError:  # moved or removed since: photographs do
+    except UserError:  # the data was moved or removed
         return []
 
 

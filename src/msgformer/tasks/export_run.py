@@ -1,4 +1,4 @@
-"""An export from the model to the file: written, checked and moved into place."""
+"""Export of a model to a file, which is checked before it is moved into place."""
 
 from __future__ import annotations
 
@@ -33,29 +33,29 @@ def run_export(
         source: The model.
         format: Format of the file.
         path: The file.
-        batch_size: Images per batch, where that isn't dynamic.
-        calibration: Image or folder of images to quantize with; None for those that the run held out.
-        dynamic_batch: Take any number of images.
-        dynamic_size: Take images of any size.
+        batch_size: Images per batch, unless it is dynamic.
+        calibration: Image or folder of images to calibrate with; None for those that the run held out.
+        dynamic_batch: Allow any number of images per batch.
+        dynamic_size: Allow images of any size.
         int8: Quantize weights and activations.
 
     Returns:
-        The file's card, what it was checked on, and how it compares.
+        The file's card, a description of the images it was checked on, and the comparison with the model.
 
     Raises:
         UserError: See `msgformer.export`.
     """
     card = export_card(source, format, batch_size, dynamic_batch=dynamic_batch, dynamic_size=dynamic_size, int8=int8)
-    images, told = real_images(source)
+    images, description = real_images(source)
     batch = card.sizes.fixed_batch or 1
     batches = calibration_batches(calibration, source, batch) if int8 else []
     inputs = torch.stack([source.transform(image) for image in images])
     with staged(path) as unfinished:
-        # optimize writes for PyTorch's kernels on CPUs; files that ExecuTorch 1.5 makes of it give other results.
+        # ExecuTorch 1.5 computes other results from an optimized module, whose operators are those of PyTorch on CPUs.
         module = source.module if format == "executorch" else optimize(source.module)
         write_export(source.task.as_graph(module), card, unfinished, batches)
         found = source.task.verify(source.module, open_session(unfinished, "cpu", trust=True), inputs)
-    return card, told, found
+    return card, description, found
 
 
 def export_card(
@@ -67,12 +67,12 @@ def export_card(
     dynamic_size: bool = False,
     int8: bool = False,
 ) -> ExportCard:
-    """Return what a file made of a model says about itself.
+    """Return the card of the exported file of a model.
 
     The arguments are those of `run_export`.
 
     Raises:
-        UserError: The model's task has no such form.
+        UserError: The model's task doesn't support one of the options.
     """
     card = source.card
     source.task.check_format(format, int8=int8, single=batch_size == 1 and not dynamic_batch)

@@ -1,4 +1,4 @@
-"""A model in the form in which it is exported, whatever its task."""
+"""A model of any task in the form in which it is exported."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ class ExportSource:
 
     Attributes:
         module: The unoptimized model in evaluation mode, on the CPU.
-        card: What is known about it.
+        card: The model card.
         size: Height and width of its images.
         transform: From an RGB image to an input [C, H, W] of this size.
-        preprocessing: How an image becomes an input, as a file of this size records it.
+        preprocessing: Preprocessing for this size, as the exported file records it.
         channels: Channels of the input.
-        mean: Mean by channel that the input is normalized with, for pixels in 0..1.
+        mean: Mean per channel that the input is normalized with, for pixels in 0..1.
         std: Standard deviation, likewise.
         outputs: Names of the outputs, in order.
-        run: Folder of its run, where the images that it held out are on record; None without one.
+        run: Folder of its run, which records the held-out images; None without one.
     """
 
     module: nn.Module

@@ -64,7 +64,7 @@ def load_any(
     optimize: bool = True,
     trust: bool = False,
 ) -> LoadedModel:
-    """Open whatever a user gives as a model, for a device and a number format.
+    """Open a model of any kind, for a device and a number format.
 
     Args:
         model: As for `msgformer.load`, like the other arguments.
@@ -88,11 +88,11 @@ def load_any(
 def open_any(
     model: ModelLike, *, img_size: tuple[int, int] | None = None, device: str = "auto", trust: bool = False
 ) -> OpenedModel:
-    """Open whatever a user gives as a model; a name's random weights are reported on standard error.
+    """Open a model of any kind, and report random weights on standard error.
 
     Args:
         model: As for `msgformer.load`.
-        img_size: Height and width to build a model for that is given by its name or by converted weights.
+        img_size: Height and width of the images, for a model that is given by its name or by converted weights.
         device: Device that an exported file runs on.
         trust: Allow machine code in the file to run.
 

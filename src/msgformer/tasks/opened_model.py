@@ -1,4 +1,4 @@
-"""A model that is opened once: whatever held it, its card, its module and where it is from."""
+"""An opened model of any kind: its card, its module or exported file, and its path."""
 
 from __future__ import annotations
 
@@ -37,15 +37,15 @@ UNTRAINED_CLASSES = 1000
 
 
 class OpenedModel:
-    """A model and what is known about it.
+    """A model, its card and its origin.
 
     Args:
-        card: What is known about it.
+        card: The model card.
         module: The model; None for an exported file.
-        session: The exported file; None for others.
-        path: File or folder that it was opened from; None for a module in memory and for a name.
-        run: Folder in which the record of its run may lie.
-        is_trained: Whether it has weights that somebody trained.
+        session: The exported file; None for other models.
+        path: File or folder that the model was opened from; None for a module in memory and for a name.
+        run: Folder that may hold the record of the model's run.
+        is_trained: Whether the weights are trained ones.
 
     Attributes:
         task: Its task.
@@ -85,9 +85,9 @@ class OpenedModel:
 
     @cached_property
     def data(self) -> dict[str, Any]:
-        """What the model's run was trained on; empty if that is unknown.
+        """Training data of the model's run, as in `ModelCard.data`; empty if it is unknown.
 
-        An exported file doesn't say it, but the checkpoint beside it, which is read for that alone.
+        For an exported file it is read from the checkpoint beside the file.
         """
         if self.session is None or self.path is None:
             return self.card.data
@@ -99,7 +99,7 @@ class OpenedModel:
         return None if self._module is None else sum(parameter.numel() for parameter in self._module.parameters())
 
     def for_inference(self, *, optimized: bool = True) -> nn.Module:
-        """Return what to run: the exported file, or a new copy of the model that its caller may move and change.
+        """Return the exported file as a module, or a new copy of the model, which the caller may move and change.
 
         Args:
             optimized: Whether the copy is the optimized one.
@@ -109,7 +109,7 @@ class OpenedModel:
         return optimize(self.module) if optimized else copy.deepcopy(self.module).eval()
 
     def runner(self, config: InferenceConfig) -> Callable[..., Any]:
-        """Return the model on its device as a function of tensors; it is made at the first call.
+        """Return the model on its device as a function of tensors; it is created at the first call.
 
         Args:
             config: Device and number format.
@@ -123,13 +123,13 @@ class OpenedModel:
         return self._runners[key]
 
     def embedder(self, config: InferenceConfig) -> Callable[..., Any]:
-        """Return what computes the pooled features [B, D] of a batch of inputs; it is made at the first call.
+        """Return a function that computes pooled features [B, D] of a batch; it is created at the first call.
 
         Args:
             config: Device and number format.
 
         Raises:
-            UserError: It is an exported file, or the model has no features to pool.
+            UserError: The model is an exported file, or has no features to pool.
         """
         key = config.device, config.precision, config.optimize
         if key not in self._embedders:
@@ -163,8 +163,8 @@ def open_model(
     """Open a model.
 
     Args:
-        location: Where it lies.
-        img_size: Height and width to build a model for that is given by its name or by converted weights.
+        location: Location of the model.
+        img_size: Height and width of the images, for a model that is given by its name or by converted weights.
         device: Device that an exported file runs on.
         trust: Whether machine code in the file may run, for files of AOTInductor.
 
@@ -195,9 +195,9 @@ def restore(card: ModelCard, weights: dict[str, Any], path: Path) -> nn.Module:
     """Build the model that a card describes, with trained weights and in evaluation mode.
 
     Args:
-        card: What is known about it.
-        weights: Its parameters and buffers by name.
-        path: The file that they are from, for messages.
+        card: The model card.
+        weights: Parameters and buffers by name.
+        path: The file of the weights, for messages.
 
     Raises:
         UserError: The weights don't fit the card.
@@ -215,24 +215,38 @@ def read_card(checkpoint: Any, path: Path) -> ModelCard:
     """Read a checkpoint's card.
 
     Args:
-        checkpoint: What the file holds.
+        checkpoint: Content of the file.
         path: The file, for messages.
 
     Raises:
         UserError: There is no card, or it is of a task that this version doesn't have.
     """
-    card = ModelCard.read(checkpoint, path)
+    return check_task(ModelCard.read(checkpoint, path), path)
+
+
+def check_task(card: ModelCard, path: Path) -> ModelCard:
+    """Return a card if this version has its task.
+
+    Args:
+        card: The card.
+        path: Its file, for messages.
+
+    Raises:
+        UserError: This version doesn't have the task.
+    """
     if card.task not in TASKS:
-        raise UserError(f"{path} was written by another version of msgformer (task {card.task!r})")
+        raise UserError(
+            f"{path} was written by another version of msgformer (task {card.task!r}); use version {card.version}"
+        )
     return card
 
 
 def name_model(name: str, size: tuple[int, int] | None = None, classes: int = UNTRAINED_CLASSES) -> OpenedModel:
-    """Build a classifier by its name, with random weights that are the same each time.
+    """Build a classifier by its name, with random weights of a fixed seed.
 
     Args:
         name: A model of this package or of timm.
-        size: Height and width of its images; None for its own.
+        size: Height and width of the images; None for the model's default.
         classes: Number of outputs.
 
     Raises:
@@ -262,7 +276,8 @@ def wrap_module(module: nn.Module) -> OpenedModel:
         if card is not None:
             return OpenedModel(card, module)
     raise UserError(
-        f"model: {type(module).__name__} is neither a classifier of timm's kind nor a detector or segmenter"
+        f"model: {type(module).__name__} is neither a classifier of timm's kind nor a detector or segmenter;"
+        " give a path, or a module of msgformer.create_model, create_detector or create_segmenter"
     )
 
 
@@ -296,7 +311,7 @@ def _open_converted(location: ModelLocation, size: tuple[int, int] | None, *_: A
     path = location.path
     state, header = read_weights(path), read_header(path)
     if KEY in header:
-        card = ModelCard.from_json(header[KEY], path)
+        card = check_task(ModelCard.from_json(header[KEY], path), path)
         return OpenedModel(card, restore(card, state, path), path=path)
     name, classifier = header.get("model"), unwrap(state).get("head.fc.weight")
     if name is None or classifier is None:
@@ -309,7 +324,7 @@ def _open_converted(location: ModelLocation, size: tuple[int, int] | None, *_: A
 def _open_saved(location: ModelLocation, *_: Any) -> OpenedModel:
     saved = read_pretrained(location.path)
     if saved.card is not None:
-        card = ModelCard.read({KEY: saved.card}, location.path / SAVED_CONFIG)
+        card = read_card({KEY: saved.card}, location.path / SAVED_CONFIG)
     else:  # written by timm
         arguments = {key: value for key, value in saved.model_args.items() if key not in ("num_classes", "img_size")}
         card = ModelCard(saved.model, arguments, saved.class_names, saved.preprocessing)

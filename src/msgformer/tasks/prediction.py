@@ -1,4 +1,4 @@
-"""What all results of a prediction have in common: the rich result in Python, and the record that files hold."""
+"""Common base of the predictions of all tasks: results in Python, and records in files."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ if TYPE_CHECKING:
     from msgformer.data.inputs import ImageInput
 
 MAX_STEM = 60
-"""Characters of an image name that the name of a picture about it has at most."""
+"""Largest number of characters of an image's name in the names of files about it."""
 
 HTML_SIDE = 320
-"""Longest side in pixels of the picture that a notebook shows."""
+"""Longer side in pixels of the drawn image that a notebook shows."""
 
 
 class PredictionRecord(ABC):
-    """What one image shows, in plain values.
+    """The prediction of one image in plain values.
 
     Attributes:
         image: Name of the image.
@@ -40,36 +40,38 @@ class PredictionRecord(ABC):
 
     @abstractmethod
     def words(self) -> str:
-        """Return the same in a few words."""
+        """Return a summary of the prediction."""
 
     def title(self) -> str:
-        """Return the most important part of it, for a caption."""
+        """Return the most important part of the prediction, for a caption."""
         return self.words()
 
     def cells(self) -> Sequence[str]:
-        """Return the cells of a table's row, after the name of the image."""
+        """Return the cells of a row of a table, after the name of the image."""
         return (self.words(),)
 
     @abstractmethod
     def is_close(self, other: Any) -> bool:
-        """Return whether another record can be the same model's answer about this image, perhaps on another device."""
+        """Return whether another record may be the same model's prediction of this image, perhaps on another device."""
 
 
 @dataclass(frozen=True, repr=False, eq=False)
 class PredictionResult(ABC):
-    """What a model says about one image.
+    """The prediction of one image.
 
     Attributes:
         image: Name of the image.
         class_names: Names of all classes, in the order of the model's outputs.
         error: Why the image can't be read; None if it can.
+        source: Input that loads the image again; None if there is none.
+        pixels: The image, or a small copy of it, as uint8 [H, W, 3]; None if it was not kept.
     """
 
     image: str
     class_names: tuple[str, ...]
     error: str | None = field(default=None, kw_only=True)
     source: ImageInput | None = field(default=None, kw_only=True, compare=False)
-    picture: Any = field(default=None, kw_only=True, compare=False)
+    pixels: Any = field(default=None, kw_only=True, compare=False)
 
     @abstractmethod
     def to_record(self) -> PredictionRecord:
@@ -97,8 +99,8 @@ class PredictionResult(ABC):
 
         if self.error is not None:
             raise UserError(self.error)
-        if self.picture is not None:
-            return Image.fromarray(self.picture)
+        if self.pixels is not None:
+            return Image.fromarray(self.pixels)
         if self.source is None:
             raise UserError(f"{shown(self.image)} is not at hand any more; predict it again")
         return self.source.load()
@@ -112,31 +114,31 @@ class PredictionResult(ABC):
         return self.draw(self.load_image())
 
     def thumbnail(self) -> Image.Image:
-        """Return a picture for a contact sheet, of any size: the image with the prediction drawn on it."""
+        """Return an image of any size for a contact sheet: by default that of `plot`."""
         return self.plot()
 
     def save_drawn(self, folder: Path, number: int) -> PredictionRecord:
-        """Write the picture of `plot` to a folder.
+        """Write the image of `plot` to a folder.
 
         Args:
             folder: The folder.
             number: Number of the image, with which the file's name begins.
 
         Returns:
-            The record, which names the picture if it has a place for that.
+            The record, which holds the path of the file if it has a field for it.
         """
-        self.plot().save(self.picture_path(folder, number))
+        self.plot().save(self.drawn_path(folder, number))
         return self.to_record()
 
-    def picture_path(self, folder: Path, number: int, ending: str = ".png") -> Path:
-        """Return the path of a picture about this image: its number and the image's name."""
+    def drawn_path(self, folder: Path, number: int, ending: str = ".png") -> Path:
+        """Return the path of a file about this image, named by its number and the image's name."""
         return folder / f"{number:04d}-{Path(self.image).stem[:MAX_STEM]}{ending}"
 
     def save(self, path: str | Path) -> Path:
         """Write the prediction to a file.
 
         Args:
-            path: ``.json`` for the values of `to_dict`, or an image's ending for the picture of `plot`.
+            path: ``.json`` for the values of `to_dict`, or an image's ending for the image of `plot`.
 
         Returns:
             The path.
@@ -163,15 +165,15 @@ class PredictionResult(ABC):
         return f"{name}({shown(self.image)}: {text})"
 
     def _repr_html_(self) -> str:
-        """Return what a notebook shows: the picture and the prediction in words."""
+        """Return the HTML that a notebook shows: the drawn image and a summary."""
         words = self.error if self.error is not None else self.to_record().words()
         text = f"<b>{html.escape(shown(self.image))}</b><br>{html.escape(words)}"
         try:
-            picture = self.plot()
+            drawn = self.plot()
         except UserError:
             return f"<div>{text}</div>"
-        picture.thumbnail((HTML_SIDE, HTML_SIDE))
+        drawn.thumbnail((HTML_SIDE, HTML_SIDE))
         content = io.BytesIO()
-        picture.save(content, "PNG")
+        drawn.save(content, "PNG")
         data = base64.b64encode(content.getvalue()).decode()
         return f'<div><img src="data:image/png;base64,{data}" alt="{html.escape(words)}"><br>{text}</div>'

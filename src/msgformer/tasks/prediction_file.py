@@ -1,4 +1,4 @@
-"""Files that predictions are written to as they come, and that a later call resumes."""
+"""Files of predictions, written batch by batch, which a later call can resume."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ from msgformer.tasks.record_layout import Format, RecordLayout, make_printable
 STDOUT = Path("-")
 SUFFIXES: dict[str, Format] = {".jsonl": "jsonl", ".ndjson": "jsonl", ".csv": "csv", ".parquet": "parquet"}
 ROW_GROUP = 65_536
-"""Predictions that are in memory at once while a Parquet file is written."""
+"""Number of predictions per row group of a Parquet file, which are in memory at once."""
 
 
 def choose_format(output: Path, given: Format | None) -> Format:
-    """Return the format of an output, by its name unless it is given.
+    """Return the format of an output: the one that is given, or that of the file's name.
 
     Args:
         output: The file; "-" for standard output.
         given: The format that the user asks for.
 
     Raises:
-        UserError: The name tells none, or the format can't be written there.
+        UserError: The name has no known ending, or the format can't be written to standard output.
     """
     chosen = given or ("jsonl" if output == STDOUT else SUFFIXES.get(output.suffix.lower()))
     if chosen is None:
@@ -44,10 +44,10 @@ def choose_format(output: Path, given: Format | None) -> Format:
 
 
 def is_folder(output: Path, given: Format | None) -> bool:
-    """Return whether an output is a folder for pictures and ``predictions.json``: a name without a file's ending.
+    """Return whether an output is a folder for drawn images and ``predictions.json``: its name has no file's ending.
 
     Args:
-        output: What the user gives.
+        output: The output that the user gives.
         given: The format that the user asks for.
     """
     return given is None and output != STDOUT and (output.is_dir() or not output.suffix[1:2].isalpha())
@@ -78,9 +78,9 @@ def check_output(output: Path, format: Format, *, resume: bool) -> None:
 
 
 def journal_path(output: Path, format: Format | None) -> Path:
-    """Return where predictions are written as they come.
+    """Return the file that predictions are appended to.
 
-    Parquet and JSON can't be appended to, so that they are made at the end.
+    Parquet files and JSON arrays can't be appended to; they are written at the end from a journal in JSON lines.
 
     Args:
         output: The file.
@@ -90,10 +90,10 @@ def journal_path(output: Path, format: Format | None) -> Path:
 
 
 class LineFormat(Protocol):
-    """How records are written one after the other, so that any number of whole records is a whole file."""
+    """A format of appended records, in which any number of complete records is a valid file."""
 
     def header(self) -> str:
-        """Return what stands before the first record."""
+        """Return the text before the first record."""
 
     def encode(self, record: PredictionRecord) -> str:
         """Return a record as text that ends with a newline."""
@@ -102,7 +102,7 @@ class LineFormat(Protocol):
         """Return the record in a text; raises ValueError if there is none."""
 
     def records(self, file: BinaryIO) -> Iterator[bytes]:
-        """Return the whole records of a file, the header among them; a cut last one is left out."""
+        """Return the complete records of a file, with the header; an incomplete last record is left out."""
 
 
 class JsonLines:
@@ -116,11 +116,11 @@ class JsonLines:
         self.layout = layout
 
     def header(self) -> str:
-        """Return nothing."""
+        """Return an empty text."""
         return ""
 
     def encode(self, record: PredictionRecord) -> str:
-        """Return the object in a line."""
+        """Return the object of a record as a line."""
         return f"{json.dumps(self.layout.to_json(record), ensure_ascii=False)}\n"
 
     def decode(self, text: str) -> PredictionRecord:
@@ -131,7 +131,7 @@ class JsonLines:
         return self.layout.from_json(values)
 
     def records(self, file: BinaryIO) -> Iterator[bytes]:
-        """Return the whole lines."""
+        """Return the complete lines."""
         return (line for line in file if line.endswith(b"\n"))
 
 
@@ -158,13 +158,13 @@ class Csv:
         return self.layout.from_rows(list(csv.reader(io.StringIO(text, newline=""))))
 
     def records(self, file: BinaryIO) -> Iterator[bytes]:
-        """Return the whole records, the header first."""
+        """Return the complete records, with the header first."""
         rows = _csv_rows(file)
         for number, row in enumerate(rows):
             try:
                 left = self._rows_of(row) - 1 if number else 0
             except (ValueError, IndexError):
-                left = 0  # no record of this layout, as decoding it will tell
+                left = 0  # not a record of this layout; decoding it will raise
             following = list(islice(rows, left))
             if len(following) == left:
                 yield b"".join([row, *following])
@@ -175,7 +175,7 @@ class Csv:
 
 
 def _csv_rows(file: BinaryIO) -> Iterator[bytes]:
-    """Return whole rows: within one, quotes come in pairs."""
+    """Return complete rows, in which quotes come in pairs."""
     row = b""
     for line in file:
         row += line
@@ -191,11 +191,11 @@ def _csv_text(rows: Sequence[Sequence[str]]) -> str:
 
 
 class PredictionFile:
-    """A file of predictions that grows, of which any beginning is of use.
+    """A growing file of predictions, from any beginning of which a later call can resume.
 
     Args:
         output: The file; "-" for standard output.
-        format: How it is written; None for a JSON array.
+        format: Its format; None for a JSON array.
         layout: From records to rows.
     """
 
@@ -208,14 +208,14 @@ class PredictionFile:
 
     @property
     def complete(self) -> bool:
-        """Whether there is a finished file to which nothing can be added."""
+        """Whether the file is finished, so that nothing can be appended."""
         return self.path != self.output and self.output.exists()
 
     def recorded(self) -> Iterator[PredictionRecord]:
-        """Return the whole predictions that an earlier call has written, in order.
+        """Return the complete predictions of an earlier call, in order.
 
         Raises:
-            UserError: There is something else in the file.
+            UserError: The file holds anything else.
         """
         if self.complete:
             yield from self._read_parquet() if self.format == "parquet" else self._read_array()
@@ -226,7 +226,7 @@ class PredictionFile:
                         yield self._decode(record, number)
                     elif record != self._encode(self.lines.header()):
                         hint = self.layout.columns_hint
-                        raise UserError(f"resume: {self.path} has other columns; give the {hint} of its beginning")
+                        raise UserError(f"resume: {self.path} has other columns; give the same {hint} as before")
                     self._end += len(record)
 
     def _decode(self, record: bytes, number: int) -> PredictionRecord:
@@ -242,7 +242,7 @@ class PredictionFile:
         return text.encode("utf-8", errors="surrogateescape" if self.format == "csv" else "backslashreplace")
 
     def write(self, records: Sequence[PredictionRecord]) -> None:
-        """Add predictions; those that `recorded` gave stay, and what follows them is cut off first."""
+        """Append predictions after those that `recorded` has returned; the file is truncated there first."""
         if self._file is None:
             self._file = self._open()
         text = "" if self._end else self.lines.header()
@@ -261,13 +261,13 @@ class PredictionFile:
         return file
 
     def close(self) -> None:
-        """End a file to which nothing more will be added in this call."""
+        """Close the file."""
         if self._file is not None and self.output != STDOUT:
             self._file.close()
         self._file = None
 
     def finish(self) -> None:
-        """End a file that holds everything: it exists even if that is nothing, and has its final format."""
+        """Bring a complete file into its final format; without predictions it is created empty."""
         if self.complete:
             return
         self.write([])

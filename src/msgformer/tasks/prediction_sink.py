@@ -1,4 +1,4 @@
-"""Where predictions go: into memory, into a file that may hold some already, into pictures and contact sheets."""
+"""Destinations of predictions: memory, files that may be resumed, drawn images and contact sheets."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ if TYPE_CHECKING:
     from msgformer.insight.contact_sheet import ContactSheet
 
 PREDICTIONS = "predictions.json"
-"""File in a folder of drawn predictions that holds all of them."""
+"""File with all predictions in a folder of drawn images."""
 
 
 @dataclass
 class PredictionSink:
-    """Takes results.
+    """Collects and writes results.
 
     Attributes:
-        file: Takes records; None keeps them in memory.
-        folder: Takes pictures with the predictions drawn on them.
-        sheet: Takes small copies of the images.
-        records: Those of images that can be read, unless a file alone takes them.
-        skipped: Names of the images that can't.
-        count: Number of images.
+        file: File of records; None keeps them in memory.
+        folder: Folder for images with the predictions drawn on them.
+        sheet: Contact sheet of small copies of the images.
+        records: Records of readable images, unless they are written to a file alone.
+        skipped: Names of unreadable images.
+        count: Number of images so far.
     """
 
     file: PredictionFile | None = None
@@ -45,23 +45,23 @@ class PredictionSink:
 
     @classmethod
     def to_file(cls, predictor: Predictor, output: Path, format: Format) -> PredictionSink:
-        """Return a sink for a file that was checked."""
+        """Return a sink for a file, which `check_output` has checked."""
         return cls(PredictionFile(output, format, predictor.layout))
 
     @classmethod
     def to_folder(cls, predictor: Predictor, output: Path) -> PredictionSink:
-        """Return a sink for a folder of pictures and ``predictions.json``."""
+        """Return a sink for a folder of drawn images and ``predictions.json``."""
         output.mkdir(parents=True, exist_ok=True)
         return cls(PredictionFile(output / PREDICTIONS, None, predictor.layout), output)
 
     def keep(self, predictor: Predictor) -> Keep:
-        """Return what results must keep of their images."""
+        """Return which pixels results must keep of their images."""
         if self.folder is not None or (self.sheet is not None and not predictor.draws_small):
             return "whole"
         return "nothing" if self.sheet is None else "small"
 
     def drain(self, batches: Iterable[list[PredictionResult]]) -> list[Path]:
-        """Take all batches; return the pages of the contact sheet."""
+        """Write all batches, and return the pages of the contact sheet."""
         try:
             for batch in batches:
                 self._take(batch)
@@ -77,7 +77,7 @@ class PredictionSink:
         return [] if self.sheet is None else self.sheet.finish()
 
     def add_recorded(self, records: Iterable[PredictionRecord]) -> None:
-        """Count records that the file holds already; a folder's are returned as well."""
+        """Count records that are in the file; those of a folder are kept in memory as well."""
         for one in records:
             self.count += 1
             if one.error is not None:
@@ -109,15 +109,15 @@ def skip_completed(sink: PredictionSink, inputs: Iterator[ImageInput], predictor
     """Skip the inputs whose predictions the sink's file holds already.
 
     Args:
-        sink: Counts what is there.
+        sink: The sink, which counts the stored predictions.
         inputs: All images.
-        predictor: The model, which must agree with the last prediction that is there.
+        predictor: The model, which must reproduce the last stored prediction.
 
     Returns:
         The remaining inputs.
 
     Raises:
-        UserError: The file holds predictions of other images, or, as the last of them shows, of another model.
+        UserError: The file holds predictions of other images or, judging by the last one, of another model.
     """
     assert sink.file is not None
     path = sink.file.output

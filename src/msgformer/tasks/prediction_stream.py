@@ -1,4 +1,4 @@
-"""A trained model on images that nobody has labeled: a stream of results, a few batches in memory."""
+"""Predictions as a stream: images are loaded and predicted batch by batch, with few batches in memory."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ if TYPE_CHECKING:
     from msgformer.data.inputs import ImageInput
 
 Keep = Literal["nothing", "small", "whole"]
-"""What is kept of an image beside the model's input: nothing, a small copy for a contact sheet, or all of it."""
+"""Pixels that a prepared image keeps beside the model's input: none, a small copy for a contact sheet, or all."""
 
 CELL = 160
-"""Longest side of a small copy."""
+"""Longer side of a small copy in pixels."""
 
 
 class PreparedImages(Dataset[Prepared]):
-    """Images as model inputs, which a loader asks for by their input instead of by number.
+    """Images as model inputs; the indices of this data set are `ImageInput` objects.
 
     Args:
         transform: From an image to a tensor.
-        least_side: How small a JPEG may be decoded; 0 for never smaller than it is.
-        keep: What is kept of the image.
+        least_side: Smallest side in pixels at which a JPEG may be decoded; 0 for its full size only.
+        keep: Pixels to keep of the image.
     """
 
     def __init__(self, transform: Callable[[Image.Image], Tensor], least_side: int = 0, keep: Keep = "nothing") -> None:
@@ -47,9 +47,9 @@ class PreparedImages(Dataset[Prepared]):
         except UserError as error:
             return Prepared(source.reference(), (0, 0), error=str(error))
         size = image.height, image.width
-        return Prepared(source.reference(), size, self.transform(image), self._kept(image))
+        return Prepared(source.reference(), size, self.transform(image), self._kept_pixels(image))
 
-    def _kept(self, image: Image.Image) -> np.ndarray | None:
+    def _kept_pixels(self, image: Image.Image) -> np.ndarray | None:
         if self.keep == "nothing":
             return None
         if self.keep == "small":
@@ -67,14 +67,14 @@ def stream_batches(
     """Load and preprocess images in the order of the inputs, one batch at a time.
 
     Args:
-        predictor: Says how images are preprocessed and how many make a batch.
-        inputs: The images; they are taken as they are needed.
+        predictor: Provides the preprocessing and the batch size.
+        inputs: The images, which are consumed lazily.
         on_bad_image: At an image that can't be read, "stop" after the images before it, or "skip" it: its place in the
             batch holds the error.
-        keep: What is kept of the images.
+        keep: Pixels to keep of the images.
 
     Raises:
-        UserError: An image can't be read, and isn't to be skipped.
+        UserError: An image can't be read, with "stop".
     """
     collate_batch = collate if on_bad_image == "skip" else collate_until_error
     images = PreparedImages(predictor.transform, predictor.least_side, keep)
@@ -94,11 +94,11 @@ def _load_batches(
     inputs: Iterator[ImageInput],
     collate_batch: Callable[[Sequence[Prepared]], Batch],
 ) -> Iterator[Batch]:
-    """Load and preprocess batches, in worker processes where that pays."""
+    """Load and preprocess batches, in worker processes if there are several batches."""
     batch_size, workers = predictor.batch_size, predictor.config.workers
     first = list(islice(inputs, batch_size + 1))
     given = chain(first, inputs)
-    if any(one.carries_pixels for one in first):  # to send them to workers would cost more than to transform them
+    if any(one.carries_pixels for one in first):  # sending pixels to workers would take longer than transforming them
         while batch := [images[one] for one in islice(given, batch_size)]:
             yield collate_batch(batch)
         return
@@ -107,7 +107,7 @@ def _load_batches(
     yield from DataLoader(
         images,
         batch_size,
-        sampler=given,  # a loader takes whatever can be iterated
+        sampler=given,  # any iterable will do
         num_workers=workers,
         collate_fn=collate_batch,
         worker_init_fn=start_worker if workers else None,
@@ -129,6 +129,6 @@ def stream_predictions(
 
 
 def _predict_batch(predictor: Predictor, batch: Batch) -> list[PredictionResult]:
-    """Run the images that can be read; the others keep their places."""
+    """Predict the readable images of a batch, and return the results of all in their order."""
     results = iter(() if batch.inputs is None else predictor.run(batch.inputs, batch.readable))
     return [next(results) if one.error is None else predictor.failed(one) for one in batch.images]

@@ -1,4 +1,4 @@
-"""The interface of what runs a trained model on batches of images, whatever its task."""
+"""The interface of predictors, which run trained models of any task on batches of images."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class InferenceConfig:
         device: "auto", "cpu", "cuda" or "cuda:N".
         precision: "float32", "bf16" or "fp16"; an exported file has its own.
         batch_size: Images per batch; None for the task's default.
-        workers: Processes that read images; None for none with a single batch, else one less than there are cores.
+        workers: Processes that read images; None for the default, which depends on the number of images.
         progress: How progress is shown.
         optimize: Whether the optimized copy of the model runs instead of the model itself.
         backend: Library that a classifier runs in, "torch" or "mindspore".
@@ -45,7 +45,7 @@ class InferenceConfig:
     backend: str = "torch"
 
     def placement(self) -> Placement:
-        """Return the device and number format; raises UserError if there is none."""
+        """Find the device and the number format; raises UserError if they don't exist."""
         return find_placement(self.device, self.precision)
 
 
@@ -56,14 +56,14 @@ class Prepared(NamedTuple):
         source: The input that it was loaded from.
         size: Height and width of the image in pixels.
         tensor: The model's input [C, H, W]; None if the image can't be read.
-        picture: The image, or a small copy, as uint8 [H, W, 3] if it is needed later.
+        pixels: The image, or a small copy, as uint8 [H, W, 3], if it is needed later.
         error: Why the image can't be read.
     """
 
     source: ImageInput
     size: tuple[int, int]
     tensor: Tensor | None = None
-    picture: Any = None
+    pixels: Any = None
     error: str | None = None
 
 
@@ -72,8 +72,8 @@ class Batch(NamedTuple):
 
     Attributes:
         images: All of them, without their tensors.
-        inputs: Those of the images that can be read, in their order: [B, C, H, W] if all have one size, which passes
-            between processes as one file, or a list of [C, H, W]; None if no image can be read.
+        inputs: Inputs of the readable images, in their order: [B, C, H, W] if all have one size, so that processes
+            exchange a single tensor, or a list of [C, H, W]; None if no image can be read.
     """
 
     images: list[Prepared]
@@ -81,12 +81,12 @@ class Batch(NamedTuple):
 
     @property
     def readable(self) -> list[Prepared]:
-        """The images that the inputs are of."""
+        """The images that can be read, in the order of the inputs."""
         return [one for one in self.images if one.error is None]
 
 
 def collate(images: Sequence[Prepared]) -> Batch:
-    """Make a batch of preprocessed images."""
+    """Return a batch of preprocessed images."""
     tensors = [one.tensor for one in images if one.tensor is not None]
     same = len({tensor.shape for tensor in tensors}) == 1
     inputs = torch.stack(tensors) if same else tensors or None
@@ -94,7 +94,7 @@ def collate(images: Sequence[Prepared]) -> Batch:
 
 
 def collate_until_error(images: Sequence[Prepared]) -> Batch:
-    """Make a batch of preprocessed images up to the first one that can't be read, which is the last of the batch."""
+    """Return a batch of preprocessed images up to and with the first unreadable one."""
     failed = next((place for place, one in enumerate(images) if one.error is not None), len(images))
     return collate(images[: failed + 1])
 
@@ -129,7 +129,7 @@ class Predictor(ABC):
 
     @property
     def least_side(self) -> int:
-        """Pixels that no side of a JPEG may fall below when it is decoded at a smaller scale; 0: it never is."""
+        """Smallest side in pixels at which a JPEG may be decoded; 0 for its full size only."""
         return 0
 
     @abstractmethod
@@ -138,14 +138,14 @@ class Predictor(ABC):
 
         Args:
             inputs: Model inputs [B, C, H, W], or [C, H, W] each.
-            images: The B images that they are of.
+            images: The B images of these inputs.
 
         Returns:
             One result per image.
         """
 
     def agrees(self, stored: PredictionRecord, fresh: PredictionRecord) -> bool:
-        """Return whether a record of an earlier call can be of this model and these options.
+        """Return whether a record of an earlier call may be of this model with these options.
 
         Args:
             stored: The record.

@@ -1,4 +1,4 @@
-"""Progress of work that goes through images batch by batch, on standard error."""
+"""Progress over batches of images, on standard error."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from msgformer.training.options import Progress
 T = TypeVar("T")
 
 LINE_SECONDS = 10.0
-"""Lines are so far apart; what is done sooner needs none."""
+"""Seconds between two lines."""
 
 
 def track_progress(
     batches: Iterable[T], size: Callable[[T], int], kind: Progress, what: str, total: int | None = None
 ) -> Iterator[T]:
-    """``batches``, with their progress shown as they are asked for.
+    """Yield batches, and show the progress.
 
     Args:
-        batches: What is gone through.
-        size: How many images a batch counts for.
+        batches: The batches.
+        size: Returns the number of images of a batch.
         kind: "bar", "lines", "none", or "auto" for a bar in a terminal and lines elsewhere.
-        what: What is worked on, in few words.
-        total: How many images there are, where that is known.
+        what: Label of the progress.
+        total: Total number of images, if it is known.
     """
     if kind == "none":
         yield from batches
@@ -56,5 +56,7 @@ def _with_lines(batches: Iterable[T], size: Callable[[T], int], what: str, total
         done += size(batch)
         now = time.monotonic()
         if now - shown >= LINE_SECONDS:
-            print(f"{what}: {done:,}{of_all} images, {done / (now - start):,.0f} a second", file=sys.stderr, flush=True)
+            print(
+                f"{what}: {done:,}{of_all} images, {done / (now - start):,.0f} per second", file=sys.stderr, flush=True
+            )
             shown = now

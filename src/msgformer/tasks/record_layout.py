@@ -1,4 +1,4 @@
-"""How prediction records are laid out in JSON lines, CSV and Parquet: the part that depends on the task."""
+"""Layouts of prediction records in JSON lines, CSV and Parquet, which depend on the task."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ Record = TypeVar("Record", bound=PredictionRecord)
 
 
 class RecordLayout(ABC, Generic[Record]):
-    """From records to the rows of files and back.
+    """Converts records to the rows of files and back.
 
     Attributes:
         columns: Names of the columns of a CSV file.
-        columns_hint: Option that decides about the columns, for messages.
+        columns_hint: Option that determines the columns, for messages.
     """
 
     columns: Sequence[str]
@@ -26,22 +26,22 @@ class RecordLayout(ABC, Generic[Record]):
 
     @abstractmethod
     def to_json(self, record: Record) -> dict[str, Any]:
-        """Return the object of a line."""
+        """Return the JSON object of a record."""
 
     @abstractmethod
     def from_json(self, values: dict[str, Any]) -> Record:
-        """Return the record of a line; raises KeyError, TypeError or ValueError if there is none."""
+        """Return the record of a JSON object; raises KeyError, TypeError or ValueError if it is not one."""
 
     @abstractmethod
     def to_rows(self, record: Record) -> list[list[str]]:
-        """Return the rows of a CSV file that hold a record, one or more."""
+        """Return the rows of a record in a CSV file, one or more."""
 
     @abstractmethod
     def from_rows(self, rows: Sequence[Sequence[str]]) -> Record:
-        """Return the record of its rows; raises ValueError if there is none."""
+        """Return the record of its rows; raises ValueError if they are not one."""
 
     def num_rows(self, first: Sequence[str]) -> int:  # noqa: ARG002
-        """Return how many rows a record has whose first row is ``first``; raises ValueError if it is none."""
+        """Return the number of rows of the record that begins with ``first``; raises ValueError if it is not one."""
         return 1
 
     @abstractmethod
@@ -50,20 +50,20 @@ class RecordLayout(ABC, Generic[Record]):
 
     @abstractmethod
     def to_parquet(self, record: Record) -> dict[str, Any]:
-        """Return the row of a Parquet file; a map is a list of pairs."""
+        """Return the row of a record in a Parquet file, with maps as lists of pairs."""
 
     @abstractmethod
     def from_parquet(self, row: dict[str, Any]) -> Record:
-        """Return the record of a row; raises KeyError or TypeError if there is none."""
+        """Return the record of a row; raises KeyError or TypeError if it is not one."""
 
 
 def printable(name: str) -> str:
-    """Return a file's name as UTF-8 can hold it: a byte that is no text becomes an escape."""
+    """Return a file name as valid UTF-8, with escapes for undecodable bytes."""
     return name.encode("utf-8", errors="backslashreplace").decode("utf-8")
 
 
 def make_printable(value: Any) -> Any:
-    """Return nested plain values with all strings as UTF-8 can hold them: classes are folders' names, too."""
+    """Return nested plain values with all strings as of `printable`, since classes are named after folders."""
     if isinstance(value, str):
         return printable(value)
     if isinstance(value, dict):

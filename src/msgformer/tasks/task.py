@@ -282,4 +282,4 @@ class Task(ABC):
 
     @abstractmethod
     def explain_view(self, model: OpenedModel, image: Image.Image, options: ExplainOptions) -> View:
-        """Return an image as the backbone of a model sees it."""
+        """Return an image as the input of a model's backbone, for an explanation."""

@@ -1,4 +1,4 @@
-"""Which options of a training are for which task."""
+"""Checks that the options of a training fit its task."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ DEFAULTS: dict[str, Any] = {
     "balance": "none",
     "teacher": None,
 }
-"""Defaults of the options that are no groups; the default of a group is that of its class."""
+"""Defaults of single options; the default of a group of options is that of its class."""
 
 FORMER_DEFAULTS: dict[str, dict[str, Any]] = {"segment_images": {"reduce_zero_label": True}}
-"""Defaults of earlier versions, which the config.yaml of every run of any task holds."""
+"""Defaults of earlier versions, which are in the config.yaml of their runs of any task."""
 
 
 def check_train_options(settings: TrainSettings) -> None:
-    """Check that no option is given that the task would ignore.
+    """Check that no option of another task is given.
 
     Args:
         settings: Settings of a training.
 
     Raises:
-        UserError: Names the option, and the task that it is for.
+        UserError: An option is for another task; the message names both.
     """
     for task in all_tasks():
         for name in task.train_options if task.name != settings.task else ():
@@ -48,11 +48,11 @@ def check_train_options(settings: TrainSettings) -> None:
 
 
 def check_config(name: str | Path, values: Mapping[str, Any], given: Mapping[str, Any]) -> None:
-    """Check that a configuration is for the task that is asked for.
+    """Check that a configuration is for the given task.
 
     Args:
         name: The configuration's name.
-        values: What is in it.
+        values: Its options.
         given: Options that are given beside it.
 
     Raises:

@@ -1,4 +1,4 @@
-"""What a training is put together from; one subclass per task."""
+"""Components of a training: data, model and scores; one subclass per task."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from lightning import Trainer
 
+from msgformer.data.loader import default_workers
 from msgformer.data.locations import parse_location
 from msgformer.data.module import ImageData
 from msgformer.errors import UserError
@@ -30,8 +31,8 @@ class TrainingSetup(ABC):
 
     Attributes:
         classes: Class names, in the order of the outputs.
-        scores: Names of the scores that the result reports, of those that are logged as ``val/NAME``.
-        bundled: Name of the data that is used without a data folder.
+        scores: Names of the scores in the result, which are logged as ``val/NAME``.
+        bundled: Name of the bundled data.
     """
 
     classes: tuple[str, ...]
@@ -44,35 +45,40 @@ class TrainingSetup(ABC):
 
     @property
     def title(self) -> str:
-        """What a run folder is named after."""
+        """Base of the run folder's name."""
         return parse_location(self.settings.data).title if self.settings.data else self.bundled
 
     @abstractmethod
     def image_names(self) -> dict[str, list[str]]:
-        """What the images of "train" and "val" are called, in order."""
+        """Return the names of the images of "train" and "val", in order."""
 
     @abstractmethod
     def build(self, trainer: Trainer, *, fresh: bool) -> tuple[Training, ImageData]:
-        """The model with all that trains it, and the batches.
+        """Return the Lightning module and the data module.
 
         Args:
-            trainer: Tells how many processes there are.
-            fresh: Whether the weights are begun with, and not replaced by a checkpoint's in a moment.
+            trainer: Knows the number of processes.
+            fresh: Whether to initialize the weights as configured; False where a checkpoint replaces them.
         """
 
     @abstractmethod
     def record(self, run: Path) -> None:
-        """Write down in a new run folder which images are trained on and which are held out."""
+        """Record in a new run folder which images are trained on and which are held out."""
+
+    @property
+    def workers(self) -> int:
+        """Number of processes that read images."""
+        return default_workers() if self.settings.workers is None else self.settings.workers
 
     def batch_size(self, trainer: Trainer, *, even: bool = False) -> int:
-        """Images a batch and process: as asked for, or all that a process has if they are fewer.
+        """Return the images per batch and process: ``batch_size``, or all images of a process if they are fewer.
 
         Args:
-            trainer: Tells how many processes there are.
-            even: Whether it must be an even number.
+            trainer: Knows the number of processes.
+            even: Whether the number must be even.
 
         Raises:
-            UserError: it must be even, and what is asked for is odd; or there are too few images.
+            UserError: ``batch_size`` is odd and must be even, or there are too few images.
         """
         available = len(self.image_names()["train"]) // trainer.world_size
         size = min(self.settings.batch_size, available)
@@ -81,11 +87,11 @@ class TrainingSetup(ABC):
                 raise UserError(f"batch_size must be even for mixup and cutmix, not {size}; change it or turn both off")
             size -= 1
         if size < 1:
-            raise UserError(f"there are too few training images ({available} a process) for a batch")
+            raise UserError(f"data: too few training images ({available} per process) for a batch; give more images")
         return size
 
     def plan(self, trainer: Trainer, batch_size: int) -> Plan:
-        """How long is trained: the part of the settings that depends on the number of images and processes."""
+        """Return the schedule of the training, which depends on the number of images and processes."""
         settings, together = self.settings, batch_size * trainer.world_size
         batches = len(self.image_names()["train"]) // together
         optim, from_scratch = settings.optim, not settings.pretrained and settings.init_from is None

@@ -13,7 +13,7 @@ from msgformer.tasks.predictor import InferenceConfig
 
 
 class PooledFeatures(nn.Module):
-    """What a classifier of timm's kind reads: its pooled features.
+    """Pooled features of a classifier of timm's kind: the input of its last layer.
 
     Args:
         model: The classifier.
@@ -24,12 +24,12 @@ class PooledFeatures(nn.Module):
         self.model: Any = model
 
     def forward(self, images: Tensor) -> Tensor:
-        """From images [B, C, H, W] to features [B, D]."""
+        """Compute features [B, D] of images [B, C, H, W]."""
         return self.model.forward_head(self.model.forward_features(images), pre_logits=True)
 
 
 def make_embedder(model: OpenedModel, config: InferenceConfig) -> Callable[[Tensor | list[Tensor]], Tensor]:
-    """Return what computes the features [B, D] of preprocessed images [B, C, H, W].
+    """Return a function that computes the features [B, D] of preprocessed images [B, C, H, W].
 
     Args:
         model: The classifier.

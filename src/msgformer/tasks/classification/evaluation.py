@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import astuple, dataclass, fields
 from functools import cached_property
 from pathlib import Path
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
+from msgformer.checkpoints.card import ModelCard
 from msgformer.data.checking import Skipped
 from msgformer.data.digits import NAME as DIGITS
 from msgformer.data.loader import default_workers, make_loader
@@ -29,6 +30,8 @@ from msgformer.tasks.predictor import InferenceConfig
 from msgformer.tasks.progress import track_progress
 
 if TYPE_CHECKING:
+    from PIL import Image
+
     from msgformer.insight.page import Section, Tile
 
 PREDICTIONS = "predictions.csv"
@@ -41,11 +44,11 @@ class ClassificationEvaluation(Evaluation):
     """A model's predictions on labeled images.
 
     Attributes:
-        checkpoint: Where the model is from.
-        predictor: The model.
+        checkpoint: File or folder of the model.
+        predictor: The model's predictor.
         data: Name of the images.
-        source: Where they come from.
-        positions: Which image of the source each prediction is about.
+        source: The images.
+        positions: Position in the source of the image of each prediction.
         outcome: The predictions.
         skipped: Images that were left out.
         num_parameters: Parameters of the model; None for an exported file.
@@ -83,7 +86,7 @@ class ClassificationEvaluation(Evaluation):
         """Return the name of the image of prediction ``index``."""
         return self.source.name(self.positions[index])
 
-    def picture(self, index: int) -> Any:
+    def image(self, index: int) -> Image.Image:
         """Return the image of prediction ``index`` in RGB."""
         return self.source.load(self.positions[index])
 
@@ -118,7 +121,7 @@ class ClassificationEvaluation(Evaluation):
         """Return confusion, scores by class, calibration and galleries."""
         from msgformer.insight.classification import outcome_sections
 
-        return outcome_sections(self.outcome, self.name, self.picture)
+        return outcome_sections(self.outcome, self.name, self.image)
 
 
 def evaluate_classifier(
@@ -128,15 +131,15 @@ def evaluate_classifier(
 
     Args:
         model: The classifier.
-        data: Folder or location of the images; None: those that the run held out.
+        data: Folder or location of the images; None for those that the run held out.
         config: Device, number format and batches.
-        options: How images are looked at.
+        options: Test-time options, and what happens at unreadable images.
 
     Raises:
-        UserError: The data can't be used, or none of its images.
+        UserError: The data can't be used, or none of its images can be read.
     """
     require_data(model, data)
-    predictor = ClassificationPredictor(model, config, **options.looks)
+    predictor = ClassificationPredictor(model, config, **options.task_options)
     source, name = _evaluation_set(model, data)
     count = len(source.labels)
     samples = Samples(source, predictor.transform, on_bad_image=options.on_bad_image, least_side=predictor.least_side)
@@ -156,7 +159,7 @@ def evaluate_classifier(
             if readable.any():
                 yield labels[readable], predictor.log_probabilities(images[readable])
         if not positions:
-            raise UserError(f"no image of {name} can be read: {source.probe(0, whole=True)}")
+            raise UserError(f"data: no image of {name} can be read: {source.probe(0, whole=True)}")
 
     outcome = collect(tuple(model.card.classes), predictions())
     skipped = [Skipped("val", source.name(index), str(source.probe(index, whole=True))) for index in unread]
@@ -169,14 +172,23 @@ def _evaluation_set(model: OpenedModel, data: str | None) -> tuple[Source, str]:
     card = model.card
     if data is not None:
         return open_evaluation(data, card.classes), data
-    path, fraction, seed = (model.data[key] for key in ("path", "val_fraction", "seed"))
-    assert model.run is not None
-    held_out = reopen_validation(model.run, path, card.classes, fraction, seed)
-    return held_out, f"the held-out part of {path or DIGITS}"
+    assert model.run is not None  # as require_data made sure
+    return _reopen_held_out(model.data, card.classes, model.run), f"the held-out part of {model.data['path'] or DIGITS}"
 
 
-def held_out_images(model_card: Any, run: Path) -> tuple[int, Any]:
-    """Return the number of images that a run held out, and what loads one; raises UserError if they are gone."""
-    data = model_card.data
-    images = reopen_validation(run, data["path"], model_card.classes, data["val_fraction"], data["seed"])
+def held_out_images(card: ModelCard, run: Path) -> tuple[int, Callable[[int], Image.Image]]:
+    """Return the number of images that a run held out, and a function that loads one.
+
+    Args:
+        card: The card of the run's model.
+        run: The run folder.
+
+    Raises:
+        UserError: The images don't exist any more.
+    """
+    images = _reopen_held_out(card.data, card.classes, run)
     return len(images.labels), images.load
+
+
+def _reopen_held_out(data: dict[str, Any], classes: list[str], run: Path) -> Source:
+    return reopen_validation(run, data["path"], classes, data["val_fraction"], data["seed"])

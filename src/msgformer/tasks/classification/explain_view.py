@@ -1,4 +1,4 @@
-"""An image as a classifier sees it."""
+"""An image as the input of a classifier, for explanations."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ def explain_view(model: OpenedModel, image: Image.Image, options: ExplainOptions
     Args:
         model: The classifier.
         image: In RGB.
-        options: Size, and whether the whole image is taken in its own shape.
+        options: Size, and whether the whole image is taken in its own aspect ratio.
     """
     settings = _fitted(Preprocessing.from_dict(model.card.preprocessing), image, options)
     return make_view(eval_transform(settings)(image), settings.mean, settings.std)
 
 
-def _fitted(settings: Preprocessing, picture: Image.Image, options: ExplainOptions) -> Preprocessing:
-    """Return a classifier's settings with the size asked for; of whole images, for the image's shape."""
+def _fitted(settings: Preprocessing, image: Image.Image, options: ExplainOptions) -> Preprocessing:
+    """Return a classifier's preprocessing for the size that is asked for; for whole images in their aspect ratio."""
     channels, *trained = settings.input_size
     wanted = options.img_size
     if options.whole:
-        height, width = fitted_sides(picture, min(trained) if wanted is None else wanted)
+        height, width = fitted_sides(image, min(trained) if wanted is None else wanted)
         return dataclasses.replace(settings, input_size=(channels, height, width), crop_pct=1.0, crop_mode="squash")
     if wanted is None:
         return settings

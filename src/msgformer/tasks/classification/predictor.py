@@ -34,13 +34,13 @@ class ClassificationPredictor(Predictor):
     Args:
         model: The classifier.
         config: Device, number format and batches.
-        top_k: Classes that records name; all if there are fewer.
-        flip: Predict the mean of the probabilities of an image and of its mirror image.
-        img_size: Side of the square, or height and width, that images are resized to; None: as in training.
-        **changes: Other settings of the preprocessing to change; None leaves one as it is.
+        top_k: Number of classes in records; all if there are fewer.
+        flip: Average the probabilities of an image and of its mirror image.
+        img_size: Side of the square, or height and width, that images are resized to; None for that of training.
+        **changes: Further settings of the preprocessing; None keeps those of training.
 
     Attributes:
-        preprocessing: As changed.
+        preprocessing: The preprocessing with these changes.
 
     Raises:
         UserError: The device can't be used, or the model takes no images of that size.
@@ -74,7 +74,7 @@ class ClassificationPredictor(Predictor):
 
     @property
     def least_side(self) -> int:
-        """That of the preprocessing."""
+        """The ``least_side`` of the preprocessing."""
         return self.preprocessing.least_side
 
     @property
@@ -84,13 +84,13 @@ class ClassificationPredictor(Predictor):
 
     @torch.inference_mode()
     def log_probabilities(self, images: Tensor) -> Tensor:
-        """Return logarithms of the probabilities.
+        """Compute the logarithms of the probabilities.
 
         Args:
             images: Preprocessed images [B, C, H, W].
 
         Returns:
-            [B, K] on the CPU.
+            Logarithms [B, K] on the CPU.
         """
         found = self._logits(images).log_softmax(-1)
         if self.flip:
@@ -116,7 +116,7 @@ class ClassificationPredictor(Predictor):
             self.top_k,
             error=image.error,
             source=image.source,
-            picture=image.picture,
+            pixels=image.pixels,
         )
 
     @cached_property
@@ -131,7 +131,7 @@ class ClassificationPredictor(Predictor):
         return self.config.placement().place(resized)
 
     def _try(self, card: ModelCard, size: tuple[int, int]) -> None:
-        """Check that the model takes images of a size that it wasn't trained at."""
+        """Check that the model takes images of another size than that of training."""
         try:
             self.log_probabilities(torch.zeros(1, *self.preprocessing.input_size))
         except (AssertionError, RuntimeError, ValueError) as error:
@@ -143,11 +143,11 @@ def _mindspore_logits(model: OpenedModel) -> Callable[[Tensor], Tensor]:
 
     if model.session is not None:
         raise UserError(f"backend: {model.name} is an exported file, which MindSpore can't run; leave it out")
-    return mindspore_logits(model.module, model.card)  # the weights as they were trained, not folded
+    return mindspore_logits(model.module, model.card)  # the trained weights, not the folded ones
 
 
 def _changed(card: ModelCard, img_size: int | tuple[int, int] | None, changes: dict[str, Any]) -> Preprocessing:
-    """Return the card's preprocessing with what is given in its place."""
+    """Return the card's preprocessing with these changes."""
     settings = Preprocessing.from_dict(card.preprocessing)
     given = {key: value for key, value in changes.items() if value is not None}
     if img_size is not None:
@@ -157,7 +157,7 @@ def _changed(card: ModelCard, img_size: int | tuple[int, int] | None, changes: d
 
 
 def _has_fixed_size(card: ModelCard) -> bool:
-    """Return whether a model must be prepared for images of another size; this package's and many others need not."""
+    """Return whether a model must be adapted to another image size, unlike this package's models."""
     config = None if card.model in MODELS else get_pretrained_cfg(card.model)
     return config is not None and bool(config.fixed_input_size)
 
@@ -172,4 +172,6 @@ def _resize(model: nn.Module, card: ModelCard, size: tuple[int, int]) -> None:
 def _no_such_size(card: ModelCard, size: tuple[int, int], error: Exception) -> UserError:
     trained = " x ".join(map(str, card.img_size))
     reason = " ".join(str(error).split())[:160] or type(error).__name__
-    return UserError(f"img_size: {card.model} of {trained} takes no images of {size[0]} x {size[1]} ({reason})")
+    return UserError(
+        f"img_size: {card.model} of {trained} takes no images of {size[0]} x {size[1]} ({reason}); give another size"
+    )

@@ -10,17 +10,17 @@ from msgformer.tasks.prediction import PredictionRecord
 from msgformer.tasks.record_layout import RecordLayout
 
 TOLERANCE = 1e-2
-"""How far a stored probability may be from one that is computed again, perhaps on another device."""
+"""Largest difference of a probability from one that is computed again, perhaps on another device."""
 
 
 @dataclass(frozen=True)
 class Prediction(PredictionRecord):
-    """What one image shows.
+    """The most probable classes of one image.
 
     Attributes:
-        image: Its path.
+        image: Name of the image.
         classes: Class names, the most probable first.
-        probabilities: Of each, 0..1.
+        probabilities: Probability of each class, 0..1.
         error: Why the image can't be read; None if it can, and then there are classes.
     """
 
@@ -42,9 +42,9 @@ class Prediction(PredictionRecord):
         return [f"{name} {100 * p:.1f} %" for name, p in zip(self.classes, self.probabilities, strict=True)]
 
     def is_close(self, other: Any) -> bool:
-        """Return whether the probabilities agree, as far as both name the same classes."""
+        """Return whether the probabilities of the classes that both name agree."""
         ours, theirs = (dict(zip(one.classes, one.probabilities, strict=True)) for one in (self, other))
-        # The order of classes that are as probable, and which one is the last to be named, may have changed.
+        # Classes of almost equal probability may have changed places, even with one that is not named.
         lowest = theirs[other.classes[-1]]
         difference = max(abs(ours.get(name, lowest) - value) for name, value in theirs.items())
         return len(ours) == len(theirs) and difference <= TOLERANCE
@@ -54,7 +54,7 @@ class ClassificationLayout(RecordLayout[Prediction]):
     """One row per image: its classes and their probabilities, the most probable first.
 
     Args:
-        ranks: Classes that are named per image.
+        ranks: Number of classes per image.
     """
 
     columns_hint = "--top_k"

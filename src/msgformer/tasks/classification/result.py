@@ -1,4 +1,4 @@
-"""What a classifier says about an image."""
+"""Result of a classifier for one image."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ if TYPE_CHECKING:
     from PIL import Image
 
 TOP_K = 5
-"""Classes that are named by default."""
+"""Default number of classes in records."""
 
 
 @dataclass(frozen=True, repr=False, eq=False)
 class ClassificationResult(PredictionResult):
-    """What a classifier says about an image.
+    """Result of a classifier for one image.
 
     Attributes:
         image: Name of the image.
         class_names: Names of all classes, in the order of the model's outputs.
         probabilities: Probability of each class, float32 [K].
-        top_k: Classes that `to_dict` and the record name.
+        top_k: Number of classes in `to_dict` and in the record.
     """
 
     probabilities: np.ndarray
@@ -52,7 +52,7 @@ class ClassificationResult(PredictionResult):
         return [(self.class_names[index], float(self.probabilities[index])) for index in order]
 
     def thumbnail(self) -> Image.Image:
-        """Return the image itself; a contact sheet writes the class below it."""
+        """Return the image itself, since a contact sheet writes the class below it."""
         return self.load_image()
 
     def to_record(self) -> Prediction:

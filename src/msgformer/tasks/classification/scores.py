@@ -1,4 +1,4 @@
-"""Scores of a classifier: a record, light enough to be imported at once."""
+"""Scores of a classifier. Imports no heavy library."""
 
 from __future__ import annotations
 
@@ -9,10 +9,7 @@ from typing import Any
 from msgformer.data.checking import Skipped
 from msgformer.insight.records import ClassScore
 from msgformer.result import text_table
-from msgformer.tasks.evaluation import ScoresResult, skipped_lines
-
-MAX_ROWS = 20
-"""Classes that the table lists: of more, the weakest ones."""
+from msgformer.tasks.evaluation import MAX_ROWS, ScoresResult, counted_images, skipped_lines, weakest_note
 
 
 @dataclass(frozen=True)
@@ -20,15 +17,15 @@ class EvaluateResult(ScoresResult):
     """Scores of a classifier on a set of images.
 
     Attributes:
-        checkpoint: Weights that were scored.
-        data: Images they were scored on.
+        checkpoint: The evaluated model.
+        data: The images.
         images: Number of images.
         skipped: Images that can't be read and were left out.
         classes: Number of classes.
-        top1: Accuracy in per cent.
-        top5: Accuracy in per cent of the five most probable classes.
+        top1: Accuracy in percent.
+        top5: Accuracy within the five most probable classes, in percent.
         loss: Mean cross-entropy.
-        calibration_error: Expected calibration error of the top-1 class in per cent, over 15 bins.
+        calibration_error: Expected calibration error of the top-1 class in percent, over 15 bins.
         preprocessing: How images were preprocessed.
         flip: Whether probabilities of mirror images were averaged in.
         per_class: Scores of each class, in the order of the model's outputs.
@@ -49,7 +46,7 @@ class EvaluateResult(ScoresResult):
 
     @property
     def input(self) -> str:
-        """How images were preprocessed, in few words."""
+        """Summary of the preprocessing."""
         settings = self.preprocessing
         _, height, width = settings["input_size"]
         flip = ", flipped too" if self.flip else ""
@@ -60,35 +57,34 @@ class EvaluateResult(ScoresResult):
         return getattr(self, name)
 
     def comparison(self) -> dict[str, object]:
-        """Return the row of a comparison, as CSV holds it."""
+        """Return paths, scores and test-time options by name."""
         names = ("checkpoint", "data", "images", "top1", "top5", "loss", "calibration_error", "flip")
         settings = {**self.preprocessing, "input_size": "x".join(map(str, self.preprocessing["input_size"]))}
-        looks = {name: settings[name] for name in ("input_size", "crop_pct", "crop_mode", "interpolation")}
-        return {**{name: getattr(self, name) for name in names}, **looks}
+        shown = {name: settings[name] for name in ("input_size", "crop_pct", "crop_mode", "interpolation")}
+        return {**{name: getattr(self, name) for name in names}, **shown}
 
     def comparison_cells(self) -> dict[str, str]:
-        """Return the row of a comparison, as a person reads it."""
-        left_out = f" ({len(self.skipped)} left out)" if self.skipped else ""
+        """Return the most important scores by title."""
         return {
             "CHECKPOINT": str(self.checkpoint),
             "TOP-1": percent(self.top1),
             "TOP-5": percent(self.top5),
             "LOSS": f"{self.loss:.4f}",
             "CALIBRATION": percent(self.calibration_error),
-            "IMAGES": f"{self.images}{left_out}",
+            "IMAGES": counted_images(self.images, self.skipped),
             "INPUT": self.input,
             "DATA": self.data,
         }
 
     def table(self) -> str:
-        """Return the scores in one line, what they are of in another, and the classes."""
+        """Return the scores, the images and the model that they are of, and a table of classes."""
         weakest = sorted(self.per_class, key=lambda score: (score.images == 0, score.f1 or 0.0))
         few = len(weakest) <= MAX_ROWS
         rows = [
             (score.name, score.images, *map(percent, (score.precision, score.recall, score.f1)))
             for score in (self.per_class if few else weakest[:MAX_ROWS])
         ]
-        note = "" if few else f"\n(the weakest of {self.classes} classes; --output FOLDER writes them all)"
+        note = "" if few else weakest_note(self.classes)
         return (
             f"top-1 {self.top1:.2f} %, top-5 {self.top5:.2f} %, loss {self.loss:.4f},"
             f" calibration error {self.calibration_error:.2f} %\n"
@@ -99,5 +95,5 @@ class EvaluateResult(ScoresResult):
 
 
 def percent(value: float | None) -> str:
-    """Return a number in per cent, or a dash."""
+    """Return a number in percent, or a dash."""
     return "-" if value is None else f"{value:.2f} %"

@@ -1,4 +1,4 @@
-"""Teachers for training: trained classifiers, found, checked and opened."""
+"""Teachers for distillation: trained classifiers."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ from msgformer.training.distill import Teacher, View
 
 
 def open_teacher(teacher: str, classes: Sequence[str], student: Preprocessing) -> Teacher:
-    """A trained classifier that knows the classes of a student.
+    """Open a trained classifier of the student's classes as a teacher.
 
     Args:
-        teacher: A checkpoint, or a model of timm by name, whose own weights are then fetched.
+        teacher: A checkpoint, or the name of a model of timm, whose weights are then downloaded.
         classes: The student's classes, in the order of its outputs.
-        student: How the student sees pictures.
+        student: Preprocessing of the student.
 
     Raises:
-        UserError: it can't be opened or fetched, or tells other classes apart.
+        UserError: The teacher can't be opened or downloaded, or has other classes.
     """
     if Path(teacher).is_file():
         model, card = load_model(Path(teacher))
@@ -43,7 +43,7 @@ def open_teacher(teacher: str, classes: Sequence[str], student: Preprocessing) -
         return Teacher(model, _view(Preprocessing.from_dict(card.preprocessing)), _view(student))
     name = known_model(teacher)
     config = None if name.startswith(HUB_PREFIXES) else get_pretrained_cfg(name)
-    if config is not None:  # before anything is fetched
+    if config is not None:  # before anything is downloaded
         _check_count(teacher, config.num_classes, len(classes))
     try:
         fetched: Any = timm.create_model(name, pretrained=True)

@@ -1,4 +1,4 @@
-"""What the training of a classifier came to."""
+"""Result of training a classifier."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ class TrainResult(Result):
         run: Run folder.
         checkpoint: Weights of the best epoch.
         epoch: The best epoch, from 1.
-        top1: Its validation accuracy in per cent.
-        top5: Its validation accuracy of the five most probable classes in per cent.
+        top1: Its validation accuracy in percent.
+        top5: Its validation accuracy within the five most probable classes, in percent.
         loss: Its validation loss.
         epochs: Epochs that have been trained.
         seconds: How long this call took.

@@ -1,4 +1,4 @@
-"""Classification: the parts of a training, from its settings."""
+"""Training setup of classification."""
 
 from __future__ import annotations
 
@@ -15,7 +15,6 @@ from msgformer.checkpoints.card import ModelCard
 from msgformer.data.balance import class_weights
 from msgformer.data.checking import SKIPPED_FILE, count_skipped, read_skipped, write_skipped
 from msgformer.data.digits import NAME as DIGITS
-from msgformer.data.loader import default_workers
 from msgformer.data.mixing import build_mixer, mixes
 from msgformer.data.module import ImageData
 from msgformer.data.preprocessing import Preprocessing, eval_transform, train_transform
@@ -32,7 +31,7 @@ if TYPE_CHECKING:
 
 
 class ClassificationSetup(TrainingSetup):
-    """Images with a class each."""
+    """Setup of a training on images with one class each."""
 
     scores = ("top1", "top5", "loss")
     bundled = DIGITS
@@ -50,7 +49,7 @@ class ClassificationSetup(TrainingSetup):
 
     @override
     def image_names(self) -> dict[str, list[str]]:
-        """What the sources call their images."""
+        """Return the names that the sources give to their images."""
         sources = {"train": self.train, "val": self.val}
         return {
             subset: [source.name(index) for index in range(len(source.labels))] for subset, source in sources.items()
@@ -58,13 +57,13 @@ class ClassificationSetup(TrainingSetup):
 
     @override
     def record(self, run: Path) -> None:
-        """Write ``split.csv``, and what was left out."""
+        """Write ``split.csv``, and the list of skipped images."""
         record_subsets(run, self.train, self.val)
         write_skipped(run, self.skipped)
 
     @override
     def build(self, trainer: Trainer, *, fresh: bool) -> tuple[Classifier, ImageData]:
-        """A classifier, and its batches."""
+        """Return the Lightning module of a classifier and its data module."""
         settings, augment = self.settings, self.settings.augment
         model = self._build_model(fresh=fresh)
         preprocessing = Preprocessing.of(model, self._size, settings.model_args.get("in_chans", 3), settings.preprocess)
@@ -99,7 +98,10 @@ class ClassificationSetup(TrainingSetup):
         return model
 
     def _distillation(self, preprocessing: Preprocessing) -> Distillation | None:
-        """What the teacher adds, if there is one; made after the model, which draws the same weights without."""
+        """Return the distillation from the teacher, if there is one.
+
+        It is built after the model, so that the model's initial weights don't depend on it.
+        """
         if self.settings.teacher is None:
             return None
         return Distillation(open_teacher(self.settings.teacher, self.classes, preprocessing), self.settings.distill)
@@ -110,7 +112,7 @@ class ClassificationSetup(TrainingSetup):
             Samples(self.train, train_transform(preprocessing, settings.augment), settings.seed, least_side=least),
             Samples(self.val, eval_transform(preprocessing), settings.seed, least_side=least),
             batch_size,
-            default_workers() if settings.workers is None else settings.workers,
+            self.workers,
             settings.seed,
             settings.trainer.start_method,
             balance=self.train.labels if settings.balance == "sampler" else None,

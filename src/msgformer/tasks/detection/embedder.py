@@ -22,7 +22,7 @@ class DetectorFeatures(nn.Module):
         self.detector: Any = detector
 
     def forward(self, images: list[Tensor]) -> Tensor:
-        """From images [3, H, W], 0..1, to features [B, D]."""
+        """Compute features [B, D] of images [3, H, W], 0..1."""
         return torch.cat([self._embed(image) for image in images])
 
     def _embed(self, image: Tensor) -> Tensor:

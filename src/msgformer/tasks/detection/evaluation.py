@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from msgformer.checkpoints.card import ModelCard
 from msgformer.data.dense_samples import DetectionSamples
 from msgformer.data.detect_transforms import detect_eval_transform, to_tensor
 from msgformer.data.detection_sets import open_detection_val
@@ -23,10 +24,14 @@ from msgformer.tasks.detection.scores import DetectionEvaluateResult
 from msgformer.tasks.evaluation import EvaluationOptions, require_data
 from msgformer.tasks.opened_model import OpenedModel
 from msgformer.tasks.predictor import InferenceConfig, Prepared
+from msgformer.tasks.task import Task
 from msgformer.training.coco_scores import CocoScores, CocoTruth
 
+if TYPE_CHECKING:
+    from PIL import Image
+
 RESULTS = {"box": "bbox_results.json", "mask": "segm_results.json"}
-"""Files of detections in COCO's results format, as its evaluation server takes them."""
+"""Files of detections in COCO's results format, which its evaluation server takes."""
 
 
 def evaluate_detector(
@@ -36,12 +41,12 @@ def evaluate_detector(
 
     Args:
         model: The detector.
-        data: Folder of annotated images; None: those that the run validated on.
+        data: Folder of annotated images; None for those that the run validated on.
         config: Device, number format and batches.
-        options: How images are looked at, and whether examples are collected.
+        options: What happens at unreadable images, and whether examples are collected.
 
     Raises:
-        UserError: The data can't be used, or an object is of another class than the model's.
+        UserError: The data can't be used, or an object's class is none of the model's.
     """
     require_data(model, data)
     path = data or model.data["path"]
@@ -50,7 +55,9 @@ def evaluate_detector(
     source = open_detection_val(folder, model.card.classes)
     kinds = ("box", "mask") if _has_masks(model) else ("box",)
     if "mask" in kinds and not source.has_masks:
-        raise UserError(f"{folder} has boxes but no masks to score those of the detector on")
+        raise UserError(
+            f"data: {folder} has boxes but no masks, by which this detector is scored; give data with masks"
+        )
     scores = CocoScores(kinds, shared=False)
     scores.truth = coco_ground_truth(source)
     samples = DetectionSamples(source, detect_eval_transform, with_masks=False)
@@ -78,8 +85,16 @@ def evaluate_detector(
     return DenseEvaluation(result, model.num_parameters, detections, examples)
 
 
-def held_out_images(card: Any, task: Any) -> tuple[int, Any]:
-    """Return the number of images that a run validated on, and what loads one; raises UserError if they are gone."""
+def held_out_images(card: ModelCard, task: Task) -> tuple[int, Callable[[int], Image.Image]]:
+    """Return the number of images that a run validated on, and a function that loads one.
+
+    Args:
+        card: The card of the run's model.
+        task: Detection.
+
+    Raises:
+        UserError: The images don't exist any more.
+    """
     instances = open_detection_val(data_folder(task, card.data["path"]), card.classes)
     return len(instances), instances.load
 
@@ -103,9 +118,8 @@ def _without(truth: CocoTruth, positions: Collection[int]) -> CocoTruth:
 
 
 def _of_kind(results: Sequence[dict[str, Any]], kind: str) -> list[dict[str, Any]]:
-    """Return the fields of detections that COCO's server wants for boxes or for masks."""
+    """Return detections with the fields that COCO's server takes for boxes or for masks; the evaluation adds others."""
     left_out = {"box": "segmentation", "mask": "bbox"}[kind]
-    # The evaluation adds fields of its own.
     own = ("image_id", "category_id", "bbox", "segmentation", "score")
     return [{key: one[key] for key in own if key in one and key != left_out} for one in results]
 
@@ -114,12 +128,12 @@ def _examples(predictor: DetectionPredictor, source: InstanceSet, skipped: Colle
     """Return some images, drawn with their annotations and with what the model finds."""
     examples = []
     for index in example_indices(len(source), skipped):
-        picture, name = source.load(index), source.name(index)
-        prepared = Prepared(DecodedInput(name, picture), (picture.height, picture.width))
-        (found,) = predictor.run([to_tensor(picture)], [prepared])
+        image, name = source.load(index), source.name(index)
+        prepared = Prepared(DecodedInput(name, image), (image.height, image.width))
+        (found,) = predictor.run([to_tensor(image)], [prepared])
         with_masks = found.rles is not None and source.has_masks
-        truth = draw_objects(picture, _true_marks(source, index, with_masks=with_masks))
-        examples.append(Example(name, truth, found.draw(picture), found.to_record().words()))
+        truth = draw_objects(image, _true_marks(source, index, with_masks=with_masks))
+        examples.append(Example(name, truth, found.draw(image), found.to_record().words()))
     return examples
 
 

@@ -20,7 +20,7 @@ def export_source(model: OpenedModel, size: tuple[int, int] | None) -> ExportSou
 
     Args:
         model: The detector.
-        size: Height and width of the images; None for those that a broad image has in evaluation.
+        size: Height and width of the images; None for those of a wide image in evaluation.
     """
     module: Any = model.on_cpu()
     transform = module.transform
@@ -39,7 +39,7 @@ def export_source(model: OpenedModel, size: tuple[int, int] | None) -> ExportSou
 
 
 def img_size(model: OpenedModel) -> tuple[int, int]:
-    """Return the shorter and the longer side in evaluation of an image that is broad enough.
+    """Return the height and width in evaluation of a wide image, whose longer side reaches ``max_size``.
 
     Args:
         model: The detector, or its exported file.

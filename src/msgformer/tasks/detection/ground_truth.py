@@ -1,4 +1,4 @@
-"""What annotated images really show, as COCO's scores need it."""
+"""Ground truth of COCO's scores."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from PIL import Image
 
 THRESHOLD = 0.5
-"""Score from which on objects are reported by default."""
+"""Default of the lowest score of the objects that are reported."""
 
 
 class DetectionPredictor(Predictor):
@@ -28,7 +28,7 @@ class DetectionPredictor(Predictor):
     Args:
         model: The detector.
         config: Device, number format and batches.
-        threshold: Score from which on objects are reported.
+        threshold: Lowest score of the objects that are reported.
     """
 
     default_batch_size = 1
@@ -45,7 +45,7 @@ class DetectionPredictor(Predictor):
         run = self._model.runner(self.config)
         if len({image.shape for image in images}) == 1:
             return run(list(images))
-        # In one batch, smaller images would be padded to the largest one, which changes what the windows see.
+        # In one batch, smaller images would be padded to the largest one, which changes the content of windows.
         return [run([image])[0] for image in images]
 
     @property
@@ -58,7 +58,7 @@ class DetectionPredictor(Predictor):
         return [self._result(image, found) for image, found in zip(images, self.detect(list(inputs)), strict=True)]
 
     def agrees(self, stored: DetectionPrediction, fresh: DetectionPrediction) -> bool:  # type: ignore[override]
-        """Return whether both found the same objects, but for those with about the threshold's score."""
+        """Return whether both have the same objects, except for those with scores near the threshold."""
         fewer, more = sorted((stored.objects, fresh.objects), key=len)
         extra = more[len(fewer) :]
         at_threshold = all(abs(one.score - self.threshold) <= SCORE_TOLERANCE for one in extra)
@@ -85,5 +85,5 @@ class DetectionPredictor(Predictor):
             rles,
             error=image.error,
             source=image.source,
-            picture=image.picture,
+            pixels=image.pixels,
         )

@@ -12,10 +12,10 @@ from msgformer.tasks.prediction import PredictionRecord
 from msgformer.tasks.record_layout import RecordLayout
 
 MAX_WORDS = 8
-"""Objects that are named in words."""
+"""Largest number of objects in a summary."""
 
 SCORE_TOLERANCE = 1e-2
-"""How far a stored score may be from one that is computed again, perhaps on another device."""
+"""Largest difference of a score from one that is computed again, perhaps on another device."""
 
 
 @dataclass(frozen=True)
@@ -40,9 +40,9 @@ class DetectionPrediction(PredictionRecord):
     """The objects in one image.
 
     Attributes:
-        image: Its path.
-        objects: What was found, the highest score first.
-        drawn: The picture with the objects drawn on it, if it was written.
+        image: Name of the image.
+        objects: The detected objects, the highest score first.
+        drawn: File of the image with the objects drawn on it, if it was written.
         error: Why the image can't be read; None if it can.
     """
 
@@ -58,7 +58,7 @@ class DetectionPrediction(PredictionRecord):
         return f"{shown}{more}" or "nothing"
 
     def is_close(self, other: Any) -> bool:
-        """Return whether both found objects of the same classes and scores, but for those at the threshold."""
+        """Return whether both have objects of the same classes and scores, except for those near the threshold."""
         fewer, more = sorted((self.objects, other.objects), key=len)
         lowest = min((one.score for one in fewer), default=0.0)
         extra = more[len(fewer) :]
@@ -72,9 +72,9 @@ class DetectionPrediction(PredictionRecord):
 
 
 class DetectionLayout(RecordLayout[DetectionPrediction]):
-    """One row per object; an image without objects has one row, which says so.
+    """One row per object, or one row for an image without objects.
 
-    ``objects`` counts the objects of the image and ``object`` numbers them, so that a cut file shows what it lacks.
+    ``objects`` counts the objects of the image and ``object`` numbers them, so that missing rows are noticed.
     """
 
     columns = ("image", "objects", "object", "label", "score", "x1", "y1", "x2", "y2", "mask", "error")
@@ -94,7 +94,7 @@ class DetectionLayout(RecordLayout[DetectionPrediction]):
         return DetectionPrediction(values["image"], objects, path, values.get("error"))
 
     def to_rows(self, record: DetectionPrediction) -> list[list[str]]:
-        """Return one row per object, or one for all where there are none."""
+        """Return one row per object, or one row if there are none."""
         if not record.objects:
             return [[record.image, "0", *[""] * 8, record.error or ""]]
         count = str(len(record.objects))

@@ -1,4 +1,4 @@
-"""What a detector finds in an image."""
+"""Result of a detector for one image."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, repr=False, eq=False)
 class DetectionResult(PredictionResult):
-    """What a detector finds in an image: N objects, the highest score first.
+    """Result of a detector for one image: N objects, the highest score first.
 
     Attributes:
         image: Name of the image.
@@ -62,10 +62,10 @@ class DetectionResult(PredictionResult):
         return [FoundObject(*fields) for fields in zip(self.labels, self.scores.tolist(), boxes, rles, strict=True)]
 
     def to_record(self, drawn: Path | None = None) -> DetectionPrediction:
-        """Return the objects in plain values.
+        """Return the objects as a record.
 
         Args:
-            drawn: The picture with the objects drawn on it, if it was written.
+            drawn: File of the image with the objects drawn on it, if it was written.
         """
         return DetectionPrediction(self.image, self.objects, drawn, self.error)
 
@@ -85,7 +85,7 @@ class DetectionResult(PredictionResult):
         return draw_objects(image, marks)
 
     def save_drawn(self, folder: Path, number: int) -> DetectionPrediction:
-        """Write the picture of `plot` to a folder, and return the record that names it."""
-        path = self.picture_path(folder, number)
+        """Write the image of `plot` to a folder, and return the record with its path."""
+        path = self.drawn_path(folder, number)
         self.plot().save(path)
         return self.to_record(path)

@@ -1,4 +1,4 @@
-"""Scores of a detector, as a person reads them."""
+"""Scores of a detector."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from msgformer.tasks.dense_scores import DenseEvaluateResult, shown_score, title
 
 @dataclass(frozen=True)
 class DetectionEvaluateResult(DenseEvaluateResult):
-    """Scores of a detector: COCO's twelve numbers for boxes and perhaps for masks, in per cent."""
+    """Scores of a detector: COCO's twelve numbers for boxes and perhaps for masks, in percent."""
 
     def summary(self) -> str:
         """Return one row for boxes and one for masks."""
@@ -20,5 +20,5 @@ class DetectionEvaluateResult(DenseEvaluateResult):
         return text_table(("", *map(title, measures)), rows)
 
     def compared(self) -> tuple[str, ...]:
-        """Return average precision at all and at single thresholds."""
+        """Return the average precision over all IoU thresholds, at 0.5 and at 0.75."""
         return tuple(f"{kind}_{measure}" for kind in ("box", "mask") for measure in ("ap", "ap50", "ap75"))

@@ -1,4 +1,4 @@
-"""Detection: the parts of a training, from its settings."""
+"""Training setup of detection."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 class DetectionSetup(DenseSetup):
-    """Images with annotated objects, in COCO's or Pascal VOC's layout."""
+    """Setup of a training on images with annotated objects, in COCO's or Pascal VOC's layout."""
 
     train: InstanceSet
     val: InstanceSet
@@ -49,7 +49,7 @@ class DetectionSetup(DenseSetup):
 
     @override
     def build(self, trainer: Trainer, *, fresh: bool) -> tuple[Detecting, ImageData]:
-        """A detector, and its batches."""
+        """Return the Lightning module of a detector and its data module."""
         card = self.card(self._arguments(), {})
         model = self.build_model(card, fresh=fresh)
         data = self._build_data(self.batch_size(trainer))
@@ -57,7 +57,7 @@ class DetectionSetup(DenseSetup):
         return Detecting(model, card, plan, coco_ground_truth(self.val), self.train.name), data
 
     def _arguments(self) -> dict[str, Any]:
-        """Of :func:`msgformer.create_detector` and the backbone's constructor."""
+        """Return the arguments of `msgformer.create_detector` and of the backbone's constructor."""
         settings, images = self.settings, self.settings.detect_images
         sizes = {"min_size": images.test_side, "max_size": images.test_max_side}
         return {**asdict(settings.detect), **sizes, **settings.to_dict()["model_args"]}

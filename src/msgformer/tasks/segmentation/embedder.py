@@ -24,7 +24,7 @@ class SegmenterFeatures(nn.Module):
         self.segmenter: Any = segmenter
 
     def forward(self, images: list[Tensor]) -> Tensor:
-        """From normalized images [3, h, w] to features [B, D]."""
+        """Compute features [B, D] of normalized images [3, h, w]."""
         return torch.cat([self._embed(image) for image in images])
 
     def _embed(self, image: Tensor) -> Tensor:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from msgformer.checkpoints.card import ModelCard
 from msgformer.data.dense_samples import SegmentationSamples
 from msgformer.data.label_maps import IGNORED, LabelledImages
 from msgformer.data.segment_transforms import SegmentViews
@@ -24,7 +25,11 @@ from msgformer.tasks.opened_model import OpenedModel
 from msgformer.tasks.predictor import InferenceConfig
 from msgformer.tasks.segmentation.predictor import SegmentationPredictor, image_options
 from msgformer.tasks.segmentation.scores import SegmentationEvaluateResult
+from msgformer.tasks.task import Task
 from msgformer.training.segment_scores import SegmentScores, mean_probabilities
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 
 def evaluate_segmenter(
@@ -34,9 +39,9 @@ def evaluate_segmenter(
 
     Args:
         model: The segmenter.
-        data: Folder of images and label maps; None: those that the run validated on.
+        data: Folder of images and label maps; None for those that the run validated on.
         config: Device, number format and batches.
-        options: How images are looked at (``scales``, ``flip``), and whether examples are collected.
+        options: Test-time augmentation (``scales``, ``flip``), and whether examples are collected.
 
     Raises:
         UserError: The data can't be used, or its classes aren't the model's.
@@ -44,7 +49,8 @@ def evaluate_segmenter(
     require_data(model, data)
     path = data or model.data["path"]
     folder = data_folder(model.task, path)
-    scales, flip = options.looks.get("scales") or [1.0], options.looks.get("flip", False)
+    given = options.task_options
+    scales, flip = given.get("scales") or [1.0], given.get("flip", False)
     predictor = SegmentationPredictor(model, config)
     source = _open_val(model, folder)
     scores = SegmentScores(len(model.card.classes), shared=False)
@@ -75,8 +81,16 @@ def evaluate_segmenter(
     return DenseEvaluation(result, model.num_parameters, {}, examples)
 
 
-def held_out_images(card: Any, task: Any) -> tuple[int, Any]:
-    """Return the number of images that a run validated on, and what loads one; raises UserError if they are gone."""
+def held_out_images(card: ModelCard, task: Task) -> tuple[int, Callable[[int], Image.Image]]:
+    """Return the number of images that a run validated on, and a function that loads one.
+
+    Args:
+        card: The card of the run's model.
+        task: Segmentation.
+
+    Raises:
+        UserError: The images don't exist any more.
+    """
     labeled = open_subset(data_folder(task, card.data["path"]), "val", card.preprocessing["reduce_zero_label"])
     return len(labeled), labeled.load
 
@@ -85,7 +99,8 @@ def _open_val(model: OpenedModel, folder: Path) -> LabelledImages:
     source = open_subset(folder, "val", image_options(model).reduce_zero_label)
     if list(source.classes) != model.card.classes:
         raise UserError(
-            f"{folder} has other classes than the {len(model.card.classes)} that the segmenter was trained on"
+            f"data: {folder} has other classes than the {len(model.card.classes)} that the segmenter was trained on;"
+            " give data of the same classes"
         )
     return source
 
@@ -93,13 +108,13 @@ def _open_val(model: OpenedModel, folder: Path) -> LabelledImages:
 def _examples(
     segment: Callable[..., Tensor], source: LabelledImages, views: SegmentViews, skipped: Collection[int]
 ) -> Sequence[Example]:
-    """Return some images, drawn with their label maps and with what the model says."""
+    """Return some images, drawn with their label maps and with the model's predictions."""
     examples = []
     for index in example_indices(len(source), skipped):
-        picture, labels = source.load(index), source.labels(index)
-        found = mean_probabilities(segment, [views.image(picture)], labels.shape, flip=False).argmax(0).cpu().numpy()
+        image, labels = source.load(index), source.labels(index)
+        found = mean_probabilities(segment, [views.image(image)], labels.shape, flip=False).argmax(0).cpu().numpy()
         counted = labels != IGNORED
         right = 100 * float((found == labels)[counted].mean()) if counted.any() else 0.0
-        drawn = draw_classes(picture, labels), draw_classes(picture, np.where(counted, found, IGNORED))
+        drawn = draw_classes(image, labels), draw_classes(image, np.where(counted, found, IGNORED))
         examples.append(Example(source.name(index), *drawn, f"{right:.1f} % of the pixels are right"))
     return examples

@@ -56,7 +56,7 @@ class SegmentationPredictor(Predictor):
         return self.eval_transform.image
 
     def run(self, inputs: Tensor | list[Tensor], images: Sequence[Prepared]) -> list[SegmentationResult]:  # type: ignore[override]
-        """Classify the pixels of images [3, h, w]; those of one size at once."""
+        """Classify the pixels of images [3, h, w]; images of one size run as one batch."""
         if isinstance(inputs, Tensor):
             logits = list(self.segment(inputs))
         else:
@@ -82,10 +82,10 @@ class SegmentationPredictor(Predictor):
             classes,
             error=image.error,
             source=image.source,
-            picture=image.picture,
+            pixels=image.pixels,
         )
 
 
 def image_options(model: OpenedModel) -> SegmentImageOptions:
-    """Return how a segmenter's images are sized."""
+    """Return the image options that a segmenter was trained with."""
     return SegmentImageOptions(**model.card.preprocessing)

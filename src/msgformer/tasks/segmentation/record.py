@@ -11,10 +11,10 @@ from msgformer.tasks.prediction import PredictionRecord
 from msgformer.tasks.record_layout import RecordLayout
 
 MAX_WORDS = 8
-"""Classes that are named in words."""
+"""Largest number of classes in a summary."""
 
 TOLERANCE = 1.0
-"""How far a stored area, in per cent, may be from one that is computed again, perhaps on another device."""
+"""Largest difference of an area, in percent, from one that is computed again, perhaps on another device."""
 
 
 @dataclass(frozen=True)
@@ -22,10 +22,10 @@ class SegmentationPrediction(PredictionRecord):
     """The classes in one image.
 
     Attributes:
-        image: Its path.
-        classes: Area of each class that occurs, in per cent of the image.
-        drawn: The picture with the classes drawn on it, if it was written.
-        class_map: The class map, if it was written: a palette PNG with a class, from 0 on, in each pixel.
+        image: Name of the image.
+        classes: Area of each class that occurs, in percent of the image.
+        drawn: File of the image with the classes drawn on it, if it was written.
+        class_map: File of the class map, if it was written: a palette PNG with the class of each pixel, from 0.
         error: Why the image can't be read; None if it can.
     """
 
@@ -47,7 +47,7 @@ class SegmentationPrediction(PredictionRecord):
 
 
 class SegmentationLayout(RecordLayout[SegmentationPrediction]):
-    """One row per image: the area of each class in per cent.
+    """One row per image: the area of each class in percent.
 
     Args:
         class_names: Names of all classes, which are the columns.

@@ -1,4 +1,4 @@
-"""What a segmenter says about an image."""
+"""Result of a segmenter for one image."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, repr=False, eq=False)
 class SegmentationResult(PredictionResult):
-    """What a segmenter says about an image.
+    """Result of a segmenter for one image.
 
     Attributes:
         image: Name of the image.
@@ -30,7 +30,7 @@ class SegmentationResult(PredictionResult):
 
     @property
     def area_by_class(self) -> dict[str, float]:
-        """Area of each class that occurs, in per cent of the image."""
+        """Area of each class that occurs, in percent of the image."""
         if not self.class_map.size:
             return {}
         counts = np.bincount(self.class_map.ravel(), minlength=len(self.class_names))
@@ -40,29 +40,29 @@ class SegmentationResult(PredictionResult):
         }
 
     def to_record(self, drawn: Path | None = None, class_map: Path | None = None) -> SegmentationPrediction:
-        """Return the areas in plain values.
+        """Return the areas as a record.
 
         Args:
-            drawn: The picture with the classes drawn on it, if it was written.
-            class_map: The class map, if it was written.
+            drawn: File of the image with the classes drawn on it, if it was written.
+            class_map: File of the class map, if it was written.
         """
         return SegmentationPrediction(self.image, self.area_by_class, drawn, class_map, self.error)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return ``image`` and ``classes``: the area of each class that occurs, in per cent."""
+        """Return ``image`` and ``classes``: the area of each class that occurs, in percent."""
         return SegmentationLayout(self.class_names).to_json(self.to_record())
 
     def to_image(self) -> Image.Image:
-        """Return the class map as a palette image: each pixel holds its class and shows the color of the class."""
+        """Return the class map as a palette image, with the color of the class of each pixel."""
         return class_map(self.class_map)
 
     def draw(self, image: Image.Image) -> Image.Image:
-        """Return a copy of an RGB image under the colors of its classes."""
+        """Return a copy of an RGB image with the colors of its classes over it."""
         return draw_classes(image, self.class_map)
 
     def save_drawn(self, folder: Path, number: int) -> SegmentationPrediction:
-        """Write the picture of `plot` and the class map to a folder, and return the record that names them."""
-        drawn, classes = self.picture_path(folder, number), self.picture_path(folder, number, "-classes.png")
+        """Write the image of `plot` and the class map to a folder, and return the record with their paths."""
+        drawn, classes = self.drawn_path(folder, number), self.drawn_path(folder, number, "-classes.png")
         self.plot().save(drawn)
         self.to_image().save(classes)
         return self.to_record(drawn, classes)

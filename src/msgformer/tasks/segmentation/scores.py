@@ -1,19 +1,19 @@
-"""Scores of a segmenter, as a person reads them."""
+"""Scores of a segmenter."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from msgformer.tasks.dense_scores import DenseEvaluateResult, shown_score
+from msgformer.tasks.dense_scores import DenseEvaluateResult, named_scores
 
 
 @dataclass(frozen=True)
 class SegmentationEvaluateResult(DenseEvaluateResult):
-    """Scores of a segmenter: mean intersection over union and accuracies in per cent, and the loss."""
+    """Scores of a segmenter: mean intersection over union and accuracies in percent, and the loss."""
 
     def summary(self) -> str:
         """Return all scores in one line."""
-        return ", ".join(f"{name.replace('_', ' ')} {shown_score(value, name)}" for name, value in self.scores.items())
+        return named_scores(self.scores)
 
     def compared(self) -> tuple[str, ...]:
         """Return all scores."""

@@ -1,4 +1,4 @@
-"""Segmentation: the parts of a training, from its settings."""
+"""Training setup of segmentation."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 class SegmentationSetup(DenseSetup):
-    """Images with label maps, in ADE20K's or Cityscapes' layout."""
+    """Setup of a training on images with label maps, in ADE20K's or Cityscapes' layout."""
 
     scores = ("miou", "pixel_accuracy", "mean_accuracy", "loss")
     train: LabelledImages
@@ -36,9 +36,11 @@ class SegmentationSetup(DenseSetup):
         super().__init__(settings, resume)
         folder = data_folder(get_task(settings.task), settings.data)
         images = settings.segment_images
-        if settings.data is None and images.reduce_zero_label == "auto":  # an older version's cache has no labels.json
+        if (
+            settings.data is None and images.reduce_zero_label == "auto"
+        ):  # the cache of an older version has no labels.json
             images = replace(images, reduce_zero_label=True)
-        # The run records the resolved value, so that it goes on, and is evaluated, with what it was trained with.
+        # The run records the resolved value, so that it is resumed and evaluated with the value of its training.
         images = replace(images, reduce_zero_label=resolve_reduce_zero(folder, images.reduce_zero_label))
         self.settings = replace(settings, segment_images=images)
         self.train, self.val = open_segmentation(folder, images.reduce_zero_label)
@@ -52,7 +54,7 @@ class SegmentationSetup(DenseSetup):
 
     @override
     def build(self, trainer: Trainer, *, fresh: bool) -> tuple[Segmenting, ImageData]:
-        """A segmenter, and its batches."""
+        """Return the Lightning module of a segmenter and its data module."""
         settings = self.settings
         card = self.card(self._arguments(), settings.to_dict()["segment_images"])
         model = self.build_model(card, fresh=fresh)
@@ -60,7 +62,7 @@ class SegmentationSetup(DenseSetup):
         return Segmenting(model, card, self.plan(trainer, data.batch_size), self.train.name), data
 
     def _arguments(self) -> dict[str, Any]:
-        """Of :func:`msgformer.create_segmenter` and the backbone's constructor."""
+        """Return the arguments of `msgformer.create_segmenter` and of the backbone's constructor."""
         return {**asdict(self.settings.segment), **self.settings.to_dict()["model_args"]}
 
     def _build_data(self, model: Any, batch_size: int) -> ImageData:
