@@ -25,13 +25,13 @@ from torch.utils.data import DataLoader
 from torchvision.io import decode_jpeg
 from torchvision.transforms import v2
 
-from msgformer.data.images import read_image
-from msgformer.data.module import make_loader
-from msgformer.data.options import AugmentOptions
+from msgformer.config.data_options import AugmentOptions
+from msgformer.data.classification.samples import Samples
+from msgformer.data.files.images import read_image
+from msgformer.data.files.sources import EncodedSource
+from msgformer.data.loading.module import make_loader
+from msgformer.data.loading.sampling import EpochSampler
 from msgformer.data.preprocessing import Preprocessing, eval_transform, train_transform
-from msgformer.data.samples import Samples
-from msgformer.data.sampling import EpochSampler
-from msgformer.data.sources import EncodedSource
 from msgformer.models import create_model
 
 NAMES = ("astronaut", "chelsea", "coffee", "rocket")

@@ -29,12 +29,12 @@ from mindspore.train import Model
 from safetensors.torch import save_file
 
 import msgformer
-from msgformer.api.recipes import load_config
 from msgformer.checkpoints.card import ModelCard
+from msgformer.config.recipes import load_config
+from msgformer.data.classification.subsets import open_subsets
+from msgformer.data.files.sources import Source
+from msgformer.data.loading.sampling import EpochSampler
 from msgformer.data.preprocessing import Preprocessing, eval_transform
-from msgformer.data.sampling import EpochSampler
-from msgformer.data.sources import Source
-from msgformer.data.subsets import open_subsets
 from msgformer.mindspore import create_model, load_weights, read_weights
 from msgformer.tasks.opened_model import load_model
 

@@ -26,15 +26,15 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from msgformer.api.benchmark import FORMATS, Backend
-from msgformer.api.benchmark_backends import Setting, exported_file, ready_from_file, ready_in_torch
-from msgformer.api.provenance import describe_machine
-from msgformer.deploy.timing import pair_ratios, spread, take_turns
-from msgformer.freed_memory import keep_freed_memory
+from msgformer.commands.benchmark import FORMATS, Backend
 from msgformer.models.loading import checkpoint_filter_fn
-from msgformer.result import text_table
-from msgformer.tasks.export_source import ExportSource
+from msgformer.profiling.backends import Setting, exported_file, ready_from_file, ready_in_torch
+from msgformer.runs.provenance import describe_machine
+from msgformer.tasks.export.source import ExportSource
 from msgformer.tasks.opened_model import name_model
+from msgformer.utils.freed_memory import keep_freed_memory
+from msgformer.utils.result import text_table
+from msgformer.utils.timing import pair_ratios, spread, take_turns
 
 SETTING = Setting("infer", "float32", torch.device("cpu"), 1, (224, 224))
 BACKENDS: tuple[Backend, ...] = ("eager", "optimized", "compile", "onnxruntime", "openvino")

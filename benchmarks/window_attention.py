@@ -90,7 +90,7 @@ def main() -> None:
     tried = os.environ.get("TRITON_INTERPRET") == "1"
     if find_spec("triton") is None:
         sys.exit("the window kernel needs Triton, which is not installed")
-    from msgformer.models.window_kernel import OLDEST, capability
+    from msgformer.kernels.triton_attention import OLDEST, capability
 
     if not tried and capability(torch.device("cuda")) < OLDEST:
         sys.exit("there is no GPU that the window kernel is for; TRITON_INTERPRET=1 goes through this on a CPU")

@@ -19,7 +19,7 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 import torch
 
 from msgformer import plugins
-from msgformer.models.native import library
+from msgformer.kernels.cpu import library
 
 _AVX2 = torch.backends.cpu.get_cpu_capability() in {"AVX2", "AVX512"}
 _FEWER_INSTRUCTIONS = [["-mavx2", "-mfma", "-mno-avx512f"], ["-msse4.2", "-mno-avx"]] if _AVX2 else []
@@ -27,7 +27,7 @@ _FEWER_INSTRUCTIONS = [["-mavx2", "-mfma", "-mno-avx512f"], ["-msse4.2", "-mno-a
 # The command line in a process of its own, which tells what it had to import in its last words.
 _PROBE = """
 import sys
-from msgformer.cli import main
+from msgformer.cli.main import main
 try:
     status = main(sys.argv[1:])
 finally:

@@ -3,7 +3,7 @@ import sys
 from pathlib import Path
 
 import msgformer
-from msgformer.cli import COMMANDS
+from msgformer.cli.main import COMMANDS
 
 PACKAGE = Path(msgformer.__file__).parent
 HEAVY = {"torch", "torchvision", "timm", "lightning", "numpy", "sklearn", "torchmetrics", "safetensors", "PIL"}
@@ -19,7 +19,7 @@ def test_modules_import_only_from_floors_below():
 
 def test_what_the_command_line_imports_is_light():
     """All that is imported before a command's arguments are known to be right, each verb's options included."""
-    modules = ["msgformer", "msgformer.cli", *(target.partition(":")[0] for target, _ in COMMANDS.values())]
+    modules = ["msgformer", "msgformer.cli.main", *(target.partition(":")[0] for target, _ in COMMANDS.values())]
     code = f"import sys, {', '.join(modules)}; print(sorted({HEAVY} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
     assert (done.stdout, done.stderr) == ("[]\n", "")

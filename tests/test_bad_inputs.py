@@ -19,7 +19,7 @@ import yaml
 
 from data.odd_images import READABLE, RGB, UNREADABLE
 from data.tar_files import png, write_shard, write_tar
-from msgformer import cli
+from msgformer.cli import main as cli
 
 TINY = {"embed_dim": 8, "depths": [1, 1], "num_heads": [1, 2], "window_size": 2, "shuffle_sizes": [2, 2]}
 

@@ -12,11 +12,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from msgformer.api.benchmark import benchmark
-from msgformer.api.export import export
-from msgformer.api.options import Options
-from msgformer.api.sample_data import sample_data
-from msgformer.api.train import train
+from msgformer.commands.benchmark import benchmark
+from msgformer.commands.export import export
+from msgformer.commands.sample_data import sample_data
+from msgformer.commands.train import train
+from msgformer.config.parser import Options
 from msgformer.models import create_model
 
 ROOT = Path(__file__).parents[1]
@@ -65,7 +65,7 @@ def test_what_has_been_measured_is_left_alone(tmp_path):
 
 
 def test_backbones_learn_the_scenes_by_one_recipe(tmp_path):
-    from msgformer.dense import create_detector, create_segmenter
+    from msgformer.heads import create_detector, create_segmenter
 
     (tmp_path / "scenes").mkdir()
     (tmp_path / "scenes" / "detect-swin.json").touch()  # done before

@@ -7,18 +7,18 @@ from importlib.metadata import version as installed_version
 import pytest
 import torch
 
-from api.tiny_dense import BACKBONE
-from api.trained import make_images
+from commands.tiny_dense import BACKBONE
+from commands.trained import make_images
 from msgformer import mindspore_backend
-from msgformer.api.benchmark import benchmark
-from msgformer.api.benchmark_backends import Setting
-from msgformer.api.evaluate import evaluate
-from msgformer.api.predict import iter_predictions, predict
-from msgformer.api.weights import write_checkpoint
 from msgformer.checkpoints.card import ModelCard
-from msgformer.data.dense_options import DetectImageOptions, SegmentImageOptions
+from msgformer.commands.benchmark import benchmark
+from msgformer.commands.evaluate import evaluate
+from msgformer.commands.predict import iter_predictions, predict
+from msgformer.config.dense_data_options import DetectImageOptions, SegmentImageOptions
 from msgformer.errors import UserError
+from msgformer.profiling.backends import Setting
 from msgformer.tasks import get_task
+from msgformer.weights.files import write_checkpoint
 
 VERBS = [(evaluate, []), (predict, [["x.png"]]), (iter_predictions, [["x.png"]])]
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from msgformer.api.recipes import RECIPES
+from msgformer.config.recipes import RECIPES
 
 ROOT = Path(__file__).parents[1]
 SOURCES = ROOT / "src"
@@ -50,4 +50,4 @@ def test_metadata_is_the_projects(wheel):
     assert len(required) == len(project["dependencies"])
     assert set(described.get_all("Provides-Extra")) == set(project["optional-dependencies"])
     assert b"Apache License" in metadata(wheel, "licenses/LICENSE")
-    assert b"msgformer = msgformer.cli:main" in metadata(wheel, "entry_points.txt")
+    assert b"msgformer = msgformer.cli.main:main" in metadata(wheel, "entry_points.txt")

@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 import yaml
 
-from api.tiny_dense import BACKBONE, tiny_dense_run, write_scenes
-from api.trained import CLASSES, MODEL_ARGS, make_images
+from commands.tiny_dense import BACKBONE, tiny_dense_run, write_scenes
+from commands.trained import CLASSES, MODEL_ARGS, make_images
 from msgformer import plugins
 from msgformer.checkpoints.card import ModelCard
 from msgformer.checkpoints.checkpoint_file import read_checkpoint
-from msgformer.cli import main
+from msgformer.cli.main import main
 from msgformer.errors import UserError
 from msgformer.models import create_model, plugins_of
 from msgformer.tasks.opened_model import load_model
@@ -42,7 +42,7 @@ class MeanMessengers(MsgTransformer):
 SEVERAL = """
 import contextlib, io, json, os, sys
 import torch
-from msgformer.cli import main
+from msgformer.cli.main import main
 
 torch.set_num_threads(1)
 torch.zeros(1, requires_grad=True).sum().backward()  # autograd's threads would not survive a fork

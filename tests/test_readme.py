@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from msgformer import cli
-from msgformer.api.options import Options
+from msgformer.cli import main as cli
+from msgformer.config.parser import Options
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")

@@ -9,7 +9,7 @@ from tasks.tiny_runs import TASK_NAMES, make_tiny_run
 
 PROBE = """
 import sys
-from msgformer.cli import main
+from msgformer.cli.main import main
 status = main(sys.argv[1:])
 print("IMPORTED:", *sorted({name.partition(".")[0] for name in sys.modules}), file=sys.stderr)
 sys.exit(status)

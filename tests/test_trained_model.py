@@ -13,12 +13,12 @@ import torch
 from PIL import Image
 
 import msgformer
-from api.trained import MODEL_ARGS
-from msgformer import cli
+from commands.trained import MODEL_ARGS
 from msgformer.checkpoints import checkpoint_file
-from msgformer.deploy import runtime
+from msgformer.cli import main as cli
+from msgformer.exporters import runtime
 from msgformer.tasks import progress
-from tasks.same import assert_same
+from tasks.prediction.same import assert_same
 from tasks.tiny_runs import BACKBONE, MASK_RCNN, OPTIONS, TASK_NAMES, TinyRun, make_tiny_run
 
 CLASSES = {"classify": msgformer.Classifier, "detect": msgformer.Detector, "segment": msgformer.Segmenter}

@@ -8,28 +8,30 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from msgformer.utils import renamed_modules
+
 if TYPE_CHECKING:
-    from msgformer.api.average import average as average
-    from msgformer.api.benchmark import benchmark as benchmark
-    from msgformer.api.check_data import check_data as check_data
-    from msgformer.api.convert import convert as convert
-    from msgformer.api.embed import embed as embed
-    from msgformer.api.evaluate import evaluate as evaluate
-    from msgformer.api.explain import explain as explain
-    from msgformer.api.export import export as export
-    from msgformer.api.init_from import init_from as init_from
-    from msgformer.api.predict import iter_predictions as iter_predictions
-    from msgformer.api.predict import predict as predict
-    from msgformer.api.report import report as report
-    from msgformer.api.sample_data import sample_data as sample_data
-    from msgformer.api.study import study as study
-    from msgformer.api.train import train as train
-    from msgformer.catalog import list_models as list_models
-    from msgformer.dense import create_detector as create_detector
-    from msgformer.dense import create_segmenter as create_segmenter
-    from msgformer.deploy.optimize import optimize as optimize
+    from msgformer.commands.average import average as average
+    from msgformer.commands.benchmark import benchmark as benchmark
+    from msgformer.commands.check_data import check_data as check_data
+    from msgformer.commands.convert import convert as convert
+    from msgformer.commands.embed import embed as embed
+    from msgformer.commands.evaluate import evaluate as evaluate
+    from msgformer.commands.explain import explain as explain
+    from msgformer.commands.export import export as export
+    from msgformer.commands.init_from import init_from as init_from
+    from msgformer.commands.predict import iter_predictions as iter_predictions
+    from msgformer.commands.predict import predict as predict
+    from msgformer.commands.report import report as report
+    from msgformer.commands.sample_data import sample_data as sample_data
+    from msgformer.commands.study import study as study
+    from msgformer.commands.train import train as train
     from msgformer.errors import UserError as UserError
+    from msgformer.heads import create_detector as create_detector
+    from msgformer.heads import create_segmenter as create_segmenter
+    from msgformer.model_names import list_models as list_models
     from msgformer.models import convert_state_dict as convert_state_dict
+    from msgformer.optimized.optimize import optimize as optimize
     from msgformer.plugins import load_plugins as load_plugins
     from msgformer.tasks.classification.result import ClassificationResult as ClassificationResult
     from msgformer.tasks.create_model import create_model as create_model
@@ -44,38 +46,40 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "UserError": "msgformer.errors",
-    "benchmark": "msgformer.api.benchmark",
-    "average": "msgformer.api.average",
-    "check_data": "msgformer.api.check_data",
-    "convert": "msgformer.api.convert",
+    "benchmark": "msgformer.commands.benchmark",
+    "average": "msgformer.commands.average",
+    "check_data": "msgformer.commands.check_data",
+    "convert": "msgformer.commands.convert",
     "convert_state_dict": "msgformer.models",
-    "create_detector": "msgformer.dense",
+    "create_detector": "msgformer.heads",
     "create_model": "msgformer.tasks.create_model",
-    "create_segmenter": "msgformer.dense",
+    "create_segmenter": "msgformer.heads",
     "ClassificationResult": "msgformer.tasks.classification.result",
     "Classifier": "msgformer.trained_model",
     "DetectionResult": "msgformer.tasks.detection.result",
     "Detector": "msgformer.trained_model",
     "SegmentationResult": "msgformer.tasks.segmentation.result",
     "Segmenter": "msgformer.trained_model",
-    "embed": "msgformer.api.embed",
-    "evaluate": "msgformer.api.evaluate",
-    "explain": "msgformer.api.explain",
-    "export": "msgformer.api.export",
-    "iter_predictions": "msgformer.api.predict",
-    "init_from": "msgformer.api.init_from",
-    "list_models": "msgformer.catalog",
+    "embed": "msgformer.commands.embed",
+    "evaluate": "msgformer.commands.evaluate",
+    "explain": "msgformer.commands.explain",
+    "export": "msgformer.commands.export",
+    "iter_predictions": "msgformer.commands.predict",
+    "init_from": "msgformer.commands.init_from",
+    "list_models": "msgformer.model_names",
     "load": "msgformer.trained_model",
     "load_plugins": "msgformer.plugins",
-    "optimize": "msgformer.deploy.optimize",
-    "predict": "msgformer.api.predict",
-    "report": "msgformer.api.report",
-    "sample_data": "msgformer.api.sample_data",
-    "study": "msgformer.api.study",
-    "train": "msgformer.api.train",
+    "optimize": "msgformer.optimized.optimize",
+    "predict": "msgformer.commands.predict",
+    "report": "msgformer.commands.report",
+    "sample_data": "msgformer.commands.sample_data",
+    "study": "msgformer.commands.study",
+    "train": "msgformer.commands.train",
 }
 
 __all__ = ["__version__", *_HOMES]
+
+renamed_modules.install()
 
 
 def __getattr__(name: str) -> Any:

@@ -2,7 +2,7 @@
 
 import sys
 
-from msgformer.cli import main
+from msgformer.cli.main import main
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -8,9 +8,9 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
-from msgformer.catalog import ALIASES, MODELS
 from msgformer.errors import UserError
-from msgformer.headers import is_safetensors
+from msgformer.model_names import ALIASES, MODELS
+from msgformer.utils.safetensors_header import is_safetensors
 
 if TYPE_CHECKING:
     from torch import Tensor, nn

@@ -10,33 +10,33 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
 
-from msgformer.catalog import nearest
 from msgformer.checkpoints.card import ModelCard
-from msgformer.data.image_inputs import open_inputs
-from msgformer.data.options import OnBadImage
+from msgformer.config.data_options import OnBadImage
+from msgformer.config.training_options import Progress
+from msgformer.data.files.image_inputs import open_inputs
 from msgformer.errors import UserError
+from msgformer.model_names import nearest
 from msgformer.tasks import all_tasks
 from msgformer.tasks.classification.result import ClassificationResult
 from msgformer.tasks.classification.scores import EvaluateResult
-from msgformer.tasks.dense_scores import DenseEvaluateResult
+from msgformer.tasks.dense.scores import DenseEvaluateResult
 from msgformer.tasks.detection.result import DetectionResult
 from msgformer.tasks.loaded_model import LoadedModel, load_any
-from msgformer.tasks.prediction import PredictionResult
-from msgformer.tasks.prediction_stream import stream_predictions
-from msgformer.tasks.predictor import InferenceConfig, Predictor
+from msgformer.tasks.prediction.base import PredictionResult
+from msgformer.tasks.prediction.predictor import InferenceConfig, Predictor
+from msgformer.tasks.prediction.stream import stream_predictions
 from msgformer.tasks.progress import track_progress
 from msgformer.tasks.segmentation.result import SegmentationResult
-from msgformer.training.options import Progress
 
 if TYPE_CHECKING:
     import numpy as np
     from PIL import Image
     from torch import Tensor, nn
 
-    from msgformer.api.benchmark_result import Benchmark
-    from msgformer.api.explain import ExplainResult
-    from msgformer.api.export import Exported
+    from msgformer.commands.explain import ExplainResult
+    from msgformer.commands.export import Exported
     from msgformer.model_types import ImagesLike, ModelLike
+    from msgformer.profiling.benchmark_result import Benchmark
 
 R = TypeVar("R", bound=PredictionResult)
 S = TypeVar("S")
@@ -170,7 +170,7 @@ class TrainedModel(LoadedModel, Generic[R, S]):
         Raises:
             UserError: The data can't be used, the model is untrained, or an option is for another task.
         """
-        from msgformer.api.evaluate import evaluate
+        from msgformer.commands.evaluate import evaluate
 
         _check_names("evaluate", options, _keywords(evaluate))
         given = {"on_bad_image": on_bad_image, "batch_size": batch_size, "workers": workers, "progress": progress}
@@ -186,7 +186,7 @@ class TrainedModel(LoadedModel, Generic[R, S]):
         Raises:
             UserError: See `msgformer.export`.
         """
-        from msgformer.api.export import export
+        from msgformer.commands.export import export
 
         _check_names("export", options, _keywords(export))
         return export(self, format=format, **options)  # type: ignore[arg-type]
@@ -201,7 +201,7 @@ class TrainedModel(LoadedModel, Generic[R, S]):
         Raises:
             UserError: See `msgformer.explain`.
         """
-        from msgformer.api.explain import explain
+        from msgformer.commands.explain import explain
 
         _check_names("explain", options, _keywords(explain))
         return explain(self, images, **options)
@@ -215,7 +215,7 @@ class TrainedModel(LoadedModel, Generic[R, S]):
         Raises:
             UserError: See `msgformer.benchmark`.
         """
-        from msgformer.api.benchmark import benchmark
+        from msgformer.commands.benchmark import benchmark
 
         _check_names("benchmark", options, _keywords(benchmark))
         return benchmark([self], **options)
@@ -244,7 +244,7 @@ class TrainedModel(LoadedModel, Generic[R, S]):
         """
         import numpy as np
 
-        from msgformer.tasks.embedding import stream_embeddings
+        from msgformer.tasks.embedding.stream import stream_embeddings
 
         config = self._configured(batch_size, workers, progress)
         self.opened.require_trained("embed")
@@ -268,7 +268,7 @@ class TrainedModel(LoadedModel, Generic[R, S]):
         Raises:
             UserError: The model is an exported file, a detector or a segmenter, or the folder can't be written.
         """
-        from msgformer.checkpoints.pretrained import save_pretrained
+        from msgformer.tasks.pretrained import save_pretrained
 
         card = self.card
         return save_pretrained(
@@ -289,8 +289,8 @@ class TrainedModel(LoadedModel, Generic[R, S]):
         **numbers: Any,
     ) -> InferenceConfig:
         """Check the options of a call."""
-        from msgformer.api.predict import predict
-        from msgformer.api.ranges import check_choices, check_ranges
+        from msgformer.commands.predict import predict
+        from msgformer.config.constraints import check_choices, check_ranges
 
         check_ranges({"batch_size": batch_size, "workers": workers, **numbers})
         check_choices(predict, {"on_bad_image": on_bad_image, "progress": progress})

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 import msgformer
-from msgformer.api.recipes import load_yaml
-from msgformer.api.train import train
+from msgformer.commands.train import train
+from msgformer.config.recipes import load_yaml
 
 RUN = Path(__file__).parent / "data" / "run_0_1"
 EXPECTED = {"light": 0.36286407709121704, "dark": 0.3194262981414795, "grey": 0.31770962476730347}

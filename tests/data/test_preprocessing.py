@@ -3,10 +3,10 @@ import timm
 import torch
 from PIL import Image
 
-from msgformer.data.options import AugmentOptions, PreprocessOptions
+from msgformer.config.data_options import AugmentOptions, PreprocessOptions
 from msgformer.data.preprocessing import Preprocessing, _posterize, eval_transform, train_transform
 from msgformer.errors import UserError
-from msgformer.seeding import seeded
+from msgformer.utils.seeding import seeded
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ from safetensors import safe_open
 from models.fill import fill, fill_state_dict
 from msgformer.mindspore import create_model, load_weights
 from msgformer.mindspore.weights import mindspore_name, set_precision
-from msgformer.models.convert import our_name
+from msgformer.models.official_weights import our_name
 
 FOLDER = Path(__file__).parents[1] / "models" / "golden"
 

@@ -5,13 +5,13 @@ import json
 import pytest
 import torch
 
-from api.trained import CLASSES, CPU, MODEL_ARGS, make_images, make_run
-from msgformer.api import benchmark_backends
-from msgformer.api.benchmark import benchmark
-from msgformer.api.convert import convert
-from msgformer.api.evaluate import evaluate
-from msgformer.api.predict import iter_predictions, predict
+from commands.trained import CLASSES, CPU, MODEL_ARGS, make_images, make_run
+from msgformer.commands.benchmark import benchmark
+from msgformer.commands.convert import convert
+from msgformer.commands.evaluate import evaluate
+from msgformer.commands.predict import iter_predictions, predict
 from msgformer.errors import UserError
+from msgformer.profiling import backends as benchmark_backends
 from msgformer.tasks import opened_model
 
 SG = {"embed_dims": [8, 16], "depths": [2, 2], "num_heads": [2, 2], "reductions": [8, 4], "window_size": 5}

@@ -8,14 +8,14 @@ from safetensors.torch import load_file, save_file
 from small import MSG, SG
 
 from models.fill import fill
-from msgformer.api.convert import convert
-from msgformer.api.weights import write_checkpoint
 from msgformer.checkpoints.card import ModelCard
+from msgformer.commands.convert import convert
 from msgformer.errors import UserError
 from msgformer.mindspore import create_model, load_model, load_weights, read_weights
 from msgformer.models import create_model as create_torch_model
 from msgformer.tasks import opened_model
 from msgformer.training.build import build_model
+from msgformer.weights.files import write_checkpoint
 
 ONE_STAGE = {"embed_dims": [8], "depths": [2], "num_heads": [2], "reductions": [4], "global_pool": "max"}
 TRAINED = {

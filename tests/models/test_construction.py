@@ -5,7 +5,7 @@ import timm
 import torch
 from timm.models._manipulate import reinit_non_persistent_buffers
 
-from msgformer.catalog import MODELS
+from msgformer.model_names import MODELS
 from msgformer.models import register_exchange
 from msgformer.models.exchange import _EXCHANGES, GridExchange
 

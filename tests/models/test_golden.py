@@ -10,9 +10,9 @@ import torch.nn.functional as F
 from safetensors import safe_open
 from torch import Tensor, nn
 
-from msgformer.catalog import MODELS
+from msgformer.model_names import MODELS
 from msgformer.models import convert_state_dict, create_model, sg_former
-from msgformer.models.convert import our_name
+from msgformer.models.official_weights import our_name
 from msgformer.models.sg_former import HybridAttention
 
 from .fill import fill, fill_state_dict

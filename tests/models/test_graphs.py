@@ -5,8 +5,8 @@ import torch
 from torch.export import Dim
 from torch.utils.flop_counter import FlopCounterMode
 
-from msgformer.deploy.optimize import optimize
 from msgformer.models import create_model
+from msgformer.optimized.optimize import optimize
 
 SHALLOW = {
     "msg_transformer_tiny": {"embed_dim": 32, "num_heads": (1, 2, 4, 8), "depths": (1, 1, 2, 1)},
@@ -62,7 +62,7 @@ def test_at_most_four_graphs_over_twelve_sizes(name, batch):
     assert count_graphs(shallow(name), SIZES + MORE_SIZES, batch) <= 4
 
 
-@pytest.mark.slow  # tests/deploy/test_formats.py does it for smaller models
+@pytest.mark.slow  # tests/exporters/test_formats.py does it for smaller models
 @pytest.mark.parametrize("change", [unchanged, optimize])
 @pytest.mark.parametrize("name", SHALLOW)
 def test_an_export_runs_at_sizes_it_never_saw(name, change):

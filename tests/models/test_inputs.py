@@ -6,8 +6,8 @@ import torch
 from timm.data import IMAGENET_DEFAULT_MEAN
 
 import msgformer
-from msgformer.catalog import MODELS
 from msgformer.errors import UserError
+from msgformer.model_names import MODELS
 
 from .variants import FAMILIES, VARIANTS, image, make
 

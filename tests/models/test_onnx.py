@@ -5,10 +5,10 @@ import timm
 import torch
 from torch.export import Dim
 
-from msgformer.catalog import MODELS
-from msgformer.deploy.card import ExportCard
-from msgformer.deploy.program import INPUT, sizes_of
-from msgformer.deploy.verify import orders_held
+from msgformer.checkpoints.export_card import ExportCard
+from msgformer.exporters.program import INPUT, sizes_of
+from msgformer.exporters.verify import orders_held
+from msgformer.model_names import MODELS
 from msgformer.models import create_model
 from msgformer.models.sg_former import SelfGuidedAttention
 
@@ -32,7 +32,7 @@ def create(name, kind, **settings):
 
 def check(model, path, shape, export_shape=None):
     """Export for one shape, or for all with ``export_shape`` as the example, and compare at ``shape``."""
-    from msgformer.deploy.onnx_format import OnnxSession
+    from msgformer.exporters.formats.onnx import OnnxSession
 
     if not path.exists():
         dims = {0: Dim("batch"), 2: Dim("height", min=33), 3: Dim("width", min=33)}

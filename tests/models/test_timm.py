@@ -10,8 +10,8 @@ import torch
 from timm.models import load_checkpoint, save_for_hf
 from timm.optim import param_groups_layer_decay
 
-from msgformer.catalog import ALIASES, MODELS
 from msgformer.errors import UserError
+from msgformer.model_names import ALIASES, MODELS
 from msgformer.models import create_model
 from msgformer.models.loading import checkpoint_filter_fn
 from msgformer.models.window import Grid

@@ -9,8 +9,8 @@ from timm.models import create_feature_extractor as timm_feature_extractor
 from timm.utils import AttentionExtract
 from torchvision.models.feature_extraction import create_feature_extractor, get_graph_node_names
 
-from msgformer.catalog import MODELS
-from msgformer.insight.messages import trace_messengers
+from msgformer.explanations.messengers import trace_messengers
+from msgformer.model_names import MODELS
 
 from . import variants
 from .variants import FAMILIES, VARIANTS

@@ -11,8 +11,8 @@ from timm.data import resolve_model_data_config
 import msgformer
 from models.variants import VARIANTS, image, make
 from msgformer.checkpoints.model_location import SAVED_CONFIG
-from msgformer.checkpoints.pretrained import read_pretrained, save_pretrained
 from msgformer.errors import UserError
+from msgformer.tasks.pretrained import read_pretrained, save_pretrained
 
 from .test_create_model import CLASSES, PREPROCESSING, card_of
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from PIL import Image
 
 import msgformer
-from api.trained import MODEL_ARGS, make_images
+from commands.trained import MODEL_ARGS, make_images
 from msgformer.tasks import TASKS, get_task
 
 BACKBONE = {"embed_dim": 16, "depths": [1, 1, 1, 1], "num_heads": [1, 1, 2, 2], "window_size": 4}

@@ -4,10 +4,10 @@ import pytest
 import timm
 import torch
 
+from msgformer.config.training_options import OptimOptions
 from msgformer.errors import UserError
 from msgformer.training.build import build_model
 from msgformer.training.optim import Rates, advance, build_optimizer, build_schedule
-from msgformer.training.options import OptimOptions
 
 EXACT = Rates(peak=1.0, first=0.1, last=0.01)
 

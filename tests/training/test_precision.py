@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from msgformer.training.options import TrainerOptions
+from msgformer.config.training_options import TrainerOptions
 from msgformer.training.precision import known_precision
 from msgformer.training.trainer import build_trainer
 

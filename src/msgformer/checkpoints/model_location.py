@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 
-from msgformer.catalog import ALIASES, HUB_PREFIXES, MODELS
-from msgformer.data.folder import existing
-from msgformer.deploy.card import EXPORTED, is_exported
+from msgformer.checkpoints.export_card import EXPORTED, is_exported
+from msgformer.data.files.folder import existing
 from msgformer.errors import UserError
+from msgformer.model_names import ALIASES, HUB_PREFIXES, MODELS
 
 BEST, LAST = "best.ckpt", "last.ckpt"
 """Checkpoints of the best and of the last epoch in a run folder."""

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from msgformer.data.options import AugmentOptions, PreprocessOptions
+from msgformer.config.data_options import AugmentOptions, PreprocessOptions
 from msgformer.errors import UserError
 
 if TYPE_CHECKING:

@@ -8,17 +8,17 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
-from msgformer.data.dense_checks import check_instances, check_label_maps
-from msgformer.data.dense_options import ReduceZeroLabel
-from msgformer.data.detection_sets import find_readers
-from msgformer.data.folder_checks import survey_folder
-from msgformer.data.image_checks import check_images_of
-from msgformer.data.locations import FOLDER, Location, expand_shards, parse_location
+from msgformer.config.dense_data_options import ReduceZeroLabel
+from msgformer.data.classification.folder_checks import survey_folder
+from msgformer.data.classification.image_checks import check_images_of
+from msgformer.data.classification.subsets import open_location
+from msgformer.data.dense.checks import check_instances, check_label_maps
+from msgformer.data.detection.sets import find_readers
+from msgformer.data.files.locations import FOLDER, Location, expand_shards, parse_location
+from msgformer.data.files.sources import FolderSource, Source
+from msgformer.data.files.tars import index_tar
 from msgformer.data.problems import Problem, ordered
-from msgformer.data.segmentation_sets import find_segmentation, read_subset
-from msgformer.data.sources import FolderSource, Source
-from msgformer.data.subsets import open_location
-from msgformer.data.tars import index_tar
+from msgformer.data.segmentation.sets import find_segmentation, read_subset
 from msgformer.errors import UserError
 
 Progress = Callable[[int], AbstractContextManager[Callable[[], object]]]

@@ -12,8 +12,8 @@ import mindspore as ms
 import numpy as np
 from mindspore import Tensor, nn, ops
 
-from msgformer.catalog import nearest
 from msgformer.mindspore.window import Grid
+from msgformer.model_names import nearest
 
 Corner = Literal["left-top", "right-bottom"]
 CORNERS: tuple[Corner, Corner] = ("left-top", "right-bottom")

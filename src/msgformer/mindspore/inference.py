@@ -13,11 +13,11 @@ import numpy as np
 from mindspore import Tensor
 from mindspore.device_context.cpu import op_tuning
 
-from msgformer.catalog import resolve
 from msgformer.errors import UserError
 from msgformer.mindspore import msg_transformer, sg_former
 from msgformer.mindspore.backbone import Backbone
 from msgformer.mindspore.weights import load_weights, read_checkpoint
+from msgformer.model_names import resolve
 
 Classifier = Callable[[np.ndarray], np.ndarray]
 """From images [B, 3, S, T] to logits [B, classes]."""

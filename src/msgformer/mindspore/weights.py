@@ -13,7 +13,7 @@ from mindspore import Tensor, nn
 from safetensors.numpy import load_file
 
 from msgformer.errors import UserError
-from msgformer.headers import is_safetensors, read_header
+from msgformer.utils.safetensors_header import is_safetensors, read_header
 
 NORM = re.compile(r"(norm\d?)\.(weight|bias|gamma|beta)$")
 """Where the name of a parameter is a norm's; MindSpore calls its weight gamma and its bias beta."""

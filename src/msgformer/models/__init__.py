@@ -9,15 +9,15 @@ from timm import create_model as timm_create_model
 from torch import nn
 
 # These register what they hold.
-import msgformer.models.cls_token
-import msgformer.models.coverage
-import msgformer.models.exchange_extensions
-import msgformer.models.sg_ablations  # noqa: F401
-from msgformer.models.checkpoint import read_checkpoint
-from msgformer.models.convert import convert_state_dict
+import msgformer.models.ablations.sg_former
+import msgformer.models.extensions.cls_token
+import msgformer.models.extensions.coverage
+import msgformer.models.extensions.exchange  # noqa: F401
+from msgformer.checkpoints.weights_file import read_checkpoint
 from msgformer.models.exchange import Exchange, GridExchange, register_exchange, registered_exchange
 from msgformer.models.messengers import NoMessengers
 from msgformer.models.msg_transformer import MsgTransformer, register_messengers, registered_messengers
+from msgformer.models.official_weights import convert_state_dict
 from msgformer.models.registry import known_model
 from msgformer.models.sg_former import GUIDED, HYBRID, SgFormer
 from msgformer.plugins import load_installed_plugins, plugin_of

@@ -10,8 +10,8 @@ import torch.nn.functional as F
 from timm.layers import use_fused_attn
 from torch import Tensor, nn
 
-from msgformer.models import native_attention
-from msgformer.models.kept import is_traced
+from msgformer.kernels.cpu import attention as native_attention
+from msgformer.kernels.index_cache import is_traced
 
 _KERNEL_DEVICE = "cuda"
 _has_triton = torch.version.cuda is not None and find_spec("triton") is not None
@@ -79,7 +79,7 @@ def has_kernel(heads: Sequence[Tensor], bias: Tensor, dropout: float = 0.0) -> b
     """Whether one kernel of this package computes an attention: on newer NVIDIA GPUs, and not in files to be exported.
 
     Args:
-        heads: Queries, keys and values, or a tensor of them all, as `msgformer.models.window_kernel` takes them.
+        heads: Queries, keys and values, or a tensor of them all, as `msgformer.kernels.triton_attention` takes them.
         bias: [1, heads, N, M].
         dropout: Drop rate of the attention weights.
     """
@@ -87,7 +87,7 @@ def has_kernel(heads: Sequence[Tensor], bias: Tensor, dropout: float = 0.0) -> b
         return False
     if not (_has_triton and _kernel_wanted):
         return False
-    from msgformer.models import window_kernel  # needs Triton, which is not everywhere
+    from msgformer.kernels import triton_attention as window_kernel
 
     return window_kernel.supports(heads, bias)
 

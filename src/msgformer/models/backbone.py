@@ -12,7 +12,7 @@ from timm.models._features import feature_take_indices
 from torch import Tensor, nn
 
 from msgformer.errors import UserError
-from msgformer.models.kept import is_recorded, is_traced
+from msgformer.kernels.index_cache import is_recorded, is_traced
 from msgformer.models.window import Size
 
 Device = torch.device | str | None

@@ -20,8 +20,8 @@ import torch
 import torch.fx
 from torch import Tensor, nn
 
-from msgformer.catalog import nearest
-from msgformer.models.kept import keep_by_size
+from msgformer.kernels.index_cache import keep_by_size
+from msgformer.model_names import nearest
 from msgformer.models.window import Grid, row_and_column
 
 Corner = Literal["left-top", "right-bottom"]

@@ -10,10 +10,10 @@ from typing import Any
 from timm.layers import resample_abs_pos_embed, resize_rel_pos_bias_table
 from torch import Tensor, nn
 
+from msgformer.checkpoints.weights_file import read_checkpoint
 from msgformer.errors import UserError
 from msgformer.models.backbone import Backbone, model_weights
-from msgformer.models.checkpoint import read_checkpoint
-from msgformer.models.convert import rename_official
+from msgformer.models.official_weights import rename_official
 
 WRAPPERS = ("state_dict_ema", "model_ema", "state_dict", "model")
 """Keys under which training programs keep the weights, the ones to prefer first."""

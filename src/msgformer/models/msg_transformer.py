@@ -32,11 +32,11 @@ from timm.models import checkpoint as run_checkpointed
 from timm.models import generate_default_cfgs, register_model, register_model_deprecations
 from torch import Tensor, nn
 
-from msgformer.catalog import ALIASES, nearest
+from msgformer.kernels.index_cache import is_traced
+from msgformer.model_names import ALIASES, nearest
 from msgformer.models.attention import SoftmaxAttention, packed_attention
 from msgformer.models.backbone import Backbone, Device, check_heads, check_stages, factory_args, init_linear
 from msgformer.models.exchange import CORNERS, Corner, create_exchange
-from msgformer.models.kept import is_traced
 from msgformer.models.registry import build_backbone, pretrained_cfg
 from msgformer.models.stochastic_depth import keep_images
 from msgformer.models.window import (

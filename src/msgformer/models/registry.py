@@ -10,12 +10,12 @@ from timm.data import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 from timm.models import build_model_with_cfg, is_model, list_models, resolve_pretrained_cfg
 from torch import nn
 
-from msgformer.catalog import ALIASES, HUB_PREFIXES, MODELS, nearest
 from msgformer.errors import UserError
+from msgformer.model_names import ALIASES, HUB_PREFIXES, MODELS, nearest
 from msgformer.models.backbone import Backbone
 from msgformer.models.loading import checkpoint_filter_fn
-from msgformer.packages import require_package
 from msgformer.plugins import load_installed_plugins
+from msgformer.utils.packages import require_package
 
 FASTERVIT = "faster_vit_"
 """Prefix of the names that NVIDIA's package registers with timm."""

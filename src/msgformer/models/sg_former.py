@@ -27,10 +27,10 @@ from timm.models import checkpoint as run_checkpointed
 from timm.models import generate_default_cfgs, register_model, register_model_deprecations
 from torch import Tensor, nn
 
-from msgformer.catalog import ALIASES, nearest
+from msgformer.kernels.index_cache import is_traced, keep_by_size
+from msgformer.model_names import ALIASES, nearest
 from msgformer.models.attention import SoftmaxAttention
 from msgformer.models.backbone import Backbone, Device, check_heads, check_stages, factory_args, init_linear
-from msgformer.models.kept import is_traced, keep_by_size
 from msgformer.models.reallocation import (
     MERGE_KINDS,
     MergeKind,

@@ -14,7 +14,7 @@ import torch
 import torch.fx
 from torch import Tensor
 
-from msgformer.models.kept import keep_by_size
+from msgformer.kernels.index_cache import keep_by_size
 
 Size = tuple[int, int]
 

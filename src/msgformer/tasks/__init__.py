@@ -10,7 +10,7 @@ from functools import cache
 from typing import Literal
 
 from msgformer.errors import UserError
-from msgformer.tasks.task import Task
+from msgformer.tasks.base import Task
 
 TaskName = Literal["classify", "detect", "segment"]
 

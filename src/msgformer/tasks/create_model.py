@@ -11,12 +11,12 @@ from torch import nn
 from msgformer import models
 from msgformer.checkpoints.card import KEY, ModelCard
 from msgformer.checkpoints.checkpoint_file import check_seal
+from msgformer.checkpoints.weights_file import Checkpoint, read_checkpoint
 from msgformer.errors import UserError
-from msgformer.headers import read_header
-from msgformer.models.checkpoint import Checkpoint, read_checkpoint
 from msgformer.models.loading import fit_weights
 from msgformer.tasks import get_task
 from msgformer.training.build import build_model
+from msgformer.utils.safetensors_header import read_header
 
 
 def create_model(

@@ -8,14 +8,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from msgformer.data.options import OnBadImage
+from msgformer.config.data_options import OnBadImage
 from msgformer.errors import UserError, shown
-from msgformer.result import Result
+from msgformer.utils.result import Result
 
 if TYPE_CHECKING:
-    from msgformer.data.checking import Skipped
-    from msgformer.insight.page import Section, Tile
+    from msgformer.data.classification.skipped import Skipped
     from msgformer.tasks.opened_model import OpenedModel
+    from msgformer.visual.page import Section, Tile
 
 METRICS, CLASSES, COMPARISON = "metrics.json", "per_class.csv", "comparison.csv"
 """Files that an evaluation writes."""

@@ -10,8 +10,8 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 
-from msgformer.dense.backbone import STRIDES
-from msgformer.training.options import Progress
+from msgformer.config.training_options import Progress
+from msgformer.heads.backbone import STRIDES
 
 Size = tuple[int, int]
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from msgformer.checkpoints.model_location import find_model
 from msgformer.errors import UserError
 from msgformer.tasks.opened_model import OpenedModel, open_model, wrap_module
-from msgformer.tasks.predictor import InferenceConfig
+from msgformer.tasks.prediction.predictor import InferenceConfig
 
 if TYPE_CHECKING:
     from msgformer.model_types import ModelLike

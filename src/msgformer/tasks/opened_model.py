@@ -11,26 +11,26 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
-from msgformer.catalog import ALIASES
 from msgformer.checkpoints.card import KEY, ModelCard
 from msgformer.checkpoints.checkpoint_file import read_checkpoint, trained_weights
 from msgformer.checkpoints.model_location import BEST, LAST, SAVED_CONFIG, ModelKind, ModelLocation
-from msgformer.checkpoints.pretrained import read_pretrained
-from msgformer.data.options import PreprocessOptions
+from msgformer.checkpoints.weights_file import read_checkpoint as read_weights
+from msgformer.config.data_options import PreprocessOptions
 from msgformer.data.preprocessing import Preprocessing
-from msgformer.deploy.optimize import optimize
-from msgformer.deploy.runtime import open_session
-from msgformer.deploy.session import Session
 from msgformer.errors import UserError
-from msgformer.headers import read_header
-from msgformer.models.checkpoint import read_checkpoint as read_weights
+from msgformer.exporters.runtime import open_session
+from msgformer.exporters.session import Session
+from msgformer.model_names import ALIASES
 from msgformer.models.loading import load_weights, unwrap
+from msgformer.optimized.optimize import optimize
 from msgformer.plugins import require_plugins
 from msgformer.tasks import TASKS, Task, get_task
+from msgformer.tasks.pretrained import read_pretrained
 from msgformer.training.build import build_model, default_size, known_model
+from msgformer.utils.safetensors_header import read_header
 
 if TYPE_CHECKING:
-    from msgformer.tasks.predictor import InferenceConfig
+    from msgformer.tasks.prediction.predictor import InferenceConfig
 
 UNTRAINED_CLASSES = 1000
 """Classes of a model that is given by its name alone."""

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import TypeVar
 
-from msgformer.training.options import Progress
+from msgformer.config.training_options import Progress
 
 T = TypeVar("T")
 

@@ -11,7 +11,7 @@ from msgformer.errors import UserError
 from msgformer.tasks import DEFAULT_TASK, all_tasks
 
 if TYPE_CHECKING:
-    from msgformer.api.train_settings import TrainSettings
+    from msgformer.runs.train_settings import TrainSettings
 
 DEFAULTS: dict[str, Any] = {
     "img_size": None,

@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING
 
 from lightning import Trainer
 
-from msgformer.data.loader import default_workers
-from msgformer.data.locations import parse_location
-from msgformer.data.module import ImageData
+from msgformer.data.files.locations import parse_location
+from msgformer.data.loading.loader import default_workers
+from msgformer.data.loading.module import ImageData
 from msgformer.errors import UserError
 from msgformer.training.module import Plan, Training
 
 if TYPE_CHECKING:
-    from msgformer.api.train_settings import TrainSettings
+    from msgformer.runs.train_settings import TrainSettings
 
 CLASSES_FILE = "classes.txt"
 

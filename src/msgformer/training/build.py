@@ -13,8 +13,8 @@ from timm.models import get_pretrained_cfg
 from torch import nn
 
 import msgformer.models  # noqa: F401  (registers this package's models with timm)
-from msgformer.catalog import HUB_PREFIXES, MODELS, nearest
 from msgformer.errors import UserError
+from msgformer.model_names import HUB_PREFIXES, MODELS, nearest
 from msgformer.models.loading import load_weights
 from msgformer.models.registry import known_model
 

@@ -28,12 +28,12 @@ from torch import Tensor, nn
 from typing_extensions import override
 
 from msgformer.checkpoints.card import ModelCard
+from msgformer.config.training_options import OptimOptions
 from msgformer.errors import UserError
-from msgformer.seeding import derive, seed_generators
 from msgformer.training.best import Best
 from msgformer.training.means import Means
 from msgformer.training.optim import Rates, advance, build_optimizer, build_schedule, lightning_schedule
-from msgformer.training.options import OptimOptions
+from msgformer.utils.seeding import derive, seed_generators
 
 MEANS_KEY = "train_means"
 EMA = "ema_"

@@ -11,9 +11,9 @@ from timm.scheduler.scheduler import Scheduler
 from torch import nn
 from torch.optim import Optimizer
 
-from msgformer.catalog import nearest
+from msgformer.config.training_options import OptimOptions
 from msgformer.errors import UserError
-from msgformer.training.options import OptimOptions
+from msgformer.model_names import nearest
 
 _FIELDS = {field.name for field in fields(OptimOptions)}
 

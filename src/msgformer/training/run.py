@@ -12,9 +12,9 @@ from lightning import LightningDataModule, Trainer
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.strategies.launchers import subprocess_script
 
+from msgformer.config.training_options import TrainerOptions
 from msgformer.training.failures import explain, how_to_go_on, lost_connection
 from msgformer.training.module import Training
-from msgformer.training.options import TrainerOptions
 from msgformer.training.run_files import RunFiles
 from msgformer.training.stopping import StoppedError, Stopping
 from msgformer.training.tracking import Tracking

@@ -13,10 +13,10 @@ from lightning.pytorch.accelerators import CPUAccelerator
 from lightning.pytorch.callbacks import Checkpoint, ProgressBar
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
+from msgformer.config.training_options import TrainerOptions
 from msgformer.errors import UserError
 from msgformer.training.callbacks import StateGuard
 from msgformer.training.checkpoint import AtomicCheckpointIO
-from msgformer.training.options import TrainerOptions
 from msgformer.training.precision import known_precision
 from msgformer.training.progress import progress_callbacks
 

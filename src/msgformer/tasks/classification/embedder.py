@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from msgformer.errors import UserError
 from msgformer.tasks.opened_model import OpenedModel
-from msgformer.tasks.predictor import InferenceConfig
+from msgformer.tasks.prediction.predictor import InferenceConfig
 
 
 class PooledFeatures(nn.Module):

@@ -11,28 +11,28 @@ from typing import TYPE_CHECKING, Any
 from torch import Tensor
 
 from msgformer.checkpoints.card import ModelCard
-from msgformer.data.checking import Skipped
-from msgformer.data.digits import NAME as DIGITS
-from msgformer.data.loader import default_workers, make_loader
-from msgformer.data.samples import UNREADABLE, Samples
-from msgformer.data.sampling import EpochSampler
-from msgformer.data.sources import Source
-from msgformer.data.subsets import open_evaluation, reopen_validation
+from msgformer.data.bundled.digits import NAME as DIGITS
+from msgformer.data.classification.samples import UNREADABLE, Samples
+from msgformer.data.classification.skipped import Skipped
+from msgformer.data.classification.subsets import open_evaluation, reopen_validation
+from msgformer.data.files.sources import Source
+from msgformer.data.loading.loader import default_workers, make_loader
+from msgformer.data.loading.sampling import EpochSampler
 from msgformer.errors import UserError
-from msgformer.insight.outcome import Outcome, collect
-from msgformer.insight.records import ClassScore
+from msgformer.tasks.classification.outcome import Outcome, collect
 from msgformer.tasks.classification.predictor import ClassificationPredictor
+from msgformer.tasks.classification.score_records import ClassScore
 from msgformer.tasks.classification.scores import EvaluateResult
-from msgformer.tasks.csv_file import write_csv
 from msgformer.tasks.evaluation import CLASSES, METRICS, Evaluation, EvaluationOptions, require_data
 from msgformer.tasks.opened_model import OpenedModel
-from msgformer.tasks.predictor import InferenceConfig
+from msgformer.tasks.prediction.predictor import InferenceConfig
 from msgformer.tasks.progress import track_progress
+from msgformer.utils.csv_file import write_csv
 
 if TYPE_CHECKING:
     from PIL import Image
 
-    from msgformer.insight.page import Section, Tile
+    from msgformer.visual.page import Section, Tile
 
 PREDICTIONS = "predictions.csv"
 BATCH_SIZE = 128
@@ -109,8 +109,8 @@ class ClassificationEvaluation(Evaluation):
 
     def tiles(self) -> list[Tile]:
         """Return accuracy, loss and calibration."""
-        from msgformer.insight.classification import headline
-        from msgformer.insight.page import Tile
+        from msgformer.tasks.classification.report_sections import headline
+        from msgformer.visual.page import Tile
 
         tiles = headline(self.outcome)
         if self.skipped:
@@ -119,7 +119,7 @@ class ClassificationEvaluation(Evaluation):
 
     def sections(self) -> list[Section]:
         """Return confusion, scores by class, calibration and galleries."""
-        from msgformer.insight.classification import outcome_sections
+        from msgformer.tasks.classification.report_sections import outcome_sections
 
         return outcome_sections(self.outcome, self.name, self.image)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from msgformer.data.preprocessing import Preprocessing, eval_transform
-from msgformer.tasks.export_source import ExportSource
+from msgformer.tasks.export.source import ExportSource
 from msgformer.tasks.opened_model import OpenedModel
 
 

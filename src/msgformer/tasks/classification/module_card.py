@@ -7,7 +7,7 @@ from typing import Any
 from torch import nn
 
 from msgformer.checkpoints.card import ModelCard
-from msgformer.data.options import PreprocessOptions
+from msgformer.config.data_options import PreprocessOptions
 from msgformer.data.preprocessing import Preprocessing
 
 

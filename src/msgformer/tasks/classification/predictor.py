@@ -13,14 +13,14 @@ import torch
 from timm.models import get_pretrained_cfg
 from torch import Tensor, nn
 
-from msgformer.catalog import MODELS
 from msgformer.checkpoints.card import ModelCard
 from msgformer.data.preprocessing import Preprocessing, eval_transform
 from msgformer.errors import UserError
+from msgformer.model_names import MODELS
 from msgformer.tasks.classification.record import ClassificationLayout
 from msgformer.tasks.classification.result import TOP_K, ClassificationResult
 from msgformer.tasks.opened_model import OpenedModel
-from msgformer.tasks.predictor import InferenceConfig, Predictor, Prepared
+from msgformer.tasks.prediction.predictor import InferenceConfig, Predictor, Prepared
 
 if TYPE_CHECKING:
     from msgformer.data.preprocessing import Transform

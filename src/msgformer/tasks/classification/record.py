@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from msgformer.tasks.prediction import PredictionRecord
-from msgformer.tasks.record_layout import RecordLayout
+from msgformer.tasks.prediction.base import PredictionRecord
+from msgformer.tasks.prediction.record_layout import RecordLayout
 
 TOLERANCE = 1e-2
 """Largest difference of a probability from one that is computed again, perhaps on another device."""

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from msgformer.insight.drawing import draw_lines
 from msgformer.tasks.classification.record import ClassificationLayout, Prediction
-from msgformer.tasks.prediction import PredictionResult
+from msgformer.tasks.prediction.base import PredictionResult
+from msgformer.visual.drawing import draw_lines
 
 if TYPE_CHECKING:
     from PIL import Image

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from msgformer.data.checking import Skipped
-from msgformer.insight.records import ClassScore
-from msgformer.result import text_table
+from msgformer.data.classification.skipped import Skipped
+from msgformer.tasks.classification.score_records import ClassScore
 from msgformer.tasks.evaluation import MAX_ROWS, ScoresResult, counted_images, skipped_lines, weakest_note
+from msgformer.utils.result import text_table
 
 
 @dataclass(frozen=True)

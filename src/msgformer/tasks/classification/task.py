@@ -8,23 +8,23 @@ from typing import TYPE_CHECKING, Any
 
 from typing_extensions import override
 
-from msgformer.data.locations import resolve_data
-from msgformer.tasks.task import T, Task
+from msgformer.data.files.locations import resolve_data
+from msgformer.tasks.base import T, Task
 
 if TYPE_CHECKING:
     from PIL import Image
     from torch import Tensor, nn
 
-    from msgformer.api.train_settings import TrainSettings
     from msgformer.checkpoints.card import ModelCard
     from msgformer.data.survey import Progress, Survey
-    from msgformer.result import Result
+    from msgformer.runs.train_settings import TrainSettings
     from msgformer.tasks.evaluation import Evaluation, EvaluationOptions
     from msgformer.tasks.explain_view import ExplainOptions, View
-    from msgformer.tasks.export_source import ExportSource
+    from msgformer.tasks.export.source import ExportSource
     from msgformer.tasks.opened_model import OpenedModel
-    from msgformer.tasks.predictor import InferenceConfig, Predictor
+    from msgformer.tasks.prediction.predictor import InferenceConfig, Predictor
     from msgformer.tasks.training_setup import TrainingSetup
+    from msgformer.utils.result import Result
 
 
 class Classification(Task):

@@ -9,14 +9,14 @@ from typing import Any
 import timm
 from timm.models import get_pretrained_cfg
 
-from msgformer.catalog import HUB_PREFIXES
-from msgformer.data.options import PreprocessOptions
+from msgformer.config.data_options import PreprocessOptions
 from msgformer.data.preprocessing import Preprocessing
 from msgformer.errors import UserError
+from msgformer.model_names import HUB_PREFIXES
 from msgformer.tasks import get_task
+from msgformer.tasks.classification.distillation import Teacher, View
 from msgformer.tasks.opened_model import load_model
 from msgformer.training.build import known_model
-from msgformer.training.distill import Teacher, View
 
 
 def open_teacher(teacher: str, classes: Sequence[str], student: Preprocessing) -> Teacher:

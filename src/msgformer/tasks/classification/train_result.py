@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from msgformer.result import Result
+from msgformer.utils.result import Result
 
 
 @dataclass(frozen=True)

@@ -12,22 +12,22 @@ from torch import nn
 from typing_extensions import override
 
 from msgformer.checkpoints.card import ModelCard
-from msgformer.data.balance import class_weights
-from msgformer.data.checking import SKIPPED_FILE, count_skipped, read_skipped, write_skipped
-from msgformer.data.digits import NAME as DIGITS
-from msgformer.data.mixing import build_mixer, mixes
-from msgformer.data.module import ImageData
+from msgformer.data.bundled.digits import NAME as DIGITS
+from msgformer.data.classification.mixing import build_mixer, mixes
+from msgformer.data.classification.samples import Samples
+from msgformer.data.classification.skipped import SKIPPED_FILE, count_skipped, read_skipped, write_skipped
+from msgformer.data.classification.subsets import open_subsets, record_subsets
+from msgformer.data.loading.balance import class_weights
+from msgformer.data.loading.module import ImageData
 from msgformer.data.preprocessing import Preprocessing, eval_transform, train_transform
-from msgformer.data.samples import Samples
-from msgformer.data.subsets import open_subsets, record_subsets
+from msgformer.tasks.classification.distillation import Distillation
 from msgformer.tasks.classification.teacher import open_teacher
+from msgformer.tasks.classification.training_module import Classifier
 from msgformer.tasks.training_setup import TrainingSetup
 from msgformer.training.build import build_model, checkpoint_gradients, default_size, known_model, start_from
-from msgformer.training.classify import Classifier
-from msgformer.training.distill import Distillation
 
 if TYPE_CHECKING:
-    from msgformer.api.train_settings import TrainSettings
+    from msgformer.runs.train_settings import TrainSettings
 
 
 class ClassificationSetup(TrainingSetup):

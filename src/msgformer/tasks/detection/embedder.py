@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from msgformer.tasks.dense_embedder import pool_last_map
+from msgformer.tasks.dense.embedder import pool_last_map
 
 
 class DetectorFeatures(nn.Module):

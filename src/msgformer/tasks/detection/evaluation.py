@@ -8,24 +8,24 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from msgformer.checkpoints.card import ModelCard
-from msgformer.data.dense_samples import DetectionSamples
-from msgformer.data.detect_transforms import detect_eval_transform, to_tensor
-from msgformer.data.detection_sets import open_detection_val
-from msgformer.data.instances import InstanceSet
-from msgformer.data.memory_inputs import DecodedInput
+from msgformer.data.dense.samples import DetectionSamples
+from msgformer.data.detection.instances import InstanceSet
+from msgformer.data.detection.sets import open_detection_val
+from msgformer.data.detection.transforms import detect_eval_transform, to_tensor
+from msgformer.data.files.memory_inputs import DecodedInput
 from msgformer.errors import UserError
-from msgformer.insight.dense_sections import Example
-from msgformer.insight.drawing import Mark, draw_objects
-from msgformer.tasks.dense_data import data_folder, example_indices
-from msgformer.tasks.dense_evaluation import BUNDLED, DenseEvaluation, DenseLoader, known
+from msgformer.tasks.base import Task
+from msgformer.tasks.dense.data import data_folder, example_indices
+from msgformer.tasks.dense.evaluation import BUNDLED, DenseEvaluation, DenseLoader, known
+from msgformer.tasks.dense.report_sections import Example
+from msgformer.tasks.detection.coco_scores import CocoScores, CocoTruth
 from msgformer.tasks.detection.ground_truth import coco_ground_truth
 from msgformer.tasks.detection.predictor import DetectionPredictor
 from msgformer.tasks.detection.scores import DetectionEvaluateResult
 from msgformer.tasks.evaluation import EvaluationOptions, require_data
 from msgformer.tasks.opened_model import OpenedModel
-from msgformer.tasks.predictor import InferenceConfig, Prepared
-from msgformer.tasks.task import Task
-from msgformer.training.coco_scores import CocoScores, CocoTruth
+from msgformer.tasks.prediction.predictor import InferenceConfig, Prepared
+from msgformer.visual.drawing import Mark, draw_objects
 
 if TYPE_CHECKING:
     from PIL import Image

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from PIL.Image import Resampling
 
-from msgformer.data.detect_transforms import to_tensor
+from msgformer.data.detection.transforms import to_tensor
 from msgformer.tasks.explain_view import ExplainOptions, View, fitted_sides, make_view
 from msgformer.tasks.opened_model import OpenedModel
 

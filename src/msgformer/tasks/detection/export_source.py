@@ -7,11 +7,11 @@ from typing import Any
 
 from torch import nn
 
-from msgformer.data.detect_transforms import to_tensor
-from msgformer.dense import RCNN
-from msgformer.deploy.exported_detector import fill_up, fit_into
-from msgformer.deploy.graph_detector import GraphRCNN, GraphRetinaNet, found_names
-from msgformer.tasks.export_source import ExportSource
+from msgformer.data.detection.transforms import to_tensor
+from msgformer.exporters.exported_detector import fill_up, fit_into
+from msgformer.exporters.graph.detector import GraphRCNN, GraphRetinaNet, found_names
+from msgformer.heads import RCNN
+from msgformer.tasks.export.source import ExportSource
 from msgformer.tasks.opened_model import OpenedModel
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from msgformer.data.instances import InstanceSet
-from msgformer.training.coco_scores import CocoTruth
+from msgformer.data.detection.instances import InstanceSet
+from msgformer.tasks.detection.coco_scores import CocoTruth
 
 
 def coco_ground_truth(data: InstanceSet) -> CocoTruth:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from torch import nn
 
 from msgformer.checkpoints.card import ModelCard
-from msgformer.dense import RCNN, RetinaNet
-from msgformer.tasks.dense_module_card import backbone_name
+from msgformer.heads import RCNN, RetinaNet
+from msgformer.tasks.dense.module_card import backbone_name
 
 
 def describe_detector(module: nn.Module) -> ModelCard | None:

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 from torch import Tensor
 
-from msgformer.data.detect_transforms import to_tensor
-from msgformer.rle import encode_masks
+from msgformer.data.detection.transforms import to_tensor
 from msgformer.tasks.detection.record import SCORE_TOLERANCE, DetectionLayout, DetectionPrediction
 from msgformer.tasks.detection.result import DetectionResult
 from msgformer.tasks.opened_model import OpenedModel
-from msgformer.tasks.predictor import InferenceConfig, Predictor, Prepared
+from msgformer.tasks.prediction.predictor import InferenceConfig, Predictor, Prepared
+from msgformer.utils.rle import encode_masks
 
 if TYPE_CHECKING:
     from PIL import Image

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from msgformer.insight.drawing import Mark, draw_objects
-from msgformer.rle import decode_mask
 from msgformer.tasks.detection.record import DetectionLayout, DetectionPrediction, FoundObject
-from msgformer.tasks.prediction import PredictionResult
+from msgformer.tasks.prediction.base import PredictionResult
+from msgformer.utils.rle import decode_mask
+from msgformer.visual.drawing import Mark, draw_objects
 
 if TYPE_CHECKING:
     from PIL import Image

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from msgformer.result import text_table
-from msgformer.tasks.dense_scores import DenseEvaluateResult, shown_score, title
+from msgformer.tasks.dense.scores import DenseEvaluateResult, shown_score, title
+from msgformer.utils.result import text_table
 
 
 @dataclass(frozen=True)

@@ -9,25 +9,25 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from typing_extensions import override
 
 from msgformer.errors import UserError
-from msgformer.tasks.dense_task import DenseTask
-from msgformer.tasks.task import T
+from msgformer.tasks.base import T
+from msgformer.tasks.dense.task import DenseTask
 
 if TYPE_CHECKING:
     from PIL import Image
     from torch import Tensor, nn
 
-    from msgformer.api.train_settings import TrainSettings
     from msgformer.checkpoints.card import ModelCard
-    from msgformer.data.scene_folders import Counts
+    from msgformer.checkpoints.export_card import Format
+    from msgformer.data.bundled.scene_folders import Counts
     from msgformer.data.survey import Progress, Survey
-    from msgformer.deploy.card import Format
-    from msgformer.deploy.session import Session
-    from msgformer.deploy.verify import Verification
+    from msgformer.exporters.session import Session
+    from msgformer.exporters.verify import Verification
+    from msgformer.runs.train_settings import TrainSettings
     from msgformer.tasks.evaluation import Evaluation, EvaluationOptions
     from msgformer.tasks.explain_view import ExplainOptions, View
-    from msgformer.tasks.export_source import ExportSource
+    from msgformer.tasks.export.source import ExportSource
     from msgformer.tasks.opened_model import OpenedModel
-    from msgformer.tasks.predictor import InferenceConfig, Predictor
+    from msgformer.tasks.prediction.predictor import InferenceConfig, Predictor
     from msgformer.tasks.training_setup import TrainingSetup
 
 
@@ -52,7 +52,7 @@ class Detection(DenseTask):
     @override
     def check_layout(self, data: Path) -> None:
         """Check that a folder is in COCO's or Pascal VOC's layout."""
-        from msgformer.data.detection_sets import find_readers
+        from msgformer.data.detection.sets import find_readers
 
         find_readers(data)
 
@@ -66,7 +66,7 @@ class Detection(DenseTask):
     @override
     def create(self, name: str, num_classes: int, **arguments: Any) -> nn.Module:
         """Create a detector."""
-        from msgformer.dense import create_detector
+        from msgformer.heads import create_detector
 
         return create_detector(name, num_classes=num_classes, **arguments)
 
@@ -79,7 +79,7 @@ class Detection(DenseTask):
 
     @override
     def _write(self, folder: Path, counts: Counts, seed: int) -> None:
-        from msgformer.data.scene_folders import write_detection
+        from msgformer.data.bundled.scene_folders import write_detection
 
         write_detection(folder, counts, seed)
 
@@ -100,7 +100,7 @@ class Detection(DenseTask):
     @override
     def embedder(self, model: OpenedModel, config: InferenceConfig) -> Callable[[Tensor | list[Tensor]], Tensor]:
         """Return a function that pools the last map of the backbone."""
-        from msgformer.tasks.dense_embedder import make_embedder
+        from msgformer.tasks.dense.embedder import make_embedder
         from msgformer.tasks.detection.embedder import DetectorFeatures
 
         return make_embedder(model, config, DetectorFeatures)
@@ -155,14 +155,14 @@ class Detection(DenseTask):
     @override
     def exported_module(self, session: Session) -> nn.Module:
         """Return a module from images of any size to their objects."""
-        from msgformer.deploy.exported_detector import ExportedDetector
+        from msgformer.exporters.exported_detector import ExportedDetector
 
         return ExportedDetector(session)
 
     @override
     def verify(self, module: nn.Module, session: Session, images: Tensor) -> Verification:
         """Compare the detected objects."""
-        from msgformer.deploy.verify import verify_detector
+        from msgformer.exporters.verify import verify_detector
 
         return verify_detector(module, session, images)
 

@@ -9,22 +9,22 @@ from typing import TYPE_CHECKING, Any
 from lightning import Trainer
 from typing_extensions import override
 
-from msgformer.data.dense_checks import check_instances_quickly
-from msgformer.data.dense_samples import DetectionSamples, collate
-from msgformer.data.detect_transforms import detect_eval_transform, detect_train_transform
-from msgformer.data.detection_sets import open_detection
-from msgformer.data.grouping import GroupedData
-from msgformer.data.instances import InstanceSet
-from msgformer.data.module import ImageData
+from msgformer.data.dense.checks import check_instances_quickly
+from msgformer.data.dense.samples import DetectionSamples, collate
+from msgformer.data.detection.instances import InstanceSet
+from msgformer.data.detection.sets import open_detection
+from msgformer.data.detection.transforms import detect_eval_transform, detect_train_transform
+from msgformer.data.loading.grouping import GroupedData
+from msgformer.data.loading.module import ImageData
 from msgformer.data.problems import Problem
 from msgformer.tasks import get_task
-from msgformer.tasks.dense_data import data_folder
-from msgformer.tasks.dense_setup import DenseSetup
+from msgformer.tasks.dense.data import data_folder
+from msgformer.tasks.dense.training_setup import DenseSetup
 from msgformer.tasks.detection.ground_truth import coco_ground_truth
-from msgformer.training.detect import Detecting
+from msgformer.tasks.detection.training_module import Detecting
 
 if TYPE_CHECKING:
-    from msgformer.api.train_settings import TrainSettings
+    from msgformer.runs.train_settings import TrainSettings
 
 
 class DetectionSetup(DenseSetup):

@@ -8,8 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from msgformer.dense.backbone import STRIDES
-from msgformer.tasks.dense_embedder import pool_last_map
+from msgformer.heads.backbone import STRIDES
+from msgformer.tasks.dense.embedder import pool_last_map
 
 
 class SegmenterFeatures(nn.Module):

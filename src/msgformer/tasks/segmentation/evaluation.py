@@ -11,22 +11,22 @@ import torch
 from torch import Tensor
 
 from msgformer.checkpoints.card import ModelCard
-from msgformer.data.dense_samples import SegmentationSamples
-from msgformer.data.label_maps import IGNORED, LabelledImages
-from msgformer.data.segment_transforms import SegmentViews
-from msgformer.data.segmentation_sets import open_subset
+from msgformer.data.dense.samples import SegmentationSamples
+from msgformer.data.segmentation.label_maps import IGNORED, LabelledImages
+from msgformer.data.segmentation.sets import open_subset
+from msgformer.data.segmentation.transforms import SegmentViews
 from msgformer.errors import UserError
-from msgformer.insight.dense_sections import Example
-from msgformer.insight.drawing import draw_classes
-from msgformer.tasks.dense_data import data_folder, example_indices
-from msgformer.tasks.dense_evaluation import BUNDLED, DenseEvaluation, DenseLoader, known
+from msgformer.tasks.base import Task
+from msgformer.tasks.dense.data import data_folder, example_indices
+from msgformer.tasks.dense.evaluation import BUNDLED, DenseEvaluation, DenseLoader, known
+from msgformer.tasks.dense.report_sections import Example
 from msgformer.tasks.evaluation import EvaluationOptions, require_data
 from msgformer.tasks.opened_model import OpenedModel
-from msgformer.tasks.predictor import InferenceConfig
+from msgformer.tasks.prediction.predictor import InferenceConfig
+from msgformer.tasks.segmentation.confusion import SegmentScores, mean_probabilities
 from msgformer.tasks.segmentation.predictor import SegmentationPredictor, image_options
 from msgformer.tasks.segmentation.scores import SegmentationEvaluateResult
-from msgformer.tasks.task import Task
-from msgformer.training.segment_scores import SegmentScores, mean_probabilities
+from msgformer.visual.drawing import draw_classes
 
 if TYPE_CHECKING:
     from PIL import Image

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 from PIL.Image import Resampling
 from torchvision.transforms.v2 import functional as transforms
 
-from msgformer.data.detect_transforms import to_tensor
-from msgformer.data.segment_transforms import fitted_size
+from msgformer.data.detection.transforms import to_tensor
+from msgformer.data.segmentation.transforms import fitted_size
 from msgformer.tasks.explain_view import ExplainOptions, View, fitted_sides, make_view
 from msgformer.tasks.opened_model import OpenedModel
 from msgformer.tasks.segmentation.predictor import image_options

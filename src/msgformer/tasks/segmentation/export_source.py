@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from msgformer.data.segment_transforms import SegmentEval
-from msgformer.tasks.export_source import ExportSource
+from msgformer.data.segmentation.transforms import SegmentEval
+from msgformer.tasks.export.source import ExportSource
 from msgformer.tasks.opened_model import OpenedModel
 from msgformer.tasks.segmentation.predictor import image_options
 

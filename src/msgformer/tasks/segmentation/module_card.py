@@ -7,9 +7,9 @@ from dataclasses import asdict
 from torch import nn
 
 from msgformer.checkpoints.card import ModelCard
-from msgformer.data.dense_options import SegmentImageOptions
-from msgformer.dense import Segmenter
-from msgformer.tasks.dense_module_card import backbone_name
+from msgformer.config.dense_data_options import SegmentImageOptions
+from msgformer.heads import Segmenter
+from msgformer.tasks.dense.module_card import backbone_name
 
 
 def describe_segmenter(module: nn.Module) -> ModelCard | None:

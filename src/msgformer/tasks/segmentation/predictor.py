@@ -10,11 +10,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from msgformer.data.dense_options import SegmentImageOptions
-from msgformer.data.segment_transforms import SegmentEval
-from msgformer.dense.upernet import resize
+from msgformer.config.dense_data_options import SegmentImageOptions
+from msgformer.data.segmentation.transforms import SegmentEval
+from msgformer.heads.segmentation.upernet import resize
 from msgformer.tasks.opened_model import OpenedModel
-from msgformer.tasks.predictor import InferenceConfig, Predictor, Prepared
+from msgformer.tasks.prediction.predictor import InferenceConfig, Predictor, Prepared
 from msgformer.tasks.segmentation.record import SegmentationLayout
 from msgformer.tasks.segmentation.result import SegmentationResult
 

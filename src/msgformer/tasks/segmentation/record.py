@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from msgformer.tasks.prediction import PredictionRecord
-from msgformer.tasks.record_layout import RecordLayout
+from msgformer.tasks.prediction.base import PredictionRecord
+from msgformer.tasks.prediction.record_layout import RecordLayout
 
 MAX_WORDS = 8
 """Largest number of classes in a summary."""

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from msgformer.insight.drawing import class_map, draw_classes
-from msgformer.tasks.prediction import PredictionResult
+from msgformer.tasks.prediction.base import PredictionResult
 from msgformer.tasks.segmentation.record import SegmentationLayout, SegmentationPrediction
+from msgformer.visual.drawing import class_map, draw_classes
 
 if TYPE_CHECKING:
     from PIL import Image

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from msgformer.tasks.dense_scores import DenseEvaluateResult, named_scores
+from msgformer.tasks.dense.scores import DenseEvaluateResult, named_scores
 
 
 @dataclass(frozen=True)

@@ -8,22 +8,22 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from typing_extensions import override
 
-from msgformer.tasks.dense_task import DenseTask
-from msgformer.tasks.task import T
+from msgformer.tasks.base import T
+from msgformer.tasks.dense.task import DenseTask
 
 if TYPE_CHECKING:
     from PIL import Image
     from torch import Tensor, nn
 
-    from msgformer.api.train_settings import TrainSettings
     from msgformer.checkpoints.card import ModelCard
-    from msgformer.data.scene_folders import Counts
+    from msgformer.data.bundled.scene_folders import Counts
     from msgformer.data.survey import Progress, Survey
+    from msgformer.runs.train_settings import TrainSettings
     from msgformer.tasks.evaluation import Evaluation, EvaluationOptions
     from msgformer.tasks.explain_view import ExplainOptions, View
-    from msgformer.tasks.export_source import ExportSource
+    from msgformer.tasks.export.source import ExportSource
     from msgformer.tasks.opened_model import OpenedModel
-    from msgformer.tasks.predictor import InferenceConfig, Predictor
+    from msgformer.tasks.prediction.predictor import InferenceConfig, Predictor
     from msgformer.tasks.training_setup import TrainingSetup
 
 
@@ -49,7 +49,7 @@ class Segmentation(DenseTask):
     @override
     def check_layout(self, data: Path) -> None:
         """Check that a folder is in ADE20K's or Cityscapes' layout."""
-        from msgformer.data.segmentation_sets import find_segmentation
+        from msgformer.data.segmentation.sets import find_segmentation
 
         find_segmentation(data)
 
@@ -63,7 +63,7 @@ class Segmentation(DenseTask):
     @override
     def create(self, name: str, num_classes: int, **arguments: Any) -> nn.Module:
         """Create a segmenter."""
-        from msgformer.dense import create_segmenter
+        from msgformer.heads import create_segmenter
 
         return create_segmenter(name, num_classes=num_classes, **arguments)
 
@@ -76,7 +76,7 @@ class Segmentation(DenseTask):
 
     @override
     def _write(self, folder: Path, counts: Counts, seed: int) -> None:
-        from msgformer.data.scene_folders import write_segmentation
+        from msgformer.data.bundled.scene_folders import write_segmentation
 
         write_segmentation(folder, counts, seed)
 
@@ -97,7 +97,7 @@ class Segmentation(DenseTask):
     @override
     def embedder(self, model: OpenedModel, config: InferenceConfig) -> Callable[[Tensor | list[Tensor]], Tensor]:
         """Return a function that pools the last map of the backbone."""
-        from msgformer.tasks.dense_embedder import make_embedder
+        from msgformer.tasks.dense.embedder import make_embedder
         from msgformer.tasks.segmentation.embedder import SegmenterFeatures
 
         return make_embedder(model, config, SegmenterFeatures)
@@ -137,7 +137,7 @@ class Segmentation(DenseTask):
         """Return a segmenter whose padding is computed in the graph."""
         import copy
 
-        from msgformer.deploy.graph_segmenter import GraphSegmenter
+        from msgformer.exporters.graph.segmenter import GraphSegmenter
 
         return GraphSegmenter(copy.deepcopy(module)).eval()  # type: ignore[arg-type]
 

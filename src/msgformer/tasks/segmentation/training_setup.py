@@ -9,20 +9,20 @@ from typing import TYPE_CHECKING, Any
 from lightning import Trainer
 from typing_extensions import override
 
-from msgformer.data.dense_checks import check_label_maps_quickly
-from msgformer.data.dense_samples import SegmentationSamples, collate
-from msgformer.data.label_maps import LabelledImages
-from msgformer.data.module import ImageData
+from msgformer.data.dense.checks import check_label_maps_quickly
+from msgformer.data.dense.samples import SegmentationSamples, collate
+from msgformer.data.loading.module import ImageData
 from msgformer.data.problems import Problem
-from msgformer.data.segment_transforms import SegmentEval, SegmentTrain
-from msgformer.data.segmentation_sets import open_segmentation, resolve_reduce_zero
+from msgformer.data.segmentation.label_maps import LabelledImages
+from msgformer.data.segmentation.sets import open_segmentation, resolve_reduce_zero
+from msgformer.data.segmentation.transforms import SegmentEval, SegmentTrain
 from msgformer.tasks import get_task
-from msgformer.tasks.dense_data import data_folder
-from msgformer.tasks.dense_setup import DenseSetup
-from msgformer.training.segment import Segmenting
+from msgformer.tasks.dense.data import data_folder
+from msgformer.tasks.dense.training_setup import DenseSetup
+from msgformer.tasks.segmentation.training_module import Segmenting
 
 if TYPE_CHECKING:
-    from msgformer.api.train_settings import TrainSettings
+    from msgformer.runs.train_settings import TrainSettings
 
 
 class SegmentationSetup(DenseSetup):

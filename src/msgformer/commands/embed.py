@@ -1,0 +1,130 @@
+"""``msgformer embed``: pooled features of images."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from msgformer.checkpoints.model_location import find_trained_model
+from msgformer.config.constraints import check_choices, check_ranges
+from msgformer.config.data_options import OnBadImage
+from msgformer.config.training_options import Precision, Progress
+from msgformer.data.files.image_inputs import open_inputs
+from msgformer.errors import UserError
+from msgformer.model_types import ImagesLike, ModelLike
+from msgformer.utils.packages import require_package
+from msgformer.utils.result import Result
+
+SUFFIXES = (".npy", ".parquet")
+
+
+@dataclass(frozen=True)
+class EmbedResult(Result):
+    """Result of `msgformer.embed`.
+
+    Attributes:
+        output: The file of features.
+        names: File of the names of a .npy file's rows, one per line; None for Parquet, which holds the names.
+        images: Number of rows.
+        features: Number of columns.
+        skipped: Images that were left out because they can't be read.
+    """
+
+    output: Path
+    names: Path | None
+    images: int
+    features: int
+    skipped: list[str]
+
+    def table(self) -> str:
+        """Return the numbers of images and features, and the files."""
+        beside = "" if self.names is None else f"; their names in {self.names}"
+        return f"{self.images:,} images with {self.features} features each in {self.output}{beside}"
+
+
+def embed(
+    model: ModelLike,
+    images: ImagesLike,
+    *,
+    output: Path = Path("embeddings.npy"),
+    overwrite: bool = False,
+    on_bad_image: OnBadImage = "stop",
+    batch_size: int | None = None,
+    workers: int | None = None,
+    device: str = "auto",
+    precision: Precision = "float32",
+    progress: Progress = "auto",
+) -> EmbedResult:
+    """Compute the pooled features of images, for search, clustering and linear classifiers.
+
+    The features of a classifier are the input of its last layer, those of a detector or segmenter the mean of its
+    backbone's last map. Any number of images is read, with few batches in memory.
+
+    Args:
+        model: Run folder, of which the best epoch is taken, checkpoint, or converted weights.
+        images: Image files and http(s) URLs, folders, tar files, videos, patterns, and "-" for a list on standard
+            input.
+        output: File to write: .npy for an array with one row per image, beside a .txt file with their names; or
+            .parquet for a table with the columns image and embedding.
+        overwrite: Replace files that exist.
+        on_bad_image: At an image that can't be read, "stop", or "skip" it and list it as left out.
+        batch_size: Images per batch; by default 64 for classifiers, and 1 for detectors and segmenters.
+        workers: Processes that read images; by default none for one batch, else one less than there are cores.
+        device: "auto", "cpu", "cuda" or "cuda:N".
+        precision: Number format: float32, bf16 or fp16.
+        progress: A "bar", "lines" (one every ten seconds) or "none"; "auto" is a bar in a terminal, otherwise lines.
+
+    Returns:
+        The files, and the numbers of images and features.
+
+    Raises:
+        UserError: A path doesn't exist, an image can't be read, the model is an exported file, or the output can't be
+            written.
+    """
+    check_choices(embed, locals())
+    check_ranges({"batch_size": batch_size, "workers": workers})
+    output = Path(output)
+    _check_output(output, overwrite=overwrite)
+    if isinstance(model, str | Path):
+        find_trained_model(model, "model")
+    inputs = open_inputs(images)
+
+    from dataclasses import replace
+
+    from msgformer.tasks.embedding.file import open_embedding_file
+    from msgformer.tasks.embedding.stream import stream_embeddings
+    from msgformer.tasks.loaded_model import load_any
+    from msgformer.tasks.progress import track_progress
+
+    loaded = load_any(model, device=device, precision=precision)
+    loaded.opened.require_trained("embed")
+    config = replace(loaded.config, batch_size=batch_size, workers=workers)
+    predictor = loaded.opened.task.predictor(loaded.opened, config)
+    batches = stream_embeddings(loaded.opened, predictor, inputs.items, on_bad_image)
+    skipped: list[str] = []
+    with open_embedding_file(output) as file:
+        for batch in track_progress(
+            batches, lambda one: len(one.names) + len(one.skipped), progress, "embedding", inputs.total
+        ):
+            file.write(batch.names, batch.features)
+            skipped += batch.skipped
+    if skipped:
+        print(f"left out {len(skipped)} image(s), which can't be read", file=sys.stderr)
+    return EmbedResult(output, file.names_path, file.count, file.width, skipped)
+
+
+def _check_output(output: Path, *, overwrite: bool) -> None:
+    suffix = output.suffix.lower()
+    if suffix not in SUFFIXES:
+        raise UserError(f"output: {output} has to end with {' or '.join(SUFFIXES)}")
+    if suffix == ".parquet":
+        require_package("pyarrow", "parquet", f"output {output}")
+    if not output.parent.is_dir():
+        raise UserError(f"output: there is no folder {output.parent}; make it first")
+    names = output.with_suffix(".txt") if suffix == ".npy" else output
+    for path in (output, names):
+        if path.is_dir():
+            raise UserError(f"output: {path} is a folder; give a file in it")
+        if path.exists() and not overwrite:
+            raise UserError(f"output: {path} exists; give another file, or --overwrite")

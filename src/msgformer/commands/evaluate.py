@@ -1,0 +1,181 @@
+"""``msgformer evaluate``: scores of trained models."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal, overload
+
+from msgformer.checkpoints.model_location import find_trained_model
+from msgformer.config.constraints import check_choices, check_ranges
+from msgformer.config.data_options import Filter, OnBadImage
+from msgformer.config.training_options import Precision, Progress
+from msgformer.data.files.locations import resolve_data
+from msgformer.errors import UserError
+from msgformer.mindspore_backend import Library, check_backend
+from msgformer.model_types import ModelLike
+from msgformer.runs.output_folder import check_new_folder
+from msgformer.tasks.classification.scores import EvaluateResult
+from msgformer.tasks.dense.scores import DenseEvaluateResult
+from msgformer.tasks.evaluation import COMPARISON, EvaluationOptions, ScoresResult
+from msgformer.utils.result import Result, text_table
+
+
+@dataclass(frozen=True)
+class Comparison(Result):
+    """Scores of several models.
+
+    Attributes:
+        results: One per model, in the order in which they were given.
+    """
+
+    results: list[Any]
+
+    def table(self) -> str:
+        """Return one row per model."""
+        cells = [one.comparison_cells() for one in self.results]
+        titles = list(dict.fromkeys(title for row in cells for title in row))
+        return text_table(titles, [[row.get(title, "-") for title in titles] for row in cells])
+
+    def write(self, folder: Path) -> None:
+        """Write ``comparison.csv``, one row per model."""
+        from msgformer.utils.csv_file import write_csv
+
+        rows = [one.comparison() for one in self.results]
+        columns = list(dict.fromkeys(column for row in rows for column in row))
+        write_csv(folder / COMPARISON, columns, [[row.get(column, "") for column in columns] for row in rows])
+
+
+@overload
+def evaluate(checkpoint: ModelLike, *args: Any, **kwargs: Any) -> EvaluateResult: ...
+@overload
+def evaluate(checkpoint: Sequence[ModelLike], *args: Any, **kwargs: Any) -> EvaluateResult | Comparison: ...
+
+
+def evaluate(  # type: ignore[misc]  # the command line reads this signature, which takes less than it could
+    checkpoint: ModelLike | list[ModelLike],
+    data: str | Path | None = None,
+    *,
+    output: Path | None = None,
+    img_size: int | tuple[int, int] | None = None,
+    crop_pct: float | None = None,
+    crop_mode: Literal["center", "squash", "border"] | None = None,
+    interpolation: Filter | None = None,
+    flip: bool = False,
+    scales: list[float] | None = None,
+    on_bad_image: OnBadImage = "stop",
+    batch_size: int | None = None,
+    workers: int | None = None,
+    accelerator: str = "auto",
+    precision: Precision = "32-true",
+    backend: Library = "torch",
+    trust: bool = False,
+    progress: Progress = "auto",
+) -> EvaluateResult | DenseEvaluateResult | Comparison:
+    """Score trained models on the images that their runs held out, or on others.
+
+    A detector is scored by COCO's numbers, a segmenter by the overlap of its classes with the true ones.
+
+    Args:
+        checkpoint: Run folder, of which the best epoch is taken, a checkpoint in one, or a file of 'msgformer export';
+            several are compared.
+        data: Folder with val/, or with class folders, or SCHEME:LOCATION as in training; for other tasks a folder as
+            in training; by default what the run held out.
+        output: New folder to write metrics.json, per_class.csv and predictions.csv to; of several checkpoints, each
+            gets a folder in there, beside comparison.csv. A detector's detections are written in COCO's results
+            format, bbox_results.json and segm_results.json, instead of predictions.csv.
+        img_size: For classifiers, side of the square, or height and width, that images are resized to; by default as in
+            training, like the next three.
+        crop_pct: Side of the center crop divided by the side that images are resized to.
+        crop_mode: How an image of another shape is fitted: cut to the "center", "squash" it, or add a "border".
+        interpolation: Filter for resizing.
+        flip: Average the probabilities of an image and of its mirror image; not for detectors.
+        scales: For segmenters: average the probabilities over these sizes, relative to that of evaluation, such as
+            [0.5, 0.75, 1, 1.25, 1.5, 1.75].
+        on_bad_image: At images that can't be read, "stop", or "skip" and list them.
+        batch_size: Images per batch; by default 128 for classifiers, and 1 for detectors and segmenters.
+        workers: Processes that read images; by default one less than there are cores, at most 8.
+        accelerator: Device: "auto", "cpu", "gpu", "cuda" or "cuda:N".
+        precision: Number format: float32, bf16 or fp16, or in Lightning's words.
+        backend: Library that a classifier runs in: "torch", or "mindspore", an extra, on the CPU.
+        trust: Allow machine code in the file to run, of which files of AOTInductor consist.
+        progress: A "bar", "lines" or "none"; "auto" is a bar in a terminal.
+
+    Returns:
+        The scores; of several checkpoints, a comparison with the scores of each.
+
+    Raises:
+        UserError: a path isn't there or isn't what it should be, a number is out of range, or classes aren't the
+            model's.
+    """
+    check_choices(evaluate, locals())
+    check_ranges({"batch_size": batch_size, "workers": workers, "img_size": img_size, "scales": scales})
+    check_backend(backend, accelerator, precision)
+    models = list(checkpoint) if isinstance(checkpoint, list | tuple) else [checkpoint]
+    if not models:
+        raise UserError("checkpoint: none is given; give a run folder")
+    for model in models:
+        if isinstance(model, str | Path):
+            find_trained_model(model)
+    resolved = None if data is None else resolve_data(data, layout=False)
+    output = None if output is None else Path(output)
+    check_new_folder(output)
+    if crop_pct is not None and not 0 < crop_pct <= 1:
+        raise UserError(f"crop_pct must be above 0 and at most 1, not {crop_pct:g}")
+
+    task_options: dict[str, Any] = dict(
+        img_size=img_size, crop_pct=crop_pct, crop_mode=crop_mode, interpolation=interpolation
+    )
+    task_options |= dict(flip=flip or None, scales=scales, backend=None if backend == "torch" else backend)
+    config = dict(batch_size=batch_size, workers=workers, progress=progress, backend=backend)
+
+    from msgformer.tasks.loaded_model import load_any
+
+    trained = [load_any(model, device=accelerator, precision=precision, trust=trust) for model in models]
+    if len({one.opened.card.task for one in trained}) > 1:
+        raise UserError("checkpoint: only models of one task can be compared; give one task at a time")
+    options = [_options(one, task_options, on_bad_image) for one in trained]
+    results: list[ScoresResult] = []
+    for number, model in enumerate(models, 1):
+        folder = output if len(models) == 1 or output is None else output / f"{number}-{_name(model)}"
+        # Popped, so that the memory of a model is free before the next one runs.
+        results.append(_score(trained.pop(0), resolved, folder, config, options.pop(0)))
+    if len(results) == 1:
+        return results[0]  # type: ignore[return-value]
+    comparison = Comparison(results)
+    if output is not None:
+        comparison.write(output)
+    return comparison
+
+
+def _options(model: Any, task_options: dict[str, Any], on_bad_image: OnBadImage) -> EvaluationOptions:
+    """Check that a model can be scored as asked."""
+    model.opened.require_trained("evaluate")
+    given = model.opened.task.check_options("evaluate", task_options)
+    return EvaluationOptions(on_bad_image, {key: value for key, value in given.items() if key != "backend"})
+
+
+def _score(
+    model: Any,
+    data: str | None,
+    output: Path | None,
+    config: dict[str, Any],
+    options: EvaluationOptions,
+) -> ScoresResult:
+    """Score one model, and write its scores."""
+    evaluation = model.opened.task.evaluate(model.opened, data, replace(model.config, **config), options)
+    if output is not None:
+        evaluation.write(output)
+    return evaluation.result
+
+
+def _name(model: ModelLike) -> str:
+    """Return the name of the run that a model lies in, for a folder."""
+    path = find_trained_model(model).path if isinstance(model, str | Path) else _path_of(model)
+    return type(model).__name__.lower() if path is None else path.resolve().parent.name
+
+
+def _path_of(model: ModelLike) -> Path | None:
+    """Return the file that a model in memory was loaded from, if any."""
+    return getattr(getattr(model, "opened", None), "path", None)

@@ -1,0 +1,189 @@
+"""``msgformer export``: a model as a file that other programs run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from msgformer.checkpoints.export_card import SUFFIXES, Format, Precision, span
+from msgformer.checkpoints.model_location import find_model
+from msgformer.config.constraints import check_choices, check_ranges
+from msgformer.errors import UserError
+from msgformer.exporters.packages import require_writer
+from msgformer.model_types import ModelLike
+from msgformer.utils.packages import require_package
+from msgformer.utils.result import Result
+
+
+@dataclass(frozen=True)
+class Exported(Result):
+    """What was written, and how it compares with the model.
+
+    Attributes:
+        output: The file; OpenVINO's weights are in a .bin beside it.
+        format: Its format.
+        precision: Number format of its weights.
+        model: Name of the model.
+        input: The inputs that it takes: numbers of images, and their height and width, least and most.
+        checked_on: Number and kind of the images on which the file was compared with the model.
+        max_difference: Largest difference of any output from the model's.
+        agreement: Images (or pixels) whose top-1 class is the model's, or objects that both find, in percent.
+        significance_difference: Largest relative difference of SG-Former's significance maps; where it is given, the
+            outputs were compared with one order of tokens in both.
+        model_ms: Median milliseconds per batch of the model in PyTorch.
+        file_ms: Median milliseconds per batch of the file, timed alternately with the model.
+        box_difference: Largest difference of the boxes' sides of objects that both find, in pixels; of a detector.
+        objects: How many objects a detector and its file found, counted apart.
+    """
+
+    output: Path
+    format: Format
+    precision: Precision
+    model: str
+    input: dict[str, tuple[int, int]]
+    checked_on: str
+    max_difference: float
+    agreement: float
+    significance_difference: float | None
+    model_ms: float
+    file_ms: float
+    box_difference: float | None = None
+    objects: int | None = None
+
+    def table(self) -> str:
+        """The same in words."""
+        sides = ", ".join(f"{name} {span(bounds)}" for name, bounds in self.input.items())
+        held = ""
+        if self.significance_difference is not None:
+            held = f" in one order of tokens; significance maps differ by {self.significance_difference:.1e}"
+        return (
+            f"{self.output}: {self.model}, {self.format}, {self.precision}; {sides}\n"
+            f"checked on {self.checked_on}: largest difference {self.max_difference:.2e}{held},"
+            f" {self._agreed()}\n"
+            f"PyTorch {self.model_ms:.1f} ms, file {self.file_ms:.1f} ms a batch (medians, in turns)"
+        )
+
+    def _agreed(self) -> str:
+        if self.box_difference is None:
+            return f"same class {self.agreement:.1f} %"
+        alike = f"{self.agreement:.1f} % of {self.objects} objects found by both"
+        return f"boxes by {self.box_difference:.1e} pixels, {alike}"
+
+
+def export(
+    model: ModelLike,
+    *,
+    format: Format = "onnx",
+    output: Path | None = None,
+    img_size: int | tuple[int, int] | None = None,
+    batch_size: int = 1,
+    dynamic_batch: bool = False,
+    dynamic_size: bool = False,
+    int8: bool = False,
+    calibration: Path | None = None,
+) -> Exported:
+    """Write a model as a file that runs without this package, and check it against the model on real images.
+
+    The file carries its classes, preprocessing and valid sizes. It appears when it is complete and checked, in the
+    place of one that was there before.
+
+    Args:
+        model: Run folder, of which the best epoch is taken; checkpoint; file of 'msgformer convert'; or the name of a
+            model of this package or of timm, which then has random weights.
+        format: "onnx", "openvino" and "executorch" need extras; "torch-export" and "aoti", which is compiled for this
+            machine's CPU and needs a C++ compiler, don't.
+        output: File to write; by default beside the checkpoint, or in the current folder, by the name of either.
+        img_size: Side of the square, or height and width, of the images; by default as in training.
+        batch_size: Images at once, where it isn't dynamic.
+        dynamic_batch: Take any number of images at once.
+        dynamic_size: Take images of any height and width.
+        int8: Quantize weights and activations, by NNCF; for ONNX and OpenVINO.
+        calibration: File or folder of images to take ranges of activations from; by default those that the run held
+            out. For int8.
+
+    Returns:
+        What was written, and how it compares.
+
+    Raises:
+        UserError: something that is given can't be used, a package is missing, the model has no such form, its file
+            differs from it, or can't be written.
+    """
+    check_choices(export, locals())
+    check_ranges({"batch_size": batch_size, "img_size": img_size})
+    _check_format(format, int8=int8, calibration=calibration, dynamic=dynamic_batch or dynamic_size)
+    if isinstance(model, str | Path):
+        find_model(model, "model")
+    path = _output(model, format, output, int8=int8)
+    size = (img_size, img_size) if isinstance(img_size, int) else img_size
+
+    from msgformer.tasks.export.run import run_export
+    from msgformer.tasks.loaded_model import open_any
+
+    opened = open_any(model, img_size=size)
+    card, checked_on, found = run_export(
+        opened.task.export_source(opened, size),
+        format,
+        path,
+        batch_size,
+        None if calibration is None else Path(calibration),
+        dynamic_batch=dynamic_batch,
+        dynamic_size=dynamic_size,
+        int8=int8,
+    )
+    return Exported(
+        output=path,
+        format=format,
+        precision=card.precision,
+        model=card.model,
+        input={"batch": card.sizes.batch, "height": card.sizes.height, "width": card.sizes.width},
+        checked_on=f"{found.images} inputs of {checked_on}",
+        max_difference=found.max_difference,
+        agreement=found.agreement,
+        significance_difference=found.significance_difference,
+        model_ms=1000 * found.model_seconds,
+        file_ms=1000 * found.file_seconds,
+        box_difference=found.box_difference,
+        objects=found.objects,
+    )
+
+
+def _check_format(format: Format, *, int8: bool, calibration: Path | None, dynamic: bool) -> None:
+    require_writer(format, f"format {format}")
+    if dynamic and format == "executorch":  # it plans memory for the largest input that is allowed
+        raise UserError("format executorch: a file takes inputs of one size; leave out --dynamic-batch, --dynamic-size")
+    if int8:
+        if format not in ("onnx", "openvino"):
+            raise UserError(f"int8: not for format {format}; give --format onnx or openvino")
+        require_package("nncf", "int8", "int8")
+    elif calibration is not None:
+        raise UserError("calibration is for --int8; give that, too, or leave it out")
+    if calibration is not None and not Path(calibration).exists():
+        raise UserError(f"calibration: {calibration} doesn't exist; give images or a folder of them")
+
+
+def _output(given: ModelLike, format: Format, output: Path | None, *, int8: bool) -> Path:
+    """Where to write; raises UserError where that can be seen to be impossible."""
+    suffix = SUFFIXES[format]
+    if output is None:
+        kind = ("-int8" if int8 else "") + ("-aoti" if format == "aoti" else "")
+        model = _place(given)
+        place = model / "best" if model.is_dir() else model if model.is_file() else Path(model.name)
+        name = place.stem if model.is_file() else place.name
+        return place.with_name(f"{name}{kind}{suffix}")
+    output = Path(output)
+    if output.suffix.lower() != suffix:
+        raise UserError(f"output '{output}' has to end with {suffix} for format {format}; try '{output.stem}{suffix}'")
+    if output.is_dir():
+        raise UserError(f"output '{output}' is a directory; give the path of a file")
+    if not output.parent.is_dir():
+        raise UserError(f"the folder of output '{output}' doesn't exist; create it first")
+    return output
+
+
+def _place(model: ModelLike) -> Path:
+    """Return the path beside which a file is written."""
+    if isinstance(model, str | Path):
+        return Path(model)
+    opened = getattr(model, "opened", None)
+    path = None if opened is None else opened.path
+    return path if path is not None else Path(type(model).__name__.lower())

@@ -1,0 +1,116 @@
+"""Data sets of Hugging Face's ``datasets``: stored ones, local folders and files that it reads, and the hub's."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from msgformer.data.files.folder import TRAIN_NAMES, VAL_NAMES
+from msgformer.data.files.locations import Location
+from msgformer.data.files.sources import EncodedSource
+from msgformer.errors import UserError, shown
+from msgformer.model_names import nearest
+from msgformer.utils.packages import require_package
+
+LABEL_COLUMNS = ("label", "labels", "cls", "class", "fine_label")
+"""Columns that are taken for labels, the likeliest first."""
+
+
+class HubSource(EncodedSource):
+    """One split of a data set, read from its memory-mapped table.
+
+    Args:
+        table: A ``datasets.Dataset`` whose image column isn't decoded.
+        split: What the split is called.
+        image: Name of the image column.
+        labels: Index into ``classes`` of each row.
+        classes: Class names.
+    """
+
+    def __init__(self, table: Any, split: str, image: str, labels: tuple[int, ...], classes: tuple[str, ...]) -> None:
+        self.table, self.split, self.image = table, split, image
+        self.labels, self.classes = labels, classes
+
+    def name(self, index: int) -> str:
+        """The split and the row, ``train[17]``."""
+        return f"{self.split}[{index}]"
+
+    def open(self, index: int) -> str | BinaryIO:
+        """The encoded image in memory, or its path where the table holds no more than that."""
+        cell = self.table[index][self.image]
+        if cell is None:
+            raise UserError(f"row {self.name(index)} has no image in column {self.image!r}")
+        return io.BytesIO(cell["bytes"]) if cell.get("bytes") else cell["path"]
+
+
+def open_hub_set(location: Location) -> tuple[HubSource, HubSource | None]:
+    """The training split and, where there is one, the validation split.
+
+    Raises:
+        UserError: the package is missing, the set can't be opened, has no images or no labels.
+    """
+    require_package("datasets", "hf", "hfds:")
+    splits = _load(location)
+    train = next((name for name in TRAIN_NAMES if name in splits), next(iter(splits)))
+    val = next((name for name in VAL_NAMES if name in splits and name != train), None)
+    image, label = _columns(splits[train], location)
+    classes = _classes(splits[train], label)
+    if len(classes) < 2:
+        raise UserError(f"data: only one class in column {label!r} of {location}: a classifier needs at least two")
+    sources = [
+        None if name is None else _source(splits[name], name, image, label, classes, location) for name in (train, val)
+    ]
+    assert sources[0] is not None
+    return sources[0], sources[1]
+
+
+def _load(location: Location) -> dict[str, Any]:
+    import datasets
+
+    folder = Path(location.path)
+    stored = any((folder / name).is_file() for name in ("dataset_dict.json", "state.json"))
+    try:
+        loaded = datasets.load_from_disk(location.path) if stored else datasets.load_dataset(location.path)
+    except Exception as error:  # whatever the many readers and the network lead to
+        reason = shown(" ".join(str(error).split()))[:300] or type(error).__name__
+        raise UserError(f"data: can't open {location} ({reason})") from error
+    return loaded if isinstance(loaded, dict) else {str(loaded.split or "train"): loaded}
+
+
+def _columns(table: Any, location: Location) -> tuple[str, str]:
+    """Names of the image and of the label column."""
+    import datasets
+
+    images = [name for name, kind in table.features.items() if isinstance(kind, datasets.Image)]
+    if not images:
+        raise UserError(f"data: no column of images in {location} (it has {', '.join(table.features)})")
+    named = [name for name, kind in table.features.items() if isinstance(kind, datasets.ClassLabel)]
+    usual = [name for name in LABEL_COLUMNS if name in table.features]
+    label = next(iter([name for name in usual if name in named] or named or usual), None)
+    if label is None:
+        raise UserError(
+            f"data: no column of labels in {location} (it has {', '.join(table.features)});"
+            f" call it {LABEL_COLUMNS[0]!r}{nearest(LABEL_COLUMNS[0], list(table.features))}"
+        )
+    return images[0], label
+
+
+def _classes(table: Any, label: str) -> tuple[str, ...]:
+    """The names that the table gives, or its labels themselves."""
+    names = getattr(table.features[label], "names", None)
+    return tuple(names) if names else tuple(map(str, sorted(set(table[label]))))
+
+
+def _source(table: Any, split: str, image: str, label: str, classes: tuple[str, ...], location: Location) -> HubSource:
+    import datasets
+
+    values = list(table[label])
+    if not getattr(table.features[label], "names", None):
+        index = {name: number for number, name in enumerate(classes)}
+        values = [index.get(str(value), -1) for value in values]
+    wrong = next((row for row, value in enumerate(values) if value is None or not 0 <= value < len(classes)), None)
+    if wrong is not None:
+        raise UserError(f"data: {location} has no known class for {split}[{wrong}] in column {label!r}")
+    table = table.cast_column(image, datasets.Image(decode=False))
+    return HubSource(table, split, image, tuple(values), classes)

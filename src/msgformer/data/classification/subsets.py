@@ -1,0 +1,154 @@
+"""The training and the validation pictures of a run, and how to find the latter again later."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from msgformer.config.data_options import OnBadImage
+from msgformer.data.bundled.digits import DigitsSource
+from msgformer.data.classification.skipped import Skipped, check_subsets, read_skipped, without
+from msgformer.data.files.folder import VAL_NAMES, Listing, existing_folder, list_classes, list_subsets, named_subset
+from msgformer.data.files.locations import FOLDER, Location, parse_location
+from msgformer.data.files.sources import FolderSource, Part, Source, with_classes
+from msgformer.data.loading.split import read_split, stratified_split, write_split
+from msgformer.errors import UserError, shown
+
+
+def open_location(location: Location) -> tuple[Source, Source | None]:
+    """Training and validation pictures as they lie there; None for the latter where there is one set only.
+
+    Raises:
+        UserError: it can't be read, or isn't laid out as it must be.
+    """
+    if location.scheme == FOLDER:
+        train, val = list_subsets(location.path)
+        return FolderSource(train), None if val is None else FolderSource(val)
+    if location.scheme == "hfds":
+        from msgformer.data.classification.hub import open_hub_set
+
+        return open_hub_set(location)
+    if location.scheme == "sample":
+        from msgformer.data.bundled.sample_sets import open_sample_set
+
+        return open_sample_set(location)
+    if location.scheme == "torch":
+        from msgformer.data.classification.torch_sets import open_torch_set
+
+        return open_torch_set(location)
+    from msgformer.data.classification.tar_sets import open_tar_set
+
+    return open_tar_set(location)
+
+
+def open_subsets(
+    data: str | Path | None,
+    val_fraction: float,
+    seed: int,
+    on_bad_image: OnBadImage = "stop",
+    recorded: Sequence[Skipped] | None = None,
+) -> tuple[Source, Source, list[Skipped]]:
+    """Training and validation pictures that can be read, as far as is known.
+
+    Args:
+        data: A folder with ``train/`` and ``val/``, or with class folders only, or a location of another kind; None
+            for the embedded digits. What has no validation pictures is split.
+        val_fraction: Part of each class to validate on, where a split is made.
+        seed: What the split depends on.
+        on_bad_image: As of :func:`check_subsets`.
+        recorded: As of :func:`check_subsets`.
+
+    Returns:
+        Both, and what was left out of them.
+
+    Raises:
+        UserError: the data isn't laid out in a known way, can't be split, or a picture can't be read.
+    """
+    train, val = (DigitsSource(), None) if data is None else open_location(parse_location(data))
+    subsets = {"all": train} if val is None else {"train": train, "val": val}
+    usable, skipped = check_subsets(subsets, on_bad_image, recorded)
+    if val is not None:
+        return usable[0], usable[1], skipped
+    chosen = stratified_split(usable[0].labels, train.classes, val_fraction, seed)
+    return Part(usable[0], chosen[0]), Part(usable[0], chosen[1]), skipped
+
+
+def record_subsets(run: Path, train: Source, val: Source) -> None:
+    """Write down in the run folder which pictures were trained on and which were held out."""
+    subsets = {}
+    for subset, source in (("train", train), ("val", val)):
+        names = [source.name(index) for index in range(len(source.labels))]
+        subsets[subset] = names, [source.classes[label] for label in source.labels]
+    write_split(run, subsets)
+
+
+def open_evaluation(data: str | Path, classes: list[str]) -> Source:
+    """All pictures to score a trained model on.
+
+    Args:
+        data: A folder with ``val/`` (which is taken) or class folders, or a location of another kind, of which the
+            validation pictures are taken if there are any.
+        classes: The model's classes; those of the data must be among them.
+    """
+    location = parse_location(data)
+    if location.scheme == FOLDER:
+        root = existing_folder(location.path)
+        return FolderSource(list_classes(named_subset(root, VAL_NAMES) or root, classes))
+    train, val = open_location(location)
+    return with_classes(val or train, classes)
+
+
+def reopen_validation(run: Path, data: str | Path | None, classes: list[str], val_fraction: float, seed: int) -> Source:
+    """The pictures that a run held out.
+
+    Args:
+        run: Run folder, with the record of its split.
+        data: The run's data; None for the embedded digits.
+        classes: The model's classes.
+        val_fraction: What the split was made with.
+        seed: What the split was made with.
+
+    Raises:
+        UserError: the data or the record is gone, or a picture in it.
+    """
+    if data is None:
+        return open_subsets(None, val_fraction, seed)[1]
+    location = parse_location(data)
+    if location.scheme != FOLDER:
+        train, val = open_location(location)
+        return _held_out(run, train, classes) if val is None else _readable(run, with_classes(val, classes))
+    root = existing_folder(location.path, "the run's data")
+    val_folder = named_subset(root, VAL_NAMES)
+    if val_folder is None:
+        return _held_out_files(run, root, classes)
+    return _readable(run, FolderSource(list_classes(val_folder, classes)))
+
+
+def _readable(run: Path, source: Source) -> Source:
+    """The validation pictures without those that the run left out."""
+    return without(source, [one for one in read_skipped(run) if one.subset == "val"], "val")
+
+
+def _held_out_files(run: Path, root: Path, classes: list[str]) -> Source:
+    names = _recorded(run)
+    missing = [name for name in names if not (root / name).is_file()]
+    if missing:
+        gone = shown(root / missing[0])
+        raise UserError(f"{gone} was held out by the run, but is gone; restore it or give --data FOLDER")
+    labels = tuple(classes.index(Path(name).parts[0]) for name in names)
+    return FolderSource(Listing(str(root), tuple(names), labels, tuple(classes)))
+
+
+def _held_out(run: Path, source: Source, classes: list[str]) -> Source:
+    places = {source.name(index): index for index in range(len(source.labels))}
+    names = _recorded(run)
+    if missing := next((name for name in names if name not in places), None):
+        raise UserError(f"{shown(missing)} was held out by the run, but is gone; restore it or give --data")
+    return Part(source, [places[name] for name in names], classes)
+
+
+def _recorded(run: Path) -> list[str]:
+    names = read_split(run, "val")
+    if names is None:
+        raise UserError(f"no record of held-out images beside the checkpoint in {run}; give --data FOLDER")
+    return names

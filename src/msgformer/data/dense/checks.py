@@ -1,0 +1,110 @@
+"""A look at every image and label map of a detection or segmentation data set before work is based on them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
+
+from msgformer.data.detection.instances import AnnotatedImage, InstanceSet, size_problem
+from msgformer.data.files.images import opened
+from msgformer.data.problems import Problem
+from msgformer.data.segmentation.label_maps import LabelledImages, map_size_problem, read_label_map
+from msgformer.errors import UserError
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+FULL_CHECK_LIMIT = 5_000
+"""Largest number of images that are decoded before a training; of larger sets, headers and this many label maps."""
+
+HEADER_CHECK_LIMIT = 100_000
+"""Largest number of images whose headers are read before a training; of larger sets, only a sample of label maps."""
+
+ORIENTATION = 0x0112  # the tag of EXIF
+SIDEWAYS = (5, 6, 7, 8)  # its values for pictures that are turned by a quarter
+
+
+def check_instances(data: InstanceSet, *, whole: bool = True) -> list[Problem]:
+    """What is wrong with the image files of a detection data set.
+
+    Args:
+        data: The images, as their annotations describe them.
+        whole: Decode the images; otherwise only their headers are read.
+    """
+    return _check(lambda index: _image_problem(data.images[index], whole), range(len(data)))
+
+
+def check_label_maps(data: LabelledImages, *, whole: bool = True) -> list[Problem]:
+    """What is wrong with the image files and label maps of a segmentation data set.
+
+    Args:
+        data: Pairs of both.
+        whole: Decode all; otherwise only headers are read, and numbers of unknown classes aren't found.
+    """
+    return _check(lambda index: _pair_problem(data, index, whole, read_labels=whole), range(len(data)))
+
+
+def sample_label_maps(data: LabelledImages) -> list[Problem]:
+    """Find problems in a sample of a large data set.
+
+    The labels of ``FULL_CHECK_LIMIT`` evenly spread maps are read, and the headers of the other pairs unless there are
+    more than ``HEADER_CHECK_LIMIT``.
+    """
+    count = len(data)
+    sample = {place * count // FULL_CHECK_LIMIT for place in range(FULL_CHECK_LIMIT)}
+    indices = range(count) if count <= HEADER_CHECK_LIMIT else sorted(sample)
+    return _check(lambda index: _pair_problem(data, index, whole=False, read_labels=index in sample), indices)
+
+
+def check_instances_quickly(data: InstanceSet) -> list[Problem]:
+    """Find problems of the image files of a detection data set, as far as that is quick."""
+    return check_instances(data, whole=len(data) <= FULL_CHECK_LIMIT) if len(data) <= HEADER_CHECK_LIMIT else []
+
+
+def check_label_maps_quickly(data: LabelledImages) -> list[Problem]:
+    """Find problems of the files of a segmentation data set, as far as that is quick."""
+    return check_label_maps(data) if len(data) <= FULL_CHECK_LIMIT else sample_label_maps(data)
+
+
+def _check(find: Callable[[int], Problem | None], indices: Iterable[int]) -> list[Problem]:
+    with ThreadPoolExecutor() as pool:  # Pillow's decoders release the lock
+        return [problem for problem in pool.map(find, indices) if problem is not None]
+
+
+def _image_problem(image: AnnotatedImage, whole: bool) -> Problem | None:
+    try:
+        size = _size(image.file, whole)
+    except UserError as error:
+        return Problem("error", "unreadable image", image.file, str(error))
+    problem = size_problem(size, image)
+    return Problem("error", "size of an image", image.file, problem) if problem else None
+
+
+def _pair_problem(data: LabelledImages, index: int, whole: bool, read_labels: bool) -> Problem | None:
+    image, label_map = data.pairs[index]
+    try:
+        size, map_size = _size(image, whole), _size(label_map, whole=False)
+        numbers = read_label_map(label_map) if read_labels else None
+    except UserError as error:
+        return Problem("error", "unreadable image", image, str(error))
+    if problem := map_size_problem(*map_size, size, image):
+        return Problem("error", "size of a label map", label_map, problem)
+    if numbers is not None and (data.table[numbers] < 0).any():
+        return Problem("error", "labels of no class", label_map, data.unknown_labels(numbers))
+    return None
+
+
+def _size(path: str, whole: bool) -> tuple[int, int]:
+    """Width and height of an image file as it is shown; raises UserError if it can't be read."""
+    with opened(path) as image:
+        if whole:
+            image.load()
+        return _shown_size(image)
+
+
+def _shown_size(image: Image.Image) -> tuple[int, int]:
+    width, height = image.size
+    if image.format == "PNG" and "exif" not in image.info:  # Pillow would decode all of it in search of a tag
+        return width, height
+    return (height, width) if image.getexif().get(ORIENTATION) in SIDEWAYS else (width, height)

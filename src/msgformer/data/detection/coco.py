@@ -1,0 +1,197 @@
+"""COCO's annotation files: read, and checked on the way.
+
+What COCO's own tools and the published detectors put up with is put up with here, and told as a warning or a note;
+what would end in a crash or in a wrong result is an error.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from msgformer.data.detection.instances import AnnotatedImage, Box, Instance, InstanceSet
+from msgformer.data.problems import Problem, Severity
+from msgformer.utils.rle import segmentation_problem
+
+KEYS: dict[str, dict[str, type | tuple[type, ...]]] = {
+    "categories": {"id": int, "name": str},
+    "images": {"id": int, "file_name": str, "width": int, "height": int},
+    "annotations": {"id": int, "image_id": int, "category_id": int, "bbox": list},
+}
+"""What each entry of an annotation file must have."""
+
+BEYOND = 1.0
+"""Pixels that a box or polygon may reach beyond its image without being worth a note: annotators' rounding."""
+
+
+def read_coco(root: Path, file: Path, folder: Path) -> tuple[InstanceSet, list[Problem]]:
+    """The images and objects of an annotation file, and all that is wrong with it.
+
+    Args:
+        root: The data folder.
+        file: ``instances_*.json``.
+        folder: Where its images lie.
+
+    Returns:
+        What can be used, and the problems; where one of them is an error, nothing is to be trained on it.
+    """
+    reader = _Reader(file, folder)
+    content = reader.load()
+    categories = reader.categories(content)
+    images = reader.images(content)
+    instances = reader.instances(content, images, {number: label for label, number in enumerate(categories, 1)})
+    annotated = [
+        AnnotatedImage(number, str(folder / one["file_name"]), one["width"], one["height"], tuple(instances[number]))
+        for number, one in images.items()
+    ]
+    return InstanceSet(root, annotated, list(categories.values()), list(categories)), reader.problems
+
+
+class _Reader:
+    """Reads the parts of one annotation file and notes what is wrong with them."""
+
+    def __init__(self, file: Path, folder: Path) -> None:
+        self.file, self.folder = file, folder
+        self.problems: list[Problem] = []
+
+    def note(self, severity: Severity, kind: str, message: str, path: Path | None = None) -> None:
+        """Add a problem; it is about the annotation file unless ``path`` says otherwise."""
+        self.problems.append(Problem(severity, kind, str(path or self.file), message))
+
+    def load(self) -> dict[str, list[Any]]:
+        """The file's lists by name, empty where they are missing."""
+        try:
+            content = json.loads(self.file.read_text(encoding="utf-8"))
+        except (json.JSONDecodeError, UnicodeDecodeError) as error:
+            what = "is empty" if self.file.stat().st_size == 0 else f"isn't valid JSON ({error})"
+            self.note("error", "annotation file", f"{what}; export or download it again")
+            return {key: [] for key in KEYS}
+        found = content if isinstance(content, dict) else {}
+        for key in KEYS:
+            if not isinstance(found.get(key), list) or not found[key]:
+                what = "is empty" if found.get(key) == [] else "is missing"
+                self.note("error", "annotation file", f"its list {key!r} {what}; it must be in COCO's format")
+        return {key: found[key] if isinstance(found.get(key), list) else [] for key in KEYS}
+
+    def entries(self, content: dict[str, list[Any]], key: str) -> Iterator[dict[str, Any]]:
+        """The entries of a list that have all they need, and an id of their own."""
+        seen: set[int] = set()
+        for position, entry in enumerate(content[key]):
+            if problem := _entry_problem(entry, KEYS[key]):
+                self.note("error", "annotation file", f"{key}[{position}] {problem}")
+            elif entry["id"] in seen:
+                self.note("error", "annotation file", f"{key}[{position}] has the id {entry['id']} of an earlier one")
+            else:
+                seen.add(entry["id"])
+                yield entry
+
+    def categories(self, content: dict[str, list[Any]]) -> dict[int, str]:
+        """Names by id, in the order of the ids; ids may have gaps, as COCO's own have."""
+        names = {entry["id"]: entry["name"] for entry in self.entries(content, "categories")}
+        ids = sorted(names)
+        if ids and ids != list(range(ids[0], ids[0] + len(ids))):
+            message = f"{len(ids)} ids between {ids[0]} and {ids[-1]}; classes are numbered without gaps for training"
+            self.note("note", "category ids with gaps", message)
+        for name in {name for name in names.values() if list(names.values()).count(name) > 1}:
+            self.note("error", "annotation file", f"two categories have the name {name!r}; rename or merge them")
+        return {number: names[number] for number in ids}
+
+    def images(self, content: dict[str, list[Any]]) -> dict[int, dict[str, Any]]:
+        """Entries by id, of images whose files are there."""
+        found = {}
+        for entry in self.entries(content, "images"):
+            path = self.folder / entry["file_name"]
+            if min(entry["width"], entry["height"]) < 1:
+                size = f"{entry['width']} x {entry['height']}"
+                self.note("error", "annotation file", f"image {entry['id']} is said to have {size} pixels")
+            elif not path.is_file():
+                message = f"no such image file, but {self.file} lists it; restore it or remove it there"
+                self.note("error", "missing image", message, path)
+            found[entry["id"]] = entry
+        return found
+
+    def instances(
+        self, content: dict[str, list[Any]], images: dict[int, dict[str, Any]], labels: dict[int, int]
+    ) -> dict[int, list[Instance]]:
+        """The objects of each image, by the image's id."""
+        found: dict[int, list[Instance]] = {number: [] for number in images}
+        for entry in self.entries(content, "annotations"):
+            what = f"annotation {entry['id']}"
+            if entry["image_id"] not in images:
+                message = f"{what} is for image {entry['image_id']}, which isn't among the images"
+                self.note("error", "annotation of no image", message)
+            elif entry["category_id"] not in labels:
+                message = f"{what} has category {entry['category_id']}, which isn't among the categories"
+                self.note("error", "unknown category", message)
+            elif (box := _box(entry["bbox"])) is None:
+                self.note("error", "box", f"{what}: bbox {entry['bbox']} isn't [x, y, width, height] in finite numbers")
+            else:
+                image = images[entry["image_id"]]
+                self.check_box(what, box, image)
+                found[entry["image_id"]].append(self.instance(what, entry, box, image, labels[entry["category_id"]]))
+        for number, instances in found.items():
+            if not instances:
+                message = "no object is annotated in it; it isn't trained on, and scored as an empty image"
+                self.note("note", "no annotations", message, self.folder / images[number]["file_name"])
+        return found
+
+    def instance(self, what: str, entry: dict[str, Any], box: Box, image: Mapping[str, Any], label: int) -> Instance:
+        """One object; its mask is left out where it can't be used."""
+        segmentation = entry.get("segmentation")
+        if segmentation is not None:
+            height, width = image["height"], image["width"]
+            if problem := segmentation_problem(segmentation, height, width):
+                # Detectron leaves objects without a proper polygon out; an RLE of the wrong size is a mix-up of files.
+                kind: Severity = "warning" if isinstance(segmentation, list) else "error"
+                self.note(kind, "mask", f"{what}: its mask {problem}; the object isn't used where masks are needed")
+                segmentation = None
+            elif isinstance(segmentation, list) and _reaches_beyond(segmentation, height, width):
+                message = f"{what}: its mask reaches beyond the image of {width} x {height} pixels and is cut there"
+                self.note("note", "mask larger than the image", message)
+        area = entry.get("area")
+        area = float(area) if isinstance(area, int | float) else box[2] * box[3]
+        return Instance(entry["id"], label, box, area, bool(entry.get("iscrowd", 0)), segmentation)
+
+    def check_box(self, what: str, box: Box, image: Mapping[str, Any]) -> None:
+        """Note a box that has no area in its image, or reaches out of it."""
+        x, y, width, height = box
+        size = f"the image of {image['width']} x {image['height']} pixels"
+        if width <= 0 or height <= 0:
+            self.note("warning", "box without area", f"{what}: bbox {list(box)} has no area; it isn't trained on")
+        elif x >= image["width"] or y >= image["height"] or x + width <= 0 or y + height <= 0:
+            message = f"{what}: bbox {list(box)} lies outside {size}; it isn't trained on"
+            self.note("warning", "box outside the image", message)
+        elif _beyond([x, y, x + width, y + height], image["width"], image["height"]):
+            self.note("note", "box across the border", f"{what}: bbox {list(box)} reaches out of {size}; it is cut")
+
+
+def _entry_problem(entry: object, needed: dict[str, Any]) -> str | None:
+    if not isinstance(entry, dict):
+        return f"is {entry!r}, not a mapping"
+    for key, kind in needed.items():
+        if key not in entry:
+            return f"lacks {key!r}"
+        if not isinstance(entry[key], kind) or isinstance(entry[key], bool):
+            return f"has {key!r} {entry[key]!r}, not {'a whole number' if kind is int else f'a {kind.__name__}'}"
+    return None
+
+
+def _box(bbox: list[Any]) -> Box | None:
+    numbers = [float(x) for x in bbox if isinstance(x, int | float) and math.isfinite(x)]
+    if len(bbox) != 4 or len(numbers) != 4:
+        return None
+    x, y, width, height = numbers
+    return x, y, width, height
+
+
+def _reaches_beyond(polygons: list[list[float]], height: int, width: int) -> bool:
+    return any(_beyond(polygon, width, height) for polygon in polygons)
+
+
+def _beyond(points: list[float], width: float, height: float) -> bool:
+    """Whether one of some points ``x1 y1 x2 y2 ...`` lies well outside an image."""
+    xs, ys = points[::2], points[1::2]
+    return min(*xs, *ys) < -BEYOND or max(xs) > width + BEYOND or max(ys) > height + BEYOND

@@ -1,0 +1,102 @@
+"""Where a detection data set's training and validation images are, in COCO's or Pascal VOC's layout."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+
+from msgformer.data.detection.coco import read_coco
+from msgformer.data.detection.instances import InstanceSet, with_classes
+from msgformer.data.detection.voc import read_voc, voc_classes
+from msgformer.data.files.folder import existing_folder
+from msgformer.data.problems import Problem, refuse_errors
+from msgformer.errors import UserError
+
+SUBSETS = {"train": ("train",), "val": ("val", "test")}
+"""What the names of the subsets begin with."""
+
+Reading = tuple[InstanceSet, list[Problem]]
+
+
+def find_readers(data: Path) -> dict[str, Callable[[], Reading]]:
+    """What reads the subsets "train" and "val" of a data folder; only folders are looked at so far.
+
+    Args:
+        data: Folder in COCO's layout, ``annotations/instances_*.json`` with the images in ``NAME`` or ``images/NAME``
+            (or ``NAME/_annotations.coco.json`` beside the images), or in Pascal VOC's, ``Annotations``,
+            ``JPEGImages`` and ``ImageSets/Main``.
+
+    Raises:
+        UserError: it isn't laid out in any of these ways, or lacks a subset.
+    """
+    root = existing_folder(data)
+    if (root / "Annotations").is_dir() and (root / "ImageSets" / "Main").is_dir():
+        return _find_voc(root)
+    return {subset: partial(read_coco, root, *_find_coco(root, subset)) for subset in SUBSETS}
+
+
+def open_detection(data: Path) -> tuple[InstanceSet, InstanceSet]:
+    """Training and validation images, whose labels count alike.
+
+    Raises:
+        UserError: the folder isn't laid out as it must be, or its annotations have errors; names the first.
+    """
+    train, val = (_checked(read()) for read in find_readers(data).values())
+    return train, with_classes(val, train.classes)
+
+
+def open_detection_val(data: Path, classes: Sequence[str]) -> InstanceSet:
+    """The validation images, for a model that knows ``classes``.
+
+    Raises:
+        UserError: as of :func:`open_detection`, or an object is of another class.
+    """
+    return with_classes(_checked(find_readers(data)["val"]()), classes)
+
+
+def _checked(reading: Reading) -> InstanceSet:
+    found, problems = reading
+    refuse_errors(problems)
+    return found
+
+
+def _find_coco(root: Path, subset: str) -> tuple[Path, Path]:
+    """The annotation file of a subset and the folder of its images."""
+    official = [
+        (path, path.stem.removeprefix("instances_"))
+        for folder in (root / "annotations", root)
+        for path in sorted(folder.glob("instances_*.json"))
+    ]
+    exported = [(path, path.parent.name) for path in sorted(root.glob("*/_annotations.coco.json"))]
+    found = [(path, name) for path, name in official + exported if name.startswith(SUBSETS[subset])]
+    if not found:
+        raise UserError(
+            f"{root} has no annotations/instances_{subset}*.json, as COCO's layout has, nor is it laid out as Pascal"
+            " VOC (Annotations, JPEGImages, ImageSets/Main)"
+        )
+    if len(found) > 1:
+        raise UserError(f"{root} has several files for {subset}: {', '.join(path.name for path, _ in found)}; keep one")
+    path, name = found[0]
+    places = [root / name, root / "images" / name, root / "images"]
+    return path, next((place for place in places if place.is_dir()), places[0])
+
+
+def _find_voc(root: Path) -> dict[str, Callable[[], Reading]]:
+    lists = {subset: root / "ImageSets" / "Main" / f"{subset}.txt" for subset in SUBSETS}
+    for path in lists.values():
+        if not path.is_file() or not path.read_text(encoding="utf-8").split():
+            raise UserError(f"{path} is missing or empty; it must list the names of the images of its subset")
+    # A list of one class has a second column, which says whether the class is there.
+    names = {
+        subset: [line.split()[0] for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+        for subset, path in lists.items()
+    }
+    return {subset: partial(_read_voc, root, names, subset) for subset in SUBSETS}
+
+
+def _read_voc(root: Path, names: dict[str, list[str]], subset: str) -> Reading:
+    classes = voc_classes(root, names["train"] + names["val"])
+    if not classes:
+        raise UserError(f"{root / 'Annotations'} names no object in any image of ImageSets/Main/train.txt and val.txt")
+    return read_voc(root, names[subset], classes)

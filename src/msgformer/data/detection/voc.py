@@ -1,0 +1,106 @@
+"""Pascal VOC's folders: an XML file an image. Boxes only; its few segmentation maps are another task's."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from xml.etree import ElementTree
+
+from msgformer.data.detection.instances import AnnotatedImage, Box, Instance, InstanceSet
+from msgformer.data.files.folder import IMAGE_SUFFIXES
+from msgformer.data.problems import Problem, Severity
+
+
+def read_voc(root: Path, names: list[str], classes: list[str]) -> tuple[InstanceSet, list[Problem]]:
+    """The images and objects of one subset, and all that is wrong with them.
+
+    Objects marked as difficult count as crowds: they aren't trained on, and finding them counts neither way.
+
+    Args:
+        root: Folder with ``JPEGImages`` and ``Annotations``.
+        names: Of the images, without ending.
+        classes: Of the objects, from :func:`voc_classes`.
+
+    Returns:
+        What can be used, and the problems; where one of them is an error, nothing is to be trained on it.
+    """
+    reader = _Reader(root, classes)
+    found = [image for number, name in enumerate(names, 1) if (image := reader.image(number, name))]
+    return InstanceSet(root, found, classes, range(1, len(classes) + 1)), reader.problems
+
+
+def voc_classes(root: Path, names: list[str]) -> list[str]:
+    """Names of all classes that the annotations of some images speak of, sorted; unreadable files are left out."""
+    found: set[str] = set()
+    for name in names:
+        try:
+            tree = ElementTree.parse(root / "Annotations" / f"{name}.xml")
+        except (OSError, ElementTree.ParseError):
+            continue
+        found |= {(one.findtext("name") or "").strip() for one in tree.iter("object")}
+    return sorted(found - {""})
+
+
+class _Reader:
+    def __init__(self, root: Path, classes: list[str]) -> None:
+        self.root = root
+        self.labels = {name: label for label, name in enumerate(classes, 1)}
+        self.problems: list[Problem] = []
+        self.objects = 0
+
+    def note(self, severity: Severity, kind: str, path: Path, message: str) -> None:
+        self.problems.append(Problem(severity, kind, str(path), message))
+
+    def image(self, number: int, name: str) -> AnnotatedImage | None:
+        """One image with its objects, or None if it can't be used."""
+        path = self.root / "Annotations" / f"{name}.xml"
+        file = self._find_image(name)
+        try:
+            tree = ElementTree.parse(path).getroot()
+        except FileNotFoundError:
+            self.note("error", "annotation file", path, "no such file, but the subset's list names it")
+            return None
+        except ElementTree.ParseError as error:
+            self.note("error", "annotation file", path, f"isn't valid XML ({error}); export it again")
+            return None
+        width, height = (_number(tree.findtext(f"size/{side}")) for side in ("width", "height"))
+        if file is None:
+            self.note("error", "missing image", self.root / "JPEGImages" / name, "no such image file, but its XML is")
+            return None
+        if not width or not height or min(width, height) < 1:
+            self.note("error", "annotation file", path, "its 'size' lacks a width or height")
+            return None
+        instances = [found for one in tree.iter("object") if (found := self._instance(one, path, (width, height)))]
+        if not instances:
+            message = "no object is annotated in it; it isn't trained on, and scored as an empty image"
+            self.note("note", "no annotations", file, message)
+        return AnnotatedImage(number, str(file), int(width), int(height), tuple(instances))
+
+    def _find_image(self, name: str) -> Path | None:
+        candidates = [self.root / "JPEGImages" / f"{name}.{suffix}" for suffix in ("jpg", *sorted(IMAGE_SUFFIXES))]
+        return next((path for path in candidates if path.is_file()), None)
+
+    def _instance(self, one: ElementTree.Element, path: Path, size: tuple[float, float]) -> Instance | None:
+        name = (one.findtext("name") or "").strip()
+        edges = [_number(one.findtext(f"bndbox/{key}")) for key in ("xmin", "ymin", "xmax", "ymax")]
+        numbers = [edge for edge in edges if edge is not None]
+        if name not in self.labels or len(numbers) < 4:
+            what = f"object {name!r} has no box in numbers" if name in self.labels else f"unknown class {name!r}"
+            self.note("error", "unknown category" if name not in self.labels else "box", path, what)
+            return None
+        left, top, right, bottom = numbers
+        box: Box = left - 1, top - 1, right - left + 1, bottom - top + 1  # VOC counts from 1, to the last pixel
+        if box[2] <= 0 or box[3] <= 0 or left > size[0] or top > size[1]:
+            message = f"{name!r} {numbers} (xmin ymin xmax ymax) has no area in the image; it isn't trained on"
+            self.note("warning", "box without area", path, message)
+        self.objects += 1
+        difficult = one.findtext("difficult", "0").strip() == "1"
+        return Instance(self.objects, self.labels[name], box, box[2] * box[3], difficult)
+
+
+def _number(text: str | None) -> float | None:
+    try:
+        value = float(text or "")
+    except ValueError:
+        return None
+    return value if math.isfinite(value) else None

@@ -1,0 +1,174 @@
+"""Inputs of `predict` as one stream: paths, URLs, images in memory, and lists of them."""
+
+from __future__ import annotations
+
+import io
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from msgformer.data.files.inputs import ImageInput, check_inputs, find_inputs, is_single
+from msgformer.data.files.memory_inputs import DecodedInput, EncodedInput
+from msgformer.data.files.pixels import (
+    check_array,
+    check_tensor,
+    image_from_array,
+    image_from_pil,
+    image_from_tensor,
+    is_instance,
+)
+from msgformer.errors import UserError, shown
+
+KINDS = "a path, a URL, a PIL image, a NumPy array, a tensor, bytes, or a list of these"
+
+
+@dataclass(frozen=True)
+class ImageInputs:
+    """The images of one call.
+
+    Attributes:
+        single: Whether one image was given, rather than a list or something that holds many.
+        items: The images in their order; they are found, read and converted as they are taken.
+        total: Number of images; None if it is unknown without a search.
+    """
+
+    single: bool
+    items: Iterator[ImageInput]
+    total: int | None
+
+
+def open_inputs(images: Any) -> ImageInputs:
+    """Open the images of a call.
+
+    Args:
+        images: One image: the path or http(s) URL of a file, a PIL image, a NumPy array [H, W] or [H, W, C], a tensor
+            [C, H, W], or an encoded image as bytes or an open binary file. Or many: a folder, a pattern, a tar file, a
+            video, "-" for a list on standard input, an array [B, H, W, C], a tensor [B, C, H, W], or an iterable of
+            any of these.
+
+    Raises:
+        UserError: A value is no image. Lists and tuples are checked without reading files; a wrong element of another
+            iterable becomes an input that can't be loaded.
+    """
+    value = _kind(images)
+    if value is not _ITERABLE:
+        total = _check(value, "images")
+        return ImageInputs(total == 1 and not _is_batch(value), _inputs(value, 1), total)
+    total = None
+    if isinstance(images, list | tuple):
+        if not images:
+            raise UserError("images: none are given; give files or folders")
+        totals = [_check_element(one, place) for place, one in enumerate(images)]
+        known = [one for one in totals if one is not None]
+        total = sum(known) if len(known) == len(totals) else None
+    return ImageInputs(False, _stream(images), total)
+
+
+_ITERABLE = object()
+"""Result of `_kind` for an iterable of images."""
+
+
+def _kind(value: Any) -> Any:
+    """Reduce a value to the types that `_inputs` takes, or to `_ITERABLE`; an unknown type stays for `_check`."""
+    if isinstance(value, os.PathLike):
+        return os.fsdecode(value)
+    if isinstance(value, str) or _is_encoded(value):
+        return value
+    if is_instance(value, "PIL.Image", "Image") or is_instance(value, "torch", "Tensor"):
+        return value
+    if hasattr(value, "__array__"):  # before iterables, since iterating over an array of any library yields its rows
+        import numpy as np
+
+        array = np.asarray(value)
+        return _ITERABLE if array.dtype.kind in "OTU" and array.ndim == 1 else array
+    if isinstance(value, Iterable) and not isinstance(value, Mapping):
+        return _ITERABLE
+    return value
+
+
+def _is_batch(value: Any) -> bool:
+    return (is_instance(value, "torch", "Tensor") or is_instance(value, "numpy", "ndarray")) and value.ndim == 4
+
+
+def _is_encoded(value: Any) -> bool:
+    return isinstance(value, bytes | bytearray | memoryview) or hasattr(value, "read")
+
+
+def _check_element(value: Any, place: int) -> int | None:
+    """Check the element of a list at `place` as `_check` does, and refuse lists inside lists."""
+    name = f"images[{place}]"
+    kind = _kind(value)
+    if kind is _ITERABLE:
+        raise UserError(f"{name}: {shown(type(value).__name__)} inside a list is not an image; give one flat list")
+    return _check(kind, name)
+
+
+def _check(value: Any, name: str) -> int | None:
+    """Check one value of `_kind` without reading it, and return its number of images if it is known.
+
+    Raises:
+        UserError: The value is no image and holds none; the message starts with `name`.
+    """
+    if isinstance(value, str):
+        check_inputs([value])
+        return 1 if is_single(value) else None
+    if is_instance(value, "torch", "Tensor"):
+        check_tensor(value, name)
+    elif is_instance(value, "numpy", "ndarray"):
+        check_array(value, name)
+    elif isinstance(value, io.TextIOBase):
+        raise UserError(f"{name}: the file is open as text; open it with mode 'rb'")
+    elif getattr(value, "closed", False):
+        raise UserError(f"{name}: the file is closed; give it open, or its path")
+    elif not (_is_encoded(value) or is_instance(value, "PIL.Image", "Image")):
+        raise UserError(f"{name}: {shown(type(value).__name__)} is not a kind of image; give {KINDS}")
+    return len(value) if _is_batch(value) else 1
+
+
+def _stream(images: Iterable[Any]) -> Iterator[ImageInput]:
+    """Yield the inputs of an iterable's elements; a wrong element becomes an input that can't be loaded."""
+    number = 1
+    for place, one in enumerate(images):
+        try:
+            _check_element(one, place)
+        except UserError as error:
+            name = os.fsdecode(one) if isinstance(one, str | os.PathLike) else f"image {number}"
+            found: Iterator[ImageInput] = iter([DecodedInput(name, error=str(error))])
+        else:
+            found = _inputs(_kind(one), number)
+        for item in found:
+            yield item
+            number += 1
+
+
+def _inputs(value: Any, number: int) -> Iterator[ImageInput]:
+    """Yield the inputs of a checked value; `number` is the position of the first one."""
+    if isinstance(value, str):
+        yield from find_inputs([value])
+    elif _is_batch(value):
+        for position, pixels in enumerate(value, number):
+            yield _decoded(pixels, f"image {position}")
+    elif _is_encoded(value):
+        yield _encoded(value, f"image {number}")
+    else:
+        yield _decoded(value, f"image {number}")
+
+
+def _decoded(pixels: Any, name: str) -> DecodedInput:
+    """Convert at once, since the caller may change the array, or close the file, before a batch is complete."""
+    try:
+        if is_instance(pixels, "torch", "Tensor"):
+            return DecodedInput(name, image_from_tensor(pixels, name))
+        if is_instance(pixels, "numpy", "ndarray"):
+            return DecodedInput(name, image_from_array(pixels, name))
+        return DecodedInput(name, image_from_pil(pixels, name))
+    except UserError as error:
+        return DecodedInput(name, error=str(error))
+
+
+def _encoded(source: Any, name: str) -> ImageInput:
+    try:
+        return EncodedInput(name, bytes(source.read() if hasattr(source, "read") else source))
+    except (OSError, TypeError, ValueError) as error:  # closed since, or a file of text
+        return DecodedInput(name, error=f"can't read {name} ({shown(error)}); give it open in mode 'rb', or its path")

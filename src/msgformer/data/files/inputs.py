@@ -1,0 +1,217 @@
+"""Inputs of a trained model: files, folders, patterns, shards, URLs, videos and lists of all these, in their order.
+
+Nothing is listed as a whole, so that millions of images take no more memory than one folder's names, or one shard's.
+"""
+
+from __future__ import annotations
+
+import glob
+import io
+import os
+import sys
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO, NamedTuple, Protocol
+from urllib.parse import urlsplit
+
+from msgformer.data.files.folder import existing, is_image, walk_images
+from msgformer.data.files.urls import UrlInput, check_url, is_url
+from msgformer.data.files.videos import is_video, require_pyav, video_frames
+from msgformer.errors import UserError, shown
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+    from msgformer.data.files.tars import Member
+
+STDIN = "-"
+"""Stands for a list on standard input."""
+
+SHARD = ".tar"
+
+
+class ImageInput(Protocol):
+    """An image to predict, wherever it is; pickled to the worker process that loads it."""
+
+    @property
+    def name(self) -> str:
+        """Name in results and messages: a path, a URL, or "image 1" by its position."""
+
+    @property
+    def carries_pixels(self) -> bool:
+        """Whether decoded pixels travel with the input to a worker, so that many inputs take much memory."""
+
+    def reference(self) -> ImageInput:
+        """Return the input that a result keeps to load the image again, without pixels if they are stored elsewhere."""
+
+    def load(self, least_side: int = 0) -> Image.Image:
+        """Return the image in RGB.
+
+        Args:
+            least_side: Smallest side in pixels at which a JPEG may be decoded; 0 for its full size only.
+
+        Raises:
+            UserError: The image can't be read; the message names it.
+        """
+
+
+class Input(NamedTuple):
+    """An image file, or a member of a shard.
+
+    Attributes:
+        name: Its path; in a shard the shard's, a colon, and the path inside.
+        member: Where it lies in a shard; None for a file.
+    """
+
+    name: str
+    member: Member | None = None
+
+    @property
+    def carries_pixels(self) -> bool:
+        """Whether decoded pixels travel with the input to a worker: no, the worker reads the file."""
+        return False
+
+    def reference(self) -> Input:
+        """Return the input itself, which carries no pixels."""
+        return self
+
+    def load(self, least_side: int = 0) -> Image.Image:
+        """The image in RGB.
+
+        Raises:
+            UserError: it can't be read; names it.
+        """
+        from msgformer.data.files.images import read_image
+
+        return read_image(self.name if self.member is None else io.BytesIO(self.member.read()), self.name, least_side)
+
+
+def check_inputs(given: Iterable[str]) -> None:
+    """Make sure, as far as that takes no time, that there is something at every place.
+
+    Args:
+        given: Files, folders, shards, videos, patterns, http(s) URLs, or "-".
+
+    Raises:
+        UserError: A place doesn't exist, none is given, or PyAV is not installed and a video is given.
+    """
+    places = list(given)
+    if not places:
+        raise UserError("images: none are given; give files or folders")
+    for place in places:
+        if is_url(place):
+            check_url(place)
+            if is_video(urlsplit(place).path) or urlsplit(place).path.lower().endswith(SHARD):
+                raise UserError(
+                    f"images: {shown(place)}: only images are read from URLs; download it and give its path"
+                )
+        elif place != STDIN:
+            _check_path(place)
+
+
+def _check_path(place: str) -> None:
+    first = next(_matches(place), None)
+    if first is None:
+        raise UserError(f"images: no file matches {shown(place)}")
+    if is_video(first):
+        require_pyav()
+
+
+def is_single(place: str) -> bool:
+    """Return whether a checked place is a single image: a file or URL, rather than a container of images."""
+    if is_url(place):
+        return True
+    path = Path(place)
+    return place != STDIN and path.exists() and not (path.is_dir() or is_shard(place) or is_video(place))
+
+
+def find_inputs(given: Iterable[str], listed: BinaryIO | None = None) -> Iterator[ImageInput]:
+    """The images at all places, in the order of the places; those of a folder sorted by path, of a shard as stored.
+
+    Args:
+        given: Files, folders, which are searched with their sub-folders, shards (.tar), videos, patterns such as
+            ``photos/**/*.jpg``, http(s) URLs, or "-" for a list of all these but patterns on standard input.
+        listed: That list, one a line, or with a zero byte after each as ``find -print0`` writes it; by default
+            standard input.
+
+    Raises:
+        UserError: nothing is at a place, a folder holds no image, or a shard can't be read. A file that is listed,
+            but not there, is an input that can't be loaded.
+    """
+    for place in given:
+        if is_url(place):
+            yield UrlInput(place)
+        elif place == STDIN:
+            for line in _lines(sys.stdin.buffer if listed is None else listed):
+                yield from _inputs_at(line)
+        else:
+            for path in _matches(place):
+                yield from _inputs_at(path)
+
+
+def _matches(place: str) -> Iterator[str]:
+    """The paths that a place stands for: itself if it exists, even if it looks like a pattern."""
+    if not place:
+        raise UserError("images: a path is empty; give a file or folder")
+    try:
+        exists = Path(place).exists()
+    except OSError as error:  # too long, such as the content of a file instead of its name
+        reason = error.strerror or "not a path"
+        raise UserError(f"images: can't open {shown(place[:100])} ({reason}); give a file or folder") from error
+    if glob.has_magic(place) and not exists:
+        yield from sorted(glob.iglob(place, recursive=True))  # noqa: PTH207  (a Path can't glob from the root)
+    else:
+        existing(Path(place), "images")
+        yield place
+
+
+def is_shard(place: str) -> bool:
+    """Return whether a path is a tar file."""
+    return place.lower().endswith(SHARD) and Path(place).is_file()
+
+
+def _inputs_at(place: str) -> Iterator[ImageInput]:
+    """Yield the images of a folder, shard or video; any other path is taken for an image."""
+    if is_url(place):
+        yield UrlInput(place)
+    elif is_shard(place):
+        yield from _in_shard(place)
+    elif is_video(place) and Path(place).is_file():
+        yield from video_frames(place)
+    elif Path(place).is_dir():
+        yield from _in_folder(place)
+    else:
+        yield Input(str(Path(place)))
+
+
+def _in_shard(place: str) -> Iterator[Input]:
+    from msgformer.data.files.tars import index_tar
+
+    members = [member for member in index_tar(place) if is_image(member.name.rpartition("/")[2])]
+    if not members:
+        raise UserError(f"images: no image in shard {shown(place)}")
+    for member in members:
+        yield Input(f"{place}:{member.name}", member)
+
+
+def _in_folder(place: str) -> Iterator[Input]:
+    empty = True
+    for name in walk_images(place):
+        empty = False
+        yield Input(str(Path(place, name)))
+    if empty:
+        raise UserError(f"images: no image in folder {shown(place)}")
+
+
+def _lines(stream: BinaryIO) -> Iterator[str]:
+    """The lines of a list without blank ones, in the file system's encoding; zero bytes part them if there are any."""
+    rest, separator = b"", None
+    while chunk := stream.read1(1 << 16) if isinstance(stream, io.BufferedReader) else stream.read(1 << 16):
+        rest += chunk
+        if separator is None and (b"\0" in rest or b"\n" in rest):
+            separator = b"\0" if b"\0" in rest else b"\n"
+        if separator is not None:
+            *whole, rest = rest.split(separator)
+            yield from (os.fsdecode(line.removesuffix(b"\r")) for line in whole if line.strip())
+    if rest.strip():
+        yield os.fsdecode(rest)

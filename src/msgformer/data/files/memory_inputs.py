@@ -1,0 +1,75 @@
+"""Inputs whose images are in memory: decoded (arrays, tensors, PIL images, video frames) or encoded (bytes)."""
+
+from __future__ import annotations
+
+import io
+from typing import TYPE_CHECKING, NamedTuple
+
+from msgformer.errors import UserError
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+
+class DecodedInput(NamedTuple):
+    """A decoded image, or the reason why there is none.
+
+    Attributes:
+        name: Name of the image: "image 1" by its position, or a video's path and the number of the frame.
+        image: The image in RGB; None if there is an error.
+        error: Message that says why there is no image.
+    """
+
+    name: str
+    image: Image.Image | None = None
+    error: str | None = None
+
+    @property
+    def carries_pixels(self) -> bool:
+        """Whether decoded pixels travel with the input to a worker: they do."""
+        return True
+
+    def reference(self) -> DecodedInput:
+        """Return the input itself, since its pixels are stored nowhere else."""
+        return self
+
+    def load(self, least_side: int = 0) -> Image.Image:  # noqa: ARG002  (for files only)
+        """Return the image in RGB.
+
+        Raises:
+            UserError: There is no image.
+        """
+        if self.image is None:
+            raise UserError(self.error or f"{self.name} has no pixels")
+        return self.image
+
+
+class EncodedInput(NamedTuple):
+    """The content of an image file.
+
+    Attributes:
+        name: Name of the image: "image 1" by its position.
+        content: The bytes of a JPEG, PNG or another format that Pillow reads.
+    """
+
+    name: str
+    content: bytes
+
+    @property
+    def carries_pixels(self) -> bool:
+        """Whether decoded pixels travel with the input to a worker: only its small encoded file does."""
+        return False
+
+    def reference(self) -> EncodedInput:
+        """Return the input itself, which carries no pixels."""
+        return self
+
+    def load(self, least_side: int = 0) -> Image.Image:
+        """Decode the image in RGB.
+
+        Raises:
+            UserError: It can't be decoded.
+        """
+        from msgformer.data.files.images import read_image
+
+        return read_image(io.BytesIO(self.content), self.name, least_side)

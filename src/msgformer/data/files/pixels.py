@@ -1,0 +1,151 @@
+"""Image pixels in memory: NumPy arrays, PyTorch tensors and PIL images, converted to RGB."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Any
+
+from msgformer.errors import UserError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from PIL import Image
+    from torch import Tensor
+
+MODES = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}
+"""Pillow's mode by the number of channels: gray, gray and alpha, RGB, RGBA."""
+
+CHANNELS = "1 (gray), 2 (gray, alpha), 3 (RGB) or 4 (RGBA) channels"
+DTYPES = "uint8 in 0..255, uint16 in 0..65535 or float in 0..1"
+TOLERANCE = 1e-3
+"""How far float pixels may lie outside 0..1: less than half a step of 8 bits."""
+
+
+def is_instance(value: Any, package: str, name: str) -> bool:
+    """Return whether `value` is an instance of ``package.name``, without importing the package."""
+    module = sys.modules.get(package)
+    return module is not None and isinstance(value, getattr(module, name))
+
+
+def check_array(array: np.ndarray, name: str) -> None:
+    """Check shape and dtype of an image [H, W] or [H, W, C], or of a batch [B, H, W, C].
+
+    Raises:
+        UserError: They are not those of an image; the message starts with `name`.
+    """
+    if array.ndim in (3, 4) and array.shape[-1] not in MODES and array.shape[-3] in MODES:
+        order = "1, 2, 0" if array.ndim == 3 else "0, 2, 3, 1"
+        raise UserError(f"{name}: array {list(array.shape)} has its channels first; use array.transpose({order})")
+    layouts = "[height, width] or [height, width, channels]"
+    has_channels = array.ndim == 2 or (array.ndim in (3, 4) and array.shape[-1] in MODES)
+    _check_shape(name, "array", list(array.shape), layouts, is_image=has_channels)
+    _check_dtype(name, "array", str(array.dtype), is_image=array.dtype.kind == "f" or array.dtype.name in _INTEGERS)
+
+
+def check_tensor(tensor: Tensor, name: str) -> None:
+    """Check shape and dtype of an image [H, W] or [C, H, W], or of a batch [B, C, H, W].
+
+    Raises:
+        UserError: They are not those of an image; the message starts with `name`.
+    """
+    shape = list(tensor.shape)
+    if len(shape) in (3, 4) and shape[-3] not in MODES and shape[-1] in MODES:
+        order = "2, 0, 1" if len(shape) == 3 else "0, 3, 1, 2"
+        raise UserError(f"{name}: tensor {shape} has its channels last; use tensor.permute({order})")
+    has_channels = len(shape) == 2 or (len(shape) in (3, 4) and shape[-3] in MODES)
+    _check_shape(name, "tensor", shape, "[height, width] or [channels, height, width]", is_image=has_channels)
+    dtype = str(tensor.dtype).removeprefix("torch.")
+    _check_dtype(name, "tensor", dtype, is_image=tensor.is_floating_point() or dtype in _INTEGERS)
+
+
+_INTEGERS = ("uint8", "uint16")
+
+
+def _check_shape(name: str, kind: str, shape: list[int], layouts: str, *, is_image: bool) -> None:
+    if not is_image:
+        raise UserError(f"{name}: {kind} {shape} is not an image; expected {layouts} with {CHANNELS}")
+    if 0 in shape[-3:]:
+        raise UserError(f"{name}: {kind} {shape} has no pixels; leave it out")
+
+
+def _check_dtype(name: str, kind: str, dtype: str, *, is_image: bool) -> None:
+    if not is_image:
+        raise UserError(f"{name}: {kind} of {dtype} is not an image; expected {DTYPES}")
+
+
+def image_from_array(array: np.ndarray, name: str) -> Image.Image:
+    """Convert an array to an RGB image; transparent pixels become white.
+
+    Args:
+        array: Pixels [H, W] or [H, W, C] with 1 to 4 channels; uint8, uint16, or float in 0..1.
+        name: Name of the image, for messages.
+
+    Raises:
+        UserError: Shape, dtype or values are not those of an image.
+    """
+    import numpy as np
+    from PIL import Image
+
+    from msgformer.data.files.images import scale_to_uint8, to_rgb
+
+    check_array(array, name)
+    if array.dtype.kind == "f":
+        array = array.astype(np.float64)
+        _check_range(float(array.min()), float(array.max()), name)
+        array = scale_to_uint8(array, 1.0)
+    elif array.dtype.name == "uint16":
+        array = scale_to_uint8(array, 65535.0)
+    if array.ndim == 3 and array.shape[2] == 1:
+        array = array[:, :, 0]
+    # Pillow infers the mode from the shape, as in MODES. A copy, since the caller may write to the array again.
+    return to_rgb(Image.fromarray(np.array(array, order="C")))
+
+
+def _check_range(low: float, high: float, name: str) -> None:
+    """Check the range of float pixels; either bound is NaN if any pixel is."""
+    if low != low or high != high:
+        raise UserError(f"{name}: float pixels hold NaN; expected 0..1")
+    if low >= -TOLERANCE and high <= 1 + TOLERANCE:
+        return
+    remedy = "divide them by 255" if low >= 0 and high <= 255 else "give the image as it was before normalization"
+    raise UserError(f"{name}: float pixels range from {low:.4g} to {high:.4g}; expected 0..1, so {remedy}")
+
+
+def image_from_tensor(tensor: Tensor, name: str) -> Image.Image:
+    """Convert a tensor on any device to an RGB image.
+
+    Args:
+        tensor: Pixels [H, W] or [C, H, W] with 1 to 4 channels; uint8, uint16, or float in 0..1.
+        name: Name of the image, for messages.
+
+    Raises:
+        UserError: Shape, dtype or values are not those of an image.
+    """
+    import torch
+
+    check_tensor(tensor, name)
+    try:
+        tensor = tensor.detach().as_subclass(torch.Tensor).cpu()
+        array = (tensor.double() if tensor.is_floating_point() else tensor).numpy()
+    except (NotImplementedError, RuntimeError, TypeError) as error:  # meta, sparse, quantized
+        layout = str(tensor.layout).removeprefix("torch.")
+        raise UserError(
+            f"{name}: a {layout} tensor on device {tensor.device} has no pixels to read; give a dense one with data"
+        ) from error
+    return image_from_array(array.transpose(1, 2, 0) if array.ndim == 3 else array, name)
+
+
+def image_from_pil(image: Image.Image, name: str) -> Image.Image:
+    """Convert a PIL image of any mode to RGB, oriented as its EXIF data says; always a copy.
+
+    Raises:
+        UserError: Its file is damaged, or was closed before its pixels were read.
+    """
+    from PIL import ImageOps
+
+    from msgformer.data.files.images import to_rgb, unreadable
+
+    try:
+        return to_rgb(ImageOps.exif_transpose(image))
+    except Exception as error:  # decoders raise whatever a damaged file leads to
+        raise unreadable(name, error) from error

@@ -1,0 +1,50 @@
+"""Shards that lie elsewhere, copied once to this machine, so that they can be read in any order."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from msgformer.errors import UserError, shown
+from msgformer.utils.cache import cache_folder
+
+
+def fetch_shards(shards: Sequence[str]) -> list[str]:
+    """Local paths of shards: those that are URLs are copied to :func:`cache_folder` unless they are there.
+
+    Raises:
+        UserError: one can't be fetched or stored.
+    """
+    missing = [shard for shard in shards if "://" in shard and not _place(shard).is_file()]
+    for number, url in enumerate(missing, start=1):
+        _fetch(url)
+        print(f"fetched shard {number} of {len(missing)} to {_place(url)}", file=sys.stderr, flush=True)
+    return [str(_place(shard)) if "://" in shard else shard for shard in shards]
+
+
+def _place(url: str) -> Path:
+    """Where a copy belongs: sets of the same shard names must not meet."""
+    folder, _, name = url.rpartition("/")
+    return cache_folder() / "shards" / hashlib.sha256(folder.encode()).hexdigest()[:16] / name
+
+
+def _fetch(url: str) -> None:
+    import fsspec
+
+    place = _place(url)
+    partial = place.with_name(f".{place.name}.{os.getpid()}")
+    try:
+        place.parent.mkdir(parents=True, exist_ok=True)
+        with fsspec.open(url, "rb") as source, partial.open("wb") as target:
+            shutil.copyfileobj(source, target, 1 << 20)
+        partial.replace(place)
+    except Exception as error:  # every protocol has errors of its own
+        cause = error.__cause__ or error
+        reason = " ".join(str(cause).split()) or type(cause).__name__
+        raise UserError(f"data: can't fetch {url} to {place.parent} ({shown(reason)[:200]})") from error
+    finally:
+        partial.unlink(missing_ok=True)

@@ -1,0 +1,166 @@
+"""Images with a class for every pixel, whatever folders they lie in: what segmenters are trained and scored on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from msgformer.data.files.images import opened, read_image
+from msgformer.errors import UserError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from PIL import Image
+    from torch import Tensor
+
+IGNORED = 255
+"""Label of pixels that count for no class."""
+
+REDUCE_ZERO = "--segment_images.reduce_zero_label true (check-data: --reduce_zero_label true)"
+"""Options for labels that count from 1."""
+
+
+@dataclass(frozen=True)
+class LabelScheme:
+    """What the numbers in a data set's label maps mean.
+
+    Attributes:
+        classes: Names of the classes, in the order of the model's outputs.
+        values: The class that each number stands for; 255 always counts for none, and further numbers are errors
+            unless ``others_ignored``.
+        others_ignored: Whether numbers that aren't among ``values`` count for no class.
+        can_reduce_zero: Whether the option ``reduce_zero_label`` would make the labels count from 1.
+    """
+
+    classes: tuple[str, ...]
+    values: Mapping[int, int]
+    others_ignored: bool = False
+    can_reduce_zero: bool = False
+
+    @classmethod
+    def counted(cls, classes: Sequence[str], *, reduce_zero: bool) -> LabelScheme:
+        """Classes counted from 0 on or, with ``reduce_zero``, from 1 on with 0 for no class, as in ADE20K."""
+        first = 1 if reduce_zero else 0
+        values = {label + first: label for label in range(len(classes))}
+        if reduce_zero:
+            values[0] = IGNORED
+        return cls(tuple(classes), values, can_reduce_zero=not reduce_zero)
+
+    def table(self) -> np.ndarray:
+        """The class of each number, int16 [256]; -1 for numbers that mustn't occur."""
+        import numpy as np
+
+        table = np.full(256, IGNORED if self.others_ignored else -1, dtype=np.int16)
+        table[list(self.values)] = list(self.values.values())
+        table[IGNORED] = IGNORED
+        return table
+
+
+class LabelledImages:
+    """Pairs of an image and a label map.
+
+    Args:
+        root: Folder that the images' names are told relative to.
+        pairs: Paths of an image and of its label map.
+        scheme: What the numbers in the maps mean.
+    """
+
+    def __init__(self, root: Path, pairs: Sequence[tuple[str, str]], scheme: LabelScheme) -> None:
+        self.root, self.pairs, self.scheme = root, tuple(pairs), scheme
+        self.table = scheme.table()
+
+    def __len__(self) -> int:
+        return len(self.pairs)
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names of the classes."""
+        return self.scheme.classes
+
+    def name(self, index: int) -> str:
+        """The path of image ``index`` relative to the data folder."""
+        return Path(self.pairs[index][0]).relative_to(self.root).as_posix()
+
+    def paths(self) -> list[str]:
+        """Where the images lie."""
+        return [image for image, _ in self.pairs]
+
+    def load(self, index: int) -> Image.Image:
+        """Image ``index`` in RGB; raises UserError naming it if that fails."""
+        return read_image(self.pairs[index][0])
+
+    def labels(self, index: int) -> np.ndarray:
+        """The classes of image ``index``, uint8 [H, W], 255 where a pixel counts for none.
+
+        Raises:
+            UserError: the map can't be read, or holds a number that no class has.
+        """
+        path = self.pairs[index][1]
+        numbers = read_label_map(path)
+        classes = self.table[numbers]
+        if classes.min() < 0:
+            raise UserError(f"{path}: {self.unknown_labels(numbers)}")
+        return classes.astype("uint8")
+
+    def target(self, index: int, size: tuple[int, int]) -> Tensor:
+        """The classes of image ``index`` as torchvision's ``Mask`` [H, W], so that transforms move it with the image.
+
+        Args:
+            index: Which image.
+            size: Width and height of the image.
+
+        Raises:
+            UserError: as of :meth:`labels`, or the map has another size than the image.
+        """
+        import torch
+        from torchvision.tv_tensors import Mask
+
+        labels = self.labels(index)
+        if problem := map_size_problem(labels.shape[1], labels.shape[0], size, self.pairs[index][0]):
+            raise UserError(f"{self.pairs[index][1]}: {problem}")
+        return Mask(torch.from_numpy(labels))
+
+    def unknown_labels(self, numbers: np.ndarray) -> str:
+        """Return the error message for a label map with labels of no class."""
+        import numpy as np
+
+        found = [label for label in np.unique(numbers).tolist() if label != IGNORED]
+        unknown = [label for label in found if self.table[label] < 0]
+        valid = [label for label, number in self.scheme.values.items() if number != IGNORED]
+        more = f" and {len(unknown) - 1} other labels" if len(unknown) > 1 else ""
+        remedy = "correct the label map, or name every class in classes.txt"
+        if self.scheme.can_reduce_zero and unknown == [len(self.classes)]:
+            remedy = f"if labels count from 1 and 0 means no class, pass {REDUCE_ZERO}; otherwise {remedy}"
+        return (
+            f"label {unknown[0]}{more} of no class: this file holds labels {found[0]} to {found[-1]}, but the"
+            f" {len(self.classes)} classes have {min(valid)} to {max(valid)} (255 is ignored); {remedy}"
+        )
+
+
+def read_label_map(path: str) -> np.ndarray:
+    """The numbers in a label map, uint8 [H, W].
+
+    Raises:
+        UserError: it can't be read, or isn't an image of one number a pixel.
+    """
+    import numpy as np
+
+    with opened(path) as image:
+        image.load()
+        if image.mode not in ("L", "P", "1", "I", "I;16"):
+            raise UserError(
+                f"{path} is an image in {image.mode}; a label map has one number a pixel (8-bit grey or palette)"
+            )
+        numbers = np.asarray(image)
+    if numbers.dtype.itemsize > 1 and (numbers.min() < 0 or numbers.max() > IGNORED):
+        raise UserError(f"{path}: label {numbers.max()} is above 255, the largest that a label map may hold")
+    return numbers.astype(np.uint8, copy=False)
+
+
+def map_size_problem(width: int, height: int, size: tuple[int, int], image: str) -> str | None:
+    """What to say of a label map of another size than its image's, (width, height); None if it is right."""
+    if (width, height) == size:
+        return None
+    return f"the label map has {width} x {height} pixels, but {image} has {size[0]} x {size[1]}; they must be equal"

@@ -1,0 +1,161 @@
+"""Where a segmentation data set's images and label maps are, in ADE20K's or Cityscapes' layout."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from msgformer.config.dense_data_options import ReduceZeroLabel
+from msgformer.data.files.folder import TRAIN_NAMES, VAL_NAMES, existing_folder, find_images, named_subset
+from msgformer.data.problems import Problem, refuse_errors
+from msgformer.data.segmentation.cityscapes import is_cityscapes, pair_cityscapes
+from msgformer.data.segmentation.label_maps import LabelledImages, LabelScheme
+from msgformer.errors import UserError
+
+SUBSETS = {"train": TRAIN_NAMES, "val": VAL_NAMES}
+
+CLASS_FILES = ("classes.txt", "objectInfo150.txt")
+"""Files beside the images that name the classes: one a line, or ADE20K's table whose last column names them."""
+
+LABELS_FILE = "labels.json"
+"""File beside the images with the numbering of labels, as ``{"reduce_zero_label": true}``."""
+
+ADE20K_CLASSES = 150
+
+
+def find_segmentation(data: Path) -> dict[str, tuple[Path, Path]]:
+    """Folders of the images and of the label maps of the subsets "train" and "val"; only folders are looked at.
+
+    Args:
+        data: Folder in ADE20K's layout, ``images`` and ``annotations`` with ``training`` and ``validation`` in each and
+            the classes' names in ``classes.txt`` or ``objectInfo150.txt``, or in Cityscapes', ``leftImg8bit`` and
+            ``gtFine`` with ``train`` and ``val``.
+
+    Raises:
+        UserError: it isn't laid out in either way, or lacks a subset.
+    """
+    root = existing_folder(data)
+    names = ("leftImg8bit", "gtFine") if is_cityscapes(root) else ("images", "annotations")
+    found = {}
+    for subset, spellings in SUBSETS.items():
+        images, maps = (named_subset(root / name, spellings) for name in names)
+        if images is None or maps is None:
+            raise UserError(
+                f"{root} has no {subset} images and label maps: it must be laid out as ADE20K (images and annotations,"
+                " each with training and validation) or as Cityscapes (leftImg8bit and gtFine, each with train and val)"
+            )
+        found[subset] = images, maps
+    return found
+
+
+def resolve_reduce_zero(data: Path, asked: ReduceZeroLabel) -> bool:
+    """Decide whether a data set's labels count from 1, with 0 for no class.
+
+    Args:
+        data: As of :func:`find_segmentation`.
+        asked: The user's choice. "auto": what ``labels.json`` in the folder says; without that file true for ADE20K
+            itself, which is known by its table of 150 classes, and false for all others.
+
+    Raises:
+        UserError: ``labels.json`` can't be understood, or the classes have no names.
+    """
+    if isinstance(asked, bool):
+        return asked
+    if asked != "auto":
+        raise UserError(f"reduce_zero_label must be true, false or auto, not {asked!r}")
+    root = existing_folder(data)
+    if is_cityscapes(root):
+        return False
+    if (root / LABELS_FILE).is_file():
+        return _read_labels_file(root / LABELS_FILE)
+    return _class_file(root).name != CLASS_FILES[0] and len(read_classes(root)) == ADE20K_CLASSES
+
+
+def _read_labels_file(path: Path) -> bool:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise UserError(f"{path} isn't valid JSON ({error}); correct or remove it") from error
+    match content:
+        case {"reduce_zero_label": bool(reduce_zero)} if len(content) == 1:
+            return reduce_zero
+    raise UserError(f'{path} must hold {{"reduce_zero_label": true}} or false and nothing else; correct or remove it')
+
+
+def open_segmentation(data: Path, reduce_zero: ReduceZeroLabel) -> tuple[LabelledImages, LabelledImages]:
+    """Training and validation images with their label maps.
+
+    Args:
+        data: As of :func:`find_segmentation`.
+        reduce_zero: Whether labels count from 1, with 0 for no class, as :func:`resolve_reduce_zero` takes it;
+            Cityscapes' own never do.
+
+    Raises:
+        UserError: the folder isn't laid out as it must be, the classes have no names, or an image has no label map.
+    """
+    train, val = (open_subset(data, subset, reduce_zero) for subset in SUBSETS)
+    return train, val
+
+
+def open_subset(data: Path, subset: str, reduce_zero: ReduceZeroLabel) -> LabelledImages:
+    """One of the subsets "train" and "val"; arguments and errors are those of :func:`open_segmentation`."""
+    found, problems = read_subset(data, subset, reduce_zero)
+    refuse_errors(problems)
+    return found
+
+
+def read_subset(data: Path, subset: str, reduce_zero: ReduceZeroLabel) -> tuple[LabelledImages, list[Problem]]:
+    """The pairs of a subset, and an error for each image without a label map and each label map without an image.
+
+    Arguments and errors are those of :func:`open_segmentation`.
+    """
+    images, maps = find_segmentation(data)[subset]
+    root = existing_folder(data)
+    if is_cityscapes(root):
+        scheme, pairs, problems = pair_cityscapes(images, maps)
+    else:
+        scheme = LabelScheme.counted(read_classes(root), reduce_zero=resolve_reduce_zero(root, reduce_zero))
+        pairs, problems = _pair_by_name(images, maps)
+    if not pairs and not problems:
+        problems.append(Problem("error", "no images", str(images), "there are no images in this folder"))
+    return LabelledImages(root, pairs, scheme), problems
+
+
+def read_classes(root: Path) -> list[str]:
+    """The names of the classes, in the order of their labels.
+
+    Raises:
+        UserError: no file tells them, or fewer than two.
+    """
+    path = _class_file(root)
+    lines = [line for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+    names = [line.strip() for line in lines]
+    if path.name != CLASS_FILES[0]:
+        names = [line.split("\t")[-1].split(",")[0].strip() for line in lines[1:]]
+    if len(names) < 2:
+        raise UserError(f"{path} names {len(names)} class(es); a segmenter tells at least two apart")
+    return names
+
+
+def _class_file(root: Path) -> Path:
+    path = next((root / name for name in CLASS_FILES if (root / name).is_file()), None)
+    if path is None:
+        raise UserError(f"{root} has no classes.txt; write one with the name of a class a line, in order of the labels")
+    return path
+
+
+def _pair_by_name(images: Path, maps: Path) -> tuple[list[tuple[str, str]], list[Problem]]:
+    """Images and label maps whose names are equal up to the ending."""
+    by_stem = {Path(name).with_suffix("").as_posix(): name for name in find_images(maps)}
+    pairs, problems = [], []
+    for name in find_images(images):
+        map_name = by_stem.pop(Path(name).with_suffix("").as_posix(), None)
+        if map_name is None:
+            message = f"no label map for it in {maps}; add one or remove the image"
+            problems.append(Problem("error", "image without label map", str(images / name), message))
+        else:
+            pairs.append((str(images / name), str(maps / map_name)))
+    for name in by_stem.values():
+        message = f"no image for it in {images}; add one or remove the label map"
+        problems.append(Problem("error", "label map without image", str(maps / name), message))
+    return pairs, problems

@@ -1,0 +1,136 @@
+"""From an image and its label map to a segmenter's input, by torchvision's transforms."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torchvision.transforms import v2
+from torchvision.transforms.v2 import InterpolationMode
+from torchvision.transforms.v2 import functional as F
+
+from msgformer.config.dense_data_options import SegmentImageOptions
+from msgformer.data.detection.transforms import to_tensor
+from msgformer.data.loading.color_mix import mix_colors
+from msgformer.data.segmentation.label_maps import IGNORED
+
+if TYPE_CHECKING:
+    from PIL import Image
+    from torch import Tensor
+
+SegmentTransform = Callable[["Image.Image", "Tensor"], tuple["Tensor", "Tensor"]]
+"""An RGB picture and its label map [H, W] to a normalised tensor [3, h, w] and a label map, int64."""
+
+CROP_TRIES = 10
+
+
+class SegmentTrain:
+    """Resize by a random factor, crop, flip, vary colours, pad: MMSegmentation's pipeline on ADE20K.
+
+    Randomness is drawn from torch's global generator.
+
+    Args:
+        options: How much of each.
+        mean: Of the channels, for pixels in 0..1.
+        std: Their standard deviation.
+    """
+
+    def __init__(self, options: SegmentImageOptions, mean: Sequence[float], std: Sequence[float]) -> None:
+        self.options = options
+        self.mean, self.std = list(mean), list(std)
+        # One after the other, each half of the time; hue by up to 18 of 180 degrees.
+        changes = ({"brightness": 32 / 255}, {"contrast": 0.5}, {"saturation": 0.5}, {"hue": 0.05})
+        jitters: list[Any] = [v2.RandomApply([v2.ColorJitter(**change)]) for change in changes]
+        self.colours = v2.Compose(jitters) if options.photometric else v2.Identity()
+        self.flip = v2.RandomHorizontalFlip(options.hflip)
+
+    def __call__(self, image: Image.Image, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """A picture [3, crop, crop] and its label map, as :data:`SegmentTransform` says."""
+        low, high = self.options.scale
+        factor = float(torch.empty(()).uniform_(low, high))
+        size = fitted_size((image.height, image.width), self.options, factor)
+        image = F.resize(image, size)
+        labels = F.resize(labels, size, InterpolationMode.NEAREST)
+        image, labels = self.crop(image, labels)
+        image, labels = self.flip(self.colours(image), labels)
+        side = self.options.crop
+        pixels = to_tensor(image)
+        if self.options.color_mix > 0:
+            pixels = mix_colors(pixels, self.options.color_mix)
+        tensor = F.normalize(pixels, self.mean, self.std)
+        missing = [0, 0, side - tensor.shape[2], side - tensor.shape[1]]  # left, top, right, bottom
+        padded = F.pad(labels.as_subclass(torch.Tensor)[None], missing, fill=IGNORED)[0]
+        return F.pad(tensor, missing, fill=0), padded.long()
+
+    def crop(self, image: Image.Image, labels: Tensor) -> tuple[Image.Image, Tensor]:
+        """A random square, or what there is of it, in which no class takes up too much if that is easily had."""
+        height, width = labels.shape
+        rows, cols = min(height, self.options.crop), min(width, self.options.crop)
+        classes = labels.numpy()
+        for _ in range(CROP_TRIES):
+            top, left = (int(torch.randint(room + 1, ())) for room in (height - rows, width - cols))
+            if _is_varied(classes[top : top + rows, left : left + cols], self.options.cat_max_ratio):
+                break
+        return F.crop(image, top, left, rows, cols), F.crop(labels, top, left, rows, cols)
+
+
+class SegmentEval:
+    """Resize to the size of evaluation, nothing random; the label map stays as it is.
+
+    Args:
+        options: To what size.
+        mean: Of the channels, for pixels in 0..1.
+        std: Their standard deviation.
+    """
+
+    def __init__(self, options: SegmentImageOptions, mean: Sequence[float], std: Sequence[float]) -> None:
+        self.options = options
+        self.mean, self.std = list(mean), list(std)
+
+    def __call__(self, image: Image.Image, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """A picture [3, h, w] and its label map [H, W], as :data:`SegmentTransform` says."""
+        return self.image(image), labels.as_subclass(torch.Tensor).long()
+
+    def image(self, image: Image.Image, factor: float = 1.0) -> Tensor:
+        """The picture alone, at ``factor`` times the size of evaluation."""
+        return self.exactly(image, fitted_size((image.height, image.width), self.options, factor))
+
+    def exactly(self, image: Image.Image, size: Sequence[int]) -> Tensor:
+        """The picture at a height and a width."""
+        return F.normalize(to_tensor(F.resize(image, list(size))), self.mean, self.std)
+
+
+class SegmentViews(SegmentEval):
+    """The same at several sizes, for answers that are averaged over them.
+
+    Args:
+        options: Size of evaluation.
+        mean: Of the channels, for pixels in 0..1.
+        std: Their standard deviation.
+        factors: The sizes, in parts of that of evaluation.
+    """
+
+    def __init__(
+        self, options: SegmentImageOptions, mean: Sequence[float], std: Sequence[float], factors: Sequence[float]
+    ) -> None:
+        super().__init__(options, mean, std)
+        self.factors = tuple(factors)
+
+    def __call__(self, image: Image.Image, labels: Tensor) -> tuple[list[Tensor], Tensor]:  # type: ignore[override]
+        """Pictures [3, h, w] of all sizes, and the label map [H, W]."""
+        views = [self.image(image, factor) for factor in self.factors]
+        return views, labels.as_subclass(torch.Tensor).long()
+
+
+def fitted_size(size: tuple[int, int], options: SegmentImageOptions, factor: float) -> list[int]:
+    """Height and width that keep an image's shape within ``factor`` times the short and the long side asked for."""
+    scale = factor * min(options.short_side / min(size), options.long_side / max(size))
+    return [max(1, int(side * scale + 0.5)) for side in size]
+
+
+def _is_varied(labels: np.ndarray, most: float) -> bool:
+    """Whether several classes are there and none has more than its part."""
+    counts = np.bincount(labels.ravel(), minlength=IGNORED + 1)[:IGNORED]
+    return bool(np.count_nonzero(counts) > 1 and counts.max() < most * counts.sum())

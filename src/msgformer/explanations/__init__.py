@@ -1,0 +1,1 @@
+"""What a model does inside, as pictures, numbers and a page."""

@@ -1,0 +1,69 @@
+"""The numbers of what a model did with an image: arrays to load, and a description of them that stands in JSON."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from msgformer.explanations.messengers import MessengerBlock
+from msgformer.explanations.significance import SignificanceBlock
+
+Block = MessengerBlock | SignificanceBlock
+
+
+def block_name(block: Block) -> str:
+    """Number of the stage, a dot, number of the block in it, both from 1 on."""
+    return f"{block.stage}.{block.block}"
+
+
+def block_arrays(block: Block) -> dict[str, Tensor]:
+    """What was traced of a block, by names that end in the block's."""
+    arrays = messenger_arrays(block) if isinstance(block, MessengerBlock) else significance_arrays(block)
+    return {f"{name}.{block_name(block)}": value.contiguous() for name, value in arrays.items()}
+
+
+def messenger_arrays(block: MessengerBlock) -> dict[str, Tensor]:
+    """Of a block of an MSG-Transformer; windows are in raster order, n of them.
+
+    Returns:
+        ``attention`` [heads, n, 1 + h * w]; ``sources`` [n, C], or ``shares`` [n, n] where the exchange mixes;
+        ``reach`` [n, n of stage 1]; and if gradients were taken, ``gradients`` [k, H, W] for ``gradient_windows`` [k].
+    """
+    arrays = {"attention": block.attention, "reach": block.reach}
+    if block.routes.sources is None:
+        arrays["shares"] = block.routes.shares
+    else:
+        arrays["sources"] = block.routes.sources.int()
+    if block.gradients:
+        arrays["gradient_windows"] = torch.tensor(list(block.gradients), dtype=torch.int32)
+        arrays["gradients"] = torch.stack(list(block.gradients.values()))
+    return arrays
+
+
+def significance_arrays(block: SignificanceBlock) -> dict[str, Tensor]:
+    """Of a hybrid block of an SG-Former.
+
+    Returns:
+        ``significance`` [H, W]; and if a block follows, ``groups`` and ``groups_by_column`` [H, W], the group of each
+        token in both orders.
+    """
+    if block.groups is None:
+        return {"significance": block.significance}
+    groups, (rows, cols) = block.groups, block.significance.shape
+    by_row, by_column = (groups.map(order, (rows, cols)) for order in (groups.by_row, groups.by_column))
+    return {"significance": block.significance, "groups": by_row.int(), "groups_by_column": by_column.int()}
+
+
+def block_record(block: Block) -> dict[str, Any]:
+    """What a block and its arrays are, in plain values."""
+    record: dict[str, Any] = {"stage": block.stage, "block": block.block, "stride": block.stride}
+    if isinstance(block, MessengerBlock):
+        record |= {"grid": block.grid, "window": block.window, "exchange": block.exchange}
+        record["windows_known"] = block.reach.sum(dim=1).tolist()
+    elif block.groups is not None:
+        record["merged_by_block"] = block.groups.block
+        record["kinds"] = [kind._asdict() for kind in block.groups.kinds]
+        record["kind_of_group"] = block.groups.kind_of_group
+    return record | {"arrays": sorted(block_arrays(block))}

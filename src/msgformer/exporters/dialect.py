@@ -1,0 +1,38 @@
+"""The form of an optimised model's graph that suits what is to run its file; the answers are the same."""
+
+from __future__ import annotations
+
+import copy
+
+from torch import nn
+
+from msgformer.optimized.msg_transformer import FastAttention
+from msgformer.optimized.packed import PackedConv2d, PackedLinear
+from msgformer.optimized.sg_former import FastConvMlp, FastGuided, FastHybrid, QuantizableConvMlp
+
+_KNOW_OPENVINO = FastAttention, FastGuided, FastHybrid
+
+
+def for_file(model: nn.Module, file_format: str, *, is_quantized: bool) -> nn.Module:
+    """A copy of a model, optimised or not, to be captured for a file.
+
+    Args:
+        model: The model.
+        file_format: Of the file.
+        is_quantized: Whether it is to hold integers of 8 bits.
+    """
+    model = copy.deepcopy(model)
+    for module in model.modules():
+        if isinstance(module, _KNOW_OPENVINO):
+            module.is_for_openvino = file_format == "openvino"
+        if is_quantized and type(module) is FastConvMlp:
+            module.fc2 = _as_convolution(module.fc2)
+            module.__class__ = QuantizableConvMlp  # only the form of its graph differs
+    return model
+
+
+def _as_convolution(linear: PackedLinear) -> PackedConv2d:
+    conv = nn.Conv2d(linear.in_features, linear.out_features, 1, device="meta")
+    conv.weight = nn.Parameter(linear.weight[:, :, None, None])
+    conv.bias = None if linear.bias is None else nn.Parameter(linear.bias)
+    return PackedConv2d(conv)

@@ -1,0 +1,1 @@
+"""Detectors and segmenters in a form that can be captured as a graph."""

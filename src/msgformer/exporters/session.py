@@ -1,0 +1,52 @@
+"""What every kind of exported file has in common once it is open."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from msgformer.checkpoints.export_card import ExportCard
+
+Order = tuple[Tensor, Tensor]
+"""What a graph sorted, [B, n], and the places of its elements in ascending order, [B, n]."""
+
+
+class Session(ABC):
+    """An exported file, ready to run.
+
+    Args:
+        path: The file, for messages.
+        card: What it says about itself.
+    """
+
+    def __init__(self, path: Path, card: ExportCard) -> None:
+        self.path, self.card = path, card
+
+    @abstractmethod
+    def run(self, images: Tensor) -> list[Tensor]:
+        """Outputs for images [B, C, H, W] of a size and number that the file takes."""
+
+    def trace_orders(self, images: Tensor) -> list[Order]:  # noqa: ARG002
+        """What the graph sorted on the way, and how, in the order of the model; none where that can't be seen."""
+        return []
+
+    def __call__(self, images: Tensor) -> list[Tensor]:
+        """Outputs for any number of images [N, C, H, W]: where a file takes a fixed number, so many at a time.
+
+        Raises:
+            UserError: the file takes no images of this size.
+        """
+        self.card.check_size(images.shape[-2], images.shape[-1], self.path)
+        batch = self.card.sizes.fixed_batch or self.card.sizes.batch[1]
+        parts = [self._run_part(part, batch) for part in images.float().cpu().split(batch)]
+        return [torch.cat(outputs) for outputs in zip(*parts, strict=True)] if len(parts) > 1 else parts[0]
+
+    def _run_part(self, images: Tensor, batch: int) -> list[Tensor]:
+        missing = batch - len(images)
+        if not missing or self.card.sizes.fixed_batch is None:
+            return self.run(images)
+        filled = torch.cat([images, images[-1:].expand(missing, -1, -1, -1)])
+        return [output[: len(images)] for output in self.run(filled)]

@@ -1,0 +1,252 @@
+"""An exported file compared with the model that it was made of, on real pictures."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from statistics import median
+from typing import Any, TypeVar
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from msgformer.checkpoints.export_card import Sizes
+from msgformer.errors import UserError
+from msgformer.exporters.program import coarsest_stride
+from msgformer.exporters.session import Order, Session
+from msgformer.exporters.verify_detector import Likeness, liken, objects_of, taking_inputs
+from msgformer.models.sg_former import SelfGuidedAttention
+from msgformer.utils.timing import take_turns
+
+TOLERANCE = 5e-4
+"""Largest difference of float32 outputs, in parts of the largest output (or of 1, where that is smaller)."""
+
+LEAST_SIMILARITY = 0.9
+"""Least mean cosine between the outputs of an int8 file and the model's."""
+
+LEAST_ALIKE = 0.95
+"""Least part of the objects, found by a detector or its file, that the other one finds, too."""
+
+ROUNDS = 5
+
+Answer = TypeVar("Answer")
+
+
+@dataclass(frozen=True)
+class Verification:
+    """How an exported file compares with its model.
+
+    Attributes:
+        images: Pictures that both were asked about, at all sizes.
+        max_difference: Largest difference of any output.
+        agreement: Pictures, or pixels, of the same likeliest class, or objects that both find, in per cent.
+        significance_difference: Largest relative difference of SG-Former's significance maps; the outputs are then
+            compared with the file's order of tokens in both. None where there is none to hold.
+        model_seconds: Median time of the model in PyTorch's eager mode, for one batch.
+        file_seconds: Median time of the file, likewise; both were taken in turns.
+        box_difference: Largest difference of the boxes' sides of objects that both find, in pixels; of a detector.
+        objects: How many objects a detector and its file found, counted apart.
+    """
+
+    images: int
+    max_difference: float
+    agreement: float
+    significance_difference: float | None
+    model_seconds: float
+    file_seconds: float
+    box_difference: float | None = None
+    objects: int | None = None
+
+
+def verify_logits(model: nn.Module, session: Session, images: Tensor) -> Verification:
+    """Compare a file of a classifier or segmenter with its model.
+
+    Args:
+        model: In evaluation mode, on the CPU.
+        session: The file.
+        images: Inputs [N, C, H, W]; where the size is dynamic they are also compared at other sizes.
+
+    Raises:
+        UserError: The file's outputs aren't the model's.
+    """
+    card, parts = session.card, _parts(model, session, images)
+    compared = [_compare(model, session, part) for part in parts]
+    differences, scales, agreements, similarities, significances = zip(*compared, strict=True)
+    worst = max(differences)
+    _require(all(math.isfinite(one) for one in differences), session, "has outputs that are no numbers")
+    if card.precision == "int8":
+        similarity = sum(similarities) / len(similarities)
+        _require(similarity >= LEAST_SIMILARITY, session, f"has outputs unlike the model's (cosine {similarity:.3f})")
+    else:
+        limit = TOLERANCE * max(1.0, *scales)
+        _require(worst <= limit, session, f"differs from the model by {worst:.3g}, more than {limit:.2g}")
+    return Verification(
+        sum(map(len, parts)),
+        worst,
+        100 * sum(agreements) / len(agreements),
+        _largest(significances),
+        *_seconds(model, session, parts[0]),
+    )
+
+
+def verify_detector(model: nn.Module, session: Session, images: Tensor) -> Verification:
+    """Compare a file of a detector with its model: objects are found by both, or they aren't.
+
+    Arguments and errors are those of `verify_logits`.
+    """
+    with taking_inputs(model):
+        return _verify_objects(model, session, _parts(model, session, images))
+
+
+def _parts(model: nn.Module, session: Session, images: Tensor) -> list[Tensor]:
+    """Return the images at all sizes to compare, in batches that the file takes."""
+    sizes = session.card.sizes
+    return [part for size in _check_sizes(model, sizes, images) for part in _batches(images, size, sizes)]
+
+
+def _verify_objects(model: nn.Module, session: Session, images: Sequence[Tensor]) -> Verification:
+    compared, significances = zip(*[_liken(model, session, image) for image in images], strict=True)
+    objects, missed = sum(one.objects for one in compared), sum(one.missed for one in compared)
+    worst = max(one.score for one in compared)
+    _require(worst <= TOLERANCE, session, f"differs from the model by {worst:.3g}, more than {TOLERANCE:.2g}")
+    _require(
+        missed <= (1 - LEAST_ALIKE) * objects, session, f"doesn't find {missed} of {objects} objects as the model does"
+    )
+    return Verification(
+        len(images),
+        worst,
+        100 * (1 - missed / max(objects, 1)),
+        _largest(significances),
+        *_seconds(model, session, images[0]),
+        max(one.box for one in compared),
+        objects,
+    )
+
+
+def _largest(differences: Sequence[float | None]) -> float | None:
+    return max((one for one in differences if one is not None), default=None)
+
+
+def _seconds(model: nn.Module, session: Session, batch: Tensor) -> tuple[float, float]:
+    """Median times of the model and of the file for one batch, taken in turns."""
+    with torch.inference_mode():
+        eager, exported = take_turns([lambda: model(batch), lambda: session(batch)], ROUNDS, warm_up=1)
+    return median(eager), median(exported)
+
+
+def _require(holds: bool, session: Session, problem: str) -> None:
+    if not holds:
+        raise UserError(f"the export to {session.card.format} {problem}; nothing was written, try another format")
+
+
+def _check_sizes(model: nn.Module, sizes: Sizes, pictures: Tensor) -> list[tuple[int, int]]:
+    """The pictures' own size, and where any size is taken the least one and one that fits no window."""
+    own = (pictures.shape[-2], pictures.shape[-1])
+    if sizes.height[0] == sizes.height[1]:
+        return [own]
+    stride = coarsest_stride(model)
+    return [own, (sizes.height[0], sizes.width[0] + stride // 4), (4 * stride + 3, 2 * stride + 5)]
+
+
+def _batches(pictures: Tensor, size: tuple[int, int], sizes: Sizes) -> list[Tensor]:
+    """The pictures at a size, as many at a time as the file takes: whole batches, the last one filled up."""
+    if tuple(pictures.shape[-2:]) != size:
+        pictures = F.interpolate(pictures, size, mode="bilinear", antialias=True)
+    if sizes.fixed_batch is None:
+        return [pictures[:1], pictures]
+    missing = -len(pictures) % sizes.fixed_batch
+    filled = torch.cat([pictures, *[pictures[:1]] * missing])
+    return list(filled.split(sizes.fixed_batch))
+
+
+Compared = tuple[float, float, float, float, float | None]
+"""Largest difference, largest output, agreement (0..1), cosine, relative difference of significance maps."""
+
+
+@torch.no_grad()
+def _compare(model: nn.Module, session: Session, images: Tensor) -> Compared:
+    (found,) = session(images)
+    expected, significance = _in_one_order(model, session, images, lambda: model(images))
+    return (
+        (found - expected).abs().max().item(),
+        expected.abs().max().item(),
+        (found.argmax(1) == expected.argmax(1)).float().mean().item(),
+        F.cosine_similarity(found.flatten(1), expected.flatten(1)).mean().item(),
+        significance,
+    )
+
+
+@torch.no_grad()
+def _liken(model: nn.Module, session: Session, image: Tensor) -> tuple[Likeness, float | None]:
+    (expected,), significance = _in_one_order(model, session, image, lambda: model(image))
+    return liken(objects_of(session, image), expected, TOLERANCE, TOLERANCE * max(image.shape[-2:])), significance
+
+
+def _in_one_order(
+    model: nn.Module, session: Session, images: Tensor, answer: Callable[[], Answer]
+) -> tuple[Answer, float | None]:
+    """What the model answers with the file's order of tokens, and how its significance maps differ from the file's."""
+    guided = [module for module in model.modules() if isinstance(module, SelfGuidedAttention)]
+    orders = session.trace_orders(images) if guided and session.card.precision == "float32" else []
+    orders = orders[: 2 * len(guided)]  # what a detector sorts later on isn't tokens
+    if not orders or len(orders) < 2 * len(guided):
+        return answer(), None
+    with orders_held(guided, orders) as significances:
+        expected = answer()
+    return expected, max(_relative(*pair) for pair in zip([keys for keys, _ in orders], significances, strict=True))
+
+
+def _relative(found: Tensor, expected: Tensor) -> float:
+    return ((found - expected).abs().max() / expected.abs().max().clamp(min=1e-12)).item()
+
+
+@contextmanager
+def orders_held(guided: Sequence[SelfGuidedAttention], orders: Sequence[Order]) -> Iterator[list[Tensor]]:
+    """Have self-guided attentions merge tokens in given orders, instead of those of their own significance maps.
+
+    Tokens of all but equal significance may be sorted either way in float32, which is no error of either model, and
+    moves the outputs by more than rounding does. With one order in both, only rounding is left.
+
+    Args:
+        guided: The attentions, in the order of the model.
+        orders: For each of them the order by rows, then that by columns.
+
+    Yields:
+        What each sort would have sorted, [B, n]; filled as the model runs.
+    """
+    seen: list[Tensor] = []
+    handles = []
+    for attention, pair in zip(guided, zip(orders[::2], orders[1::2], strict=True), strict=True):
+        handles.append(attention.register_forward_pre_hook(_keeper(seen)))
+        attention.merge_tokens = _merger(attention, [order for _, order in pair])  # type: ignore[method-assign]
+    try:
+        yield seen
+    finally:
+        for attention, handle in zip(guided, handles, strict=True):
+            handle.remove()
+            del attention.merge_tokens  # the method of the class is in force again
+
+
+def _keeper(seen: list[Tensor]) -> Callable[..., None]:
+    def keep(_: nn.Module, arguments: tuple[Any, ...]) -> None:
+        significance = arguments[1]
+        seen.extend([significance.flatten(1), significance.transpose(1, 2).flatten(1)])
+
+    return keep
+
+
+def _merger(attention: SelfGuidedAttention, orders: list[Tensor]) -> Callable[..., Tensor]:
+    left = iter(enumerate(orders))
+
+    def merge(x: Tensor, order: Tensor) -> Tensor:
+        del order
+        by_column, held = next(left)
+        if by_column:  # the places are those of the transposed map
+            _, height, width, _ = x.shape
+            held = held % height * width + held // height
+        return SelfGuidedAttention.merge_tokens(attention, x, held)
+
+    return merge

@@ -1,0 +1,88 @@
+"""From a model to a file in any format."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor, nn
+
+from msgformer.checkpoints.export_card import ExportCard
+from msgformer.errors import UserError
+from msgformer.exporters.dialect import for_file
+from msgformer.exporters.program import capture
+
+
+def write_export(model: nn.Module, card: ExportCard, path: Path, calibration: Sequence[Tensor] = ()) -> None:
+    """Export a model.
+
+    Args:
+        model: In evaluation mode, on the CPU, with one input tensor; of a detector or segmenter the form for graphs, as
+            `GraphRCNN` or `GraphSegmenter`.
+        card: What the file is to say about itself, the format among it.
+        path: Where to write it.
+        calibration: Inputs to quantise with, where the card's precision is int8.
+
+    Raises:
+        UserError: the model, or an operator of it, can't be exported.
+        OSError: the file can't be written.
+    """
+    model = for_file(model, card.format, is_quantized=bool(calibration))
+    program = capture(model, card.sizes, card.channels)
+    if card.format == "torch-export":
+        from msgformer.exporters.formats.torch import save_program
+
+        save_program(program, card, path)
+    elif card.format == "aoti":
+        from msgformer.exporters.formats.torch import save_compiled
+
+        save_compiled(program, card, path)
+    elif card.format == "executorch":
+        from msgformer.exporters.formats.executorch import save_executorch
+
+        save_executorch(program, card, path)
+    else:
+        from msgformer.exporters.formats.onnx import set_card, to_onnx
+
+        onnx_model = to_onnx(program, card)
+        if card.format == "openvino":
+            from msgformer.exporters.formats.openvino import save_openvino, to_openvino
+
+            ir_model = to_openvino(onnx_model, card)
+            save_openvino(_quantized(ir_model, calibration), path)
+            return
+        onnx_model = _quantized(onnx_model, calibration)
+        set_card(onnx_model, card)
+        path.write_bytes(onnx_model.SerializeToString())
+
+
+def _quantized(model: Any, calibration: Sequence[Tensor]) -> Any:
+    if not calibration:
+        return model
+    from msgformer.exporters.int8 import quantize
+
+    return quantize(model, calibration)
+
+
+@contextmanager
+def staged(output: Path) -> Iterator[Path]:
+    """A place to write a file to; when all has gone well it, and what was written beside it, moves to ``output``.
+
+    Raises:
+        UserError: the file can't be written, for want of space or permission.
+    """
+    try:
+        folder = Path(tempfile.mkdtemp(prefix=f".{output.name}.", dir=output.parent))
+        try:
+            yield folder / output.name
+            for file in sorted(folder.iterdir(), key=lambda file: file.name == output.name):
+                file.replace(output.parent / file.name)
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+    except OSError as error:
+        reason = error.strerror or error
+        raise UserError(f"output '{output}' can't be written: {reason}; make room or give another path") from error

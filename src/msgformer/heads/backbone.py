@@ -1,0 +1,187 @@
+"""Backbones for dense prediction: four maps of stride 4, 8, 16 and 32 from any hierarchical timm model."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import timm
+from timm.layers import LayerNorm2d
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from msgformer.errors import UserError
+from msgformer.model_names import ALIASES, nearest
+from msgformer.models.loading import load_weights
+from msgformer.plugins import load_installed_plugins
+
+STRIDES = (4, 8, 16, 32)
+"""Pixels a step of each map."""
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
+
+class DenseBackbone(nn.Module):
+    """Feature maps of a body, each under a LayerNorm of its own, the first stages frozen if wanted.
+
+    Args:
+        body: returns a list of maps of stride 4, 8, 16, 32 and describes them in ``feature_info``.
+        map_norm: whether a LayerNorm stands on each map; by default unless the body normalises its maps itself, by
+            BatchNorm or by a norm at the end of each stage. So it is in the published detectors and segmenters: with on
+            MSG-Transformer and Swin, without on ResNet and SG-Former.
+        frozen_stages: how many stages, the stem with the first one, keep their weights and statistics.
+
+    Attributes:
+        channels: of the maps.
+        mean: of the images that the body was made for, by channel.
+        std: their standard deviation.
+
+    Raises:
+        UserError: the body gives other maps, or its stages can't be told apart to freeze some.
+    """
+
+    def __init__(self, body: nn.Module, map_norm: bool | None = None, frozen_stages: int = 0) -> None:
+        super().__init__()
+        info = getattr(body, "feature_info", None)
+        if info is None or tuple(info.reduction()) != STRIDES:
+            found = "no feature_info" if info is None else f"maps of stride {tuple(info.reduction())}"
+            raise UserError(
+                f"backbone {type(body).__name__} has {found}; a detector or segmenter needs a model with four maps "
+                f"of stride {STRIDES}"
+            )
+        if map_norm is None:
+            map_norm = not _is_normalised(body)
+        config = getattr(body, "pretrained_cfg", {})
+        self.mean: tuple[float, ...] = tuple(config.get("mean", IMAGENET_MEAN))
+        self.std: tuple[float, ...] = tuple(config.get("std", IMAGENET_STD))
+        self.channels: list[int] = list(info.channels())
+        self.channels_last = getattr(body, "output_fmt", "NCHW") == "NHWC"
+        self.body = body
+        self.norms = nn.ModuleList(
+            LayerNorm2d(channels, eps=1e-5) if map_norm else nn.Identity() for channels in self.channels
+        )
+        self.frozen = list(_first_stages(body, frozen_stages)) if frozen_stages else []
+        for part in self.frozen:
+            part.requires_grad_(False)
+
+    def forward(self, images: Tensor) -> list[Tensor]:
+        """Images [B, 3, H, W] to four maps [B, C, H / stride, W / stride], sides rounded up."""
+        maps = self.body(images)
+        if self.channels_last:
+            maps = [x.permute(0, 3, 1, 2) for x in maps]
+        return [norm(x.contiguous()) for norm, x in zip(self.norms, maps, strict=True)]
+
+    def train(self, mode: bool = True) -> DenseBackbone:
+        """Switch to training or evaluation; frozen stages stay in evaluation, so that their statistics stay too."""
+        super().train(mode)
+        for part in self.frozen:
+            if isinstance(part, nn.Module):
+                part.eval()
+        return self
+
+
+def create_backbone(
+    backbone: str | nn.Module,
+    *,
+    pretrained: bool = False,
+    checkpoint: str | Path | None = None,
+    map_norm: bool | None = None,
+    frozen_stages: int = 0,
+    grad_checkpointing: bool = False,
+    **model_options: Any,
+) -> DenseBackbone:
+    """A backbone for a detector or a segmenter.
+
+    Args:
+        backbone: name of a model of this package or of timm, or a module that returns a list of maps and describes
+            them in ``feature_info``, as timm's ``features_only`` models do.
+        pretrained: start from timm's published weights.
+        checkpoint: start from a classification checkpoint (.safetensors, .pth); its classifier is left out, bias
+            tables and position embeddings of another size are resampled.
+        map_norm: whether a LayerNorm stands on each map; by default unless the model normalises its maps itself.
+        frozen_stages: how many stages, the stem with the first one, keep their weights and statistics.
+        grad_checkpointing: recompute activations in the backward pass instead of keeping them.
+        **model_options: further options of the model, ``drop_path_rate`` for example.
+
+    Returns:
+        The backbone, for images of any size whose sides are divisible by 32.
+
+    Raises:
+        UserError: there is no such model, it has other maps, or the checkpoint doesn't fit it.
+    """
+    if isinstance(backbone, str):
+        body = _create_body(backbone, pretrained, model_options)
+        if checkpoint is not None:
+            load_weights(body.get_submodule("model"), checkpoint)
+    elif pretrained or checkpoint or model_options:
+        given = ["pretrained"] * pretrained + ["checkpoint"] * bool(checkpoint) + list(model_options)
+        raise UserError(
+            f"backbone {type(backbone).__name__} is a module already; options {', '.join(given)} are for names"
+        )
+    else:
+        body = backbone
+    if grad_checkpointing:
+        enable = getattr(_timm_model(body), "set_grad_checkpointing", None)
+        if enable is None:
+            raise UserError(f"backbone {type(body).__name__} can't recompute activations; leave grad_checkpointing off")
+        enable(True)
+    return DenseBackbone(body, map_norm, frozen_stages)
+
+
+def _create_body(name: str, pretrained: bool, options: dict[str, Any]) -> nn.Module:
+    """A timm model that returns its last four maps, for images of any size."""
+    import msgformer.models  # noqa: F401 registers this package's models with timm
+
+    load_installed_plugins()
+    name = ALIASES.get(name, name)
+    if not timm.is_model(name):
+        raise UserError(f"unknown backbone {name!r}{nearest(name, timm.list_models())}")
+    options = {"features_only": True, "feature_cls": "getter", "out_indices": 4, **options}
+    try:
+        # Swin is bound to one image size unless told otherwise; other models don't know these options.
+        return timm.create_model(name, pretrained, strict_img_size=False, always_partition=True, **options)
+    except TypeError:
+        return timm.create_model(name, pretrained, **options)
+
+
+def _timm_model(body: nn.Module) -> nn.Module:
+    """The model inside timm's wrappers."""
+    inner = [getattr(body, name, None) for name in ("model", "body")]
+    return next((module for module in inner if isinstance(module, nn.Module)), body)
+
+
+def _stage_names(body: Any) -> list[str]:
+    """Where in :func:`_timm_model` the stages are, for those that can be found."""
+    modules = dict(_timm_model(body).named_modules())
+    names = [{name, name.replace(".", "_")} for name in body.feature_info.module_name()]  # timm may flatten them
+    return [name for spellings in names for name in spellings if name in modules]
+
+
+def _is_normalised(body: nn.Module) -> bool:
+    """Whether maps come normalised: by BatchNorm on the way, or by a LayerNorm that each stage ends in."""
+    if any(isinstance(module, _BatchNorm) for module in body.modules()):
+        return True
+    stages = [_timm_model(body).get_submodule(name) for name in _stage_names(body)]
+    ends = [child for stage in stages for child in list(stage.children())[-1:]]
+    return len(ends) == len(STRIDES) and all(isinstance(end, nn.LayerNorm) for end in ends)
+
+
+def _first_stages(body: nn.Module, count: int) -> Iterator[nn.Module | nn.Parameter]:
+    """The stem and the first stages: all that is defined up to the end of the last of them."""
+    names = _stage_names(body)
+    if len(names) != len(STRIDES) or not 0 < count <= len(STRIDES):
+        raise UserError(
+            f"frozen_stages={count} can't be had with backbone {type(body).__name__}: "
+            f"it has {len(names)} stages that can be told apart; give 0 to {len(names)}, or freeze its parameters"
+        )
+    node = _timm_model(body)
+    for name in names[count - 1].split("."):
+        yield from node.parameters(recurse=False)
+        for child_name, child in node.named_children():
+            if child_name == name:
+                node = child
+                break
+            yield child
+    yield node

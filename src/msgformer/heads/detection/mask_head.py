@@ -1,0 +1,33 @@
+"""The mask head: which pixels of a region belong to the object."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+from torch import Tensor, nn
+
+from msgformer.heads.layers import ConvModule, init_conv
+
+
+class MaskHead(nn.Module):
+    """Four 3x3 convolutions, a doubling of the resolution, one mask per class (Mask R-CNN, figure 4 right).
+
+    Args:
+        in_channels: of the regions.
+        num_classes: object classes.
+        num_convs: number of 3x3 convolutions.
+        channels: width of the convolutions.
+    """
+
+    def __init__(self, in_channels: int, num_classes: int, num_convs: int = 4, channels: int = 256) -> None:
+        super().__init__()
+        widths = [in_channels] + [channels] * num_convs
+        self.convs = nn.Sequential(*[ConvModule(a, b, norm=False) for a, b in pairwise(widths)])
+        self.upsample = nn.ConvTranspose2d(widths[-1], channels, 2, stride=2)
+        self.conv_logits = nn.Conv2d(channels, num_classes, 1)
+        init_conv(self.upsample)
+        init_conv(self.conv_logits)
+
+    def forward(self, regions: Tensor) -> Tensor:
+        """Mask logits [N, num_classes, 2S, 2S] of regions [N, in_channels, S, S]."""
+        return self.conv_logits(self.upsample(self.convs(regions)).relu())

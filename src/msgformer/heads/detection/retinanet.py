@@ -1,0 +1,79 @@
+"""RetinaNet: torchvision's, on any backbone and at any precision."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import Tensor
+from torchvision.models.detection.retinanet import RetinaNet as TorchvisionRetinaNet
+from torchvision.models.detection.retinanet import RetinaNetHead
+from torchvision.ops.feature_pyramid_network import LastLevelP6P7
+
+from msgformer.heads.backbone import DenseBackbone
+from msgformer.heads.detection.anchors import AnchorGenerator
+from msgformer.heads.detection.detections import DetectionLimits
+from msgformer.heads.detection.images import DetectionTransform
+from msgformer.heads.detection.targets import check_targets
+from msgformer.heads.pyramid import FeaturePyramid
+from msgformer.heads.weight_decay import exempt_parameters
+
+STRIDES = (8, 16, 32, 64, 128)
+"""Pixels a step of each level."""
+
+
+class PreciseHead(RetinaNetHead):
+    """torchvision's head with outputs in float32, whatever the precision of the maps: boxes are decoded from them."""
+
+    def forward(self, x: list[Tensor]) -> dict[str, Tensor]:
+        """Maps [B, C, H, W] to logits and offsets [B, anchors, K or 4]."""
+        return {name: output.float() for name, output in super().forward(x).items()}
+
+
+class RetinaNet(TorchvisionRetinaNet):
+    """One-stage detector on levels of stride 8 to 128; classes count from 1 outside and from 0 inside.
+
+    Args:
+        backbone: gives maps of stride 4, 8, 16 and 32.
+        num_classes: object classes.
+        transform: of images and detections.
+        limits: which detections are kept.
+        channels: of the pyramid's maps.
+        anchor_size: side of the smallest anchors in pixels; there are three sides an octave (RetinaNet, section 4).
+    """
+
+    def __init__(
+        self,
+        backbone: DenseBackbone,
+        num_classes: int,
+        transform: DetectionTransform,
+        limits: DetectionLimits,
+        channels: int = 256,
+        anchor_size: int = 32,
+    ) -> None:
+        pyramid = FeaturePyramid(backbone, channels, (1, 2, 3), LastLevelP6P7(channels, channels))
+        anchors = AnchorGenerator([anchor_size / STRIDES[0] * 2 ** (third / 3) for third in range(3)], strides=STRIDES)
+        super().__init__(
+            pyramid,
+            num_classes,
+            anchor_generator=anchors,
+            head=PreciseHead(channels, anchors.num_anchors_per_location()[0], num_classes),
+            score_thresh=limits.score_threshold,
+            nms_thresh=limits.nms_threshold,
+            detections_per_img=limits.per_image,
+        )
+        self.transform = transform
+        self.num_classes = num_classes
+        self.with_masks = False
+
+    def forward(self, images: list[Tensor], targets: list[dict[str, Tensor]] | None = None) -> Any:
+        """Losses in training, detections otherwise; see :func:`~msgformer.heads.detection.detector.create_detector`."""
+        if self.training:
+            check_targets(images, targets, self.num_classes, self.with_masks)
+            assert targets is not None
+            targets = [{**target, "labels": target["labels"] - 1} for target in targets]
+            return super().forward(images, targets)
+        return [{**found, "labels": found["labels"] + 1} for found in super().forward(images)]
+
+    def no_weight_decay(self) -> set[str]:
+        """Names of the parameters that the backbone exempts from decay."""
+        return exempt_parameters(self)

@@ -1,0 +1,149 @@
+"""Semantic segmenters: a backbone and a head, by name."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from msgformer.errors import UserError
+from msgformer.heads.backbone import STRIDES, DenseBackbone, create_backbone
+from msgformer.heads.segmentation.semantic_fpn import SemanticFPNHead
+from msgformer.heads.segmentation.upernet import FCNHead, UPerHead, resize
+from msgformer.heads.weight_decay import exempt_parameters
+from msgformer.model_names import nearest
+
+IGNORED = 255
+"""Label of pixels that don't count."""
+
+HEADS = ("upernet", "semantic_fpn")
+"""Names of the segmentation heads."""
+
+
+class Segmenter(nn.Module):
+    """A class for every pixel.
+
+    Args:
+        backbone: gives maps of stride 4, 8, 16 and 32.
+        decode_head: makes logits of them.
+        auxiliary_head: makes further logits for the training.
+        auxiliary_weight: of the loss on those.
+
+    Attributes:
+        mean: that images have to be normalised with, by channel, for values from 0 to 1.
+        std: likewise.
+    """
+
+    def __init__(
+        self,
+        backbone: DenseBackbone,
+        decode_head: UPerHead | SemanticFPNHead,
+        auxiliary_head: FCNHead | None = None,
+        auxiliary_weight: float = 0.4,
+    ) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.decode_head = decode_head
+        self.auxiliary_head = auxiliary_head
+        self.auxiliary_weight = auxiliary_weight
+        self.num_classes = decode_head.conv_seg.out_channels
+        self.mean, self.std = backbone.mean, backbone.std
+
+    def forward(self, images: Tensor, targets: Tensor | None = None) -> Tensor | dict[str, Tensor]:
+        """Losses where targets are given, logits otherwise.
+
+        Args:
+            images: normalised, [B, 3, H, W], of any size.
+            targets: classes from 0 on, [B, H, W]; 255 where a pixel doesn't count.
+
+        Returns:
+            Logits [B, num_classes, H, W], or the losses ``loss_seg`` and, with an auxiliary head, ``loss_aux``, already
+            weighted, to be summed.
+
+        Raises:
+            UserError: a single image in training, where BatchNorm has nothing to average over, or images and targets
+                of different sizes.
+        """
+        height, width = images.shape[-2:]
+        padded = F.pad(images, (0, -width % STRIDES[-1], 0, -height % STRIDES[-1]))
+        if targets is None:
+            return self._logits(self.decode_head, self.backbone(padded), padded)[..., :height, :width]
+        self._check(images, targets)
+        maps = self.backbone(padded)
+        targets = F.pad(targets, (0, -width % STRIDES[-1], 0, -height % STRIDES[-1]), value=IGNORED)
+        losses = {"loss_seg": pixel_loss(self._logits(self.decode_head, maps, padded), targets)}
+        if self.auxiliary_head is not None:
+            logits = self._logits(self.auxiliary_head, maps, padded)
+            losses["loss_aux"] = pixel_loss(logits, targets) * self.auxiliary_weight
+        return losses
+
+    def no_weight_decay(self) -> set[str]:
+        """Names of the parameters that the backbone exempts from decay."""
+        return exempt_parameters(self)
+
+    @staticmethod
+    def _logits(head: nn.Module, maps: list[Tensor], images: Tensor) -> Tensor:
+        return resize(head(maps), images.shape[-2:])
+
+    def _check(self, images: Tensor, targets: Tensor) -> None:
+        expected = (len(images), *images.shape[-2:])
+        if tuple(targets.shape) != expected:
+            raise UserError(f"targets have shape {tuple(targets.shape)}, but the images need {expected}")
+        # On several devices (SyncBatchNorm) a single image each is enough; here the 1x1 pooling has one value.
+        plain = any(type(module) is nn.BatchNorm2d for module in self.decode_head.modules())
+        if self.training and plain and len(images) == 1:
+            raise UserError("a batch of 1 image can't train a segmenter with BatchNorm; give 2 images or more")
+
+
+def pixel_loss(logits: Tensor, targets: Tensor) -> Tensor:
+    """Mean cross entropy over all pixels, those that don't count as zero, as in MMSegmentation's tables.
+
+    Args:
+        logits: [B, K, H, W].
+        targets: [B, H, W], 255 where a pixel doesn't count.
+    """
+    return F.cross_entropy(logits, targets.long(), ignore_index=IGNORED, reduction="none").mean()
+
+
+def create_segmenter(
+    backbone: str | nn.Module,
+    head: str = "upernet",
+    num_classes: int = 150,
+    *,
+    channels: int | None = None,
+    auxiliary: bool = True,
+    auxiliary_weight: float = 0.4,
+    **backbone_options: Any,
+) -> Segmenter:
+    """A semantic segmenter on any backbone.
+
+    It is called with normalised images [B, 3, H, W] (``segmenter.mean`` and ``segmenter.std`` say how) and, for losses,
+    with classes [B, H, W] from 0 on, 255 where a pixel doesn't count; without them it returns logits
+    [B, num_classes, H, W].
+
+    Args:
+        backbone: name of a model of this package or of timm, or a module that returns a list of maps of stride 4, 8,
+            16 and 32 and describes them in ``feature_info``.
+        head: ``"upernet"`` (512 channels, pooling 1, 2, 3, 6) or ``"semantic_fpn"``.
+        num_classes: classes: 150 for ADE20K.
+        channels: width of the head; by default 512 for UPerNet and 128 for Semantic FPN.
+        auxiliary: whether UPerNet is trained with an auxiliary head on the map of stride 16.
+        auxiliary_weight: of its loss.
+        **backbone_options: ``checkpoint``, ``pretrained``, ``map_norm``, ``frozen_stages``, ``grad_checkpointing`` and
+            options of the model, see :func:`~msgformer.heads.backbone.create_backbone`.
+
+    Returns:
+        The segmenter, in training mode.
+
+    Raises:
+        UserError: there is no such head or backbone, or a checkpoint doesn't fit.
+    """
+    if head not in HEADS:
+        raise UserError(f"unknown head {head!r}{nearest(head, HEADS)} (known: {', '.join(HEADS)})")
+    body = create_backbone(backbone, **backbone_options)
+    if head == "semantic_fpn":
+        return Segmenter(body, SemanticFPNHead(body.channels, num_classes, channels or 128))
+    width = channels or 512
+    auxiliary_head = FCNHead(body.channels, num_classes, width // 2) if auxiliary else None
+    return Segmenter(body, UPerHead(body.channels, num_classes, width), auxiliary_head, auxiliary_weight)

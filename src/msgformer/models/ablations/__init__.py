@@ -1,0 +1,1 @@
+"""Variants from the papers' ablation tables."""

@@ -1,0 +1,234 @@
+"""Linear layers and convolutions for inference on CPUs: weights laid out once, and what follows them in the same call.
+
+Linear layers and depth-wise convolutions are C++ kernels of this package where there can be some. For the rest oneDNN
+keeps weights in blocks of its own, which PyTorch lays out anew at every call of a convolution, and applies an
+activation or adds a residual while a product is still in the cache. PyTorch offers both to its own compiler; they are
+called here directly. Where neither applies (another device or type, a graph being captured, no oneDNN) the same is
+computed by ordinary operators.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from msgformer.kernels.cpu.library import CHANNELS, is_loaded, is_plain
+from msgformer.optimized import products
+from msgformer.optimized.ops import add, layer_norm
+
+Activation = Literal["none", "gelu"]
+
+
+class Packed(nn.Module):
+    """Weight and bias as buffers, and the weight in other layouts, which are made when they are first used.
+
+    Args:
+        weight: The weight.
+        bias: The bias, if there is one.
+        activation: Applied to the outcome.
+    """
+
+    weight: Tensor
+    bias: Tensor | None
+    packed: Tensor | None
+    panels: Tensor | None
+    layouts: tuple[str, ...] = ("packed", "panels")
+    is_matrix = True
+
+    def __init__(self, weight: Tensor, bias: Tensor | None, activation: Activation) -> None:
+        super().__init__()
+        self.register_buffer("weight", weight.detach().contiguous())
+        self.register_buffer("bias", None if bias is None else bias.detach().contiguous())
+        self.activation = activation
+        vars(self).update(dict.fromkeys(self.layouts))
+
+    def panels_for(self, x: Tensor) -> Tensor | None:
+        """The weight in panels, if it is a matrix, and a kernel multiplies such an input by it, here and now."""
+        out_channels, in_channels = self.weight.shape[:2]
+        if not self.is_matrix or in_channels % CHANNELS or out_channels % CHANNELS or not is_served(x, self.weight):
+            return None
+        if self.panels is None and not torch.compiler.is_compiling():
+            with torch.inference_mode(False):  # or a graph that is compiled later could not use them
+                self.panels = products.pack(self.weight.view(out_channels, in_channels))
+        return self.panels
+
+    def __getstate__(self) -> dict[str, object]:
+        # A tensor in oneDNN's layout can neither be copied nor stored, and another machine may want others.
+        return {**self.__dict__, **dict.fromkeys(self.layouts)}
+
+    def _apply(self, *args: Any, **kwargs: Any) -> Any:
+        before = self.weight
+        super()._apply(*args, **kwargs)
+        if self.weight is not before:  # the layouts are of the old type and device
+            vars(self).update(dict.fromkeys(self.layouts))
+        return self
+
+
+class PackedLinear(Packed):
+    """A linear layer for inference, with a norm, and an activation or a residual.
+
+    Args:
+        weight: [out, in]
+        bias: [out]
+        activation: Applied to the outcome; not together with a residual.
+        eps: Of a LayerNorm without weights that comes first, if there is one.
+    """
+
+    def __init__(
+        self, weight: Tensor, bias: Tensor | None, activation: Activation = "none", eps: float | None = None
+    ) -> None:
+        super().__init__(weight, bias, activation)
+        self.out_features, self.in_features = weight.shape
+        self.eps = eps
+
+    @property
+    def kernel_eps(self) -> float:
+        """`eps` as kernels take it."""
+        return products.NO_NORM if self.eps is None else self.eps
+
+    def sections(self, x: Tensor, count: int) -> list[Tensor]:
+        """Tokens [..., in] to what `attend` takes: [..., out] or, in a graph to be exported, equal parts of that.
+
+        What runs such files copies parts out of one tensor, which takes it longer than a product for each.
+        """
+        if not torch.compiler.is_exporting():
+            return [self(x)]
+        x, size = self.normed(x), self.out_features // count
+        parts = [slice(start, start + size) for start in range(0, self.out_features, size)]
+        return [self._product(x, self.weight[part], None if self.bias is None else self.bias[part]) for part in parts]
+
+    def _product(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        is_exporting = torch.compiler.is_exporting()  # then of a matrix, to which what runs files adds the bias at once
+        out = F.linear(x.flatten(0, -2) if is_exporting else x, weight, bias)
+        out = F.gelu(out) if self.activation == "gelu" else out
+        return out.view(*x.shape[:-1], len(weight)) if is_exporting else out
+
+    def normed(self, x: Tensor) -> Tensor:
+        """What the product reads, [..., in]."""
+        return x if self.eps is None else layer_norm(x, None, None, self.eps)
+
+    def forward(self, x: Tensor, residual: Tensor | None = None) -> Tensor:
+        """Tokens [..., in] to [..., out], to which ``residual`` of that shape is added."""
+        panels = self.panels_for(x)
+        if panels is not None:
+            return products.linear(x, panels, self.bias, residual, self.kernel_eps, self.activation == "gelu")
+        x = self.normed(x)
+        if not is_packable(x, self.weight):
+            out = self._product(x, self.weight, self.bias)
+            return out if residual is None else add(residual, out)
+        if self.packed is None:
+            self.packed = torch.ops.mkldnn._reorder_linear_weight(self.weight, None)
+        if residual is None:
+            return torch.ops.mkldnn._linear_pointwise(x, self.packed, self.bias, self.activation, [], "none")
+        return torch.ops.mkldnn._linear_pointwise.binary(x, residual, self.packed, self.bias, "add")
+
+
+class PackedConv2d(Packed):
+    """A convolution for inference, with an activation or a residual; maps come and go channels-last.
+
+    Args:
+        conv: The convolution, with zeros as padding.
+        activation: Applied to the outcome; not together with a residual.
+    """
+
+    taps: Tensor | None
+    layouts = ("packed", "panels", "taps")
+
+    def __init__(self, conv: nn.Conv2d, activation: Activation = "none") -> None:
+        super().__init__(conv.weight, conv.bias, activation)
+        self.where: Any = ([*conv.padding], [*conv.stride], [*conv.dilation], conv.groups)
+        size, channels = tuple(self.weight.shape[2:]), self.weight.shape[0]
+        self.is_matrix = size == (1, 1) and self.where == ([0, 0], [1, 1], [1, 1], 1)
+        self.is_depthwise = size == (3, 3) and self.where == ([1, 1], [1, 1], [1, 1], channels)
+        self.packed_for: torch.Size | None = None
+
+    def taps_for(self, x: Tensor) -> Tensor | None:
+        """The weight as [9, C], if it is depth-wise with a 3 x 3 kernel, and a kernel reads it here and now."""
+        if not (self.is_depthwise and self.weight.shape[0] % CHANNELS == 0 and is_served(x, self.weight)):
+            return None
+        if self.taps is None and not torch.compiler.is_compiling():
+            with torch.inference_mode(False):
+                self.taps = self.weight.flatten(1).T.contiguous()
+        return self.taps
+
+    def forward(self, x: Tensor, residual: Tensor | None = None) -> Tensor:
+        """[B, C, H, W] to [B, C', H', W'], to which ``residual`` of that shape is added."""
+        if (panels := self.panels_for(x)) is not None:
+            added = None if residual is None else residual.permute(0, 2, 3, 1)
+            return products.linear(
+                x.permute(0, 2, 3, 1), panels, self.bias, added, products.NO_NORM, self.activation == "gelu"
+            ).permute(0, 3, 1, 2)
+        if not is_packable(x, self.weight):
+            if torch.compiler.is_compiling() and not torch.compiler.is_exporting():
+                x = x.contiguous(memory_format=torch.channels_last)  # what the compiler does anyway, without saying so
+            padding, stride, dilation, groups = self.where
+            out = F.conv2d(x, self.weight, self.bias, stride, padding, dilation, groups)
+            out = F.gelu(out) if self.activation == "gelu" else out
+            return out if residual is None else residual + out
+        if self.packed is None or self.packed_for != x.shape:
+            # For the size at hand: what suits the size that oneDNN else supposes can be ten times slower at this one.
+            reorder: Any = torch._C._nn.mkldnn_reorder_conv2d_weight  # whose published type lacks an argument
+            self.packed, self.packed_for = reorder(self.weight.to_mkldnn(), *self.where, list(x.shape)), x.shape
+        x = x.contiguous(memory_format=torch.channels_last)
+        if residual is None:
+            return torch.ops.mkldnn._convolution_pointwise(
+                x, self.packed, self.bias, *self.where, self.activation, [], "none"
+            )
+        return torch.ops.mkldnn._convolution_pointwise.binary(
+            x, residual, self.packed, self.bias, *self.where, "add", 1, None, [], None
+        )
+
+
+def is_served(x: Tensor, weight: Tensor) -> bool:
+    """Whether the C++ kernels compute with this input, here and now."""
+    if torch.is_autocast_enabled("cpu") or x.numel() == 0:
+        return False
+    return is_plain(x) and is_plain(weight) and is_loaded()
+
+
+def conv_between(
+    x: Tensor, first: PackedLinear, conv: PackedConv2d, second: PackedLinear, residual: Tensor, added: Tensor | None
+) -> Tensor | None:
+    """Residual + second(conv(first(x)) + added) in one step, with conv's activation, if there is a kernel for it.
+
+    Args:
+        x: [B, H, W, in]
+        first: Its norm is included.
+        conv: A depth-wise convolution; with an activation nothing is added.
+        second: A layer without activation or norm.
+        residual: [B, H, W, out]
+        added: [B, H, W, C], or nothing.
+    """
+    panels1, taps, panels2 = first.panels_for(x), conv.taps_for(x), second.panels_for(x)
+    if panels1 is None or taps is None or panels2 is None:
+        return None
+    layers = panels1, first.bias, taps, conv.bias, panels2, second.bias
+    return products.conv_between(x, *layers, added, residual, first.kernel_eps, conv.activation == "gelu")
+
+
+def is_packable(x: Tensor, weight: Tensor) -> bool:
+    """Whether oneDNN's layout can be used for this input, here and now."""
+    if torch.compiler.is_compiling() or torch.jit.is_tracing() or torch.is_autocast_enabled("cpu"):
+        return False
+    if not (torch.backends.mkldnn.is_available() and torch.backends.mkldnn.enabled):
+        return False
+    return is_plain(x) and is_plain(weight) and x.numel() > 0
+
+
+def fold_norm(norm: nn.LayerNorm, linear: nn.Linear) -> tuple[Tensor, Tensor]:
+    """Weight and bias of a linear layer that takes the weight and bias of the norm before it upon itself."""
+    weight = linear.weight * norm.weight
+    bias = linear.weight @ norm.bias
+    return weight, bias if linear.bias is None else bias + linear.bias
+
+
+def lay_out(model: nn.Module) -> None:
+    """Makes what kernels read of all layers now: a compiled graph can't, and would leave the kernels out."""
+    for module in model.modules():
+        if isinstance(module, Packed):
+            module.panels_for(module.weight)
+        if isinstance(module, PackedConv2d):
+            module.taps_for(module.weight)

@@ -1,0 +1,1 @@
+"""What models cost: time, memory, parameters and multiply-adds."""

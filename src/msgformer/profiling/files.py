@@ -1,0 +1,53 @@
+"""Timings as files: JSON of everything, CSV of the rows, plots where something varies."""
+
+from __future__ import annotations
+
+import csv
+from dataclasses import asdict, fields
+from pathlib import Path
+
+from msgformer.profiling.benchmark_result import Benchmark, Timing
+from msgformer.profiling.plots import Point, latency_plot, throughput_plot
+from msgformer.runs.output_folder import new_run
+from msgformer.visual.plots import Plot
+
+JSON, CSV = "benchmark.json", "benchmark.csv"
+
+
+def write_benchmark(result: Benchmark, folder: Path) -> None:
+    """Write ``benchmark.json``, ``benchmark.csv``, ``latency`` by size and ``throughput`` by batch as .svg and .png.
+
+    Raises:
+        UserError: the folder can't be made.
+    """
+    new_run(folder, "benchmark")
+    (folder / JSON).write_text(f"{result.render(as_json=True)}\n", encoding="utf-8")
+    columns = [field.name for field in fields(Timing) if field.name != "seconds"]
+    with (folder / CSV).open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, columns, extrasaction="ignore")
+        writer.writeheader()
+        writer.writerows(map(asdict, result.timings))
+    for plot in benchmark_plots(result):
+        (folder / f"{plot.name}.svg").write_text(plot.svg, encoding="utf-8")
+        (folder / f"{plot.name}.png").write_bytes(plot.png)
+
+
+def benchmark_plots(result: Benchmark) -> list[Plot]:
+    """Time by image size where there are several sizes, images a second by batch where there are several batches."""
+    points = [
+        Point(
+            line=f"{one.model}, {one.backend}",
+            batch=one.batch,
+            size=(one.height, one.width),
+            ms=one.ms,
+            low_ms=one.low_ms,
+            high_ms=one.high_ms,
+        )
+        for one in result.timings
+    ]
+    plots = []
+    if len({point.size for point in points}) > 1:
+        plots.append(latency_plot(points))
+    if len({point.batch for point in points}) > 1:
+        plots.append(throughput_plot(points))
+    return plots

@@ -1,0 +1,117 @@
+"""Parameters, multiply-adds and activations of models, counted without computing anything."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from msgformer.heads import count_detector_macs, count_segmenter_macs, create_detector, create_segmenter
+from msgformer.models import create_model
+from msgformer.profiling.published import PUBLISHED, PublishedSize
+from msgformer.profiling.sizes import Comparison, ModelSize, PartSize
+
+# On the meta device attention is made of matrix products, so that these are all that is counted.
+PRODUCTS = (
+    torch.ops.aten.mm,
+    torch.ops.aten.addmm,
+    torch.ops.aten.bmm,
+    torch.ops.aten.baddbmm,
+    torch.ops.aten.convolution,
+)
+
+
+def measure_model(name: str, size: tuple[int, int], *, compare: bool = True) -> ModelSize:
+    """What a model costs for one image.
+
+    Args:
+        name: A model of this package.
+        size: Height and width of the image.
+        compare: Whether to count it also as it was published, dense heads included.
+    """
+    total, *parts = measure_parts(name, size)
+    comparisons = [_compare(name, published) for published in PUBLISHED[name]] if compare else []
+    return ModelSize(name, size, total, parts, comparisons)
+
+
+def measure_parts(name: str, size: tuple[int, int]) -> list[PartSize]:
+    """A classifier of 1000 classes for one image: all of it, then its stem, its stages and its head.
+
+    The stem has the first messengers or the position embedding, the head the last norm.
+
+    Args:
+        name: A model of this package.
+        size: Height and width of the image.
+    """
+    with torch.device("meta"):
+        model: Any = create_model(name).eval()
+    macs, activations = FlopCounterMode(display=False), FlopCounterMode(display=False, custom_mapping=_OUTPUTS)
+    with torch.no_grad(), macs, activations:
+        model(torch.empty(1, 3, *size, device="meta"))
+
+    def cost(part: str, module: nn.Module, path: str, own: int = 0) -> PartSize:
+        return PartSize(part, own + _parameters(module), _total(macs, path) // 2, _total(activations, path))
+
+    root = type(model).__name__
+    whole = cost("all", model, root)
+    own = sum(parameter.numel() for parameter in model.parameters(recurse=False))
+    parts = [cost("stem", model.patch_embed, f"{root}.patch_embed", own)]
+    for index, stage in enumerate(model.stages):
+        parts.append(cost(f"stage {index + 1}", stage, f"{root}.stages.{index}"))
+    rest = (
+        getattr(whole, key) - sum(getattr(part, key) for part in parts) for key in ("parameters", "macs", "activations")
+    )
+    return [whole, *parts, PartSize("head", *rest)]
+
+
+def _compare(name: str, published: PublishedSize) -> Comparison:
+    """A model under a head counted beside what a table says."""
+    parameters, macs = _count(name, published)
+    printed = round(published.parameters * 1e6)
+    printed_macs = None if published.macs is None else round(published.macs * 1e9)
+    return Comparison(
+        setting=published.setting,
+        input_size=published.input_size,
+        parameters=parameters,
+        published_parameters=printed,
+        parameters_difference=_per_cent(parameters, printed),
+        macs=macs,
+        published_macs=printed_macs,
+        macs_difference=None if printed_macs is None else _per_cent(macs, printed_macs),
+    )
+
+
+def _count(name: str, published: PublishedSize) -> tuple[int, int]:
+    """Parameters, and multiply-adds as the table counts them."""
+    size, head = published.input_size, published.head
+    if head is None:
+        whole = measure_parts(name, size)[0]
+        return whole.parameters, whole.macs
+    with torch.device("meta"):
+        model: Any = create_segmenter(name, head) if head == "upernet" else create_detector(name, head)
+    if head == "upernet":
+        return _parameters(model), count_segmenter_macs(model, size)
+    return _parameters(model), sum(count_detector_macs(model, size).values())
+
+
+def _parameters(model: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in model.parameters())
+
+
+def _per_cent(counted: int, published: int) -> float:
+    return 100 * (counted / published - 1)
+
+
+def _outputs(*_: Any, out_shape: Any, **__: Any) -> int:
+    """How many numbers an operation gives, in the form of a formula for FLOPs."""
+    return math.prod(out_shape)
+
+
+_OUTPUTS = dict.fromkeys(PRODUCTS, _outputs)
+
+
+def _total(counter: FlopCounterMode, path: str) -> int:
+    return sum(counter.get_flop_counts().get(path, {}).values())

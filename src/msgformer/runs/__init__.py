@@ -1,0 +1,1 @@
+"""Run folders: a training from its settings to its report."""

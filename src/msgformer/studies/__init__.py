@@ -1,0 +1,1 @@
+"""Ablation studies: many runs under one budget, as one table."""

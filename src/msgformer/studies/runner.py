@@ -1,0 +1,201 @@
+"""The runs of a study, one after the other, or one a GPU at a time."""
+
+from __future__ import annotations
+
+import csv
+import os
+import queue
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+
+from msgformer.config.recipes import load_config, merge_options
+from msgformer.config.schedule import fit_schedule
+from msgformer.errors import JobError
+from msgformer.plugins import loaded_plugins
+from msgformer.runs.output_folder import CONFIG_FILE
+from msgformer.studies.result import StudiedRow
+from msgformer.studies.table import SMALL_SIDE, TABLES, AblationRow, small_model_args
+from msgformer.training.build import build_model
+from msgformer.training.run_files import METRICS_FILE
+
+ONE_DEVICE = {"devices": 1, "num_nodes": 1, "strategy": "auto"}
+
+
+@dataclass(frozen=True)
+class Job:
+    """One run.
+
+    Attributes:
+        row: What is trained.
+        seed: Its seed.
+        settings: All that differs from the defaults of 'msgformer train'.
+        folder: Its run folder.
+    """
+
+    row: AblationRow
+    seed: int
+    settings: dict[str, Any]
+    folder: Path
+
+    @property
+    def epochs(self) -> int:
+        """Epochs until it has finished."""
+        return self.settings["epochs"] + self.settings.get("optim", {}).get("cooldown_epochs", 0)
+
+    def scores(self) -> list[float]:
+        """Top-1 after each epoch so far, in per cent."""
+        path = self.folder / METRICS_FILE
+        if not path.is_file():
+            return []
+        with path.open(newline="", encoding="utf-8") as file:
+            return [float(row["val/top1"]) for row in csv.DictReader(file)]
+
+    def arguments(self) -> dict[str, Path]:
+        """Of :func:`msgformer.train`, for a new run or for one to go on with.
+
+        A new run's settings are written beside its folder. A folder that was left before the run could go on is
+        removed.
+        """
+        if (self.folder / CONFIG_FILE).is_file():
+            return {"resume": self.folder}
+        shutil.rmtree(self.folder, ignore_errors=True)
+        config = self.folder.with_suffix(".yaml")
+        config.write_text(yaml.safe_dump(self.settings, sort_keys=False), encoding="utf-8")
+        return {"config": config, "output": self.folder}
+
+
+def run_table(
+    folder: Path, plan: Mapping[str, Any], seeds: int, workers: int | None, train: Callable[..., Any]
+) -> tuple[list[StudiedRow], int]:
+    """Train what isn't trained yet, and read all scores.
+
+    Args:
+        folder: Of the study.
+        plan: The arguments of the study that decide what is trained.
+        seeds: Runs of each row.
+        workers: Processes that read images.
+        train: `msgformer.train`.
+
+    Returns:
+        The rows, and epochs of each run.
+
+    Raises:
+        UserError: the settings or the data can't be used.
+        JobError: a process that trained on one of several GPUs failed.
+    """
+    rows = TABLES[plan["table"]].rows
+    told = {} if workers is None else {"workers": workers}
+    settings = {row: {**row_settings(row, plan), **told} for row in rows}
+    jobs = {row: [make_job(folder, row, seed, settings[row]) for seed in range(seeds)] for row in rows}
+    gpus = [] if settings[rows[0]]["trainer"]["accelerator"] == "cpu" else find_gpus()
+    # Seed by seed, so that a study that is stopped has whole columns of its table.
+    run_all([jobs[row][seed] for seed in range(seeds) for row in rows], gpus, train)
+    studied = [
+        StudiedRow.of(
+            row.name, row.recipe, _parameters(settings[row]), [job.scores()[-1] for job in jobs[row]], row.published
+        )
+        for row in rows
+    ]
+    return studied, settings[rows[0]]["epochs"]
+
+
+def row_settings(row: AblationRow, plan: Mapping[str, Any]) -> dict[str, Any]:
+    """All settings of a row's runs but the seed."""
+    recipe = load_config(row.recipe)
+    if plan["small"]:
+        recipe = {"model": recipe["model"], "model_args": small_model_args(row), "img_size": SMALL_SIDE}
+    values = merge_options(recipe, plan["budget"])
+    if plan["epochs"] is not None:
+        fit_schedule(values, plan["epochs"])
+        values["epochs"] = plan["epochs"]
+    accelerator = plan["budget"].get("trainer", {}).get("accelerator", "auto")  # the recipes' own is for eight GPUs
+    trainer = {**values.get("trainer", {}), **ONE_DEVICE, "accelerator": accelerator}
+    if trainer.get("precision") == "16-mixed" and (accelerator == "cpu" or not torch.cuda.is_available()):
+        trainer["precision"] = "32-true"
+    return {"report": False, **values, "data": plan["data"], "trainer": trainer}
+
+
+def make_job(folder: Path, row: AblationRow, seed: int, settings: Mapping[str, Any]) -> Job:
+    """A row's run by one seed."""
+    name = f"{row.recipe.rpartition('/')[2]}-seed{seed}"
+    return Job(row, seed, {**settings, "seed": seed}, folder / name)
+
+
+def run_all(jobs: Sequence[Job], gpus: Sequence[str], train: Callable[..., Any]) -> None:
+    """Train what hasn't finished: in this process, or on several GPUs in a process each."""
+    left = [job for job in jobs if len(job.scores()) < job.epochs]
+    if len(gpus) > 1:
+        run_side_by_side(left, gpus)
+        return
+    for number, job in enumerate(left, len(jobs) - len(left) + 1):
+        print(f"{job.row.name}, seed {job.seed} ({number} of {len(jobs)})", file=sys.stderr, flush=True)
+        arguments: dict[str, Any] = {**job.arguments()}
+        train(**arguments)
+
+
+def run_side_by_side(jobs: Sequence[Job], gpus: Sequence[str]) -> None:
+    """Train one run a GPU at a time, in processes of their own.
+
+    Raises:
+        JobError: one failed; those that had begun are waited for, the others are left.
+    """
+    free: queue.SimpleQueue[str] = queue.SimpleQueue()
+    for gpu in gpus:
+        free.put(gpu)
+    with ThreadPoolExecutor(len(gpus)) as pool:
+        waiting = [pool.submit(run_apart, job, free) for job in jobs]
+        try:
+            for done in waiting:
+                done.result()
+        except BaseException:
+            pool.shutdown(wait=True, cancel_futures=True)
+            raise
+
+
+def run_apart(job: Job, free: queue.SimpleQueue[str]) -> None:
+    """Train in a process that sees one GPU, which is taken from ``free`` and given back; what it says is in a log.
+
+    Raises:
+        JobError: it failed.
+    """
+    gpu = free.get()
+    try:
+        log = job.folder.with_suffix(".log")
+        words = [word for key, path in job.arguments().items() for word in (f"--{key}", str(path))]
+        words += [word for name in loaded_plugins() for word in ("--plugins", name)]
+        command = [sys.executable, "-m", "msgformer", "train", *words]
+        print(f"{job.row.name}, seed {job.seed}, on GPU {gpu}: {log}", file=sys.stderr, flush=True)
+        with log.open("a", encoding="utf-8") as file:
+            environment = {**os.environ, "CUDA_VISIBLE_DEVICES": gpu}
+            done = subprocess.run(command, stdout=file, stderr=file, env=environment, check=False)
+        if done.returncode:
+            last = (log.read_text(encoding="utf-8", errors="replace").splitlines() or [""])[-1]
+            raise JobError(f"{job.row.name}, seed {job.seed}, failed: {last} (see {log}); the same command goes on")
+    finally:
+        free.put(gpu)
+
+
+def find_gpus() -> list[str]:
+    """What CUDA calls the GPUs that this process may use."""
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    names = [name for name in (visible or "").split(",") if name]
+    count = torch.cuda.device_count()
+    return names[:count] if names else [str(number) for number in range(count)]
+
+
+def _parameters(settings: Mapping[str, Any]) -> int:
+    """Parameters of a row's model without its classifier."""
+    size = settings["img_size"]
+    height, width = (size, size) if isinstance(size, int) else size
+    with torch.device("meta"):
+        model = build_model(settings["model"], 0, (height, width), settings["model_args"])
+    return sum(parameter.numel() for parameter in model.parameters())

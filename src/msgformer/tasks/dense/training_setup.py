@@ -1,0 +1,73 @@
+"""Common base of the training setups of detection and segmentation."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from msgformer.checkpoints.card import ModelCard
+from msgformer.data.detection.instances import InstanceSet
+from msgformer.data.loading.split import write_split
+from msgformer.data.problems import Problem, refuse_errors
+from msgformer.data.segmentation.label_maps import LabelledImages
+from msgformer.tasks import get_task
+from msgformer.tasks.training_setup import TrainingSetup
+from msgformer.training.build import known_model
+
+
+class DenseSetup(TrainingSetup):
+    """Setup of a training on a folder with annotated training and validation images."""
+
+    bundled = "scenes"
+    train: InstanceSet | LabelledImages
+    val: InstanceSet | LabelledImages
+
+    def image_names(self) -> dict[str, list[str]]:
+        """Return paths relative to the data folder."""
+        sources = {"train": self.train, "val": self.val}
+        return {subset: [source.name(index) for index in range(len(source))] for subset, source in sources.items()}
+
+    def record(self, run: Path) -> None:
+        """Write ``split.csv``; an image has no class of its own."""
+        names = self.image_names()
+        write_split(run, {subset: (found, [""] * len(found)) for subset, found in names.items()})
+
+    def check_files(self) -> None:
+        """Check quickly that the images can be used; raises UserError otherwise."""
+        for source in (self.train, self.val):
+            refuse_errors(self.find_problems(source))
+
+    @abstractmethod
+    def find_problems(self, source: Any) -> list[Problem]:
+        """Check the files of a subset quickly, and return the problems."""
+
+    def card(self, arguments: dict[str, Any], images: dict[str, Any]) -> ModelCard:
+        """Return the model card for the checkpoints.
+
+        Args:
+            arguments: Arguments of the model's constructor.
+            images: How images are preprocessed.
+        """
+        settings = self.settings
+        data = {"path": settings.data, "seed": settings.seed}
+        name = known_model(settings.model)
+        classes, plugins = list(self.classes), settings.plugins
+        return ModelCard(name, arguments, classes, images, data, task=settings.task, plugins=plugins)
+
+    def build_model(self, card: ModelCard, *, fresh: bool) -> nn.Module:
+        """Build the model that a card describes.
+
+        Args:
+            card: The card.
+            fresh: Whether to initialize the backbone as configured.
+        """
+        settings = self.settings
+        start: dict[str, Any] = {"pretrained": settings.pretrained, "checkpoint": settings.init_from} if fresh else {}
+        start["grad_checkpointing"] = settings.trainer.grad_checkpointing
+        model = get_task(card.task).build_model(card, **start)
+        if settings.trainer.compile:
+            model.get_submodule("backbone").compile()  # the heads' shapes differ from image to image
+        return model

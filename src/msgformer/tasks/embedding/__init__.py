@@ -1,0 +1,1 @@
+"""Pooled features of images."""

@@ -1,0 +1,1 @@
+"""What is exported, and on which images it is checked."""

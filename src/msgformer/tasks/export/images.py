@@ -1,0 +1,78 @@
+"""Images for checking and calibrating an export."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from msgformer.data.bundled.scenes import PHOTOGRAPHS, load_photograph
+from msgformer.data.files.inputs import find_inputs
+from msgformer.errors import UserError
+from msgformer.tasks.export.source import ExportSource
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+NUM_CHECKED, MAX_CALIBRATED = 8, 300
+"""Number of images for checking an export, and largest number for calibrating it."""
+
+
+def real_images(source: ExportSource) -> tuple[list[Image.Image], str]:
+    """Return images to check an export on: held-out images of the run, or else photographs of installed packages.
+
+    Args:
+        source: The model.
+
+    Returns:
+        The images, and a description of them.
+    """
+    held_out = _held_out(source, NUM_CHECKED)
+    if held_out:
+        return held_out, "images that the run held out"
+    names = [name for subset in PHOTOGRAPHS.values() for name in subset][:NUM_CHECKED]
+    return [load_photograph(name) for name in names], "photographs of scikit-learn and scikit-image"
+
+
+def calibration_batches(given: Path | None, source: ExportSource, batch: int) -> list[Tensor]:
+    """Return inputs [batch, C, H, W] to calibrate the quantization with.
+
+    Args:
+        given: Image or folder of images; None for those that the run held out.
+        source: The model.
+        batch: Inputs per batch; the last batch is filled up with copies.
+
+    Raises:
+        UserError: There are none.
+    """
+    if given is not None:
+        images = [one.load() for one in islice(find_inputs([str(given)]), MAX_CALIBRATED)]
+    else:
+        images = _held_out(source, MAX_CALIBRATED)
+    if not images:
+        raise UserError("int8 needs images to calibrate on; give --calibration FOLDER")
+    inputs = [source.transform(image) for image in images]
+    return [torch.stack(_filled(inputs[first : first + batch], batch)) for first in range(0, len(inputs), batch)]
+
+
+def _filled(inputs: Sequence[Tensor], count: int) -> list[Tensor]:
+    return [*inputs, *[inputs[-1]] * (count - len(inputs))]
+
+
+def _held_out(source: ExportSource, count: int) -> list[Image.Image]:
+    """Return held-out images of a run, evenly spread; none if they don't exist any more."""
+    if source.run is None or not source.card.data:
+        return []
+    try:
+        total, load = source.task.held_out_images(source.card, source.run)
+        return [load(index) for index in _spread(total, count)]
+    except UserError:  # the data was moved or removed
+        return []
+
+
+def _spread(total: int, count: int) -> Iterable[int]:
+    return range(0, total, max(1, total // count))[:count]

@@ -1,0 +1,1 @@
+"""Predictions: streams, results, files."""

@@ -1,0 +1,321 @@
+"""Files of predictions, written batch by batch, which a later call can resume."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import Any, BinaryIO, Protocol, cast
+
+from msgformer.errors import UserError
+from msgformer.tasks.prediction.base import PredictionRecord
+from msgformer.tasks.prediction.record_layout import Format, RecordLayout, make_printable
+from msgformer.utils.packages import require_package
+
+STDOUT = Path("-")
+SUFFIXES: dict[str, Format] = {".jsonl": "jsonl", ".ndjson": "jsonl", ".csv": "csv", ".parquet": "parquet"}
+ROW_GROUP = 65_536
+"""Number of predictions per row group of a Parquet file, which are in memory at once."""
+
+
+def choose_format(output: Path, given: Format | None) -> Format:
+    """Return the format of an output: the one that is given, or that of the file's name.
+
+    Args:
+        output: The file; "-" for standard output.
+        given: The format that the user asks for.
+
+    Raises:
+        UserError: The name has no known ending, or the format can't be written to standard output.
+    """
+    chosen = given or ("jsonl" if output == STDOUT else SUFFIXES.get(output.suffix.lower()))
+    if chosen is None:
+        raise UserError(f"output: {output} doesn't end with {', '.join(SUFFIXES)}; give --format jsonl, csv or parquet")
+    if chosen == "parquet":
+        if output == STDOUT:
+            raise UserError("format: parquet can't be written to standard output; give --output FILE.parquet")
+        require_package("pyarrow", "parquet", "format parquet")
+    return chosen
+
+
+def is_folder(output: Path, given: Format | None) -> bool:
+    """Return whether an output is a folder for drawn images and ``predictions.json``: its name has no file's ending.
+
+    Args:
+        output: The output that the user gives.
+        given: The format that the user asks for.
+    """
+    return given is None and output != STDOUT and (output.is_dir() or not output.suffix[1:2].isalpha())
+
+
+def check_output(output: Path, format: Format, *, resume: bool) -> None:
+    """Check that no file is overwritten.
+
+    Args:
+        output: The file; "-" for standard output.
+        format: Its format.
+        resume: Whether the file is to be resumed.
+
+    Raises:
+        UserError: The file exists, its folder doesn't, or standard output is to be resumed.
+    """
+    if output == STDOUT:
+        if resume:
+            raise UserError("resume: cannot resume from standard output; give --output FILE")
+        return
+    if output.is_dir():
+        raise UserError(f"output: {output} is a folder; give a file in it")
+    if not output.parent.is_dir():
+        raise UserError(f"output: there is no folder {output.parent}; make it first")
+    there = next((path for path in (output, journal_path(output, format)) if path.exists()), None)
+    if there is not None and not resume:
+        raise UserError(f"output: {there} exists; --resume continues it, or give another file")
+
+
+def journal_path(output: Path, format: Format | None) -> Path:
+    """Return the file that predictions are appended to.
+
+    Parquet files and JSON arrays can't be appended to; they are written at the end from a journal in JSON lines.
+
+    Args:
+        output: The file.
+        format: Its format; None for a JSON array.
+    """
+    return output if format in ("jsonl", "csv") else output.with_name(f"{output.name}.partial.jsonl")
+
+
+class LineFormat(Protocol):
+    """A format of appended records, in which any number of complete records is a valid file."""
+
+    def header(self) -> str:
+        """Return the text before the first record."""
+
+    def encode(self, record: PredictionRecord) -> str:
+        """Return a record as text that ends with a newline."""
+
+    def decode(self, text: str) -> PredictionRecord:
+        """Return the record in a text; raises ValueError if there is none."""
+
+    def records(self, file: BinaryIO) -> Iterator[bytes]:
+        """Return the complete records of a file, with the header; an incomplete last record is left out."""
+
+
+class JsonLines:
+    """One JSON object per line.
+
+    Args:
+        layout: From records to objects.
+    """
+
+    def __init__(self, layout: RecordLayout[Any]) -> None:
+        self.layout = layout
+
+    def header(self) -> str:
+        """Return an empty text."""
+        return ""
+
+    def encode(self, record: PredictionRecord) -> str:
+        """Return the object of a record as a line."""
+        return f"{json.dumps(self.layout.to_json(record), ensure_ascii=False)}\n"
+
+    def decode(self, text: str) -> PredictionRecord:
+        """Return the record of a line."""
+        values = json.loads(text)
+        if not isinstance(values, dict) or not isinstance(values.get("image"), str):
+            raise ValueError("no prediction")
+        return self.layout.from_json(values)
+
+    def records(self, file: BinaryIO) -> Iterator[bytes]:
+        """Return the complete lines."""
+        return (line for line in file if line.endswith(b"\n"))
+
+
+class Csv:
+    """A table of one or more rows per record.
+
+    Args:
+        layout: From records to rows.
+    """
+
+    def __init__(self, layout: RecordLayout[Any]) -> None:
+        self.layout = layout
+
+    def header(self) -> str:
+        """Return the names of the columns."""
+        return _csv_text([self.layout.columns])
+
+    def encode(self, record: PredictionRecord) -> str:
+        """Return the rows of a record; a cell may hold newlines."""
+        return _csv_text(self.layout.to_rows(record))
+
+    def decode(self, text: str) -> PredictionRecord:
+        """Return the record of its rows."""
+        return self.layout.from_rows(list(csv.reader(io.StringIO(text, newline=""))))
+
+    def records(self, file: BinaryIO) -> Iterator[bytes]:
+        """Return the complete records, with the header first."""
+        rows = _csv_rows(file)
+        for number, row in enumerate(rows):
+            try:
+                left = self._rows_of(row) - 1 if number else 0
+            except (ValueError, IndexError):
+                left = 0  # not a record of this layout; decoding it will raise
+            following = list(islice(rows, left))
+            if len(following) == left:
+                yield b"".join([row, *following])
+
+    def _rows_of(self, row: bytes) -> int:
+        text = row.decode("utf-8", errors="surrogateescape")
+        return self.layout.num_rows(next(csv.reader(io.StringIO(text, newline=""))))
+
+
+def _csv_rows(file: BinaryIO) -> Iterator[bytes]:
+    """Return complete rows, in which quotes come in pairs."""
+    row = b""
+    for line in file:
+        row += line
+        if row.endswith(b"\n") and row.count(b'"') % 2 == 0:
+            yield row
+            row = b""
+
+
+def _csv_text(rows: Sequence[Sequence[str]]) -> str:
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows(rows)
+    return text.getvalue()
+
+
+class PredictionFile:
+    """A growing file of predictions, from any beginning of which a later call can resume.
+
+    Args:
+        output: The file; "-" for standard output.
+        format: Its format; None for a JSON array.
+        layout: From records to rows.
+    """
+
+    def __init__(self, output: Path, format: Format | None, layout: RecordLayout[Any]) -> None:
+        self.output, self.format, self.layout = output, format, layout
+        self.path = journal_path(output, format)
+        self.lines: LineFormat = Csv(layout) if format == "csv" else JsonLines(layout)
+        self._end = 0
+        self._file: BinaryIO | None = None
+
+    @property
+    def complete(self) -> bool:
+        """Whether the file is finished, so that nothing can be appended."""
+        return self.path != self.output and self.output.exists()
+
+    def recorded(self) -> Iterator[PredictionRecord]:
+        """Return the complete predictions of an earlier call, in order.
+
+        Raises:
+            UserError: The file holds anything else.
+        """
+        if self.complete:
+            yield from self._read_parquet() if self.format == "parquet" else self._read_array()
+        elif self.path.exists():
+            with self.path.open("rb") as file:
+                for number, record in enumerate(self.lines.records(file)):
+                    if number > 0 or not self.lines.header():
+                        yield self._decode(record, number)
+                    elif record != self._encode(self.lines.header()):
+                        hint = self.layout.columns_hint
+                        raise UserError(f"resume: {self.path} has other columns; give the same {hint} as before")
+                    self._end += len(record)
+
+    def _decode(self, record: bytes, number: int) -> PredictionRecord:
+        try:
+            return self.lines.decode(record.decode("utf-8", errors="surrogateescape"))
+        except (AttributeError, ValueError, KeyError, TypeError) as error:
+            raise UserError(
+                f"resume: record {number + 1} of {self.path} is no prediction; give another file"
+            ) from error
+
+    def _encode(self, text: str) -> bytes:
+        # An undecodable byte of a file's name stays what it is in CSV; JSON has an escape for it.
+        return text.encode("utf-8", errors="surrogateescape" if self.format == "csv" else "backslashreplace")
+
+    def write(self, records: Sequence[PredictionRecord]) -> None:
+        """Append predictions after those that `recorded` has returned; the file is truncated there first."""
+        if self._file is None:
+            self._file = self._open()
+        text = "" if self._end else self.lines.header()
+        content = self._encode(text + "".join(map(self.lines.encode, records)))
+        self._file.write(content)
+        self._file.flush()
+        self._end += len(content)
+
+    def _open(self) -> BinaryIO:
+        if self.output == STDOUT:
+            assert sys.__stdout__ is not None
+            return cast(BinaryIO, sys.__stdout__.buffer)  # sys.stdout is standard error while a command runs
+        file = self.path.open("r+b" if self.path.exists() else "w+b")
+        file.truncate(self._end)
+        file.seek(self._end)
+        return file
+
+    def close(self) -> None:
+        """Close the file."""
+        if self._file is not None and self.output != STDOUT:
+            self._file.close()
+        self._file = None
+
+    def finish(self) -> None:
+        """Bring a complete file into its final format; without predictions it is created empty."""
+        if self.complete:
+            return
+        self.write([])
+        self.close()
+        if self.path == self.output:
+            return
+        partial = self.output.with_name(f".{self.output.name}.{os.getpid()}")
+        try:
+            with self.path.open("rb") as file:
+                records = (self._decode(record, number) for number, record in enumerate(self.lines.records(file)))
+                write = self._write_parquet if self.format == "parquet" else self._write_array
+                write(records, partial)
+            partial.replace(self.output)
+            self.path.unlink()
+        finally:
+            partial.unlink(missing_ok=True)
+
+    def _write_parquet(self, records: Iterator[PredictionRecord], path: Path) -> None:
+        import pyarrow as pa
+        from pyarrow.parquet import ParquetWriter
+
+        schema = self.layout.schema()
+        with ParquetWriter(path, schema) as writer:
+            while group := list(islice(records, ROW_GROUP)):
+                rows = [make_printable(self.layout.to_parquet(one)) for one in group]
+                writer.write_table(pa.Table.from_pylist(rows, schema))
+
+    def _write_array(self, records: Iterator[PredictionRecord], path: Path) -> None:
+        with path.open("w", encoding="utf-8", errors="backslashreplace") as file:
+            separator = "[\n"
+            for record in records:
+                file.write(separator + json.dumps(self.layout.to_json(record), indent=2, ensure_ascii=False))
+                separator = ",\n"
+            file.write("\n]\n" if separator != "[\n" else "[]\n")
+
+    def _read_array(self) -> Iterator[PredictionRecord]:
+        try:
+            yield from map(self.layout.from_json, json.loads(self.output.read_text(encoding="utf-8")))
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            raise UserError(f"resume: {self.output} isn't a file of predictions; give another folder") from error
+
+    def _read_parquet(self) -> Iterator[PredictionRecord]:
+        from pyarrow import ArrowException
+        from pyarrow.parquet import ParquetFile
+
+        try:
+            with ParquetFile(self.output) as file:
+                for batch in file.iter_batches():
+                    yield from map(self.layout.from_parquet, batch.to_pylist())
+        except (ArrowException, KeyError, TypeError) as error:
+            raise UserError(f"resume: {self.output} isn't a file of predictions; give another file") from error

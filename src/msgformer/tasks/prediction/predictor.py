@@ -1,0 +1,163 @@
+"""The interface of predictors, which run trained models of any task on batches of images."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
+
+import torch
+
+from msgformer.config.training_options import Progress
+from msgformer.tasks.device import Placement, find_placement
+from msgformer.tasks.prediction.base import PredictionRecord, PredictionResult
+from msgformer.tasks.prediction.record_layout import RecordLayout
+
+if TYPE_CHECKING:
+    from PIL import Image
+    from torch import Tensor
+
+    from msgformer.data.files.inputs import ImageInput
+    from msgformer.tasks.opened_model import OpenedModel
+
+
+@dataclass(frozen=True)
+class InferenceConfig:
+    """How a trained model is run.
+
+    Attributes:
+        device: "auto", "cpu", "cuda" or "cuda:N".
+        precision: "float32", "bf16" or "fp16"; an exported file has its own.
+        batch_size: Images per batch; None for the task's default.
+        workers: Processes that read images; None for the default, which depends on the number of images.
+        progress: How progress is shown.
+        optimize: Whether the optimized copy of the model runs instead of the model itself.
+        backend: Library that a classifier runs in, "torch" or "mindspore".
+    """
+
+    device: str = "auto"
+    precision: str = "float32"
+    batch_size: int | None = None
+    workers: int | None = None
+    progress: Progress = "none"
+    optimize: bool = True
+    backend: str = "torch"
+
+    def placement(self) -> Placement:
+        """Find the device and the number format; raises UserError if they don't exist."""
+        return find_placement(self.device, self.precision)
+
+
+class Prepared(NamedTuple):
+    """An image that a worker has preprocessed.
+
+    Attributes:
+        source: The input that it was loaded from.
+        size: Height and width of the image in pixels.
+        tensor: The model's input [C, H, W]; None if the image can't be read.
+        pixels: The image, or a small copy, as uint8 [H, W, 3], if it is needed later.
+        error: Why the image can't be read.
+    """
+
+    source: ImageInput
+    size: tuple[int, int]
+    tensor: Tensor | None = None
+    pixels: Any = None
+    error: str | None = None
+
+
+class Batch(NamedTuple):
+    """Images that are predicted together.
+
+    Attributes:
+        images: All of them, without their tensors.
+        inputs: Inputs of the readable images, in their order: [B, C, H, W] if all have one size, so that processes
+            exchange a single tensor, or a list of [C, H, W]; None if no image can be read.
+    """
+
+    images: list[Prepared]
+    inputs: Tensor | list[Tensor] | None
+
+    @property
+    def readable(self) -> list[Prepared]:
+        """The images that can be read, in the order of the inputs."""
+        return [one for one in self.images if one.error is None]
+
+
+def collate(images: Sequence[Prepared]) -> Batch:
+    """Return a batch of preprocessed images."""
+    tensors = [one.tensor for one in images if one.tensor is not None]
+    same = len({tensor.shape for tensor in tensors}) == 1
+    inputs = torch.stack(tensors) if same else tensors or None
+    return Batch([one._replace(tensor=None) for one in images], inputs)
+
+
+def collate_until_error(images: Sequence[Prepared]) -> Batch:
+    """Return a batch of preprocessed images up to and with the first unreadable one."""
+    failed = next((place for place, one in enumerate(images) if one.error is not None), len(images))
+    return collate(images[: failed + 1])
+
+
+class Predictor(ABC):
+    """Runs a trained model on batches.
+
+    Args:
+        model: The model.
+        config: Device, number format and batches.
+
+    Attributes:
+        batch_size: Images per batch.
+        task: Name of the task.
+        class_names: In the order of the outputs.
+    """
+
+    default_batch_size: ClassVar[int]
+    draws_small: ClassVar[bool]
+    """Whether a small copy of the image is enough for a contact sheet."""
+
+    def __init__(self, model: OpenedModel, config: InferenceConfig) -> None:
+        self.config = config
+        self.task = model.card.task
+        self.class_names = tuple(model.card.classes)
+        self.batch_size = config.batch_size or self.default_batch_size
+
+    @property
+    @abstractmethod
+    def transform(self) -> Callable[[Image.Image], Tensor]:
+        """From an RGB image to the model's input [C, H, W]; runs in worker processes."""
+
+    @property
+    def least_side(self) -> int:
+        """Smallest side in pixels at which a JPEG may be decoded; 0 for its full size only."""
+        return 0
+
+    @abstractmethod
+    def run(self, inputs: Tensor | list[Tensor], images: Sequence[Prepared]) -> list[PredictionResult]:
+        """Predict a batch.
+
+        Args:
+            inputs: Model inputs [B, C, H, W], or [C, H, W] each.
+            images: The B images of these inputs.
+
+        Returns:
+            One result per image.
+        """
+
+    def agrees(self, stored: PredictionRecord, fresh: PredictionRecord) -> bool:
+        """Return whether a record of an earlier call may be of this model with these options.
+
+        Args:
+            stored: The record.
+            fresh: The prediction of the same image now.
+        """
+        return stored.is_close(fresh)
+
+    @abstractmethod
+    def failed(self, image: Prepared) -> PredictionResult:
+        """Return the result of an image that can't be read."""
+
+    @property
+    @abstractmethod
+    def layout(self) -> RecordLayout:
+        """How predictions are written to files."""

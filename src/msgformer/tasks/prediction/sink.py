@@ -1,0 +1,150 @@
+"""Destinations of predictions: memory, files that may be resumed, drawn images and contact sheets."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from msgformer.errors import UserError, shown
+from msgformer.tasks.prediction.base import PredictionRecord, PredictionResult
+from msgformer.tasks.prediction.file import STDOUT, PredictionFile
+from msgformer.tasks.prediction.predictor import Predictor
+from msgformer.tasks.prediction.record_layout import Format, printable
+from msgformer.tasks.prediction.stream import CELL, Keep, stream_predictions
+
+if TYPE_CHECKING:
+    from msgformer.data.files.inputs import ImageInput
+    from msgformer.visual.contact_sheet import ContactSheet
+
+PREDICTIONS = "predictions.json"
+"""File with all predictions in a folder of drawn images."""
+
+
+@dataclass
+class PredictionSink:
+    """Collects and writes results.
+
+    Attributes:
+        file: File of records; None keeps them in memory.
+        folder: Folder for images with the predictions drawn on them.
+        sheet: Contact sheet of small copies of the images.
+        records: Records of readable images, unless they are written to a file alone.
+        skipped: Names of unreadable images.
+        count: Number of images so far.
+    """
+
+    file: PredictionFile | None = None
+    folder: Path | None = None
+    sheet: ContactSheet | None = None
+    records: list[PredictionRecord] = field(default_factory=list)
+    skipped: list[str] = field(default_factory=list)
+    count: int = 0
+
+    @classmethod
+    def to_file(cls, predictor: Predictor, output: Path, format: Format) -> PredictionSink:
+        """Return a sink for a file, which `check_output` has checked."""
+        return cls(PredictionFile(output, format, predictor.layout))
+
+    @classmethod
+    def to_folder(cls, predictor: Predictor, output: Path) -> PredictionSink:
+        """Return a sink for a folder of drawn images and ``predictions.json``."""
+        output.mkdir(parents=True, exist_ok=True)
+        return cls(PredictionFile(output / PREDICTIONS, None, predictor.layout), output)
+
+    def keep(self, predictor: Predictor) -> Keep:
+        """Return which pixels results must keep of their images."""
+        if self.folder is not None or (self.sheet is not None and not predictor.draws_small):
+            return "whole"
+        return "nothing" if self.sheet is None else "small"
+
+    def drain(self, batches: Iterable[list[PredictionResult]]) -> list[Path]:
+        """Write all batches, and return the pages of the contact sheet."""
+        try:
+            for batch in batches:
+                self._take(batch)
+        except KeyboardInterrupt:
+            if self.file is not None and self.file.output != STDOUT:
+                print(f"stopped after {self.count:,} images; --resume continues from there", file=sys.stderr)
+            raise
+        finally:
+            if self.file is not None:
+                self.file.close()
+        if self.file is not None:
+            self.file.finish()
+        return [] if self.sheet is None else self.sheet.finish()
+
+    def add_recorded(self, records: Iterable[PredictionRecord]) -> None:
+        """Count records that are in the file; those of a folder are kept in memory as well."""
+        for one in records:
+            self.count += 1
+            if one.error is not None:
+                self.skipped.append(one.image)
+            elif self.file is None or self.folder is not None:
+                self.records.append(one)
+
+    def _take(self, batch: list[PredictionResult]) -> None:
+        records = []
+        for number, result in enumerate(batch, self.count + 1):
+            drawn = self.folder is not None and result.error is None
+            records.append(result.save_drawn(self.folder, number) if drawn else result.to_record())  # type: ignore[arg-type]
+        if self.file is not None:
+            self.file.write(records)
+        self.add_recorded(records)
+        if self.sheet is not None:
+            for result, record in zip(batch, records, strict=True):
+                if result.error is None:
+                    self._add_to_sheet(result, record)
+
+    def _add_to_sheet(self, result: PredictionResult, record: PredictionRecord) -> None:
+        assert self.sheet is not None
+        small = result.thumbnail()
+        small.thumbnail((CELL, CELL))
+        self.sheet.add(small, [shown(record.title()), shown(Path(result.image).name)])
+
+
+def skip_completed(sink: PredictionSink, inputs: Iterator[ImageInput], predictor: Predictor) -> Iterator[ImageInput]:
+    """Skip the inputs whose predictions the sink's file holds already.
+
+    Args:
+        sink: The sink, which counts the stored predictions.
+        inputs: All images.
+        predictor: The model, which must reproduce the last stored prediction.
+
+    Returns:
+        The remaining inputs.
+
+    Raises:
+        UserError: The file holds predictions of other images or, judging by the last one, of another model.
+    """
+    assert sink.file is not None
+    path = sink.file.output
+    last: tuple[ImageInput, PredictionRecord] | None = None
+    for number, stored in enumerate(sink.file.recorded(), start=1):
+        wanted = next(inputs, None)
+        if wanted is None or stored.image not in (wanted.name, printable(wanted.name)):
+            other = "no image" if wanted is None else shown(wanted.name)
+            raise UserError(
+                f"resume: prediction {number} in {path} is of {shown(stored.image)}, but {other} is given there;"
+                " give the same images, or another output"
+            )
+        sink.add_recorded([stored])
+        if stored.error is None:
+            last = wanted, stored
+    if last is not None:
+        _check_same(predictor, *last, path)
+    if sink.file.complete and (left := next(inputs, None)) is not None:
+        raise UserError(f"resume: {path} is complete, without {shown(left.name)}; give another output")
+    return inputs
+
+
+def _check_same(predictor: Predictor, wanted: ImageInput, stored: PredictionRecord, path: Path) -> None:
+    ((result,),) = stream_predictions(predictor, [wanted])
+    fresh = result.to_record()
+    if not predictor.agrees(stored, fresh):
+        raise UserError(
+            f"resume: {path} was made by another model or other options: {shown(stored.image)} is"
+            f" {shown(stored.title())} there, and {shown(fresh.title())} now; give another output"
+        )

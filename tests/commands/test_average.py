@@ -1,0 +1,179 @@
+import math
+from pathlib import Path
+
+import pytest
+import torch
+
+from commands.tiny_dense import tiny_dense_run, write_scenes
+from commands.trained import CPU, MODEL_ARGS, make_images, make_run
+from msgformer.checkpoints.checkpoint_file import is_sealed
+from msgformer.cli.main import main
+from msgformer.commands.average import average
+from msgformer.commands.evaluate import evaluate
+from msgformer.commands.predict import predict
+from msgformer.errors import UserError
+from msgformer.tasks.opened_model import load_model
+from msgformer.weights import averaging
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("average")
+
+
+@pytest.fixture(scope="module")
+def data(folder):
+    """Folders train/ and val/, so that all runs hold out the same."""
+    make_images(folder / "data" / "train", per_class=6)
+    make_images(folder / "data" / "val", per_class=4)
+    return folder / "data"
+
+
+@pytest.fixture(scope="module")
+def runs(data, folder):
+    """Two runs that began with the same weights, and went on with different images first and drop rates."""
+    start = make_run(data, folder / "start", epochs=1) / "best.ckpt"
+    rates = ({"drop_path_rate": 0.0}, {"drop_path_rate": 0.2})
+    return [
+        make_run(data, folder / f"run{seed}", seed=seed, epochs=1, init_from=start, model_args={**MODEL_ARGS, **rate})
+        for seed, rate in enumerate(rates, start=1)
+    ]
+
+
+def states(*paths):
+    return [load_model(path)[0].state_dict() for path in paths]
+
+
+def test_a_uniform_average_is_a_checkpoint_like_any_other(runs, data, tmp_path):
+    output = tmp_path / "soup.ckpt"
+    result = average(runs, output=output)
+    assert [one.taken for one in result.ingredients] == [True, True]
+    assert (result.model, result.metric, result.score) == ("msg_transformer_tiny", None, None)
+    ours, first, second = states(output, *(run / "best.ckpt" for run in runs))
+    assert ours.keys() == first.keys()
+    for name, value in ours.items():
+        assert value.dtype == first[name].dtype
+        torch.testing.assert_close(value, (first[name] + second[name]) / 2)
+    assert any(not torch.equal(first[name], second[name]) for name in first)
+    assert is_sealed(output)
+    assert evaluate(output, **CPU).images == 12  # what the runs held out
+    assert predict(output, [data / "val/dark/00.png"], **CPU).predictions
+    started = make_run(data, tmp_path / "run", init_from=output, epochs=1, optim={"warmup_epochs": 0, "lr": 1e-30})
+    (begun,) = states(started / "best.ckpt")
+    torch.testing.assert_close(begun, ours)
+
+
+def test_a_checkpoint_averaged_with_itself_is_itself(runs, tmp_path):
+    average([runs[0], runs[0] / "last.ckpt", runs[0]], output=tmp_path / "same.ckpt")
+    ours, first = states(tmp_path / "same.ckpt", runs[0] / "best.ckpt")
+    assert all(torch.equal(ours[name], first[name]) for name in first)
+
+
+def test_whole_numbers_stay_whole(data, folder, tmp_path):
+    paths = [
+        make_run(data, folder / f"resnet{epochs}", model="test_resnet", model_args={}, epochs=epochs) / "last.ckpt"
+        for epochs in (1, 2)
+    ]
+    average(paths, output=tmp_path / "soup.ckpt")
+    ours, first, second = states(tmp_path / "soup.ckpt", *paths)
+    name = next(name for name in ours if name.endswith("num_batches_tracked"))
+    assert (first[name].item(), second[name].item()) == (2, 4)
+    assert (ours[name].dtype, ours[name].item()) == (torch.int64, 3)
+
+
+def test_a_greedy_average_is_no_worse_than_its_best_part_on_the_runs_own_images(runs, tmp_path, capsys):
+    words = ["--greedy", "--output", str(tmp_path / "soup.ckpt"), "--accelerator", "cpu", "--workers", "0"]
+    assert main(["average", *map(str, runs), *words]) == 0
+    printed = capsys.readouterr().out
+    assert "soup.ckpt: msg_transformer_tiny, the mean of " in printed
+    result = average(runs, greedy=True, output=tmp_path / "again.ckpt", **CPU)
+    alone = [evaluate(run, **CPU).top1 for run in runs]
+    assert [one.score for one in result.ingredients] == sorted(alone, reverse=True)
+    assert result.ingredients[0].taken
+    assert result.score >= max(alone)
+    assert result.score == evaluate(tmp_path / "again.ckpt", **CPU).top1
+    assert f"top1 {result.score:.2f} %" in printed
+
+
+class Numbers:
+    """Ingredients whose weights are a number."""
+
+    def __init__(self, numbers):
+        self.numbers = numbers
+
+    def weights(self, path):
+        return {"x": torch.tensor(self.numbers[path])}
+
+    def soup(self):
+        return averaging.Soup({"x": torch.tensor(0.0, dtype=torch.double)}, 0)
+
+
+def test_only_what_does_an_average_good_is_taken():
+    paths = [Path(name) for name in "abcd"]
+    numbers = dict(zip(paths, [1.0, -5.0, -1.0, 0.0], strict=True))
+
+    def near_zero(soup):
+        return -abs(soup.total["x"].item() / soup.count)
+
+    ranked = dict(zip(paths, [-1.0, -2.0, -3.0, -4.0], strict=True))
+    soup, taken, best = averaging.choose(ranked, Numbers(numbers), near_zero)
+    assert [path.name for path in taken] == ["a", "c", "d"]
+    assert (soup.count, math.isclose(best, 0.0)) == (3, True)
+
+
+@pytest.mark.parametrize(("task", "metric"), [("detect", "box_ap"), ("segment", "miou")])
+def test_detectors_and_segmenters_are_averaged(task, metric, tmp_path):
+    scenes = write_scenes(task, tmp_path / "scenes", 2, 1)
+    run = tiny_dense_run(task, scenes, tmp_path / "run", epochs=2).run
+    paths = [run / "last.ckpt", run / "best.ckpt"]
+    result = average(paths, greedy=True, output=tmp_path / "soup.ckpt", accelerator="cpu", workers=0, progress="none")
+    assert result.metric == metric
+    assert load_model(tmp_path / "soup.ckpt")[1].task == task
+
+
+def test_runs_that_held_out_different_images_are_not_scored_on_either(data, folder, tmp_path):
+    paths = [make_run(data / "train", folder / f"split{seed}", seed=seed, epochs=1) for seed in (1, 2)]
+    with pytest.raises(UserError, match=r"greedy: the runs of .* held out different images.*give --data"):
+        average(paths, greedy=True, output=tmp_path / "soup.ckpt")
+    average(paths, greedy=True, data=data, output=tmp_path / "soup.ckpt", **CPU)
+    with pytest.raises(UserError, match=r"soup.ckpt doesn't lie in the folder of its run; give --data"):
+        evaluate(tmp_path / "soup.ckpt")
+
+
+def test_what_cannot_be_averaged_is_refused(runs, data, folder, tmp_path):
+    run, output = runs[0], tmp_path / "soup.ckpt"
+    two = make_images(folder / "two", per_class=4, classes=("dark", "light"))
+    wide = make_run(data, folder / "wide", epochs=1, model_args={**MODEL_ARGS, "embed_dim": 32})
+    other = make_run(data, folder / "other", epochs=1, model="test_vit", model_args={})
+    for second, message in (
+        (make_run(two, folder / "classes", epochs=1), r"the classes are 2 \('dark', 'light'\) in one, 3 \('dark', "),
+        (wide, r"model_args\.embed_dim is 32 in one, 16 in the other"),
+        (other, r"the model is test_vit in one, msg_transformer_tiny in the other"),
+        (make_run(data, folder / "large", epochs=1, img_size=32), r"preprocessing\.input_size is \[3, 32, 32\] in one"),
+    ):
+        with pytest.raises(UserError, match=message) as error:
+            average([run, second], output=output)
+        assert "\n" not in str(error.value)
+    assert not output.exists()
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({}, r"output: no file to write is given; give one, such as --output soup\.ckpt"),
+        ({"output": "soup.safetensors"}, r"has to end with \.ckpt; try 'soup\.ckpt'"),
+        ({"output": "none/soup.ckpt"}, "doesn't exist; create it first"),
+        ({"output": "soup.ckpt", "data": "."}, "data is for --greedy; leave it out"),
+        ({"output": "soup.ckpt", "batch_size": 2}, "batch_size is for --greedy; leave it out"),
+    ],
+)
+def test_options_that_cannot_be_used_are_named(runs, settings, message):
+    with pytest.raises(UserError, match=message):
+        average(runs, **settings)
+
+
+def test_one_checkpoint_is_too_few_and_none_is_overwritten(runs):
+    with pytest.raises(UserError, match="1 can't be averaged; give two or more"):
+        average([runs[0]], output="soup.ckpt")
+    with pytest.raises(UserError, match=r"best\.ckpt is one of the checkpoints themselves"):
+        average(runs, output=runs[0] / "best.ckpt")

@@ -1,0 +1,116 @@
+import json
+
+import pytest
+
+from commands.tiny_dense import tiny_dense_run
+from data.dense_folders import write_ade20k, write_coco
+from data.tar_files import write_shard
+from msgformer.cli import main as cli
+from msgformer.commands.check_data import check_data
+from msgformer.errors import UserError
+
+
+def kinds(result):
+    return {(problem.severity, problem.kind) for problem in result.problems}
+
+
+def test_a_good_folder(image_folder):
+    result = check_data(image_folder(per_class=3))
+    assert (result.images, result.exit_status()) == ({"all": 6}, 0)
+    assert result.classes == {"all": {"dark": 3, "light": 3}}
+    assert kinds(result) == {("note", "small image")}
+    table = result.table().splitlines()
+    assert [line.split() for line in table[:4]] == [["all"], ["images", "6"], ["dark", "3"], ["light", "3"]]
+    assert table[-1] == f"{result.data}: 6 note(s)"
+
+
+def test_everything_is_found_at_once_and_the_status_tells(image_folder, capsys):
+    root = image_folder("data/train", per_class=2).parent
+    image_folder("data/val", per_class=1, classes=["dark", "other"])
+    (root / "train" / "dark" / "00.png").write_bytes(b"")
+    (root / "train" / "dark" / "01.png").write_bytes(b"text")
+    assert cli.main(["check-data", str(root), "--json"]) == 2
+    found = json.loads(capsys.readouterr().out)
+    errors = [one for one in found["problems"] if one["severity"] == "error"]
+    severe = [(one["kind"], one["path"].removeprefix(f"{root}/")) for one in errors]
+    assert severe == [
+        ("classes", "val/other"),
+        ("unreadable image", "train/dark/00.png"),
+        ("unreadable image", "train/dark/01.png"),
+    ]
+    assert found["images"] == {"train": 4, "val": 2}
+    assert found["classes"]["val"] == {"dark": 1, "other": 1}
+    assert cli.main(["check-data", str(root)]) == 2
+    out = capsys.readouterr().out
+    assert "error     unreadable image" in out
+    assert out.splitlines()[-1].startswith(f"{root}: 3 error(s), 2 warning(s), ")
+
+
+def test_many_classes_are_summed_up(image_folder):
+    result = check_data(image_folder(per_class=1, classes=[f"c{number:03d}" for number in range(51)]))
+    rows = [" ".join(line.split()) for line in result.table().splitlines()[:5]]
+    assert rows == ["all", "images 51", "classes 51", "fewest in a class 1", "most in a class 1"]
+
+
+def test_shards_are_checked_too(tmp_path):
+    write_shard(tmp_path / "s-train-0.tar", {"a": 1, "b": 0, "c": 1})
+    write_shard(tmp_path / "s-val-0.tar", {"d": 1})
+    result = check_data(f"wds:{tmp_path}")
+    assert result.classes == {"train": {"0": 1, "1": 2}, "val": {"0": 0, "1": 1}}
+    assert ("warning", "in both subsets") in kinds(result)
+    assert result.problems[0].path == f"{tmp_path}/s-val-0.tar:d.png"
+
+
+def test_every_damaged_shard_is_named(tmp_path):
+    for number in range(3):
+        shard = write_shard(tmp_path / f"{number}.tar", {"a": 0, "b": 1})
+        if number:
+            shard.write_bytes(shard.read_bytes()[:-8192])
+    result = check_data(f"wds:{tmp_path}")
+    assert [(one.kind, one.path) for one in result.problems] == [
+        ("damaged shard", f"{tmp_path}/{number}.tar") for number in (1, 2)
+    ]
+    assert result.exit_status() == 2
+
+
+def test_a_set_that_cannot_be_opened_is_an_error(tmp_path):
+    write_shard(tmp_path / "0.tar", {"a": 0, "b": 0})
+    (problem,) = check_data(f"wds:{tmp_path}").problems
+    assert (problem.kind, problem.severity) == ("layout", "error")
+    assert "only one class" in problem.message
+
+
+def test_detection_sets(tmp_path):
+    root = write_coco(tmp_path / "coco")
+    assert check_data(root, "detect").exit_status() == 0
+    (root / "images" / "val" / "1.png").unlink()
+    result = check_data(root, task="detect")
+    assert result.exit_status() == 2
+    assert result.images == {"train": 3, "val": 3}
+    assert result.classes["train"] == {"cat": 2, "dog": 2}
+
+
+def test_labels_from_one_are_refused_unless_asked_for_as_in_training(tmp_path):
+    root = write_ade20k(tmp_path / "ade")
+    result = check_data(root, "segment")
+    assert (result.exit_status(), kinds(result)) == (2, {("error", "labels of no class")})
+    with pytest.raises(UserError) as refused:
+        tiny_dense_run("segment", root, tmp_path / "run")
+    first = next(problem for problem in result.problems if "training" in problem.path)
+    assert str(refused.value) == f"{first.path}: {first.message} (2 more; 'msgformer check-data' lists them)"
+    assert check_data(root, "segment", reduce_zero_label=True).problems == []
+    (root / "classes.txt").write_text("sea\nwall\nsky\ntree\n")
+    assert check_data(root, "segment").problems == []
+
+
+@pytest.mark.parametrize("task", ["classify", "detect"])
+def test_an_option_of_segmentation_is_refused_elsewhere(task, tmp_path):
+    with pytest.raises(UserError, match=r"^reduce_zero_label is for segmenters, not for "):
+        check_data(tmp_path, task, reduce_zero_label=False)
+
+
+def test_what_is_no_data_set_is_refused(tmp_path):
+    with pytest.raises(UserError, match="no such file or folder"):
+        check_data(tmp_path / "gone")
+    with pytest.raises(UserError, match="laid out"):
+        check_data(tmp_path, task="segment")

@@ -1,0 +1,125 @@
+import errno
+import multiprocessing
+import os
+import re
+import resource
+import signal
+from pathlib import Path
+
+import pytest
+import torch
+
+from commands.tiny import assert_same_run, tiny_run
+from msgformer.commands.train import train
+from msgformer.errors import JobError, UserError
+from msgformer.tasks.classification.training_module import Classifier
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+SAFE = r"what was trained is safe, and 'msgformer train --resume \S+/run' goes on from there$"
+
+
+@pytest.fixture
+def data(image_folder):
+    return image_folder(per_class=10, classes=["dark", "grey", "light"])
+
+
+@pytest.fixture
+def in_second_epoch(monkeypatch):
+    """Have something happen within the second epoch."""
+
+    def put(happen):
+        losses = Classifier.losses
+
+        def disturbed(self, batch):
+            if self.current_epoch == 1:
+                happen()
+            return losses(self, batch)
+
+        monkeypatch.setattr(Classifier, "losses", disturbed)
+
+    return put
+
+
+def message_of(work):
+    """What ``work`` raises in a process of its own, in words."""
+    ours, theirs = multiprocessing.Pipe()
+
+    def report():
+        torch.set_num_threads(1)  # threads don't survive a fork
+        try:
+            work()
+        except JobError as error:
+            theirs.send(str(error))
+
+    process = multiprocessing.get_context("fork").Process(target=report)
+    process.start()
+    assert ours.poll(120)
+    process.join()
+    return ours.recv()
+
+
+def test_a_full_disk_is_told_and_nothing_is_lost(data, tmp_path, in_second_epoch, monkeypatch):
+    whole = tiny_run(data, tmp_path / "whole").run
+    in_second_epoch(lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, resource.RLIM_INFINITY)))
+    message = message_of(lambda: tiny_run(data, tmp_path / "run"))
+    monkeypatch.undo()
+    assert re.fullmatch(rf"\S+/run/best\.ckpt can't be written \(file too large\); make room, then: {SAFE}", message)
+    assert not [path.name for path in (tmp_path / "run").iterdir() if "partial" in path.name]
+    train(resume=tmp_path / "run")
+    assert_same_run(whole, tmp_path / "run")
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EROFS, errno.EDQUOT])
+def test_a_disk_that_refuses_at_once_is_told(data, tmp_path, monkeypatch, number):
+    def refuse(self, content):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(Path, "write_bytes", refuse)
+    with pytest.raises(JobError, match=r"best\.ckpt can't be written \(.*\); make room, then: nothing was saved yet"):
+        tiny_run(data, tmp_path / "run")
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_data_that_vanishes_is_named(data, tmp_path, in_second_epoch, workers):
+    def vanish():
+        for path in data.glob("grey/*.png"):
+            path.unlink()
+
+    in_second_epoch(vanish)
+    with pytest.raises(UserError, match=rf"grey/\d\d\.png.*; {SAFE}"):
+        tiny_run(data, tmp_path / "run", workers=workers)
+
+
+def test_memory_that_runs_out_is_told_with_what_helps(data, tmp_path, in_second_epoch):
+    in_second_epoch(lambda: torch.empty(1 << 60, dtype=torch.uint8))
+    with pytest.raises(UserError, match=r"^out of memory on cpu with batches of 4; use --batch_size 2 --trainer.acc"):
+        tiny_run(data, tmp_path / "run")
+
+
+def test_memory_that_runs_out_on_a_gpu_is_told_likewise(data, tmp_path, in_second_epoch):
+    def run_out():
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
+
+    in_second_epoch(run_out)
+    with pytest.raises(UserError, match=r"out of memory .* --trainer\.accumulate 4 \(the same total batch\)"):
+        tiny_run(data, tmp_path / "run", trainer={"accelerator": "cpu", "progress": "none", "accumulate": 2})
+
+
+def test_a_worker_that_is_killed_is_told(data, tmp_path, in_second_epoch):
+    def kill():
+        for process in multiprocessing.active_children():
+            os.kill(process.pid, signal.SIGKILL)
+
+    in_second_epoch(kill)
+    with pytest.raises(JobError, match=rf"^DataLoader worker .*; if memory ran out, use fewer --workers .*; {SAFE}"):
+        tiny_run(data, tmp_path / "run", workers=1)
+
+
+def test_what_is_not_known_keeps_its_traceback(data, tmp_path, in_second_epoch):
+    def fail():
+        raise RuntimeError("a bug")
+
+    in_second_epoch(fail)
+    with pytest.raises(RuntimeError, match=r"^a bug$"):
+        tiny_run(data, tmp_path / "run")

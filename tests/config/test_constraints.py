@@ -1,0 +1,93 @@
+import math
+
+import pytest
+
+from msgformer.commands.average import average
+from msgformer.commands.benchmark import benchmark
+from msgformer.commands.convert import convert
+from msgformer.commands.embed import embed
+from msgformer.commands.evaluate import evaluate
+from msgformer.commands.explain import explain
+from msgformer.commands.export import export
+from msgformer.commands.models import models
+from msgformer.commands.predict import iter_predictions, predict
+from msgformer.commands.report import report
+from msgformer.commands.study import study
+from msgformer.commands.train import train
+from msgformer.config.constraints import ASCENDING, RANGES, check_choices, check_ranges
+from msgformer.config.parser import Options
+from msgformer.config.training_options import TrainerOptions
+from msgformer.errors import UserError
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("epochs", 0, "epochs must be at least 1, not 0"),
+        ("val_fraction", 1, "val_fraction must lie between 0 and 1, not 1"),
+        ("augment.hflip", 1.5, "augment.hflip must lie between 0 and 1, not 1.5"),
+        ("optim.eps", 0, "optim.eps must be above 0, not 0"),
+        ("preprocess.std", [0.2, -1, 0.2], "preprocess.std must be above 0, not -1"),
+        ("optim.lr", math.nan, "optim.lr must be at least 0, not nan"),
+        ("optim.lr", math.inf, "optim.lr must be at least 0, not inf"),
+        ("augment.scale", [0.5, 0.1], "augment.scale must ascend, not be 0.5 and 0.1; swap them"),
+    ],
+)
+def test_numbers_that_cannot_be_meant_are_refused(key, value, message):
+    with pytest.raises(UserError) as error:
+        check_ranges({key: value})
+    assert str(error.value) == message
+
+
+def test_what_can_be_meant_passes():
+    check_ranges({"epochs": 1, "augment.hflip": 1, "augment.scale": [0.1, 0.1], "optim.eps": None, "unknown": -1})
+
+
+@pytest.mark.parametrize(
+    ("verb", "arguments", "message"),
+    [
+        (predict, {"format": "xml"}, "format must be jsonl, csv or parquet, not 'xml'"),
+        (predict, {"backend": "jax"}, "backend must be torch or mindspore, not 'jax'"),
+        (evaluate, {"crop_mode": "cut"}, "crop_mode must be center, squash or border, not 'cut'"),
+        (benchmark, {"backend": ["eager", "jit"]}, "backend must be eager, .*, not 'jit'"),
+        (explain, {"progress": 3}, "progress must be auto, bar, lines or none, not 3"),
+        (export, {"format": "tflite"}, "format must be onnx, .*, not 'tflite'"),
+        (train, {"trainer": TrainerOptions(precision="8")}, r"trainer\.precision must be auto, .*, not '8'"),
+    ],
+)
+def test_choices_that_there_are_not_are_refused(verb, arguments, message):
+    with pytest.raises(UserError, match=f"^{message}$"):
+        check_choices(verb, arguments)
+
+
+def test_choices_that_there_are_pass():
+    check_choices(predict, {"format": None, "progress": "bar", "top_k": 3})
+    check_choices(benchmark, {"backend": ["eager", "compile"], "img_size": [(2, 3)]})
+
+
+@pytest.mark.parametrize(
+    ("verb", "given", "options"),
+    [
+        (predict, ["run", "a.png"], {"format": "x"}),
+        (iter_predictions, ["run", "a.png"], {"backend": "x"}),
+        (evaluate, ["run"], {"interpolation": "x"}),
+        (embed, ["run", "a.png"], {"progress": "x"}),
+        (export, ["run"], {"format": "x"}),
+        (explain, ["run", "a.png"], {"progress": "x"}),
+        (report, ["run"], {"on_bad_image": "x"}),
+        (benchmark, ["run"], {"mode": "x"}),
+        (average, [["a", "b"]], {"progress": "x"}),
+        (convert, ["a.pth", "b.safetensors"], {"to": "x"}),
+        (train, [], {"balance": "x"}),
+    ],
+)
+def test_verbs_check_their_choices_first(verb, given, options):
+    with pytest.raises(UserError, match=rf"^{next(iter(options))} must be .* or .*, not 'x'$"):
+        verb(*given, **options)
+
+
+def test_every_range_is_of_an_option():
+    known = {
+        key for verb in (train, evaluate, predict, explain, models, benchmark, study) for key in Options(verb).keys
+    }
+    assert {*RANGES, *ASCENDING} <= known

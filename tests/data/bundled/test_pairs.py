@@ -1,0 +1,61 @@
+"""Pictures of two digits: what class they have, and what must not tell it."""
+
+import numpy as np
+import pytest
+
+from msgformer.data.bundled import pairs
+from msgformer.data.bundled.pairs import COUNT, SHARES, SIDE, PairsSource
+from msgformer.data.classification.subsets import open_subsets
+
+
+@pytest.fixture(scope="module")
+def subsets():
+    return {subset: PairsSource(subset) for subset in COUNT}
+
+
+def quarters(source, index):
+    """Its picture as four quarters, [4, 32, 32]."""
+    picture = np.asarray(source.load(index))
+    assert picture.shape == (SIDE, SIDE, 3)
+    assert (picture == picture[..., :1]).all()
+    half = SIDE // 2
+    return picture[..., 0].reshape(2, half, 2, half).swapaxes(1, 2).reshape(4, half, half)
+
+
+def test_both_classes_are_frequent(subsets):
+    for subset, source in subsets.items():
+        assert source.classes == ("different", "same")
+        assert len(source.labels) == COUNT[subset]
+        assert np.mean(source.labels) == pytest.approx(sum(share**2 for share in SHARES.values()), abs=0.04)
+
+
+def test_two_quarters_hold_a_digit_each(subsets):
+    places = {tuple((quarters(subsets["train"], index) > 60).any(axis=(1, 2))) for index in range(60)}
+    assert len(places) == 6, "any two of the four"
+    assert {sum(place) for place in places} == {2}
+
+
+def test_the_class_says_whether_they_are_the_same(monkeypatch):
+    """Each scan is replaced by a flat one, as bright as its digit says."""
+    monkeypatch.setattr(pairs, "_stroke", lambda scan, side, _: np.full((side, side), scan, np.uint8))
+    source = PairsSource("val")
+    source._scans = {digit: np.full(3, 50 * (digit + 1)) for digit in SHARES}
+    for index in range(80):
+        found = [int(quarter.max()) for quarter in quarters(source, index) if quarter.any()]
+        assert (found[0] == found[1]) == source.labels[index]
+
+
+def test_pictures_are_functions_of_their_index_and_no_scan_is_in_both_subsets(subsets):
+    source = subsets["train"]
+    assert np.array_equal(source.load(3), PairsSource("train").load(3))
+    assert not np.array_equal(source.load(3), source.load(5))
+    for digit in SHARES:
+        ours, theirs = ({scan.tobytes() for scan in one._scans[digit]} for one in subsets.values())
+        assert not ours & theirs
+
+
+def test_it_is_a_sample_set_with_a_split_of_its_own():
+    train, val, _ = open_subsets("sample:pairs", 0.5, 7)
+    assert (train.name(42), val.name(0)) == ("train-0042", "val-0000")
+    assert (len(train.labels), len(val.labels)) == (COUNT["train"], COUNT["val"])
+    assert val.probe(0, whole=True) is None

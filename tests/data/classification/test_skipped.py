@@ -1,0 +1,97 @@
+import pytest
+
+from msgformer.data.classification.skipped import (
+    Skipped,
+    check_images,
+    check_subsets,
+    count_skipped,
+    read_skipped,
+    without,
+    write_skipped,
+)
+from msgformer.data.files.folder import list_classes
+from msgformer.data.files.sources import FolderSource
+from msgformer.errors import UserError
+
+
+@pytest.fixture
+def root(image_folder):
+    return image_folder(per_class=3)
+
+
+@pytest.fixture
+def broken(root):
+    """Two of the six images can't be read."""
+    (root / "dark" / "01.png").write_bytes(b"")
+    (root / "light" / "02.png").write_bytes((root / "light" / "02.png").read_bytes()[:60])
+    return FolderSource(list_classes(root))
+
+
+def names(source):
+    return [source.name(index) for index in range(len(source.labels))]
+
+
+def test_the_check_names_the_first_and_counts_the_others(broken):
+    with pytest.raises(UserError, match=r"dark/01\.png .*\(1 more like it\); --on-bad-image skip leaves"):
+        check_images(broken)
+
+
+def test_of_many_images_only_headers_are_read_and_of_very_many_nothing(root, monkeypatch):
+    (root / "light" / "02.png").write_bytes((root / "light" / "02.png").read_bytes()[:60])
+    cut = FolderSource(list_classes(root))
+    with pytest.raises(UserError):
+        check_images(cut)
+    monkeypatch.setattr("msgformer.data.classification.skipped.FULL_CHECK_LIMIT", 5)
+    check_images(cut)
+    (root / "light" / "02.png").write_bytes(b"")
+    with pytest.raises(UserError):
+        check_images(cut)
+    monkeypatch.setattr("msgformer.data.classification.skipped.HEADER_CHECK_LIMIT", 5)
+    check_images(cut)
+
+
+def test_unreadable_images_are_left_out_on_request(broken, root, tmp_path):
+    with pytest.raises(UserError):
+        check_subsets({"train": broken}, "stop")
+    (usable,), skipped = check_subsets({"train": broken}, "skip")
+    assert names(usable) == ["dark/00.png", "dark/02.png", "light/00.png", "light/01.png"]
+    assert [(one.subset, one.name) for one in skipped] == [("train", "dark/01.png"), ("train", "light/02.png")]
+    assert str(root / "dark" / "01.png") in skipped[0].reason
+    write_skipped(tmp_path, skipped)
+    assert read_skipped(tmp_path) == skipped
+
+
+def test_what_goes_on_leaves_out_what_it_left_out_at_first(broken, root):
+    recorded = [Skipped("train", "dark/01.png", "why"), Skipped("val", "light/00.png", "why")]
+    with pytest.raises(UserError, match=r"light/02\.png"):
+        check_subsets({"train": broken}, "skip", recorded)
+    recorded.append(Skipped("train", "light/02.png", "why"))
+    (usable,), skipped = check_subsets({"train": broken}, "skip", recorded)
+    assert names(usable) == ["dark/00.png", "dark/02.png", "light/00.png", "light/01.png"]
+    assert len(skipped) == 2
+
+
+def test_a_class_does_not_vanish(broken):
+    skipped = [Skipped("train", f"dark/0{number}.png", "can't read it") for number in range(3)]
+    with pytest.raises(UserError, match="no image of class 'dark' in train can be read: can't read it"):
+        without(broken, skipped, "train")
+
+
+def test_nothing_skipped_leaves_no_file(tmp_path, broken):
+    write_skipped(tmp_path, [])
+    assert list(tmp_path.glob("*.csv")) == []
+    assert read_skipped(tmp_path) == []
+    assert without(broken, [], "train") is broken
+
+
+def test_odd_names_and_reasons_are_read_back(tmp_path):
+    odd = [Skipped("val", 'a/"x",\n\udcff.png', "no, really")]
+    write_skipped(tmp_path, odd)
+    assert read_skipped(tmp_path) == odd
+
+
+def test_the_line_counts_by_subset():
+    skipped = [Skipped("train", "a", ""), Skipped("val", "b", ""), Skipped("train", "c", "")]
+    assert count_skipped(skipped, "run/skipped.csv") == (
+        "left out 2 of train, 1 of val: 3 image(s) that can't be read, listed in run/skipped.csv"
+    )

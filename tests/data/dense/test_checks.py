@@ -1,0 +1,80 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from data.dense_folders import SIZES, quarters, write_ade20k, write_coco
+from msgformer.data.dense.checks import (
+    check_instances,
+    check_instances_quickly,
+    check_label_maps,
+    check_label_maps_quickly,
+)
+from msgformer.data.detection.sets import open_detection
+from msgformer.data.segmentation.sets import open_segmentation
+
+
+def test_images_of_a_detection_set(tmp_path):
+    train, val = open_detection(write_coco(tmp_path))
+    assert check_instances_quickly(train) == check_instances(val, whole=False) == []
+    folder = tmp_path / "images/train"
+    (folder / "0.png").write_bytes((folder / "0.png").read_bytes()[:200])
+    Image.new("RGB", (7, 5)).save(folder / "1.png")
+    (folder / "2.png").write_text("no image")
+    found = {problem.path: (problem.kind, problem.message) for problem in check_instances(train)}
+    assert found[str(folder / "0.png")][0] == found[str(folder / "2.png")][0] == "unreadable image"
+    assert found[str(folder / "1.png")] == (
+        "size of an image",
+        "the annotations say 30 x 40 pixels, but it has 7 x 5; annotate the image as it is, or replace it",
+    )
+    assert len(check_instances(train, whole=False)) == 2  # the truncated one has a header
+
+
+def test_turned_photographs_have_the_size_they_are_shown_at(tmp_path):
+    train, _ = open_detection(write_coco(tmp_path))
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.fromarray(np.zeros((40, 30, 3), np.uint8)).save(tmp_path / "images/train/0.png", exif=exif)
+    assert check_instances(train) == []
+    assert train.load(0).size == (40, 30)
+
+
+def test_label_maps(tmp_path):
+    train, _ = open_segmentation(write_ade20k(tmp_path), reduce_zero=True)
+    assert check_label_maps_quickly(train) == []
+    maps = tmp_path / "annotations/training"
+    Image.fromarray(quarters(40, 30) + 1).save(maps / "0.png")
+    Image.fromarray(quarters(40, 30)).save(maps / "1.png")
+    (maps / "2.png").unlink()
+    found = {problem.path: problem.kind for problem in check_label_maps(train)}
+    assert found == {
+        str(maps / "0.png"): "labels of no class",
+        str(maps / "1.png"): "size of a label map",
+        str(tmp_path / "images/training/2.jpg"): "unreadable image",
+    }
+    assert len(check_label_maps(train, whole=False)) == 2
+
+
+@pytest.mark.parametrize("header_limit", [2, 1000])
+def test_of_large_sets_a_sample_of_the_label_maps_is_read(header_limit, tmp_path, monkeypatch):
+    train, _ = open_segmentation(write_ade20k(tmp_path), reduce_zero=True)
+    maps = tmp_path / "annotations/training"
+    for name, (width, height) in zip(("0.png", "2.png"), (SIZES[0], SIZES[2]), strict=True):
+        Image.fromarray(quarters(width, height) + 1).save(maps / name)
+    assert [Path(problem.path).name for problem in check_label_maps_quickly(train)] == ["0.png", "2.png"]
+    monkeypatch.setattr("msgformer.data.dense.checks.FULL_CHECK_LIMIT", 2)
+    monkeypatch.setattr("msgformer.data.dense.checks.HEADER_CHECK_LIMIT", header_limit)
+    assert [Path(problem.path).name for problem in check_label_maps_quickly(train)] == ["0.png"]
+    (tmp_path / "images/training/2.jpg").unlink()
+    assert len(check_label_maps_quickly(train)) == (1 if header_limit == 2 else 2)
+
+
+@pytest.mark.parametrize("limit", ["HEADER_CHECK_LIMIT", "FULL_CHECK_LIMIT"])
+def test_large_detection_sets_are_not_looked_at_whole(limit, tmp_path, monkeypatch):
+    train, _ = open_detection(write_coco(tmp_path))
+    file = tmp_path / "images/train/0.png"
+    file.write_bytes(file.read_bytes()[:200])
+    assert len(check_instances_quickly(train)) == 1
+    monkeypatch.setattr(f"msgformer.data.dense.checks.{limit}", 2)
+    assert check_instances_quickly(train) == []

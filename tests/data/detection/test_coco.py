@@ -1,0 +1,209 @@
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from data.dense_folders import coco_content, write_coco
+from msgformer.data.detection.sets import find_readers, open_detection, open_detection_val
+from msgformer.data.problems import has_errors
+from msgformer.errors import UserError
+
+
+def problems_of(root):
+    return find_readers(root)["train"]()[1]
+
+
+def test_images_and_objects_are_read(tmp_path):
+    train, val = open_detection(write_coco(tmp_path))
+    assert (train.classes, train.category_ids) == (("cat", "dog"), (3, 7))
+    assert [train.name(index) for index in range(3)] == [f"images/train/{i}.png" for i in range(3)]
+    assert [(image.width, image.height) for image in val.images] == [(40, 30), (30, 40), (32, 32)]
+    target = train.target(0, with_masks=True)
+    assert target["boxes"].tolist() == [[4, 5, 14, 15], [20, 2, 26, 10]]
+    assert target["labels"].tolist() == [1, 2]
+    assert target["masks"].shape == (2, 30, 40)
+    assert target["masks"].dtype == torch.uint8
+    assert target["masks"][0].nonzero().amin(0).tolist() == [5, 4]
+    assert target["masks"].sum((1, 2)).tolist() == [100, 48]
+    assert train.load(0).size == (40, 30)
+
+
+def test_crowds_and_empty_images_are_kept_for_scoring_but_not_trained_on(tmp_path):
+    train, val = open_detection(write_coco(tmp_path))
+    assert train.target(1, with_masks=True)["labels"].tolist() == [2]
+    assert [image.id for image in train.trainable(with_masks=True).images] == [10, 11]
+    assert train.target(2, with_masks=True)["masks"].shape == (0, 32, 32)
+    assert train.target(2, with_masks=False)["boxes"].shape == (0, 4)
+    truth = val.to_coco()
+    assert [image["id"] for image in truth["images"]] == [10, 11, 12]
+    assert [one["iscrowd"] for one in truth["annotations"]] == [0, 0, 0, 1]
+    assert [one["category_id"] for one in truth["annotations"]] == [3, 7, 7, 3]
+    assert all(isinstance(one["segmentation"]["counts"], str) for one in truth["annotations"])
+
+
+@pytest.mark.parametrize("layout", ["train2017/{}", "images/train2017/{}", "roboflow"])
+def test_layouts_of_the_same_format(layout, tmp_path):
+    write_coco(tmp_path / "data", subsets=("train2017", "val2017"))
+    root = tmp_path / "data"
+    if layout == "train2017/{}":
+        for path in (root / "images").iterdir():
+            path.rename(root / path.name)
+    elif layout == "roboflow":
+        for subset in ("train", "val"):
+            folder = (root / "images" / f"{subset}2017").rename(root / subset)
+            (root / "annotations" / f"instances_{subset}2017.json").rename(folder / "_annotations.coco.json")
+    train, val = open_detection(root)
+    assert [len(train), len(val)] == [3, 3]
+    train.load(2)
+
+
+def change(**changes):
+    """COCO's content with some values replaced, by paths such as ``annotations__0__bbox``."""
+    content = coco_content()
+    for path, value in changes.items():
+        *parents, last = (int(key) if key.isdigit() else key for key in path.split("__"))
+        place = content
+        for key in parents:
+            place = place[key]
+        if value is None:
+            del place[last]
+        else:
+            place[last] = value
+    return content
+
+
+ERRORS = [
+    (change(annotations__0__image_id=99), "annotation of no image", "annotation 1 is for image 99"),
+    (change(annotations__1__category_id=5), "unknown category", "annotation 2 has category 5"),
+    (change(images__1__file_name="gone.png"), "missing image", "no such image file"),
+    (change(images__1__width=0), "annotation file", "image 11 is said to have 0 x 40 pixels"),
+    (change(images__1__id=10), "annotation file", r"images\[1\] has the id 10 of an earlier one"),
+    (change(annotations__0__bbox=[1, 2, 3]), "box", r"annotation 1: bbox \[1, 2, 3\] isn't"),
+    (change(annotations__0__bbox=[1, 2, 3, float("nan")]), "box", "annotation 1: bbox .* isn't"),
+    (change(annotations__0__bbox=None), "annotation file", r"annotations\[0\] lacks 'bbox'"),
+    (change(images__0__id="10"), "annotation file", r"images\[0\] has 'id' '10', not a whole number"),
+    (change(annotations__2=7), "annotation file", r"annotations\[2\] is 7, not a mapping"),
+    (
+        change(annotations__3__segmentation__size=[30, 40]),
+        "mask",
+        r"annotation 4: its mask is an RLE of size \[30, 40\]",
+    ),
+    (change(annotations__3__segmentation__counts=[20, 20]), "mask", "its mask is an RLE of 40 pixels, but the image"),
+    (change(annotations__3__segmentation__counts="o9"), "mask", "its mask is an RLE"),
+    (change(annotations=[]), "annotation file", "its list 'annotations' is empty"),
+    (change(categories=None), "annotation file", "its list 'categories' is missing"),
+    (change(categories__1__name="cat"), "annotation file", "two categories have the name 'cat'"),
+    ([], "annotation file", "its list 'categories' is missing"),
+]
+
+
+@pytest.mark.parametrize(("content", "kind", "message"), ERRORS)
+def test_errors_are_named_before_anything_is_trained(content, kind, message, tmp_path):
+    root = write_coco(tmp_path, content)
+    found = [problem for problem in problems_of(root) if problem.severity == "error"]
+    assert found
+    assert kind in {problem.kind for problem in found}
+    with pytest.raises(UserError, match=message):
+        open_detection(root)
+
+
+HANDLED = [
+    (change(annotations__0__bbox=[50, 5, 10, 10]), "warning", "box outside the image"),
+    (change(annotations__0__bbox=[4, 5, 0, 10]), "warning", "box without area"),
+    (change(annotations__0__segmentation=[[1, 1, 2, 2]]), "warning", "mask"),
+    (change(annotations__0__bbox=[30, 5, 15, 10]), "note", "box across the border"),
+    (change(annotations__0__segmentation=[[4, 5, 4, 50, 50, 50, 50, 5]]), "note", "mask larger than the image"),
+    (coco_content(), "note", "category ids with gaps"),
+    (coco_content(), "note", "no annotations"),
+]
+
+
+@pytest.mark.parametrize(("content", "severity", "kind"), HANDLED)
+def test_what_cocos_tools_put_up_with_is_told_and_handled(content, severity, kind, tmp_path):
+    root = write_coco(tmp_path, content)
+    problems = problems_of(root)
+    assert (severity, kind) in {(problem.severity, problem.kind) for problem in problems}
+    assert not has_errors(problems)
+    train, _ = open_detection(root)
+    target = train.target(0, with_masks=True)
+    if severity == "warning":
+        assert target["labels"].tolist() == [2]
+    if kind == "box across the border":
+        assert target["boxes"][0].tolist() == [30, 5, 40, 15]
+    if kind == "mask larger than the image":
+        assert target["masks"][0].sum() == 25 * 36
+
+
+@pytest.mark.parametrize(("text", "message"), [("", "is empty"), ('{"images": [', "isn't valid JSON")])
+def test_files_that_are_no_json_are_named(text, message, tmp_path):
+    root = write_coco(tmp_path)
+    (root / "annotations/instances_train.json").write_text(text)
+    with pytest.raises(UserError, match=rf"instances_train\.json: {message}"):
+        open_detection(root)
+
+
+def test_folders_of_another_layout_are_named(tmp_path):
+    with pytest.raises(UserError, match=r"no annotations/instances_train\*\.json"):
+        find_readers(tmp_path)
+    write_coco(tmp_path / "one", subsets=("train",))
+    with pytest.raises(UserError, match=r"no annotations/instances_val\*\.json"):
+        find_readers(tmp_path / "one")
+    write_coco(tmp_path / "two", subsets=("train2014", "train2017", "val"))
+    with pytest.raises(UserError, match=r"instances_train2014\.json, instances_train2017\.json; keep one"):
+        find_readers(tmp_path / "two")
+
+
+def test_classes_are_matched_by_name(tmp_path):
+    other = coco_content()
+    other["categories"] = [{"id": 1, "name": "dog"}, {"id": 2, "name": "cat"}]
+    for one in other["annotations"]:
+        one["category_id"] = {3: 2, 7: 1}[one["category_id"]]
+    write_coco(tmp_path, other)
+    train, val = open_detection(tmp_path)
+    assert train.classes == val.classes == ("dog", "cat")
+    assert [one.label for one in val.images[0].instances] == [2, 1]
+    assert val.category_ids == (7, 3)
+    assert open_detection_val(tmp_path, ["bird", "cat", "dog"]).category_ids == (8, 3, 7)
+    with pytest.raises(UserError, match=r"0\.png shows a 'cat', which is not among the known classes; .* 'cats'"):
+        open_detection_val(tmp_path, ["cats", "dog"])
+
+
+def test_masks_are_asked_for_only_where_there_are_some(tmp_path):
+    content = coco_content()
+    for one in content["annotations"]:
+        del one["segmentation"]
+    train, _ = open_detection(write_coco(tmp_path, content))
+    assert not train.has_masks
+    assert len(train.trainable(with_masks=False)) == 2
+    assert "segmentation" not in json.dumps(train.to_coco())
+    with pytest.raises(UserError, match="boxes but no masks"):
+        train.trainable(with_masks=True)
+    for one in content["annotations"]:
+        one["iscrowd"] = 1
+    with pytest.raises(UserError, match="no training image has an object to train on"):
+        open_detection(write_coco(tmp_path / "crowds", content))[0].trainable(with_masks=False)
+
+
+def test_an_image_of_another_size_is_named_when_it_is_loaded(tmp_path):
+    root = write_coco(tmp_path, change(images__0__width=41))
+    train, _ = open_detection(root)
+    with pytest.raises(UserError, match=r"0\.png: the annotations say 41 x 30 pixels, but it has 40 x 30"):
+        train.load(0)
+
+
+def test_the_ground_truth_scores_full_marks_against_itself(tmp_path):
+    """What is written out for COCO's tools is what they would have read."""
+    from faster_coco_eval.core import mask as api
+
+    train, _ = open_detection(write_coco(tmp_path))
+    for written, given in zip(train.to_coco()["annotations"], coco_content()["annotations"], strict=True):
+        assert written["bbox"] == given["bbox"]
+        size = written["segmentation"]["size"]
+        expected = given["segmentation"]
+        rle = (
+            api.merge(api.frPyObjects(expected, *size))
+            if isinstance(expected, list)
+            else api.frPyObjects(expected, *size)
+        )
+        np.testing.assert_array_equal(api.decode(written["segmentation"]), api.decode(rle))

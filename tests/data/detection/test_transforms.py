@@ -1,0 +1,105 @@
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from data.dense_folders import write_coco
+from msgformer.config.dense_data_options import DetectImageOptions
+from msgformer.data.bundled.scene_folders import write_detection
+from msgformer.data.dense.samples import DetectionSamples, collate
+from msgformer.data.detection.sets import open_detection
+from msgformer.data.detection.transforms import RandomSidesCrop, detect_eval_transform, detect_train_transform
+from msgformer.utils.seeding import seeded
+
+SMALL = DetectImageOptions(train_sides=(192, 256, 320), max_side=400, crop_resize=(256,), crop_sides=(128, 200))
+
+
+@pytest.fixture(scope="module")
+def scenes(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("scenes") / "coco"
+    write_detection(folder, {"train": 6, "val": 1}, seed=0)
+    return open_detection(folder)[0]
+
+
+def test_boxes_and_masks_move_with_the_image(scenes):
+    samples = DetectionSamples(scenes, detect_train_transform(SMALL), with_masks=True)
+    sizes = set()
+    for epoch in range(4):
+        for index in range(len(scenes)):
+            image, target, position = samples[epoch, index]
+            sizes.add(image.shape[1:])
+            assert position == index
+            assert image.dtype == torch.float32
+            assert 0 <= image.min() < image.max() <= 1
+            assert min(image.shape[1:]) <= 320
+            assert target["masks"].shape == (len(target["boxes"]), *image.shape[1:])
+            for box, mask in zip(target["boxes"], target["masks"], strict=True):
+                ys, xs = mask.nonzero(as_tuple=True)
+                if len(ys):  # a crop may keep a corner of a box without any of its digit
+                    around = torch.stack([xs.min(), ys.min(), xs.max() + 1, ys.max() + 1])
+                    assert (around[:2] >= box[:2] - 1.5).all()
+                    assert (around[2:] <= box[2:] + 1.5).all()
+            assert type(target["boxes"]) is type(target["masks"]) is torch.Tensor
+    assert len(sizes) > 6
+
+
+def test_a_sample_follows_from_seed_epoch_and_index(scenes):
+    samples = DetectionSamples(scenes, detect_train_transform(SMALL), with_masks=False, seed=1)
+    first = samples[2, 3]
+    torch.manual_seed(5)
+    samples[1, 1]
+    again = samples[2, 3]
+    torch.testing.assert_close(again.image, first.image, rtol=0, atol=0)
+    torch.testing.assert_close(again.target["boxes"], first.target["boxes"], rtol=0, atol=0)
+    other = DetectionSamples(scenes, detect_train_transform(SMALL), with_masks=False, seed=2)[2, 3]
+    assert other.image.shape != first.image.shape or (other.image != first.image).any()
+
+
+def test_published_sizes_are_the_default():
+    transform = detect_train_transform(DetectImageOptions(crop=0.0))
+    shapes = []
+    for seed in range(12):
+        with seeded(seed):
+            image, _ = transform(Image.new("RGB", (640, 480)), {"boxes": torch.zeros(0, 4)})
+        shapes.append(tuple(image.shape[1:]))
+    assert {height for height, _ in shapes} <= set(range(480, 801, 32))
+    assert len(set(shapes)) > 3
+    wide, _ = transform(Image.new("RGB", (2000, 300)), {"boxes": torch.zeros(0, 4)})
+    assert wide.shape[2] == 1333
+
+
+def test_crops_have_sides_in_the_range():
+    crop = RandomSidesCrop(20, 30)
+    sides = []
+    for seed in range(40):
+        torch.manual_seed(seed)
+        picture = crop(Image.new("RGB", (50, 25)))
+        sides.append(picture.size)
+    widths, heights = map(set, zip(*sides, strict=True))
+    assert widths == set(range(20, 31))
+    assert heights == set(range(20, 26))
+    assert crop(Image.new("RGB", (5, 6))).size == (5, 6)
+
+
+def test_evaluation_changes_nothing(scenes):
+    image, target, _ = DetectionSamples(scenes, detect_eval_transform, with_masks=True)[0, 2]
+    np.testing.assert_allclose(image.permute(1, 2, 0), np.asarray(scenes.load(2)) / 255, atol=1e-6)
+    assert target["boxes"].tolist() == scenes.target(2, True)["boxes"].tolist()
+
+
+@pytest.mark.parametrize("name", ["color_jitter", "color_mix"])
+def test_colours_vary_where_asked(scenes, name):
+    options = DetectImageOptions(train_sides=(256,), crop=0.0, hflip=0.0, **{name: 0.4})
+    image = DetectionSamples(scenes, detect_train_transform(options), with_masks=False)[0, 0].image
+    plain = DetectionSamples(scenes, detect_eval_transform, with_masks=False)[0, 0].image
+    assert image.shape == plain.shape
+    assert (image - plain).abs().mean() > 0.01
+
+
+def test_images_without_objects_pass_through(tmp_path):
+    train, _ = open_detection(write_coco(tmp_path))
+    samples = DetectionSamples(train, detect_train_transform(SMALL), with_masks=True)
+    batch = collate([samples[0, 2], samples[0, 0]])
+    assert len(batch.targets[0]["labels"]) == 0
+    assert batch.targets[0]["masks"].shape == (0, *batch.images[0].shape[1:])
+    assert batch.positions.tolist() == [2, 0]

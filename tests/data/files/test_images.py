@@ -1,0 +1,132 @@
+import io
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from msgformer.data.files.images import probe, read_image
+from msgformer.errors import UserError
+
+
+def saved(path, image, **settings):
+    image.save(path, **settings)
+    return str(path)
+
+
+def test_reads_grey_palette_and_cmyk_as_rgb(tmp_path):
+    for number, mode in enumerate(["L", "1", "P", "CMYK"]):
+        suffix = "jpg" if mode == "CMYK" else "png"
+        read = read_image(saved(tmp_path / f"{number}.{suffix}", Image.new("RGB", (5, 4), "white").convert(mode)))
+        assert (read.mode, read.size) == ("RGB", (5, 4))
+        assert np.asarray(read).min() > 250
+
+
+def test_sixteen_bits_are_scaled_rather_than_clipped(tmp_path):
+    deep = Image.fromarray(np.full((2, 2), 257 * 100, np.uint16))
+    assert np.asarray(read_image(saved(tmp_path / "deep.png", deep))).ravel().tolist() == [100] * 12
+
+
+def test_transparent_pixels_become_white(tmp_path):
+    clear = Image.new("RGBA", (2, 2), (10, 20, 30, 0))
+    assert np.asarray(read_image(saved(tmp_path / "clear.png", clear))).min() == 255
+
+
+def test_a_picture_is_turned_as_its_exif_says(tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6  # to be turned by a quarter
+    assert read_image(saved(tmp_path / "turned.jpg", Image.new("RGB", (6, 4)), exif=exif)).size == (4, 6)
+
+
+def test_an_animation_shows_its_first_frame(tmp_path):
+    frames = [Image.new("RGB", (3, 3), colour) for colour in ("red", "blue")]
+    path = saved(tmp_path / "film.gif", frames[0], save_all=True, append_images=frames[1:])
+    assert np.asarray(read_image(path))[0, 0].tolist() == [255, 0, 0]
+
+
+def broken_files(folder):
+    encoded = io.BytesIO()
+    Image.fromarray(np.random.default_rng(0).integers(0, 255, (64, 64, 3), np.uint8)).save(encoded, "JPEG")
+    for name, content in {
+        "empty.png": b"",
+        "text.jpg": b"this is no picture",
+        "cut.jpg": encoded.getvalue()[: len(encoded.getvalue()) // 2],
+    }.items():
+        path = folder / name
+        path.write_bytes(content)
+        yield str(path)
+
+
+def test_a_broken_file_is_named_with_the_remedy(tmp_path):
+    for path in broken_files(tmp_path):
+        with pytest.raises(UserError) as caught:
+            read_image(path)
+        assert path in str(caught.value)
+        assert "replace or remove it" in str(caught.value)
+        assert "\n" not in str(caught.value)
+
+
+def test_a_missing_file_is_named(tmp_path):
+    with pytest.raises(UserError, match=r"no such image: .*gone.png"):
+        read_image(str(tmp_path / "gone.png"))
+
+
+def test_the_probe_finds_what_reading_would(tmp_path):
+    good = saved(tmp_path / "good.jpg", Image.new("RGB", (9, 9)))
+    assert probe(good, whole=True) is None
+    empty, text, cut = broken_files(tmp_path)
+    for path in (empty, text, cut):
+        assert path in str(probe(path, whole=True))
+    assert probe(cut, whole=False) is None, "its header is all right"
+
+
+def test_an_opened_file_is_read_under_its_name(tmp_path):
+    content = Path(saved(tmp_path / "a.png", Image.new("RGB", (3, 2)))).read_bytes()
+    assert read_image(io.BytesIO(content), "shard:a").size == (3, 2)
+    with pytest.raises(UserError, match=r"can't read image shard:a\\n \("):
+        read_image(io.BytesIO(content[:30]), "shard:a\n")
+
+
+@pytest.mark.parametrize(
+    ("values", "white"), [([0.0, 0.5, 1.0], 1.0), ([0, 100, 255.0], 255), ([0, 9e3, 65535], 65535)]
+)
+def test_floating_point_pixels_keep_their_shades(tmp_path, values, white):
+    picture = Image.fromarray(np.array([values], np.float32))
+    read = np.asarray(read_image(saved(tmp_path / "a.tif", picture)))[0, :, 0]
+    assert read.tolist() == [round(255 * value / white) for value in values]
+
+
+def test_a_jpeg_with_too_many_pixels_is_decoded_at_a_smaller_scale(tmp_path, monkeypatch):
+    path = saved(tmp_path / "big.jpg", Image.new("RGB", (640, 320), (9, 99, 199)))
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100_000)
+    monkeypatch.setattr("msgformer.data.files.images.KEPT_SIDE", 64)
+    for file in (path, io.BytesIO((tmp_path / "big.jpg").read_bytes())):
+        picture = read_image(file, "big.jpg")
+        assert picture.size == (160, 80)
+        assert np.abs(np.asarray(picture)[5, 5].astype(int) - (9, 99, 199)).max() < 5
+    assert probe(path, whole=True) is None
+
+
+def test_other_images_with_too_many_pixels_are_refused(tmp_path, monkeypatch):
+    path = saved(tmp_path / "big.png", Image.new("RGB", (640, 320)))
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100_000)
+    with pytest.raises(UserError, match=r"big\.png has more than 200,000 pixels; make it smaller or store it as JPEG"):
+        read_image(path)
+
+
+@pytest.mark.parametrize(
+    ("least", "size"), [(0, (640, 480)), (300, (640, 480)), (240, (320, 240)), (100, (160, 120)), (1, (80, 60))]
+)
+def test_a_jpeg_is_decoded_smaller_on_request_but_no_side_below_what_is_needed(tmp_path, least, size):
+    picture = Image.linear_gradient("L").resize((640, 480)).convert("RGB")
+    for file in (saved(tmp_path / "a.jpg", picture), saved(tmp_path / "grey.jpg", picture.convert("L"))):
+        read = read_image(file, least_side=least)
+        assert (read.size, read.mode) == (size, "RGB")
+        middle = np.asarray(read)[size[1] // 2, size[0] // 2].astype(int)
+        assert np.abs(middle - 127).max() <= 4
+    assert read_image(saved(tmp_path / "a.png", picture), least_side=least).size == (640, 480)
+
+
+def test_a_jpeg_for_print_is_decoded_whole(tmp_path):
+    path = saved(tmp_path / "print.jpg", Image.new("CMYK", (64, 64), (0, 255, 255, 0)))
+    assert read_image(path, least_side=1).size == (64, 64)

@@ -1,0 +1,42 @@
+import numpy as np
+import pytest
+
+from msgformer.data.loading.balance import balanced_order, class_weights
+
+LABELS = [0] * 14 + [1] * 4 + [3] * 2
+
+
+def drawn(seed=0, labels=LABELS):
+    return balanced_order(labels, np.random.default_rng(seed)).tolist()
+
+
+def test_classes_come_up_equally_often_and_pictures_of_a_class_in_turn():
+    order = drawn()
+    assert len(order) == len(LABELS)
+    counts = np.bincount([LABELS[index] for index in order])
+    assert counts.sum() == 20
+    assert sorted(counts.tolist()) == [0, 6, 7, 7]
+    for label in (0, 1, 3):
+        times = np.bincount(order, minlength=20)[np.array(LABELS) == label]
+        assert times.max() - times.min() <= 1
+
+
+def test_the_order_follows_the_generator():
+    assert drawn(1) == drawn(1)
+    assert drawn(1) != drawn(2)
+    assert drawn(1) != sorted(drawn(1))
+
+
+def test_balanced_classes_are_shown_whole():
+    assert sorted(drawn(labels=[0, 1, 0, 1])) == [0, 1, 2, 3]
+
+
+def test_fewer_pictures_than_classes_would_share():
+    assert sorted(drawn(labels=[0, 1, 2])) == [0, 1, 2]
+
+
+def test_rare_classes_weigh_more():
+    weights = class_weights(LABELS, 4)
+    assert weights == pytest.approx([20 / 42, 20 / 12, 0, 20 / 6])
+    assert np.mean([weights[label] for label in LABELS]) == pytest.approx(1)
+    assert class_weights([0, 1], 2) == [1, 1]

@@ -1,0 +1,50 @@
+import io
+import xml.etree.ElementTree as ET
+
+import pytest
+from PIL import Image
+
+from msgformer.profiling.plots import Point, latency_plot, throughput_plot
+
+POINTS = [
+    Point(line, batch, (side, side), scale * batch * side, scale * batch * side - 1, scale * batch * side + 1)
+    for line, scale in (("ours, eager", 1.0), ("theirs, eager", 2.0))
+    for batch in (1, 8)
+    for side in (224, 448)
+]
+
+
+def texts(plot):
+    return [element.text for element in ET.fromstring(plot.svg).iter("{http://www.w3.org/2000/svg}text")]
+
+
+@pytest.mark.parametrize(
+    ("draw", "expected"),
+    [
+        (latency_plot, {"batch 1", "batch 8", "224", "448", "ms a batch"}),
+        (throughput_plot, {"224 x 224", "448 x 448", "1", "8", "images a second"}),
+    ],
+)
+def test_every_line_is_named_and_every_panel_has_its_places(draw, expected):
+    plot = draw(POINTS)
+    assert {*expected, "ours, eager", "theirs, eager"} <= set(texts(plot))
+    assert texts(plot).count("ours, eager") == 1  # one legend for all panels
+    assert min(Image.open(io.BytesIO(plot.png)).size) > 300
+
+
+@pytest.mark.parametrize(("last", "expected"), [(40_000, {"100", "1000", "10000"}), (150, {"110", "130"})])
+def test_times_are_plain_numbers_in_wide_and_narrow_ranges(last, expected):
+    points = [Point("a", 1, (side, side), ms, ms, ms) for side, ms in ((224, 100.0), (448, float(last)))]
+    found = texts(latency_plot(points))
+    assert expected <= set(found)
+    assert not [text for text in found if "$" in text]
+
+
+def test_a_size_that_is_no_square_lies_at_the_side_of_its_area():
+    assert Point("a", 1, (100, 400), 1.0, 1.0, 1.0).side == 200
+
+
+def test_lines_of_one_colour_differ_in_style():
+    points = [Point(f"model {number}", 1, (32, 32), 1.0 + number, 1.0, 9.0) for number in range(8)]
+    assert "stroke-dasharray" in latency_plot(points).svg
+    assert {f"model {number}" for number in range(8)} <= set(texts(latency_plot(points)))

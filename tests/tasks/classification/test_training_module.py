@@ -1,0 +1,49 @@
+import pytest
+import torch
+import torch.nn.functional as F
+
+from msgformer.checkpoints.card import ModelCard
+from msgformer.config.training_options import OptimOptions
+from msgformer.tasks.classification.training_module import Classifier, Scores
+from msgformer.training.module import Plan
+
+
+def test_scores_are_of_all_images_in_per_cent():
+    torch.manual_seed(0)
+    logits, labels = torch.randn(11, 7), torch.randint(0, 7, (11,))
+    scores = Scores(7)
+    for part in (slice(0, 8), slice(8, 11)):  # batches of different sizes
+        scores.update(logits[part], labels[part])
+    ranks = (logits > logits.gather(1, labels[:, None])).sum(1)
+    assert scores.compute() == {
+        "loss": pytest.approx(F.cross_entropy(logits, labels).item(), rel=1e-6),
+        "top1": pytest.approx(100 * (ranks < 1).float().mean().item()),
+        "top5": pytest.approx(100 * (ranks < 5).float().mean().item()),
+    }
+
+
+def test_scores_start_anew_after_they_are_computed():
+    scores = Scores(2)
+    scores.update(torch.tensor([[0.0, 9.0]]), torch.tensor([0]))
+    scores.compute()
+    scores.update(torch.tensor([[0.0, 9.0]]), torch.tensor([1]))
+    assert scores.compute()["top1"] == 100.0
+
+
+def test_few_classes_have_a_top_5_of_all():
+    scores = Scores(3)
+    scores.update(torch.eye(3), torch.tensor([1, 2, 0]))
+    assert scores.compute()["top5"] == 100.0
+
+
+@pytest.mark.parametrize("weights", [None, [0.5, 3.0, 1.0]])
+def test_classes_weigh_in_the_loss_what_they_are_given(weights):
+    card = ModelCard("test_vit", {}, ["a", "b", "c"], {})
+    torch.manual_seed(0)
+    images, labels = torch.randn(6, 4), torch.tensor([0, 1, 2, 1, 0, 0])
+    classifier = Classifier(torch.nn.Linear(4, 3), card, Plan(OptimOptions(), 6, 1, 1), weights=weights)
+    each = F.cross_entropy(classifier.model(images), labels, reduction="none")
+    scale = torch.tensor(weights or [1.0, 1.0, 1.0])[labels]
+    loss = classifier.losses((images, labels, labels))["cross_entropy"]
+    assert loss.item() == pytest.approx(((each * scale).sum() / scale.sum()).item())
+    assert "weights" not in classifier.state_dict()

@@ -1,0 +1,279 @@
+"""Detectors and segmenters get in predict and evaluate what classifiers get."""
+
+import csv
+import io
+import json
+import shutil
+import sys
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import msgformer
+from msgformer.cli import main as cli
+from msgformer.tasks.prediction import sink as prediction_sink
+from tasks.tiny_runs import make_tiny_run
+
+CPU = {"accelerator": "cpu", "workers": 0, "progress": "none"}
+LOOKS = {"detect": {"threshold": 0.05}, "segment": {}}
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    folder, made = tmp_path_factory.mktemp("runs"), {}
+
+    def get(task):
+        if task not in made:
+            made[task] = make_tiny_run(task, folder)
+        return made[task]
+
+    return get
+
+
+@pytest.fixture(scope="module", params=["detect", "segment"])
+def run(request, runs):
+    return runs(request.param)
+
+
+@pytest.fixture(scope="module")
+def model(run):
+    return msgformer.load(run.folder, device="cpu")
+
+
+@pytest.fixture(scope="module")
+def images(run, tmp_path_factory):
+    """The images, one that can't be read, and one of the first again."""
+    broken = tmp_path_factory.mktemp("broken") / "broken.png"
+    broken.write_bytes(b"no image")
+    return [*run.images[:2], broken, run.images[2], run.images[0]]
+
+
+@pytest.fixture
+def predict(run, model, images):
+    def call(**options):
+        given = {**CPU, **LOOKS[run.task], "on_bad_image": "skip", **options}
+        return msgformer.predict(model, given.pop("images", images), **given)
+
+    return call
+
+
+def parsed(path):
+    if path.suffix == ".jsonl":
+        return [json.loads(line) for line in path.read_text().splitlines()]
+    return path.read_bytes()
+
+
+@pytest.mark.parametrize("suffix", ["jsonl", "csv", "parquet"])
+def test_a_file_holds_what_is_returned(suffix, predict, model, images, tmp_path):
+    if suffix == "parquet":
+        pytest.importorskip("pyarrow")
+    output = tmp_path / f"out.{suffix}"
+    result = predict(output=output)
+    assert (result.images, result.predictions, result.skipped) == (5, [], [str(images[2])])
+    returned = predict()
+    assert len(returned.predictions) == 4
+    layout = model.opened.task.predictor(model.opened, model.config).layout
+    found = list(prediction_sink.PredictionFile(output, suffix, layout).recorded())
+    assert [one.image for one in found] == list(map(str, images))
+    assert "broken.png" in found[2].error
+    for one, other in zip([*found[:2], *found[3:]], returned.predictions, strict=True):
+        assert one.is_close(other)
+        assert one.words() == other.words()
+
+
+def test_standard_output(run, images, capfdbinary, monkeypatch):
+    stream = io.BytesIO()
+    monkeypatch.setattr(sys, "__stdout__", SimpleNamespace(buffer=stream))
+    words = ["predict", str(run.folder), *map(str, images), "--output", "-", "--on_bad_image", "skip"]
+    assert cli.main([*words, "--accelerator", "cpu", "--workers", "0", "--progress", "none"]) == 0
+    lines = [json.loads(line) for line in stream.getvalue().splitlines()]
+    assert [one["image"] for one in lines] == list(map(str, images))
+    assert capfdbinary.readouterr().out == b""
+
+
+@pytest.mark.parametrize("suffix", ["jsonl", "csv"])
+def test_a_file_that_was_cut_anywhere_is_resumed(suffix, predict, tmp_path):
+    output = tmp_path / f"out.{suffix}"
+    predict(output=output)
+    content = output.read_bytes()
+    for cut in sorted({0, 1, *np.linspace(2, len(content), 6).astype(int)}):
+        output.write_bytes(content[:cut])
+        result = predict(output=output, resume=True)
+        assert result.images == 5
+        assert output.read_bytes() == content, cut
+
+
+def test_a_parquet_file_is_resumed_from_its_journal(predict, tmp_path):
+    parquet = pytest.importorskip("pyarrow.parquet")
+    whole, output = tmp_path / "whole.parquet", tmp_path / "out.parquet"
+    predict(output=whole)
+    predict(output=tmp_path / "whole.jsonl")
+    lines = (tmp_path / "whole.jsonl").read_bytes()
+    output.with_name("out.parquet.partial.jsonl").write_bytes(lines[: len(lines) * 2 // 3])
+    assert predict(output=output, resume=True).images == 5
+    assert parquet.read_table(output).equals(parquet.read_table(whole))
+    assert not output.with_name("out.parquet.partial.jsonl").exists()
+
+
+def test_a_folder_has_pictures_and_predictions(run, predict, images, tmp_path):
+    result = predict(output=tmp_path / "out")
+    names = sorted(path.name for path in (tmp_path / "out").iterdir())
+    endings = [".png"] if run.task == "detect" else [".png", "-classes.png"]
+    expected = [f"{number:04d}-{images[number - 1].stem}{ending}" for number in (1, 2, 4, 5) for ending in endings]
+    assert names == sorted([*expected, "predictions.json"])
+    stored = json.loads((tmp_path / "out" / "predictions.json").read_text())
+    assert [one["image"] for one in stored] == list(map(str, images))
+    for one, path in zip(stored, images, strict=True):
+        if "error" not in one:
+            with Image.open(one["drawn"]) as drawn, Image.open(path) as image:
+                assert drawn.size == image.size
+    assert len(result.predictions) == 4
+
+
+@pytest.mark.parametrize("stop", [0, 1, 2, 4])
+def test_a_folder_that_was_interrupted_is_resumed(stop, predict, tmp_path, monkeypatch):
+    whole, output = tmp_path / "whole", tmp_path / "out"
+    expected = predict(output=whole)
+    taken = 0
+    take = prediction_sink.PredictionSink._take
+
+    def interrupted(self, batch):
+        nonlocal taken
+        if taken == stop:
+            if batch[0].error is None:
+                batch[0].save_drawn(self.folder, self.count + 1)  # the picture is there, its record is not
+            raise KeyboardInterrupt
+        taken += 1
+        take(self, batch)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(prediction_sink.PredictionSink, "_take", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            predict(output=output)
+    assert not (output / "predictions.json").exists()
+    result = predict(output=output, resume=True)
+    assert (result.images, result.skipped) == (expected.images, expected.skipped)
+    assert [one.image for one in result.predictions] == [one.image for one in expected.predictions]
+    assert sorted(path.name for path in output.iterdir()) == sorted(path.name for path in whole.iterdir())
+    for path in whole.iterdir():
+        content = (output / path.name).read_bytes()
+        assert content.replace(str(output).encode(), str(whole).encode()) == path.read_bytes(), path.name
+    again = predict(output=output, resume=True)  # of what is complete
+    assert [one.image for one in again.predictions] == [one.image for one in expected.predictions]
+
+
+def test_other_images_or_another_threshold_are_not_resumed(run, predict, images, tmp_path):
+    output = tmp_path / "out.jsonl"
+    predict(output=output, images=images[:2])
+    before = output.read_bytes()
+    with pytest.raises(msgformer.UserError, match=r"^resume: prediction 1 in .* is of .*a\.png, but .*b\.png is given"):
+        predict(output=output, resume=True, images=images[1:])
+    if run.task == "detect":
+        with pytest.raises(msgformer.UserError, match=r"^resume: .* was made by another model or other options"):
+            predict(output=output, resume=True, threshold=0.9)
+        predict(output=tmp_path / "few.jsonl", images=images[:2], threshold=0.9)
+        with pytest.raises(msgformer.UserError, match=r"^resume: .* was made by another model or other options"):
+            predict(output=tmp_path / "few.jsonl", resume=True)
+    assert output.read_bytes() == before
+
+
+@pytest.mark.parametrize(("batch_size", "workers"), [(3, 0), (1, 1), (3, 1)])
+def test_batches_and_workers_change_nothing(batch_size, workers, predict):
+    expected = predict(batch_size=1)
+    found = predict(batch_size=batch_size, workers=workers)
+    assert found.skipped == expected.skipped
+    for one, other in zip(found.predictions, expected.predictions, strict=True):
+        assert one.image == other.image
+        if hasattr(one, "objects"):
+            assert [o.label for o in one.objects] == [o.label for o in other.objects]
+            np.testing.assert_allclose([o.score for o in one.objects], [o.score for o in other.objects], atol=1e-4)
+            np.testing.assert_allclose([o.box for o in one.objects], [o.box for o in other.objects], atol=0.02)
+        else:
+            assert one.classes == pytest.approx(other.classes, abs=0.05)
+
+
+def test_a_contact_sheet(predict, tmp_path):
+    result = predict(contact_sheet=tmp_path / "sheet.png")
+    assert result.contact_sheets == [tmp_path / "sheet.png"]
+    with Image.open(tmp_path / "sheet.png") as sheet:
+        assert sheet.width > 160
+        assert len(set(sheet.convert("RGB").resize((64, 64)).getdata())) > 50
+
+
+def test_a_bad_image_stops(predict, images, tmp_path):
+    output = tmp_path / "out.csv"
+    with pytest.raises(msgformer.UserError, match=r"broken\.png"):
+        predict(output=output, on_bad_image="stop")
+    names = [row["image"] for row in csv.DictReader(output.open(newline=""))]
+    assert list(dict.fromkeys(names)) == [str(path) for path in images[:2]]
+
+
+# Evaluation
+
+
+@pytest.fixture(scope="module")
+def broken_data(run, tmp_path_factory):
+    """The data of the run with its second validation image cut off."""
+    data = shutil.copytree(run.data, tmp_path_factory.mktemp("data") / "broken")
+    second = sorted(path for path in data.rglob("*.jpg") if "val" in path.parent.name)[1]
+    second.write_bytes(second.read_bytes()[:100])
+    return data, second
+
+
+def test_scores_of_the_readable_images(run, model, broken_data, tmp_path):
+    data, second = broken_data
+    with pytest.raises(msgformer.UserError, match=second.name):
+        msgformer.evaluate(model, data, **CPU)
+    result = msgformer.evaluate(model, data, on_bad_image="skip", output=tmp_path / "scores", **CPU)
+    assert result.images == 2
+    (skipped,) = result.skipped
+    assert second.name in skipped.reason
+    assert "left out" in result.table()
+    alone = shutil.copytree(data, tmp_path / "alone")
+    (alone / second.relative_to(data)).unlink()
+    if run.task == "detect":
+        (path,) = [path for path in alone.rglob("*.json") if "val" in path.name]
+        content = json.loads(path.read_text())
+        (gone,) = [one["id"] for one in content["images"] if one["file_name"] == second.name]
+        content["images"] = [one for one in content["images"] if one["id"] != gone]
+        content["annotations"] = [one for one in content["annotations"] if one["image_id"] != gone]
+        path.write_text(json.dumps(content))
+    else:
+        (alone / "annotations" / "validation" / f"{second.stem}.png").unlink()
+    expected = msgformer.evaluate(model, alone, **CPU)
+    assert (expected.images, expected.skipped) == (2, [])
+    assert result.scores == pytest.approx(expected.scores)
+    for name, scores in expected.per_class.items():
+        assert result.per_class[name] == pytest.approx(scores)
+    stored = json.loads((tmp_path / "scores" / "metrics.json").read_text())
+    assert stored["images"] == 2
+
+
+def test_several_checkpoints_are_compared(run, model, tmp_path):
+    models = [run.folder, run.folder / "last.ckpt", model]
+    comparison = msgformer.evaluate(models, output=tmp_path / "out", **CPU)
+    assert len(comparison.results) == 3
+    alone = msgformer.evaluate(run.folder, **CPU)
+    assert comparison.results[0] == alone
+    table = comparison.table().splitlines()
+    assert len(table) == 4
+    assert "CHECKPOINT" in table[0]
+    with (tmp_path / "out" / "comparison.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 3
+    metric = "box_ap" if run.task == "detect" else "miou"
+    assert float(rows[0][metric]) == pytest.approx(alone.scores[metric])
+    assert rows[0]["checkpoint"].endswith("best.ckpt")
+    folders = sorted(path.name for path in (tmp_path / "out").iterdir() if path.is_dir())
+    assert folders == [f"{number}-{run.folder.name}" for number in (1, 2, 3)]
+
+
+def test_models_of_several_tasks_are_refused_before_one_is_scored(runs, tmp_path, monkeypatch):
+    models = [msgformer.load(runs(task).folder, device="cpu") for task in ("segment", "detect")]
+    for model in models:
+        monkeypatch.setattr(type(model.opened.task), "evaluate", None)
+    with pytest.raises(msgformer.UserError, match=r"^checkpoint: only models of one task can be compared"):
+        msgformer.evaluate(models, output=tmp_path / "out", **CPU)
+    assert not (tmp_path / "out").exists()

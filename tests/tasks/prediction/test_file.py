@@ -1,0 +1,58 @@
+import csv
+import io
+
+import pytest
+
+from msgformer.tasks.classification.record import ClassificationLayout, Prediction
+from msgformer.tasks.prediction.file import Csv, JsonLines
+
+LAYOUT = ClassificationLayout(2)
+PREDICTIONS = [
+    Prediction("a.png", ["dark", "light"], [0.75, 0.25]),
+    Prediction('odd "name",\nü.png', ['quo"te', "new\nline"], [0.123456789, 1e-9]),
+    Prediction("byte\udcff.png", ["dark", "light"], [1.0, 0.0]),
+    Prediction("broken.png", [], [], "can't read image broken.png (not an image)"),
+]
+
+
+def encoded(lines, predictions):
+    errors = "surrogateescape" if isinstance(lines, Csv) else "backslashreplace"
+    return (lines.header() + "".join(map(lines.encode, predictions))).encode("utf-8", errors=errors)
+
+
+def decoded(lines, content):
+    records = list(lines.records(io.BytesIO(content)))[1 if lines.header() else 0 :]
+    return [lines.decode(record.decode("utf-8", errors="surrogateescape")) for record in records]
+
+
+@pytest.fixture(params=[JsonLines(LAYOUT), Csv(LAYOUT)], ids=["jsonl", "csv"])
+def lines(request):
+    return request.param
+
+
+def test_predictions_survive(lines):
+    found = decoded(lines, encoded(lines, PREDICTIONS))
+    for before, after in zip(PREDICTIONS, found, strict=True):
+        assert (after.image, after.classes, after.error) == (before.image, before.classes, before.error)
+        assert after.probabilities == pytest.approx(before.probabilities, rel=1e-6)
+
+
+def test_any_beginning_holds_the_predictions_that_are_whole_in_it(lines):
+    """Cut after every single byte, as by a process that is killed while it writes."""
+    content = encoded(lines, PREDICTIONS)
+    ends = [len(encoded(lines, PREDICTIONS[:count])) for count in range(len(PREDICTIONS) + 1)]
+    for cut in range(ends[0], len(content) + 1):
+        whole = sum(end <= cut for end in ends) - 1
+        assert [one.image for one in decoded(lines, content[:cut])] == [one.image for one in PREDICTIONS[:whole]], cut
+
+
+def test_a_table_that_others_can_read():
+    rows = list(csv.DictReader(io.StringIO(encoded(Csv(LAYOUT), PREDICTIONS[:2]).decode(), newline="")))
+    assert list(rows[0]) == ["image", "class_1", "probability_1", "class_2", "probability_2", "error"]
+    assert rows[1]["class_2"] == "new\nline"
+
+
+@pytest.mark.parametrize("record", ["3\n", "{}\n", "x\n", '{"image": 3}\n'])
+def test_what_is_no_prediction_is_refused(lines, record):
+    with pytest.raises((ValueError, TypeError)):
+        lines.decode(record)

@@ -1,0 +1,82 @@
+"""What becomes of memory that tensors leave behind."""
+
+import os
+import platform
+import subprocess
+import sys
+
+import pytest
+
+from msgformer.cli import main as cli
+from msgformer.utils import freed_memory
+from msgformer.utils.freed_memory import ALL, LARGE_PAGES, MMAP_THRESHOLD, MOST_BEFORE_2_35, TRIM_THRESHOLD
+
+COUNT_PAGES = """
+import resource
+import torch
+from msgformer import freed_memory
+
+def pages():
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    for _ in range(5):
+        torch.ones(2**25)  # 128 MiB
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+
+torch.ones(2**25)
+print(pages())
+freed_memory.keep_freed_memory()
+torch.ones(2**25)
+print(pages())
+"""
+
+
+@pytest.fixture
+def calls(monkeypatch):
+    """What is asked of the C library, whose settings stay as they are; ``most`` is what it takes."""
+
+    class Calls(list):
+        most = ALL
+
+    made = Calls()
+
+    def mallopt(parameter, value):
+        made.append((parameter, value))
+        return int(parameter == TRIM_THRESHOLD or value <= made.most)
+
+    monkeypatch.setattr(freed_memory, "_mallopt", lambda: mallopt)
+    monkeypatch.setattr(os, "environ", {})
+    return made
+
+
+def test_the_command_line_keeps_freed_memory(calls):
+    assert cli.main(["--version"]) == 0
+    assert calls == [(MMAP_THRESHOLD, ALL), (TRIM_THRESHOLD, ALL)]
+    assert os.environ[LARGE_PAGES] == "1"
+
+
+def test_an_older_library_takes_less(calls):
+    calls.most = MOST_BEFORE_2_35
+    freed_memory.keep_freed_memory()
+    assert calls == [(MMAP_THRESHOLD, ALL), (MMAP_THRESHOLD, MOST_BEFORE_2_35), (TRIM_THRESHOLD, ALL)]
+
+
+@pytest.mark.parametrize("name", freed_memory.OF_THE_USER)
+def test_what_somebody_decided_stays(name, calls):
+    os.environ[name] = "1"
+    freed_memory.keep_freed_memory()
+    assert not calls
+
+
+def test_large_pages_stay_as_somebody_set_them(calls):
+    os.environ[LARGE_PAGES] = "0"
+    freed_memory.keep_freed_memory()
+    assert os.environ[LARGE_PAGES] == "0"
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc can be told")
+def test_pages_are_asked_for_once():
+    environment = {key: value for key, value in os.environ.items() if key not in freed_memory.OF_THE_USER}
+    script = [sys.executable, "-c", COUNT_PAGES]
+    done = subprocess.run(script, env={**environment, LARGE_PAGES: "1"}, check=True, capture_output=True, text=True)
+    before, kept = map(int, done.stdout.split())
+    assert kept < before / 2  # the first may have to be made anew
