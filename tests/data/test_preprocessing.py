@@ -106,3 +106,43 @@ def test_decoding_at_a_smaller_scale_leaves_twice_the_pixels_that_are_looked_at(
         assert Preprocessing.from_dict(settings.to_dict()).least_side == side
         assert eval_transform(settings)(Image.new("RGB", (160, 120))).shape == (3, 32, 48)
     assert "draft" not in Preprocessing.of(model, (32, 48), 3, PreprocessOptions()).to_dict(), "it is timm's then"
+
+
+def erased_regions(settings, count):
+    """Connected regions that erasing left black in a white image, at most over many draws."""
+    from skimage.measure import label
+
+    options = AugmentOptions(
+        auto_augment=None,
+        scale=(1.0, 1.0),
+        ratio=(1.0, 1.0),
+        hflip=0.0,
+        color_jitter=None,
+        erasing=1.0,
+        erasing_mode="const",
+        erasing_count=count,
+    )
+    transform = train_transform(settings, options)
+    found = 0
+    for seed in range(20):
+        with seeded(seed):
+            pixels = transform(Image.new("RGB", (64, 64), "white"))
+        found = max(found, int(label((pixels == 0).all(0).numpy()).max()))
+    return found
+
+
+def test_erasing_count_is_the_most_rectangles(model):
+    settings = Preprocessing.of(model, (64, 64), 3, PreprocessOptions(mean=[0.5] * 3, std=[0.5] * 3))
+    assert erased_regions(settings, 1) == 1
+    assert erased_regions(settings, 4) > 1
+
+
+def test_gaussian_blur_is_applied_with_its_probability(model):
+    settings = Preprocessing.of(model, (32, 32), 3, PreprocessOptions())
+    still = dict(auto_augment=None, scale=(1.0, 1.0), ratio=(1.0, 1.0), hflip=0.0, color_jitter=None, erasing=0.0)
+    image = Image.effect_noise((32, 32), 80).convert("RGB")
+    results = {}
+    for probability in (0.0, 1.0):
+        with seeded(0):
+            results[probability] = train_transform(settings, AugmentOptions(**still, gaussian_blur=probability))(image)
+    assert results[1.0].std() < 0.9 * results[0.0].std()

@@ -207,3 +207,17 @@ def test_the_ground_truth_scores_full_marks_against_itself(tmp_path):
             else api.frPyObjects(expected, *size)
         )
         np.testing.assert_array_equal(api.decode(written["segmentation"]), api.decode(rle))
+
+
+def test_a_missing_area_is_that_of_the_box(tmp_path):
+    root = write_coco(tmp_path)
+    path = root / "annotations/instances_val.json"
+    content = json.loads(path.read_text())
+    for annotation in content["annotations"]:
+        del annotation["area"]
+    path.write_text(json.dumps(content))
+    truth = open_detection(root)[1].to_coco()
+    assert [one["area"] for one in truth["annotations"]] == [
+        one["bbox"][2] * one["bbox"][3] for one in content["annotations"]
+    ]
+    assert min(one["area"] for one in truth["annotations"]) > 0

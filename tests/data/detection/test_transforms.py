@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from torchvision import tv_tensors
 
 from data.dense_folders import write_coco
 from msgformer.config.dense_data_options import DetectImageOptions
@@ -103,3 +104,15 @@ def test_images_without_objects_pass_through(tmp_path):
     assert len(batch.targets[0]["labels"]) == 0
     assert batch.targets[0]["masks"].shape == (0, *batch.images[0].shape[1:])
     assert batch.positions.tolist() == [2, 0]
+
+
+@pytest.mark.parametrize(("hflip", "left"), [(0.0, 2.0), (1.0, 54.0)])
+def test_hflip_is_the_probability_of_a_flip(hflip, left):
+    options = DetectImageOptions(train_sides=(64,), max_side=64, crop=0.0, hflip=hflip)
+    boxes = tv_tensors.BoundingBoxes([[2.0, 3.0, 10.0, 12.0]], format="XYXY", canvas_size=(64, 64))
+    image = Image.new("RGB", (64, 64))
+    image.paste("white", (2, 3, 10, 12))
+    with seeded(0):
+        pixels, target = detect_train_transform(options)(image, {"boxes": boxes, "labels": torch.tensor([1])})
+    assert target["boxes"].tolist() == [[left, 3.0, left + 8, 12.0]]
+    assert pixels[0].nonzero()[:, 1].min() == left
