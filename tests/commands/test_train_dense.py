@@ -89,7 +89,7 @@ def test_a_resumed_run_ends_as_the_uninterrupted_one(finished, tmp_path):
 @pytest.mark.parametrize("task", TASKS)
 def test_from_the_command_line_on_embedded_scenes(task, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setenv("MSGFORMER_CACHE", str(tmp_path / "cache"))
     counts = get_task(task).scenes
     name = f"scenes-{task}-{counts['train']}-{counts['val']}-seed0"
     scenes = write_scenes(task, tmp_path / "cache/msgformer" / name, 4, 2)

@@ -60,9 +60,9 @@ def test_nothing_is_overwritten_or_left_half_written(tmp_path, monkeypatch):
 
 
 def test_scenes_are_written_to_the_cache_once(tmp_path, monkeypatch):
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setenv("MSGFORMER_CACHE", str(tmp_path))
     folder = cached_scenes("detect", write_detection, COUNTS, 0)
-    assert folder.parent == tmp_path / "msgformer"
+    assert folder.parent == tmp_path
     monkeypatch.setattr(SceneMaker, "make", None)
     assert cached_scenes("detect", write_detection, COUNTS, 0) == folder
     with pytest.raises(TypeError, match="not callable"):
