@@ -92,7 +92,7 @@ def test_from_the_command_line_on_embedded_scenes(task, tmp_path, monkeypatch, c
     monkeypatch.setenv("MSGFORMER_CACHE", str(tmp_path / "cache"))
     counts = get_task(task).scenes
     name = f"scenes-{task}-{counts['train']}-{counts['val']}-seed0"
-    scenes = write_scenes(task, tmp_path / "cache/msgformer" / name, 4, 2)
+    scenes = write_scenes(task, tmp_path / "cache" / name, 4, 2)
     (scenes / "labels.json").unlink(missing_ok=True)  # as earlier versions left them
     options = ["--epochs", "1", "--batch_size", "2", "--workers", "0", "--trainer.accelerator", "cpu", "--json"]
     assert cli.main(["train", "--task", task, *options]) == 0
