@@ -55,6 +55,7 @@ def test_commands_are_understood(command, capsys):
 
 
 @pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.timeout(3600)
 def test_commands_run_in_their_order(run_msgformer, tmp_path):
     """All but those with a word in capitals, which stands for a file of the reader's."""

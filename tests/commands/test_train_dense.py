@@ -230,6 +230,7 @@ def test_two_processes_count_every_validation_image_once(tmp_path, run_msgformer
 
 
 @pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.timeout(2400)
 @pytest.mark.parametrize(("task", "score", "least"), [("detect", "box_ap", 30.0), ("segment", "miou", 60.0)])
 def test_the_embedded_scenes_are_learned(task, score, least, run_msgformer):
