@@ -111,8 +111,8 @@ def test_a_segmenter_does_not_teach(data, tmp_path):
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"distill": {"alpha": 0.1}}, r"distill\.alpha is about a teacher; give one by --teacher, or leave it out"),
-        ({"distill": {"hard": True}}, r"distill\.hard is about a teacher"),
+        ({"distill": {"alpha": 0.1}}, r"distill\.alpha needs a teacher; give one by --teacher, or leave it out"),
+        ({"distill": {"hard": True}}, r"distill\.hard needs a teacher"),
         (
             {"teacher": "resnet18", "distill": {"hard": True, "temperature": 3.0}},
             r"distill\.temperature is not for distill\.hard; leave one of them out",

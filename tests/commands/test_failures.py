@@ -16,7 +16,7 @@ from msgformer.tasks.classification.training_module import Classifier
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
-SAFE = r"what was trained is safe, and 'msgformer train --resume \S+/run' goes on from there$"
+SAFE = r"progress is saved; resume with 'msgformer train --resume \S+/run'$"
 
 
 @pytest.fixture
@@ -76,7 +76,7 @@ def test_a_disk_that_refuses_at_once_is_told(data, tmp_path, monkeypatch, number
         raise OSError(number, os.strerror(number))
 
     monkeypatch.setattr(Path, "write_bytes", refuse)
-    with pytest.raises(JobError, match=r"best\.ckpt can't be written \(.*\); make room, then: nothing was saved yet"):
+    with pytest.raises(JobError, match=r"best\.ckpt can't be written \(.*\); make room, then: nothing is saved yet"):
         tiny_run(data, tmp_path / "run")
 
 

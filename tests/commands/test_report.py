@@ -149,7 +149,7 @@ def test_what_cannot_be_reported_is_named(copy, data, tmp_path):
     ):
         with pytest.raises(UserError, match=message):
             report(path)
-    for content, message in (("epoch,lr\n1,x\n", "isn't a table of metrics"), ("epoch,lr\n", "no epoch is done in")):
+    for content, message in (("epoch,lr\n1,x\n", "isn't a table of metrics"), ("epoch,lr\n", "has no finished epoch")):
         (copy / "metrics.csv").write_text(content)
         with pytest.raises(UserError, match=message):
             report(copy)

@@ -167,7 +167,7 @@ def test_a_signal_saves_and_how_to_go_on_is_said(
     assert signal.getsignal(number) is handler
     assert getattr(caught.value, "code", 143) == 143
     assert capsys.readouterr().err.splitlines()[-1] == (
-        f"stopped {place}; what was trained is safe, and 'msgformer train --resume {broken}' goes on from there"
+        f"stopped {place}; progress is saved; resume with 'msgformer train --resume {broken}'"
     )
     loaded = []  # nothing is done twice, not even decoded
     monkeypatch.setattr(FolderSource, "load", _noting(loaded, FolderSource.load))
@@ -204,7 +204,7 @@ def test_a_damaged_checkpoint_is_named_and_the_one_before_it_used(whole, data, t
     content[len(content) // 2] ^= 1
     last.write_bytes(content)
     train(resume=broken)
-    assert f"{last} is damaged; going on from previous.ckpt" in capsys.readouterr().err
+    assert f"{last} is damaged; resuming from previous.ckpt" in capsys.readouterr().err
     assert_equal_to_the_bit(whole, broken)
     for name in ("last.ckpt", "previous.ckpt"):
         (broken / name).write_bytes(b"")
@@ -214,7 +214,7 @@ def test_a_damaged_checkpoint_is_named_and_the_one_before_it_used(whole, data, t
 
 def test_data_that_changed_is_named(whole, data):
     (data / "dark" / "new.png").write_bytes((data / "dark" / "00.png").read_bytes())
-    with pytest.raises(UserError, match=r"resume: the run's \w+ images have changed since it began \(dark/"):
+    with pytest.raises(UserError, match=r"resume: the run's \w+ images have changed since its start \(dark/"):
         train(resume=whole)
 
 

@@ -92,7 +92,7 @@ class Classifier(Training):
         distillation: What a teacher adds to the loss; None: nothing.
     """
 
-    best = Best("val/top1", tie="val/loss")
+    best = Best("val/top1", tie_breaker="val/loss")
 
     def __init__(
         self,

@@ -24,7 +24,7 @@ from msgformer.tasks.classification.distillation import Distillation
 from msgformer.tasks.classification.teacher import open_teacher
 from msgformer.tasks.classification.training_module import Classifier
 from msgformer.tasks.training_setup import TrainingSetup
-from msgformer.training.build import build_model, checkpoint_gradients, default_size, known_model, start_from
+from msgformer.training.build import build_model, checkpoint_gradients, default_size, known_model, load_initial_weights
 
 if TYPE_CHECKING:
     from msgformer.runs.train_settings import TrainSettings
@@ -90,7 +90,7 @@ class ClassificationSetup(TrainingSetup):
         pretrained = settings.pretrained and fresh
         model = build_model(settings.model, len(self.classes), self._size, settings.model_args, pretrained=pretrained)
         if settings.init_from is not None and fresh:
-            start_from(model, settings.init_from)
+            load_initial_weights(model, settings.init_from)
         if settings.trainer.grad_checkpointing:
             checkpoint_gradients(model, settings.model)
         if settings.trainer.compile:

@@ -23,7 +23,7 @@ class Segmenting(Training):
     Validation images may differ in size from each other and from their label maps, on which they are scored.
     """
 
-    best = Best("val/miou", tie="val/loss")
+    best = Best("val/miou", tie_breaker="val/loss")
 
     @override
     def losses(self, batch: Batch) -> dict[str, Tensor]:
