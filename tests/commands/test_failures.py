@@ -12,7 +12,7 @@ import torch
 from commands.tiny import assert_same_run, tiny_run
 from msgformer.commands.train import train
 from msgformer.errors import JobError, UserError
-from msgformer.tasks.classification.training_module import Classifier
+from msgformer.tasks.classification.training_module import ClassificationTraining
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -29,14 +29,14 @@ def in_second_epoch(monkeypatch):
     """Have something happen within the second epoch."""
 
     def put(happen):
-        losses = Classifier.losses
+        losses = ClassificationTraining.losses
 
         def disturbed(self, batch):
             if self.current_epoch == 1:
                 happen()
             return losses(self, batch)
 
-        monkeypatch.setattr(Classifier, "losses", disturbed)
+        monkeypatch.setattr(ClassificationTraining, "losses", disturbed)
 
     return put
 

@@ -187,7 +187,7 @@ def test_a_file_of_other_predictions_is_not_gone_on_with(run, data, folder, tmp_
     with pytest.raises(UserError, match=r"record 1 of .*out\.jsonl is no prediction"):
         predict(run, [data / "grey"], output=output, resume=True, **CPU)
     (tmp_path / "out.csv").write_text("a,b\n1,2\n")
-    with pytest.raises(UserError, match=r"out\.csv has other columns"):
+    with pytest.raises(UserError, match=r"out\.csv has different columns"):
         predict(run, [data / "grey"], output=tmp_path / "out.csv", resume=True, **CPU)
     (tmp_path / "out.parquet").write_bytes(b"PAR1")
     with pytest.raises(UserError, match=r"out\.parquet isn't a file of predictions"):

@@ -10,7 +10,7 @@ _NATIVE_BF16 = ("avx512_bf16", "amx_bf16", "bf16")
 """CPU capabilities, of x86 and of ARM, for multiplication in bfloat16."""
 
 
-def known_precision(precision: str, accelerator: str) -> Any:
+def resolve_precision(precision: str, accelerator: str) -> Any:
     """Return the precision in Lightning's terms.
 
     "auto" is bf16-mixed if the hardware multiplies in bfloat16, and 32-true otherwise, where bfloat16 would be slower.

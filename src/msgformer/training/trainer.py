@@ -17,7 +17,7 @@ from msgformer.config.training_options import TrainerOptions
 from msgformer.errors import UserError
 from msgformer.training.callbacks import StateGuard
 from msgformer.training.checkpoint import AtomicCheckpointIO
-from msgformer.training.precision import known_precision
+from msgformer.training.precision import resolve_precision
 from msgformer.training.progress import progress_callbacks
 
 IGNORED_WARNINGS = (
@@ -72,7 +72,7 @@ def build_trainer(options: TrainerOptions, **settings: Any) -> Trainer:
         UserError: Lightning rejects an option, such as a missing device.
     """
     callbacks = [*progress_callbacks(options.progress), *settings.pop("callbacks", [])]
-    precision = known_precision(options.precision, options.accelerator)
+    precision = resolve_precision(options.precision, options.accelerator)
     with lightning_errors():
         trainer = Trainer(
             accelerator=options.accelerator,

@@ -29,7 +29,7 @@ class PooledFeatures(nn.Module):
 
 
 def make_embedder(model: OpenedModel, config: InferenceConfig) -> Callable[[Tensor | list[Tensor]], Tensor]:
-    """Return a function that computes the features [B, D] of preprocessed images [B, C, H, W].
+    """Return a function that computes features [B, D] of preprocessed images [B, C, H, W].
 
     Args:
         model: The classifier.

@@ -36,8 +36,8 @@ class ClassificationPredictor(Predictor):
         config: Device, number format and batches.
         top_k: Number of classes in records; all if there are fewer.
         flip: Average the probabilities of an image and of its mirror image.
-        img_size: Side of the square, or height and width, that images are resized to; None for that of training.
-        **changes: Further settings of the preprocessing; None keeps those of training.
+        img_size: Side of a square, or height and width, that images are resized to; None for that of training.
+        **changes: Further options of the preprocessing; None keeps those of training.
 
     Attributes:
         preprocessing: The preprocessing with these changes.
@@ -47,7 +47,7 @@ class ClassificationPredictor(Predictor):
     """
 
     default_batch_size = 64
-    draws_small = True
+    thumbnail_suffices = True
 
     def __init__(
         self,
@@ -69,7 +69,7 @@ class ClassificationPredictor(Predictor):
 
     @cached_property
     def transform(self) -> Transform:
-        """From an RGB image to a normalized tensor [C, H, W]."""
+        """Converts an RGB image to a normalized tensor [C, H, W]."""
         return eval_transform(self.preprocessing)
 
     @property
@@ -99,7 +99,15 @@ class ClassificationPredictor(Predictor):
         return found.cpu()
 
     def run(self, inputs: Tensor | list[Tensor], images: Sequence[Prepared]) -> list[ClassificationResult]:  # type: ignore[override]
-        """Predict a batch of images [B, C, H, W]."""
+        """Classify a batch of images.
+
+        Args:
+            inputs: Preprocessed images [B, C, H, W].
+            images: The B images of these inputs.
+
+        Returns:
+            One result per image.
+        """
         assert isinstance(inputs, Tensor)
         rows = self.log_probabilities(inputs).exp().numpy()
         return [self._result(image, row) for image, row in zip(images, rows, strict=True)]
@@ -143,7 +151,7 @@ def _mindspore_logits(model: OpenedModel) -> Callable[[Tensor], Tensor]:
 
     if model.session is not None:
         raise UserError(f"backend: {model.name} is an exported file, which MindSpore can't run; leave it out")
-    return mindspore_logits(model.module, model.card)  # the trained weights, not the folded ones
+    return mindspore_logits(model.module, model.card)  # MindSpore needs the unoptimized weights
 
 
 def _changed(card: ModelCard, img_size: int | tuple[int, int] | None, changes: dict[str, Any]) -> Preprocessing:

@@ -1,4 +1,4 @@
-"""Predictions as a stream: images are loaded and predicted batch by batch, with few batches in memory."""
+"""Stream of predictions: images are loaded and predicted batch by batch, with few batches in memory."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ if TYPE_CHECKING:
     from msgformer.data.files.inputs import ImageInput
 
 Keep = Literal["nothing", "small", "whole"]
-"""Pixels that a prepared image keeps beside the model's input: none, a small copy for a contact sheet, or all."""
+"""Pixels of the image that are stored beside the model's input: none, a small copy for a contact sheet, or all."""
 
 CELL = 160
-"""Longer side of a small copy in pixels."""
+"""Longer side in pixels of a small copy."""
 
 
 class PreparedImages(Dataset[Prepared]):
-    """Images as model inputs; the indices of this data set are `ImageInput` objects.
+    """Data set of preprocessed images, whose indices are `ImageInput` objects.
 
     Args:
-        transform: From an image to a tensor.
+        transform: Converts an image to a tensor.
         least_side: Smallest side in pixels at which a JPEG may be decoded; 0 for its full size only.
-        keep: Pixels to keep of the image.
+        keep: Pixels of the image to store.
     """
 
     def __init__(self, transform: Callable[[Image.Image], Tensor], least_side: int = 0, keep: Keep = "nothing") -> None:
@@ -47,9 +47,9 @@ class PreparedImages(Dataset[Prepared]):
         except UserError as error:
             return Prepared(source.reference(), (0, 0), error=str(error))
         size = image.height, image.width
-        return Prepared(source.reference(), size, self.transform(image), self._kept_pixels(image))
+        return Prepared(source.reference(), size, self.transform(image), self._copy_pixels(image))
 
-    def _kept_pixels(self, image: Image.Image) -> np.ndarray | None:
+    def _copy_pixels(self, image: Image.Image) -> np.ndarray | None:
         if self.keep == "nothing":
             return None
         if self.keep == "small":
@@ -69,9 +69,9 @@ def stream_batches(
     Args:
         predictor: Provides the preprocessing and the batch size.
         inputs: The images, which are consumed lazily.
-        on_bad_image: At an image that can't be read, "stop" after the images before it, or "skip" it: its place in the
-            batch holds the error.
-        keep: Pixels to keep of the images.
+        on_bad_image: "stop" at an image that can't be read, after the images before it, or "skip" it, so that its
+            entry in the batch holds the error.
+        keep: Pixels of the images to store.
 
     Raises:
         UserError: An image can't be read, with "stop".
@@ -98,7 +98,7 @@ def _load_batches(
     batch_size, workers = predictor.batch_size, predictor.config.workers
     first = list(islice(inputs, batch_size + 1))
     given = chain(first, inputs)
-    if any(one.carries_pixels for one in first):  # sending pixels to workers would take longer than transforming them
+    if any(one.carries_pixels for one in first):  # sending pixels to workers is slower than transforming them here
         while batch := [images[one] for one in islice(given, batch_size)]:
             yield collate_batch(batch)
         return
@@ -122,13 +122,21 @@ def stream_predictions(
 ) -> Iterator[list[PredictionResult]]:
     """Predict images in the order of the inputs, one batch at a time.
 
-    The arguments and errors are those of `stream_batches`; an image that is skipped has a result that holds the error.
+    Args:
+        predictor: Runs the model.
+        inputs: The images, which are consumed lazily.
+        on_bad_image: "stop" at an image that can't be read, after the images before it, or "skip" it, so that its
+            result holds the error.
+        keep: Pixels of the images to store in the results.
+
+    Raises:
+        UserError: An image can't be read, with "stop".
     """
     for batch in stream_batches(predictor, inputs, on_bad_image, keep):
         yield _predict_batch(predictor, batch)
 
 
 def _predict_batch(predictor: Predictor, batch: Batch) -> list[PredictionResult]:
-    """Predict the readable images of a batch, and return the results of all in their order."""
+    """Predict the readable images of a batch, and return the results of all images in order."""
     results = iter(() if batch.inputs is None else predictor.run(batch.inputs, batch.readable))
     return [next(results) if one.error is None else predictor.failed(one) for one in batch.images]

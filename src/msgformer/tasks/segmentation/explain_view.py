@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def explain_view(model: OpenedModel, image: Image.Image, options: ExplainOptions) -> View:
-    """Return the whole image, resized as in evaluation or to the size asked for.
+    """Return the whole image, resized as in evaluation or to the requested size.
 
     Args:
         model: The segmenter.

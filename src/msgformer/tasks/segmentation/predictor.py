@@ -33,7 +33,7 @@ class SegmentationPredictor(Predictor):
     """
 
     default_batch_size = 1
-    draws_small = False
+    thumbnail_suffices = False
 
     def __init__(self, model: OpenedModel, config: InferenceConfig) -> None:
         super().__init__(model, config)
@@ -52,11 +52,19 @@ class SegmentationPredictor(Predictor):
 
     @property
     def transform(self) -> Callable[[Image.Image], Tensor]:
-        """From an RGB image to a normalized tensor [3, h, w] at the size of evaluation."""
+        """Converts an RGB image to a normalized tensor [3, h, w] at the size of evaluation."""
         return self.eval_transform.image
 
     def run(self, inputs: Tensor | list[Tensor], images: Sequence[Prepared]) -> list[SegmentationResult]:  # type: ignore[override]
-        """Classify the pixels of images [3, h, w]; images of one size run as one batch."""
+        """Classify the pixels of a batch of images; images of different sizes run one by one.
+
+        Args:
+            inputs: Normalized images [B, 3, h, w], or [3, h, w] each.
+            images: The B images of these inputs.
+
+        Returns:
+            One result per image.
+        """
         if isinstance(inputs, Tensor):
             logits = list(self.segment(inputs))
         else:
@@ -68,7 +76,7 @@ class SegmentationPredictor(Predictor):
     @staticmethod
     @torch.inference_mode()
     def _class_map(logits: Tensor, size: tuple[int, int]) -> np.ndarray:
-        """From logits [K, h, w] to the class of each pixel [H, W]."""
+        """Return the class of each pixel [H, W] from logits [K, h, w]."""
         return resize(logits[None], size)[0].argmax(0).cpu().numpy().astype(np.uint8)
 
     def failed(self, image: Prepared) -> SegmentationResult:
