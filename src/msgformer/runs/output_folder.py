@@ -64,7 +64,7 @@ def _first_free(name: str) -> Path:
         folder = RUNS / f"{name}-{number}"
         try:
             folder.mkdir()
-        except FileExistsError:  # perhaps created by another process at the same moment
+        except FileExistsError:  # another process may create it at the same moment
             number += 1
         else:
             return folder
@@ -78,7 +78,7 @@ def find_run(path: Path) -> Path:
     """
     run = existing(path, "resume")
     if not run.is_dir():
-        raise UserError(f"resume: {run} is a file; give its run folder")
+        raise UserError(f"resume: {run} is a file; give the run folder")
     if not (run / CONFIG_FILE).is_file():
         raise UserError(f"resume: {run} has no {CONFIG_FILE}, so it is no run to resume; give a run folder")
     return run

@@ -183,7 +183,7 @@ class Task(ABC):
 
         Args:
             model: The model.
-            config: Device, number format and batches.
+            config: Device, precision and batches.
             **options: Options of ``predict_options`` that are given.
         """
 
@@ -193,7 +193,7 @@ class Task(ABC):
 
         Args:
             model: The model.
-            config: Device and number format.
+            config: Device and precision.
 
         Raises:
             UserError: The model is an exported file, which has no features.
@@ -208,7 +208,7 @@ class Task(ABC):
         Args:
             model: The model.
             data: The images; None for those that its run held out.
-            config: Device, number format and batches.
+            config: Device, precision and batches.
             options: Test-time options, and whether to collect examples for a report.
         """
 

@@ -68,7 +68,7 @@ def _build_from_card(path: Path, checkpoint: Checkpoint, overrides: dict[str, An
         check_seal(path)
         card = ModelCard.read(checkpoint, path)
     else:
-        raise UserError(f"{path} doesn't name its model; give the name too: create_model(NAME, checkpoint_path=...)")
+        raise UserError(f"{path} doesn't name its model; give its name too: create_model(NAME, checkpoint_path=...)")
     get_task(card.task).require_classifier(f"checkpoint_path: {path}")
     return build_model(card.model, len(card.classes), card.img_size, {**card.model_args, **overrides})
 

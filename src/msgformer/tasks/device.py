@@ -20,20 +20,20 @@ PRECISION_ALIASES = {"bf16": "bf16-mixed", "fp16": "16-mixed", "float32": "32-tr
 """Precisions for inference, and their names in Lightning, which are accepted too."""
 
 AUTOCAST = {"bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}
-"""Number format of matrix products under autocast; weights stay in float32."""
+"""Data type of matrix products under autocast; weights stay in float32."""
 
 CAST = {"bf16-true": torch.bfloat16, "64-true": torch.float64}
-"""Number format of weights and images."""
+"""Data type of weights and images."""
 
 
 @dataclass(frozen=True)
 class Placement:
-    """A device and a number format.
+    """A device and a precision.
 
     Attributes:
         device: The device.
-        autocast: Number format of autocast; None computes without it.
-        dtype: Number format of weights and images.
+        autocast: Data type of autocast; None computes without it.
+        dtype: Data type of weights and images.
     """
 
     device: torch.device
@@ -65,7 +65,7 @@ class Placement:
 
 
 def find_placement(device: str = "auto", precision: str = "float32") -> Placement:
-    """Find a device and a number format by their names.
+    """Find a device and a precision by their names.
 
     Args:
         device: "auto" (a GPU if there is one), "cpu", "cuda", "cuda:0", "mps", or "gpu".

@@ -23,7 +23,7 @@ class LoadedModel:
 
     Args:
         opened: The model.
-        config: Device, number format and batches.
+        config: Device, precision and batches.
     """
 
     def __init__(self, opened: OpenedModel, config: InferenceConfig) -> None:

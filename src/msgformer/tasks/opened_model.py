@@ -112,10 +112,10 @@ class OpenedModel:
         """Return a function that runs the model on its device; the first call creates it.
 
         Args:
-            config: Device and number format.
+            config: Device and precision.
 
         Raises:
-            UserError: There is no such device or number format.
+            UserError: There is no such device or precision.
         """
         key = config.device, config.precision, config.optimize
         if key not in self._runners:
@@ -126,7 +126,7 @@ class OpenedModel:
         """Return a function that computes pooled features [B, D] of a batch; the first call creates it.
 
         Args:
-            config: Device and number format.
+            config: Device and precision.
 
         Raises:
             UserError: The model is an exported file, or has no features to pool.

@@ -62,7 +62,7 @@ class Run:
             UserError: The data, the loss or the memory prevents further training; the message says what to do.
             JobError: The disk is full, or a process died; the message says what to do.
             KeyboardInterrupt: Ctrl-C stopped the training; the state is saved, and the resume command was printed.
-            SystemExit: Another signal stopped the training, likewise.
+            SystemExit: Another signal stopped the training; see `KeyboardInterrupt`.
         """
         failed = True
         try:

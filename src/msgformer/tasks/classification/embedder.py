@@ -33,7 +33,7 @@ def make_embedder(model: OpenedModel, config: InferenceConfig) -> Callable[[Tens
 
     Args:
         model: The classifier.
-        config: Device and number format.
+        config: Device and precision.
 
     Raises:
         UserError: The model is an exported file, or has no features to pool.

@@ -132,7 +132,7 @@ def evaluate_classifier(
     Args:
         model: The classifier.
         data: Folder or location of the images; None for those that the run held out.
-        config: Device, number format and batches.
+        config: Device, precision and batches.
         options: Test-time options, and the handling of unreadable images.
 
     Raises:

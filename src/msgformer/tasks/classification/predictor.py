@@ -20,7 +20,7 @@ from msgformer.model_names import MODELS
 from msgformer.tasks.classification.record import ClassificationLayout
 from msgformer.tasks.classification.result import TOP_K, ClassificationResult
 from msgformer.tasks.opened_model import OpenedModel
-from msgformer.tasks.prediction.predictor import InferenceConfig, Predictor, Prepared
+from msgformer.tasks.prediction.predictor import InferenceConfig, Predictor, PreprocessedImage
 
 if TYPE_CHECKING:
     from msgformer.data.preprocessing import Transform
@@ -33,7 +33,7 @@ class ClassificationPredictor(Predictor):
 
     Args:
         model: The classifier.
-        config: Device, number format and batches.
+        config: Device, precision and batches.
         top_k: Number of classes in records; all if there are fewer.
         flip: Average the probabilities of an image and of its mirror image.
         img_size: Side of a square, or height and width, that images are resized to; None for that of training.
@@ -98,7 +98,7 @@ class ClassificationPredictor(Predictor):
             found = torch.logaddexp(found, mirrored) - math.log(2)
         return found.cpu()
 
-    def run(self, inputs: Tensor | list[Tensor], images: Sequence[Prepared]) -> list[ClassificationResult]:  # type: ignore[override]
+    def run(self, inputs: Tensor | list[Tensor], images: Sequence[PreprocessedImage]) -> list[ClassificationResult]:  # type: ignore[override]
         """Classify a batch of images.
 
         Args:
@@ -112,11 +112,11 @@ class ClassificationPredictor(Predictor):
         rows = self.log_probabilities(inputs).exp().numpy()
         return [self._result(image, row) for image, row in zip(images, rows, strict=True)]
 
-    def failed(self, image: Prepared) -> ClassificationResult:
+    def failed(self, image: PreprocessedImage) -> ClassificationResult:
         """Return a result without probabilities."""
         return self._result(image, NO_PROBABILITIES)
 
-    def _result(self, image: Prepared, probabilities: np.ndarray) -> ClassificationResult:
+    def _result(self, image: PreprocessedImage, probabilities: np.ndarray) -> ClassificationResult:
         return ClassificationResult(
             image.source.name,
             self.class_names,

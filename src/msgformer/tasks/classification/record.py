@@ -10,7 +10,7 @@ from msgformer.tasks.prediction.base import PredictionRecord
 from msgformer.tasks.prediction.record_layout import RecordLayout
 
 TOLERANCE = 1e-2
-"""Largest difference of a probability from one that is computed again, perhaps on another device."""
+"""Largest difference of a probability to a repeated computation, which may run on another device."""
 
 
 @dataclass(frozen=True)

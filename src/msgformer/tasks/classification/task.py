@@ -1,4 +1,4 @@
-"""Classification: one class per image. Light, because the command line imports it."""
+"""Classification: one class per image. Imports no heavy library."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 class Classification(Task):
-    """One class per image."""
+    """Predicts one class per image."""
 
     name = "classify"
     noun = "classifier"

@@ -19,7 +19,7 @@ def make_embedder(
 
     Args:
         model: The detector or segmenter.
-        config: Device and number format.
+        config: Device and precision.
         features: Wraps the model's module in one that computes features [B, D] of a list of inputs.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Common base of detection and segmentation. Light, because the command line imports it."""
+"""Common base of detection and segmentation. Imports no heavy library."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ from msgformer.tasks.detection.predictor import DetectionPredictor
 from msgformer.tasks.detection.scores import DetectionEvaluateResult
 from msgformer.tasks.evaluation import EvaluationOptions, require_data
 from msgformer.tasks.opened_model import OpenedModel
-from msgformer.tasks.prediction.predictor import InferenceConfig, Prepared
+from msgformer.tasks.prediction.predictor import InferenceConfig, PreprocessedImage
 from msgformer.visual.drawing import Mark, draw_objects
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ def evaluate_detector(
     Args:
         model: The detector.
         data: Folder of annotated images; None for those that the run validated on.
-        config: Device, number format and batches.
+        config: Device, precision and batches.
         options: Handling of unreadable images, and whether to collect examples.
 
     Raises:
@@ -129,7 +129,7 @@ def _examples(predictor: DetectionPredictor, source: InstanceSet, skipped: Colle
     examples = []
     for index in example_indices(len(source), skipped):
         image, name = source.load(index), source.name(index)
-        prepared = Prepared(DecodedInput(name, image), (image.height, image.width))
+        prepared = PreprocessedImage(DecodedInput(name, image), (image.height, image.width))
         (found,) = predictor.run([to_tensor(image)], [prepared])
         with_masks = found.rles is not None and source.has_masks
         annotated = draw_objects(image, _annotation_marks(source, index, with_masks=with_masks))

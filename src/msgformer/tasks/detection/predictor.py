@@ -12,7 +12,7 @@ from msgformer.data.detection.transforms import to_tensor
 from msgformer.tasks.detection.record import SCORE_TOLERANCE, DetectionLayout, DetectionPrediction
 from msgformer.tasks.detection.result import DetectionResult
 from msgformer.tasks.opened_model import OpenedModel
-from msgformer.tasks.prediction.predictor import InferenceConfig, Predictor, Prepared
+from msgformer.tasks.prediction.predictor import InferenceConfig, Predictor, PreprocessedImage
 from msgformer.utils.rle import encode_masks
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ class DetectionPredictor(Predictor):
 
     Args:
         model: The detector.
-        config: Device, number format and batches.
+        config: Device, precision and batches.
         threshold: Lowest score of reported objects.
     """
 
@@ -53,7 +53,7 @@ class DetectionPredictor(Predictor):
         """Converts an RGB image to a tensor [3, H, W], 0..1, which the detector itself resizes and normalizes."""
         return to_tensor
 
-    def run(self, inputs: Tensor | list[Tensor], images: Sequence[Prepared]) -> list[DetectionResult]:  # type: ignore[override]
+    def run(self, inputs: Tensor | list[Tensor], images: Sequence[PreprocessedImage]) -> list[DetectionResult]:  # type: ignore[override]
         """Detect objects in a batch of images.
 
         Args:
@@ -77,11 +77,11 @@ class DetectionPredictor(Predictor):
         at_threshold = all(abs(one.score - self.threshold) <= SCORE_TOLERANCE for one in extra)
         return at_threshold and stored.is_close(fresh)
 
-    def failed(self, image: Prepared) -> DetectionResult:
+    def failed(self, image: PreprocessedImage) -> DetectionResult:
         """Return a result without objects."""
         return self._result(image, None)
 
-    def _result(self, image: Prepared, found: dict[str, Tensor] | None) -> DetectionResult:
+    def _result(self, image: PreprocessedImage, found: dict[str, Tensor] | None) -> DetectionResult:
         boxes, scores, labels, rles = np.zeros((0, 4), np.float32), np.zeros(0, np.float32), np.zeros(0, np.int64), None
         if found is not None:
             certain = {name: value[found["scores"] >= self.threshold].cpu().numpy() for name, value in found.items()}

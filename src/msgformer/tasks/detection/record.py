@@ -15,7 +15,7 @@ MAX_LISTED = 8
 """Largest number of objects in a summary."""
 
 SCORE_TOLERANCE = 1e-2
-"""Largest difference of a score from one that is computed again, perhaps on another device."""
+"""Largest difference of a score to a repeated computation, which may run on another device."""
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Detection: boxes, and perhaps masks, of objects. Light, because the command line imports it."""
+"""Detection: boxes of objects and, with some heads, masks. Imports no heavy library."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 
 class Detection(DenseTask):
-    """Boxes, and perhaps masks, of objects."""
+    """Detects the boxes of objects and, with some heads, their masks."""
 
     name = "detect"
     noun = "detector"

@@ -28,9 +28,9 @@ class InferenceConfig:
 
     Attributes:
         device: "auto", "cpu", "cuda" or "cuda:N".
-        precision: "float32", "bf16" or "fp16"; ignored for an exported file, which has its own.
+        precision: "float32", "bf16" or "fp16"; an exported file has its own.
         batch_size: Images per batch; None for the task's default.
-        workers: Processes that read images; None for the default, which depends on the number of images.
+        workers: Worker processes that load images; None for the default, which depends on the number of images.
         progress: Display of the progress: "auto", "bar", "lines" or "none".
         optimize: Whether to run an optimized copy instead of the model itself.
         backend: Library that runs a classifier, "torch" or "mindspore".
@@ -45,7 +45,7 @@ class InferenceConfig:
     backend: str = "torch"
 
     def placement(self) -> Placement:
-        """Return the device and the number format.
+        """Return the device and the precision.
 
         Raises:
             UserError: The device doesn't exist, or doesn't support the precision.
@@ -53,7 +53,7 @@ class InferenceConfig:
         return find_placement(self.device, self.precision)
 
 
-class Prepared(NamedTuple):
+class PreprocessedImage(NamedTuple):
     """An image that a worker has preprocessed.
 
     Attributes:
@@ -80,16 +80,16 @@ class Batch(NamedTuple):
             single tensor, or a list of [C, H, W]; None if no image can be read.
     """
 
-    images: list[Prepared]
+    images: list[PreprocessedImage]
     inputs: Tensor | list[Tensor] | None
 
     @property
-    def readable(self) -> list[Prepared]:
+    def readable(self) -> list[PreprocessedImage]:
         """The images that can be read, in the order of the inputs."""
         return [one for one in self.images if one.error is None]
 
 
-def collate(images: Sequence[Prepared]) -> Batch:
+def collate(images: Sequence[PreprocessedImage]) -> Batch:
     """Return a batch of preprocessed images."""
     tensors = [one.tensor for one in images if one.tensor is not None]
     same = len({tensor.shape for tensor in tensors}) == 1
@@ -97,7 +97,7 @@ def collate(images: Sequence[Prepared]) -> Batch:
     return Batch([one._replace(tensor=None) for one in images], inputs)
 
 
-def collate_until_error(images: Sequence[Prepared]) -> Batch:
+def collate_until_error(images: Sequence[PreprocessedImage]) -> Batch:
     """Return a batch of preprocessed images, up to and including the first unreadable one."""
     failed = next((place for place, one in enumerate(images) if one.error is not None), len(images))
     return collate(images[: failed + 1])
@@ -108,7 +108,7 @@ class Predictor(ABC):
 
     Args:
         model: The model.
-        config: Device, number format and batches.
+        config: Device, precision and batches.
 
     Attributes:
         batch_size: Images per batch.
@@ -137,7 +137,7 @@ class Predictor(ABC):
         return 0
 
     @abstractmethod
-    def run(self, inputs: Tensor | list[Tensor], images: Sequence[Prepared]) -> list[PredictionResult]:
+    def run(self, inputs: Tensor | list[Tensor], images: Sequence[PreprocessedImage]) -> list[PredictionResult]:
         """Predict a batch.
 
         Args:
@@ -158,7 +158,7 @@ class Predictor(ABC):
         return stored.is_close(fresh)
 
     @abstractmethod
-    def failed(self, image: Prepared) -> PredictionResult:
+    def failed(self, image: PreprocessedImage) -> PredictionResult:
         """Return the result of an image that can't be read."""
 
     @property

@@ -14,7 +14,7 @@ from msgformer.data.loading.loader import default_workers
 from msgformer.data.loading.workers import start_worker
 from msgformer.errors import UserError
 from msgformer.tasks.prediction.base import PredictionResult
-from msgformer.tasks.prediction.predictor import Batch, Predictor, Prepared, collate, collate_until_error
+from msgformer.tasks.prediction.predictor import Batch, Predictor, PreprocessedImage, collate, collate_until_error
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -29,7 +29,7 @@ CELL = 160
 """Longer side in pixels of a small copy."""
 
 
-class PreparedImages(Dataset[Prepared]):
+class PreprocessedDataset(Dataset[PreprocessedImage]):
     """Data set of preprocessed images, whose indices are `ImageInput` objects.
 
     Args:
@@ -41,13 +41,13 @@ class PreparedImages(Dataset[Prepared]):
     def __init__(self, transform: Callable[[Image.Image], Tensor], least_side: int = 0, keep: Keep = "nothing") -> None:
         self.transform, self.least_side, self.keep = transform, least_side, keep
 
-    def __getitem__(self, source: ImageInput) -> Prepared:
+    def __getitem__(self, source: ImageInput) -> PreprocessedImage:
         try:
             image = source.load(self.least_side)
         except UserError as error:
-            return Prepared(source.reference(), (0, 0), error=str(error))
+            return PreprocessedImage(source.reference(), (0, 0), error=str(error))
         size = image.height, image.width
-        return Prepared(source.reference(), size, self.transform(image), self._copy_pixels(image))
+        return PreprocessedImage(source.reference(), size, self.transform(image), self._copy_pixels(image))
 
     def _copy_pixels(self, image: Image.Image) -> np.ndarray | None:
         if self.keep == "nothing":
@@ -77,7 +77,7 @@ def stream_batches(
         UserError: An image can't be read, with "stop".
     """
     collate_batch = collate if on_bad_image == "skip" else collate_until_error
-    images = PreparedImages(predictor.transform, predictor.least_side, keep)
+    images = PreprocessedDataset(predictor.transform, predictor.least_side, keep)
     for batch in _load_batches(predictor, images, iter(inputs), collate_batch):
         failed = batch.images[-1].error if on_bad_image == "stop" and batch.images else None
         if failed is None:
@@ -90,9 +90,9 @@ def stream_batches(
 
 def _load_batches(
     predictor: Predictor,
-    images: PreparedImages,
+    images: PreprocessedDataset,
     inputs: Iterator[ImageInput],
-    collate_batch: Callable[[Sequence[Prepared]], Batch],
+    collate_batch: Callable[[Sequence[PreprocessedImage]], Batch],
 ) -> Iterator[Batch]:
     """Load and preprocess batches, in worker processes if there are several batches."""
     batch_size, workers = predictor.batch_size, predictor.config.workers

@@ -40,7 +40,7 @@ def evaluate_segmenter(
     Args:
         model: The segmenter.
         data: Folder of images and label maps; None for those that the run validated on.
-        config: Device, number format and batches.
+        config: Device, precision and batches.
         options: Test-time augmentation (``scales``, ``flip``), and whether to collect examples.
 
     Raises:

@@ -14,7 +14,7 @@ MAX_LISTED = 8
 """Largest number of classes in a summary."""
 
 TOLERANCE = 1.0
-"""Largest difference of an area, in percent, from one that is computed again, perhaps on another device."""
+"""Largest difference of an area, in percent, to a repeated computation, which may run on another device."""
 
 
 @dataclass(frozen=True)

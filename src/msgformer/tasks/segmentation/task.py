@@ -1,4 +1,4 @@
-"""Segmentation: one class per pixel. Light, because the command line imports it."""
+"""Segmentation: one class per pixel. Imports no heavy library."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 class Segmentation(DenseTask):
-    """One class per pixel."""
+    """Predicts one class per pixel."""
 
     name = "segment"
     noun = "segmenter"
