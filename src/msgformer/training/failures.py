@@ -51,7 +51,7 @@ def explain_failure(error: Exception, folder: Path | None, trainer: Trainer, mod
     if isinstance(error, OSError) and error.errno in NO_SPACE:
         where = error.filename or folder
         reason = (error.strerror or "").lower()
-        return JobError(f"{where} can't be written ({reason}); make room, then: {resume_hint(folder)}")
+        return JobError(f"{where} can't be written ({reason}); make room; {resume_hint(folder)}")
     if isinstance(error, UserError):
         has_checkpoint = folder is not None and (folder / LAST).is_file()
         return UserError(f"{error}; {resume_hint(folder)}") if has_checkpoint else None

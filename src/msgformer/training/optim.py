@@ -88,7 +88,7 @@ def build_optimizer(model: nn.Module, options: OptimOptions, rates: Rates) -> Op
 def _fuse_on_cpu(optimizer: Optimizer) -> None:
     """Use PyTorch's fused optimizer step for parameters on the CPU, unless the user chose an implementation.
 
-    GPUs keep PyTorch's default, which is as fast; a fused step can't clip gradients in fp16.
+    GPUs keep PyTorch's default, which launches few kernels too; a fused step can't clip gradients in fp16.
     """
     for group in optimizer.param_groups:
         on_cpu = all(parameter.device.type == "cpu" for parameter in group["params"])

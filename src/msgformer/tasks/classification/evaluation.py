@@ -1,4 +1,4 @@
-"""A trained classifier scored on labeled images."""
+"""Evaluation of a trained classifier on labeled images."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""An image as the input of a classifier, for explanations."""
+"""Conversion of images to inputs of a classifier, for explanations."""
 
 from __future__ import annotations
 

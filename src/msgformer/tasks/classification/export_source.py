@@ -1,4 +1,4 @@
-"""A classifier in the form in which it is exported."""
+"""Export of classifiers: the model and its preprocessing."""
 
 from __future__ import annotations
 

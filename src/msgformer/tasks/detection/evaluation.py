@@ -1,4 +1,4 @@
-"""A trained detector scored on annotated images."""
+"""Evaluation of a trained detector on annotated images."""
 
 from __future__ import annotations
 

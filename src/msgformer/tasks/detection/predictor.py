@@ -45,7 +45,7 @@ class DetectionPredictor(Predictor):
         run = self._model.runner(self.config)
         if len({image.shape for image in images}) == 1:
             return run(list(images))
-        # In one batch, smaller images would be padded to the largest one, which shifts the windows of attention.
+        # In one batch, smaller images would be padded to the largest one, which changes the content of windows.
         return [run([image])[0] for image in images]
 
     @property

@@ -51,7 +51,7 @@ def run_export(
     batches = calibration_batches(calibration, source, batch) if int8 else []
     inputs = torch.stack([source.transform(image) for image in images])
     with staged(path) as unfinished:
-        # ExecuTorch 1.5 computes wrong results from an optimized module, which uses PyTorch's operators for CPUs.
+        # ExecuTorch 1.5 computes different results from an optimized module, which uses PyTorch's operators for CPUs.
         module = source.module if format == "executorch" else optimize(source.module)
         write_export(source.task.as_graph(module), card, unfinished, batches)
         found = source.task.verify(source.module, open_session(unfinished, "cpu", trust=True), inputs)

@@ -1,4 +1,4 @@
-"""A model of any task in the form in which it is exported."""
+"""Common type of the models to export, of any task."""
 
 from __future__ import annotations
 

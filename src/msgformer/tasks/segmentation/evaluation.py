@@ -1,4 +1,4 @@
-"""A trained segmenter scored on images with label maps."""
+"""Evaluation of a trained segmenter on images with label maps."""
 
 from __future__ import annotations
 

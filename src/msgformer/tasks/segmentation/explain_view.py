@@ -1,4 +1,4 @@
-"""An image as the input of a segmenter's backbone, for explanations."""
+"""Conversion of images to inputs of a segmenter's backbone, for explanations."""
 
 from __future__ import annotations
 
