@@ -332,7 +332,7 @@ COMBINATIONS = [
         ),
         ("two channels", {"model_args": {**TINY, "in_chans": 2}}, r"model_args\.in_chans must be 1 \(grey\) or 3"),
         (
-            "unknown optimiser",
+            "unknown optimizer",
             {"optim": {"optimizer": "adamv", "warmup_epochs": 0}},
             r"optim\.optimizer.*'adamv'; did you mean 'adam",
         ),
@@ -494,7 +494,7 @@ RESUME = [
     Row(
         "other rate",
         "train --resume run --optim.lr 0.5",
-        r"resume: optim\.lr is 0\.001 in run/config\.yaml, not 0\.5; a run goes on with its own",
+        r"resume: optim\.lr is 0\.001 in run/config\.yaml, not 0\.5; a resumed run has the settings",
     ),
     Row(
         "other data",
@@ -547,12 +547,12 @@ OUTPUTS = [
     Row(
         "file in the way",
         "train --config options.yaml --output options.yaml/run",
-        r"output: can't make options\.yaml/run \(Not a directory\); give another",
+        r"output: can't create options\.yaml/run \(Not a directory\); give another",
     ),
     Row(
         "place that can't be written to",
         "train --config options.yaml --output /proc/run",
-        r"output: can't make /proc/run \(.*\); give another",
+        r"output: can't create /proc/run \(.*\); give another",
     ),
     Row(
         "model file in no folder",

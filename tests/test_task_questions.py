@@ -28,9 +28,9 @@ TYPES = {
     "Detection",
     "Segmentation",
     "DenseTask",
-    "Classifying",
-    "Detecting",
-    "Segmenting",
+    "ClassificationTraining",
+    "DetectionTraining",
+    "SegmentationTraining",
 }
 """Types that tell the task."""
 

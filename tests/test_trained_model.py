@@ -168,7 +168,7 @@ def test_an_exported_file_predicts_as_the_run(runs, loaded, exported):
 
 
 def test_an_exported_file_has_its_own_precision(exported):
-    with pytest.raises(msgformer.UserError, match=r"^precision: .*digits\.onnx has the one that it was exported with"):
+    with pytest.raises(msgformer.UserError, match=r"^precision: .*digits\.onnx has the precision of its export"):
         msgformer.load(exported, precision="bf16")
     assert msgformer.load(exported, precision="32-true").predict
 
@@ -268,7 +268,7 @@ def test_a_module_can_be_scored_on_data_of_its_classes(runs, tmp_path):
 def test_a_saved_folder_needs_data_to_be_scored(loaded, runs, tmp_path):
     """Its card says what it was trained on, but the record of the images that were held out is in the run folder."""
     model = msgformer.load(loaded("classify").save_pretrained(tmp_path / "saved"), device="cpu")
-    with pytest.raises(msgformer.UserError, match=r"^data: .*saved doesn't lie in the folder of its run; give --data"):
+    with pytest.raises(msgformer.UserError, match=r"^data: .*saved isn't in the folder of its run; give --data"):
         model.evaluate(progress="none")
     options = {"workers": 0, "progress": "none"}
     scores, expected = (one.evaluate(runs("classify").data, **options) for one in (model, loaded("classify")))

@@ -136,7 +136,7 @@ def test_runs_that_held_out_different_images_are_not_scored_on_either(data, fold
     with pytest.raises(UserError, match=r"greedy: the runs of .* held out different images.*give --data"):
         average(paths, greedy=True, output=tmp_path / "soup.ckpt")
     average(paths, greedy=True, data=data, output=tmp_path / "soup.ckpt", **CPU)
-    with pytest.raises(UserError, match=r"soup.ckpt doesn't lie in the folder of its run; give --data"):
+    with pytest.raises(UserError, match=r"soup.ckpt isn't in the folder of its run; give --data"):
         evaluate(tmp_path / "soup.ckpt")
 
 

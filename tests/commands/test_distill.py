@@ -14,7 +14,7 @@ from msgformer.commands.train import train
 from msgformer.data.preprocessing import Preprocessing
 from msgformer.errors import UserError
 from msgformer.tasks.classification import teacher as teaching
-from msgformer.tasks.classification.training_module import Classifier
+from msgformer.tasks.classification.training_module import ClassificationTraining
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -67,7 +67,7 @@ def test_a_killed_run_goes_on_with_its_teacher_as_if_nothing_had_been(data, teac
     students(data, whole, teacher, trainer=trainer)
 
     def killed():
-        with sent(signal.SIGKILL, Classifier, "training_step", 5):
+        with sent(signal.SIGKILL, ClassificationTraining, "training_step", 5):
             students(data, broken, teacher, trainer=trainer)
 
     assert in_a_process(killed) == -signal.SIGKILL
@@ -91,9 +91,9 @@ def test_teachers_of_other_classes_are_refused(data, image_folder, teacher, tmp_
     two = image_folder("two", classes=["dark", "light"])
     other = image_folder("other", per_class=6, classes=["dark", "gray", "light"])
     for folder, teacher_name, message in (
-        (two, teacher, r"teacher: .*best\.ckpt tells 3 classes apart, but the data has 2; give one that"),
+        (two, teacher, r"teacher: .*best\.ckpt has 3 classes, but the data has 2; give one that"),
         (other, teacher, r"teacher: class 1 of .*best\.ckpt is 'grey', but that of the data is 'gray'; give"),
-        (data, "resnet18.a1_in1k", r"teacher: resnet18\.a1_in1k tells 1000 classes apart, but the data has 3"),
+        (data, "resnet18.a1_in1k", r"teacher: resnet18\.a1_in1k has 1000 classes, but the data has 3"),
     ):
         with pytest.raises(UserError, match=message) as error:
             students(folder, tmp_path / "run", teacher_name)
@@ -111,8 +111,8 @@ def test_a_segmenter_does_not_teach(data, tmp_path):
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"distill": {"alpha": 0.1}}, r"distill\.alpha is about a teacher; give one by --teacher, or leave it out"),
-        ({"distill": {"hard": True}}, r"distill\.hard is about a teacher"),
+        ({"distill": {"alpha": 0.1}}, r"distill\.alpha needs a teacher; give one by --teacher, or leave it out"),
+        ({"distill": {"hard": True}}, r"distill\.hard needs a teacher"),
         (
             {"teacher": "resnet18", "distill": {"hard": True, "temperature": 3.0}},
             r"distill\.temperature is not for distill\.hard; leave one of them out",
@@ -133,6 +133,6 @@ def test_settings_that_do_not_go_together_are_named(settings, message):
 
 def test_a_teacher_that_cannot_be_fetched_is_named():
     with pytest.raises(
-        UserError, match=r"teacher: the weights of msg_transformer_tiny can't be had \(.*\); give a run"
+        UserError, match=r"teacher: the weights of msg_transformer_tiny can't be downloaded \(.*\); give a run"
     ):
         teaching.open_teacher("msg_transformer_tiny", [str(number) for number in range(1000)], STUDENT)

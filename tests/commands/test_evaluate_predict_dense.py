@@ -11,7 +11,7 @@ from msgformer.commands.evaluate import evaluate
 from msgformer.commands.export import export
 from msgformer.commands.predict import predict
 from msgformer.errors import UserError
-from msgformer.tasks.detection.coco_scores import NUMBERS
+from msgformer.tasks.detection.coco_scores import METRICS
 from msgformer.utils.rle import decode_mask
 
 CPU = {"accelerator": "cpu", "progress": "none"}
@@ -34,7 +34,7 @@ def scenes_of(run):
 def test_a_detector_is_scored_by_cocos_numbers(runs, tmp_path):
     run = runs["detect"]
     result = evaluate(run.run, output=tmp_path / "scores", workers=0, **CPU)
-    assert set(result.scores) == {f"{kind}_{name}" for kind in ("box", "mask") for name in NUMBERS}
+    assert set(result.scores) == {f"{kind}_{name}" for kind in ("box", "mask") for name in METRICS}
     for name in ("box_ap", "mask_ap"):
         assert result.scores[name] == pytest.approx(run.scores[name], abs=1e-4)
     assert list(result.per_class) == list("0123456789")
@@ -115,7 +115,7 @@ def test_an_exported_file_is_asked_and_scored_like_its_run(task, score, runs):
     ours, theirs = (evaluate(path, workers=0, **CPU).scores for path in (exported.output, run))
     assert ours[score] == pytest.approx(theirs[score], abs=0.1)
     ours, theirs = (predict(path, scenes_of(runs[task])[:1], **CPU).predictions[0] for path in (exported.output, run))
-    assert ours.words() == theirs.words()
+    assert ours.summary() == theirs.summary()
 
 
 @pytest.mark.parametrize(

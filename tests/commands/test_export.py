@@ -40,7 +40,7 @@ def test_an_exported_file_is_asked_and_scored_like_its_checkpoint(run, exported,
     assert scores[0].loss == pytest.approx(scores[1].loss, abs=1e-5)
     moved = tmp_path / "model.pt2"
     moved.write_bytes(exported.output.read_bytes())
-    with pytest.raises(UserError, match=r"model\.pt2 doesn't lie in the folder of its run; give --data FOLDER"):
+    with pytest.raises(UserError, match=r"model\.pt2 isn't in the folder of its run; give --data FOLDER"):
         evaluate(moved, **CPU)
     assert evaluate(moved, run.parent / "data", **CPU).images == 30
 
@@ -48,7 +48,7 @@ def test_an_exported_file_is_asked_and_scored_like_its_checkpoint(run, exported,
 def test_what_a_file_cannot_do_is_told_in_a_line(run, exported):
     for arguments, message in (
         ({"img_size": 24}, r"takes images of 16 x 16 pixels, not of 24 x 24; export it with --dynamic-size"),
-        ({"precision": "bf16-mixed"}, r"precision: .* has the one that it was exported with"),
+        ({"precision": "bf16-mixed"}, r"precision: .* has the precision of its export"),
         (
             {"accelerator": "gpu"},
             r"device: there is no cuda device|accelerator: .* was exported for the CPU",

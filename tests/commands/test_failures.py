@@ -12,11 +12,11 @@ import torch
 from commands.tiny import assert_same_run, tiny_run
 from msgformer.commands.train import train
 from msgformer.errors import JobError, UserError
-from msgformer.tasks.classification.training_module import Classifier
+from msgformer.tasks.classification.training_module import ClassificationTraining
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
-SAFE = r"what was trained is safe, and 'msgformer train --resume \S+/run' goes on from there$"
+SAFE = r"progress is saved; resume with 'msgformer train --resume \S+/run'$"
 
 
 @pytest.fixture
@@ -29,14 +29,14 @@ def in_second_epoch(monkeypatch):
     """Have something happen within the second epoch."""
 
     def put(happen):
-        losses = Classifier.losses
+        losses = ClassificationTraining.losses
 
         def disturbed(self, batch):
             if self.current_epoch == 1:
                 happen()
             return losses(self, batch)
 
-        monkeypatch.setattr(Classifier, "losses", disturbed)
+        monkeypatch.setattr(ClassificationTraining, "losses", disturbed)
 
     return put
 
@@ -64,7 +64,7 @@ def test_a_full_disk_is_told_and_nothing_is_lost(data, tmp_path, in_second_epoch
     in_second_epoch(lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, resource.RLIM_INFINITY)))
     message = message_of(lambda: tiny_run(data, tmp_path / "run"))
     monkeypatch.undo()
-    assert re.fullmatch(rf"\S+/run/best\.ckpt can't be written \(file too large\); make room, then: {SAFE}", message)
+    assert re.fullmatch(rf"\S+/run/best\.ckpt can't be written \(file too large\); make room; {SAFE}", message)
     assert not [path.name for path in (tmp_path / "run").iterdir() if "partial" in path.name]
     train(resume=tmp_path / "run")
     assert_same_run(whole, tmp_path / "run")
@@ -76,7 +76,7 @@ def test_a_disk_that_refuses_at_once_is_told(data, tmp_path, monkeypatch, number
         raise OSError(number, os.strerror(number))
 
     monkeypatch.setattr(Path, "write_bytes", refuse)
-    with pytest.raises(JobError, match=r"best\.ckpt can't be written \(.*\); make room, then: nothing was saved yet"):
+    with pytest.raises(JobError, match=r"best\.ckpt can't be written \(.*\); make room; nothing is saved yet"):
         tiny_run(data, tmp_path / "run")
 
 

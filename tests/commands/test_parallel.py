@@ -90,8 +90,8 @@ def test_a_process_that_dies_ends_the_job_with_one_message(two_processes):
     assert first.returncode == 1
     told = [line for line in errors.splitlines() if "msgformer: " in line]
     assert told == [
-        "msgformer: error: process 2 of 2 has died (killed, crashed, or out of memory); what was trained is safe, and"
-        f" 'msgformer train --resume {run}' goes on from there"
+        "msgformer: error: process 2 of 2 has died (killed, crashed, or out of memory); progress is saved; resume with"
+        f" 'msgformer train --resume {run}'"
     ]
     assert "Traceback" not in errors
 
@@ -115,7 +115,7 @@ def test_a_signal_to_one_process_stops_and_saves_both(two_processes):
     os.kill(second, signal.SIGTERM)
     errors = first.communicate(timeout=60)[1]
     assert first.returncode == 128 + signal.SIGTERM
-    assert len(re.findall(rf"^stopped in epoch \d+ .*--resume {run}' goes on from there$", errors, re.MULTILINE)) == 1
+    assert len(re.findall(rf"^stopped in epoch \d+ .*--resume {run}'$", errors, re.MULTILINE)) == 1
     assert "Traceback" not in errors
     assert not _alive(second)
 

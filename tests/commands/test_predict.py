@@ -127,14 +127,14 @@ def test_resuming_asks_only_about_the_rest(run, data, tmp_path, monkeypatch):
     output = tmp_path / "out.jsonl"
     predict(run, [data / "dark"], output=output, **CPU)
     asked = []
-    monkeypatch.setattr(prediction_stream.PreparedImages, "__getitem__", loads(asked))
+    monkeypatch.setattr(prediction_stream.PreprocessedDataset, "__getitem__", loads(asked))
     predict(run, [data], output=output, resume=True, **CPU)
     assert [Path(name).parent.name for name in asked].count("dark") == 1  # which shows that the model is the same
     assert len(asked) == 21
 
 
 def loads(asked):
-    getitem = prediction_stream.PreparedImages.__getitem__
+    getitem = prediction_stream.PreprocessedDataset.__getitem__
 
     def load(self, wanted):
         asked.append(wanted.name)
@@ -158,7 +158,7 @@ def test_an_interrupted_call_leaves_whole_predictions(run, data, expected, tmp_p
     )  # where the tests run in the background it's ignored
     try:
         with monkeypatch.context() as patched:
-            patched.setattr(prediction_stream.PreparedImages, "__getitem__", interrupted)
+            patched.setattr(prediction_stream.PreprocessedDataset, "__getitem__", interrupted)
             with pytest.raises(KeyboardInterrupt):
                 predict(run, [data], output=output, batch_size=4, **CPU)
     finally:
@@ -187,7 +187,7 @@ def test_a_file_of_other_predictions_is_not_gone_on_with(run, data, folder, tmp_
     with pytest.raises(UserError, match=r"record 1 of .*out\.jsonl is no prediction"):
         predict(run, [data / "grey"], output=output, resume=True, **CPU)
     (tmp_path / "out.csv").write_text("a,b\n1,2\n")
-    with pytest.raises(UserError, match=r"out\.csv has other columns"):
+    with pytest.raises(UserError, match=r"out\.csv has different columns"):
         predict(run, [data / "grey"], output=tmp_path / "out.csv", resume=True, **CPU)
     (tmp_path / "out.parquet").write_bytes(b"PAR1")
     with pytest.raises(UserError, match=r"out\.parquet isn't a file of predictions"):

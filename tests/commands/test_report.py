@@ -12,7 +12,7 @@ from msgformer.commands.evaluate import evaluate
 from msgformer.commands.report import report
 from msgformer.commands.train import train
 from msgformer.errors import UserError
-from msgformer.tasks.classification.training_module import Classifier
+from msgformer.tasks.classification.training_module import ClassificationTraining
 
 EVIL = "<script>alert(1)</script>"
 PLOTS = {"learning_curves.png", "learning_rate.png", "confusion.png", "calibration.png", "throughput.png"}
@@ -92,7 +92,7 @@ def test_other_images_are_scored_on_request(copy, folder, capsys):
 
 
 def test_a_stopped_training_leaves_a_report_without_scores(data, tmp_path, monkeypatch, capsys):
-    step = Classifier.training_step
+    step = ClassificationTraining.training_step
 
     def interrupted(self, batch, batch_idx):
         if self.current_epoch == 1:
@@ -100,7 +100,7 @@ def test_a_stopped_training_leaves_a_report_without_scores(data, tmp_path, monke
         return step(self, batch, batch_idx)
 
     with monkeypatch.context() as patched:
-        patched.setattr(Classifier, "training_step", interrupted)
+        patched.setattr(ClassificationTraining, "training_step", interrupted)
         with pytest.raises(ZeroDivisionError):
             make_run(data, tmp_path / "run", report=True)
     text = (tmp_path / "run" / "report.html").read_text()
@@ -149,7 +149,7 @@ def test_what_cannot_be_reported_is_named(copy, data, tmp_path):
     ):
         with pytest.raises(UserError, match=message):
             report(path)
-    for content, message in (("epoch,lr\n1,x\n", "isn't a table of metrics"), ("epoch,lr\n", "no epoch is done in")):
+    for content, message in (("epoch,lr\n1,x\n", "isn't a table of metrics"), ("epoch,lr\n", "has no finished epoch")):
         (copy / "metrics.csv").write_text(content)
         with pytest.raises(UserError, match=message):
             report(copy)

@@ -16,7 +16,7 @@ from msgformer.checkpoints import checkpoint_file
 from msgformer.commands.train import train
 from msgformer.data.files.sources import FolderSource
 from msgformer.errors import UserError
-from msgformer.tasks.classification.training_module import Classifier
+from msgformer.tasks.classification.training_module import ClassificationTraining
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -84,10 +84,10 @@ def sent(number, owner, name, count):
 
 
 MOMENTS = {
-    "before anything is saved": (Classifier, "training_step", 1),
-    "in the second epoch's third batch": (Classifier, "training_step", 9),
-    "in the first validation": (Classifier, "validation_step", 2),
-    "in the second validation": (Classifier, "validation_step", 3),
+    "before anything is saved": (ClassificationTraining, "training_step", 1),
+    "in the second epoch's third batch": (ClassificationTraining, "training_step", 9),
+    "in the first validation": (ClassificationTraining, "validation_step", 2),
+    "in the second validation": (ClassificationTraining, "validation_step", 3),
     "while a checkpoint within an epoch is written": (checkpoint_file.os, "fsync", 2),
     "before the last checkpoint is moved to the previous one": (Path, "replace", 8),
     "between the two moves": (Path, "replace", 9),
@@ -113,7 +113,7 @@ def test_without_checkpoints_within_epochs_a_killed_run_goes_on_from_the_last_on
     broken = tmp_path / "broken"
 
     def killed():
-        with sent(signal.SIGKILL, Classifier, "training_step", 9):
+        with sent(signal.SIGKILL, ClassificationTraining, "training_step", 9):
             begin(data, broken, checkpoint_minutes=15)
 
     assert in_a_process(killed) == -signal.SIGKILL
@@ -151,9 +151,9 @@ def test_runs_that_are_killed_at_many_random_moments_end_the_same(whole, data, t
 @pytest.mark.parametrize(
     ("moment", "place", "batches", "validations"),
     [
-        ((Classifier, "training_step", 9), "in epoch 2 after batch 4 of 6", 8, 2),
-        ((Classifier, "training_step", 6), "in epoch 1 after batch 6 of 6", 12, 3),
-        ((Classifier, "validation_step", 3), "in epoch 2 after batch 6 of 6, in its validation", 6, 2),
+        ((ClassificationTraining, "training_step", 9), "in epoch 2 after batch 4 of 6", 8, 2),
+        ((ClassificationTraining, "training_step", 6), "in epoch 1 after batch 6 of 6", 12, 3),
+        ((ClassificationTraining, "validation_step", 3), "in epoch 2 after batch 6 of 6, in its validation", 6, 2),
     ],
 )
 @pytest.mark.parametrize(("number", "error"), [(signal.SIGINT, KeyboardInterrupt), (signal.SIGTERM, SystemExit)])
@@ -167,7 +167,7 @@ def test_a_signal_saves_and_how_to_go_on_is_said(
     assert signal.getsignal(number) is handler
     assert getattr(caught.value, "code", 143) == 143
     assert capsys.readouterr().err.splitlines()[-1] == (
-        f"stopped {place}; what was trained is safe, and 'msgformer train --resume {broken}' goes on from there"
+        f"stopped {place}; progress is saved; resume with 'msgformer train --resume {broken}'"
     )
     loaded = []  # nothing is done twice, not even decoded
     monkeypatch.setattr(FolderSource, "load", _noting(loaded, FolderSource.load))
@@ -189,7 +189,7 @@ def test_ctrl_c_once_more_stops_at_once(data, tmp_path, monkeypatch):
         os.kill(os.getpid(), signal.SIGINT)
         os.kill(os.getpid(), signal.SIGINT)
 
-    monkeypatch.setattr(Classifier, "training_step", twice)
+    monkeypatch.setattr(ClassificationTraining, "training_step", twice)
     with pytest.raises(KeyboardInterrupt):
         begin(data, tmp_path / "run")
     assert not (tmp_path / "run" / "last.ckpt").exists()
@@ -197,14 +197,14 @@ def test_ctrl_c_once_more_stops_at_once(data, tmp_path, monkeypatch):
 
 def test_a_damaged_checkpoint_is_named_and_the_one_before_it_used(whole, data, tmp_path, capsys):
     broken = tmp_path / "broken"
-    with sent(signal.SIGTERM, Classifier, "training_step", 14), pytest.raises(SystemExit):
+    with sent(signal.SIGTERM, ClassificationTraining, "training_step", 14), pytest.raises(SystemExit):
         begin(data, broken)
     last = broken / "last.ckpt"
     content = bytearray(last.read_bytes())
     content[len(content) // 2] ^= 1
     last.write_bytes(content)
     train(resume=broken)
-    assert f"{last} is damaged; going on from previous.ckpt" in capsys.readouterr().err
+    assert f"{last} is damaged; resuming from previous.ckpt" in capsys.readouterr().err
     assert_equal_to_the_bit(whole, broken)
     for name in ("last.ckpt", "previous.ckpt"):
         (broken / name).write_bytes(b"")
@@ -214,7 +214,7 @@ def test_a_damaged_checkpoint_is_named_and_the_one_before_it_used(whole, data, t
 
 def test_data_that_changed_is_named(whole, data):
     (data / "dark" / "new.png").write_bytes((data / "dark" / "00.png").read_bytes())
-    with pytest.raises(UserError, match=r"resume: the run's \w+ images have changed since it began \(dark/"):
+    with pytest.raises(UserError, match=r"resume: the run's \w+ images have changed since its start \(dark/"):
         train(resume=whole)
 
 

@@ -166,7 +166,7 @@ def test_a_loss_that_is_not_finite_stops_the_run(data, tmp_path):
         ({"img_size": 0}, "img_size must be at least 1, not 0"),
         ({"img_size": [16, 0]}, "img_size must be at least 1, not 0"),
         ({"seed": -1}, "seed must be at least 0, not -1"),
-        ({"model_args": {"num_classes": 5}}, "num_classes can't be given here; the class folders tell it"),
+        ({"model_args": {"num_classes": 5}}, "num_classes can't be given here; it is the number of class folders"),
         ({"val_fraction": 1}, "val_fraction must lie between 0 and 1, not 1"),
         ({"optim": {"warmup_epochs": 9}}, r"optim\.warmup_epochs is 9, but epochs is 3"),
         ({"optim": {"ema": 1.0, "warmup_epochs": 1}}, r"optim\.ema must lie between 0 and 1, such as 0.9999, not 1.0"),

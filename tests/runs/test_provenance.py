@@ -33,7 +33,7 @@ def run(root, tmp_path):
 
 
 def recorded(root, run):
-    """A run folder that says which images there are."""
+    """Create a run folder with the list of its images."""
     source = FolderSource(list_classes(root))
     run.mkdir()
     record_subsets(run, source, source)
@@ -51,7 +51,7 @@ def test_every_start_is_recorded(run):
     assert first["data"]["train"]["classes"] == {"dark": 3, "light": 3}
 
 
-def test_the_hash_of_the_names_is_that_of_a_shell(root, run):
+def test_hash_of_names_equals_that_of_the_shell_command(root, run):
     script = "find * -type f -print0 | LC_ALL=C sort -z | sha256sum"
     done = subprocess.run(["bash", "-c", script], cwd=root, capture_output=True, text=True, check=True)
     assert describe_images(run)["val"] == {
@@ -61,12 +61,12 @@ def test_the_hash_of_the_names_is_that_of_a_shell(root, run):
     }
 
 
-def test_a_name_more_is_another_hash(run, image_folder, tmp_path):
+def test_additional_name_changes_the_hash(run, image_folder, tmp_path):
     other = recorded(image_folder("other", per_class=4), tmp_path / "other-run")
     assert describe_images(run)["val"]["sha256"] != describe_images(other)["val"]["sha256"]
 
 
-def test_the_machine_is_described():
+def test_description_of_the_machine():
     machine = describe_machine()
     assert machine["cores"] >= 1
     assert machine["processor"]
@@ -75,7 +75,7 @@ def test_the_machine_is_described():
 
 @pytest.fixture
 def package(tmp_path, monkeypatch):
-    """A copy of the package's beginnings in a repository of its own."""
+    """Folder with a copy of the package's `__init__.py`, used as the package."""
     folder = tmp_path / "src" / "msgformer"
     folder.mkdir(parents=True)
     shutil.copy(provenance.PACKAGE / "__init__.py", folder)
@@ -89,7 +89,7 @@ def git(folder, *arguments):
     return done.stdout.strip()
 
 
-def test_the_commit_and_whether_it_is_all(package):
+def test_commit_and_uncommitted_changes(package):
     before = describe_code()
     assert (before["commit"], before["uncommitted_changes"]) == (None, None)
     git(package.parents[1], "init")
@@ -103,15 +103,15 @@ def test_the_commit_and_whether_it_is_all(package):
     assert changed["sha256"] != clean["sha256"]
 
 
-def test_a_package_inside_another_repository_is_not_of_its_commit(package):
+def test_untracked_package_inside_another_repository_has_no_commit(package):
     git(package.parents[1], "init")
-    (package.parents[1] / "theirs.txt").write_text("theirs")
-    git(package.parents[1], "add", "theirs.txt")
-    git(package.parents[1], "commit", "-m", "theirs")
+    (package.parents[1] / "other.txt").write_text("other")
+    git(package.parents[1], "add", "other.txt")
+    git(package.parents[1], "commit", "-m", "other")
     assert describe_code()["commit"] is None
 
 
-def test_without_git_the_hash_still_tells_the_code(package, monkeypatch):
+def test_code_is_hashed_without_git(package, monkeypatch):
     monkeypatch.setenv("PATH", "")
     code = describe_code()
     assert code["commit"] is None
@@ -120,17 +120,17 @@ def test_without_git_the_hash_still_tells_the_code(package, monkeypatch):
 
 
 @pytest.mark.parametrize("text", ["{", "{}", '[{"time": 1}]', "[3]"])
-def test_a_file_of_another_kind_is_refused(tmp_path, text):
+def test_invalid_file_is_refused(tmp_path, text):
     (tmp_path / ENVIRONMENT_FILE).write_text(text)
     with pytest.raises(UserError, match=r"environment\.json is.*move it away"):
         read_starts(tmp_path)
 
 
-def test_an_older_run_has_none(tmp_path):
+def test_run_without_the_file_has_no_starts(tmp_path):
     assert read_starts(tmp_path) == []
 
 
-def test_a_name_that_is_no_text(tmp_path):
+def test_undecodable_file_name(tmp_path):
     write_split(tmp_path, {"train": (["a/\udcff.png"], ["a"])})
     record_start(tmp_path, None)
     assert json.loads((tmp_path / ENVIRONMENT_FILE).read_text())[0]["data"]["train"]["images"] == 1

@@ -31,7 +31,7 @@ def rows(section, caption):
     return next(block.rows for block in section.blocks if isinstance(block, Table) and block.caption == caption)
 
 
-def test_measures_share_panels_by_their_kind():
+def test_metrics_of_one_kind_share_a_panel():
     section = learning_section([{"epoch": 1, **ROW}, {"epoch": 2, **ROW}], best=2, facts=[("Model", "tiny")])
     curves, rate = (block for block in section.blocks if isinstance(block, Figure))
     assert curves.alt.startswith("Loss and Accuracy in % and Mean IoU in % by epoch")
@@ -42,30 +42,29 @@ def test_measures_share_panels_by_their_kind():
     assert rows(section, "Metrics by epoch")[1][:3] == ["2", "4", "0.001"]
 
 
-def test_many_epochs_are_folded():
+def test_table_of_many_epochs_is_folded():
     section = learning_section([{"epoch": epoch, **ROW} for epoch in range(1, 31)], 3, [])
     assert "Metrics of all 30 epochs" in [block.folded for block in section.blocks if isinstance(block, Table)]
 
 
-def test_throughput_is_told_in_sum():
+def test_throughput_is_summarized():
     section = throughput_section([{"epoch": epoch, **ROW} for epoch in (1, 2)], 80, 20)
     assert section.blocks[0].text == (
-        "2 epochs in 8.0 s: 25.0 images a second, counting the 80 images that an epoch trains on and the 20 that it"
-        " validates on."
+        "2 epochs in 8.0 s: 25.0 images per second, counting 80 training images and 20 validation images per epoch."
     )
 
 
 @pytest.mark.parametrize(("seconds", "words"), [(4.2, "4.2 s"), (200, "3 min 20 s"), (18420, "5 h 7 min")])
-def test_durations(seconds, words):
+def test_duration_format(seconds, words):
     assert duration(seconds) == words
 
 
-def test_the_environment_of_every_start_is_told():
+def test_environment_of_every_start_is_listed():
     section = environment_section([START, {**START, "time": "2026-01-02T00:00:00+00:00"}])
-    begun = rows(section, "Begun 2026-01-01T00:00:00+00:00")
-    assert ("code version", "0.1.0") in begun
-    assert ("gpus", "H200, H200") in begun
-    assert "code commit" not in dict(begun)
+    started = rows(section, "Started 2026-01-01T00:00:00+00:00")
+    assert ("code version", "0.1.0") in started
+    assert ("gpus", "H200, H200") in started
+    assert "code commit" not in dict(started)
     assert rows(section, "Resumed 2026-01-02T00:00:00+00:00")
-    assert rows(section, "Data")[:2] == [("folder", "embedded"), ("train", "5 images in 2 classes, 2 to 3 a class")]
+    assert rows(section, "Data")[:2] == [("folder", "bundled"), ("train", "5 images in 2 classes, 2 to 3 per class")]
     assert rows(section, "Packages") == [("torch", "2.11.0")]

@@ -29,7 +29,7 @@ def card_of(variant, **changes):
 
 @pytest.fixture
 def write(tmp_path):
-    """Writes a checkpoint as a training with averaged weights does, and gives its path and the model in it."""
+    """Returns a function that writes a checkpoint as a training does, and returns its path and the model in it."""
 
     def write(variant, **changes):
         model = make(variant, **({"img_size": (64, 96)} if variant == "sg" else {}))
@@ -44,7 +44,7 @@ def write(tmp_path):
 
 
 @pytest.mark.parametrize("variant", ["msg", "sg", "messengers random_eval", "exchange mlp"])
-def test_a_checkpoint_says_what_model_it_is_of(variant, write):
+def test_checkpoint_names_its_model(variant, write):
     path, model = write(variant)
     created = msgformer.create_model(checkpoint_path=path).eval()
     loaded, _ = load_model(path)
@@ -53,7 +53,7 @@ def test_a_checkpoint_says_what_model_it_is_of(variant, write):
 
 
 @pytest.mark.parametrize("variant", ["msg", "sg"])
-def test_timm_loads_a_training_s_checkpoint(variant, write):
+def test_timm_loads_a_checkpoint_of_a_training(variant, write):
     path, model = write(variant)
     name, args = VARIANTS[variant]
     args = {**args, "img_size": (64, 96), "num_classes": 7}
@@ -77,14 +77,14 @@ def test_arguments_override_the_card(write):
     torch.testing.assert_close(features(image()), expected)
 
 
-def test_a_converted_file_with_a_card(tmp_path):
+def test_converted_file_with_a_card(tmp_path):
     model, card = make("msg"), card_of("msg")
     save_file(model.state_dict(), tmp_path / "model.safetensors", {"format": "pt", KEY: card.to_json()})
     created = msgformer.create_model(checkpoint_path=tmp_path / "model.safetensors").eval()
     assert torch.equal(created(image()), model(image()))
 
 
-def test_a_checkpoint_without_a_card_needs_a_name(tmp_path):
+def test_checkpoint_without_a_card_needs_a_name(tmp_path):
     torch.save(make("msg").state_dict(), tmp_path / "weights.pth")
     with pytest.raises(UserError, match="give its name too"):
         msgformer.create_model(checkpoint_path=tmp_path / "weights.pth")
@@ -94,7 +94,7 @@ def test_a_checkpoint_without_a_card_needs_a_name(tmp_path):
 
 
 @pytest.mark.parametrize("task", ["detect", "segment"])
-def test_a_dense_checkpoint_has_other_ways(task, write):
+def test_checkpoints_of_detectors_and_segmenters_are_refused(task, write):
     path, _ = write("msg", task=task)
     with pytest.raises(
         UserError, match=r"checkpoint_path: .* is a (detector|segmenter); give a classifier \(msgformer\.load"
@@ -102,7 +102,7 @@ def test_a_dense_checkpoint_has_other_ways(task, write):
         msgformer.create_model(checkpoint_path=path)
 
 
-def test_what_can_not_be_created(write, tmp_path):
+def test_invalid_arguments_are_refused(write, tmp_path):
     path, _ = write("msg")
     for arguments, told in [
         ({}, "checkpoint_path=FILE"),
@@ -124,7 +124,7 @@ def test_what_can_not_be_created(write, tmp_path):
 
 
 @pytest.mark.parametrize("name", ["resnet18", "msg_tiny_p4_win7_224", "sgformer_s"])
-def test_names_of_timm_and_of_the_released_code(name):
+def test_creates_models_by_names_of_timm_and_of_the_released_code(name):
     assert msgformer.create_model(name, num_classes=3).num_classes == 3
 
 

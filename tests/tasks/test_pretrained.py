@@ -38,20 +38,20 @@ def test_timm_reads_the_folder(variant, tmp_path):
     assert other.get_classifier().weight.shape == (3, 256)
 
 
-def test_changes_after_creation_are_kept(tmp_path):
+def test_changes_after_creation_are_saved(tmp_path):
     for variant in ("msg", "sg"):
         model = make(variant, in_chans=1)
         model.set_input_size(img_size=(64, 96), window_size=5)
         model.reset_classifier(2, "max")
-        grey = {**PREPROCESSING, "input_size": [1, 64, 96], "mean": [0.4], "std": [0.3]}
+        gray = {**PREPROCESSING, "input_size": [1, 64, 96], "mean": [0.4], "std": [0.3]}
         folder = save(
-            model.to(memory_format=torch.channels_last), tmp_path / variant, class_names=["a", "b"], preprocessing=grey
+            model.to(memory_format=torch.channels_last), tmp_path / variant, class_names=["a", "b"], preprocessing=gray
         )
         loaded = timm.create_model(f"local-dir:{folder}", pretrained=True).eval()
         torch.testing.assert_close(loaded(image(1, 1, 64, 96)), model(image(1, 1, 64, 96)))
 
 
-def test_what_a_folder_says(tmp_path):
+def test_content_of_a_folder(tmp_path):
     drafted = {**PREPROCESSING, "draft": True}
     card = card_of("msg").to_json()
     folder = save(make("msg"), tmp_path, preprocessing=drafted, card_json=card, descriptions={"cat": "a cat"})
@@ -71,7 +71,7 @@ def test_what_a_folder_says(tmp_path):
     assert "import msgformer.models, timm" in text
 
 
-def test_folders_of_timm_itself(tmp_path):
+def test_reads_folders_that_timm_saved(tmp_path):
     model = timm.create_model("resnet18", num_classes=3)
     timm.models.save_for_hf(model, str(tmp_path), safe_serialization=True)
     read = read_pretrained(tmp_path)
@@ -84,10 +84,10 @@ def test_folders_of_timm_itself(tmp_path):
     assert torch.equal(loaded.fc.weight, model.fc.weight)
 
 
-def test_what_can_not_be_saved(tmp_path):
+def test_invalid_arguments_are_refused(tmp_path):
     model = make("msg")
     (tmp_path / "file").touch()
-    for arguments, told in [
+    for arguments, message in [
         ({"class_names": ["a"]}, "1 names for 7 classes"),
         ({"preprocessing": {**PREPROCESSING, "mean": [0.5]}}, "mean must hold 3 numbers"),
         ({"preprocessing": {"mean": [0.5]}}, "input_size must be list"),
@@ -100,14 +100,14 @@ def test_what_can_not_be_saved(tmp_path):
         ({"model": msgformer.optimize(model)}, "optimized copy"),
     ]:
         given = {"model": model, "folder": tmp_path / "out", **arguments}
-        with pytest.raises(UserError, match=told) as error:
+        with pytest.raises(UserError, match=message) as error:
             save(given.pop("model"), given.pop("folder"), **given)
         assert "\n" not in str(error.value)
     assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize(
-    ("change", "told"),
+    ("change", "message"),
     [
         (lambda _: "[", "is no JSON"),
         (lambda _: [], "names no architecture"),
@@ -121,16 +121,16 @@ def test_what_can_not_be_saved(tmp_path):
         (lambda config: {**config, "msgformer": {"preprocessing": {"mean": "x"}}}, "input_size must be"),
     ],
 )
-def test_what_can_not_be_read(change, told, tmp_path):
+def test_invalid_configurations_are_refused(change, message, tmp_path):
     save(make("msg"), tmp_path)
     config = change(json.loads((tmp_path / SAVED_CONFIG).read_text()))
     (tmp_path / SAVED_CONFIG).write_text(config if isinstance(config, str) else json.dumps(config))
-    with pytest.raises(UserError, match=told) as error:
+    with pytest.raises(UserError, match=message) as error:
         read_pretrained(tmp_path)
     assert "\n" not in str(error.value)
 
 
-def test_files_that_are_missing(tmp_path):
+def test_missing_files_are_refused(tmp_path):
     with pytest.raises(UserError, match=r"config\.json can't be read"):
         read_pretrained(tmp_path / "none")
     save(make("msg"), tmp_path)
@@ -139,7 +139,7 @@ def test_files_that_are_missing(tmp_path):
         read_pretrained(tmp_path)
 
 
-def test_the_hub_reads_label_names_by_index(tmp_path):
+def test_label_names_are_read_by_index(tmp_path):
     save(make("msg"), tmp_path)
     config = json.loads((tmp_path / SAVED_CONFIG).read_text())
     config["label_names"] = dict(enumerate(CLASSES))

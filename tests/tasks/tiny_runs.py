@@ -1,4 +1,4 @@
-"""Trainings of a second or two, one for each task, and the images that they are trained on."""
+"""Trainings of a second or two, one per task, and their images."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,17 +36,17 @@ SETTINGS = {
 }
 TASK_NAMES = tuple(TASKS)
 OPTIONS = {"classify": {}, "detect": {"threshold": 0.0}, "segment": {}}
-"""Options of a prediction in which even these hardly trained models find something."""
+"""Options with which even these barely trained models predict objects."""
 
 
 @dataclass(frozen=True)
 class TinyRun:
-    """A run, and where its data is.
+    """A run and its data.
 
     Attributes:
         task: Name of its task.
         folder: The run folder.
-        data: The folder that it was trained on.
+        data: The data folder.
         images: PNG files of some of the images.
     """
 
@@ -65,7 +65,7 @@ def make_data(task: str, folder: Path) -> Path:
 
 
 def make_tiny_run(task: str, folder: Path, **settings) -> TinyRun:
-    """Train a tiny model of a task for one epoch, with nothing random that its predictions depend on."""
+    """Train a tiny model of a task for one epoch, deterministically."""
     data = make_data(task, folder / f"{task}-data") if "data" not in settings else settings.pop("data")
     run = msgformer.train(
         **{
@@ -90,12 +90,12 @@ def image_files(task: str, data: Path) -> list[Path]:
     folder = data.with_name(f"{task}-images")
     folder.mkdir(exist_ok=True)
     if task == "classify":
-        pictures = [Image.open(data / name / "00.png") for name in ("dark", "grey", "light")]
+        images = [Image.open(data / name / "00.png") for name in ("dark", "grey", "light")]
     else:
         found = [path for path in sorted(data.rglob("*.jpg")) if "val" in path.parent.name]
         sizes = ((96, 96), (128, 96), (80, 120))
-        pictures = [Image.open(path).resize(size) for path, size in zip(found, sizes, strict=True)]
+        images = [Image.open(path).resize(size) for path, size in zip(found, sizes, strict=True)]
     paths = [folder / f"{name}.png" for name in "abc"]
-    for picture, path in zip(pictures, paths, strict=True):
-        picture.save(path)
+    for image, path in zip(images, paths, strict=True):
+        image.save(path)
     return paths

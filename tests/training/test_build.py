@@ -7,19 +7,19 @@ from msgformer.training.build import build_model, checkpoint_gradients, default_
 TINY = {"embed_dim": 16, "depths": [1, 1], "num_heads": [1, 2], "window_size": 2, "shuffle_sizes": [2, 2]}
 
 
-def test_builds_our_models_by_either_name():
+def test_builds_models_of_this_package_by_either_name():
     model = build_model("msg_tiny_p4_win7_224", 3, (16, 16), TINY)
     assert model.num_classes == 3
     assert known_model("msg_tiny_p4_win7_224") == "msg_transformer_tiny"
 
 
-def test_builds_models_of_timm_and_tells_the_size_to_those_that_need_it():
+def test_builds_models_of_timm_with_the_size_if_they_need_it():
     vit = build_model("test_vit", 3, (32, 32), {})
     assert vit.patch_embed.img_size == (32, 32)
     assert build_model("test_resnet", 3, (32, 32), {"in_chans": 1}).num_classes == 3
 
 
-def test_models_of_fastervit_come_from_their_own_package():
+def test_builds_models_of_the_fastervit_package():
     pytest.importorskip("fastervit")
     assert default_size("faster_vit_0_224") == (224, 224)
     model = build_model("faster_vit_0_224", 3, (224, 224), {"dim": 8, "in_dim": 8, "num_heads": [1, 1, 1, 1]})
@@ -27,13 +27,13 @@ def test_models_of_fastervit_come_from_their_own_package():
     assert model(torch.zeros(1, 3, 224, 224)).shape == (1, 3)
 
 
-def test_without_that_package_it_is_named(monkeypatch):
+def test_missing_fastervit_package_is_named(monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
     with pytest.raises(UserError, match=r"'faster_vit_0_224' needs the package 'fastervit'; .*msgformer\[fastervit\]"):
         known_model("faster_vit_0_224")
 
 
-def test_the_default_size_is_the_models_own():
+def test_default_size_is_in_the_model_configuration():
     assert default_size("msg_transformer_tiny") == (224, 224)
     assert default_size("test_vit") == (160, 160)
 
@@ -47,12 +47,12 @@ def test_the_default_size_is_the_models_own():
         ("msg_transformer_tiny", {"depths": [1, 1]}, "can't be built with model_args"),
     ],
 )
-def test_what_does_not_exist_or_fit_is_named(name, arguments, message):
+def test_unknown_names_and_invalid_arguments_are_refused(name, arguments, message):
     with pytest.raises(UserError, match=message):
         build_model(name, 3, (32, 32), arguments)
 
 
-def test_gradient_checkpointing_is_set_or_refused():
+def test_gradient_checkpointing_is_enabled_or_refused():
     model = build_model("msg_transformer_tiny", 3, (16, 16), TINY)
     checkpoint_gradients(model, "msg_transformer_tiny")
     assert model.stages[0].num_recomputed == len(model.stages[0].blocks)

@@ -10,12 +10,12 @@ from msgformer.training.callbacks import StateGuard, check_callbacks, is_plain
 from msgformer.training.checkpoint import AtomicCheckpointIO
 
 
-class Odd(Callback):
+class UnsafeState(Callback):
     def state_dict(self):
         return {"self": self}
 
 
-def test_callbacks_come_alone_or_several():
+def test_one_callback_or_several():
     stop = EarlyStopping("val/loss")
     assert check_callbacks(None) == []
     assert check_callbacks(stop) == [stop]
@@ -29,16 +29,19 @@ def test_callbacks_come_alone_or_several():
         ([len], "callbacks: <built-in function len> is not a lightning.pytorch.callbacks.Callback"),
         ("abc", "callbacks: 'a' is not a lightning.pytorch.callbacks.Callback"),
         ([EarlyStopping], r"callbacks: EarlyStopping is a class; give an instance, EarlyStopping\(...\)"),
-        ([Odd()], "callbacks: the state_dict of Odd holds other objects than tensors and plain values, which no"),
+        (
+            [UnsafeState()],
+            "callbacks: the state_dict of UnsafeState holds other objects than tensors and plain values, which no",
+        ),
     ],
 )
-def test_what_is_no_callback_is_named(callbacks, message):
+def test_invalid_callbacks_are_refused(callbacks, message):
     with pytest.raises(UserError, match=message) as error:
         check_callbacks(callbacks)
     assert "\n" not in str(error.value)
 
 
-def test_callbacks_of_the_other_package_are_told_from_lightnings():
+def test_callbacks_of_pytorch_lightning_are_refused():
     other = type("Other", (), {"__module__": "pytorch_lightning.callbacks"})()
     with pytest.raises(UserError, match="import it from lightning, not from pytorch_lightning"):
         check_callbacks([other])
@@ -49,15 +52,17 @@ def test_tensors_and_plain_values_are_plain(value):
     assert is_plain(value)
 
 
-@pytest.mark.parametrize("value", [{"a": [object()]}, lambda: 0, Odd(), EarlyStopping, warnings.catch_warnings()])
+@pytest.mark.parametrize(
+    "value", [{"a": [object()]}, lambda: 0, UnsafeState(), EarlyStopping, warnings.catch_warnings()]
+)
 def test_objects_are_not_plain(value):
     assert not is_plain(value)
 
 
-def test_what_could_not_be_loaded_is_left_out_and_told_once(tmp_path, capsys):
+def test_unsafe_entries_are_removed_and_reported_once(tmp_path, capsys):
     io = AtomicCheckpointIO(StateGuard().clean)
     weights = {"w": torch.ones(2)}
-    states = {"Odd": {"self": Odd()}, "Plain": {"count": 3}}
+    states = {"Unsafe": {"self": UnsafeState()}, "Plain": {"count": 3}}
     for _ in range(2):
         io.save_checkpoint({"state_dict": weights, "callbacks": states, "extra": len}, tmp_path / "a.ckpt")
     stored = read_checkpoint(tmp_path / "a.ckpt")
@@ -66,5 +71,5 @@ def test_what_could_not_be_loaded_is_left_out_and_told_once(tmp_path, capsys):
     assert capsys.readouterr().err.splitlines() == [
         f"warning: the {entry} isn't saved, and a resumed run won't have it: it holds other objects than tensors and"
         " plain values, which no checkpoint can hold; convert them there"
-        for entry in ("state of the callback Odd", "entry 'extra'")
+        for entry in ("state of the callback Unsafe", "entry 'extra'")
     ]

@@ -2,7 +2,7 @@ from msgformer.checkpoints.checkpoint_file import read_checkpoint
 from msgformer.training.checkpoint import AtomicCheckpointIO, find_resumable
 
 
-def test_the_last_checkpoint_before_a_new_one_is_kept(tmp_path):
+def test_previous_last_checkpoint_is_renamed(tmp_path):
     for number in range(3):
         AtomicCheckpointIO().save_checkpoint({"number": number}, tmp_path / "last.ckpt")
         AtomicCheckpointIO().save_checkpoint({"number": number}, tmp_path / "best.ckpt")
@@ -11,5 +11,5 @@ def test_the_last_checkpoint_before_a_new_one_is_kept(tmp_path):
     assert find_resumable(tmp_path).name == "last.ckpt"
 
 
-def test_nothing_to_go_on_from_is_no_mistake(tmp_path):
+def test_run_without_checkpoints_has_none_to_resume_from(tmp_path):
     assert find_resumable(tmp_path) is None

@@ -7,7 +7,7 @@ import torch
 from msgformer.config.training_options import OptimOptions
 from msgformer.errors import UserError
 from msgformer.training.build import build_model
-from msgformer.training.optim import Rates, advance, build_optimizer, build_schedule
+from msgformer.training.optim import Rates, build_optimizer, build_schedule, step_schedule
 
 EXACT = Rates(peak=1.0, first=0.1, last=0.01)
 
@@ -18,49 +18,49 @@ def model():
 
 
 def rates_of(options, epochs, steps_per_epoch):
-    """The learning rate of every step (or epoch), and after the last."""
+    """Return the learning rate of every step (or epoch), and after the last one."""
     optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=EXACT.peak)
     schedule = build_schedule(optimizer, options, EXACT, epochs, steps_per_epoch)
     rates = [optimizer.param_groups[0]["lr"]]
     total = epochs + options.cooldown_epochs
     for count in range(1, 1 + total * (1 if options.step_on == "epoch" else steps_per_epoch)):
-        advance(schedule, epoch=count, step=count)
+        step_schedule(schedule, epoch=count, step=count)
         rates.append(optimizer.param_groups[0]["lr"])
     return rates
 
 
-def test_rates_scale_with_the_batch_on_request():
+def test_rates_scale_with_the_batch_size_if_lr_batch_is_given():
     options = OptimOptions(lr=1e-3, warmup_lr=1e-6, min_lr=1e-5, lr_batch=1024)
     assert Rates.of(options, 512) == Rates(5e-4, 5e-7, 5e-6)
     assert Rates.of(OptimOptions(lr=1e-3, lr_batch=None), 512).peak == 1e-3
 
 
-def test_the_rate_warms_up_then_falls_along_a_cosine():
+def test_cosine_schedule_with_warmup():
     rates = rates_of(OptimOptions(warmup_epochs=2), epochs=10, steps_per_epoch=5)
     assert rates[0] == pytest.approx(EXACT.first)
     assert rates[5] == pytest.approx((EXACT.first + EXACT.peak) / 2)
-    assert rates[25] == pytest.approx((EXACT.peak + EXACT.last) / 2)  # the cosine counts the warm-up in
+    assert rates[25] == pytest.approx((EXACT.peak + EXACT.last) / 2)  # the cosine includes the warm-up
     assert rates[50] == pytest.approx(EXACT.last)
     assert all(later < earlier for earlier, later in itertools.pairwise(rates[11:]))
 
 
-def test_the_rate_stays_constant_on_request():
+def test_constant_schedule():
     assert set(rates_of(OptimOptions(schedule="constant", warmup_epochs=0), 3, 4)) == {EXACT.peak}
 
 
-def test_the_rate_is_stepped_by_epoch_and_cools_down_on_request():
+def test_steps_by_epoch_with_cooldown():
     rates = rates_of(OptimOptions(warmup_epochs=2, step_on="epoch", cooldown_epochs=3), 4, steps_per_epoch=7)
     assert len(rates) == 8
     assert rates[1] == pytest.approx((EXACT.first + EXACT.peak) / 2)
     assert rates[4:] == pytest.approx([EXACT.last] * 4)
 
 
-def test_a_warm_up_longer_than_the_training_is_refused():
+def test_warmup_longer_than_the_training_is_refused():
     with pytest.raises(UserError, match=r"optim\.warmup_epochs is 20, but there are only 5 epochs"):
         rates_of(OptimOptions(warmup_epochs=20), 5, 1)
 
 
-def test_only_matrices_are_decayed_and_not_what_the_model_exempts(model):
+def test_weight_decay_only_applies_to_matrices_that_the_model_does_not_exempt(model):
     optimizer = build_optimizer(model, OptimOptions(weight_decay=0.3), Rates(1e-3, 1e-6, 1e-5))
     decay = {id(p): group["weight_decay"] for group in optimizer.param_groups for p in group["params"]}
     exempt = model.no_weight_decay()
@@ -69,7 +69,7 @@ def test_only_matrices_are_decayed_and_not_what_the_model_exempts(model):
         assert decay[id(parameter)] == (0.0 if parameter.ndim < 2 or name in exempt else 0.3), name
 
 
-def test_the_optimisers_own_settings_reach_it(model):
+def test_betas_eps_and_momentum_reach_the_optimizer(model):
     options = OptimOptions(betas=(0.8, 0.9), eps=1e-6)
     optimizer = build_optimizer(model, options, Rates(1e-3, 1e-6, 1e-5))
     assert isinstance(optimizer, torch.optim.AdamW)
@@ -78,7 +78,7 @@ def test_the_optimisers_own_settings_reach_it(model):
     assert sgd.defaults["momentum"] == 0.7
 
 
-def test_layer_decay_slows_lower_layers(model):
+def test_layer_decay_reduces_the_rate_of_lower_layers(model):
     optimizer = build_optimizer(model, OptimOptions(layer_decay=0.5), Rates(1.0, 0.1, 0.01))
     scale = {id(p): group["lr_scale"] for group in optimizer.param_groups for p in group["params"]}
     assert scale[id(model.head.weight)] == 1.0
@@ -86,12 +86,12 @@ def test_layer_decay_slows_lower_layers(model):
 
 
 @pytest.mark.parametrize("name", ["msg_transformer_tiny", "sgformer_small"])
-def test_layer_decay_acts_on_the_rates_of_our_models_from_head_to_stem(name):
+def test_layer_decay_orders_the_rates_of_this_packages_models_from_stem_to_head(name):
     with torch.device("meta"):
         model = build_model(name, 10, (224, 224), {})
     options = OptimOptions(layer_decay=0.5, warmup_epochs=2, lr_batch=None)
     optimizer = build_optimizer(model, options, EXACT)
-    advance(build_schedule(optimizer, options, EXACT, epochs=4, steps_per_epoch=5), epoch=2, step=10)
+    step_schedule(build_schedule(optimizer, options, EXACT, epochs=4, steps_per_epoch=5), epoch=2, step=10)
     rate = {id(p): group["lr"] for group in optimizer.param_groups for p in group["params"]}
     rates = {name: rate[id(parameter)] for name, parameter in model.named_parameters()}
     halfway = (EXACT.peak + EXACT.last) / 2
@@ -107,23 +107,23 @@ def test_layer_decay_acts_on_the_rates_of_our_models_from_head_to_stem(name):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (OptimOptions(optimizer="adamv"), "unknown optimiser 'adamv'; did you mean 'adam"),
-        (OptimOptions(optimizer="sgd", betas=(0.9, 0.9)), r"optim\.betas: sgd has no such setting"),
-        (OptimOptions(optimizer_args={"ns_steps": 3}), r"adamw refuses its settings: .*'ns_steps'"),
+        (OptimOptions(optimizer="adamv"), "unknown optimizer 'adamv'; did you mean 'adam"),
+        (OptimOptions(optimizer="sgd", betas=(0.9, 0.9)), r"optim\.betas: sgd has no such option"),
+        (OptimOptions(optimizer_args={"ns_steps": 3}), r"adamw rejects its options: .*'ns_steps'"),
         (
             OptimOptions(optimizer_args={"lr": 1.0}),
-            r"optim\.optimizer_args\.lr is a setting of its own",
+            r"optim\.optimizer_args\.lr is an option of its own",
         ),
-        (OptimOptions(betas=(1.5, 0.9)), "adamw refuses its settings"),
+        (OptimOptions(betas=(1.5, 0.9)), "adamw rejects its options"),
     ],
 )
-def test_settings_that_do_not_fit_are_refused(model, options, message):
+def test_invalid_options_are_refused(model, options, message):
     with pytest.raises(UserError, match=message):
         build_optimizer(model, options, Rates(1e-3, 1e-6, 1e-5))
 
 
 @pytest.mark.parametrize("step_on", ["step", "epoch"])
-def test_the_rate_falls_after_each_milestone(step_on):
+def test_multistep_schedule_reduces_the_rate_after_each_milestone(step_on):
     options = OptimOptions(
         schedule="multistep", milestones=(2, 3), decay_rate=0.1, warmup_epochs=0, lr_batch=None, step_on=step_on
     )
@@ -134,7 +134,7 @@ def test_the_rate_falls_after_each_milestone(step_on):
     )
 
 
-def test_the_rate_falls_along_a_line_to_its_end_and_warms_up_for_part_of_an_epoch():
+def test_linear_schedule_with_warmup_of_a_fraction_of_an_epoch():
     options = OptimOptions(schedule="poly", power=1.0, warmup_epochs=0.4, lr_batch=None)
     rates = rates_of(options, epochs=4, steps_per_epoch=10)
     assert rates[0] == pytest.approx(EXACT.first)
@@ -146,30 +146,30 @@ def test_the_rate_falls_along_a_line_to_its_end_and_warms_up_for_part_of_an_epoc
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (OptimOptions(schedule="multistep", warmup_epochs=0), "needs epochs in rising order"),
-        (OptimOptions(schedule="multistep", milestones=(9, 3), warmup_epochs=0), "needs epochs in rising order"),
+        (OptimOptions(schedule="multistep", warmup_epochs=0), "needs epochs in ascending order"),
+        (OptimOptions(schedule="multistep", milestones=(9, 3), warmup_epochs=0), "needs epochs in ascending order"),
         (OptimOptions(schedule="cosine", milestones=(3,), warmup_epochs=0), "is for multistep, not cosine; it is"),
     ],
 )
-def test_milestones_that_do_not_go_with_the_schedule_are_refused(options, message):
+def test_milestones_that_do_not_fit_the_schedule_are_refused(options, message):
     with pytest.raises(UserError, match=f"optim.milestones {message}"):
         rates_of(options, 5, 1)
 
 
-def test_further_settings_reach_the_optimizer(model):
+def test_optimizer_args_reach_the_optimizer(model):
     options = OptimOptions(optimizer="muon", optimizer_args={"ns_steps": 3, "nesterov": True})
     groups = build_optimizer(model, options, EXACT).param_groups
     assert {(group["ns_steps"], group["nesterov"]) for group in groups} == {(3, True)}
 
 
 @pytest.mark.parametrize(("chosen", "fused"), [({}, True), ({"fused": False}, False), ({"foreach": True}, None)])
-def test_cpus_take_one_step_for_each_parameter_unless_somebody_chose(model, chosen, fused):
+def test_step_on_the_cpu_is_fused_unless_the_user_chose(model, chosen, fused):
     optimizer = build_optimizer(model, OptimOptions(optimizer_args=chosen), EXACT)
     assert {group["fused"] for group in optimizer.param_groups} == {fused}
 
 
 @pytest.mark.parametrize("name", ["adamw", "sgd", "lamb"])  # the last has no fused form
-def test_a_fused_step_is_the_step_of_the_formula(name):
+def test_fused_step_equals_the_unfused_step(name):
     after = []
     for fused in (True, False):
         torch.manual_seed(0)

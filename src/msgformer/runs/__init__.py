@@ -1,1 +1,1 @@
-"""Run folders: a training from its settings to its report."""
+"""Runs of trainings: settings, run folder, provenance and report."""

@@ -1,4 +1,4 @@
-"""A training of any task from its settings to its end. Imported once all of it is needed."""
+"""Training of any task from its settings. Imports heavy libraries, so commands import it last."""
 
 from __future__ import annotations
 
@@ -35,16 +35,16 @@ from msgformer.utils.seeding import derive, seed_generators
 def fit(
     settings: TrainSettings, output: Path | None, resume: Path | None, callbacks: Sequence[Callback] = ()
 ) -> dict[str, Any]:
-    """Train, or go on with a training.
+    """Start or resume a training.
 
     Args:
         settings: Checked settings.
-        output: Where a new run is wanted; None for the next free folder.
-        resume: Folder of a run to go on with.
-        callbacks: Further Lightning callbacks, which the user gives.
+        output: Folder of a new run; None for the next free one.
+        resume: Folder of a run to resume; None starts a new run.
+        callbacks: The user's Lightning callbacks.
 
     Returns:
-        The fields of ``TrainResult``.
+        The fields of `TrainResult`, with the scores as one dictionary.
     """
     start = time.monotonic()
     settings = replace(settings, plugins=merge_plugins(settings.plugins, plugins_of(settings.model_args)))
@@ -55,14 +55,14 @@ def fit(
         _check_subsets(resume, setup)
     with quiet(), isolate_rng():
         report = epoch_report(settings.trainer.progress)
-        files = RunFiles(lambda: _start_run(settings, output, resume, setup), report)
+        files = RunFiles(lambda: _open_run(settings, output, resume, setup), report)
         run = Run(settings.trainer, files, settings.epochs + settings.optim.cooldown_epochs, callbacks)
         seed_generators(derive(settings.seed))
         module, data = setup.build(run.trainer, fresh=checkpoint is None)
-        with _reporting(settings, files, run.trainer):
+        with _write_report_at_end(settings, files, run.trainer):
             run.fit(module, data, checkpoint)
     assert files.folder is not None
-    best = module.best.of(files.rows)
+    best = module.best.select(files.rows)
     return {
         "run": files.folder,
         "checkpoint": files.folder / BEST,
@@ -74,41 +74,41 @@ def fit(
 
 
 @contextmanager
-def _reporting(settings: TrainSettings, files: RunFiles, trainer: Trainer) -> Iterator[None]:
-    """Leave a report, whether the training ends or is ended; what it lacks then, a command adds later."""
+def _write_report_at_end(settings: TrainSettings, files: RunFiles, trainer: Trainer) -> Iterator[None]:
+    """Write a report when the training finishes or stops; that of a stopped training has no scores of images."""
     finished = False
     try:
         yield
         finished = True
     finally:
         if settings.report and files.folder is not None and files.rows and trainer.is_global_zero:
-            from msgformer.runs.report import leave_report, score_at_end
+            from msgformer.runs.report import evaluate_best, try_write_report
 
-            leave_report(files.folder, score_at_end(files.folder, settings, trainer) if finished else None)
+            try_write_report(files.folder, evaluate_best(files.folder, settings, trainer) if finished else None)
 
 
-def _start_run(settings: TrainSettings, output: Path | None, resume: Path | None, setup: TrainingSetup) -> Path:
-    """The run folder, in which is told what made it each time that the training starts."""
-    run = resume or _begin_run(output, setup)
+def _open_run(settings: TrainSettings, output: Path | None, resume: Path | None, setup: TrainingSetup) -> Path:
+    """Return the run folder, after recording this start of the training in it."""
+    run = resume or _create_run(output, setup)
     record_start(run, settings.data)
     return run
 
 
-def _begin_run(output: Path | None, setup: TrainingSetup) -> Path:
-    """A new run folder that says what is trained on what."""
+def _create_run(output: Path | None, setup: TrainingSetup) -> Path:
+    """Create a new run folder with classes, images and configuration."""
     run = new_run(output, setup.title)
     (run / CLASSES_FILE).write_text("".join(f"{shown(name)}\n" for name in setup.classes), encoding="utf-8")
     setup.record(run)
-    # Last and at once: a folder that has it can be resumed, at whatever moment the run is killed.
+    # Written last and atomically: a folder with this file can be resumed, even if the run is killed now.
     write_atomically(run / CONFIG_FILE, setup.settings.write)
     return run
 
 
 def _check_subsets(run: Path, setup: TrainingSetup) -> None:
-    """Make sure that a run goes on with the data that it was begun with.
+    """Check that a run is resumed with the images that it was started with.
 
     Raises:
-        UserError: pictures have come or gone.
+        UserError: Images have been added or removed.
     """
     for subset, found in setup.image_names().items():
         recorded = read_split(run, subset)
@@ -117,6 +117,6 @@ def _check_subsets(run: Path, setup: TrainingSetup) -> None:
         changed = sorted(set(recorded).symmetric_difference(found)) or found
         what = "is gone" if changed[0] in recorded else "is new"
         raise UserError(
-            f"resume: the run's {subset} images have changed since it began ({shown(changed[0])} {what}, of"
-            f" {len(changed)} changes); restore them, or begin a new run"
+            f"resume: the run's {subset} images have changed since its start ({shown(changed[0])} {what}, of"
+            f" {len(changed)} changes); restore them, or start a new run"
         )

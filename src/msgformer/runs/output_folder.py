@@ -1,4 +1,4 @@
-"""Run folders, found and made without torch."""
+"""Creation and checks of output folders. Imports no heavy library."""
 
 from __future__ import annotations
 
@@ -13,24 +13,24 @@ RUNS = Path("runs")
 
 
 def check_output(output: Path | None) -> None:
-    """Make sure that a new run can be written to ``output``.
+    """Check that a new run can be written to ``output``.
 
     Raises:
-        UserError: a file is there, or a folder that isn't empty.
+        UserError: It is a file, or a folder that isn't empty.
     """
     if output is None or not output.exists():
         return
     if not output.is_dir():
         raise UserError(f"output: {output} is a file, not a folder; give another")
     if any(output.iterdir()):
-        raise UserError(f"output: {output} isn't empty; give another folder, or --resume {output} to go on")
+        raise UserError(f"output: {output} isn't empty; give another folder, or --resume {output} to continue that run")
 
 
 def check_new_folder(output: Path | None) -> None:
-    """Make sure that a folder for results can be made, or is there and empty.
+    """Check that a folder for results is empty or doesn't exist yet.
 
     Raises:
-        UserError: a file is there, or a folder that isn't empty.
+        UserError: It is a file, or a folder that isn't empty.
     """
     if output is not None and output.exists() and (not output.is_dir() or any(output.iterdir())):
         problem = "is not empty" if output.is_dir() else "is a file"
@@ -38,14 +38,14 @@ def check_new_folder(output: Path | None) -> None:
 
 
 def new_run(output: Path | None, name: str) -> Path:
-    """A new, empty folder for a run.
+    """Create an empty folder for a run.
 
     Args:
-        output: Where the user wants it; None for ``runs/NAME-N`` with the first free N.
-        name: What the run is about.
+        output: The folder; None for ``runs/NAME-N`` with the first free N.
+        name: Base of the folder's name.
 
     Raises:
-        UserError: the folder can't be made.
+        UserError: The folder can't be created.
     """
     check_output(output)
     try:
@@ -54,7 +54,7 @@ def new_run(output: Path | None, name: str) -> Path:
             return _first_free(re.sub(r"[^\w.-]+", "-", name))
         output.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise UserError(f"output: can't make {error.filename} ({error.strerror}); give another --output") from error
+        raise UserError(f"output: can't create {error.filename} ({error.strerror}); give another --output") from error
     return output
 
 
@@ -64,21 +64,21 @@ def _first_free(name: str) -> Path:
         folder = RUNS / f"{name}-{number}"
         try:
             folder.mkdir()
-        except FileExistsError:  # another process may be making one at the same moment
+        except FileExistsError:  # another process may create it at the same moment
             number += 1
         else:
             return folder
 
 
 def find_run(path: Path) -> Path:
-    """The run folder to resume.
+    """Return the run folder to resume.
 
     Raises:
-        UserError: there is no folder, or no run in it that could go on.
+        UserError: There is no such folder, or it holds no run that can be resumed.
     """
     run = existing(path, "resume")
     if not run.is_dir():
-        raise UserError(f"resume: {run} is a file; give the run folder that it lies in")
+        raise UserError(f"resume: {run} is a file; give the run folder")
     if not (run / CONFIG_FILE).is_file():
-        raise UserError(f"resume: {run} has no {CONFIG_FILE}, so there is nothing to go on from")
+        raise UserError(f"resume: {run} has no {CONFIG_FILE}, so it is no run to resume; give a run folder")
     return run

@@ -1,4 +1,4 @@
-"""What made a run: code, packages, machine and data, written into the run folder whenever a training starts."""
+"""Provenance of a run: code, packages, machine and data, recorded in the run folder at each start of the training."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ Start = dict[str, Any]
 
 
 def record_start(run: Path, data: str | None) -> None:
-    """Add this start to the run folder's ``environment.json``, a list that has one entry a start.
+    """Add this start to the run folder's ``environment.json``, a list with one entry per start.
 
     Args:
-        run: Run folder, with the record of its images.
-        data: Where the images lie; None if they are embedded.
+        run: Run folder, in which ``split.csv`` lists the images.
+        data: Location of the images; None for bundled data.
     """
     from msgformer.checkpoints.checkpoint_file import write_atomically
 
@@ -40,10 +40,10 @@ def record_start(run: Path, data: str | None) -> None:
 
 
 def read_starts(run: Path) -> list[Start]:
-    """What the run folder's ``environment.json`` holds; nothing without that file.
+    """Return the content of the run folder's ``environment.json``; an empty list without that file.
 
     Raises:
-        UserError: the file isn't what a training writes.
+        UserError: The file is damaged, or wasn't written by a training.
     """
     path = run / ENVIRONMENT_FILE
     if not path.is_file():
@@ -54,12 +54,17 @@ def read_starts(run: Path) -> list[Start]:
         raise UserError(f"{path} is damaged ({error}); move it away") from error
     parts = {"time", "code", "python", "packages", "machine", "data"}
     if not isinstance(starts, list) or not all(isinstance(one, dict) and parts <= set(one) for one in starts):
-        raise UserError(f"{path} isn't what a training writes; move it away")
+        raise UserError(f"{path} is no record of a training; move it away")
     return starts
 
 
 def describe_start(run: Path, data: str | None) -> Start:
-    """What is about to train on what; the arguments are those of :func:`record_start`."""
+    """Describe the code, packages, machine and data of a training that is about to start.
+
+    Args:
+        run: Run folder, in which ``split.csv`` lists the images.
+        data: Location of the images; None for bundled data.
+    """
     return {
         "time": datetime.now(UTC).isoformat(timespec="seconds"),
         "code": describe_code(),
@@ -71,11 +76,11 @@ def describe_start(run: Path, data: str | None) -> Start:
 
 
 def describe_code() -> dict[str, Any]:
-    """This package's version, its commit (None where that isn't known), and a hash that tells any change."""
+    """Return this package's version, its commit (None if unknown), and a hash of its files."""
     try:
         installed = distribution("msgformer")
         version, origin = installed.version, installed.read_text("direct_url.json")
-    except PackageNotFoundError:  # imported from a folder that nothing installed
+    except PackageNotFoundError:  # imported from a folder without installation
         version, origin = None, None
     commit = _git("rev-parse", "HEAD")
     if commit is None and origin is not None:  # installed by pip from a repository (PEP 610)
@@ -90,9 +95,9 @@ def describe_code() -> dict[str, Any]:
 
 
 def _git(*arguments: str) -> str | None:
-    """What git says about the checkout that holds this package; None if there is none, or no git."""
+    """Return git's output for the checkout of this package; None without a checkout or without git."""
     try:
-        # A package in somebody's environment inside somebody's repository isn't tracked there.
+        # An environment inside another repository holds this package, but that repository doesn't track it.
         for command in (("ls-files", "--error-unmatch", "__init__.py"), arguments):
             done = subprocess.run(
                 ["git", *command], cwd=PACKAGE, capture_output=True, text=True, timeout=10, check=True
@@ -103,7 +108,7 @@ def _git(*arguments: str) -> str | None:
 
 
 def _hash_package() -> str:
-    """SHA-256 of the package's files, each by its path and contents."""
+    """Return the SHA-256 of the paths and contents of the package's files."""
     total = hashlib.sha256()
     for path in sorted(PACKAGE.rglob("*")):
         if path.is_file() and "__pycache__" not in path.parts:
@@ -113,7 +118,7 @@ def _hash_package() -> str:
 
 
 def describe_machine() -> dict[str, Any]:
-    """System, processor, cores that may be used, memory, and accelerators."""
+    """Return system, processor, number of usable cores, memory and accelerators."""
     import torch
 
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
@@ -130,7 +135,7 @@ def describe_machine() -> dict[str, Any]:
 
 
 def _processor() -> str:
-    """The processor's name, which Python itself knows only on some systems."""
+    """Return the processor's name, which Python itself knows only on some systems."""
     info = Path("/proc/cpuinfo")
     named = re.search(r"^model name\s*:\s*(.+)$", info.read_text(), re.M) if info.is_file() else None
     return named[1] if named else platform.processor() or platform.machine()
@@ -148,10 +153,10 @@ def _gibibytes(count: int) -> str:
 
 
 def describe_images(run: Path) -> dict[str, Any]:
-    """Of each subset how many images there are, in all and of each class, and the SHA-256 of their names.
+    """Return per subset the number of images, in total and per class, and the SHA-256 of their names.
 
-    That is of the sorted names with a zero byte after each, in the bytes of the file system. For a folder ``val``:
-    ``(cd val; find * -type f -print0 | LC_ALL=C sort -z | sha256sum)``.
+    The hash is that of the sorted names, encoded as in the file system, each followed by a zero byte. The shell
+    computes it for a folder ``val`` by ``(cd val; find * -type f -print0 | LC_ALL=C sort -z | sha256sum)``.
 
     Args:
         run: Run folder, in which ``split.csv`` lists the images.

@@ -1,4 +1,4 @@
-"""A run's report, put together from what its folder holds and from what its model says about the held-out images."""
+"""Report of a run, from the files in its folder and the evaluation of its best checkpoint on the held-out images."""
 
 from __future__ import annotations
 
@@ -41,25 +41,25 @@ if TYPE_CHECKING:
 REPORT_FILE = "report.html"
 PLOTS = "plots"
 
-Ask = Callable[[], Evaluation]
-"""Scores a model on the held-out images."""
+Evaluate = Callable[[], Evaluation]
+"""Evaluates a model on the held-out images."""
 
 
-def write_report(run: Path, ask: Ask | None, notes: list[str] | None = None) -> list[Path]:
+def write_report(run: Path, evaluate: Evaluate | None, notes: list[str] | None = None) -> list[Path]:
     """Write ``report.html``, and each of its plots as a PNG into ``plots/``.
 
     Args:
-        run: Run folder in which an epoch at least is done.
-        ask: Asks the model about the held-out images; None leaves out what is said about them.
-        notes: What the reader must know first.
+        run: Run folder with at least one finished epoch.
+        evaluate: Evaluates the model on the held-out images; None leaves out the sections about them.
+        notes: Notes at the top of the report.
 
     Returns:
-        The plots.
+        Paths of the plots.
 
     Raises:
-        UserError: the folder holds no metrics or no checkpoint, or they are damaged.
+        UserError: The folder holds no metrics or no checkpoint, or they are damaged.
     """
-    page = build_page(run, ask, notes or [])
+    page = build_page(run, evaluate, notes or [])
     folder = run / PLOTS
     folder.mkdir(exist_ok=True)
     paths = []
@@ -71,20 +71,20 @@ def write_report(run: Path, ask: Ask | None, notes: list[str] | None = None) -> 
     return paths
 
 
-def leave_report(run: Path, ask: Ask | None) -> None:
-    """Write a report at the end of a training, which must not fail for it: what is missing is told in a line.
+def try_write_report(run: Path, evaluate: Evaluate | None) -> None:
+    """Write a report at the end of a training; a failure is reported on standard error, and raises nothing.
 
     Args:
-        run: Run folder in which an epoch at least is done.
-        ask: As for :func:`write_report`; None if the training was stopped, and whoever did it is waiting.
+        run: Run folder with at least one finished epoch.
+        evaluate: As for `write_report`; None if the training was stopped, so that it ends without delay.
     """
-    again = f"'msgformer report {run}' makes a whole one"
-    notes = [] if ask else [f"The training was stopped, so that its images weren't scored; {again}."]
+    again = f"'msgformer report {run}' writes a complete one"
+    notes = [] if evaluate else [f"The training was stopped, so that its images weren't scored; {again}."]
     try:
         try:
-            write_report(run, ask, notes)
+            write_report(run, evaluate, notes)
         except UserError as error:
-            if ask is None:
+            if evaluate is None:
                 raise
             print(f"the report lacks the scores of images: {error}; {again}", file=sys.stderr, flush=True)
             write_report(run, None, [f"The images couldn't be scored: {error}; {again}."])
@@ -94,47 +94,62 @@ def leave_report(run: Path, ask: Ask | None) -> None:
 
 def score_for_report(
     checkpoint: Path, data: str | None, config: InferenceConfig, on_bad_image: OnBadImage = "stop"
-) -> Ask:
-    """Return what scores a checkpoint with examples for a report.
+) -> Evaluate:
+    """Return a function that evaluates a checkpoint and collects examples for a report.
 
     Args:
-        checkpoint: The weights.
-        data: Images to score on; None for those that the run held out.
-        config: Device, number format and batches.
-        on_bad_image: At images that can't be read, "stop", or "skip" and count them.
+        checkpoint: The checkpoint.
+        data: Images to evaluate on; None for those that the run held out.
+        config: Device, precision and batches.
+        on_bad_image: "stop" at an image that can't be read, or "skip" and count it.
     """
 
-    def ask() -> Evaluation:
+    def evaluate() -> Evaluation:
         model = open_model(find_model(checkpoint))
         return model.task.evaluate(model, data, config, EvaluationOptions(on_bad_image, with_examples=True))
 
-    return ask
+    return evaluate
 
 
-def score_at_end(run: Path, settings: TrainSettings, trainer: Trainer) -> Ask:
-    """Return what scores the best epoch of a training on the held-out images, on the training's first device."""
+def evaluate_best(run: Path, settings: TrainSettings, trainer: Trainer) -> Evaluate:
+    """Return a function that evaluates the best checkpoint of a training on the held-out images.
+
+    Args:
+        run: Run folder.
+        settings: Settings of the training.
+        trainer: Lightning's trainer, whose first device is used.
+    """
     machine, device = settings.trainer, trainer.strategy.root_device
     batch_size = get_task(settings.task).report_batch_size(settings.batch_size)
     config = InferenceConfig(str(device), machine.precision, batch_size, settings.workers, machine.progress)
     return score_for_report(run / BEST, None, config, settings.on_bad_image)
 
 
-def build_page(run: Path, ask: Ask | None, notes: list[str]) -> Page:
-    """The report as a page; the arguments and errors are those of :func:`write_report`."""
+def build_page(run: Path, evaluate: Evaluate | None, notes: list[str]) -> Page:
+    """Build the page of the report.
+
+    Args:
+        run: Run folder with at least one finished epoch.
+        evaluate: Evaluates the model on the held-out images; None leaves out the sections about them.
+        notes: Notes at the top of the report.
+
+    Raises:
+        UserError: The folder holds no metrics or no checkpoint, or they are damaged.
+    """
     rows = read_rows(run)
     checkpoint = read_checkpoint(run / BEST)
     card, best = ModelCard.read(checkpoint, run / BEST), int(checkpoint["epoch"]) + 1
-    scored = ask() if ask is not None else None
-    tiles = _last_scores(rows, best) if scored is None else scored.tiles()
-    middle = [] if scored is None else scored.sections()
-    data = card.data.get("path") or "embedded data"
+    evaluation = evaluate() if evaluate is not None else None
+    tiles = _logged_scores(rows, best) if evaluation is None else evaluation.tiles()
+    score_sections = [] if evaluation is None else evaluation.sections()
+    data = card.data.get("path") or "bundled data"
     return Page(
         title=run.resolve().name,
         lead=f"{card.model} on {data}, epoch {best}, the best of {len(rows)}",
         tiles=tiles,
         sections=[
-            learning_section(rows, best, _facts(card, rows, scored)),
-            *middle,
+            learning_section(rows, best, _facts(card, rows, evaluation)),
+            *score_sections,
             *_throughput(run, rows),
             configuration_section((run / CONFIG_FILE).read_text(encoding="utf-8")),
             *([environment_section(starts)] if (starts := read_starts(run)) else []),
@@ -145,10 +160,10 @@ def build_page(run: Path, ask: Ask | None, notes: list[str]) -> Page:
 
 
 def read_rows(run: Path) -> list[Row]:
-    """The run's table of metrics; a cell that is empty is not a number.
+    """Read the run's table of metrics; an empty cell becomes NaN.
 
     Raises:
-        UserError: there is none, or it isn't one.
+        UserError: The table is missing, empty or damaged.
     """
     path = run / METRICS_FILE
     try:
@@ -162,26 +177,26 @@ def read_rows(run: Path) -> list[Row]:
     except (TypeError, ValueError) as error:
         raise UserError(f"{path} isn't a table of metrics ({error}); restore it") from error
     if not rows or not {"epoch", "lr"} <= rows[0].keys():
-        raise UserError(f"run: no epoch is done in {run} ({METRICS_FILE} tells none), so there is nothing to report")
+        raise UserError(f"run: {run} has no finished epoch in {METRICS_FILE}; give a run that has one")
     return rows
 
 
-def _last_scores(rows: list[Row], best: int) -> list[Tile]:
-    """The best epoch's validation as the table of metrics has it."""
+def _logged_scores(rows: list[Row], best: int) -> list[Tile]:
+    """Return the validation scores of the best epoch from the table of metrics."""
     row = next((row for row in rows if row["epoch"] == best), rows[-1])
     return [Tile(name, f"{value:.4g}", f"epoch {row['epoch']:g}") for name, value in row.items() if "val/" in name]
 
 
-def _facts(card: ModelCard, rows: list[Row], scored: Evaluation | None) -> list[tuple[str, str]]:
+def _facts(card: ModelCard, rows: list[Row], evaluation: Evaluation | None) -> list[tuple[str, str]]:
     size = card.preprocessing.get("input_size")
     known = {
         "Model": card.model,
         "Task": card.task,
-        "Parameters": scored and f"{scored.num_parameters:,}",
+        "Parameters": evaluation and f"{evaluation.num_parameters:,}",
         "Classes": f"{len(card.classes):,}",
         "Image size": size and f"{size[1]} x {size[2]}",
-        "Data": card.data.get("path") or "embedded",
-        "Scored on": scored and f"{scored.result.data}, {scored.result.images:,} images",
+        "Data": card.data.get("path") or "bundled",
+        "Scored on": evaluation and f"{evaluation.result.data}, {evaluation.result.images:,} images",
         "Epochs": str(len(rows)),
         "Training time": duration(math.fsum(row["seconds"] for row in rows)) if "seconds" in rows[0] else None,
     }

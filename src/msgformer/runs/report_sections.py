@@ -1,4 +1,4 @@
-"""What a report says about any training: how it went, how fast, from which settings, and on what."""
+"""Sections of a report for any task: learning curves, throughput, configuration and environment."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from msgformer.visual.page import Block, Code, Figure, Section, Table, Text
 from msgformer.visual.plots import line_plot
 
 Row = Mapping[str, float]
-"""Columns of one epoch by name; a value that isn't known is not a number."""
+"""Metrics of one epoch by name; an unknown value is NaN."""
 
 TITLES = {
     "loss": "Loss",
@@ -20,21 +20,21 @@ TITLES = {
     "pixel_accuracy": "Accuracy in %",
     "mean_accuracy": "Accuracy in %",
 }
-"""Titles of the panels of some measures; the others have their names."""
+"""Titles of panels by metric; other metrics have their name as the title."""
 
-MOST_EPOCHS = 12
-"""Epochs that the table of metrics shows in the open."""
+MAX_UNFOLDED_EPOCHS = 12
+"""Largest number of epochs for which the table of metrics isn't folded."""
 
 
 def learning_section(rows: Sequence[Row], best: int, facts: Sequence[tuple[str, str]]) -> Section:
-    """Learning curves and the learning rate.
+    """Build the section of learning curves and learning rate.
+
+    Metrics of one kind, such as ``train/loss`` and ``val/loss``, or ``val/top1`` and ``val/top5``, share a panel.
 
     Args:
-        rows: Metrics by epoch: columns that end with ``loss`` share a panel, those with ``top1`` or ``top5`` another,
-            and likewise every other measure of the validation; ``lr`` has a plot of its own. Of a detector's numbers
-            AP is shown, and further terms of its loss.
-        best: The best epoch.
-        facts: Names and values to know beside the curves.
+        rows: Metrics by epoch.
+        best: Number of the best epoch.
+        facts: Names and values in the table beside the curves.
     """
     epochs = [row["epoch"] for row in rows]
     panels: dict[str, dict[str, Sequence[float]]] = {}
@@ -52,11 +52,11 @@ def learning_section(rows: Sequence[Row], best: int, facts: Sequence[tuple[str, 
 
 
 def _panel(column: str) -> str | None:
-    """The title of the panel that a column belongs to; None for one that only the table shows."""
+    """Return the title of a column's panel; None for a column that only the table shows."""
     group, _, measure = column.rpartition("/")
     measure = measure.removeprefix("ema_")
     if group == "train" and measure.startswith("loss_"):
-        # A cascade has those of each stage: too many lines for a panel.
+        # A cascade has one term per stage: too many lines for a panel.
         return None if measure[-1].isdigit() else "Terms of the loss"
     if measure.startswith(("box_", "mask_")):
         kind, _, number = measure.partition("_")
@@ -67,34 +67,34 @@ def _panel(column: str) -> str | None:
 def _metrics_table(rows: Sequence[Row]) -> Table:
     header = list(rows[0])
     cells = [[f"{row[column]:.6g}" for column in header] for row in rows]
-    folded = "" if len(rows) <= MOST_EPOCHS else f"Metrics of all {len(rows)} epochs"
+    folded = "" if len(rows) <= MAX_UNFOLDED_EPOCHS else f"Metrics of all {len(rows)} epochs"
     return Table("Metrics by epoch", header, cells, texts=0, folded=folded, wide=True)
 
 
 def throughput_section(rows: Sequence[Row], train_images: int, val_images: int) -> Section:
-    """How fast the run was.
+    """Build the section of throughput.
 
     Args:
-        rows: Metrics by epoch, with ``seconds``, the time that training and validation took together.
-        train_images: Images that an epoch trains on.
-        val_images: Images that it validates on.
+        rows: Metrics by epoch, with the time of training and validation in ``seconds``.
+        train_images: Training images per epoch.
+        val_images: Validation images per epoch.
     """
     images = train_images + val_images
     panels = {
-        "Images a second": {"images/s": [images / row["seconds"] for row in rows]},
-        "Seconds an epoch": {"seconds": [row["seconds"] for row in rows]},
+        "Images per second": {"images/s": [images / row["seconds"] for row in rows]},
+        "Seconds per epoch": {"seconds": [row["seconds"] for row in rows]},
     }
     plot = line_plot("throughput", panels, [row["epoch"] for row in rows], from_zero=True)
     total = math.fsum(row["seconds"] for row in rows)
     text = (
-        f"{len(rows)} epochs in {duration(total)}: {len(rows) * images / total:,.1f} images a second, counting the"
-        f" {train_images:,} images that an epoch trains on and the {val_images:,} that it validates on."
+        f"{len(rows)} epochs in {duration(total)}: {len(rows) * images / total:,.1f} images per second, counting"
+        f" {train_images:,} training images and {val_images:,} validation images per epoch."
     )
-    return Section("Throughput", [Text(text), Figure(plot, "Images a second, and seconds, by epoch.", wide=True)])
+    return Section("Throughput", [Text(text), Figure(plot, "Images per second, and seconds, by epoch.", wide=True)])
 
 
 def duration(seconds: float) -> str:
-    """A time in words: ``4.2 s``, ``3 min 20 s``, ``5 h 7 min``."""
+    """Format a duration: ``4.2 s``, ``3 min 20 s``, ``5 h 7 min``."""
     if seconds < 60:
         return f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), 60)
@@ -102,20 +102,20 @@ def duration(seconds: float) -> str:
 
 
 def configuration_section(text: str) -> Section:
-    """The settings as YAML."""
+    """Build the section of the configuration in YAML."""
     return Section("Configuration", [Code("config.yaml, which repeats the run", text)])
 
 
 def environment_section(starts: Sequence[Mapping[str, Any]]) -> Section:
-    """What ran on what.
+    """Build the section of code, machine, data and packages.
 
     Args:
-        starts: What ``environment.json`` holds: one description for each time the training was started.
+        starts: Content of ``environment.json``: one description per start of the training.
     """
     blocks: list[Block] = []
     for number, start in enumerate(starts):
         rows = [*_flat(start["code"], "code"), ("Python", start["python"]), *_flat(start["machine"])]
-        title = "Begun" if number == 0 else "Resumed"
+        title = "Started" if number == 0 else "Resumed"
         blocks.append(Table(f"{title} {start['time']}", ("What", "Which"), rows, texts=2))
     latest = starts[-1]
     blocks.append(_data_table(latest["data"]))
@@ -128,14 +128,14 @@ def _data_table(data: Mapping[str, Any]) -> Table:
     rows = []
     for subset in ("train", "val"):
         counts = data[subset]["classes"]
-        spread = f" in {len(counts):,} classes, {min(counts.values()):,} to {max(counts.values()):,} a class"
-        named = set(counts) != {""}  # an image of a detector or a segmenter has no class of its own
-        rows.append((subset, f"{data[subset]['images']:,} images{spread if named else ''}"))
+        spread = f" in {len(counts):,} classes, {min(counts.values()):,} to {max(counts.values()):,} per class"
+        has_classes = set(counts) != {""}  # images of a detector or a segmenter have no class of their own
+        rows.append((subset, f"{data[subset]['images']:,} images{spread if has_classes else ''}"))
         rows.append((f"{subset}, SHA-256 of the names", data[subset]["sha256"]))
-    return Table("Data", ("What", "Which"), [("folder", data["path"] or "embedded"), *rows], texts=2)
+    return Table("Data", ("What", "Which"), [("folder", data["path"] or "bundled"), *rows], texts=2)
 
 
 def _flat(values: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
-    """Names and values as words; nothing of what isn't known."""
+    """Return names and values as text, without unknown values."""
     named = ((f"{prefix} {key}".strip().replace("_", " "), value) for key, value in values.items() if value is not None)
     return [(key, ", ".join(map(str, value)) if isinstance(value, list) else str(value)) for key, value in named]

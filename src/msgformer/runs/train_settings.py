@@ -1,9 +1,8 @@
-"""All settings that decide what a training does, checked, and as the YAML that repeats it."""
+"""Settings of a training: checks, and the YAML file that repeats the run."""
 
 from __future__ import annotations
 
 import dataclasses
-import importlib.util
 import os
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
@@ -26,8 +25,9 @@ from msgformer.plugins import plugin_options
 from msgformer.runs.output_folder import CONFIG_FILE
 from msgformer.tasks import get_task
 from msgformer.tasks.train_options import changed_option, check_train_options
+from msgformer.utils.packages import require_package
 
-FREE_TO_CHANGE = (
+CHANGEABLE_ON_RESUME = (
     "plugins",
     "report",
     "workers",
@@ -38,12 +38,12 @@ FREE_TO_CHANGE = (
     "trainer.progress",
     "trainer.start_method",
 )
-"""Settings that a resumed run may have otherwise: they don't decide what is computed, only how."""
+"""Settings that may differ in a resumed run, since they don't affect what is computed."""
 
 
 @dataclass(frozen=True)
 class TrainSettings:
-    """The arguments of :func:`msgformer.train` by the same names, without those that only say where a run lies."""
+    """The arguments of `msgformer.train` under the same names, without those that only locate the run."""
 
     model: str
     data: str | None
@@ -74,10 +74,10 @@ class TrainSettings:
 
     @classmethod
     def of(cls, arguments: Mapping[str, Any]) -> TrainSettings:
-        """The settings among the arguments of `msgformer.train`, as a configuration file holds them.
+        """Return the settings among the arguments of `msgformer.train`.
 
         Args:
-            arguments: By name; others are left out.
+            arguments: Arguments by name; others than settings are ignored.
         """
         values = {field.name: arguments[field.name] for field in dataclasses.fields(cls)}
         for name in ("data", "teacher"):
@@ -88,18 +88,18 @@ class TrainSettings:
 
     @property
     def size(self) -> tuple[int, int] | None:
-        """Height and width, if they are given."""
+        """Height and width of the images; None if they are not given."""
         if self.img_size is None or isinstance(self.img_size, int):
             return None if self.img_size is None else (self.img_size, self.img_size)
         height, width = self.img_size
         return height, width
 
     def checked(self) -> TrainSettings:
-        """These settings with absolute paths of data and teacher, as far as they can be checked without torch.
+        """Check the settings without importing torch, and return them with absolute paths of data and teacher.
 
         Raises:
-            UserError: a number is out of range, the model's name is mistyped, the data isn't laid out as it must
-                be, or a compiler is needed and missing.
+            UserError: A value is out of range, the model's name is mistyped, the data has an unknown layout, or a
+                required compiler or package is missing.
         """
         check_choices(TrainSettings, vars(self))
         check_train_options(self)
@@ -111,14 +111,17 @@ class TrainSettings:
             )
         self._check_ema()
         self._check_distill()
-        for key, instead in (("num_classes", "the class folders tell it"), ("img_size", "give --img_size instead")):
+        for key, remedy in (
+            ("num_classes", "it is the number of class folders"),
+            ("img_size", "give --img_size instead"),
+        ):
             if key in self.model_args:
-                raise UserError(f"model_args: {key} can't be given here; {instead}")
+                raise UserError(f"model_args: {key} can't be given here; {remedy}")
         if self.trainer.compile:
             check_compiler()
         check_trackers(self.trainer.trackers)
         data = None if self.data is None else get_task(self.task).resolve_data(self.data)
-        return replace(self, data=data, teacher=None if self.teacher is None else find_teacher(self.teacher))
+        return replace(self, data=data, teacher=None if self.teacher is None else resolve_teacher(self.teacher))
 
     def _check_ema(self) -> None:
         ema = self.optim.ema
@@ -133,24 +136,24 @@ class TrainSettings:
         default = DistillOptions()
         if self.teacher is None and self.distill != default:
             key = changed_option(self.distill, default)
-            raise UserError(f"distill.{key} is about a teacher; give one by --teacher, or leave it out")
+            raise UserError(f"distill.{key} needs a teacher; give one by --teacher, or leave it out")
         if self.distill.hard and self.distill.temperature != default.temperature:
             raise UserError("distill.temperature is not for distill.hard; leave one of them out")
 
     def to_dict(self) -> dict[str, Any]:
-        """The settings in plain values, as YAML holds them."""
+        """Return the settings in plain values for YAML."""
         return _plain(dataclasses.asdict(self))
 
     def write(self, path: Path) -> None:
-        """Write the YAML that ``msgformer train --config`` repeats the run with."""
+        """Write the YAML file with which ``msgformer train --config`` repeats the run."""
         path.write_text(self.to_yaml(CONFIG_FILE), encoding="utf-8")
 
     def to_yaml(self, name: str, **where: Path | None) -> str:
-        """The YAML that ``msgformer train --config`` repeats the run with.
+        """Return the YAML text with which ``msgformer train --config`` repeats the run.
 
         Args:
-            name: What the file is called.
-            **where: Further options that say where the run lies, those that are None left out.
+            name: Name of the YAML file.
+            **where: Further options that locate the run; None leaves one out.
         """
         places = {key: str(path.expanduser().absolute()) for key, path in where.items() if path is not None}
         command = f"msgformer train --config {name} {plugin_options(self.plugins)}".rstrip()
@@ -158,35 +161,38 @@ class TrainSettings:
         return f"# Repeats this run: {command}\n{text}"
 
     def check_unchanged(self, path: Path) -> None:
-        """Make sure that a run is resumed with the settings that it was begun with.
+        """Check that a run is resumed with the settings that it was started with.
+
+        Args:
+            path: The run's configuration file.
 
         Raises:
-            UserError: one differs from what ``path`` holds, and isn't free to change.
+            UserError: A setting differs that isn't in `CHANGEABLE_ON_RESUME`.
         """
         before, now = dict(_flat(load_yaml(path))), dict(_flat(self.to_dict()))
         for key in (*before, *now):
-            if before.get(key) != now.get(key) and key not in FREE_TO_CHANGE:
+            if before.get(key) != now.get(key) and key not in CHANGEABLE_ON_RESUME:
                 raise UserError(
-                    f"resume: {key} is {before.get(key)!r} in {path}, not {now.get(key)!r}; a run goes on with its"
-                    " own settings, so leave it out or begin a new run"
+                    f"resume: {key} is {before.get(key)!r} in {path}, not {now.get(key)!r}; a resumed run has the"
+                    " settings that it was started with, so leave it out or start a new run"
                 )
 
 
 def check_model(name: str) -> None:
-    """Refuse a name that is one of this package's mistyped; others may be timm's, and are checked by it.
+    """Refuse a mistyped name of this package's models; names of other models are checked later, by timm.
 
     Raises:
-        UserError: names the nearest name.
+        UserError: The name is mistyped; the message has the nearest one.
     """
     if name.startswith(("msg_", "sgformer")) or nearest(name, (*MODELS, *ALIASES), cutoff=0.8):
         resolve(name)
 
 
-def find_teacher(teacher: str) -> str:
-    """The absolute path of a teacher's checkpoint; or its name, if it is a model of timm.
+def resolve_teacher(teacher: str) -> str:
+    """Return the absolute path of a teacher's checkpoint, or its name if it is a model of timm.
 
     Raises:
-        UserError: it looks like a path, and there is no checkpoint; or it is one of this package's names mistyped.
+        UserError: There is no checkpoint at the path, or the name is a mistyped one of this package.
     """
     path = Path(teacher).expanduser()
     if path.exists() or path.suffix in WEIGHTS_SUFFIXES or (len(path.parts) > 1 and ":" not in teacher):
@@ -196,13 +202,13 @@ def find_teacher(teacher: str) -> str:
 
 
 def check_compiler(option: str = "--trainer.compile") -> None:
-    """Make sure that torch.compile will find the C++ compiler it needs.
+    """Check that there is a C++ compiler, which torch.compile needs.
 
     Args:
-        option: What asks for it.
+        option: Option that requires it, for the error message.
 
     Raises:
-        UserError: there is none.
+        UserError: There is none.
     """
     candidates = [os.environ.get("CXX", ""), "g++", "clang++", "c++"]
     if os.name != "nt" and not any(shutil.which(name) for name in candidates if name):
@@ -213,18 +219,20 @@ def check_compiler(option: str = "--trainer.compile") -> None:
 
 
 def check_trackers(trackers: Iterable[str]) -> None:
-    """Make sure that what epochs' numbers are to be sent to is installed.
+    """Check that the packages of experiment trackers are installed.
+
+    Args:
+        trackers: Names of the trackers, which are those of their packages and of this package's extras.
 
     Raises:
-        UserError: it isn't.
+        UserError: One is missing.
     """
     for name in trackers:
-        if importlib.util.find_spec(name) is None:
-            raise UserError(f"trainer.logger: {name} isn't installed; pip install 'msgformer[{name}]', or leave it out")
+        require_package(name, name, f"trainer.logger {name}")
 
 
 def _plain(value: Any) -> Any:
-    """``value`` with paths as strings and tuples as lists, all the way down."""
+    """Return a nested value with paths as strings and tuples as lists."""
     if isinstance(value, Mapping):
         return {str(key): _plain(item) for key, item in value.items()}
     if isinstance(value, tuple | list):
@@ -233,7 +241,7 @@ def _plain(value: Any) -> Any:
 
 
 def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Nested values under dotted keys."""
+    """Yield nested values under dotted keys."""
     for key, value in values.items():
         if isinstance(value, Mapping):
             yield from _flat(value, f"{prefix}{key}.")

@@ -1,6 +1,6 @@
-"""The tasks: everything that classification, detection and segmentation do differently, one folder per task.
+"""Tasks: the differences between classification, detection and segmentation, one folder per task.
 
-Nothing outside this package asks which task it is: it gets a `Task` by `get_task` and calls its methods.
+Other packages get a `Task` from `get_task` and call its methods, instead of comparing the names of tasks.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ TASKS: dict[str, str] = {
     "detect": "msgformer.tasks.detection.task:Detection",
     "segment": "msgformer.tasks.segmentation.task:Segmentation",
 }
-"""Every task by its name, and the class that implements it."""
+"""Implementing class of each task, by the task's name."""
 
 __all__ = ["DEFAULT_TASK", "TASKS", "Task", "TaskName", "all_tasks", "get_task"]
 
 
 @cache
 def get_task(name: str) -> Task:
-    """Return the task of a name; importing it needs neither torch nor NumPy.
+    """Return the task with a name, without importing torch or NumPy.
 
     Args:
         name: "classify", "detect" or "segment".

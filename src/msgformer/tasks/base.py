@@ -1,4 +1,4 @@
-"""What a task is: the methods in which classification, detection and segmentation differ."""
+"""Common base of the tasks: the methods in which classification, detection and segmentation differ."""
 
 from __future__ import annotations
 
@@ -34,18 +34,18 @@ T = TypeVar("T")
 
 
 class Task(ABC):
-    """One task. It has no state; its modules are imported when a method needs them.
+    """A task. It has no state, and imports heavy modules in the methods that need them.
 
     Attributes:
-        name: Its name on the command line and in cards.
-        noun: What its models are called.
-        bundled_recipe: Recipe of a training on the bundled data.
-        data_recipe: Recipe of a training on a user's data.
+        name: Name on the command line and in model cards.
+        noun: Name of the task's models, such as "classifier".
+        bundled_recipe: Recipe for training on the bundled data.
+        data_recipe: Recipe for training on a user's data.
         train_options: Options of `msgformer.train` that only this task has.
-        predict_options: Options of `msgformer.predict` that this task has and others lack.
-        evaluate_options: Likewise of `msgformer.evaluate`.
-        check_data_options: Likewise of `msgformer.check_data`.
-        metric: Name of the score by which models are ranked.
+        predict_options: Options of `msgformer.predict` that not every task has, but this one.
+        evaluate_options: Options of `msgformer.evaluate`, likewise.
+        check_data_options: Options of `msgformer.check_data`, likewise.
+        metric: Name of the score that ranks models.
     """
 
     name: ClassVar[str]
@@ -63,10 +63,10 @@ class Task(ABC):
 
         Args:
             command: "predict", "evaluate" or "check_data".
-            given: Options that not every task has; None for those that are not given.
+            given: Options that not every task has, by name; None for an option that isn't given.
 
         Returns:
-            Those that are given.
+            The options that are given.
 
         Raises:
             UserError: An option is for other tasks; the message names it.
@@ -82,7 +82,13 @@ class Task(ABC):
 
     @abstractmethod
     def choose(self, classifier: T, detector: T, segmenter: T) -> T:
-        """Return the argument that is for this task's models."""
+        """Return the argument for this task.
+
+        Args:
+            classifier: Value for classifiers.
+            detector: Value for detectors.
+            segmenter: Value for segmenters.
+        """
 
     def require_classifier(self, what: str) -> None:
         """Refuse a model that is no classifier.
@@ -107,12 +113,12 @@ class Task(ABC):
 
     @abstractmethod
     def survey(self, data: str, progress: Progress, options: Mapping[str, Any]) -> Survey:
-        """Find everything that is wrong with a data set.
+        """Find all problems of a data set.
 
         Args:
             data: As `resolve_data` returns it.
             progress: Called with the number of images.
-            options: Those of ``check_data_options`` that are given.
+            options: Options of ``check_data_options`` that are given.
         """
 
     def write_scenes(self, folder: Path, counts: Mapping[Any, int], seed: int) -> str:  # noqa: ARG002
@@ -132,7 +138,7 @@ class Task(ABC):
         raise UserError(f"task: there are no scenes for {self.noun}s; give detect or segment")
 
     def bundled_scenes(self) -> Path:
-        """Return the folder of the bundled scenes, which is written at the first call."""
+        """Return the folder of the bundled scenes, which the first call writes."""
         raise UserError(f"data: there are no scenes for {self.noun}s; give a folder")
 
     # Models
@@ -148,7 +154,7 @@ class Task(ABC):
 
     @abstractmethod
     def describe_module(self, module: nn.Module) -> ModelCard | None:
-        """Return the card of a module that was built in Python, or None if it is of another task."""
+        """Return the card of a module that was built in Python; None for a module of another task."""
 
     # Training
 
@@ -177,8 +183,8 @@ class Task(ABC):
 
         Args:
             model: The model.
-            config: Device, number format and batches.
-            **options: Those of ``predict_options`` that are given.
+            config: Device, precision and batches.
+            **options: Options of ``predict_options`` that are given.
         """
 
     @abstractmethod
@@ -187,7 +193,7 @@ class Task(ABC):
 
         Args:
             model: The model.
-            config: Device and number format.
+            config: Device and precision.
 
         Raises:
             UserError: The model is an exported file, which has no features.
@@ -202,13 +208,17 @@ class Task(ABC):
         Args:
             model: The model.
             data: The images; None for those that its run held out.
-            config: Device, number format and batches.
-            options: Test-time options, and whether examples are collected for a report.
+            config: Device, precision and batches.
+            options: Test-time options, and whether to collect examples for a report.
         """
 
     @abstractmethod
     def held_out_images(self, card: ModelCard, run: Path) -> tuple[int, Callable[[int], Image.Image]]:
         """Return the number of images that a run held out, and a function that loads one by its index.
+
+        Args:
+            card: The card of the run's model.
+            run: The run folder.
 
         Raises:
             UserError: The images don't exist any more.
@@ -216,16 +226,17 @@ class Task(ABC):
 
     @abstractmethod
     def img_size(self, model: OpenedModel) -> tuple[int, int]:
-        """Return height and width of images in evaluation.
+        """Return the height and width of model inputs in evaluation.
 
-        They depend on an image's shape for detectors (here a wide image's) and segmenters (here a square image's).
+        If they depend on the image's shape, they are those of a wide image for detectors, and of a square image for
+        segmenters.
         """
 
     # Export and explanation
 
     @abstractmethod
     def export_source(self, model: OpenedModel, size: tuple[int, int] | None) -> ExportSource:
-        """Return a model in the form in which it is exported.
+        """Return a model with its preprocessing for an export.
 
         Args:
             model: The model.
@@ -241,17 +252,17 @@ class Task(ABC):
             single: Whether it takes one image at a time.
 
         Raises:
-            UserError: Names the option.
+            UserError: An option is not supported; the message names it.
         """
 
     def as_graph(self, module: nn.Module) -> nn.Module:
-        """Return a model that takes one tensor and whose operations don't depend on the content of an image.
+        """Return a form of a model that can be exported: one input tensor, and no control flow that depends on values.
 
         Args:
-            module: In evaluation mode, optimized or not.
+            module: Model in evaluation mode, optimized or not.
 
         Returns:
-            The model itself by default; otherwise a copy in another form, which gives the same results.
+            The model itself by default, or an equivalent copy.
         """
         return module
 
@@ -259,7 +270,7 @@ class Task(ABC):
         """Return an open exported file as a module with the inputs and outputs of its model.
 
         Args:
-            session: The file; by default its model returns logits.
+            session: The file; the default implementation expects one that returns logits.
         """
         from msgformer.exporters.runtime import ExportedModel
 
@@ -274,7 +285,7 @@ class Task(ABC):
             images: Model inputs [N, C, H, W].
 
         Raises:
-            UserError: The file's outputs aren't the model's.
+            UserError: The file's outputs differ from the model's.
         """
         from msgformer.exporters.verify import verify_logits
 
@@ -282,4 +293,10 @@ class Task(ABC):
 
     @abstractmethod
     def explain_view(self, model: OpenedModel, image: Image.Image, options: ExplainOptions) -> View:
-        """Return an image as the input of a model's backbone, for an explanation."""
+        """Convert an image to the input of a model's backbone, for an explanation.
+
+        Args:
+            model: The model.
+            image: Image in RGB.
+            options: Size of the image, and whether the whole image is used.
+        """

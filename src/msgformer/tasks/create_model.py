@@ -1,4 +1,4 @@
-"""Models by name, or with the weights of a checkpoint."""
+"""Creation of models by name or from a checkpoint."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ def create_model(
     Args:
         name: A name of `msgformer.list_models`, of the papers' released code or of timm. May be left out if
             ``checkpoint_path`` is of a trained classifier, whose card names the model.
-        pretrained: Load the weights that ``pretrained_cfg`` refers to; none are published with this package.
+        pretrained: Load the weights that ``pretrained_cfg`` refers to; this package publishes none.
         checkpoint_path: Checkpoint to load, .ckpt, .pth or .safetensors; window and image size are adapted.
         **kwargs: Arguments of `MsgTransformer`, `SgFormer` or timm's model, and of ``timm.create_model``. Without a
             name they override those of the checkpoint; with another ``num_classes`` the classifier is new.
 
     Returns:
-        The model; with ``features_only=True`` a module that returns a list of maps [B, C, H, W].
+        The model; with ``features_only=True`` a module that returns a list of feature maps [B, C, H, W].
 
     Raises:
         UserError: Neither this package nor timm has a model of that name, ``pretrained`` finds nothing to load, or the
@@ -68,9 +68,7 @@ def _build_from_card(path: Path, checkpoint: Checkpoint, overrides: dict[str, An
         check_seal(path)
         card = ModelCard.read(checkpoint, path)
     else:
-        raise UserError(
-            f"{path} doesn't say what model it is of; give its name too: create_model(NAME, checkpoint_path=...)"
-        )
+        raise UserError(f"{path} doesn't name its model; give its name too: create_model(NAME, checkpoint_path=...)")
     get_task(card.task).require_classifier(f"checkpoint_path: {path}")
     return build_model(card.model, len(card.classes), card.img_size, {**card.model_args, **overrides})
 

@@ -1,4 +1,4 @@
-"""Device and number format of a trained model."""
+"""Device and precision of a trained model."""
 
 from __future__ import annotations
 
@@ -11,29 +11,29 @@ import torch
 from torch import Tensor, nn
 
 from msgformer.errors import UserError
-from msgformer.training.precision import known_precision
+from msgformer.training.precision import resolve_precision
 
 DEVICE_ALIASES = {"gpu": "cuda", "cuda": "cuda", "cpu": "cpu", "mps": "mps", "xpu": "xpu"}
-"""Kinds of devices by their names: those of torch, and Lightning's "gpu"."""
+"""Device types of torch by their names, with Lightning's "gpu"."""
 
 PRECISION_ALIASES = {"bf16": "bf16-mixed", "fp16": "16-mixed", "float32": "32-true", "float64": "64-true"}
-"""Number formats for inference, and the older words in Lightning's manner that are accepted as well."""
+"""Precisions for inference, and their names in Lightning, which are accepted too."""
 
 AUTOCAST = {"bf16-mixed": torch.bfloat16, "16-mixed": torch.float16}
-"""Number format of matrix products under autocast; weights stay in float32."""
+"""Data type of matrix products under autocast; weights stay in float32."""
 
 CAST = {"bf16-true": torch.bfloat16, "64-true": torch.float64}
-"""Number format of weights and images."""
+"""Data type of weights and images."""
 
 
 @dataclass(frozen=True)
 class Placement:
-    """A device and a number format.
+    """A device and a precision.
 
     Attributes:
         device: The device.
-        autocast: Number format of autocast; None computes without it.
-        dtype: Number format of weights and images.
+        autocast: Data type of autocast; None computes without it.
+        dtype: Data type of weights and images.
     """
 
     device: torch.device
@@ -44,7 +44,7 @@ class Placement:
         """Move a model to the device.
 
         Args:
-            model: In evaluation mode; it is moved itself, not a copy of it.
+            model: Model in evaluation mode, which is moved in place.
 
         Returns:
             The model as a function of tensors on any device; outputs are on this device, in float32.
@@ -65,18 +65,18 @@ class Placement:
 
 
 def find_placement(device: str = "auto", precision: str = "float32") -> Placement:
-    """Find a device and a number format by their names.
+    """Find a device and a precision by their names.
 
     Args:
         device: "auto" (a GPU if there is one), "cpu", "cuda", "cuda:0", "mps", or "gpu".
-        precision: "float32", "bf16", "fp16", or "auto": bf16 where the device multiplies in it. Lightning's words are
-            accepted: "32-true", "bf16-mixed", "16-mixed", "bf16-true", "64-true".
+        precision: "float32", "bf16", "fp16", or "auto" for bf16 if the device multiplies in bfloat16. Lightning's names
+            are accepted too: "32-true", "bf16-mixed", "16-mixed", "bf16-true", "64-true".
 
     Raises:
         UserError: There is no such device or format, or the device can't compute in the format.
     """
     found = find_device(device)
-    name = known_precision(PRECISION_ALIASES.get(precision, precision), found.type)
+    name = resolve_precision(PRECISION_ALIASES.get(precision, precision), found.type)
     if name == "16-mixed" and found.type == "cpu":
         raise UserError("precision: fp16 needs a GPU, and this runs on the CPU; give bf16 or float32")
     if name not in (*AUTOCAST, *CAST, "32-true"):
@@ -121,7 +121,7 @@ def _to_output(value: Tensor) -> Tensor:
 
 
 def _map_tensors(values: Any, change: Callable[[Tensor], Tensor]) -> Any:
-    """Change all tensors in nested lists, tuples and dictionaries."""
+    """Apply a function to all tensors in nested lists, tuples and dictionaries."""
     if isinstance(values, Tensor):
         return change(values)
     if isinstance(values, Mapping):

@@ -29,7 +29,7 @@ class EvaluationOptions:
     """Options of an evaluation.
 
     Attributes:
-        on_bad_image: At images that can't be read, "stop", or "skip" and list them.
+        on_bad_image: "stop" at an image that can't be read, or "skip" and list it.
         task_options: Test-time options that not every task has, such as ``flip``, by name.
         with_examples: Whether to collect examples for a report.
     """
@@ -81,7 +81,7 @@ class Evaluation(ABC):
 
 
 def require_data(model: OpenedModel, data: str | None) -> None:
-    """Check that there are images to score on.
+    """Check that there are images to evaluate on.
 
     Args:
         model: The model.
@@ -91,7 +91,7 @@ def require_data(model: OpenedModel, data: str | None) -> None:
         UserError: There are none.
     """
     if data is None and (model.run is None or not model.data):
-        raise UserError(f"data: {model.name} doesn't lie in the folder of its run; give --data FOLDER")
+        raise UserError(f"data: {model.name} isn't in the folder of its run; give --data FOLDER")
 
 
 def skipped_lines(skipped: Sequence[Skipped]) -> str:
@@ -99,11 +99,16 @@ def skipped_lines(skipped: Sequence[Skipped]) -> str:
     return "".join(f"\nleft out: {shown(one.reason)}" for one in skipped)
 
 
-def counted_images(images: int, skipped: Sequence[Skipped]) -> str:
-    """Return the number of images and, if there are any, of those that were left out."""
+def format_image_count(images: int, skipped: Sequence[Skipped]) -> str:
+    """Format the number of images and, if there are any, of skipped ones.
+
+    Args:
+        images: Number of evaluated images.
+        skipped: Images that were left out.
+    """
     return f"{images} ({len(skipped)} left out)" if skipped else f"{images}"
 
 
 def weakest_note(count: int) -> str:
-    """Return the note under a table that lists only some of ``count`` classes."""
+    """Return the note below a table that lists only the weakest of ``count`` classes."""
     return f"\n(the weakest of {count} classes; --output FOLDER writes them all)"

@@ -1,4 +1,4 @@
-"""Images as inputs of a model's backbone, for explanations."""
+"""Conversion of images to inputs of a model's backbone, for explanations."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Size = tuple[int, int]
 
 @dataclass(frozen=True)
 class ExplainOptions:
-    """Options of `msgformer.explain`."""
+    """Options of `msgformer.explain`, which documents them."""
 
     img_size: int | Size | None = None
     whole: bool = False
@@ -43,13 +43,13 @@ class View:
 
 
 def make_view(inputs: Tensor, mean: Sequence[float], std: Sequence[float], *, pad: bool = False) -> View:
-    """Return a normalized image as a view.
+    """Build the view of a normalized image.
 
     Args:
         inputs: The normalized image [C, h, w].
-        mean: Mean per channel that it was normalized with.
-        std: Standard deviation, likewise.
-        pad: Pad to whole tokens of the last stage, as detectors and segmenters do.
+        mean: Mean per channel of the normalization.
+        std: Standard deviation per channel, likewise.
+        pad: Whether to pad to a multiple of the last stage's stride, as detectors and segmenters do.
     """
     shift, scale = (torch.tensor(values).view(-1, 1, 1) for values in (mean, std))
     pixels = (255 * (inputs * scale + shift)).round().clamp(0, 255).byte().expand(3, -1, -1)
@@ -64,7 +64,7 @@ def fitted_sides(image: Image.Image, wanted: int | Size) -> Size:
 
     Args:
         image: The image.
-        wanted: Height and width, or the shorter side, from which the other side follows by the aspect ratio.
+        wanted: Height and width, or the shorter side, which is scaled with the aspect ratio of the image.
     """
     if not isinstance(wanted, int):
         return wanted[0], wanted[1]

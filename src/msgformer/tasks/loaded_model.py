@@ -1,4 +1,4 @@
-"""A model that was opened for a device and a number format: what every command runs."""
+"""A model with its device and precision, as every command runs it."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ DEFAULT_PRECISION = ("float32", "32-true")
 
 
 class LoadedModel:
-    """An opened model, and how it is run.
+    """An opened model with its configuration of inference.
 
     Args:
         opened: The model.
-        config: Device, number format and batches.
+        config: Device, precision and batches.
     """
 
     def __init__(self, opened: OpenedModel, config: InferenceConfig) -> None:
         self.opened, self.config = opened, config
 
     def reconfigure(self, device: str, precision: str, *, optimize: bool) -> LoadedModel:
-        """Return the model with the options that aren't the defaults; itself if all are.
+        """Return the model with other options; default values keep the present ones.
 
         Args:
             device: As for `msgformer.load`.
@@ -38,12 +38,12 @@ class LoadedModel:
             optimize: As for `msgformer.load`.
 
         Raises:
-            UserError: The device or the number format can't be used.
+            UserError: The device or the precision can't be used.
         """
         config = self.config
         if device not in ("auto", config.device):
             if self.opened.session is not None:
-                raise UserError(f"device: {self.opened.name} is open on {config.device}; load the file anew")
+                raise UserError(f"device: {self.opened.name} is open on {config.device}; load the file again")
             config = replace(config, device=device)
         if precision not in DEFAULT_PRECISION:
             config = replace(config, precision=precision)
@@ -64,17 +64,17 @@ def load_any(
     optimize: bool = True,
     trust: bool = False,
 ) -> LoadedModel:
-    """Open a model of any kind, for a device and a number format.
+    """Open a model of any kind for a device and a precision.
 
     Args:
         model: As for `msgformer.load`, like the other arguments.
         device: Device.
-        precision: Number format.
+        precision: Precision.
         optimize: Whether to run an optimized copy.
         trust: Allow machine code in the file to run.
 
     Raises:
-        UserError: The model, the device or the number format can't be used.
+        UserError: The model, the device or the precision can't be used.
     """
     if isinstance(model, LoadedModel):
         return model.reconfigure(device, precision, optimize=optimize)
@@ -88,11 +88,11 @@ def load_any(
 def open_any(
     model: ModelLike, *, img_size: tuple[int, int] | None = None, device: str = "auto", trust: bool = False
 ) -> OpenedModel:
-    """Open a model of any kind, and report random weights on standard error.
+    """Open a model of any kind, and warn on standard error if its weights are random.
 
     Args:
         model: As for `msgformer.load`.
-        img_size: Height and width of the images, for a model that is given by its name or by converted weights.
+        img_size: Height and width of the images, for a model given by its name or by converted weights.
         device: Device that an exported file runs on.
         trust: Allow machine code in the file to run.
 
@@ -111,4 +111,4 @@ def open_any(
 
 def _check_precision(opened: OpenedModel, precision: str) -> None:
     if opened.session is not None and precision not in DEFAULT_PRECISION:
-        raise UserError(f"precision: {opened.name} has the one that it was exported with; leave --precision out")
+        raise UserError(f"precision: {opened.name} has the precision of its export; leave --precision out")

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from msgformer.tasks.prediction.predictor import InferenceConfig
 
 UNTRAINED_CLASSES = 1000
-"""Classes of a model that is given by its name alone."""
+"""Number of classes of a model that is given by its name alone."""
 
 
 class OpenedModel:
@@ -44,11 +44,11 @@ class OpenedModel:
         module: The model; None for an exported file.
         session: The exported file; None for other models.
         path: File or folder that the model was opened from; None for a module in memory and for a name.
-        run: Folder that may hold the record of the model's run.
-        is_trained: Whether the weights are trained ones.
+        run: Folder that may be the model's run folder.
+        is_trained: Whether the weights are trained.
 
     Attributes:
-        task: Its task.
+        task: Task of the model.
     """
 
     def __init__(
@@ -69,7 +69,7 @@ class OpenedModel:
 
     @property
     def name(self) -> str:
-        """What to call the model in messages."""
+        """Name of the model in messages."""
         return str(self.path or self.card.model)
 
     @property
@@ -87,7 +87,7 @@ class OpenedModel:
     def data(self) -> dict[str, Any]:
         """Training data of the model's run, as in `ModelCard.data`; empty if it is unknown.
 
-        For an exported file it is read from the checkpoint beside the file.
+        For an exported file it is read from a checkpoint in the same folder.
         """
         if self.session is None or self.path is None:
             return self.card.data
@@ -95,27 +95,27 @@ class OpenedModel:
 
     @property
     def num_parameters(self) -> int | None:
-        """Parameters of the unoptimized model; None for an exported file."""
+        """Number of parameters of the unoptimized model; None for an exported file."""
         return None if self._module is None else sum(parameter.numel() for parameter in self._module.parameters())
 
     def for_inference(self, *, optimized: bool = True) -> nn.Module:
-        """Return the exported file as a module, or a new copy of the model, which the caller may move and change.
+        """Return the exported file as a module, or a new copy of the model, which the caller may modify.
 
         Args:
-            optimized: Whether the copy is the optimized one.
+            optimized: Whether to optimize the copy.
         """
         if self.session is not None:
             return self.task.exported_module(self.session).eval()
         return optimize(self.module) if optimized else copy.deepcopy(self.module).eval()
 
     def runner(self, config: InferenceConfig) -> Callable[..., Any]:
-        """Return the model on its device as a function of tensors; it is created at the first call.
+        """Return a function that runs the model on its device; the first call creates it.
 
         Args:
-            config: Device and number format.
+            config: Device and precision.
 
         Raises:
-            UserError: There is no such device or number format.
+            UserError: There is no such device or precision.
         """
         key = config.device, config.precision, config.optimize
         if key not in self._runners:
@@ -123,10 +123,10 @@ class OpenedModel:
         return self._runners[key]
 
     def embedder(self, config: InferenceConfig) -> Callable[..., Any]:
-        """Return a function that computes pooled features [B, D] of a batch; it is created at the first call.
+        """Return a function that computes pooled features [B, D] of a batch; the first call creates it.
 
         Args:
-            config: Device and number format.
+            config: Device and precision.
 
         Raises:
             UserError: The model is an exported file, or has no features to pool.
@@ -137,7 +137,7 @@ class OpenedModel:
         return self._embedders[key]
 
     def on_cpu(self) -> nn.Module:
-        """Return the unoptimized model in evaluation mode on the CPU: itself, or a copy if it is in use elsewhere."""
+        """Return the unoptimized model in evaluation mode on the CPU; a copy if the model itself isn't."""
         module = self.module
         devices = {tensor.device.type for tensor in (*module.parameters(), *module.buffers())}
         if not module.training and devices <= {"cpu"}:
@@ -145,7 +145,11 @@ class OpenedModel:
         return copy.deepcopy(module).cpu().eval()
 
     def require_trained(self, command: str) -> None:
-        """Refuse a model without weights; raises UserError."""
+        """Refuse a model with random weights.
+
+        Raises:
+            UserError: The weights are random.
+        """
         if not self.is_trained:
             raise UserError(
                 f"{command}: {self.name} is untrained: the name alone has no weights; give a run folder, a checkpoint"
@@ -164,12 +168,12 @@ def open_model(
 
     Args:
         location: Location of the model.
-        img_size: Height and width of the images, for a model that is given by its name or by converted weights.
+        img_size: Height and width of the images, for a model given by its name or by converted weights.
         device: Device that an exported file runs on.
-        trust: Whether machine code in the file may run, for files of AOTInductor.
+        trust: Allow machine code in the file to run, for files of AOTInductor.
 
     Raises:
-        UserError: The file can't be opened, or doesn't fit its card.
+        UserError: The file can't be opened, or doesn't match its card.
     """
     return _OPENERS[location.kind](location, img_size, device, trust)
 
@@ -263,15 +267,15 @@ def name_model(name: str, size: tuple[int, int] | None = None, classes: int = UN
 
 
 def wrap_module(module: nn.Module) -> OpenedModel:
-    """Describe a model that was built in Python, as `msgformer.create_model` and its like build it.
+    """Open a model that was built in Python, such as by `msgformer.create_model`.
 
     Args:
         module: A classifier of this package or of timm, a detector or a segmenter.
 
     Raises:
-        UserError: It is neither.
+        UserError: It is another module.
     """
-    for name in reversed(TASKS):  # detectors and segmenters first: anything else may be one of timm's classifiers
+    for name in reversed(TASKS):  # classifiers last, since their check accepts any module with timm's configuration
         card = get_task(name).describe_module(module)
         if card is not None:
             return OpenedModel(card, module)
@@ -298,7 +302,7 @@ def _open_exported(location: ModelLocation, _: Any, device: str, trust: bool) ->
 
 
 def _data_beside(path: Path, card: ModelCard) -> dict[str, Any]:
-    """Return the data of the run in whose folder an exported file lies; nothing if it lies elsewhere."""
+    """Return the data of the run in whose folder an exported file is; empty for another folder."""
     beside = next((path.parent / name for name in (BEST, LAST) if (path.parent / name).is_file()), None)
     if beside is None:
         return {}
@@ -307,7 +311,7 @@ def _data_beside(path: Path, card: ModelCard) -> dict[str, Any]:
 
 
 def _open_converted(location: ModelLocation, size: tuple[int, int] | None, *_: Any) -> OpenedModel:
-    """Open weights of 'msgformer convert', whose file names the model, and says more about a trained one."""
+    """Open weights of 'msgformer convert', whose file names the model and may hold a card."""
     path = location.path
     state, header = read_weights(path), read_header(path)
     if KEY in header:
@@ -315,7 +319,7 @@ def _open_converted(location: ModelLocation, size: tuple[int, int] | None, *_: A
         return OpenedModel(card, restore(card, state, path), path=path)
     name, classifier = header.get("model"), unwrap(state).get("head.fc.weight")
     if name is None or classifier is None:
-        raise UserError(f"{path} doesn't say which classifier it is of; give a file of 'msgformer convert'")
+        raise UserError(f"{path} doesn't name its classifier; give a file of 'msgformer convert'")
     model = name_model(name, size, len(classifier))
     load_weights(model.module, path)
     return OpenedModel(model.card, model.module, path=path)

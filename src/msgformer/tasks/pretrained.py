@@ -30,11 +30,11 @@ PREPROCESSING: dict[str, tuple[type, ...]] = {
     "crop_pct": (float, int),
     "crop_mode": (str,),
 }
-"""Settings of the preprocessing, and their types in JSON."""
+"""Types of the preprocessing settings in JSON."""
 
 
 class Pretrained(NamedTuple):
-    """Content of a saved folder, without the weights themselves.
+    """Content of a saved folder, except for the weights.
 
     Attributes:
         model: Name in timm's registry.
@@ -70,14 +70,14 @@ def save_pretrained(
     ``timm.models.push_to_hf_hub`` and ``huggingface_hub.HfApi().upload_folder`` publish it.
 
     Args:
-        model: A classifier of this package or of timm, as `msgformer.create_model` makes it.
+        model: A classifier of this package or of timm, such as of `msgformer.create_model`.
         folder: The folder, which is created if necessary; existing files of these names are replaced.
         class_names: Class names, in the order of the outputs.
-        preprocessing: Settings of the preprocessing, as of `Preprocessing.to_dict`.
-        card_json: The model card of this package, as of `ModelCard.to_json`.
+        preprocessing: Settings of the preprocessing, from `Preprocessing.to_dict`.
+        card_json: The model card of this package, from `ModelCard.to_json`.
         model_args: Arguments that the model was created with; by default those that ``timm.create_model`` recorded.
-        descriptions: Longer names of classes, by class name.
-        details: Facts for the README, such as the data set and scores.
+        descriptions: Descriptions of the classes, by class name.
+        details: Rows of the README's details, such as the data set and scores.
         license: License of the weights, by its name on the Hub.
 
     Returns:
@@ -94,14 +94,14 @@ def save_pretrained(
     if card_json is not None:
         config[KEY]["card"] = json.loads(card_json)
     arguments = _arguments(model, model_args)
-    if not all(value.is_contiguous() for value in model.state_dict().values()):  # which safetensors asks for
+    if not all(value.is_contiguous() for value in model.state_dict().values()):  # safetensors requires it
         model = copy.deepcopy(model).to(memory_format=torch.contiguous_format)
     name = _architecture(model)
     try:
         save_for_hf(model, str(folder), model_config=config, model_args=arguments, safe_serialization=True)
         readme = folder / README
         readme.write_text(_write_readme(name, folder, class_names, details, license), encoding="utf-8")
-        (folder / SAVED_WEIGHTS[0]).chmod(readme.stat().st_mode)  # safetensors lets only the owner read
+        (folder / SAVED_WEIGHTS[0]).chmod(readme.stat().st_mode)  # safetensors makes it readable only by the owner
     except (OSError, SafetensorError) as error:
         raise UserError(f"folder: {folder} can't be written ({error}); make room or give another path") from error
     return folder
@@ -127,11 +127,11 @@ def _describe(model: nn.Module, class_names: Sequence[str], preprocessing: Mappi
             f"preprocessing.input_size: {given['input_size'][0]} channels, but the model takes {channels}; correct it"
         )
     source = ("url", "file", "state_dict", "hf_hub_id", "hf_hub_filename", "source")
-    kept = {key: value for key, value in known.items() if key not in source and not key.startswith("test_")}
+    own = {key: value for key, value in known.items() if key not in source and not key.startswith("test_")}
     settings = {key: given[key] for key in PREPROCESSING}
     return {
         "label_names": list(class_names),
-        "pretrained_cfg": {**kept, **settings, "num_classes": classes},
+        "pretrained_cfg": {**own, **settings, "num_classes": classes},
         KEY: {"preprocessing": given},
     }
 
@@ -142,17 +142,17 @@ def _architecture(model: Any) -> str:
 
 
 def _arguments(model: nn.Module, model_args: Mapping[str, Any] | None) -> dict[str, Any]:
-    """Return arguments with which timm creates the model again, after trying it.
+    """Return the arguments with which timm creates the model again, after a test.
 
     Raises:
-        UserError: Timm can't create the model, or creates another one.
+        UserError: timm can't create the model, or creates another one.
     """
     name = _architecture(model)
     try:
         arguments = get_model_args(model, dict(model_args or {}))
         with torch.device("meta"):
             again = timm.create_model(name, **arguments)
-    except Exception as error:  # whatever a constructor says about its arguments
+    except Exception as error:  # a constructor may raise anything
         reason = " ".join(str(error).split())[:200] or type(error).__name__
         raise UserError(
             f"model_args: {name} can't be created with {dict(model_args or {})} ({reason}); correct them"
@@ -183,7 +183,7 @@ def _write_readme(
         "library_name": "timm",
         "tags": ["image-classification", "timm", "msgformer"],
         "license": license,
-        "description": f"A {name} that tells {len(class_names)} classes apart, trained with msgformer.",
+        "description": f"{name} for {len(class_names)} classes, trained with msgformer.",
         "details": {"Architecture": name, "Classes": ", ".join(shown), **(details or {})},
         "usage": usage,
     }
@@ -217,7 +217,7 @@ def read_pretrained(folder: str | Path) -> Pretrained:
     _check_preprocessing(preprocessing, str(file))
     weights = next((folder / name for name in SAVED_WEIGHTS if (folder / name).is_file()), None)
     if weights is None:
-        raise UserError(f"{folder} holds neither {' nor '.join(SAVED_WEIGHTS)}; copy the weights there too")
+        raise UserError(f"{folder} contains neither {' nor '.join(SAVED_WEIGHTS)}; copy the weights there too")
     return Pretrained(
         model=known_model(config["architecture"]),
         model_args=_section(config, "model_args", file),
@@ -229,7 +229,7 @@ def read_pretrained(folder: str | Path) -> Pretrained:
 
 
 def _section(config: Mapping[str, Any], key: str, file: Path) -> dict[str, Any]:
-    """Return an object inside a JSON object, by default an empty one."""
+    """Return a nested JSON object; empty if it is missing."""
     value = config.get(key, {})
     if not isinstance(value, dict):
         raise UserError(f"{file}: {key} must be an object, not {type(value).__name__}; save the model again")
@@ -237,7 +237,7 @@ def _section(config: Mapping[str, Any], key: str, file: Path) -> dict[str, Any]:
 
 
 def _class_names(config: Mapping[str, Any], known: Mapping[str, Any], file: Path) -> list[str]:
-    """Return the class names, or numbers if the file has none."""
+    """Return the class names; numbers if the file has none."""
     count = config.get("num_classes", known.get("num_classes"))
     if not isinstance(count, int) or count < 1:
         raise UserError(f"{file}: num_classes is {count!r}; a classifier has at least one class; save the model again")

@@ -1,4 +1,4 @@
-"""Progress over batches of images, on standard error."""
+"""Display of the progress over batches of images, on standard error."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from msgformer.config.training_options import Progress
 T = TypeVar("T")
 
 LINE_SECONDS = 10.0
-"""Seconds between two lines."""
+"""Seconds between two lines of progress."""
 
 
 def track_progress(
     batches: Iterable[T], size: Callable[[T], int], kind: Progress, what: str, total: int | None = None
 ) -> Iterator[T]:
-    """Yield batches, and show the progress.
+    """Yield batches, and show the progress in images.
 
     Args:
         batches: The batches.
         size: Returns the number of images of a batch.
         kind: "bar", "lines", "none", or "auto" for a bar in a terminal and lines elsewhere.
         what: Label of the progress.
-        total: Total number of images, if it is known.
+        total: Total number of images; None if it is unknown.
     """
     if kind == "none":
         yield from batches
@@ -48,15 +48,14 @@ def _with_bar(batches: Iterable[T], size: Callable[[T], int], what: str, total: 
 
 
 def _with_lines(batches: Iterable[T], size: Callable[[T], int], what: str, total: int | None) -> Iterator[T]:
-    start = shown = time.monotonic()
+    start = last_line = time.monotonic()
     done = 0
-    of_all = "" if total is None else f" of {total:,}"
+    of_total = "" if total is None else f" of {total:,}"
     for batch in batches:
         yield batch
         done += size(batch)
         now = time.monotonic()
-        if now - shown >= LINE_SECONDS:
-            print(
-                f"{what}: {done:,}{of_all} images, {done / (now - start):,.0f} per second", file=sys.stderr, flush=True
-            )
-            shown = now
+        if now - last_line >= LINE_SECONDS:
+            line = f"{what}: {done:,}{of_total} images, {done / (now - start):,.0f} per second"
+            print(line, file=sys.stderr, flush=True)
+            last_line = now

@@ -20,10 +20,10 @@ DEFAULTS: dict[str, Any] = {
     "balance": "none",
     "teacher": None,
 }
-"""Defaults of single options; the default of a group of options is that of its class."""
+"""Defaults of single options; those of a group of options are in its class."""
 
 FORMER_DEFAULTS: dict[str, dict[str, Any]] = {"segment_images": {"reduce_zero_label": True}}
-"""Defaults of earlier versions, which are in the config.yaml of their runs of any task."""
+"""Defaults of earlier versions, which the config.yaml of old runs holds for any task."""
 
 
 def check_train_options(settings: TrainSettings) -> None:
@@ -51,12 +51,12 @@ def check_config(name: str | Path, values: Mapping[str, Any], given: Mapping[str
     """Check that a configuration is for the given task.
 
     Args:
-        name: The configuration's name.
-        values: Its options.
-        given: Options that are given beside it.
+        name: Name of the configuration, for the error message.
+        values: Options in the configuration.
+        given: Options that the user gives too.
 
     Raises:
-        UserError: It is for another task.
+        UserError: The configuration is for another task.
     """
     configured = values.get("task", DEFAULT_TASK)
     if given.get("task", configured) != configured:
@@ -64,5 +64,10 @@ def check_config(name: str | Path, values: Mapping[str, Any], given: Mapping[str
 
 
 def changed_option(value: Any, default: Any) -> str:
-    """Return the name of the first option of a group that differs from its default."""
+    """Return the name of the first option of a group that differs from its default.
+
+    Args:
+        value: Group of options, a dataclass.
+        default: The same group with its defaults.
+    """
     return next(one.name for one in fields(value) if getattr(value, one.name) != getattr(default, one.name))

@@ -1,4 +1,4 @@
-"""Components of a training: data, model and scores; one subclass per task."""
+"""Common base of the training setups: data, model and scores of a training."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class TrainingSetup(ABC):
 
     @property
     def title(self) -> str:
-        """Base of the run folder's name."""
+        """Base of the run folder's name, after the data."""
         return parse_location(self.settings.data).title if self.settings.data else self.bundled
 
     @abstractmethod
@@ -63,15 +63,15 @@ class TrainingSetup(ABC):
 
     @abstractmethod
     def record(self, run: Path) -> None:
-        """Record in a new run folder which images are trained on and which are held out."""
+        """Record the training images and the held-out images in a new run folder."""
 
     @property
     def workers(self) -> int:
-        """Number of processes that read images."""
+        """Number of worker processes that load images."""
         return default_workers() if self.settings.workers is None else self.settings.workers
 
     def batch_size(self, trainer: Trainer, *, even: bool = False) -> int:
-        """Return the images per batch and process: ``batch_size``, or all images of a process if they are fewer.
+        """Return the number of images per batch and process: ``batch_size``, or fewer if there are fewer images.
 
         Args:
             trainer: Knows the number of processes.
@@ -87,19 +87,24 @@ class TrainingSetup(ABC):
                 raise UserError(f"batch_size must be even for mixup and cutmix, not {size}; change it or turn both off")
             size -= 1
         if size < 1:
-            raise UserError(f"data: too few training images ({available} per process) for a batch; give more images")
+            raise UserError(f"data: too few training images ({available} per process) for one batch; give more images")
         return size
 
     def plan(self, trainer: Trainer, batch_size: int) -> Plan:
-        """Return the schedule of the training, which depends on the number of images and processes."""
-        settings, together = self.settings, batch_size * trainer.world_size
-        batches = len(self.image_names()["train"]) // together
+        """Return the schedule of the training, which depends on the number of images and processes.
+
+        Args:
+            trainer: Knows the number of processes.
+            batch_size: Images per batch and process.
+        """
+        settings, global_batch = self.settings, batch_size * trainer.world_size
+        batches = len(self.image_names()["train"]) // global_batch
         optim, from_scratch = settings.optim, not settings.pretrained and settings.init_from is None
         if from_scratch and not optim.layer_decay_scratch:
             optim = replace(optim, layer_decay=None)
         return Plan(
             optim,
-            total_batch=together * settings.trainer.accumulate,
+            total_batch=global_batch * settings.trainer.accumulate,
             epochs=settings.epochs,
             steps_per_epoch=-(-batches // settings.trainer.accumulate),
             seed=settings.seed,

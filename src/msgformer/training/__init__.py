@@ -1,1 +1,1 @@
-"""Training: optimisation, loops, checkpoints."""
+"""Training: optimizer, schedule, training loop and checkpoints."""

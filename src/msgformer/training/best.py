@@ -1,4 +1,4 @@
-"""Which epoch of a training is the best."""
+"""Selection of the best epoch of a training."""
 
 from __future__ import annotations
 
@@ -7,35 +7,37 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 Row = dict[str, float]
-"""One epoch: its number from 1, optimiser steps so far, the learning rate reached, and what was logged."""
+"""Metrics of one epoch: its number from 1, optimizer steps so far, the current learning rate, and logged values."""
 
 
 @dataclass(frozen=True)
 class Best:
-    """The rule that compares epochs.
+    """Rule that selects the best epoch.
 
     Attributes:
-        metric: What decides, such as ``val/top1``.
-        higher: Whether more of it is better.
-        tie: Metric of which less is better, for epochs that are equal otherwise; None: the first of them is best.
+        metric: Metric to compare, such as ``val/top1``.
+        higher_is_better: Whether the highest value of ``metric`` is the best.
+        tie_breaker: Metric whose lowest value decides between epochs with equal ``metric``; None selects the first
+            of them.
     """
 
     metric: str
-    higher: bool = True
-    tie: str | None = None
+    higher_is_better: bool = True
+    tie_breaker: str | None = None
 
-    def of(self, rows: Sequence[Row]) -> Row:
-        """The best of some epochs that were scored, the first one of equals."""
+    def select(self, rows: Sequence[Row]) -> Row:
+        """Return the best epoch among those with the metric; the first one of equals."""
         return min((row for row in rows if self.metric in row), key=self._rank)
 
     def with_prefix(self, prefix: str) -> Best:
-        """The same rule for ``val/PREFIXtop1`` in the place of ``val/top1``."""
-        return replace(self, metric=_prefixed(self.metric, prefix), tie=self.tie and _prefixed(self.tie, prefix))
+        """Return the same rule for prefixed names: ``val/PREFIXtop1`` instead of ``val/top1``."""
+        tie_breaker = self.tie_breaker and _prefixed(self.tie_breaker, prefix)
+        return replace(self, metric=_prefixed(self.metric, prefix), tie_breaker=tie_breaker)
 
     def _rank(self, row: Row) -> tuple[float, float]:
-        """Less is better, and what isn't a number is worst."""
-        value = -row[self.metric] if self.higher else row[self.metric]
-        tie = 0.0 if self.tie is None else row[self.tie]
+        """Return a sort key: lower is better, and NaN is worst."""
+        value = -row[self.metric] if self.higher_is_better else row[self.metric]
+        tie = 0.0 if self.tie_breaker is None else row[self.tie_breaker]
         return (math.inf if math.isnan(value) else value), (math.inf if math.isnan(tie) else tie)
 
 

@@ -1,4 +1,4 @@
-"""Models by name: this package's, or any other that timm knows, with names and settings checked."""
+"""Construction of classifiers of this package and of timm by name, with checked arguments."""
 
 from __future__ import annotations
 
@@ -27,17 +27,17 @@ def build_model(
     *,
     pretrained: bool = False,
 ) -> nn.Module:
-    """A classifier.
+    """Build a classifier.
 
     Args:
         name: A model of this package or of timm.
-        num_classes: Outputs.
-        img_size: Height and width of the images; models of any size take it as a hint, or not at all.
+        num_classes: Number of outputs.
+        img_size: Height and width of the images; ignored by models of timm that take any size.
         model_args: Further arguments of the model's constructor.
-        pretrained: Start from the weights that the model's configuration points to.
+        pretrained: Load the weights that the model's configuration refers to.
 
     Raises:
-        UserError: the name or an argument isn't known, or the arguments don't go together.
+        UserError: The name or an argument is unknown, or the arguments are inconsistent.
     """
     name = known_model(name)
     arguments = {"num_classes": num_classes, **_size_argument(name, img_size), **model_args}
@@ -46,33 +46,37 @@ def build_model(
     except TypeError as error:
         unexpected = re.search(r"unexpected keyword argument '(\w+)'", str(error))
         if unexpected is None:
-            raise _refused(name, model_args, error) from error
+            raise _build_error(name, model_args, error) from error
         close = nearest(unexpected[1], _constructor_arguments(name))
         raise UserError(f"model_args: {name} takes no {unexpected[1]!r}{close}") from error
     except (AssertionError, RuntimeError, ValueError) as error:
-        raise _refused(name, model_args, error) from error
+        raise _build_error(name, model_args, error) from error
 
 
-def start_from(model: nn.Module, path: str) -> None:
-    """Load the weights of the same model with any classes; its classifier stays new where the classes differ.
+def load_initial_weights(model: nn.Module, path: str) -> None:
+    """Load weights of the same architecture; the classifier stays new if the number of classes differs.
+
+    Args:
+        model: The model.
+        path: File of the weights.
 
     Raises:
-        UserError: the file can't be read, or is of another model.
+        UserError: The file can't be read, or holds weights of another model.
     """
     classifier = model.pretrained_cfg["classifier"]  # type: ignore[index]  # every model of timm has it
     load_weights(model, path, may_differ=(classifier,) if isinstance(classifier, str) else classifier)
 
 
 def checkpoint_gradients(model: nn.Module, name: str, option: str = "trainer.grad_checkpointing") -> None:
-    """Have the model compute activations again in the backward pass instead of keeping them.
+    """Enable gradient checkpointing, which recomputes activations in the backward pass to save memory.
 
     Args:
         model: A model of timm or of this package.
-        name: What it is called.
-        option: What asks for it.
+        name: Name of the model, for the error message.
+        option: Option that requires it, for the error message.
 
     Raises:
-        UserError: it can't.
+        UserError: The model doesn't support it.
     """
     try:
         model.set_grad_checkpointing()  # type: ignore[operator]  # every model of timm has it
@@ -81,21 +85,21 @@ def checkpoint_gradients(model: nn.Module, name: str, option: str = "trainer.gra
 
 
 def default_size(name: str) -> tuple[int, int]:
-    """Height and width that a model is made for, as its configuration says; 224 x 224 where it says nothing."""
+    """Return the height and width in the model's configuration; 224 x 224 if it has none."""
     _, height, width = _config(known_model(name)).get("input_size", (3, 224, 224))
     return height, width
 
 
 def _config(name: str) -> dict[str, Any]:
-    """What timm says about a model; nothing of one from elsewhere, as that is known only once it is loaded."""
+    """Return timm's configuration of a model; empty for a model on the Hub, which timm knows only after loading."""
     config = None if name.startswith(HUB_PREFIXES) else get_pretrained_cfg(name)
     return config.to_dict() if config else {}
 
 
 def _size_argument(name: str, img_size: tuple[int, int]) -> dict[str, Any]:
-    """The size, for models that must be or can be told it."""
-    told = name in MODELS or _config(name).get("fixed_input_size", False)
-    return {"img_size": img_size} if told else {}
+    """Return the argument ``img_size`` for models that accept it."""
+    accepts_size = name in MODELS or _config(name).get("fixed_input_size", False)
+    return {"img_size": img_size} if accepts_size else {}
 
 
 def _constructor_arguments(name: str) -> list[str]:
@@ -104,6 +108,6 @@ def _constructor_arguments(name: str) -> list[str]:
     return [key for key in inspect.signature(cls.__init__).parameters if key not in ("self", "kwargs")]
 
 
-def _refused(name: str, model_args: Mapping[str, Any], error: Exception) -> UserError:
+def _build_error(name: str, model_args: Mapping[str, Any], error: Exception) -> UserError:
     reason = " ".join(str(error).split()) or type(error).__name__
     return UserError(f"model {name} can't be built with model_args {dict(model_args)}: {reason}")

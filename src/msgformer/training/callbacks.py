@@ -1,4 +1,4 @@
-"""The user's Lightning callbacks, checked before training, and their states, checked before they are saved."""
+"""Checks of the user's Lightning callbacks before training, and of their states before saving."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def check_callbacks(callbacks: Any) -> list[Callback]:
     """Return the callbacks as a list.
 
     Args:
-        callbacks: What the user gave: None, one callback, or several.
+        callbacks: None, one callback, or several.
 
     Raises:
         UserError: One is not a Lightning callback, or its state can't be stored in a checkpoint.
@@ -42,7 +42,7 @@ def check_callbacks(callbacks: Any) -> list[Callback]:
 
 
 def is_plain(value: Any) -> bool:
-    """Whether a value can be saved and loaded again without executing code: tensors and plain values."""
+    """Return whether a value consists of tensors and plain values, which are loaded without executing code."""
     buffer = io.BytesIO()
     try:
         torch.save(value, buffer)
@@ -54,32 +54,32 @@ def is_plain(value: Any) -> bool:
 
 
 class StateGuard:
-    """Removes entries from checkpoints that could not be loaded again, so that saving never ends the training.
+    """Removes entries from checkpoints that could not be loaded again, so that saving never fails.
 
-    Each entry is reported once.
+    Each removed entry is reported once on standard error.
     """
 
     def __init__(self) -> None:
-        self._told: set[str] = set()
+        self._reported: set[str] = set()
 
     def clean(self, checkpoint: dict[str, Any]) -> dict[str, Any]:
-        """Return the checkpoint without the entries, and without the states of callbacks, that are not plain."""
-        kept = {key: value for key, value in checkpoint.items() if key in LARGE or is_plain(value)}
+        """Return the checkpoint without entries and callback states that are not plain."""
+        plain = {key: value for key, value in checkpoint.items() if key in LARGE or is_plain(value)}
         states = checkpoint.get("callbacks")
-        if "callbacks" not in kept and isinstance(states, dict):
-            kept["callbacks"] = {key: state for key, state in states.items() if is_plain(state)}
-            self._tell(f"state of the callback {key}" for key in states.keys() - kept["callbacks"].keys())
-        self._tell(f"entry {key!r}" for key in checkpoint.keys() - kept.keys())
-        return kept
+        if "callbacks" not in plain and isinstance(states, dict):
+            plain["callbacks"] = {key: state for key, state in states.items() if is_plain(state)}
+            self._report(f"state of the callback {key}" for key in states.keys() - plain["callbacks"].keys())
+        self._report(f"entry {key!r}" for key in checkpoint.keys() - plain.keys())
+        return plain
 
-    def _tell(self, entries: Iterable[str]) -> None:
+    def _report(self, entries: Iterable[str]) -> None:
         for entry in entries:
-            if entry not in self._told:
-                self._told.add(entry)
+            if entry not in self._reported:
+                self._reported.add(entry)
                 line = f"warning: the {entry} isn't saved, and a resumed run won't have it: it holds {PLAIN_REMEDY}"
                 print(line, file=sys.stderr, flush=True)
 
 
 def _is_other_lightning(callback: object) -> bool:
-    """Whether an object is a callback of ``pytorch_lightning``, the other package, whose classes are different."""
+    """Return whether an object is a callback of the package ``pytorch_lightning``, whose classes are different."""
     return any(cls.__module__.startswith("pytorch_lightning.") for cls in type(callback).__mro__)

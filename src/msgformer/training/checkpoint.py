@@ -1,4 +1,4 @@
-"""Checkpoints as Lightning writes and reads them in a training, and which one a training resumes from."""
+"""Checkpoint files of a training: atomic writing, safe reading, and the choice of the one to resume from."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from msgformer.checkpoints.model_location import LAST
 from msgformer.errors import UserError
 
 BEST_EMA, PREVIOUS = "best_ema.ckpt", "previous.ckpt"
-KEPT = {LAST: PREVIOUS}
-"""The checkpoint that a new one would replace, and the name under which it stays."""
+BACKUPS = {LAST: PREVIOUS}
+"""Name that an existing checkpoint is renamed to before a new one takes its place."""
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
-    """Writes a checkpoint, with a checksum, beside its place and then moves it there; reads plain values only.
+    """Writes checkpoints with a checksum, atomically; reads only tensors and plain values.
 
-    A process that is killed while it writes leaves the file before it untouched.
+    If the process is killed while writing, the existing checkpoint stays intact.
 
     Args:
-        clean: Returns what is saved of a checkpoint; by default all of it.
+        clean: Returns the part of a checkpoint that is saved; all of it by default.
     """
 
     def __init__(self, clean: Callable[[dict[str, Any]], dict[str, Any]] = lambda checkpoint: checkpoint) -> None:
@@ -34,29 +34,41 @@ class AtomicCheckpointIO(TorchCheckpointIO):
 
     @override
     def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
-        """Write ``checkpoint`` to ``path``, and keep a last checkpoint that is there already as the previous one.
+        """Write a checkpoint; an existing ``last.ckpt`` is renamed to ``previous.ckpt``.
 
-        ``storage_options`` don't apply to local files.
+        Args:
+            checkpoint: Content of the checkpoint.
+            path: File to write.
+            storage_options: Ignored, since the file is local.
         """
         path = Path(path)
-        path.parent.mkdir(parents=True, exist_ok=True)  # as Lightning's own does, which its callbacks rely on
-        save_checkpoint(self._clean(checkpoint), path, keep=KEPT.get(path.name))
+        path.parent.mkdir(parents=True, exist_ok=True)  # Lightning's callbacks rely on it
+        save_checkpoint(self._clean(checkpoint), path, keep=BACKUPS.get(path.name))
 
     @override
     def load_checkpoint(
         self, path: str | Path, map_location: Any = "cpu", weights_only: bool | None = True
     ) -> dict[str, Any]:
-        """Read a checkpoint; ``map_location`` and ``weights_only`` are ignored in favor of CPU and True."""
+        """Read a checkpoint.
+
+        Args:
+            path: File to read.
+            map_location: Ignored; tensors are loaded to the CPU.
+            weights_only: Ignored; only tensors and plain values are loaded.
+        """
         return read_checkpoint(Path(path))
 
 
 def find_resumable(run: Path) -> Path | None:
-    """Find the newest checkpoint in a run folder that a training can resume from; None if none was written yet.
+    """Find the newest intact checkpoint in a run folder.
 
-    A damaged checkpoint, and what is taken instead, is reported on standard error.
+    A damaged checkpoint is reported on standard error, with the one that replaces it.
 
     Args:
         run: Run folder.
+
+    Returns:
+        The checkpoint; None if none has been written yet.
 
     Raises:
         UserError: All checkpoints are damaged.
@@ -65,14 +77,14 @@ def find_resumable(run: Path) -> Path | None:
     for number, path in enumerate(found):
         if is_sealed(path):
             if number:
-                _tell(f"{found[0]} is damaged; going on from {path.name}, which was written before it")
+                _report(f"{found[0]} is damaged; resuming from {path.name}, which was written before it")
             return path
     if found:
         names = " and ".join(path.name for path in found)
-        raise UserError(f"resume: {names} in {run} can't be read (damaged); begin a new run")
+        raise UserError(f"resume: {names} in {run} can't be read (damaged); start a new run")
     return None
 
 
 @rank_zero_only
-def _tell(text: str) -> None:
+def _report(text: str) -> None:
     print(text, file=sys.stderr, flush=True)

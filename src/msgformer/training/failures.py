@@ -1,4 +1,4 @@
-"""What ends a training before its time, in words that say what to do."""
+"""Errors that end a training, explained in one line that says what to do next."""
 
 from __future__ import annotations
 
@@ -16,54 +16,61 @@ from msgformer.training.module import NotFiniteError, Training
 NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO}
 OUT_OF_MEMORY = re.compile(
     r"out of memory|can't allocate memory|not enough memory|CUBLAS_STATUS_ALLOC_FAILED"
-    r"|bad_alloc|bad allocation|Failed to allocate memory|memory isn't enough"  # of what C++ runs beside PyTorch
+    r"|bad_alloc|bad allocation|Failed to allocate memory|memory isn't enough"  # messages of C++ libraries
 )
 LOST_CONNECTION = re.compile(r"Connection (closed|reset)|Broken pipe|gloo|NCCL|TCPStore|Timed out", re.IGNORECASE)
 
 
-def how_to_go_on(folder: Path | None) -> str:
-    """What is safe of a run, and the command that goes on with it; nothing where it wasn't begun."""
+def resume_hint(folder: Path | None) -> str:
+    """Return what is saved of a run, and the command that resumes it.
+
+    Args:
+        folder: Run folder; None if the run hasn't started.
+    """
     if folder is None:
         return "start it again"
     if (folder / LAST).is_file():
-        return f"what was trained is safe, and 'msgformer train --resume {folder}' goes on from there"
-    return f"nothing was saved yet; 'msgformer train --resume {folder}' starts over"
+        return f"progress is saved; resume with 'msgformer train --resume {folder}'"
+    return f"nothing is saved yet; 'msgformer train --resume {folder}' starts over"
 
 
-def explain(error: Exception, folder: Path | None, trainer: Trainer, module: Training) -> Exception | None:
-    """The same error in one line that says what to do; None where nothing is known about it.
+def explain_failure(error: Exception, folder: Path | None, trainer: Trainer, module: Training) -> Exception | None:
+    """Convert an error of a training to one with a single line that says what to do next.
 
     Args:
-        error: What came out of the training.
-        folder: Its run folder, if there is one by now.
-        trainer: What it ran in.
-        module: What was trained.
+        error: The error.
+        folder: Run folder; None if the run hasn't started.
+        trainer: Lightning's trainer.
+        module: The trained Lightning module.
+
+    Returns:
+        The new error; None to raise the original one.
     """
     if isinstance(error, NotFiniteError):
-        return None  # it says what to do, and going on would end in the same
+        return None  # it names the remedy itself, and resuming would fail again
     if isinstance(error, OSError) and error.errno in NO_SPACE:
         where = error.filename or folder
         reason = (error.strerror or "").lower()
-        return JobError(f"{where} can't be written ({reason}); make room, then: {how_to_go_on(folder)}")
+        return JobError(f"{where} can't be written ({reason}); make room; {resume_hint(folder)}")
     if isinstance(error, UserError):
-        begun = folder is not None and (folder / LAST).is_file()
-        return UserError(f"{error}; {how_to_go_on(folder)}") if begun else None
+        has_checkpoint = folder is not None and (folder / LAST).is_file()
+        return UserError(f"{error}; {resume_hint(folder)}") if has_checkpoint else None
     text = " ".join(str(error).split())
     if is_out_of_memory(error):
         return UserError(_out_of_memory(trainer, module))
-    # A worker that dies while it hands a batch over shows as a pipe that breaks.
+    # A worker that dies while it sends a batch causes a broken pipe.
     if "DataLoader worker" in text or isinstance(error, ConnectionError | EOFError):
         return JobError(_worker_died(text, folder))
     return None
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an error says that memory has run out, of the machine or of an accelerator."""
+    """Return whether an error means that the memory of the host or of an accelerator is exhausted."""
     return isinstance(error, MemoryError | torch.OutOfMemoryError) or bool(OUT_OF_MEMORY.search(str(error)))
 
 
-def lost_connection(error: Exception) -> bool:
-    """Whether an error may come from another process of the training that has died."""
+def is_lost_connection(error: Exception) -> bool:
+    """Return whether an error may be due to the death of another process of the training."""
     return isinstance(error, RuntimeError) and LOST_CONNECTION.search(str(error)) is not None
 
 
@@ -80,7 +87,7 @@ def _out_of_memory(trainer: Trainer, module: Training) -> str:
 def _worker_died(text: str, folder: Path | None) -> str:
     reason = re.search(r"DataLoader worker.*?(?:signal: .*?|unexpectedly)(?=\.|$)", text)
     if "shared memory" in text or "Bus error" in text:
-        remedy = "shared memory (/dev/shm) has run out: give it more, or use fewer --workers"
+        remedy = "shared memory (/dev/shm) is exhausted: enlarge it, or use fewer --workers"
     else:
         remedy = "if memory ran out, use fewer --workers or a smaller --batch_size"
-    return f"{reason[0] if reason else 'DataLoader worker has died'}; {remedy}; {how_to_go_on(folder)}"
+    return f"{reason[0] if reason else 'DataLoader worker has died'}; {remedy}; {resume_hint(folder)}"

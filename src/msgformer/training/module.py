@@ -1,15 +1,15 @@
-"""What the training of every task has in common, as a Lightning module.
+"""Base of the Lightning modules of all tasks.
 
-A new task is a subclass of :class:`Training` that provides
+A new task is a subclass of `Training` that provides
 
-- ``best``: which metric decides about the best epoch (a class attribute);
+- ``best``: the rule that selects the best epoch (a class attribute);
 - ``losses(batch)``: the terms of the loss;
-- ``make_scores()`` and ``score(model, batch, scores)``: how a model is scored on a validation set;
-- ``positions(batch)``: which samples of the training set a batch holds, so that messages can name their files.
+- ``make_scores()`` and ``score(model, batch, scores)``: the validation;
+- ``positions(batch)``: the indices of a batch's images, so that messages can name their files.
 
-All the rest is done here and in :mod:`msgformer.training.run`: optimiser and schedule, a generator state that is a
-function of (seed, epoch, batch, process), the check that the loss is finite, the epoch's mean losses, a moving average
-of the weights, the model's card in the checkpoint, the run folder, resuming and stopping.
+This module and `msgformer.training.run` do the rest: optimizer and schedule, random generators seeded by (seed, epoch,
+batch, process), the check for a finite loss, mean losses per epoch, a moving average of the weights, the model card in
+the checkpoint, the run folder, resuming and stopping.
 """
 
 from __future__ import annotations
@@ -32,24 +32,24 @@ from msgformer.config.training_options import OptimOptions
 from msgformer.errors import UserError
 from msgformer.training.best import Best
 from msgformer.training.means import Means
-from msgformer.training.optim import Rates, advance, build_optimizer, build_schedule, lightning_schedule
+from msgformer.training.optim import Rates, build_optimizer, build_schedule, lightning_schedule, step_schedule
 from msgformer.utils.seeding import derive, seed_generators
 
 MEANS_KEY = "train_means"
 EMA = "ema_"
-"""What the scores of the averaged weights begin with: ``val/ema_top1`` beside ``val/top1``."""
+"""Prefix of the scores of the averaged weights: ``val/ema_top1`` beside ``val/top1``."""
 
 
 @dataclass(frozen=True)
 class Plan:
-    """How long is trained, and with what.
+    """Schedule of a training.
 
     Attributes:
-        optim: Optimiser and schedule.
-        total_batch: Images an optimiser step, over all processes and accumulated batches.
-        epochs: Epochs of the schedule; cool-down comes on top.
-        steps_per_epoch: Optimiser steps an epoch.
-        seed: The run's seed.
+        optim: Options of optimizer and schedule.
+        total_batch: Images per optimizer step, over all processes and accumulated batches.
+        epochs: Epochs of the schedule, without the cool-down.
+        steps_per_epoch: Optimizer steps per epoch.
+        seed: Seed of the run.
     """
 
     optim: OptimOptions
@@ -64,20 +64,23 @@ class NotFiniteError(UserError):
 
 
 class TaskScores(Protocol):
-    """Scores of one model, counted batch by batch; a module, so that it moves to the device with the rest."""
+    """Scores of one model, accumulated over batches; an ``nn.Module``, so that it moves to the device."""
 
     def compute(self) -> dict[str, float]:
-        """The scores over all processes since the last call, which are then forgotten; all in per cent but losses."""
+        """Return the scores over all processes since the last call, and reset them; in percent, except for losses."""
 
 
 class Training(LightningModule):
-    """A model, its losses, its scores and its optimiser.
+    """A model with its losses, scores and optimizer.
 
     Args:
-        model: What is trained.
-        card: What a checkpoint says about the model.
-        plan: How long is trained, and with what.
-        names: From a sample's position in the training set to what it is called, such as its file.
+        model: Model to train.
+        card: Card of the model, which checkpoints hold.
+        plan: Schedule of the training.
+        names: Returns the name of a training image, such as its file, by its index.
+
+    Attributes:
+        best: Rule that selects the best epoch.
     """
 
     best: ClassVar[Best]
@@ -87,36 +90,45 @@ class Training(LightningModule):
         self.card, self.plan, self.names = card, plan, names
         self.rates = Rates.of(plan.optim, plan.total_batch)
         self.model = model
-        build_optimizer(model, plan.optim, self.rates)  # refuses settings before a run folder is begun
+        build_optimizer(model, plan.optim, self.rates)  # rejects invalid options before a run folder is created
         self.ema: ModelEmaV3 | None = None
         if plan.optim.ema is not None:
             self.ema = ModelEmaV3(model, decay=plan.optim.ema, use_warmup=True)
-            # DDP waits for a gradient of each parameter that requires one, and the average never gets any.
+            # DDP waits for gradients of all parameters that require them, and the average never gets any.
             self.ema.requires_grad_(False)
-        self.scores = nn.ModuleDict({self._scores_key(prefix): self.make_scores() for prefix in self.candidates()})
+        self.scores = nn.ModuleDict(
+            {self._scores_key(prefix): self.make_scores() for prefix in self.evaluated_models()}
+        )
         self.means = Means()
 
     @abstractmethod
     def losses(self, batch: Any) -> dict[str, Tensor]:
-        """The terms of a training batch's loss by name; their sum is minimised.
+        """Compute the terms of the loss of a training batch, by name; their sum is minimized.
 
-        The global generators are set for this batch. Each term is logged as ``train/NAME`` where there are several.
+        The global random generators have been seeded for this batch. Several terms are also logged one by one, as
+        ``train/NAME``.
         """
 
     @abstractmethod
     def make_scores(self) -> nn.Module:
-        """A new module with the method of ``TaskScores``; ``self.card`` is known by now, the model isn't."""
+        """Return a new module with the interface of `TaskScores`; ``self.card`` is set, but not the model."""
 
     @abstractmethod
     def score(self, model: nn.Module, batch: Any, scores: Any) -> None:
-        """Count a validation batch, as ``model`` in evaluation mode sees it, in ``scores``, from ``make_scores``."""
+        """Add a validation batch to the scores.
+
+        Args:
+            model: Model in evaluation mode: the trained one, or its moving average.
+            batch: Validation batch.
+            scores: From `make_scores`.
+        """
 
     @abstractmethod
     def positions(self, batch: Any) -> Tensor | Sequence[int]:
-        """The positions of a batch's images in their source [B]."""
+        """Return the indices of a batch's images in their source [B]."""
 
-    def candidates(self) -> dict[str, nn.Module]:
-        """The models that are scored, by what the names of their scores begin with."""
+    def evaluated_models(self) -> dict[str, nn.Module]:
+        """Return the models that are validated, by the prefix of their scores: the model and its moving average."""
         return {"": self.model, **({} if self.ema is None else {EMA: self.ema.module})}
 
     @staticmethod
@@ -125,7 +137,12 @@ class Training(LightningModule):
 
     @override
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
-        """Set the generators for this batch."""
+        """Seed the random generators for this batch.
+
+        Args:
+            batch: Unused.
+            batch_idx: Index of the batch in the epoch.
+        """
         seed = derive(self.plan.seed, self.current_epoch, batch_idx, self.global_rank)
         seed_generators(seed)
         if self.device.type == "cuda":
@@ -133,7 +150,18 @@ class Training(LightningModule):
 
     @override
     def training_step(self, batch: Any, batch_idx: int) -> Tensor:
-        """The batch's loss, found finite."""
+        """Compute the loss of a batch.
+
+        Args:
+            batch: Training batch.
+            batch_idx: Index of the batch in the epoch.
+
+        Returns:
+            The loss, a scalar [].
+
+        Raises:
+            NotFiniteError: The loss is infinite or not a number.
+        """
         losses = self.losses(batch)
         terms = torch.stack([*losses.values()])
         values = dict(zip(losses, terms.detach().tolist(), strict=True))
@@ -159,21 +187,26 @@ class Training(LightningModule):
 
     @override
     def validation_step(self, batch: Any, batch_idx: int) -> None:
-        """Count one batch, for the model and for its moving average."""
-        for prefix, model in self.candidates().items():
+        """Add a batch to the scores of the model and of its moving average.
+
+        Args:
+            batch: Validation batch.
+            batch_idx: Unused.
+        """
+        for prefix, model in self.evaluated_models().items():
             self.score(model, batch, self.scores[self._scores_key(prefix)])
 
     @override
     def on_validation_epoch_end(self) -> None:
-        """Log ``val/SCORE``, and ``val/ema_SCORE`` of the moving average."""
-        for prefix in self.candidates():
+        """Log ``val/SCORE``, and ``val/ema_SCORE`` for the moving average."""
+        for prefix in self.evaluated_models():
             for name, value in self.scores[self._scores_key(prefix)].compute().items():  # type: ignore[operator]
                 full = f"val/{prefix}{name}"
                 self.log(full, value, prog_bar=full == self.best.metric, logger=False, sync_dist=True)
 
     @override
     def configure_optimizers(self) -> Any:
-        """The optimiser and the schedule, for Lightning."""
+        """Return the optimizer and the schedule in Lightning's format."""
         optim, plan = self.plan.optim, self.plan
         optimizer = build_optimizer(self.model, optim, self.rates)
         schedule = build_schedule(optimizer, optim, self.rates, plan.epochs, plan.steps_per_epoch)
@@ -181,24 +214,36 @@ class Training(LightningModule):
 
     @override
     def optimizer_step(self, epoch: int, batch_idx: int, optimizer: Any, optimizer_closure: Any = None) -> None:
-        """Step, and move the average along."""
+        """Step the optimizer, and update the moving average.
+
+        Args:
+            epoch: Index of the epoch.
+            batch_idx: Index of the batch in the epoch.
+            optimizer: The optimizer.
+            optimizer_closure: Computes the loss and its gradients.
+        """
         super().optimizer_step(epoch, batch_idx, optimizer, optimizer_closure)
         if self.ema is not None:
             self.ema.update(self.model, step=self.global_step)
 
     @override
     def lr_scheduler_step(self, scheduler: Scheduler, metric: Any) -> None:  # type: ignore[override]
-        """Move the learning rate on, after an optimiser step or after an epoch."""
-        advance(scheduler, self.current_epoch + 1, self.global_step)
+        """Update the learning rate after an optimizer step or after an epoch.
+
+        Args:
+            scheduler: The schedule.
+            metric: Unused.
+        """
+        step_schedule(scheduler, self.current_epoch + 1, self.global_step)
 
     @override
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Put the model's card and the running epoch's mean losses into the checkpoint."""
+        """Add the model card and the mean losses of the current epoch to the checkpoint."""
         self.card.write(checkpoint)
         checkpoint[MEANS_KEY] = self.means.state(self.trainer.strategy)
 
     @override
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Take up the running epoch's mean losses; one process has those of all."""
+        """Restore the mean losses of the current epoch; the first process loads the sums over all processes."""
         state = checkpoint[MEANS_KEY]
         self.means.load(state if self.global_rank == 0 else dict.fromkeys(state, (0.0, 0.0)))

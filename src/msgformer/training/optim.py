@@ -1,4 +1,4 @@
-"""Optimiser and learning-rate schedule, both timm's."""
+"""Optimizer and learning-rate schedule of timm."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ class Rates:
     """Learning rates of a run.
 
     Attributes:
-        peak: The highest.
-        first: Of the first step.
-        last: Of the last.
+        peak: Highest rate.
+        first: Rate of the first step.
+        last: Rate of the last step.
     """
 
     peak: float
@@ -34,25 +34,35 @@ class Rates:
 
     @classmethod
     def of(cls, options: OptimOptions, total_batch: int) -> Rates:
-        """The rates that ``options`` give for ``total_batch`` images an optimiser step."""
+        """Compute the rates from the options.
+
+        Args:
+            options: Options of the optimizer.
+            total_batch: Images per optimizer step, to which rates are scaled if ``options.lr_batch`` is given.
+        """
         scale = 1.0 if options.lr_batch is None else total_batch / options.lr_batch
         return cls(options.lr * scale, options.warmup_lr * scale, options.min_lr * scale)
 
 
 def build_optimizer(model: nn.Module, options: OptimOptions, rates: Rates) -> Optimizer:
-    """The optimiser, with parameters in groups by weight decay and, if asked for, by layer.
+    """Build the optimizer, with parameter groups by weight decay and, with ``layer_decay``, by layer.
 
-    1-d parameters, biases and what ``model.no_weight_decay()`` names aren't decayed.
+    Weight decay doesn't apply to 1-d parameters, biases and the parameters in ``model.no_weight_decay()``.
+
+    Args:
+        model: Model to train.
+        options: Options of the optimizer.
+        rates: Learning rates.
 
     Raises:
-        UserError: timm doesn't know the optimiser, or it doesn't take one of its settings.
+        UserError: The optimizer is unknown to timm, or doesn't accept one of the options.
     """
     known = [str(name) for name in list_optimizers()]
     if options.optimizer not in known:
-        raise UserError(f"optim.optimizer: unknown optimiser {options.optimizer!r}{nearest(options.optimizer, known)}")
+        raise UserError(f"optim.optimizer: unknown optimizer {options.optimizer!r}{nearest(options.optimizer, known)}")
     for key in sorted(options.optimizer_args):
         if key in _FIELDS:
-            raise UserError(f"optim.optimizer_args.{key} is a setting of its own; give optim.{key}")
+            raise UserError(f"optim.optimizer_args.{key} is an option of its own; give optim.{key}")
     own: dict[str, Any] = {"betas": options.betas, "eps": options.eps}
     own = {key: value for key, value in own.items() if value is not None}
     try:
@@ -67,18 +77,18 @@ def build_optimizer(model: nn.Module, options: OptimOptions, rates: Rates) -> Op
             **options.optimizer_args,
         )
     except (TypeError, ValueError) as error:
-        raise UserError(f"optim: {options.optimizer} refuses its settings: {error}") from error
+        raise UserError(f"optim: {options.optimizer} rejects its options: {error}") from error
     for key in own:
-        if key not in optimizer.defaults:  # timm drops what an optimiser doesn't take
-            raise UserError(f"optim.{key}: {options.optimizer} has no such setting; leave it out")
+        if key not in optimizer.defaults:  # timm drops options that an optimizer doesn't have
+            raise UserError(f"optim.{key}: {options.optimizer} has no such option; leave it out")
     _fuse_on_cpu(optimizer)
     return optimizer
 
 
 def _fuse_on_cpu(optimizer: Optimizer) -> None:
-    """One step for each parameter, where PyTorch has it and nobody chose: by default CPUs take one for each operation.
+    """Use PyTorch's fused optimizer step for parameters on the CPU, unless the user chose an implementation.
 
-    GPUs are left alone: there the default takes few steps as well, and a fused one can't clip gradients in fp16.
+    GPUs keep PyTorch's default, which launches few kernels too; a fused step can't clip gradients in fp16.
     """
     for group in optimizer.param_groups:
         on_cpu = all(parameter.device.type == "cpu" for parameter in group["params"])
@@ -89,19 +99,26 @@ def _fuse_on_cpu(optimizer: Optimizer) -> None:
 def build_schedule(
     optimizer: Optimizer, options: OptimOptions, rates: Rates, epochs: int, steps_per_epoch: int
 ) -> Scheduler:
-    """The schedule over ``epochs``; :func:`advance` moves it.
+    """Build the learning-rate schedule, which `step_schedule` advances.
+
+    Args:
+        optimizer: From `build_optimizer`.
+        options: Options of the schedule.
+        rates: Learning rates.
+        epochs: Number of epochs, without the cool-down.
+        steps_per_epoch: Optimizer steps per epoch.
 
     Raises:
-        UserError: the warm-up is longer than the training, or milestones don't go with the schedule.
+        UserError: The warm-up is longer than the training, or the milestones don't fit the schedule.
     """
     if options.warmup_epochs > epochs:
         raise UserError(
             f"optim.warmup_epochs is {options.warmup_epochs:g}, but there are only {epochs} epochs; give fewer"
         )
     check_milestones(options)
-    # timm lets the rate fall one count before a milestone.
+    # timm reduces the rate one count before a milestone.
     count = 1.0 if options.step_on == "epoch" else 1 / steps_per_epoch
-    settings: dict[str, Any] = dict(  # timm's types know whole epochs only, its schedules any part
+    settings: dict[str, Any] = dict(  # untyped, since timm annotates epochs as int but accepts fractions
         decay_milestones=[milestone + count for milestone in options.milestones],
         decay_rate=options.power if options.schedule == "poly" else options.decay_rate,
         warmup_epochs=options.warmup_epochs,
@@ -121,26 +138,28 @@ def build_schedule(
 
 
 def check_milestones(options: OptimOptions) -> None:
-    """Make sure that there are milestones, in order, where the schedule needs them, and nowhere else.
+    """Check that milestones are given in ascending order for a multistep schedule, and for no other schedule.
 
     Raises:
-        UserError: there are none, or too many.
+        UserError: They are missing, out of order, or given for another schedule.
     """
     given, needed = list(options.milestones), options.schedule == "multistep"
     if bool(given) != needed or given != sorted(set(given)):
         what = (
-            "needs epochs in rising order, such as [8, 11]," if needed else f"is for multistep, not {options.schedule}"
+            "needs epochs in ascending order, such as [8, 11],"
+            if needed
+            else f"is for multistep, not {options.schedule}"
         )
         raise UserError(f"optim.milestones {what}; it is {given}")
 
 
-def advance(schedule: Scheduler, epoch: int, step: int) -> None:
-    """Set the learning rate for what comes next.
+def step_schedule(schedule: Scheduler, epoch: int, step: int) -> None:
+    """Set the learning rate for the next optimizer step.
 
     Args:
-        schedule: From :func:`build_schedule`; it acts on the one of both counts that it was built for.
-        epoch: Epochs begun, the running one included, 1 in the first.
-        step: Optimiser steps done.
+        schedule: From `build_schedule`; depending on ``step_on`` it uses ``epoch`` or ``step``.
+        epoch: Number of the current epoch, from 1.
+        step: Number of optimizer steps so far.
     """
     if schedule.t_in_epochs:
         schedule.step(epoch)
@@ -149,5 +168,5 @@ def advance(schedule: Scheduler, epoch: int, step: int) -> None:
 
 
 def lightning_schedule(schedule: Scheduler) -> dict[str, Any]:
-    """The schedule in the form that Lightning's ``configure_optimizers`` wants."""
+    """Return the schedule in the format of Lightning's ``configure_optimizers``."""
     return {"scheduler": schedule, "interval": "epoch" if schedule.t_in_epochs else "step"}

@@ -1,4 +1,4 @@
-"""The number format to compute in, where the user leaves the choice to the machine."""
+"""Resolution of the precision "auto" for the hardware."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ from typing import Any
 import torch
 
 _NATIVE_BF16 = ("avx512_bf16", "amx_bf16", "bf16")
-"""Instructions of x86 and of ARM that multiply in bfloat16."""
+"""CPU capabilities, of x86 and of ARM, for multiplication in bfloat16."""
 
 
-def known_precision(precision: str, accelerator: str) -> Any:
-    """The number format itself, in Lightning's words: "auto" is bf16-mixed where the machine multiplies in bfloat16.
+def resolve_precision(precision: str, accelerator: str) -> Any:
+    """Return the precision in Lightning's terms.
 
-    Elsewhere bfloat16 would only cost time, and 32-true is left.
+    "auto" is bf16-mixed if the hardware multiplies in bfloat16, and 32-true otherwise, where bfloat16 would be slower.
 
     Args:
-        precision: What the user asks for.
-        accelerator: "auto", "cpu", "gpu" or another that Lightning knows.
+        precision: The requested precision.
+        accelerator: "auto", "cpu", "gpu" or another accelerator of Lightning.
     """
     if precision != "auto":
         return precision

@@ -1,4 +1,4 @@
-"""How a training shows on standard error."""
+"""Progress of a training on standard error."""
 
 from __future__ import annotations
 
@@ -15,26 +15,35 @@ from msgformer.training.run_files import Report
 
 
 def progress_callbacks(kind: str) -> list[Callback]:
-    """What shows the progress within an epoch.
+    """Return the callbacks that show the progress within an epoch.
 
     Args:
         kind: "bar", "lines", "none", or "auto" for a bar in a terminal and lines elsewhere, as in a log file.
     """
-    bar = kind == "bar" or (kind == "auto" and sys.stderr.isatty())
-    return [Bar(refresh_rate=10, console_kwargs={"stderr": True})] if bar else []
+    has_bar = kind == "bar" or (kind == "auto" and sys.stderr.isatty())
+    return [EpochBar(refresh_rate=10, console_kwargs={"stderr": True})] if has_bar else []
 
 
 def epoch_report(kind: str) -> Report | None:
-    """What shows each epoch that is done; ``kind`` as above."""
+    """Return the function that reports each finished epoch; None for no report.
+
+    Args:
+        kind: As for `progress_callbacks`.
+    """
     return None if kind == "none" else print_epoch
 
 
-class Bar(RichProgressBar):
-    """Lightning's bar of the running epoch, counted from 1, without the version of a logger that isn't there."""
+class EpochBar(RichProgressBar):
+    """Lightning's progress bar of the current epoch, with epochs counted from 1 and without the logger's version."""
 
     @override
     def get_metrics(self, trainer: Trainer, pl_module: LightningModule) -> dict[str, Any]:
-        """The metrics beside the bar."""
+        """Return the metrics beside the bar.
+
+        Args:
+            trainer: Lightning's trainer.
+            pl_module: The trained module.
+        """
         return {key: value for key, value in super().get_metrics(trainer, pl_module).items() if key != "v_num"}
 
     def _get_train_description(self, current_epoch: int) -> str:
@@ -42,11 +51,16 @@ class Bar(RichProgressBar):
 
 
 def print_epoch(trainer: Trainer, row: Row) -> None:
-    """Print one line about an epoch, above the bar if there is one: losses, what decides about the best, seconds."""
+    """Print one line with the losses, the deciding metrics and the seconds of an epoch, above the bar if there is one.
+
+    Args:
+        trainer: Lightning's trainer.
+        row: Metrics of the epoch.
+    """
     module = trainer.lightning_module
     assert isinstance(module, Training)
     losses = [f"{name} {row[name]:.4f}" for name in ("train/loss", "val/loss") if name in row]
-    deciding = [module.best.with_prefix(prefix).metric for prefix in module.candidates()]
+    deciding = [module.best.with_prefix(prefix).metric for prefix in module.evaluated_models()]
     scores = [
         f"{name} {row[name]:.2f} %" for name in deciding if name in row and name not in ("train/loss", "val/loss")
     ]

@@ -1,4 +1,4 @@
-"""A training from its parts to its end."""
+"""Execution of a training by Lightning's trainer, with checkpoints, stopping and error messages."""
 
 from __future__ import annotations
 
@@ -13,56 +13,56 @@ from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.strategies.launchers import subprocess_script
 
 from msgformer.config.training_options import TrainerOptions
-from msgformer.training.failures import explain, how_to_go_on, lost_connection
+from msgformer.training.failures import explain_failure, is_lost_connection, resume_hint
 from msgformer.training.module import Training
 from msgformer.training.run_files import RunFiles
-from msgformer.training.stopping import StoppedError, Stopping
-from msgformer.training.tracking import Tracking
+from msgformer.training.stopping import StopOnSignal, StoppedError
+from msgformer.training.tracking import TrackerCallback
 from msgformer.training.trainer import build_trainer
-from msgformer.training.watch import Watching
+from msgformer.training.watch import WatchdogCallback
 
 
 class Run:
-    """The loops around a task: Lightning's trainer, with what saves, stops and watches.
+    """Lightning's trainer with the callbacks of this package.
 
     Args:
-        options: The machine, and how steps run on it.
-        files: What is left in the run folder.
-        epochs: How many, cool-down included.
+        options: Options of the trainer.
+        files: Writes the run folder.
+        epochs: Number of epochs, including the cool-down.
         callbacks: The user's callbacks. They run first, so that a checkpoint holds their states after the same step.
 
     Attributes:
-        trainer: Tells how many processes there are, which the data and the module must know.
+        trainer: The trainer, which knows the number of processes.
     """
 
     def __init__(
         self, options: TrainerOptions, files: RunFiles, epochs: int, callbacks: Sequence[Callback] = ()
     ) -> None:
         self.files = files
-        self.watching = Watching(lambda: how_to_go_on(files.folder))
-        all_callbacks = [*callbacks, self.watching, Stopping(files, options.checkpoint_minutes), files]
+        self.watchdog = WatchdogCallback(lambda: resume_hint(files.folder))
+        all_callbacks = [*callbacks, self.watchdog, StopOnSignal(files, options.checkpoint_minutes), files]
         if options.trackers:
-            tracking = Tracking(options.trackers, files)
-            files.reports.append(tracking.report)
-            all_callbacks.append(tracking)
+            tracker = TrackerCallback(options.trackers, files)
+            files.reports.append(tracker.report)
+            all_callbacks.append(tracker)
         files.patience = options.patience
         self.trainer: Trainer = build_trainer(
             options, callbacks=all_callbacks, max_epochs=epochs, num_sanity_val_steps=0
         )
 
     def fit(self, module: Training, data: LightningDataModule, checkpoint: Path | None) -> None:
-        """Train to the end.
+        """Train until the last epoch.
 
         Args:
-            module: The task.
-            data: Its batches.
-            checkpoint: What to go on from, as ``find_resumable`` gives it; None: begin.
+            module: Lightning module of the task.
+            data: Data module of the task.
+            checkpoint: Checkpoint to resume from, as of `find_resumable`; None starts from the beginning.
 
         Raises:
-            UserError: the data, the loss or the memory doesn't allow to go on; the message says what to do.
-            JobError: likewise the disk, or a process that died.
-            KeyboardInterrupt: Ctrl-C; all is saved then, and the user is told how to go on.
-            SystemExit: another signal, likewise.
+            UserError: The data, the loss or the memory prevents further training; the message says what to do.
+            JobError: The disk is full, or a process died; the message says what to do.
+            KeyboardInterrupt: Ctrl-C stopped the training; the state is saved, and the resume command was printed.
+            SystemExit: Another signal stopped the training; see `KeyboardInterrupt`.
         """
         failed = True
         try:
@@ -72,31 +72,31 @@ class Run:
         except StoppedError as stopped:
             failed = False  # all processes have stopped
             if self.trainer.is_global_zero:
-                print(f"stopped {stopped}; {how_to_go_on(self.files.folder)}", file=sys.stderr, flush=True)
-            raise _ending(stopped.number) from None
-        except SystemExit as leaving:
-            if isinstance(leaving.__context__, KeyboardInterrupt):  # which Lightning turns into sys.exit(1)
-                raise KeyboardInterrupt from leaving
+                print(f"stopped {stopped}; {resume_hint(self.files.folder)}", file=sys.stderr, flush=True)
+            raise _exit_exception(stopped.number) from None
+        except SystemExit as error:
+            if isinstance(error.__context__, KeyboardInterrupt):  # which Lightning turns into sys.exit(1)
+                raise KeyboardInterrupt from error
             raise
         except Exception as error:
-            if lost_connection(error):
-                self.watching.await_verdict()
-            clear = explain(error, self.files.folder, self.trainer, module)
-            if clear is None:
+            if is_lost_connection(error):
+                self.watchdog.await_verdict()
+            explained = explain_failure(error, self.files.folder, self.trainer, module)
+            if explained is None:
                 raise
-            raise clear from error
+            raise explained from error
         finally:
-            self.watching.leave(failed=failed)
+            self.watchdog.close(failed=failed)
 
 
-def _ending(number: int) -> BaseException:
-    """What a signal ends a program with: Ctrl-C an exception, others a status as in a shell."""
+def _exit_exception(number: int) -> BaseException:
+    """Return the exception that ends the program after a signal: for all but Ctrl-C, with a shell's exit status."""
     return KeyboardInterrupt() if number == signal.SIGINT else SystemExit(128 + number)
 
 
 @contextmanager
 def _without_observer() -> Iterator[None]:
-    """Without the thread that kills the first process, and with it any message, once another one has ended."""
+    """Disable Lightning's thread that kills the first process, before it can print, when another one has ended."""
     launch = subprocess_script._launch_process_observer
     subprocess_script._launch_process_observer = lambda child_processes: None  # noqa: ARG005
     try:

@@ -1,4 +1,4 @@
-"""What a training leaves in its run folder: the table of metrics, the best weights, and what it can go on from."""
+"""Files of a training in its run folder: the table of metrics, the best weights, and the checkpoint to resume from."""
 
 from __future__ import annotations
 
@@ -21,66 +21,83 @@ from msgformer.training.module import EMA, Training
 METRICS_FILE = "metrics.csv"
 
 Report = Callable[[Trainer, Row], None]
-"""What is done with a finished epoch's row by the first process."""
+"""Called with the trainer and the metrics of a finished epoch, in the first process."""
 
 
 class RunFiles(Checkpoint):
-    """Writes ``metrics.csv``, ``best.ckpt``, ``last.ckpt`` and, of averaged weights, ``best_ema.ckpt``.
+    """Writes ``metrics.csv``, ``best.ckpt``, ``last.ckpt`` and, for averaged weights, ``best_ema.ckpt``.
 
-    The rows written so far are part of the last checkpoint, so a resumed run's table has the epochs that its weights
-    have seen, once each. Lightning's own checkpoint callback would compare one metric alone; here a second one may
-    decide between epochs that are equal in the first. All is written after each epoch, the last checkpoint also when
-    :meth:`save_last` is called within one.
+    All files are written after each epoch; `save_last` writes the last checkpoint within an epoch too. The last
+    checkpoint contains the rows of the table, so that the table of a resumed run has each epoch of its weights once.
+    Lightning's own checkpoint callback has no second metric for epochs that are equal in the first one.
 
     Args:
-        begin: Gives the run folder, making it if the run is new; called by the first process alone, once all are up.
-        report: Is told every epoch's row.
+        open_folder: Returns the run folder, and creates that of a new run; called in the first process, after all
+            processes have started.
+        report: Called after each epoch.
 
     Attributes:
-        reports: Are told every epoch's row, in the first process.
-        patience: Epochs without a better one after which the training stops; None: it goes on to its end.
-        folder: Run folder, known once the training is set up; None before.
-        rows: One row an epoch.
-        saved: When the last checkpoint was written, by ``time.monotonic``.
+        reports: Called after each epoch, in the first process.
+        patience: Number of epochs without improvement after which the training stops; None never stops early.
+        folder: Run folder; None before the training is set up.
+        rows: One row per epoch.
+        last_saved: Time of the last checkpoint, by ``time.monotonic``.
     """
 
-    def __init__(self, begin: Callable[[], Path], report: Report | None = None) -> None:
-        self.begin = begin
+    def __init__(self, open_folder: Callable[[], Path], report: Report | None = None) -> None:
+        self.open_folder = open_folder
         self.reports = [] if report is None else [report]
         self.patience: int | None = None
         self.folder: Path | None = None
         self.rows: list[Row] = []
-        self.saved = self._start = time.monotonic()
-        self._spent = 0.0
+        self.last_saved = self._start = time.monotonic()
+        self._previous_seconds = 0.0
 
     @property
     def seconds(self) -> float:
-        """Seconds spent on the running epoch, those before an interruption included."""
-        return self._spent + time.monotonic() - self._start
+        """Seconds spent on the current epoch, including those before an interruption."""
+        return self._previous_seconds + time.monotonic() - self._start
 
     @override
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Have the run folder made, and tell all processes of it."""
-        folder = self.begin() if trainer.is_global_zero else Path()
+        """Open the run folder, and send its path to all processes.
+
+        Args:
+            trainer: Lightning's trainer.
+            pl_module: Unused.
+            stage: Unused.
+        """
+        folder = self.open_folder() if trainer.is_global_zero else Path()
         self.folder = trainer.strategy.broadcast(folder)
 
     @override
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Start the clock: an epoch that is resumed in its middle doesn't begin anew."""
-        self.saved = self._start = time.monotonic()
-        self._stop_early(trainer, pl_module)  # as a run did before, that is resumed
+        """Start the timer; Lightning calls no other hook for an epoch that is resumed in the middle.
+
+        Args:
+            trainer: Lightning's trainer.
+            pl_module: The trained module.
+        """
+        self.last_saved = self._start = time.monotonic()
+        self._stop_early(trainer, pl_module)  # if the resumed run had already stopped early
 
     @override
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Add the epoch's row and write the files."""
+        """Add the row of the epoch, and write the files.
+
+        Args:
+            trainer: Lightning's trainer.
+            pl_module: The trained module.
+        """
         assert isinstance(pl_module, Training)
         assert self.folder is not None
         self.rows.append({**_row(trainer, pl_module), "seconds": self.seconds})
-        self._start, self._spent = time.monotonic(), 0.0
+        self._start, self._previous_seconds = time.monotonic(), 0.0
         if trainer.is_global_zero:
             write_atomically(self.folder / METRICS_FILE, self._write_rows)
         for prefix, name in (("", BEST), (EMA, BEST_EMA)):
-            if prefix in pl_module.candidates() and pl_module.best.with_prefix(prefix).of(self.rows) is self.rows[-1]:
+            best = pl_module.best.with_prefix(prefix)
+            if prefix in pl_module.evaluated_models() and best.select(self.rows) is self.rows[-1]:
                 _save_weights(trainer, pl_module, prefix, self.folder / name)
         self.save_last(trainer)
         for report in self.reports if trainer.is_global_zero else ():
@@ -88,26 +105,31 @@ class RunFiles(Checkpoint):
         self._stop_early(trainer, pl_module)
 
     def _stop_early(self, trainer: Trainer, module: LightningModule) -> None:
-        """Stop once neither the weights nor their average have become better for long."""
+        """Stop if neither the weights nor their average have improved within `patience` epochs."""
         assert isinstance(module, Training)
         if self.patience is None or not self.rows:
             return
-        rules = [module.best.with_prefix(prefix) for prefix in module.candidates()]
-        latest = max(rule.of(self.rows)["epoch"] for rule in rules)
+        rules = [module.best.with_prefix(prefix) for prefix in module.evaluated_models()]
+        latest = max(rule.select(self.rows)["epoch"] for rule in rules)
         if self.rows[-1]["epoch"] - latest >= self.patience:
             trainer.should_stop = True
 
     def save_last(self, trainer: Trainer) -> None:
-        """Write all that a training goes on from; every process must call this, after the same optimiser step."""
+        """Write the checkpoint to resume from; every process must call this, after the same optimizer step."""
         assert self.folder is not None
         trainer.save_checkpoint(self.folder / LAST, weights_only=False)
-        self.saved = time.monotonic()
+        self.last_saved = time.monotonic()
 
     @override
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
-        """Have an epoch whose batches are done, but whose validation isn't, go on with all of its validation.
+        """Let a run that stopped in the validation of an epoch resume at the beginning of that validation.
 
-        Lightning would leave the validation out, or the part of it that was done.
+        Lightning would skip the validation, or the finished part of it.
+
+        Args:
+            trainer: Lightning's trainer.
+            pl_module: Unused.
+            checkpoint: Content of the checkpoint, changed in place.
         """
         loops = checkpoint["loops"]["fit_loop"]
         epochs = loops["epoch_progress"]["current"]
@@ -115,12 +137,17 @@ class RunFiles(Checkpoint):
             for count in ("total", "current"):
                 batches = loops["epoch_loop.batch_progress"][count]
                 batches["completed"] = batches["ready"]
-                # Its first batch has begun, and isn't done.
+                # State of a validation whose first batch has started.
                 loops["epoch_loop.val_loop.batch_progress"][count] = dict(ready=1, started=1, processed=0, completed=0)
 
     @override
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Count a validation's batches from its first one, whatever was done of it before the run was stopped."""
+        """Reset the count of validation batches, which a resumed run restores from its checkpoint.
+
+        Args:
+            trainer: Lightning's trainer.
+            pl_module: Unused.
+        """
         trainer.fit_loop.epoch_loop.val_loop.batch_progress.reset()
 
     def _write_rows(self, path: Path) -> None:
@@ -132,18 +159,18 @@ class RunFiles(Checkpoint):
 
     @override
     def state_dict(self) -> dict[str, Any]:
-        """The rows so far, and how long the running epoch has taken."""
+        """Return the rows so far, and the seconds of the current epoch."""
         return {"rows": self.rows, "seconds": self.seconds}
 
     @override
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Take up the rows of the checkpoint that is resumed."""
-        self.rows, self._spent = state_dict["rows"], state_dict["seconds"]
+        """Restore the rows and the seconds of the current epoch."""
+        self.rows, self._previous_seconds = state_dict["rows"], state_dict["seconds"]
 
 
 def _row(trainer: Trainer, module: Training) -> Row:
-    """What the epoch that ends came to."""
-    means = module.means.take(trainer.strategy)
+    """Return the metrics of the finished epoch."""
+    means = module.means.compute_and_reset(trainer.strategy)
     logged = {name: value.item() for name, value in trainer.callback_metrics.items()}
     logged |= {f"train/{name}": value for name, value in means.items()}
     rate = max(group["lr"] for group in trainer.optimizers[0].param_groups)
@@ -151,7 +178,7 @@ def _row(trainer: Trainer, module: Training) -> Row:
 
 
 def _save_weights(trainer: Trainer, module: Training, prefix: str, path: Path) -> None:
-    """Write the weights of the model or of its average, by the same names, with the card and nothing else."""
+    """Write the weights of the model, or of its average under the same names, with the card and nothing else."""
     state = trainer.strategy.lightning_module_state_dict()
     source = EMA_PREFIX if prefix else PREFIX
     weights = {PREFIX + key.removeprefix(source): value for key, value in state.items() if key.startswith(source)}

@@ -1,4 +1,4 @@
-"""Epochs' numbers sent to TensorBoard, Weights & Biases or MLflow, by Lightning's loggers."""
+"""Experiment tracking with TensorBoard, Weights & Biases or MLflow, by Lightning's loggers."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ TRACKING_FILE = "tracking.json"
 CONFIG_FILE = "config.yaml"
 
 
-class Tracking(Callback):
-    """Tells loggers a run's settings, and each epoch's row; a run that is resumed goes on under its own number.
+class TrackerCallback(Callback):
+    """Logs the configuration of a run and the metrics of each epoch; a resumed run continues under its own ID.
 
     Args:
         kinds: "tensorboard", "wandb" or "mlflow".
-        files: The run's files.
+        files: Knows the run folder.
     """
 
     def __init__(self, kinds: Sequence[str], files: RunFiles) -> None:
@@ -36,7 +36,12 @@ class Tracking(Callback):
 
     @override
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Open the loggers, in the first process."""
+        """Open the loggers in the first process, and log the configuration.
+
+        Args:
+            trainer: Lightning's trainer.
+            pl_module: Unused.
+        """
         if not trainer.is_global_zero:
             return
         folder = self.files.folder
@@ -47,7 +52,12 @@ class Tracking(Callback):
             logger.log_hyperparams(yaml.safe_load(config.read_text(encoding="utf-8")))
 
     def report(self, _trainer: Trainer, row: Row) -> None:
-        """Log an epoch's row over its optimiser steps."""
+        """Log the metrics of an epoch at its last optimizer step.
+
+        Args:
+            _trainer: Unused.
+            row: Metrics of the epoch.
+        """
         values = {name: value for name, value in row.items() if name != "step"}
         for logger in self.loggers:
             logger.log_metrics(values, step=int(row["step"]))
@@ -55,12 +65,23 @@ class Tracking(Callback):
 
     @override
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Close the loggers."""
+        """Close the loggers.
+
+        Args:
+            trainer: Unused.
+            pl_module: Unused.
+        """
         self._close("success")
 
     @override
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
-        """Close the loggers."""
+        """Close the loggers with the status of a failure.
+
+        Args:
+            trainer: Unused.
+            pl_module: Unused.
+            exception: Unused.
+        """
         self._close("failed")
 
     def _close(self, status: str) -> None:
@@ -70,19 +91,19 @@ class Tracking(Callback):
 
 
 def _open(kind: str, folder: Path) -> Logger:
-    """A logger that keeps its files in the run folder; what it is known by elsewhere is noted there too."""
+    """Open a logger with its files in the run folder; ``tracking.json`` there records the run's ID at the service."""
     if kind == "tensorboard":
         return TensorBoardLogger(folder, name="tensorboard", version="", default_hp_metric=False)
     path = folder / TRACKING_FILE
-    numbers = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    ids = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
     logger: Logger
     if kind == "wandb":
-        number = numbers.setdefault("wandb", secrets.token_hex(4))
-        logger = WandbLogger(folder.name, save_dir=folder, id=number, project=PROJECT, resume="allow")
-        _ = logger.experiment  # which asks for the key: before anything is trained
+        run_id = ids.setdefault("wandb", secrets.token_hex(4))
+        logger = WandbLogger(folder.name, save_dir=folder, id=run_id, project=PROJECT, resume="allow")
+        _ = logger.experiment  # asks for the API key now, before the training starts
     else:
         server, local = os.getenv("MLFLOW_TRACKING_URI"), str(folder / "mlruns")
-        logger = MLFlowLogger(PROJECT, folder.name, server, save_dir=local, run_id=numbers.get("mlflow"))
-        numbers["mlflow"] = logger.run_id
-    path.write_text(json.dumps(numbers), encoding="utf-8")
+        logger = MLFlowLogger(PROJECT, folder.name, server, save_dir=local, run_id=ids.get("mlflow"))
+        ids["mlflow"] = logger.run_id
+    path.write_text(json.dumps(ids), encoding="utf-8")
     return logger

@@ -1,4 +1,4 @@
-"""Lightning's trainer with this package's settings."""
+"""Lightning's trainer with the options of this package."""
 
 from __future__ import annotations
 
@@ -17,35 +17,35 @@ from msgformer.config.training_options import TrainerOptions
 from msgformer.errors import UserError
 from msgformer.training.callbacks import StateGuard
 from msgformer.training.checkpoint import AtomicCheckpointIO
-from msgformer.training.precision import known_precision
+from msgformer.training.precision import resolve_precision
 from msgformer.training.progress import progress_callbacks
 
-NOISE = (
-    # How many workers suit a small data set is the user's to say; more would cost more than they bring.
+IGNORED_WARNINGS = (
+    # The user chooses the number of workers; for a small data set, more workers are slower.
     r".*does not have many workers.*",
-    # Its own code calls torch in a way that torch is about to change.
+    # Lightning's own code calls a deprecated function of torch.
     r".*LeafSpec.* is deprecated.*",
-    # The sampler knows the batches that an epoch has seen, without a state of the loader.
+    # The sampler skips the batches of a resumed epoch, without a state of the loader.
     r".*ended before the epoch ended and your dataloader is not resumable.*",
-    # A matrix of one row or column has strides that mean nothing.
+    # The strides of a matrix of one row or column are meaningless.
     r".*Grad strides do not match bucket view strides.*",
-    # That is refused.
+    # `build_trainer` raises an error instead.
     r".*AMP with fp16 is not supported on CPU.*",
-    # The moving average of the weights never trains.
+    # The moving average of the weights is always in evaluation mode.
     r".*module\(s\) in eval mode at the start of training.*",
 )
-"""Lightning's warnings that tell the user nothing to act upon."""
+"""Lightning's warnings that don't require an action of the user."""
 
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Without Lightning's notes about devices and products, and the warnings in ``NOISE``."""
+    """Hide Lightning's notes about devices and products, and the warnings in `IGNORED_WARNINGS`."""
     logger = logging.getLogger("lightning.pytorch")
     level = logger.level
     logger.setLevel(logging.WARNING)
     try:
         with warnings.catch_warnings():
-            for pattern in NOISE:
+            for pattern in IGNORED_WARNINGS:
                 warnings.filterwarnings("ignore", pattern)
             yield
     finally:
@@ -53,8 +53,8 @@ def quiet() -> Iterator[None]:
 
 
 @contextmanager
-def refusals() -> Iterator[None]:
-    """What Lightning refuses, such as a device that isn't there, as a user's error."""
+def lightning_errors() -> Iterator[None]:
+    """Convert Lightning's errors about its arguments, such as a missing device, to `UserError`."""
     try:
         yield
     except (MisconfigurationException, RuntimeError, TypeError, ValueError) as error:
@@ -62,18 +62,18 @@ def refusals() -> Iterator[None]:
 
 
 def build_trainer(options: TrainerOptions, **settings: Any) -> Trainer:
-    """A trainer.
+    """Build Lightning's trainer.
 
     Args:
-        options: The user's settings of the machine.
+        options: Options of the trainer.
         **settings: Further arguments of Lightning's trainer.
 
     Raises:
-        UserError: Lightning refuses the settings, for example a device that isn't there.
+        UserError: Lightning rejects an option, such as a missing device.
     """
     callbacks = [*progress_callbacks(options.progress), *settings.pop("callbacks", [])]
-    precision = known_precision(options.precision, options.accelerator)
-    with refusals():
+    precision = resolve_precision(options.precision, options.accelerator)
+    with lightning_errors():
         trainer = Trainer(
             accelerator=options.accelerator,
             devices=options.devices,

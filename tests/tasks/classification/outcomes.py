@@ -1,12 +1,12 @@
-"""Answers of classifiers that never were."""
+"""Random and handwritten predictions of classifiers."""
 
 import numpy as np
 import torch
 
-from msgformer.tasks.classification.outcome import Outcome, collect
+from msgformer.tasks.classification.outcome import Outcome, collect_outcome
 
 
-def answers(images, classes, seed=0, sharpness=3.0):
+def random_logits(images, classes, seed=0, sharpness=3.0):
     generator = torch.Generator().manual_seed(seed)
     labels = torch.randint(classes, (images,), generator=generator)
     logits = sharpness * torch.randn(images, classes, generator=generator)
@@ -17,13 +17,15 @@ def answers(images, classes, seed=0, sharpness=3.0):
 def outcome_of(labels, logits, batch=7):
     names = tuple(f"c{index}" for index in range(logits.shape[1]))
     batches = zip(labels.split(batch), logits.log_softmax(-1).split(batch), strict=True)
-    return collect(names, batches)
+    return collect_outcome(names, batches)
 
 
-def hand_made(labels, predicted, confidences=None, classes=3):
-    """An outcome with two ranks: the answer, and class 0."""
+def make_outcome(labels, predicted, confidences=None, classes=3):
+    """Return an outcome with two ranks: the predicted class, and class 0."""
     labels, predicted = np.array(labels), np.array(predicted)
-    sure = np.full(len(labels), 0.75, np.float32) if confidences is None else np.array(confidences, np.float32)
+    if confidences is None:
+        confidences = np.full(len(labels), 0.75)
+    confidences = np.array(confidences, np.float32)
     ranked = np.stack([predicted, np.zeros_like(predicted)], 1)
     names = tuple("abcdefghij"[:classes])
-    return Outcome(names, labels, ranked, np.stack([sure, 1 - sure], 1), -np.log(sure))
+    return Outcome(names, labels, ranked, np.stack([confidences, 1 - confidences], 1), -np.log(confidences))

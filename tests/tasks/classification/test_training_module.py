@@ -4,11 +4,11 @@ import torch.nn.functional as F
 
 from msgformer.checkpoints.card import ModelCard
 from msgformer.config.training_options import OptimOptions
-from msgformer.tasks.classification.training_module import Classifier, Scores
+from msgformer.tasks.classification.training_module import ClassificationTraining, Scores
 from msgformer.training.module import Plan
 
 
-def test_scores_are_of_all_images_in_per_cent():
+def test_scores_are_computed_over_all_images_in_percent():
     torch.manual_seed(0)
     logits, labels = torch.randn(11, 7), torch.randint(0, 7, (11,))
     scores = Scores(7)
@@ -22,7 +22,7 @@ def test_scores_are_of_all_images_in_per_cent():
     }
 
 
-def test_scores_start_anew_after_they_are_computed():
+def test_scores_are_reset_after_compute():
     scores = Scores(2)
     scores.update(torch.tensor([[0.0, 9.0]]), torch.tensor([0]))
     scores.compute()
@@ -30,18 +30,18 @@ def test_scores_start_anew_after_they_are_computed():
     assert scores.compute()["top1"] == 100.0
 
 
-def test_few_classes_have_a_top_5_of_all():
+def test_top5_includes_all_of_fewer_than_five_classes():
     scores = Scores(3)
     scores.update(torch.eye(3), torch.tensor([1, 2, 0]))
     assert scores.compute()["top5"] == 100.0
 
 
 @pytest.mark.parametrize("weights", [None, [0.5, 3.0, 1.0]])
-def test_classes_weigh_in_the_loss_what_they_are_given(weights):
+def test_class_weights_apply_to_the_loss(weights):
     card = ModelCard("test_vit", {}, ["a", "b", "c"], {})
     torch.manual_seed(0)
     images, labels = torch.randn(6, 4), torch.tensor([0, 1, 2, 1, 0, 0])
-    classifier = Classifier(torch.nn.Linear(4, 3), card, Plan(OptimOptions(), 6, 1, 1), weights=weights)
+    classifier = ClassificationTraining(torch.nn.Linear(4, 3), card, Plan(OptimOptions(), 6, 1, 1), weights=weights)
     each = F.cross_entropy(classifier.model(images), labels, reduction="none")
     scale = torch.tensor(weights or [1.0, 1.0, 1.0])[labels]
     loss = classifier.losses((images, labels, labels))["cross_entropy"]

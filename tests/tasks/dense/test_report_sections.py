@@ -7,7 +7,7 @@ SCORES = {"box_ap": 31.25, "box_ap50": 50.0, "box_ap_large": None, "mask_ap": 28
 SCORES |= {"mask_ap_large": None}
 
 
-def test_the_numbers_that_count_most_come_first():
+def test_headline_has_the_most_important_scores():
     assert [(tile.label, tile.value) for tile in dense_headline(SCORES)][:2] == [
         ("Box AP", "31.25 %"),
         ("Box AP50", "50.00 %"),
@@ -15,22 +15,22 @@ def test_the_numbers_that_count_most_come_first():
     assert [tile.label for tile in dense_headline({"miou": 60.0, "loss": 1.0})] == ["Mean IoU"]
 
 
-def test_sections_have_numbers_classes_and_examples():
-    picture = Image.new("RGB", (640, 480), "red")
-    examples = [Example("<b>.jpg", picture, picture, "a cat")]
+def test_sections_have_metrics_classes_and_examples():
+    image = Image.new("RGB", (640, 480), "red")
+    examples = [Example("<b>.jpg", image, image, "a cat")]
     per_class = {
         "cat": {"box_ap": 40.0, "mask_ap": 30.0},
         "none": {"box_ap": None, "mask_ap": None},
         "dog": {"box_ap": 20.0, "mask_ap": 25.0},
     }
-    numbers, classes, shown = dense_sections(SCORES, per_class, examples)
-    (table,) = numbers.blocks
+    metrics, classes, shown = dense_sections(SCORES, per_class, examples)
+    (table,) = metrics.blocks
     assert table.header == ("Measure", "Box", "Mask")
     assert list(table.rows)[2] == ("AP LARGE", "-", "-")
     assert [row[0] for row in classes.blocks[0].rows] == ["dog", "cat", "none"]
     gallery = next(block for block in shown.blocks if isinstance(block, Gallery))
     assert len(gallery.pictures) == 2
-    page = Page("run", "lead", dense_headline(SCORES), [numbers, classes, shown], "footer").render()
+    page = Page("run", "lead", dense_headline(SCORES), [metrics, classes, shown], "footer").render()
     assert "&lt;b&gt;.jpg" in page
     assert "<b>.jpg" not in page
 

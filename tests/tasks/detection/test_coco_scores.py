@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 import torch
 
-from msgformer.tasks.detection.coco_scores import NUMBERS, CocoScores, CocoTruth, summarize
+from msgformer.tasks.detection.coco_scores import METRICS, CocoGroundTruth, CocoScores, summarize
 from msgformer.utils.rle import encode_masks
 
 BOXES = {10: [((10, 10, 40, 40), 1), ((60, 60, 200, 200), 2)], 12: [((5, 5, 30, 25), 2)]}
-"""Of each image (x1 y1 x2 y2, label); image 11 is empty."""
+"""Boxes (x1 y1 x2 y2) and labels per image; image 11 has none."""
 
 CATEGORIES = (3, 7)
 
@@ -19,7 +19,7 @@ def mask(box, height=256, width=256):
     return filled
 
 
-def truth(crowd=False):
+def make_ground_truth(crowd=False):
     annotations = []
     for image, objects in BOXES.items():
         for (x1, y1, x2, y2), label in objects:
@@ -36,11 +36,12 @@ def truth(crowd=False):
             )
     images = [{"id": number, "width": 256, "height": 256} for number in (10, 11, 12)]
     categories = [{"id": number, "name": name} for number, name in zip(CATEGORIES, ("cat", "dog"), strict=True)]
-    return CocoTruth({"images": images, "annotations": annotations, "categories": categories}, (10, 11, 12), CATEGORIES)
+    content = {"images": images, "annotations": annotations, "categories": categories}
+    return CocoGroundTruth(content, (10, 11, 12), CATEGORIES)
 
 
 def found(*objects):
-    """A detector's output: (box, label, score) each."""
+    """Return a detector's output for objects (box, label, score)."""
     boxes = torch.tensor([box for box, _, _ in objects], dtype=torch.float32).reshape(-1, 4)
     masks = np.concatenate([mask(box) for box, _, _ in objects]) if objects else np.zeros((0, 256, 256), bool)
     return {
@@ -60,15 +61,15 @@ PERFECT = [
 
 def computed(outputs, kinds=("box", "mask"), crowd=False):
     scores = CocoScores(kinds)
-    scores.truth = truth(crowd)
+    scores.ground_truth = make_ground_truth(crowd)
     scores.update(outputs[:2], [0, 1])
     scores.update(outputs[2:], [2])
     return scores.compute(), scores
 
 
-def test_perfect_answers_score_full_marks():
+def test_perfect_detections_score_100():
     numbers, scores = computed(PERFECT)
-    assert set(numbers) == {f"{kind}_{name}" for kind in ("box", "mask") for name in NUMBERS}
+    assert set(numbers) == {f"{kind}_{name}" for kind in ("box", "mask") for name in METRICS}
     for name in ("ap", "ap50", "ap75", "ap_small", "ap_large", "ar100"):
         assert numbers[f"box_{name}"] == pytest.approx(100)
         assert numbers[f"mask_{name}"] == pytest.approx(100)
@@ -77,8 +78,8 @@ def test_perfect_answers_score_full_marks():
     assert len(scores.last_results) == 3
 
 
-def test_numbers_are_those_of_a_count_by_hand():
-    """The cat's box at IoU 0.6, so right at 3 of 10 thresholds; one dog missing, one found twice."""
+def test_metrics_equal_values_computed_by_hand():
+    """The cat's box has IoU 0.6, which passes 3 of 10 thresholds; one dog is missing, and one is found twice."""
     outputs = [
         found(((10, 10, 40, 28), 1, 0.9)),
         found(((5, 5, 30, 25), 2, 0.95)),
@@ -86,21 +87,21 @@ def test_numbers_are_those_of_a_count_by_hand():
     ]
     numbers, scores = computed(outputs, ("box",))
     assert scores.summaries["box"].per_class["cat"] == pytest.approx(30)
-    # In order of their scores: false, true, false: precision 1/2 up to recall 1/2, that is at 51 of 101 points.
+    # In descending order of score: false, true, false; precision is 1/2 up to recall 1/2, that is at 51 of 101 points.
     assert scores.summaries["box"].per_class["dog"] == pytest.approx(100 * 51 / 101 / 2)
     assert numbers["box_ap"] == pytest.approx((30 + 100 * 51 / 101 / 2) / 2)
     assert numbers["box_ap50"] == pytest.approx((100 + 100 * 51 / 101 / 2) / 2)
     assert numbers["box_ap75"] == pytest.approx((0 + 100 * 51 / 101 / 2) / 2)
 
 
-def test_what_is_found_in_a_crowd_counts_neither_way():
+def test_detections_in_a_crowd_are_ignored():
     extra = found(((12, 12, 20, 20), 1, 0.9), ((25, 25, 38, 38), 1, 0.8), ((60, 60, 200, 200), 2, 0.8))
     numbers, scores = computed([extra, *PERFECT[1:]], crowd=True)
     assert numbers["box_ap"] == pytest.approx(100)
     assert math.isnan(scores.summaries["box"].per_class["cat"])
 
 
-def test_nothing_found_scores_zero_and_counting_starts_anew():
+def test_no_detections_score_zero_and_compute_resets():
     numbers, scores = computed([found()] * 3)
     assert numbers["box_ap"] == numbers["mask_ar100"] == 0
     scores.update(PERFECT, [0, 1, 2])
@@ -110,9 +111,9 @@ def test_nothing_found_scores_zero_and_counting_starts_anew():
 
 
 def test_results_are_in_cocos_format():
-    (one, other) = truth().results(PERFECT[0], 0)
+    (one, other) = make_ground_truth().results(PERFECT[0], 0)
     assert (one["image_id"], one["category_id"], other["category_id"]) == (10, 3, 7)
     assert one["bbox"] == [10, 10, 30, 30]
     assert one["score"] == pytest.approx(0.9)
     assert other["segmentation"]["size"] == [256, 256]
-    assert summarize(truth(), [one, other], "mask").numbers["ap"] > 50
+    assert summarize(make_ground_truth(), [one, other], "mask").metrics["ap"] > 50

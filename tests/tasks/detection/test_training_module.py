@@ -8,8 +8,8 @@ from heads.conftest import TINY_DETECTOR, scene
 from msgformer.checkpoints.card import ModelCard
 from msgformer.config.training_options import OptimOptions, TrainerOptions
 from msgformer.heads import create_detector
-from msgformer.tasks.detection.coco_scores import CocoTruth
-from msgformer.tasks.detection.training_module import Detecting
+from msgformer.tasks.detection.coco_scores import CocoGroundTruth
+from msgformer.tasks.detection.training_module import DetectionTraining
 from msgformer.training.module import Plan
 from msgformer.training.trainer import build_trainer, quiet
 
@@ -21,7 +21,7 @@ def batch():
     return images, targets, torch.arange(2)
 
 
-def truth():
+def make_ground_truth():
     images, targets, _ = batch()
     annotations = [
         {"image_id": index, "category_id": label, "bbox": [x1, y1, x2 - x1, y2 - y1], "area": 1, "iscrowd": 0}
@@ -33,26 +33,26 @@ def truth():
         "annotations": [{"id": number, **one} for number, one in enumerate(annotations, 1)],
         "categories": [{"id": label, "name": name} for label, name in enumerate(CLASSES, 1)],
     }
-    return CocoTruth(content, (0, 1), (1, 2, 3))
+    return CocoGroundTruth(content, (0, 1), (1, 2, 3))
 
 
-def detecting(head="faster_rcnn", **optim):
+def make_module(head="faster_rcnn", **optim):
     torch.manual_seed(0)
     model = create_detector("msg_transformer_tiny", head, 3, **TINY_DETECTOR)
     card = ModelCard("msg_transformer_tiny", {}, CLASSES, {}, task="detect")
     plan = Plan(OptimOptions(lr=2e-3, lr_batch=None, warmup_epochs=1, schedule="constant", **optim), 2, 6, 5)
-    return Detecting(model, card, plan, truth())
+    return DetectionTraining(model, card, plan, make_ground_truth())
 
 
 def loader(batches):
     return DataLoader(batches, batch_size=None, collate_fn=lambda batch: batch)
 
 
-def test_training_lowers_the_losses_and_scores_every_image():
-    module = detecting(ema=0.9)
+def test_training_reduces_the_losses_and_scores_every_image():
+    module = make_module(ema=0.9)
     options = TrainerOptions(accelerator="cpu", devices=1, progress="none")
     history, scores = [], []
-    module.on_train_epoch_end = lambda: history.append(module.means.take(module.trainer.strategy))
+    module.on_train_epoch_end = lambda: history.append(module.means.compute_and_reset(module.trainer.strategy))
     with quiet():
         trainer = build_trainer(options, max_epochs=6, num_sanity_val_steps=0)
         trainer.fit(module, loader([batch()] * 5), loader([batch()]))
@@ -65,13 +65,13 @@ def test_training_lowers_the_losses_and_scores_every_image():
     assert {one["image_id"] for one in module.scores["raw"].last_results} <= {0, 1}
 
 
-def test_masks_are_scored_where_there_are_some():
-    module = detecting("mask_rcnn").eval()
+def test_masks_are_scored_if_the_head_predicts_them():
+    module = make_module("mask_rcnn").eval()
     losses = module.train().losses(batch())
     assert "loss_mask" in losses
     module.eval()
-    module.scores["raw"].truth.content["annotations"] = [
-        {**one, "segmentation": [[0, 0, 0, 9, 9, 9]]} for one in truth().content["annotations"]
+    module.scores["raw"].ground_truth.content["annotations"] = [
+        {**one, "segmentation": [[0, 0, 0, 9, 9, 9]]} for one in make_ground_truth().content["annotations"]
     ]
     with torch.no_grad():
         module.score(module.model, batch(), module.scores["raw"])
@@ -83,15 +83,15 @@ def test_masks_are_scored_where_there_are_some():
 
 @pytest.mark.parametrize("head", ["retinanet", "cascade_mask_rcnn"])
 def test_every_head_has_losses(head):
-    losses = detecting(head).losses(batch())
+    losses = make_module(head).losses(batch())
     assert torch.isfinite(torch.stack([*losses.values()])).all()
 
 
-def test_images_without_objects_train_too():
+def test_images_without_objects_have_finite_losses():
     images, targets, positions = batch()
     targets[0] = {name: value[:0] for name, value in targets[0].items()}
     for head in ("mask_rcnn", "retinanet"):
-        module = detecting(head)
+        module = make_module(head)
         for found in (targets, [targets[0], {name: value[:0] for name, value in targets[1].items()}]):
             losses = module.losses((images, found, positions))
             total = torch.stack([*losses.values()]).sum()

@@ -1,4 +1,4 @@
-"""Pooled features: the method, the command, and the files that it writes."""
+"""Pooled features: the method, the command and its files."""
 
 import numpy as np
 import pytest
@@ -57,7 +57,7 @@ def expected(model, run):
     return np.stack([pooled(model, path) for path in run.images])
 
 
-def test_the_features_are_those_of_the_module(model, run, expected):
+def test_features_equal_those_of_the_module(model, run, expected):
     found = model.embed(run.images)
     assert found.dtype == np.float32
     np.testing.assert_allclose(found, expected, atol=1e-4)
@@ -69,18 +69,18 @@ def test_the_features_are_those_of_the_module(model, run, expected):
 
 
 @pytest.mark.parametrize("batch_size", [1, 2])
-def test_batches_change_nothing(batch_size, model, run, expected):
+def test_features_do_not_depend_on_batches(batch_size, model, run, expected):
     np.testing.assert_allclose(model.embed(run.images, batch_size=batch_size, workers=0), expected, atol=1e-4)
     np.testing.assert_allclose(model.embed(iter(run.images), batch_size=batch_size), expected, atol=1e-4)
 
 
-def test_the_copy_that_runs_is_made_once(model, run, monkeypatch):
+def test_optimized_copy_is_created_once(model, run, monkeypatch):
     model.embed(run.images[0])
     monkeypatch.setattr(type(model.opened), "for_inference", None)
     model.embed(run.images[0])
 
 
-def test_a_numpy_file(run, tmp_path, capsys, expected):
+def test_numpy_file(run, tmp_path, capsys, expected):
     output = tmp_path / "features.npy"
     assert cli.main(["embed", str(run.folder), *map(str, run.images), "--output", str(output), *CPU]) == 0
     np.testing.assert_allclose(np.load(output), expected, atol=1e-4)
@@ -89,7 +89,7 @@ def test_a_numpy_file(run, tmp_path, capsys, expected):
     assert len(list(tmp_path.iterdir())) == 2
 
 
-def test_a_parquet_file(run, tmp_path, expected):
+def test_parquet_file(run, tmp_path, expected):
     parquet = pytest.importorskip("pyarrow.parquet")
     output = tmp_path / "features.parquet"
     result = msgformer.embed(run.folder, run.images, output=output, device="cpu", progress="none")
@@ -100,7 +100,7 @@ def test_a_parquet_file(run, tmp_path, expected):
     assert [path.name for path in tmp_path.iterdir()] == [output.name]
 
 
-def test_images_that_cannot_be_read(run, tmp_path, capsys, expected):
+def test_unreadable_images(run, tmp_path, capsys, expected):
     broken = tmp_path / "broken.png"
     broken.write_bytes(b"no image")
     output = tmp_path / "features.npy"
@@ -130,7 +130,7 @@ def test_images_that_cannot_be_read(run, tmp_path, capsys, expected):
 
 
 @pytest.mark.parametrize("suffix", ["npy", "parquet"])
-def test_nothing_is_overwritten_unasked(runs, tmp_path, suffix):
+def test_existing_files_are_only_overwritten_on_request(runs, tmp_path, suffix):
     pytest.importorskip("pyarrow")
     run, output = runs("classify"), tmp_path / f"features.{suffix}"
     options = {"device": "cpu", "progress": "none", "output": output}
@@ -151,14 +151,14 @@ def test_nothing_is_overwritten_unasked(runs, tmp_path, suffix):
 
 
 @pytest.mark.parametrize("name", ["features.csv", "features", "missing/features.npy"])
-def test_outputs_that_cannot_be_written(runs, tmp_path, name):
+def test_invalid_outputs_are_refused(runs, tmp_path, name):
     run = runs("classify")
     with pytest.raises(msgformer.UserError, match=r"^output: "):
         msgformer.embed(run.folder, run.images, output=tmp_path / name, device="cpu", progress="none")
 
 
-def test_a_numpy_file_grows_batch_by_batch(tmp_path):
-    """A file of 1000 batches holds them all, while one is in memory, and has a header of one length."""
+def test_numpy_file_is_written_batch_by_batch(tmp_path):
+    """The header has a fixed length, and the file appears when it is complete."""
     output = tmp_path / "features.npy"
     with open_embedding_file(output) as file:
         for number in range(1000):
@@ -183,13 +183,13 @@ def test_few_images_are_in_memory_at_once(runs, tmp_path):
     model = msgformer.load(run.folder, device="cpu")
     compute, ahead = model.opened.embedder(model.config), []
 
-    def watch(inputs):
+    def compute_and_count(inputs):
         ahead.append(len(taken) - sum(seen))
         seen.append(len(inputs))
         return compute(inputs)
 
     seen: list[int] = []
-    model.opened._embedders = dict.fromkeys(model.opened._embedders, watch)
+    model.opened._embedders = dict.fromkeys(model.opened._embedders, compute_and_count)
     msgformer.embed(model, images(), output=tmp_path / "out.npy", batch_size=4, workers=0, progress="none")
     assert sum(seen) == 40
     assert max(ahead) <= 8

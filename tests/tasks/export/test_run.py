@@ -12,7 +12,7 @@ from msgformer.tasks.export.run import run_export
 from msgformer.tasks.opened_model import OpenedModel
 
 
-def test_a_segmenter_for_one_size_is_checked_on_photographs_and_answers(tmp_path):
+def test_segmenter_of_fixed_size_is_verified_on_photographs_and_predicts(tmp_path):
     torch.manual_seed(0)
     model = create_segmenter("msg_transformer_tiny", "semantic_fpn", 3, channels=16, **BACKBONE).eval()
     options = SegmentImageOptions(short_side=64, long_side=64)
@@ -21,10 +21,10 @@ def test_a_segmenter_for_one_size_is_checked_on_photographs_and_answers(tmp_path
     opened = OpenedModel(card, model)
     options = {"dynamic_batch": False, "dynamic_size": False, "int8": False}
     source = opened.task.export_source(opened, (64, 64))
-    exported, told, found = run_export(source, "torch-export", path, 1, None, **options)
+    exported, description, verification = run_export(source, "torch-export", path, 1, None, **options)
     assert (exported.task, exported.mean) == ("segment", model.mean)
-    assert "photographs" in told
-    assert found.max_difference < 1e-5
+    assert "photographs" in description
+    assert verification.max_difference < 1e-5
     load_photograph("astronaut").save(tmp_path / "square.png")
-    answer = predict(path, [tmp_path / "square.png"], accelerator="cpu", progress="none")
-    assert sum(answer.predictions[0].classes.values()) > 99.9
+    result = predict(path, [tmp_path / "square.png"], accelerator="cpu", progress="none")
+    assert sum(result.predictions[0].classes.values()) > 99.9

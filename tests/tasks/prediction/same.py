@@ -6,7 +6,7 @@ FIELDS = ("probabilities", "boxes", "scores", "class_ids", "class_map", "masks",
 
 
 def assert_same(found, expected, tolerance=1e-5):
-    """Assert that results, or lists of them, say the same, whatever their images are called."""
+    """Assert that results, or lists of them, have equal predictions; names of images may differ."""
     if isinstance(found, list):
         assert isinstance(expected, list)
         assert len(found) == len(expected)

@@ -1,4 +1,4 @@
-"""Detectors and segmenters get in predict and evaluate what classifiers get."""
+"""Predictions and evaluations of detectors and segmenters."""
 
 import csv
 import io
@@ -44,7 +44,7 @@ def model(run):
 
 @pytest.fixture(scope="module")
 def images(run, tmp_path_factory):
-    """The images, one that can't be read, and one of the first again."""
+    """The images of the run, an unreadable one, and the first one again."""
     broken = tmp_path_factory.mktemp("broken") / "broken.png"
     broken.write_bytes(b"no image")
     return [*run.images[:2], broken, run.images[2], run.images[0]]
@@ -66,7 +66,7 @@ def parsed(path):
 
 
 @pytest.mark.parametrize("suffix", ["jsonl", "csv", "parquet"])
-def test_a_file_holds_what_is_returned(suffix, predict, model, images, tmp_path):
+def test_file_holds_the_returned_predictions(suffix, predict, model, images, tmp_path):
     if suffix == "parquet":
         pytest.importorskip("pyarrow")
     output = tmp_path / f"out.{suffix}"
@@ -80,7 +80,7 @@ def test_a_file_holds_what_is_returned(suffix, predict, model, images, tmp_path)
     assert "broken.png" in found[2].error
     for one, other in zip([*found[:2], *found[3:]], returned.predictions, strict=True):
         assert one.is_close(other)
-        assert one.words() == other.words()
+        assert one.summary() == other.summary()
 
 
 def test_standard_output(run, images, capfdbinary, monkeypatch):
@@ -94,7 +94,7 @@ def test_standard_output(run, images, capfdbinary, monkeypatch):
 
 
 @pytest.mark.parametrize("suffix", ["jsonl", "csv"])
-def test_a_file_that_was_cut_anywhere_is_resumed(suffix, predict, tmp_path):
+def test_truncated_file_is_resumed(suffix, predict, tmp_path):
     output = tmp_path / f"out.{suffix}"
     predict(output=output)
     content = output.read_bytes()
@@ -105,7 +105,7 @@ def test_a_file_that_was_cut_anywhere_is_resumed(suffix, predict, tmp_path):
         assert output.read_bytes() == content, cut
 
 
-def test_a_parquet_file_is_resumed_from_its_journal(predict, tmp_path):
+def test_parquet_file_is_resumed_from_its_journal(predict, tmp_path):
     parquet = pytest.importorskip("pyarrow.parquet")
     whole, output = tmp_path / "whole.parquet", tmp_path / "out.parquet"
     predict(output=whole)
@@ -117,7 +117,7 @@ def test_a_parquet_file_is_resumed_from_its_journal(predict, tmp_path):
     assert not output.with_name("out.parquet.partial.jsonl").exists()
 
 
-def test_a_folder_has_pictures_and_predictions(run, predict, images, tmp_path):
+def test_folder_has_drawn_images_and_predictions(run, predict, images, tmp_path):
     result = predict(output=tmp_path / "out")
     names = sorted(path.name for path in (tmp_path / "out").iterdir())
     endings = [".png"] if run.task == "detect" else [".png", "-classes.png"]
@@ -133,23 +133,23 @@ def test_a_folder_has_pictures_and_predictions(run, predict, images, tmp_path):
 
 
 @pytest.mark.parametrize("stop", [0, 1, 2, 4])
-def test_a_folder_that_was_interrupted_is_resumed(stop, predict, tmp_path, monkeypatch):
+def test_interrupted_folder_is_resumed(stop, predict, tmp_path, monkeypatch):
     whole, output = tmp_path / "whole", tmp_path / "out"
     expected = predict(output=whole)
     taken = 0
-    take = prediction_sink.PredictionSink._take
+    take = prediction_sink.PredictionSink._write
 
     def interrupted(self, batch):
         nonlocal taken
         if taken == stop:
             if batch[0].error is None:
-                batch[0].save_drawn(self.folder, self.count + 1)  # the picture is there, its record is not
+                batch[0].save_drawn(self.folder, self.count + 1)  # the drawn image is written, its record isn't
             raise KeyboardInterrupt
         taken += 1
         take(self, batch)
 
     with monkeypatch.context() as patch:
-        patch.setattr(prediction_sink.PredictionSink, "_take", interrupted)
+        patch.setattr(prediction_sink.PredictionSink, "_write", interrupted)
         with pytest.raises(KeyboardInterrupt):
             predict(output=output)
     assert not (output / "predictions.json").exists()
@@ -160,11 +160,11 @@ def test_a_folder_that_was_interrupted_is_resumed(stop, predict, tmp_path, monke
     for path in whole.iterdir():
         content = (output / path.name).read_bytes()
         assert content.replace(str(output).encode(), str(whole).encode()) == path.read_bytes(), path.name
-    again = predict(output=output, resume=True)  # of what is complete
+    again = predict(output=output, resume=True)  # resumes a complete folder
     assert [one.image for one in again.predictions] == [one.image for one in expected.predictions]
 
 
-def test_other_images_or_another_threshold_are_not_resumed(run, predict, images, tmp_path):
+def test_other_images_or_another_threshold_are_refused_on_resume(run, predict, images, tmp_path):
     output = tmp_path / "out.jsonl"
     predict(output=output, images=images[:2])
     before = output.read_bytes()
@@ -180,7 +180,7 @@ def test_other_images_or_another_threshold_are_not_resumed(run, predict, images,
 
 
 @pytest.mark.parametrize(("batch_size", "workers"), [(3, 0), (1, 1), (3, 1)])
-def test_batches_and_workers_change_nothing(batch_size, workers, predict):
+def test_predictions_do_not_depend_on_batches_and_workers(batch_size, workers, predict):
     expected = predict(batch_size=1)
     found = predict(batch_size=batch_size, workers=workers)
     assert found.skipped == expected.skipped
@@ -194,7 +194,7 @@ def test_batches_and_workers_change_nothing(batch_size, workers, predict):
             assert one.classes == pytest.approx(other.classes, abs=0.05)
 
 
-def test_a_contact_sheet(predict, tmp_path):
+def test_contact_sheet(predict, tmp_path):
     result = predict(contact_sheet=tmp_path / "sheet.png")
     assert result.contact_sheets == [tmp_path / "sheet.png"]
     with Image.open(tmp_path / "sheet.png") as sheet:
@@ -202,7 +202,7 @@ def test_a_contact_sheet(predict, tmp_path):
         assert len(set(sheet.convert("RGB").resize((64, 64)).getdata())) > 50
 
 
-def test_a_bad_image_stops(predict, images, tmp_path):
+def test_unreadable_image_stops(predict, images, tmp_path):
     output = tmp_path / "out.csv"
     with pytest.raises(msgformer.UserError, match=r"broken\.png"):
         predict(output=output, on_bad_image="stop")
@@ -215,14 +215,14 @@ def test_a_bad_image_stops(predict, images, tmp_path):
 
 @pytest.fixture(scope="module")
 def broken_data(run, tmp_path_factory):
-    """The data of the run with its second validation image cut off."""
+    """The data of the run with a truncated second validation image."""
     data = shutil.copytree(run.data, tmp_path_factory.mktemp("data") / "broken")
     second = sorted(path for path in data.rglob("*.jpg") if "val" in path.parent.name)[1]
     second.write_bytes(second.read_bytes()[:100])
     return data, second
 
 
-def test_scores_of_the_readable_images(run, model, broken_data, tmp_path):
+def test_evaluation_skips_unreadable_images(run, model, broken_data, tmp_path):
     data, second = broken_data
     with pytest.raises(msgformer.UserError, match=second.name):
         msgformer.evaluate(model, data, **CPU)
@@ -270,7 +270,7 @@ def test_several_checkpoints_are_compared(run, model, tmp_path):
     assert folders == [f"{number}-{run.folder.name}" for number in (1, 2, 3)]
 
 
-def test_models_of_several_tasks_are_refused_before_one_is_scored(runs, tmp_path, monkeypatch):
+def test_models_of_different_tasks_are_refused_before_evaluation(runs, tmp_path, monkeypatch):
     models = [msgformer.load(runs(task).folder, device="cpu") for task in ("segment", "detect")]
     for model in models:
         monkeypatch.setattr(type(model.opened.task), "evaluate", None)

@@ -30,15 +30,15 @@ def lines(request):
     return request.param
 
 
-def test_predictions_survive(lines):
+def test_predictions_are_read_as_written(lines):
     found = decoded(lines, encoded(lines, PREDICTIONS))
     for before, after in zip(PREDICTIONS, found, strict=True):
         assert (after.image, after.classes, after.error) == (before.image, before.classes, before.error)
         assert after.probabilities == pytest.approx(before.probabilities, rel=1e-6)
 
 
-def test_any_beginning_holds_the_predictions_that_are_whole_in_it(lines):
-    """Cut after every single byte, as by a process that is killed while it writes."""
+def test_truncated_file_holds_its_complete_predictions(lines):
+    """Truncate after every byte, as if the process were killed while writing."""
     content = encoded(lines, PREDICTIONS)
     ends = [len(encoded(lines, PREDICTIONS[:count])) for count in range(len(PREDICTIONS) + 1)]
     for cut in range(ends[0], len(content) + 1):
@@ -46,13 +46,13 @@ def test_any_beginning_holds_the_predictions_that_are_whole_in_it(lines):
         assert [one.image for one in decoded(lines, content[:cut])] == [one.image for one in PREDICTIONS[:whole]], cut
 
 
-def test_a_table_that_others_can_read():
+def test_csv_is_readable_by_other_libraries():
     rows = list(csv.DictReader(io.StringIO(encoded(Csv(LAYOUT), PREDICTIONS[:2]).decode(), newline="")))
     assert list(rows[0]) == ["image", "class_1", "probability_1", "class_2", "probability_2", "error"]
     assert rows[1]["class_2"] == "new\nline"
 
 
 @pytest.mark.parametrize("record", ["3\n", "{}\n", "x\n", '{"image": 3}\n'])
-def test_what_is_no_prediction_is_refused(lines, record):
+def test_invalid_predictions_are_refused(lines, record):
     with pytest.raises((ValueError, TypeError)):
         lines.decode(record)

@@ -1,4 +1,4 @@
-"""Records of predictions in JSON lines, CSV and Parquet: what is written is read again, and a cut file in part."""
+"""Records of predictions in JSON lines, CSV and Parquet, and truncated files of them."""
 
 from pathlib import Path
 
@@ -80,7 +80,7 @@ def write(task, folder, format, records):
 
 
 def assert_equal(found, expected, name=lambda text: text):
-    """Assert that records are equal, but for the rounding of numbers and for names that a format can't hold."""
+    """Assert that records are equal, except for rounding and for names that a format can't represent."""
     assert len(found) == len(expected)
     for one, other in zip(found, expected, strict=True):
         assert type(one) is type(other)
@@ -100,7 +100,7 @@ def assert_equal(found, expected, name=lambda text: text):
 
 
 @pytest.mark.parametrize("format", ["jsonl", "csv", "parquet", None])
-def test_records_survive(task, format, tmp_path):
+def test_records_are_read_as_written(task, format, tmp_path):
     if format == "parquet":
         pytest.importorskip("pyarrow")
     write(task, tmp_path, format, RECORDS[task])
@@ -109,7 +109,7 @@ def test_records_survive(task, format, tmp_path):
 
 
 @pytest.mark.parametrize("format", ["jsonl", "csv", "parquet", None])
-def test_a_file_without_records(task, format, tmp_path):
+def test_file_without_records(task, format, tmp_path):
     if format == "parquet":
         pytest.importorskip("pyarrow")
     output = write(task, tmp_path, format, [])
@@ -118,8 +118,7 @@ def test_a_file_without_records(task, format, tmp_path):
 
 
 @pytest.mark.parametrize("format", ["jsonl", "csv"])
-def test_a_file_cut_at_any_byte_holds_the_records_that_are_whole_in_it(task, format, tmp_path):
-    """And goes on after them, to the same file."""
+def test_file_truncated_at_any_byte_is_resumed_after_its_complete_records(task, format, tmp_path):
     records = RECORDS[task]
     content = write(task, tmp_path, format, records).read_bytes()
     ends = [len(write(task, tmp_path, format, records[:0]).read_bytes())]
@@ -140,7 +139,7 @@ def test_a_file_cut_at_any_byte_holds_the_records_that_are_whole_in_it(task, for
             assert file.output.read_bytes() == content, cut
 
 
-def test_the_places_of_pictures_survive_in_json(tmp_path):
+def test_paths_of_drawn_images_are_read_as_written(tmp_path):
     drawn, mapped = Path("out/0001-a.png"), Path("out/0001-a-classes.png")
     records = {
         "detect": [DetectionPrediction("a.png", _objects(1), drawn)],
@@ -157,7 +156,7 @@ def test_the_places_of_pictures_survive_in_json(tmp_path):
 @pytest.mark.parametrize(
     "wrong", ["3", "{}", "x", '{"image": 3}', '{"image": "a", "classes": 3, "objects": 3}', "a,b,c"]
 )
-def test_what_is_no_record_is_refused(task, format, wrong, tmp_path):
+def test_invalid_records_are_refused(task, format, wrong, tmp_path):
     output = write(task, tmp_path, format, RECORDS[task][:1])
     with output.open("a") as file:
         file.write(f"{wrong}\n")
@@ -165,8 +164,8 @@ def test_what_is_no_record_is_refused(task, format, wrong, tmp_path):
         list(open_file(task, tmp_path, format).recorded())
 
 
-def test_other_columns_are_refused(tmp_path):
+def test_different_columns_are_refused(tmp_path):
     write("segment", tmp_path, "csv", RECORDS["segment"])
     for task, hint in (("classify", "--top_k"), ("detect", "options")):
-        with pytest.raises(UserError, match=rf"^resume: .* has other columns; give the same {hint} as before"):
+        with pytest.raises(UserError, match=rf"^resume: .* has different columns; give the same {hint} as before"):
             list(open_file(task, tmp_path, "csv").recorded())

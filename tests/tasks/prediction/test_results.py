@@ -1,4 +1,4 @@
-"""Results: values, JSON, pictures, files and what a notebook shows."""
+"""Results: values, JSON, drawn images, files and the HTML for notebooks."""
 
 import json
 from dataclasses import replace
@@ -13,8 +13,8 @@ from msgformer.utils.rle import encode_masks
 
 CLASSES = ("cat", "dog, big", "tree")
 HEIGHT, WIDTH = 60, 90
-PICTURE = Image.new("RGB", (WIDTH, HEIGHT), (90, 120, 150))
-SOURCE = DecodedInput("photos/a <b>.png", PICTURE)
+IMAGE = Image.new("RGB", (WIDTH, HEIGHT), (90, 120, 150))
+SOURCE = DecodedInput("photos/a <b>.png", IMAGE)
 
 
 def masks():
@@ -79,7 +79,7 @@ def test_classification():
     assert repr(result) == "ClassificationResult(photos/a <b>.png: dog, big 70.0 %, cat 20.0 %)"
 
 
-def test_classes_of_one_probability_keep_their_order():
+def test_classes_of_equal_probability_are_in_their_original_order():
     assert [name for name, _ in classification(probabilities=np.float32([0.4, 0.2, 0.4])).top(3)] == [
         "cat",
         "tree",
@@ -106,12 +106,12 @@ def test_detection(with_masks):
     assert repr(result) == "DetectionResult(photos/a <b>.png: tree 90 %, cat 25 %)"
 
 
-def test_a_detection_without_objects():
+def test_detection_without_objects():
     empty = {name: value for name, value in FAILED["detect"].items() if name not in ("size", "rles")}
     result = detection(**empty, rles=[])
     assert (len(result), result.labels, result.masks.shape) == (0, [], (0, HEIGHT, WIDTH))
     assert result.to_dict() == {"image": SOURCE.name, "objects": []}
-    assert (np.asarray(result.plot()) == np.asarray(PICTURE)).all()
+    assert (np.asarray(result.plot()) == np.asarray(IMAGE)).all()
     assert repr(result) == "DetectionResult(photos/a <b>.png: nothing)"
 
 
@@ -129,28 +129,28 @@ def test_json_is_valid(result):
     assert json.loads(result.to_json()) == json.loads(json.dumps(result.to_dict()))
 
 
-def test_a_plot_has_the_size_of_the_image_and_shows_something(result):
+def test_plot_draws_on_a_copy_of_the_image(result):
     drawn = result.plot()
     assert isinstance(drawn, Image.Image)
-    assert (drawn.mode, drawn.size) == ("RGB", PICTURE.size)
-    assert (np.asarray(drawn) != np.asarray(PICTURE)).any()
-    assert (np.asarray(PICTURE) == (90, 120, 150)).all()  # the image itself isn't drawn on
+    assert (drawn.mode, drawn.size) == ("RGB", IMAGE.size)
+    assert (np.asarray(drawn) != np.asarray(IMAGE)).any()
+    assert (np.asarray(IMAGE) == (90, 120, 150)).all()  # the image itself is unchanged
 
 
-def test_what_is_drawn_is_where_the_objects_are():
-    changed = (np.asarray(segmentation().plot()) != np.asarray(PICTURE)).any(2)
+def test_predictions_are_drawn_at_their_positions():
+    changed = (np.asarray(segmentation().plot()) != np.asarray(IMAGE)).any(2)
     assert changed.all()
-    changed = (np.asarray(detection().plot()) != np.asarray(PICTURE)).any(2)
+    changed = (np.asarray(detection().plot()) != np.asarray(IMAGE)).any(2)
     assert changed[masks().any(0)].all()
     assert not changed[40:, 60:].any()
 
 
 @pytest.mark.parametrize("suffix", ["png", "jpg", "webp", "PNG", "bmp", "tif"])
-def test_a_picture_is_saved(result, tmp_path, suffix):
+def test_drawn_image_is_saved(result, tmp_path, suffix):
     path = tmp_path / f"out.{suffix}"
     assert result.save(path) == path
     with Image.open(path) as saved:
-        assert saved.size == PICTURE.size
+        assert saved.size == IMAGE.size
     if suffix == "png":
         assert (np.asarray(Image.open(path)) == np.asarray(result.plot())).all()
 
@@ -162,21 +162,21 @@ def test_values_are_saved(result, tmp_path):
 
 
 @pytest.mark.parametrize("name", ["out.txt", "out", "out.csv", "missing/out.png", "missing/out.json"])
-def test_files_that_cannot_be_saved(result, tmp_path, name):
+def test_invalid_paths_are_refused(result, tmp_path, name):
     message = "must end with" if "missing" not in name else "can't be written"
     with pytest.raises(UserError, match=rf"^path: .*{name} {message}"):
         result.save(tmp_path / name)
     assert not list(tmp_path.iterdir())
 
 
-def test_what_a_notebook_shows(result):
+def test_html_for_notebooks(result):
     html = result._repr_html_()
     assert "photos/a &lt;b&gt;.png" in html
     assert 'src="data:image/png;base64,' in html
     assert "<b>.png" not in html
 
 
-def test_an_image_that_cannot_be_read(task, tmp_path):
+def test_result_of_an_unreadable_image(task, tmp_path):
     result = failed(task)
     assert result.to_dict() == {"image": SOURCE.name, "error": "can't read image a.png (cut off); replace it"}
     assert "can't be read: can't read image a.png" in repr(result)
@@ -194,13 +194,13 @@ def test_an_image_that_cannot_be_read(task, tmp_path):
         assert result.area_by_class == {}
 
 
-def test_an_image_that_is_not_at_hand_any_more(result):
-    with pytest.raises(UserError, match=r"is not at hand any more"):
+def test_result_without_its_image_cannot_be_plotted(result):
+    with pytest.raises(UserError, match=r"isn't available any more"):
         replace(result, source=None).plot()
 
 
-def test_results_of_other_predictions_differ():
-    """Two results are the same only if they are one: arrays have no truth value to compare by."""
+def test_results_are_compared_by_identity():
+    """Arrays have no single truth value, so results can't be compared by value."""
     first, second = classification(), classification(probabilities=np.float32([0.7, 0.2, 0.1]))
     assert first != second
     assert first == first

@@ -6,19 +6,19 @@ import torch
 from msgformer.tasks.segmentation.confusion import SegmentScores, SegmentSummary
 
 
-def test_numbers_are_those_of_a_count_by_hand():
+def test_scores_equal_values_computed_by_hand():
     confusion = torch.tensor([[6, 2, 0], [1, 3, 0], [0, 0, 0]])
     summary = SegmentSummary.of(confusion)
     assert summary.per_class[:2] == pytest.approx([100 * 6 / 9, 100 * 3 / 6])
-    assert math.isnan(summary.per_class[2])  # in neither: it doesn't count
+    assert math.isnan(summary.per_class[2])  # neither labeled nor predicted
     assert summary.miou == pytest.approx((100 * 6 / 9 + 50) / 2)
     assert summary.pixel_accuracy == pytest.approx(75)
     assert summary.mean_accuracy == pytest.approx(75)
     wrong = SegmentSummary.of(torch.tensor([[6, 0, 2], [0, 4, 0], [0, 0, 0]]))
-    assert wrong.per_class[2] == 0  # answered, but never true: it does
+    assert wrong.per_class[2] == 0  # predicted, but not labeled
 
 
-def test_batches_add_up_and_pixels_that_do_not_count_are_left_out():
+def test_batches_accumulate_and_unlabeled_pixels_are_ignored():
     torch.manual_seed(0)
     logits, labels = torch.randn(4, 3, 5, 6), torch.randint(3, (4, 5, 6))
     labels[1, :3] = 255
@@ -26,11 +26,11 @@ def test_batches_add_up_and_pixels_that_do_not_count_are_left_out():
     for part in (slice(0, 1), slice(1, 4)):
         scores.update(logits[part], labels[part])
     scores.update(logits[:1], torch.full_like(labels[:1], 255))
-    numbers = scores.compute()
-    counted = labels != 255
-    right = (logits.argmax(1) == labels)[counted].float().mean().item()
-    assert numbers["pixel_accuracy"] == pytest.approx(100 * right)
+    computed = scores.compute()
+    is_labeled = labels != 255
+    accuracy = (logits.argmax(1) == labels)[is_labeled].float().mean().item()
+    assert computed["pixel_accuracy"] == pytest.approx(100 * accuracy)
     loss = torch.nn.functional.cross_entropy(logits, labels, ignore_index=255).item()
-    assert numbers["loss"] == pytest.approx(loss, rel=1e-5)
+    assert computed["loss"] == pytest.approx(loss, rel=1e-5)
     scores.update(torch.eye(3)[labels.clamp(max=2)].permute(0, 3, 1, 2), labels)
     assert scores.compute()["miou"] == pytest.approx(100)

@@ -7,13 +7,13 @@ from msgformer.checkpoints.card import ModelCard
 from msgformer.config.training_options import OptimOptions, TrainerOptions
 from msgformer.heads import create_segmenter
 from msgformer.tasks.segmentation.confusion import mean_probabilities
-from msgformer.tasks.segmentation.training_module import Segmenting
+from msgformer.tasks.segmentation.training_module import SegmentationTraining
 from msgformer.training.module import Plan
 from msgformer.training.trainer import build_trainer, quiet
 
 
 def batch(sizes=((64, 64), (64, 64))):
-    """Images of which each channel tells a class."""
+    """Return images with one channel per class, their label maps, and their indices."""
     torch.manual_seed(0)
     images, labels = [], []
     for number, (height, width) in enumerate(sizes):
@@ -29,20 +29,20 @@ def batch(sizes=((64, 64), (64, 64))):
     return images, labels, torch.arange(len(sizes))
 
 
-def segmenting():
+def make_module():
     torch.manual_seed(0)
     model = create_segmenter("msg_transformer_tiny", "semantic_fpn", 3, channels=16, **TINY)
     card = ModelCard("msg_transformer_tiny", {}, ["a", "b", "c"], {}, task="segment")
     plan = Plan(OptimOptions(lr=3e-3, lr_batch=None, warmup_epochs=1, schedule="constant"), 2, 5, 5)
-    return Segmenting(model, card, plan)
+    return SegmentationTraining(model, card, plan)
 
 
 def loader(batches):
     return DataLoader(batches, batch_size=None, collate_fn=lambda batch: batch)
 
 
-def test_training_raises_the_scores():
-    module = segmenting()
+def test_training_improves_the_scores():
+    module = make_module()
     with quiet():
         trainer = build_trainer(
             TrainerOptions(accelerator="cpu", devices=1, progress="none"), max_epochs=5, num_sanity_val_steps=0
@@ -55,18 +55,18 @@ def test_training_raises_the_scores():
     assert abs(sum(summary.per_class) / 3 - scores["val/miou"]) < 1e-3
 
 
-def test_images_of_any_size_are_scored_on_their_label_maps():
-    module = segmenting().eval()
+def test_images_are_scored_at_the_size_of_their_label_maps():
+    module = make_module().eval()
     images, labels, positions = batch(((50, 70), (64, 40)))
     small = [nn.functional.interpolate(image[None], scale_factor=0.5)[0] for image in images]
     with torch.no_grad():
         module.score(module.model, (small, labels, positions), module.scores["raw"])
-    counted = sum(int((label != 255).sum()) for label in labels)
-    assert int(module.scores["raw"].confusion.compute().sum()) == counted
+    num_labeled = sum(int((label != 255).sum()) for label in labels)
+    assert int(module.scores["raw"].confusion.compute().sum()) == num_labeled
 
 
-class Columns(nn.Module):
-    """Answers what the image's first two channels say, and looks at where in the image it is."""
+class PositionDependent(nn.Module):
+    """Returns the first two channels as logits, with an offset in the first column."""
 
     def forward(self, images):
         logits = images[:, :2].clone()
@@ -75,7 +75,7 @@ class Columns(nn.Module):
 
 
 def test_views_and_mirror_images_are_averaged():
-    model, image = Columns(), torch.randn(3, 8, 8)
+    model, image = PositionDependent(), torch.randn(3, 8, 8)
     one = mean_probabilities(model, [image], (8, 8), flip=False)
     torch.testing.assert_close(one, model(image[None])[0].softmax(0))
     both = mean_probabilities(model, [image], (8, 8), flip=True)

@@ -1,4 +1,4 @@
-"""Learning from a teacher as well as from labels (Hinton et al. 2015; Touvron et al., DeiT, 2021)."""
+"""Knowledge distillation from a teacher (Hinton et al., 2015; hard distillation by Touvron et al., DeiT, 2021)."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from torchvision.transforms.v2.functional import rgb_to_grayscale
 
 from msgformer.config.training_options import DistillOptions
 
-SMOOTH = ("bilinear", "bicubic")
-"""Filters that torch has for enlarging and for reducing alike; others are replaced by the latter."""
+FILTERS = ("bilinear", "bicubic")
+"""Filters that torch supports with antialiasing; other filters are replaced by the last one."""
 
 
 @dataclass(frozen=True)
-class View:
-    """How a model sees a picture.
+class InputFormat:
+    """Size and normalization of a model's input images.
 
     Attributes:
         size: Height and width.
-        mean: Mean of each channel, for pixels in 0..1; one for grey, three for colour.
-        std: Standard deviation of each channel, likewise.
+        mean: Mean per channel, for pixels in 0..1; one for gray, three for color.
+        std: Standard deviation per channel, likewise.
         interpolation: Filter for resizing.
     """
 
@@ -34,59 +34,60 @@ class View:
 
 
 class Teacher:
-    """A trained classifier that is asked about another one's images. It isn't trained.
+    """A frozen classifier that predicts logits for the images of a student.
 
-    It is no module, so that what holds it neither saves it, nor averages it over processes, nor hands it to an
-    optimiser; it follows the images to their device.
+    It is no ``nn.Module``, so that the student's module doesn't save it, synchronize it between processes or pass it
+    to an optimizer. It moves to the device of the images.
 
     Args:
-        model: Images [B, channels, height, width] -> logits [B, classes].
-        view: How the teacher sees a picture.
-        student: How the student sees the same.
+        model: Maps images [B, C, H, W] to logits [B, K].
+        teacher_format: Format of the teacher's images.
+        student_format: Format of the student's images.
     """
 
-    def __init__(self, model: nn.Module, view: View, student: View) -> None:
+    def __init__(self, model: nn.Module, teacher_format: InputFormat, student_format: InputFormat) -> None:
         self.model = model.eval().requires_grad_(False)
-        self.view, self.student = view, student
+        self.teacher_format, self.student_format = teacher_format, student_format
         self._device: torch.device | None = None
 
     @torch.no_grad()
     def __call__(self, images: Tensor) -> Tensor:
-        """Logits [B, classes] of images as the student sees them, [B, channels, height, width]."""
+        """Predict logits [B, K] for images [B, C, H, W] in the student's format."""
         if images.device != self._device:
             self.model.to(images.device)
             self._device = images.device
-        return self.model(self.translate(images)).float()
+        return self.model(self.convert(images)).float()
 
-    def translate(self, images: Tensor) -> Tensor:
-        """Images as the student sees them, as the teacher would see the same, augmented pictures.
+    def convert(self, images: Tensor) -> Tensor:
+        """Convert augmented images from the student's format to the teacher's.
 
         Args:
-            images: Normalised for the student, [B, channels, height, width].
+            images: Images in the student's format [B, C, H, W].
 
         Returns:
-            Normalised for the teacher, in its channels and its size, float32.
+            Images in the teacher's format [B, C', H', W'], float32.
         """
-        pictures = images.float() * _by_channel(self.student.std, images) + _by_channel(self.student.mean, images)
-        wanted = len(self.view.mean)
-        if wanted == 1 < pictures.shape[1]:
-            pictures = rgb_to_grayscale(pictures)
-        pictures = pictures.expand(-1, wanted, -1, -1)
-        if pictures.shape[-2:] != self.view.size:
-            mode = self.view.interpolation if self.view.interpolation in SMOOTH else SMOOTH[-1]
-            pictures = F.interpolate(pictures, self.view.size, mode=mode, antialias=True)
-        return (pictures - _by_channel(self.view.mean, images)) / _by_channel(self.view.std, images)
+        student, teacher = self.student_format, self.teacher_format
+        pixels = images.float() * _per_channel(student.std, images) + _per_channel(student.mean, images)
+        channels = len(teacher.mean)
+        if channels == 1 < pixels.shape[1]:
+            pixels = rgb_to_grayscale(pixels)
+        pixels = pixels.expand(-1, channels, -1, -1)
+        if pixels.shape[-2:] != teacher.size:
+            mode = teacher.interpolation if teacher.interpolation in FILTERS else FILTERS[-1]
+            pixels = F.interpolate(pixels, teacher.size, mode=mode, antialias=True)
+        return (pixels - _per_channel(teacher.mean, images)) / _per_channel(teacher.std, images)
 
 
 class Distillation:
-    """What a teacher adds to the loss.
+    """Distillation term of the loss.
 
     Args:
-        teacher: Who is asked.
-        options: How the answers count.
+        teacher: The teacher.
+        options: Options of the distillation.
 
     Attributes:
-        alpha: Weight of the teacher's part; the labels' has the rest.
+        alpha: Weight of the distillation term; the term of the labels has the weight 1 - alpha.
     """
 
     def __init__(self, teacher: Teacher, options: DistillOptions) -> None:
@@ -95,24 +96,27 @@ class Distillation:
         self.alpha = options.alpha
 
     def __call__(self, images: Tensor, logits: Tensor) -> Tensor:
-        """How far the student is from the teacher.
+        """Compute the distillation loss.
 
         Args:
-            images: As the student sees them, [B, channels, height, width].
-            logits: The student's answers, [B, classes].
+            images: Images in the student's format [B, C, H, W].
+            logits: The student's logits [B, K].
 
         Returns:
-            Hard: the cross-entropy with the teacher's likeliest class. Soft: the Kullback-Leibler divergence from
-            the teacher's probabilities at the temperature T, times T^2, which keeps the size of its gradients.
+            A scalar []. Hard distillation: the cross-entropy with the teacher's top-1 class (DeiT, eq. 3). Soft: the
+            Kullback-Leibler divergence of the probabilities at temperature T, multiplied by T^2, which keeps the
+            magnitude of its gradients (Hinton et al., section 2; DeiT, eq. 2).
         """
-        answers = self.teacher(images)
+        teacher_logits = self.teacher(images)
         if self.options.hard:
-            return F.cross_entropy(logits, answers.argmax(1))
-        ours, theirs = ((each / self.options.temperature).log_softmax(1) for each in (logits, answers))
-        divergence = F.kl_div(ours, theirs, reduction="batchmean", log_target=True)
+            return F.cross_entropy(logits, teacher_logits.argmax(1))
+        student_log, teacher_log = (
+            (each / self.options.temperature).log_softmax(1) for each in (logits, teacher_logits)
+        )
+        divergence = F.kl_div(student_log, teacher_log, reduction="batchmean", log_target=True)
         return divergence * self.options.temperature**2
 
 
-def _by_channel(values: Sequence[float], like: Tensor) -> Tensor:
-    """Numbers of channels as [1, channels, 1, 1] on the device of ``like``, float32."""
+def _per_channel(values: Sequence[float], like: Tensor) -> Tensor:
+    """Return one value per channel as a float32 tensor [1, C, 1, 1] on the device of ``like``."""
     return torch.tensor(values, dtype=torch.float32, device=like.device).view(1, -1, 1, 1)

@@ -29,11 +29,11 @@ class PooledFeatures(nn.Module):
 
 
 def make_embedder(model: OpenedModel, config: InferenceConfig) -> Callable[[Tensor | list[Tensor]], Tensor]:
-    """Return a function that computes the features [B, D] of preprocessed images [B, C, H, W].
+    """Return a function that computes features [B, D] of preprocessed images [B, C, H, W].
 
     Args:
         model: The classifier.
-        config: Device and number format.
+        config: Device and precision.
 
     Raises:
         UserError: The model is an exported file, or has no features to pool.

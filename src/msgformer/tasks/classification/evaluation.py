@@ -1,4 +1,4 @@
-"""A trained classifier scored on labeled images."""
+"""Evaluation of a trained classifier on labeled images."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from msgformer.data.files.sources import Source
 from msgformer.data.loading.loader import default_workers, make_loader
 from msgformer.data.loading.sampling import EpochSampler
 from msgformer.errors import UserError
-from msgformer.tasks.classification.outcome import Outcome, collect
+from msgformer.tasks.classification.outcome import Outcome, collect_outcome
 from msgformer.tasks.classification.predictor import ClassificationPredictor
 from msgformer.tasks.classification.score_records import ClassScore
 from msgformer.tasks.classification.scores import EvaluateResult
@@ -48,7 +48,7 @@ class ClassificationEvaluation(Evaluation):
         predictor: The model's predictor.
         data: Name of the images.
         source: The images.
-        positions: Position in the source of the image of each prediction.
+        positions: Index in the source of the image of each prediction.
         outcome: The predictions.
         skipped: Images that were left out.
         num_parameters: Parameters of the model; None for an exported file.
@@ -118,7 +118,7 @@ class ClassificationEvaluation(Evaluation):
         return tiles
 
     def sections(self) -> list[Section]:
-        """Return confusion, scores by class, calibration and galleries."""
+        """Return confusions, scores per class, calibration and galleries."""
         from msgformer.tasks.classification.report_sections import outcome_sections
 
         return outcome_sections(self.outcome, self.name, self.image)
@@ -132,8 +132,8 @@ def evaluate_classifier(
     Args:
         model: The classifier.
         data: Folder or location of the images; None for those that the run held out.
-        config: Device, number format and batches.
-        options: Test-time options, and what happens at unreadable images.
+        config: Device, precision and batches.
+        options: Test-time options, and the handling of unreadable images.
 
     Raises:
         UserError: The data can't be used, or none of its images can be read.
@@ -148,21 +148,21 @@ def evaluate_classifier(
         workers = default_workers() if count > batch_size else 0
     loader = make_loader(samples, EpochSampler(count, 0, shuffle=False), batch_size, workers)
     positions: list[int] = []
-    unread: list[int] = []
+    unreadable: list[int] = []
 
     def predictions() -> Iterator[tuple[Tensor, Tensor]]:
         batches = track_progress(loader, lambda batch: len(batch[1]), config.progress, model.name, count)
         for images, labels, where in batches:
             readable = labels != UNREADABLE
             positions.extend(where[readable].tolist())
-            unread.extend(where[~readable].tolist())
+            unreadable.extend(where[~readable].tolist())
             if readable.any():
                 yield labels[readable], predictor.log_probabilities(images[readable])
         if not positions:
             raise UserError(f"data: no image of {name} can be read: {source.probe(0, whole=True)}")
 
-    outcome = collect(tuple(model.card.classes), predictions())
-    skipped = [Skipped("val", source.name(index), str(source.probe(index, whole=True))) for index in unread]
+    outcome = collect_outcome(tuple(model.card.classes), predictions())
+    skipped = [Skipped("val", source.name(index), str(source.probe(index, whole=True))) for index in unreadable]
     path = model.path or Path(model.card.model)
     return ClassificationEvaluation(path, predictor, name, source, positions, outcome, skipped, model.num_parameters)
 
@@ -172,7 +172,7 @@ def _evaluation_set(model: OpenedModel, data: str | None) -> tuple[Source, str]:
     card = model.card
     if data is not None:
         return open_evaluation(data, card.classes), data
-    assert model.run is not None  # as require_data made sure
+    assert model.run is not None  # checked by require_data
     return _reopen_held_out(model.data, card.classes, model.run), f"the held-out part of {model.data['path'] or DIGITS}"
 
 

@@ -1,4 +1,4 @@
-"""An image as the input of a classifier, for explanations."""
+"""Conversion of images to inputs of a classifier, for explanations."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ if TYPE_CHECKING:
 
 
 def explain_view(model: OpenedModel, image: Image.Image, options: ExplainOptions) -> View:
-    """Return the part of an image that evaluation takes, or the whole image.
+    """Return the crop of an image that evaluation uses, or the whole image.
 
     Args:
         model: The classifier.
         image: In RGB.
-        options: Size, and whether the whole image is taken in its own aspect ratio.
+        options: Size, and whether to use the whole image in its own aspect ratio.
     """
     settings = _fitted(Preprocessing.from_dict(model.card.preprocessing), image, options)
     return make_view(eval_transform(settings)(image), settings.mean, settings.std)
 
 
 def _fitted(settings: Preprocessing, image: Image.Image, options: ExplainOptions) -> Preprocessing:
-    """Return a classifier's preprocessing for the size that is asked for; for whole images in their aspect ratio."""
+    """Return a classifier's preprocessing for the requested size, with the image's aspect ratio for whole images."""
     channels, *trained = settings.input_size
     wanted = options.img_size
     if options.whole:

@@ -1,4 +1,4 @@
-"""A classifier in the form in which it is exported."""
+"""Export of classifiers: the model and its preprocessing."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from msgformer.tasks.opened_model import OpenedModel
 
 
 def export_source(model: OpenedModel, size: tuple[int, int] | None) -> ExportSource:
-    """Return a classifier with its preprocessing at a size.
+    """Return a classifier and its preprocessing for an export.
 
     Args:
         model: The classifier.

@@ -33,7 +33,7 @@ def describe_classifier(module: nn.Module) -> ModelCard | None:
 
 
 def _input_size(module: Any, config: dict[str, Any]) -> tuple[int, int, int]:
-    """Return channels, height and width: those that the module was built for, as far as it tells."""
+    """Return channels, height and width of the module's inputs; those of its configuration if it has none itself."""
     channels, height, width = config.get("input_size", (3, 224, 224))
     size = getattr(module, "img_size", None) or (height, width)
     height, width = (size, size) if isinstance(size, int) else size

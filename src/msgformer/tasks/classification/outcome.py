@@ -1,4 +1,4 @@
-"""What a classifier said about labelled pictures: the record that scores, tables, plots and galleries are made of."""
+"""Predictions of a classifier on labeled images, from which scores, tables, plots and galleries are computed."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ from torch import Tensor
 
 from msgformer.tasks.classification.score_records import ClassScore, Confusion
 
-RANKS = 5
-"""Likeliest classes that are kept of a picture, so that a million pictures of many classes stay small."""
+MAX_RANKS = 5
+"""Largest number of top classes stored per image, which limits the memory for many images and classes."""
 
 BINS = 15
-"""Bins of the confidence, for calibration; the number that Guo et al. (ICML 2017) use."""
+"""Number of confidence bins for the calibration error, as in Guo et al. (ICML 2017)."""
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """Answers of a classifier on N labelled pictures.
+    """Predictions of a classifier on N labeled images.
 
     Attributes:
         classes: Class names, in the order of the outputs.
-        labels: What is right [N].
-        ranked: The K = min(RANKS, classes) likeliest classes, the likeliest first [N, K].
-        probabilities: Of those, 0..1 [N, K].
-        losses: Cross-entropy of each picture [N].
+        labels: True classes [N].
+        ranked: The K = min(MAX_RANKS, number of classes) most probable classes, in descending order [N, K].
+        probabilities: Their probabilities, 0..1 [N, K].
+        losses: Cross-entropy per image [N].
     """
 
     classes: tuple[str, ...]
@@ -42,17 +42,17 @@ class Outcome:
 
     @property
     def predicted(self) -> np.ndarray:
-        """The likeliest class of each picture [N]."""
+        """The top-1 class per image [N]."""
         return self.ranked[:, 0]
 
     @property
     def confidences(self) -> np.ndarray:
-        """The probability of the likeliest class [N]."""
+        """The probability of the top-1 class [N]."""
         return self.probabilities[:, 0]
 
     @cached_property
     def correct(self) -> np.ndarray:
-        """Whether the likeliest class is right [N]."""
+        """Whether the top-1 class is the true class [N]."""
         return self.predicted == self.labels
 
     @property
@@ -61,19 +61,19 @@ class Outcome:
         return float(self.losses.mean(dtype=np.float64))
 
     def accuracy(self, k: int) -> float:
-        """Part of the pictures, in per cent, whose class is among the ``k`` <= RANKS likeliest."""
+        """Return the top-k accuracy in percent, for ``k`` <= `MAX_RANKS`."""
         return 100 * float((self.ranked[:, :k] == self.labels[:, None]).any(1).mean())
 
     @cached_property
     def calibration_error(self) -> float:
-        """Expected calibration error of the likeliest class, in per cent: how far confidence is from accuracy."""
+        """Expected calibration error of the top-1 class in percent: the mean gap between confidence and accuracy."""
         from torchmetrics.functional.classification import binary_calibration_error
 
         confidences, correct = torch.from_numpy(self.confidences.copy()), torch.from_numpy(self.correct)
         return 100 * binary_calibration_error(confidences, correct.long(), n_bins=BINS).item()
 
     def class_scores(self) -> list[ClassScore]:
-        """One a class, in the order of the outputs."""
+        """Return the scores of each class, in the order of the outputs."""
         from sklearn.metrics import precision_recall_fscore_support
 
         known = np.arange(len(self.classes))
@@ -83,32 +83,36 @@ class Outcome:
         rows = zip(self.classes, columns[3].tolist(), predicted, precision, recall, f1, strict=True)
         return [ClassScore(*row) for row in rows]
 
-    def confusions(self, most: int) -> list[Confusion]:
-        """The pairs of classes that are confused most often, at most ``most`` of them."""
+    def confusions(self, max_pairs: int) -> list[Confusion]:
+        """Return the most frequent confusions, at most ``max_pairs`` pairs of classes."""
         wrong = ~self.correct
         pairs, counts = np.unique(
             np.stack([self.labels[wrong], self.predicted[wrong]], axis=1), axis=0, return_counts=True
         )
         totals = np.bincount(self.labels, minlength=len(self.classes))
-        first = np.argsort(-counts, kind="stable")[:most]
+        first = np.argsort(-counts, kind="stable")[:max_pairs]
         return [
-            Confusion(self.classes[true], self.classes[said], int(count), 100 * float(count / totals[true]))
-            for (true, said), count in zip(pairs[first], counts[first], strict=True)
+            Confusion(self.classes[true], self.classes[predicted], int(count), 100 * float(count / totals[true]))
+            for (true, predicted), count in zip(pairs[first], counts[first], strict=True)
         ]
 
-    def confusion_matrix(self, most: int) -> np.ndarray:
-        """Pictures by true class (rows) and predicted class (columns), neighbours merged to ``most`` groups at most."""
+    def confusion_matrix(self, max_groups: int) -> np.ndarray:
+        """Return the number of images by true class (rows) and predicted class (columns) [G, G].
+
+        Args:
+            max_groups: Largest number of rows; of more classes, neighboring ones are merged into this many groups.
+        """
         from sklearn.metrics import confusion_matrix
 
         count = len(self.classes)
-        groups = min(count, most)
+        groups = min(count, max_groups)
         labels, predicted = (np.asarray(index, np.int64) * groups // count for index in (self.labels, self.predicted))
         return confusion_matrix(labels, predicted, labels=np.arange(groups))
 
     def reliability(self) -> np.ndarray:
-        """Mean confidence, accuracy (both 0..1) and number of pictures of every bin of the confidence [BINS, 3].
+        """Return mean confidence, accuracy (both 0..1) and number of images per bin of confidence [BINS, 3].
 
-        Of an empty bin the first two are not a number.
+        The first two are NaN for an empty bin.
         """
         bins = np.minimum((self.confidences * BINS).astype(int), BINS - 1)
         counts = np.bincount(bins, minlength=BINS)
@@ -116,27 +120,27 @@ class Outcome:
         with np.errstate(invalid="ignore"):
             return np.stack([*(total / counts for total in sums), counts], axis=1)
 
-    def worst(self, most: int) -> list[int]:
-        """Indices of the mistakes, those first that the model was surest of."""
+    def worst_mistakes(self, max_images: int) -> list[int]:
+        """Return the indices of at most ``max_images`` misclassified images, in descending order of confidence."""
         mistakes = np.flatnonzero(~self.correct)
-        return mistakes[np.argsort(-self.confidences[mistakes], kind="stable")[:most]].tolist()
+        return mistakes[np.argsort(-self.confidences[mistakes], kind="stable")[:max_images]].tolist()
 
-    def least_certain(self, most: int) -> list[int]:
-        """Indices of the pictures, right or wrong, whose likeliest class was least likely."""
-        return np.argsort(self.confidences, kind="stable")[:most].tolist()
+    def least_certain(self, max_images: int) -> list[int]:
+        """Return the indices of at most ``max_images`` images, in ascending order of confidence."""
+        return np.argsort(self.confidences, kind="stable")[:max_images].tolist()
 
 
-def collect(classes: tuple[str, ...], answers: Iterable[tuple[Tensor, Tensor]]) -> Outcome:
-    """An outcome from batches of answers; of each only what :class:`Outcome` keeps stays in memory.
+def collect_outcome(classes: tuple[str, ...], batches: Iterable[tuple[Tensor, Tensor]]) -> Outcome:
+    """Collect the predictions of batches; only the fields of `Outcome` stay in memory.
 
     Args:
         classes: Class names, in the order of the outputs.
-        answers: Labels [B] and log-probabilities [B, classes] of one batch after the other.
+        batches: Labels [B] and log-probabilities [B, K] of each batch.
     """
     parts: list[tuple[np.ndarray, ...]] = []
-    for labels, log_probabilities in answers:
-        top = log_probabilities.float().topk(min(RANKS, len(classes)))
+    for labels, log_probabilities in batches:
+        top = log_probabilities.float().topk(min(MAX_RANKS, len(classes)))
         losses = -log_probabilities.float().gather(1, labels[:, None])[:, 0]
-        kept = labels, top.indices, top.values.exp(), losses
-        parts.append(tuple(tensor.cpu().numpy() for tensor in kept))
+        fields = labels, top.indices, top.values.exp(), losses
+        parts.append(tuple(tensor.cpu().numpy() for tensor in fields))
     return Outcome(classes, *(np.concatenate(column) for column in zip(*parts, strict=True)))

@@ -20,7 +20,7 @@ from msgformer.model_names import MODELS
 from msgformer.tasks.classification.record import ClassificationLayout
 from msgformer.tasks.classification.result import TOP_K, ClassificationResult
 from msgformer.tasks.opened_model import OpenedModel
-from msgformer.tasks.prediction.predictor import InferenceConfig, Predictor, Prepared
+from msgformer.tasks.prediction.predictor import InferenceConfig, Predictor, PreprocessedImage
 
 if TYPE_CHECKING:
     from msgformer.data.preprocessing import Transform
@@ -33,11 +33,11 @@ class ClassificationPredictor(Predictor):
 
     Args:
         model: The classifier.
-        config: Device, number format and batches.
+        config: Device, precision and batches.
         top_k: Number of classes in records; all if there are fewer.
         flip: Average the probabilities of an image and of its mirror image.
-        img_size: Side of the square, or height and width, that images are resized to; None for that of training.
-        **changes: Further settings of the preprocessing; None keeps those of training.
+        img_size: Side of a square, or height and width, that images are resized to; None for that of training.
+        **changes: Further options of the preprocessing; None keeps those of training.
 
     Attributes:
         preprocessing: The preprocessing with these changes.
@@ -47,7 +47,7 @@ class ClassificationPredictor(Predictor):
     """
 
     default_batch_size = 64
-    draws_small = True
+    thumbnail_suffices = True
 
     def __init__(
         self,
@@ -69,7 +69,7 @@ class ClassificationPredictor(Predictor):
 
     @cached_property
     def transform(self) -> Transform:
-        """From an RGB image to a normalized tensor [C, H, W]."""
+        """Converts an RGB image to a normalized tensor [C, H, W]."""
         return eval_transform(self.preprocessing)
 
     @property
@@ -98,17 +98,25 @@ class ClassificationPredictor(Predictor):
             found = torch.logaddexp(found, mirrored) - math.log(2)
         return found.cpu()
 
-    def run(self, inputs: Tensor | list[Tensor], images: Sequence[Prepared]) -> list[ClassificationResult]:  # type: ignore[override]
-        """Predict a batch of images [B, C, H, W]."""
+    def run(self, inputs: Tensor | list[Tensor], images: Sequence[PreprocessedImage]) -> list[ClassificationResult]:  # type: ignore[override]
+        """Classify a batch of images.
+
+        Args:
+            inputs: Preprocessed images [B, C, H, W].
+            images: The B images of these inputs.
+
+        Returns:
+            One result per image.
+        """
         assert isinstance(inputs, Tensor)
         rows = self.log_probabilities(inputs).exp().numpy()
         return [self._result(image, row) for image, row in zip(images, rows, strict=True)]
 
-    def failed(self, image: Prepared) -> ClassificationResult:
+    def failed(self, image: PreprocessedImage) -> ClassificationResult:
         """Return a result without probabilities."""
         return self._result(image, NO_PROBABILITIES)
 
-    def _result(self, image: Prepared, probabilities: np.ndarray) -> ClassificationResult:
+    def _result(self, image: PreprocessedImage, probabilities: np.ndarray) -> ClassificationResult:
         return ClassificationResult(
             image.source.name,
             self.class_names,
@@ -143,7 +151,7 @@ def _mindspore_logits(model: OpenedModel) -> Callable[[Tensor], Tensor]:
 
     if model.session is not None:
         raise UserError(f"backend: {model.name} is an exported file, which MindSpore can't run; leave it out")
-    return mindspore_logits(model.module, model.card)  # the trained weights, not the folded ones
+    return mindspore_logits(model.module, model.card)  # MindSpore needs the unoptimized weights
 
 
 def _changed(card: ModelCard, img_size: int | tuple[int, int] | None, changes: dict[str, Any]) -> Preprocessing:

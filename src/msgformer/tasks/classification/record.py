@@ -10,7 +10,7 @@ from msgformer.tasks.prediction.base import PredictionRecord
 from msgformer.tasks.prediction.record_layout import RecordLayout
 
 TOLERANCE = 1e-2
-"""Largest difference of a probability from one that is computed again, perhaps on another device."""
+"""Largest difference of a probability to a repeated computation, which may run on another device."""
 
 
 @dataclass(frozen=True)
@@ -29,8 +29,8 @@ class Prediction(PredictionRecord):
     probabilities: list[float]
     error: str | None = None
 
-    def words(self) -> str:
-        """Return the classes with their probabilities."""
+    def summary(self) -> str:
+        """Return the classes and their probabilities as text."""
         return ", ".join(self.cells())
 
     def title(self) -> str:
@@ -42,9 +42,9 @@ class Prediction(PredictionRecord):
         return [f"{name} {100 * p:.1f} %" for name, p in zip(self.classes, self.probabilities, strict=True)]
 
     def is_close(self, other: Any) -> bool:
-        """Return whether the probabilities of the classes that both name agree."""
+        """Return whether the probabilities of the classes agree."""
         ours, theirs = (dict(zip(one.classes, one.probabilities, strict=True)) for one in (self, other))
-        # Classes of almost equal probability may have changed places, even with one that is not named.
+        # Classes of almost equal probability may be in another order, or replaced by a class beyond the last rank.
         lowest = theirs[other.classes[-1]]
         difference = max(abs(ours.get(name, lowest) - value) for name, value in theirs.items())
         return len(ours) == len(theirs) and difference <= TOLERANCE
@@ -88,7 +88,7 @@ class ClassificationLayout(RecordLayout[Prediction]):
         """Return the record of a row."""
         (image, *cells, error) = rows[0]
         if len(cells) != 2 * self.ranks:
-            raise ValueError("the columns are others")
+            raise ValueError("the columns are different")
         if error:
             return Prediction(image, [], [], error)
         return Prediction(image, cells[::2], [float(cell) for cell in cells[1::2]])

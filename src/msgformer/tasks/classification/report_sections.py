@@ -1,4 +1,4 @@
-"""What a report says about a classifier's answers."""
+"""Sections of a report about a classifier's predictions."""
 
 from __future__ import annotations
 
@@ -15,24 +15,24 @@ from msgformer.visual.plots import confusion_plot, histogram_plot, reliability_p
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-GALLERY = 24
-"""Pictures of each kind that are shown."""
+MAX_GALLERY = 24
+"""Largest number of images per gallery."""
 
-CONFUSED = 15
-"""Pairs of classes that are listed."""
+MAX_CONFUSIONS = 15
+"""Largest number of listed confusions."""
 
-OPEN_ROWS = 30
-"""Classes that are listed in the open; of more, the rest is folded."""
+MAX_UNFOLDED_ROWS = 30
+"""Largest number of classes that are listed unfolded; the rest is folded."""
 
-MOST_GROUPS = 250
-"""Rows and columns of the confusion matrix of very many classes."""
+MAX_GROUPS = 250
+"""Largest number of rows and columns of the confusion matrix."""
 
-Named = Callable[[int], str]
-Shown = Callable[[int], "Image"]
+GetName = Callable[[int], str]
+LoadImage = Callable[[int], "Image"]
 
 
 def headline(outcome: Outcome) -> list[Tile]:
-    """The numbers that count most."""
+    """Return the most important scores."""
     scores = outcome.class_scores()
     f1 = [score.f1 for score in scores if score.f1 is not None]
     tiles = [
@@ -48,37 +48,37 @@ def headline(outcome: Outcome) -> list[Tile]:
     ]
 
 
-def outcome_sections(outcome: Outcome, name: Named, picture: Shown) -> list[Section]:
-    """Confusion, scores by class, calibration, and the pictures to look at.
+def outcome_sections(outcome: Outcome, get_name: GetName, load_image: LoadImage) -> list[Section]:
+    """Build the sections of confusions, scores per class, calibration and image galleries.
 
     Args:
-        outcome: The answers.
-        name: What to call picture ``index``.
-        picture: Picture ``index`` in RGB.
+        outcome: The predictions.
+        get_name: Returns the name of an image by its index.
+        load_image: Loads an image in RGB by its index.
     """
     return [
         Section("Confusion", _confusion(outcome)),
         Section("Classes", _classes(outcome.class_scores())),
         Section("Calibration", _calibration(outcome)),
-        Section("Worst mistakes", _mistakes(outcome, name, picture)),
-        Section("Least certain", _doubts(outcome, name, picture)),
+        Section("Worst mistakes", _worst_mistakes(outcome, get_name, load_image)),
+        Section("Least certain", _least_certain(outcome, get_name, load_image)),
     ]
 
 
 def _confusion(outcome: Outcome) -> list[Block]:
-    matrix = outcome.confusion_matrix(MOST_GROUPS)
-    alt = f"Confusion matrix of {len(outcome.classes)} classes; the pairs confused most often are listed beside it."
-    caption = "Numbers of images; the colour is the part of the row's images, which show the true class."
+    matrix = outcome.confusion_matrix(MAX_GROUPS)
+    alt = f"Confusion matrix of {len(outcome.classes)} classes; the most frequent confusions are listed beside it."
+    caption = "Number of images by true class (rows) and predicted class (columns); the color is the share of the row."
     figure = Figure(confusion_plot(matrix, outcome.classes), alt, caption)
-    pairs = outcome.confusions(CONFUSED)
+    pairs = outcome.confusions(MAX_CONFUSIONS)
     if not pairs:
-        return [figure, Text("No image was taken for another class.")]
+        return [figure, Text("No image is misclassified.")]
     rows = [(pair.true, pair.predicted, f"{pair.images:,}", percent(pair.share)) for pair in pairs]
-    return [figure, Table("Confused most often", ("True", "Predicted", "Images", "Of true"), rows, texts=2)]
+    return [figure, Table("Most frequent confusions", ("True", "Predicted", "Images", "Of true"), rows, texts=2)]
 
 
 def _classes(scores: Sequence[ClassScore]) -> list[Block]:
-    """Scores by class, the weakest first; those without images, of which nothing is known, last."""
+    """Return tables of scores per class in ascending order of F1; classes without images are last."""
     ranked = sorted(scores, key=lambda score: (score.images == 0, score.f1 or 0.0))
     header = ("Class", "Images", "Predicted", "Precision", "Recall", "F1")
     rows = [
@@ -90,8 +90,8 @@ def _classes(scores: Sequence[ClassScore]) -> list[Block]:
         )
         for score in ranked
     ]
-    first = Table("Scores by class, the lowest F1 first", header, rows[:OPEN_ROWS], wide=True)
-    if not (rest := rows[OPEN_ROWS:]):
+    first = Table("Scores by class, the lowest F1 first", header, rows[:MAX_UNFOLDED_ROWS], wide=True)
+    if not (rest := rows[MAX_UNFOLDED_ROWS:]):
         return [first]
     recalls = [score.recall for score in scores if score.recall is not None]
     plot = histogram_plot("recall", "Recall of the classes", recalls, "recall in %")
@@ -104,7 +104,7 @@ def _classes(scores: Sequence[ClassScore]) -> list[Block]:
 
 
 def _quartiles(scores: Sequence[ClassScore]) -> Table:
-    """How scores spread over many classes."""
+    """Return a table of the quartiles of the scores over the classes."""
     rows = []
     for title in ("precision", "recall", "f1"):
         known = [value for score in scores if (value := getattr(score, title)) is not None]
@@ -118,8 +118,8 @@ def _calibration(outcome: Outcome) -> list[Block]:
     confidence = 100 * float(outcome.confidences.mean())
     accuracy = outcome.accuracy(1)
     text = (
-        f"The model's mean confidence is {percent(confidence)}, its accuracy {percent(accuracy)}. The expected"
-        f" calibration error, the distance of bars and diagonal averaged over the images, is"
+        f"The mean confidence is {percent(confidence)}, the accuracy {percent(accuracy)}. The expected calibration"
+        f" error, the mean distance between bars and diagonal weighted by the number of images, is"
         f" {percent(outcome.calibration_error)}."
     )
     bins = outcome.reliability()
@@ -130,43 +130,47 @@ def _calibration(outcome: Outcome) -> list[Block]:
         (
             f"{index / BINS:.2f} to {(index + 1) / BINS:.2f}",
             f"{int(images):,}",
-            percent(100 * sure),
-            percent(100 * right),
+            percent(100 * bin_confidence),
+            percent(100 * bin_accuracy),
         )
-        for index, (sure, right, images) in enumerate(bins)
+        for index, (bin_confidence, bin_accuracy, images) in enumerate(bins)
         if images
     ]
-    table = Table("Bins that aren't empty", ("Confidence", "Images", "Mean confidence", "Accuracy"), rows)
+    table = Table("Non-empty bins", ("Confidence", "Images", "Mean confidence", "Accuracy"), rows)
     return [Text(text), Figure(reliability_plot(bins), alt), table]
 
 
-def _mistakes(outcome: Outcome, name: Named, picture: Shown) -> list[Block]:
-    indices = outcome.worst(GALLERY)
+def _worst_mistakes(outcome: Outcome, get_name: GetName, load_image: LoadImage) -> list[Block]:
+    indices = outcome.worst_mistakes(MAX_GALLERY)
     if not indices:
-        return [Text("Every image was recognised.")]
-    wrong = len(outcome) - int(outcome.correct.sum())
-    which = (
-        f"All {wrong:,} mistakes, first those" if wrong == len(indices) else f"The {len(indices)} of {wrong:,} mistakes"
-    )
-    text = f"{which} that the model was surest of; some may be labelled wrongly."
-    return [Text(text), Gallery([_picture(outcome, index, name, picture) for index in indices])]
+        return [Text("Every image is classified correctly.")]
+    total = len(outcome) - int(outcome.correct.sum())
+    count = f"All {total:,} mistakes" if total == len(indices) else f"{len(indices)} of {total:,} mistakes"
+    text = f"{count}, in descending order of confidence; some labels may be wrong."
+    return [Text(text), Gallery([_gallery_image(outcome, index, get_name, load_image) for index in indices])]
 
 
-def _doubts(outcome: Outcome, name: Named, picture: Shown) -> list[Block]:
-    indices = outcome.least_certain(GALLERY)
-    text = "The images, recognised or not, whose likeliest class was least likely."
-    return [Text(text), Gallery([_picture(outcome, index, name, picture) for index in indices])]
+def _least_certain(outcome: Outcome, get_name: GetName, load_image: LoadImage) -> list[Block]:
+    indices = outcome.least_certain(MAX_GALLERY)
+    text = "The images with the lowest probability of the top-1 class, correct or not."
+    return [Text(text), Gallery([_gallery_image(outcome, index, get_name, load_image) for index in indices])]
 
 
-def _picture(outcome: Outcome, index: int, name: Named, picture: Shown) -> Picture:
+def _gallery_image(outcome: Outcome, index: int, get_name: GetName, load_image: LoadImage) -> Picture:
     true = outcome.classes[outcome.labels[index]]
-    good = bool(outcome.correct[index])
+    is_correct = bool(outcome.correct[index])
     ranks = zip(outcome.ranked[index, :2], outcome.probabilities[index, :2], strict=True)
-    said = [f"{outcome.classes[rank]} {percent(100 * float(chance), 1)}" for rank, chance in ranks]
-    lines = [f"{true}, recognised" if good else f"{true} taken for {outcome.classes[outcome.predicted[index]]}", *said]
-    return Picture(thumbnail(picture(index)), name(index), lines, good)
+    top = [f"{outcome.classes[rank]} {percent(100 * float(probability), 1)}" for rank, probability in ranks]
+    predicted = outcome.classes[outcome.predicted[index]]
+    lines = [f"{true}, correct" if is_correct else f"{true} predicted as {predicted}", *top]
+    return Picture(thumbnail(load_image(index)), get_name(index), lines, is_correct)
 
 
 def percent(value: float | None, digits: int = 2) -> str:
-    """A number in per cent, or a dash for None."""
+    """Format a value in percent; None is a dash.
+
+    Args:
+        value: The value in percent.
+        digits: Number of decimals.
+    """
     return "-" if value is None else f"{value:.{digits}f} %"

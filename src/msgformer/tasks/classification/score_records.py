@@ -1,4 +1,4 @@
-"""Records of what scores say, light enough for what imports them to answer at once."""
+"""Records of a classifier's scores. Imports no heavy library."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class ClassScore:
-    """How well one class is told apart; numbers are in per cent, and None where nothing was there to count.
+    """Scores of one class, in percent; None if they are undefined, since there are no images.
 
     Attributes:
-        name: The class.
-        images: Pictures of it.
-        predicted: Pictures that were taken for it.
-        precision: Part of ``predicted`` that show it.
-        recall: Part of ``images`` that were recognised.
-        f1: Harmonic mean of both.
+        name: Name of the class.
+        images: Number of images of the class.
+        predicted: Number of images that are predicted as the class.
+        precision: Share of ``predicted`` that are of the class.
+        recall: Share of ``images`` that are predicted as the class.
+        f1: Harmonic mean of precision and recall.
     """
 
     name: str
@@ -28,13 +28,13 @@ class ClassScore:
 
 @dataclass(frozen=True)
 class Confusion:
-    """How often pictures of one class were taken for another.
+    """Number of images of one class that are predicted as another.
 
     Attributes:
-        true: What they show.
-        predicted: What they were taken for.
-        images: How many.
-        share: Part of all pictures of ``true``, in per cent.
+        true: The true class.
+        predicted: The predicted class.
+        images: Number of images.
+        share: Share of all images of the true class, in percent.
     """
 
     true: str

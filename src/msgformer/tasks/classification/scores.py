@@ -8,7 +8,7 @@ from typing import Any
 
 from msgformer.data.classification.skipped import Skipped
 from msgformer.tasks.classification.score_records import ClassScore
-from msgformer.tasks.evaluation import MAX_ROWS, ScoresResult, counted_images, skipped_lines, weakest_note
+from msgformer.tasks.evaluation import MAX_ROWS, ScoresResult, format_image_count, skipped_lines, weakest_note
 from msgformer.utils.result import text_table
 
 
@@ -71,13 +71,13 @@ class EvaluateResult(ScoresResult):
             "TOP-5": percent(self.top5),
             "LOSS": f"{self.loss:.4f}",
             "CALIBRATION": percent(self.calibration_error),
-            "IMAGES": counted_images(self.images, self.skipped),
+            "IMAGES": format_image_count(self.images, self.skipped),
             "INPUT": self.input,
             "DATA": self.data,
         }
 
     def table(self) -> str:
-        """Return the scores, the images and the model that they are of, and a table of classes."""
+        """Return the scores, the names of the images and the model, and a table of classes."""
         weakest = sorted(self.per_class, key=lambda score: (score.images == 0, score.f1 or 0.0))
         few = len(weakest) <= MAX_ROWS
         rows = [
@@ -95,5 +95,5 @@ class EvaluateResult(ScoresResult):
 
 
 def percent(value: float | None) -> str:
-    """Return a number in percent, or a dash."""
+    """Format a value in percent; None is a dash."""
     return "-" if value is None else f"{value:.2f} %"

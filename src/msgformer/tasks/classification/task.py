@@ -1,4 +1,4 @@
-"""Classification: one class per image. Light, because the command line imports it."""
+"""Classification: one class per image. Imports no heavy library."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 class Classification(Task):
-    """One class per image."""
+    """Predicts one class per image."""
 
     name = "classify"
     noun = "classifier"
@@ -49,13 +49,19 @@ class Classification(Task):
 
     @override
     def choose(self, classifier: T, detector: T, segmenter: T) -> T:
-        """Return the classifier's."""
+        """Return the value for classifiers.
+
+        Args:
+            classifier: Value for classifiers.
+            detector: Value for detectors.
+            segmenter: Value for segmenters.
+        """
         del detector, segmenter
         return classifier
 
     @override
     def require_classifier(self, what: str) -> None:
-        """Do nothing."""
+        """Accept the model."""
 
     @override
     def resolve_data(self, data: str) -> str:
@@ -64,14 +70,25 @@ class Classification(Task):
 
     @override
     def survey(self, data: str, progress: Progress, options: Mapping[str, Any]) -> Survey:
-        """Check images with one class each, at any location."""
+        """Check images with one class each, at any location.
+
+        Args:
+            data: As `resolve_data` returns it.
+            progress: Called with the number of images.
+            options: Options of ``check_data_options`` that are given.
+        """
         from msgformer.data.survey import survey_classification
 
         return survey_classification(data, progress)
 
     @override
     def build_model(self, card: ModelCard, **start: Any) -> nn.Module:
-        """Build a classifier of this package or of timm."""
+        """Build a classifier of this package or of timm.
+
+        Args:
+            card: The card.
+            **start: Initial weights (``pretrained``, ``checkpoint``), which a card doesn't hold.
+        """
         from msgformer.training.build import build_model
 
         return build_model(card.model, len(card.classes), card.img_size, card.model_args, **start)
@@ -85,7 +102,12 @@ class Classification(Task):
 
     @override
     def open_training(self, settings: TrainSettings, resume: Path | None) -> TrainingSetup:
-        """Open images with one class each."""
+        """Open images with one class each.
+
+        Args:
+            settings: Checked settings.
+            resume: Folder of a run that is resumed; None for a new run.
+        """
         from msgformer.tasks.classification.training_setup import ClassificationSetup
 
         return ClassificationSetup(settings, resume)
@@ -104,14 +126,25 @@ class Classification(Task):
 
     @override
     def predictor(self, model: OpenedModel, config: InferenceConfig, **options: Any) -> Predictor:
-        """Return a predictor that takes ``top_k`` and ``img_size``."""
+        """Return a predictor that takes ``top_k`` and ``img_size``.
+
+        Args:
+            model: The model.
+            config: Device, precision and batches.
+            **options: Options of ``predict_options`` that are given.
+        """
         from msgformer.tasks.classification.predictor import ClassificationPredictor
 
         return ClassificationPredictor(model, config, **options)
 
     @override
     def embedder(self, model: OpenedModel, config: InferenceConfig) -> Callable[[Tensor | list[Tensor]], Tensor]:
-        """Return a function that computes the input of the classifier's last layer."""
+        """Return a function that computes the input of the classifier's last layer.
+
+        Args:
+            model: The model.
+            config: Device and precision.
+        """
         from msgformer.tasks.classification.embedder import make_embedder
 
         return make_embedder(model, config)
@@ -120,14 +153,26 @@ class Classification(Task):
     def evaluate(
         self, model: OpenedModel, data: str | None, config: InferenceConfig, options: EvaluationOptions
     ) -> Evaluation:
-        """Score by accuracy, loss and calibration."""
+        """Score by accuracy, loss and calibration.
+
+        Args:
+            model: The model.
+            data: The images; None for those that its run held out.
+            config: Device, precision and batches.
+            options: Test-time options, and whether to collect examples for a report.
+        """
         from msgformer.tasks.classification.evaluation import evaluate_classifier
 
         return evaluate_classifier(model, data, config, options)
 
     @override
     def held_out_images(self, card: ModelCard, run: Path) -> tuple[int, Callable[[int], Image.Image]]:
-        """Return the images that the run held out."""
+        """Return the images that the run held out.
+
+        Args:
+            card: The card of the run's model.
+            run: The run folder.
+        """
         from msgformer.tasks.classification.evaluation import held_out_images
 
         return held_out_images(card, run)
@@ -139,14 +184,25 @@ class Classification(Task):
 
     @override
     def export_source(self, model: OpenedModel, size: tuple[int, int] | None) -> ExportSource:
-        """Return the classifier with its preprocessing at a size."""
+        """Return the classifier with its preprocessing at a size.
+
+        Args:
+            model: The model.
+            size: Height and width of the images; None for those of evaluation.
+        """
         from msgformer.tasks.classification.export_source import export_source
 
         return export_source(model, size)
 
     @override
     def explain_view(self, model: OpenedModel, image: Image.Image, options: ExplainOptions) -> View:
-        """Return the preprocessed image, or the whole one in its own shape."""
+        """Return the preprocessed image, or the whole image in its aspect ratio.
+
+        Args:
+            model: The model.
+            image: Image in RGB.
+            options: Size of the image, and whether the whole image is used.
+        """
         from msgformer.tasks.classification.explain_view import explain_view
 
         return explain_view(model, image, options)

@@ -14,7 +14,7 @@ from msgformer.data.preprocessing import Preprocessing
 from msgformer.errors import UserError
 from msgformer.model_names import HUB_PREFIXES
 from msgformer.tasks import get_task
-from msgformer.tasks.classification.distillation import Teacher, View
+from msgformer.tasks.classification.distillation import InputFormat, Teacher
 from msgformer.tasks.opened_model import load_model
 from msgformer.training.build import known_model
 
@@ -40,33 +40,32 @@ def open_teacher(teacher: str, classes: Sequence[str], student: Preprocessing) -
                     f"teacher: class {number} of {teacher} is {theirs!r}, but that of the data is {ours!r};"
                     " give a teacher of the same classes"
                 )
-        return Teacher(model, _view(Preprocessing.from_dict(card.preprocessing)), _view(student))
+        return Teacher(model, _input_format(Preprocessing.from_dict(card.preprocessing)), _input_format(student))
     name = known_model(teacher)
     config = None if name.startswith(HUB_PREFIXES) else get_pretrained_cfg(name)
     if config is not None:  # before anything is downloaded
         _check_count(teacher, config.num_classes, len(classes))
     try:
         fetched: Any = timm.create_model(name, pretrained=True)
-    except Exception as error:  # whatever the hub's client meets on its way to the weights
+    except Exception as error:  # the Hub's client may raise anything
         reason = " ".join(str(error).split())[:160]
         raise UserError(
-            f"teacher: the weights of {teacher} can't be had ({reason}); give a run or a checkpoint instead"
+            f"teacher: the weights of {teacher} can't be downloaded ({reason}); give a run or a checkpoint instead"
         ) from error
     _check_count(teacher, fetched.num_classes, len(classes))
     channels, *size = fetched.pretrained_cfg["input_size"]
-    return Teacher(
-        fetched, _view(Preprocessing.of(fetched, tuple(size), channels, PreprocessOptions())), _view(student)
-    )
+    preprocessing = Preprocessing.of(fetched, tuple(size), channels, PreprocessOptions())
+    return Teacher(fetched, _input_format(preprocessing), _input_format(student))
 
 
 def _check_count(teacher: str, theirs: int, ours: int) -> None:
     if theirs != ours:
         raise UserError(
-            f"teacher: {teacher} tells {theirs} classes apart, but the data has {ours}; give one that was trained on"
-            " the same classes"
+            f"teacher: {teacher} has {theirs} classes, but the data has {ours}; give one that was trained on the same"
+            " classes"
         )
 
 
-def _view(preprocessing: Preprocessing) -> View:
+def _input_format(preprocessing: Preprocessing) -> InputFormat:
     _, height, width = preprocessing.input_size
-    return View((height, width), preprocessing.mean, preprocessing.std, preprocessing.interpolation)
+    return InputFormat((height, width), preprocessing.mean, preprocessing.std, preprocessing.interpolation)

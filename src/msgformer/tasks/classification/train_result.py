@@ -19,8 +19,8 @@ class TrainResult(Result):
         top1: Its validation accuracy in percent.
         top5: Its validation accuracy within the five most probable classes, in percent.
         loss: Its validation loss.
-        epochs: Epochs that have been trained.
-        seconds: How long this call took.
+        epochs: Number of trained epochs.
+        seconds: Duration of this call.
     """
 
     run: Path
@@ -33,9 +33,9 @@ class TrainResult(Result):
     seconds: float
 
     def table(self) -> str:
-        """Return the best epoch, and what to do next."""
+        """Return the scores of the best epoch, and the next command."""
         return (
             f"best epoch {self.epoch} of {self.epochs}: top-1 {self.top1:.2f} %, top-5 {self.top5:.2f} %,"
             f" loss {self.loss:.4f} ({self.seconds:.0f} s)\n"
-            f"run folder {self.run}; 'msgformer predict {self.run} IMAGE ...' names what images show"
+            f"run folder {self.run}; 'msgformer predict {self.run} IMAGE ...' classifies images"
         )

@@ -1,4 +1,4 @@
-"""Training of a classifier as a Lightning module."""
+"""Lightning module that trains a classifier."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence
 
 import torch
 import torch.nn.functional as F
-from lightning import LightningModule
 from timm.data import Mixup
 from torch import Tensor, nn
 from torchmetrics import MeanMetric, MetricCollection
@@ -19,14 +18,14 @@ from msgformer.training.best import Best
 from msgformer.training.module import Plan, Training
 
 Batch = tuple[Tensor, Tensor, Tensor]
-"""Images [B, channels, height, width], labels [B], and the images' positions in their source [B]."""
+"""Images [B, C, H, W], labels [B], and indices of the images in their source [B]."""
 
 
 class Scores(nn.Module):
-    """Top-1 and top-5 accuracy in per cent and mean loss, over all images and processes.
+    """Top-1 and top-5 accuracy in percent, and mean loss, over all images and processes.
 
     Args:
-        num_classes: Classes; with fewer than five, top-5 counts them all.
+        num_classes: Number of classes; with fewer than five, the top-5 accuracy includes all of them.
     """
 
     def __init__(self, num_classes: int) -> None:
@@ -38,12 +37,17 @@ class Scores(nn.Module):
         self.loss = MeanMetric()
 
     def update(self, logits: Tensor, labels: Tensor) -> None:
-        """Count a batch: logits [B, classes], labels [B]."""
+        """Add a batch.
+
+        Args:
+            logits: Logits [B, K].
+            labels: True classes [B].
+        """
         self.accuracy.update(logits, labels)
         self.loss.update(F.cross_entropy(logits.float(), labels), weight=len(labels))
 
     def compute(self) -> dict[str, float]:
-        """``loss``, ``top1`` and ``top5`` of what was counted since the last call."""
+        """Return ``loss``, ``top1`` and ``top5`` since the last call, and reset them."""
         scores = {"loss": self.loss.compute().item()}
         scores |= {name: 100 * value.item() for name, value in self.accuracy.compute().items()}
         self.accuracy.reset()
@@ -51,48 +55,22 @@ class Scores(nn.Module):
         return scores
 
 
-class Scorer(LightningModule):
-    """A model and its scores on a validation set.
+class ClassificationTraining(Training):
+    """Trains a classifier by cross-entropy and, with a teacher, by distillation.
 
     Args:
-        model: Images [B, channels, height, width] -> logits [B, classes].
-        num_classes: Classes.
-    """
-
-    def __init__(self, model: nn.Module, num_classes: int) -> None:
-        super().__init__()
-        self.model = model
-        self.scores = Scores(num_classes)
-
-    @override
-    def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        """Count one batch."""
-        images, labels, _ = batch
-        self.scores.update(self.model(images), labels)
-
-    @override
-    def on_validation_epoch_end(self) -> None:
-        """Log ``val/loss``, and ``val/top1`` and ``val/top5`` in per cent."""
-        for name, value in self.scores.compute().items():
-            self.log(f"val/{name}", value, prog_bar=name == "top1", logger=False, sync_dist=True)
-
-
-class Classifier(Training):
-    """A timm model that learns to name what an image shows.
-
-    Args:
-        model: Images [B, channels, height, width] -> logits [B, classes].
-        card: What a checkpoint says about the model.
-        plan: How long is trained, and with what.
-        names: From an image's position in the training set to what it is called, such as its file.
+        model: Maps images [B, C, H, W] to logits [B, K].
+        card: Card of the model, which checkpoints hold.
+        plan: Schedule of the training.
+        names: Returns the name of a training image, such as its file, by its index.
         smoothing: Label smoothing.
-        mixer: Mixes batches and smooths their labels, or None.
-        mix_off_epoch: Epoch from which nothing is mixed; 0: never.
-        weights: Of each class in the loss of the labels; None: all alike.
-        distillation: What a teacher adds to the loss; None: nothing.
+        mixer: Mixes batches and smooths their labels; None for no mixing.
+        mix_off_epoch: Epoch from which batches aren't mixed; 0 mixes in all epochs.
+        weights: Weight per class in the cross-entropy; None weights all classes equally.
+        distillation: Distillation term of the loss; None for none.
     """
 
-    best = Best("val/top1", tie="val/loss")
+    best = Best("val/top1", tie_breaker="val/loss")
 
     def __init__(
         self,
@@ -116,9 +94,9 @@ class Classifier(Training):
 
     @override
     def losses(self, batch: Batch) -> dict[str, Tensor]:
-        """The cross-entropy, whose targets are smoothed and, with a mixer, mixed; and the distance from a teacher.
+        """Compute the cross-entropy with smoothed or mixed targets and, with a teacher, the distillation loss.
 
-        A teacher sees the images as they were mixed.
+        The teacher receives the mixed images.
         """
         images, labels, _ = batch
         targets = labels
@@ -135,16 +113,22 @@ class Classifier(Training):
 
     @override
     def make_scores(self) -> Scores:
-        """Top-1, top-5 and loss."""
+        """Return top-1 and top-5 accuracy and loss."""
         return Scores(len(self.card.classes))
 
     @override
     def score(self, model: nn.Module, batch: Batch, scores: Scores) -> None:
-        """Count a batch."""
+        """Add a validation batch to the scores.
+
+        Args:
+            model: Model in evaluation mode.
+            batch: Validation batch.
+            scores: From `make_scores`.
+        """
         images, labels, _ = batch
         scores.update(model(images), labels)
 
     @override
     def positions(self, batch: Batch) -> Tensor:
-        """The images' positions."""
+        """Return the indices of the images in their source [B]."""
         return batch[2]

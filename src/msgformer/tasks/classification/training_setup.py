@@ -22,16 +22,21 @@ from msgformer.data.loading.module import ImageData
 from msgformer.data.preprocessing import Preprocessing, eval_transform, train_transform
 from msgformer.tasks.classification.distillation import Distillation
 from msgformer.tasks.classification.teacher import open_teacher
-from msgformer.tasks.classification.training_module import Classifier
+from msgformer.tasks.classification.training_module import ClassificationTraining
 from msgformer.tasks.training_setup import TrainingSetup
-from msgformer.training.build import build_model, checkpoint_gradients, default_size, known_model, start_from
+from msgformer.training.build import build_model, checkpoint_gradients, default_size, known_model, load_initial_weights
 
 if TYPE_CHECKING:
     from msgformer.runs.train_settings import TrainSettings
 
 
 class ClassificationSetup(TrainingSetup):
-    """Setup of a training on images with one class each."""
+    """Setup of a training on images with one class each.
+
+    Args:
+        settings: Checked settings.
+        resume: Folder of a run that is resumed; None for a new run.
+    """
 
     scores = ("top1", "top5", "loss")
     bundled = DIGITS
@@ -43,8 +48,8 @@ class ClassificationSetup(TrainingSetup):
             settings.data, settings.val_fraction, settings.seed, settings.on_bad_image, recorded
         )
         if self.skipped:
-            told = count_skipped(self.skipped, f"the run's {SKIPPED_FILE}")
-            rank_zero_only(print)(told, file=sys.stderr, flush=True)
+            message = count_skipped(self.skipped, f"the run's {SKIPPED_FILE}")
+            rank_zero_only(print)(message, file=sys.stderr, flush=True)
         self.classes = self.train.classes
 
     @override
@@ -62,13 +67,18 @@ class ClassificationSetup(TrainingSetup):
         write_skipped(run, self.skipped)
 
     @override
-    def build(self, trainer: Trainer, *, fresh: bool) -> tuple[Classifier, ImageData]:
-        """Return the Lightning module of a classifier and its data module."""
+    def build(self, trainer: Trainer, *, fresh: bool) -> tuple[ClassificationTraining, ImageData]:
+        """Return the Lightning module of a classifier and its data module.
+
+        Args:
+            trainer: Knows the number of processes.
+            fresh: Whether to initialize the weights as configured; False where a checkpoint replaces them.
+        """
         settings, augment = self.settings, self.settings.augment
         model = self._build_model(fresh=fresh)
         preprocessing = Preprocessing.of(model, self._size, settings.model_args.get("in_chans", 3), settings.preprocess)
         data = self._build_data(preprocessing, self.batch_size(trainer, even=mixes(augment)))
-        classifier = Classifier(
+        classifier = ClassificationTraining(
             model,
             self._card(preprocessing),
             self.plan(trainer, data.batch_size),
@@ -90,11 +100,11 @@ class ClassificationSetup(TrainingSetup):
         pretrained = settings.pretrained and fresh
         model = build_model(settings.model, len(self.classes), self._size, settings.model_args, pretrained=pretrained)
         if settings.init_from is not None and fresh:
-            start_from(model, settings.init_from)
+            load_initial_weights(model, settings.init_from)
         if settings.trainer.grad_checkpointing:
             checkpoint_gradients(model, settings.model)
         if settings.trainer.compile:
-            model.compile()  # in place: names of parameters stay
+            model.compile()  # in place, which keeps the names of the parameters
         return model
 
     def _distillation(self, preprocessing: Preprocessing) -> Distillation | None:

@@ -1,1 +1,1 @@
-"""What detection and segmentation share."""
+"""Common code of detection and segmentation."""

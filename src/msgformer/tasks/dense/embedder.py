@@ -19,8 +19,8 @@ def make_embedder(
 
     Args:
         model: The detector or segmenter.
-        config: Device and number format.
-        features: From the model's module to a module that computes features [B, D] of a list of inputs.
+        config: Device and precision.
+        features: Wraps the model's module in one that computes features [B, D] of a list of inputs.
 
     Raises:
         UserError: The model is an exported file.
@@ -34,7 +34,7 @@ def pool_last_map(backbone: Any, images: Tensor, size: tuple[int, int]) -> Tenso
     """Average the backbone's last map over the tokens of the image, without those of the padding.
 
     Args:
-        backbone: From images to maps of strides 4 to 32.
+        backbone: Maps images to feature maps of strides 4 to 32.
         images: Normalized and padded images [1, 3, H, W].
         size: Height and width of the image without the padding.
 

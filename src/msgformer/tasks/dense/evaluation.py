@@ -39,7 +39,7 @@ class DenseEvaluation(Evaluation):
         result: The scores.
         num_parameters: Parameters of the model; None for an exported file.
         detections: Detections in COCO's results format, by file name.
-        examples: Images with their annotations and with the predictions, for a report.
+        examples: Images with annotations and predictions, for a report.
     """
 
     result: DenseEvaluateResult
@@ -66,7 +66,7 @@ class DenseEvaluation(Evaluation):
         return [*dense_headline(self.result.scores), *left_out]
 
     def sections(self) -> list[Section]:
-        """Return scores per class, and examples."""
+        """Return the sections of scores per class and of examples."""
         return dense_sections(self.result.scores, self.result.per_class, self.examples)
 
 
@@ -109,13 +109,13 @@ class DenseLoader:
 
     Args:
         samples: The images and annotations.
-        source: Knows the names of the images.
+        source: Provides the names of the images.
         name: Name of the data, for messages.
         config: Batches, workers and progress.
-        on_bad_image: At images that can't be read, "stop", or "skip" and list them.
+        on_bad_image: "stop" at an image that can't be read, or "skip" and list it.
 
     Attributes:
-        skipped: Why images were left out, by their index.
+        skipped: Reasons why images were left out, by index.
     """
 
     def __init__(self, samples: Any, source: Any, name: str, config: InferenceConfig, on_bad_image: OnBadImage) -> None:
@@ -153,6 +153,6 @@ def _size(batch: tuple[DenseBatch | None, list[Unreadable]]) -> int:
     return len(unreadable) + (0 if readable is None else len(readable.images))
 
 
-def known(scores: Mapping[str, float]) -> dict[str, float | None]:
+def nan_to_none(scores: Mapping[str, float]) -> dict[str, float | None]:
     """Return scores with None in place of NaN."""
     return {name: None if math.isnan(value) else value for name, value in scores.items()}

@@ -1,4 +1,4 @@
-"""Backbones of detectors and segmenters that were built in Python."""
+"""Backbone names of detectors and segmenters that were built in Python."""
 
 from __future__ import annotations
 

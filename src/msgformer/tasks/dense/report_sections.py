@@ -1,4 +1,4 @@
-"""What a report says about a detector or a segmenter."""
+"""Sections of a report about a detector or a segmenter."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from msgformer.visual.page import Block, Gallery, Picture, Section, Table, Text,
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-SIDE = 320
-"""Longest side of an example's picture."""
+MAX_SIDE = 320
+"""Longer side of an example image in pixels."""
 
-OPEN_ROWS = 30
-"""Classes that are listed in the open; of more, the rest is folded."""
+MAX_UNFOLDED_ROWS = 30
+"""Largest number of classes that are listed unfolded; the rest is folded."""
 
 Scores = Mapping[str, float | None]
-"""Per cent by name; None where there was nothing to score."""
+"""Scores in percent by name; None for an undefined score."""
 
 
 @dataclass(frozen=True)
@@ -26,20 +26,20 @@ class Example:
     """An image of the validation set.
 
     Attributes:
-        name: What it is called.
-        truth: The image with what it really shows drawn on it.
-        answer: The image with what the model says.
-        words: The answer in words.
+        name: Name of the image.
+        ground_truth: The image with its annotations drawn on it.
+        prediction: The image with the prediction drawn on it.
+        summary: The prediction as text.
     """
 
     name: str
-    truth: Image
-    answer: Image
-    words: str
+    ground_truth: Image
+    prediction: Image
+    summary: str
 
 
 def dense_headline(scores: Scores) -> list[Tile]:
-    """The numbers that count most."""
+    """Return the most important scores."""
     titles = {
         "box_ap": ("Box AP", "IoU 0.50:0.95"),
         "box_ap50": ("Box AP50", "IoU 0.50"),
@@ -52,12 +52,12 @@ def dense_headline(scores: Scores) -> list[Tile]:
 
 
 def dense_sections(scores: Scores, per_class: Mapping[str, Scores], examples: Sequence[Example]) -> list[Section]:
-    """Numbers by size and class, and examples.
+    """Build the sections of average precisions, scores per class and examples.
 
     Args:
-        scores: COCO's twelve numbers for boxes and perhaps masks, by ``box_ap`` and so on; or a segmenter's.
-        per_class: Scores of each class.
-        examples: Images to look at.
+        scores: COCO's twelve metrics for boxes (``box_ap``, ...) and for masks, or the scores of a segmenter.
+        per_class: Scores per class.
+        examples: Example images.
     """
     sections = [Section("Classes", _classes(per_class))]
     kinds = [kind for kind in ("box", "mask") if f"{kind}_ap" in scores]
@@ -74,7 +74,7 @@ def _coco_table(scores: Scores, kinds: Sequence[str]) -> Table:
         (measure.replace("_", " ").upper(), *(percent(scores[f"{kind}_{measure}"]) for kind in kinds))
         for measure in measures
     ]
-    return Table("COCO's numbers", ("Measure", *(kind.capitalize() for kind in kinds)), rows)
+    return Table("COCO metrics", ("Measure", *(kind.capitalize() for kind in kinds)), rows)
 
 
 def _classes(per_class: Mapping[str, Scores]) -> list[Block]:
@@ -82,10 +82,10 @@ def _classes(per_class: Mapping[str, Scores]) -> list[Block]:
     header = ("Class", *(_title(column) for column in columns))
     ranked = sorted(per_class.items(), key=lambda item: (item[1][columns[0]] is None, item[1][columns[0]]))
     rows = [(name, *(percent(one[column]) for column in columns)) for name, one in ranked]
-    blocks: list[Block] = [Table("Classes, the weakest first", header, rows[:OPEN_ROWS])]
-    if len(rows) > OPEN_ROWS:
-        folded = f"{len(rows) - OPEN_ROWS} more classes"
-        blocks.append(Table("Further classes", header, rows[OPEN_ROWS:], folded=folded))
+    blocks: list[Block] = [Table("Classes, the weakest first", header, rows[:MAX_UNFOLDED_ROWS])]
+    if len(rows) > MAX_UNFOLDED_ROWS:
+        folded = f"{len(rows) - MAX_UNFOLDED_ROWS} more classes"
+        blocks.append(Table("Further classes", header, rows[MAX_UNFOLDED_ROWS:], folded=folded))
     return blocks
 
 
@@ -94,24 +94,24 @@ def _title(column: str) -> str:
 
 
 def _examples(examples: Sequence[Example]) -> list[Block]:
-    pictures = []
+    images = []
     for one in examples:
-        pictures.append(Picture(_picture(one.truth), one.name, ["truth"], good=True))
-        pictures.append(Picture(_picture(one.answer), one.name, [f"answer: {one.words}"], good=True))
-    return [Text("Images of the validation set: what they show, and beside it what the model says."), Gallery(pictures)]
+        images.append(Picture(_image_uri(one.ground_truth), one.name, ["ground truth"], good=True))
+        images.append(Picture(_image_uri(one.prediction), one.name, [f"prediction: {one.summary}"], good=True))
+    return [Text("Images of the validation set, with their annotations and with the predictions."), Gallery(images)]
 
 
-def _picture(image: Image) -> str:
-    """A picture at SIDE's size as an address that holds it."""
+def _image_uri(image: Image) -> str:
+    """Return a small copy of an image as a data URI."""
     import io
 
     small = image.copy()
-    small.thumbnail((SIDE, SIDE))
+    small.thumbnail((MAX_SIDE, MAX_SIDE))
     content = io.BytesIO()
     small.save(content, "JPEG", quality=85)
     return data_uri(content.getvalue(), "image/jpeg")
 
 
 def percent(value: float | None) -> str:
-    """A number in per cent, or a dash."""
+    """Format a value in percent; None is a dash."""
     return "-" if value is None else f"{value:.2f} %"

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from msgformer.data.classification.skipped import Skipped
-from msgformer.tasks.evaluation import MAX_ROWS, ScoresResult, counted_images, skipped_lines, weakest_note
+from msgformer.tasks.evaluation import MAX_ROWS, ScoresResult, format_image_count, skipped_lines, weakest_note
 from msgformer.utils.result import text_table
 
 
@@ -18,7 +18,7 @@ from msgformer.utils.result import text_table
 class DenseEvaluateResult(ScoresResult):
     """Scores of a detector or a segmenter on a set of images.
 
-    All but the loss are in percent. None stands for a score without anything to score, as of a class without objects.
+    All but the loss are in percent. None stands for an undefined score, such as that of a class without objects.
 
     Attributes:
         task: "detect" or "segment".
@@ -26,8 +26,8 @@ class DenseEvaluateResult(ScoresResult):
         data: The images.
         images: Number of images.
         views: Test-time augmentation of a segmenter: scales, and whether mirror images were averaged in.
-        scores: COCO's twelve numbers for boxes, ``box_ap`` and so on, and for masks; or ``miou`` and accuracies.
-        per_class: Scores of each class: ``box_ap`` and perhaps ``mask_ap``, or ``iou``.
+        scores: COCO's twelve metrics for boxes (``box_ap``, ...) and for masks, or ``miou`` and accuracies.
+        per_class: Scores per class: ``box_ap`` and, with masks, ``mask_ap``; or ``iou``.
         skipped: Images that can't be read and were left out.
     """
 
@@ -53,18 +53,18 @@ class DenseEvaluateResult(ScoresResult):
         scores = {name: self.scores[name] for name in self.compared() if name in self.scores}
         return {
             "CHECKPOINT": str(self.checkpoint),
-            **{title(name): shown_score(value, name) for name, value in scores.items()},
-            "IMAGES": counted_images(self.images, self.skipped),
+            **{title(name): format_score(value, name) for name, value in scores.items()},
+            "IMAGES": format_image_count(self.images, self.skipped),
             "DATA": self.data,
         }
 
     def table(self) -> str:
-        """Return the scores, the images and the model that they are of, and a table of classes."""
+        """Return the scores, the names of the images and the model, and a table of classes."""
         names = list(next(iter(self.per_class.values())))
         ranked = sorted(self.per_class.items(), key=lambda item: _rank(item[1][names[0]]))
         few = len(ranked) <= MAX_ROWS
         rows = [
-            (name, *(shown_score(scores[key]) for key in names))
+            (name, *(format_score(scores[key]) for key in names))
             for name, scores in (self.per_class.items() if few else ranked[:MAX_ROWS])
         ]
         note = "" if few else weakest_note(len(ranked))
@@ -76,7 +76,7 @@ class DenseEvaluateResult(ScoresResult):
 
     @abstractmethod
     def summary(self) -> str:
-        """Return the scores over all classes."""
+        """Return the scores over all classes as text."""
 
     @abstractmethod
     def compared(self) -> tuple[str, ...]:
@@ -88,8 +88,13 @@ def title(name: str) -> str:
     return name.replace("_", " ").upper()
 
 
-def shown_score(value: float | None, name: str = "") -> str:
-    """Return a score as text: in percent, except for the loss."""
+def format_score(value: float | None, name: str = "") -> str:
+    """Format a score, in percent except for the loss; None is a dash.
+
+    Args:
+        value: The score.
+        name: Name of the score.
+    """
     if value is None:
         return "-"
     return f"{value:.4f}" if name == "loss" else f"{value:.2f} %"
@@ -97,7 +102,7 @@ def shown_score(value: float | None, name: str = "") -> str:
 
 def named_scores(scores: Mapping[str, float | None]) -> str:
     """Return scores with their names in one line."""
-    return ", ".join(f"{name.replace('_', ' ')} {shown_score(value, name)}" for name, value in scores.items())
+    return ", ".join(f"{name.replace('_', ' ')} {format_score(value, name)}" for name, value in scores.items())
 
 
 def _rank(value: float | None) -> float:

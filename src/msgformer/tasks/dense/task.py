@@ -1,4 +1,4 @@
-"""Common base of detection and segmentation. Light, because the command line imports it."""
+"""Common base of detection and segmentation. Imports no heavy library."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class DenseTask(Task):
     """A task on a folder of annotated images.
 
     Attributes:
-        scenes: Numbers of bundled scenes per subset, for trainings without a data folder.
+        scenes: Number of bundled scenes per subset, for trainings without a data folder.
         layout: Name of the layout of scenes on disk.
     """
 
@@ -47,11 +47,22 @@ class DenseTask(Task):
 
     @abstractmethod
     def create(self, name: str, num_classes: int, **arguments: Any) -> nn.Module:
-        """Create a model on the named backbone."""
+        """Create a model.
+
+        Args:
+            name: Name of the backbone.
+            num_classes: Number of classes.
+            **arguments: Further arguments of the model and of the backbone's constructor.
+        """
 
     @override
     def build_model(self, card: ModelCard, **start: Any) -> nn.Module:
-        """Build a model on the backbone that the card names."""
+        """Build a model on the backbone that the card names.
+
+        Args:
+            card: The card.
+            **start: Initial weights (``pretrained``, ``checkpoint``), which a card doesn't hold.
+        """
         from msgformer.tasks.dense.build import build_dense
 
         return build_dense(self.create, card.model, len(card.classes), card.model_args, **start)
@@ -65,13 +76,22 @@ class DenseTask(Task):
 
     @override
     def write_scenes(self, folder: Path, counts: Mapping[Any, int], seed: int) -> str:
-        """Write scenes in this task's layout."""
+        """Write scenes in this task's layout.
+
+        Args:
+            folder: A new folder.
+            counts: Images per subset.
+            seed: Seed of the random generator.
+
+        Returns:
+            Name of the layout.
+        """
         self._write(folder, dict(counts), seed)
         return self.layout
 
     @abstractmethod
     def _write(self, folder: Path, counts: Counts, seed: int) -> None:
-        """Write scenes."""
+        """Write scenes to a folder."""
 
     @override
     def train_result(self, outcome: Mapping[str, Any]) -> Result:

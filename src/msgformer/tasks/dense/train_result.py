@@ -19,8 +19,8 @@ class DenseTrainResult(Result):
         checkpoint: Weights of the best epoch.
         epoch: The best epoch, from 1.
         scores: Its validation scores by name; all but the loss in percent.
-        epochs: Epochs that have been trained.
-        seconds: How long this call took.
+        epochs: Number of trained epochs.
+        seconds: Duration of this call.
     """
 
     task: str
@@ -32,8 +32,8 @@ class DenseTrainResult(Result):
     seconds: float
 
     def table(self) -> str:
-        """Return the best epoch, and what to do next."""
+        """Return the scores of the best epoch, and the next command."""
         return (
             f"best epoch {self.epoch} of {self.epochs}: {named_scores(self.scores)} ({self.seconds:.0f} s)\n"
-            f"run folder {self.run}; 'msgformer predict {self.run} IMAGE ... --output FOLDER' draws what images show"
+            f"run folder {self.run}; 'msgformer predict {self.run} IMAGE ... --output FOLDER' draws predictions"
         )

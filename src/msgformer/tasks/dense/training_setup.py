@@ -36,7 +36,11 @@ class DenseSetup(TrainingSetup):
         write_split(run, {subset: (found, [""] * len(found)) for subset, found in names.items()})
 
     def check_files(self) -> None:
-        """Check quickly that the images can be used; raises UserError otherwise."""
+        """Check quickly that the images can be used.
+
+        Raises:
+            UserError: An image or annotation can't be used.
+        """
         for source in (self.train, self.val):
             refuse_errors(self.find_problems(source))
 
@@ -49,7 +53,7 @@ class DenseSetup(TrainingSetup):
 
         Args:
             arguments: Arguments of the model's constructor.
-            images: How images are preprocessed.
+            images: Preprocessing of the images.
         """
         settings = self.settings
         data = {"path": settings.data, "seed": settings.seed}

@@ -1,4 +1,4 @@
-"""A trained detector scored on annotated images."""
+"""Evaluation of a trained detector on annotated images."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from msgformer.data.files.memory_inputs import DecodedInput
 from msgformer.errors import UserError
 from msgformer.tasks.base import Task
 from msgformer.tasks.dense.data import data_folder, example_indices
-from msgformer.tasks.dense.evaluation import BUNDLED, DenseEvaluation, DenseLoader, known
+from msgformer.tasks.dense.evaluation import BUNDLED, DenseEvaluation, DenseLoader, nan_to_none
 from msgformer.tasks.dense.report_sections import Example
-from msgformer.tasks.detection.coco_scores import CocoScores, CocoTruth
+from msgformer.tasks.detection.coco_scores import CocoGroundTruth, CocoScores
 from msgformer.tasks.detection.ground_truth import coco_ground_truth
 from msgformer.tasks.detection.predictor import DetectionPredictor
 from msgformer.tasks.detection.scores import DetectionEvaluateResult
 from msgformer.tasks.evaluation import EvaluationOptions, require_data
 from msgformer.tasks.opened_model import OpenedModel
-from msgformer.tasks.prediction.predictor import InferenceConfig, Prepared
+from msgformer.tasks.prediction.predictor import InferenceConfig, PreprocessedImage
 from msgformer.visual.drawing import Mark, draw_objects
 
 if TYPE_CHECKING:
@@ -37,16 +37,16 @@ RESULTS = {"box": "bbox_results.json", "mask": "segm_results.json"}
 def evaluate_detector(
     model: OpenedModel, data: str | None, config: InferenceConfig, options: EvaluationOptions
 ) -> DenseEvaluation:
-    """Score a trained detector by COCO's numbers.
+    """Score a trained detector by COCO's metrics.
 
     Args:
         model: The detector.
         data: Folder of annotated images; None for those that the run validated on.
-        config: Device, number format and batches.
-        options: What happens at unreadable images, and whether examples are collected.
+        config: Device, precision and batches.
+        options: Handling of unreadable images, and whether to collect examples.
 
     Raises:
-        UserError: The data can't be used, or an object's class is none of the model's.
+        UserError: The data can't be used, or has a class that the model doesn't have.
     """
     require_data(model, data)
     path = data or model.data["path"]
@@ -56,18 +56,18 @@ def evaluate_detector(
     kinds = ("box", "mask") if _has_masks(model) else ("box",)
     if "mask" in kinds and not source.has_masks:
         raise UserError(
-            f"data: {folder} has boxes but no masks, by which this detector is scored; give data with masks"
+            f"data: {folder} has boxes but no masks, which this detector is scored on; give data with masks"
         )
     scores = CocoScores(kinds, shared=False)
-    scores.truth = coco_ground_truth(source)
+    scores.ground_truth = coco_ground_truth(source)
     samples = DetectionSamples(source, detect_eval_transform, with_masks=False)
     loader = DenseLoader(samples, source, path or BUNDLED, config, options.on_bad_image)
     for images, _, positions in loader:
         scores.update(predictor.detect(images), positions.tolist())
-    scores.truth = _without(scores.truth, loader.skipped)
-    numbers = scores.compute()
+    scores.ground_truth = _without(scores.ground_truth, loader.skipped)
+    metrics = scores.compute()
     per_class = {
-        name: known({f"{kind}_ap": summary.per_class[name] for kind, summary in scores.summaries.items()})
+        name: nan_to_none({f"{kind}_ap": summary.per_class[name] for kind, summary in scores.summaries.items()})
         for name in model.card.classes
     }
     result = DetectionEvaluateResult(
@@ -76,7 +76,7 @@ def evaluate_detector(
         path or BUNDLED,
         len(source) - len(loader.skipped),
         {},
-        known(numbers),
+        nan_to_none(metrics),
         per_class,
         loader.skipped_images(),
     )
@@ -106,38 +106,38 @@ def _has_masks(model: OpenedModel) -> bool:
     return module.with_masks
 
 
-def _without(truth: CocoTruth, positions: Collection[int]) -> CocoTruth:
-    """Return the ground truth without the images that were left out."""
-    ids = {truth.image_ids[position] for position in positions}
+def _without(ground_truth: CocoGroundTruth, positions: Collection[int]) -> CocoGroundTruth:
+    """Return the ground truth without the images at some positions."""
+    ids = {ground_truth.image_ids[position] for position in positions}
     if not ids:
-        return truth
-    content = dict(truth.content)
+        return ground_truth
+    content = dict(ground_truth.content)
     content["images"] = [one for one in content["images"] if one["id"] not in ids]
     content["annotations"] = [one for one in content["annotations"] if one["image_id"] not in ids]
-    return replace(truth, content=content)
+    return replace(ground_truth, content=content)
 
 
 def _of_kind(results: Sequence[dict[str, Any]], kind: str) -> list[dict[str, Any]]:
-    """Return detections with the fields that COCO's server takes for boxes or for masks; the evaluation adds others."""
+    """Return detections with only the fields of COCO's results format for boxes or for masks."""
     left_out = {"box": "segmentation", "mask": "bbox"}[kind]
     own = ("image_id", "category_id", "bbox", "segmentation", "score")
     return [{key: one[key] for key in own if key in one and key != left_out} for one in results]
 
 
 def _examples(predictor: DetectionPredictor, source: InstanceSet, skipped: Collection[int]) -> list[Example]:
-    """Return some images, drawn with their annotations and with what the model finds."""
+    """Return some images, drawn with their annotations and with the predictions."""
     examples = []
     for index in example_indices(len(source), skipped):
         image, name = source.load(index), source.name(index)
-        prepared = Prepared(DecodedInput(name, image), (image.height, image.width))
+        prepared = PreprocessedImage(DecodedInput(name, image), (image.height, image.width))
         (found,) = predictor.run([to_tensor(image)], [prepared])
         with_masks = found.rles is not None and source.has_masks
-        truth = draw_objects(image, _true_marks(source, index, with_masks=with_masks))
-        examples.append(Example(name, truth, found.draw(image), found.to_record().words()))
+        annotated = draw_objects(image, _annotation_marks(source, index, with_masks=with_masks))
+        examples.append(Example(name, annotated, found.draw(image), found.to_record().summary()))
     return examples
 
 
-def _true_marks(source: InstanceSet, index: int, *, with_masks: bool) -> list[Mark]:
+def _annotation_marks(source: InstanceSet, index: int, *, with_masks: bool) -> list[Mark]:
     target = source.target(index, with_masks)
     masks = target["masks"].numpy().astype(bool) if with_masks else [None] * len(target["labels"])
     labels = (target["labels"] - 1).tolist()

@@ -1,4 +1,4 @@
-"""A detector in the form in which it is exported: without its own resizing."""
+"""Export of detectors: the model without its own resizing, and its preprocessing."""
 
 from __future__ import annotations
 

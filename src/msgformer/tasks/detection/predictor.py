@@ -12,14 +12,14 @@ from msgformer.data.detection.transforms import to_tensor
 from msgformer.tasks.detection.record import SCORE_TOLERANCE, DetectionLayout, DetectionPrediction
 from msgformer.tasks.detection.result import DetectionResult
 from msgformer.tasks.opened_model import OpenedModel
-from msgformer.tasks.prediction.predictor import InferenceConfig, Predictor, Prepared
+from msgformer.tasks.prediction.predictor import InferenceConfig, Predictor, PreprocessedImage
 from msgformer.utils.rle import encode_masks
 
 if TYPE_CHECKING:
     from PIL import Image
 
 THRESHOLD = 0.5
-"""Default of the lowest score of the objects that are reported."""
+"""Default of the lowest score of reported objects."""
 
 
 class DetectionPredictor(Predictor):
@@ -27,12 +27,12 @@ class DetectionPredictor(Predictor):
 
     Args:
         model: The detector.
-        config: Device, number format and batches.
-        threshold: Lowest score of the objects that are reported.
+        config: Device, precision and batches.
+        threshold: Lowest score of reported objects.
     """
 
     default_batch_size = 1
-    draws_small = False
+    thumbnail_suffices = False
     layout = DetectionLayout()
 
     def __init__(self, model: OpenedModel, config: InferenceConfig, *, threshold: float = THRESHOLD) -> None:
@@ -50,31 +50,44 @@ class DetectionPredictor(Predictor):
 
     @property
     def transform(self) -> Callable[[Image.Image], Tensor]:
-        """From an RGB image to a tensor [3, H, W], 0..1; the detector itself resizes and normalizes."""
+        """Converts an RGB image to a tensor [3, H, W], 0..1, which the detector itself resizes and normalizes."""
         return to_tensor
 
-    def run(self, inputs: Tensor | list[Tensor], images: Sequence[Prepared]) -> list[DetectionResult]:  # type: ignore[override]
-        """Detect objects in images [3, H, W]."""
+    def run(self, inputs: Tensor | list[Tensor], images: Sequence[PreprocessedImage]) -> list[DetectionResult]:  # type: ignore[override]
+        """Detect objects in a batch of images.
+
+        Args:
+            inputs: Images [3, H, W] each, 0..1.
+            images: The B images of these inputs.
+
+        Returns:
+            One result per image.
+        """
         return [self._result(image, found) for image, found in zip(images, self.detect(list(inputs)), strict=True)]
 
     def agrees(self, stored: DetectionPrediction, fresh: DetectionPrediction) -> bool:  # type: ignore[override]
-        """Return whether both have the same objects, except for those with scores near the threshold."""
+        """Return whether both have the same objects, except for those with scores near the threshold.
+
+        Args:
+            stored: The record of an earlier call.
+            fresh: The prediction of the same image now.
+        """
         fewer, more = sorted((stored.objects, fresh.objects), key=len)
         extra = more[len(fewer) :]
         at_threshold = all(abs(one.score - self.threshold) <= SCORE_TOLERANCE for one in extra)
         return at_threshold and stored.is_close(fresh)
 
-    def failed(self, image: Prepared) -> DetectionResult:
+    def failed(self, image: PreprocessedImage) -> DetectionResult:
         """Return a result without objects."""
         return self._result(image, None)
 
-    def _result(self, image: Prepared, found: dict[str, Tensor] | None) -> DetectionResult:
+    def _result(self, image: PreprocessedImage, found: dict[str, Tensor] | None) -> DetectionResult:
         boxes, scores, labels, rles = np.zeros((0, 4), np.float32), np.zeros(0, np.float32), np.zeros(0, np.int64), None
         if found is not None:
-            kept = {name: value[found["scores"] >= self.threshold].cpu().numpy() for name, value in found.items()}
-            boxes, scores, labels = kept["boxes"], kept["scores"], kept["labels"] - 1
-            if "masks" in kept:
-                rles = encode_masks(kept["masks"]) if len(labels) else []
+            certain = {name: value[found["scores"] >= self.threshold].cpu().numpy() for name, value in found.items()}
+            boxes, scores, labels = certain["boxes"], certain["scores"], certain["labels"] - 1
+            if "masks" in certain:
+                rles = encode_masks(certain["masks"]) if len(labels) else []
         return DetectionResult(
             image.source.name,
             self.class_names,

@@ -11,11 +11,11 @@ from typing import Any
 from msgformer.tasks.prediction.base import PredictionRecord
 from msgformer.tasks.prediction.record_layout import RecordLayout
 
-MAX_WORDS = 8
+MAX_LISTED = 8
 """Largest number of objects in a summary."""
 
 SCORE_TOLERANCE = 1e-2
-"""Largest difference of a score from one that is computed again, perhaps on another device."""
+"""Largest difference of a score to a repeated computation, which may run on another device."""
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class FoundObject:
         label: Its class.
         score: Probability, 0..1.
         box: ``x1 y1 x2 y2`` in pixels.
-        mask: Its pixels in COCO's compressed RLE, if the detector finds masks.
+        mask: Its pixels in COCO's compressed RLE, if the detector predicts masks.
     """
 
     label: str
@@ -51,14 +51,14 @@ class DetectionPrediction(PredictionRecord):
     drawn: Path | None = None
     error: str | None = None
 
-    def words(self) -> str:
-        """Return the objects with the highest scores."""
-        shown = ", ".join(f"{one.label} {100 * one.score:.0f} %" for one in self.objects[:MAX_WORDS])
-        more = f" and {len(self.objects) - MAX_WORDS} more" if len(self.objects) > MAX_WORDS else ""
+    def summary(self) -> str:
+        """Return the objects with the highest scores as text."""
+        shown = ", ".join(f"{one.label} {100 * one.score:.0f} %" for one in self.objects[:MAX_LISTED])
+        more = f" and {len(self.objects) - MAX_LISTED} more" if len(self.objects) > MAX_LISTED else ""
         return f"{shown}{more}" or "nothing"
 
     def is_close(self, other: Any) -> bool:
-        """Return whether both have objects of the same classes and scores, except for those near the threshold."""
+        """Return whether both have objects of equal classes and scores, except for those near the threshold."""
         fewer, more = sorted((self.objects, other.objects), key=len)
         lowest = min((one.score for one in fewer), default=0.0)
         extra = more[len(fewer) :]
@@ -74,7 +74,7 @@ class DetectionPrediction(PredictionRecord):
 class DetectionLayout(RecordLayout[DetectionPrediction]):
     """One row per object, or one row for an image without objects.
 
-    ``objects`` counts the objects of the image and ``object`` numbers them, so that missing rows are noticed.
+    ``objects`` is the number of objects in the image and ``object`` the row's number, so that missing rows are noticed.
     """
 
     columns = ("image", "objects", "object", "label", "score", "x1", "y1", "x2", "y2", "mask", "error")
@@ -106,7 +106,7 @@ class DetectionLayout(RecordLayout[DetectionPrediction]):
     def from_rows(self, rows: Sequence[Sequence[str]]) -> DetectionPrediction:
         """Return the record of its rows."""
         if any(len(row) != len(self.columns) for row in rows):
-            raise ValueError("the columns are others")
+            raise ValueError("the columns are different")
         image, error = rows[0][0], rows[0][-1] or None
         objects = [
             FoundObject(

@@ -28,7 +28,7 @@ class DetectionResult(PredictionResult):
         scores: Probability of each object, float32 [N].
         class_ids: Index of each object's class in ``class_names``, int64 [N].
         size: Height and width of the original image in pixels.
-        rles: Masks in COCO's compressed RLE; None if the detector finds none.
+        rles: Masks in COCO's compressed RLE; None if the detector predicts no masks.
     """
 
     boxes: np.ndarray
@@ -47,7 +47,7 @@ class DetectionResult(PredictionResult):
 
     @property
     def masks(self) -> np.ndarray | None:
-        """Pixels of each object, bool [N, H, W]; None if the detector finds no masks."""
+        """Pixels of each object, bool [N, H, W]; None if the detector predicts no masks."""
         if self.rles is None:
             return None
         if not self.rles:
@@ -85,7 +85,15 @@ class DetectionResult(PredictionResult):
         return draw_objects(image, marks)
 
     def save_drawn(self, folder: Path, number: int) -> DetectionPrediction:
-        """Write the image of `plot` to a folder, and return the record with its path."""
+        """Write the image of `plot` to a folder.
+
+        Args:
+            folder: The folder.
+            number: Number of the image, with which the file's name begins.
+
+        Returns:
+            The record, with the path of the file.
+        """
         path = self.drawn_path(folder, number)
         self.plot().save(path)
         return self.to_record(path)

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from msgformer.tasks.dense.scores import DenseEvaluateResult, shown_score, title
+from msgformer.tasks.dense.scores import DenseEvaluateResult, format_score, title
 from msgformer.utils.result import text_table
 
 
 @dataclass(frozen=True)
 class DetectionEvaluateResult(DenseEvaluateResult):
-    """Scores of a detector: COCO's twelve numbers for boxes and perhaps for masks, in percent."""
+    """Scores of a detector: COCO's twelve metrics for boxes and, if predicted, for masks, in percent."""
 
     def summary(self) -> str:
         """Return one row for boxes and one for masks."""
         kinds = list(dict.fromkeys(name.partition("_")[0] for name in self.scores))
         measures = [name.partition("_")[2] for name in self.scores if name.startswith(kinds[0])]
-        rows = [(kind, *(shown_score(self.scores[f"{kind}_{measure}"]) for measure in measures)) for kind in kinds]
+        rows = [(kind, *(format_score(self.scores[f"{kind}_{measure}"]) for measure in measures)) for kind in kinds]
         return text_table(("", *map(title, measures)), rows)
 
     def compared(self) -> tuple[str, ...]:

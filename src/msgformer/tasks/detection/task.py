@@ -1,4 +1,4 @@
-"""Detection: boxes, and perhaps masks, of objects. Light, because the command line imports it."""
+"""Detection: boxes of objects and, with some heads, masks. Imports no heavy library."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 
 class Detection(DenseTask):
-    """Boxes, and perhaps masks, of objects."""
+    """Detects the boxes of objects and, with some heads, their masks."""
 
     name = "detect"
     noun = "detector"
@@ -45,7 +45,13 @@ class Detection(DenseTask):
 
     @override
     def choose(self, classifier: T, detector: T, segmenter: T) -> T:
-        """Return the detector's."""
+        """Return the value for detectors.
+
+        Args:
+            classifier: Value for classifiers.
+            detector: Value for detectors.
+            segmenter: Value for segmenters.
+        """
         del classifier, segmenter
         return detector
 
@@ -58,14 +64,26 @@ class Detection(DenseTask):
 
     @override
     def survey(self, data: str, progress: Progress, options: Mapping[str, Any]) -> Survey:
-        """Check images with annotated objects."""
+        """Check images with annotated objects.
+
+        Args:
+            data: As `resolve_data` returns it.
+            progress: Called with the number of images.
+            options: Options of ``check_data_options`` that are given.
+        """
         from msgformer.data.survey import survey_detection
 
         return survey_detection(data)
 
     @override
     def create(self, name: str, num_classes: int, **arguments: Any) -> nn.Module:
-        """Create a detector."""
+        """Create a detector.
+
+        Args:
+            name: Name of the backbone.
+            num_classes: Number of classes.
+            **arguments: Further arguments of the model and of the backbone's constructor.
+        """
         from msgformer.heads import create_detector
 
         return create_detector(name, num_classes=num_classes, **arguments)
@@ -85,21 +103,37 @@ class Detection(DenseTask):
 
     @override
     def open_training(self, settings: TrainSettings, resume: Path | None) -> TrainingSetup:
-        """Open images with annotated objects."""
+        """Open images with annotated objects.
+
+        Args:
+            settings: Checked settings.
+            resume: Folder of a run that is resumed; None for a new run.
+        """
         from msgformer.tasks.detection.training_setup import DetectionSetup
 
         return DetectionSetup(settings, resume)
 
     @override
     def predictor(self, model: OpenedModel, config: InferenceConfig, **options: Any) -> Predictor:
-        """Return a predictor that takes ``threshold``."""
+        """Return a predictor that takes ``threshold``.
+
+        Args:
+            model: The model.
+            config: Device, precision and batches.
+            **options: Options of ``predict_options`` that are given.
+        """
         from msgformer.tasks.detection.predictor import DetectionPredictor
 
         return DetectionPredictor(model, config, **options)
 
     @override
     def embedder(self, model: OpenedModel, config: InferenceConfig) -> Callable[[Tensor | list[Tensor]], Tensor]:
-        """Return a function that pools the last map of the backbone."""
+        """Return a function that pools the last map of the backbone.
+
+        Args:
+            model: The model.
+            config: Device and precision.
+        """
         from msgformer.tasks.dense.embedder import make_embedder
         from msgformer.tasks.detection.embedder import DetectorFeatures
 
@@ -109,35 +143,58 @@ class Detection(DenseTask):
     def evaluate(
         self, model: OpenedModel, data: str | None, config: InferenceConfig, options: EvaluationOptions
     ) -> Evaluation:
-        """Score by COCO's numbers."""
+        """Score by COCO's metrics.
+
+        Args:
+            model: The model.
+            data: The images; None for those that its run held out.
+            config: Device, precision and batches.
+            options: Test-time options, and whether to collect examples for a report.
+        """
         from msgformer.tasks.detection.evaluation import evaluate_detector
 
         return evaluate_detector(model, data, config, options)
 
     @override
     def held_out_images(self, card: ModelCard, run: Path) -> tuple[int, Callable[[int], Image.Image]]:
-        """Return the images that the run validated on."""
+        """Return the images that the run validated on.
+
+        Args:
+            card: The card of the run's model.
+            run: The run folder.
+        """
         from msgformer.tasks.detection.evaluation import held_out_images
 
         return held_out_images(card, self)
 
     @override
     def img_size(self, model: OpenedModel) -> tuple[int, int]:
-        """Return the shorter and the longer side."""
+        """Return the size of a wide image."""
         from msgformer.tasks.detection.export_source import img_size
 
         return img_size(model)
 
     @override
     def export_source(self, model: OpenedModel, size: tuple[int, int] | None) -> ExportSource:
-        """Return the detector without its own resizing."""
+        """Return the detector without its own resizing.
+
+        Args:
+            model: The model.
+            size: Height and width of the images; None for those of evaluation.
+        """
         from msgformer.tasks.detection.export_source import export_source
 
         return export_source(model, size)
 
     @override
     def check_format(self, format: Format, *, int8: bool, single: bool) -> None:
-        """Allow ONNX and OpenVINO in float32, for one image at a time."""
+        """Allow ONNX and OpenVINO in float32, for one image at a time.
+
+        Args:
+            format: Format of the file.
+            int8: Whether it is quantized.
+            single: Whether it takes one image at a time.
+        """
         if format not in ("onnx", "openvino"):
             raise UserError(f"format {format}: not for detectors; give --format onnx or openvino")
         if int8:
@@ -154,21 +211,33 @@ class Detection(DenseTask):
 
     @override
     def exported_module(self, session: Session) -> nn.Module:
-        """Return a module from images of any size to their objects."""
+        """Return a module that maps images of any size to their objects."""
         from msgformer.exporters.exported_detector import ExportedDetector
 
         return ExportedDetector(session)
 
     @override
     def verify(self, module: nn.Module, session: Session, images: Tensor) -> Verification:
-        """Compare the detected objects."""
+        """Compare the detected objects.
+
+        Args:
+            module: The unoptimized model.
+            session: The exported file.
+            images: Model inputs [N, C, H, W].
+        """
         from msgformer.exporters.verify import verify_detector
 
         return verify_detector(module, session, images)
 
     @override
     def explain_view(self, model: OpenedModel, image: Image.Image, options: ExplainOptions) -> View:
-        """Return the whole image, resized as in evaluation."""
+        """Return the whole image, resized as in evaluation.
+
+        Args:
+            model: The model.
+            image: Image in RGB.
+            options: Size of the image, and whether the whole image is used.
+        """
         from msgformer.tasks.detection.explain_view import explain_view
 
         return explain_view(model, image, options)

@@ -1,4 +1,4 @@
-"""Training of a detector."""
+"""Lightning module that trains a detector."""
 
 from __future__ import annotations
 
@@ -9,59 +9,70 @@ from torch import Tensor, nn
 from typing_extensions import override
 
 from msgformer.checkpoints.card import ModelCard
-from msgformer.tasks.detection.coco_scores import CocoScores, CocoTruth
+from msgformer.tasks.detection.coco_scores import CocoGroundTruth, CocoScores
 from msgformer.training.best import Best
 from msgformer.training.module import Plan, Training
 
 Batch = tuple[list[Tensor], list[dict[str, Tensor]], Tensor]
-"""Images [3, H, W], 0..1; ``boxes``, ``labels`` and perhaps ``masks`` of each; their positions in their source [B]."""
+"""Images [3, H, W], 0..1; targets with ``boxes``, ``labels`` and optional ``masks``; indices in their source [B]."""
 
 
-class Detecting(Training):
-    """A detector that learns where in an image there is what.
+class DetectionTraining(Training):
+    """Trains a detector.
 
     Args:
-        model: From :func:`msgformer.create_detector`.
-        card: What a checkpoint says about the model.
-        plan: How long is trained, and with what.
-        truth: What the validation set shows.
-        names: From an image's position in the training set to what it is called, such as its file.
+        model: From `msgformer.create_detector`.
+        card: Card of the model, which checkpoints hold.
+        plan: Schedule of the training.
+        ground_truth: Annotations of the validation set.
+        names: Returns the name of a training image, such as its file, by its index.
     """
 
     best = Best("val/box_ap")
 
     def __init__(
-        self, model: nn.Module, card: ModelCard, plan: Plan, truth: CocoTruth, names: Callable[[int], str] = str
+        self,
+        model: nn.Module,
+        card: ModelCard,
+        plan: Plan,
+        ground_truth: CocoGroundTruth,
+        names: Callable[[int], str] = str,
     ) -> None:
         self.kinds = score_kinds(model)
         super().__init__(model, card, plan, names)
         for scores in self.scores.values():
             assert isinstance(scores, CocoScores)
-            scores.truth = truth
+            scores.ground_truth = ground_truth
 
     @override
     def losses(self, batch: Batch) -> dict[str, Tensor]:
-        """Those of the proposals, the classes, the boxes and the masks."""
+        """Compute the losses of proposals, classes, boxes and masks."""
         images, targets, _ = batch
         return self.model(images, targets)
 
     @override
     def make_scores(self) -> CocoScores:
-        """COCO's numbers."""
+        """Return COCO's metrics."""
         return CocoScores(self.kinds)
 
     @override
     def score(self, model: nn.Module, batch: Batch, scores: CocoScores) -> None:
-        """Count a batch."""
+        """Add a validation batch to the scores.
+
+        Args:
+            model: Detector in evaluation mode.
+            batch: Validation batch.
+            scores: From `make_scores`.
+        """
         images, _, positions = batch
         scores.update(model(images), positions.tolist())
 
     @override
     def positions(self, batch: Batch) -> Tensor:
-        """The images' positions."""
+        """Return the indices of the images in their source [B]."""
         return batch[2]
 
 
 def score_kinds(model: Any) -> tuple[str, ...]:
-    """What a detector is scored on: its boxes, and its masks if it finds any."""
+    """Return the outputs that a detector is scored on: boxes and, if it predicts them, masks."""
     return ("box", "mask") if model.with_masks else ("box",)

@@ -21,14 +21,19 @@ from msgformer.tasks import get_task
 from msgformer.tasks.dense.data import data_folder
 from msgformer.tasks.dense.training_setup import DenseSetup
 from msgformer.tasks.detection.ground_truth import coco_ground_truth
-from msgformer.tasks.detection.training_module import Detecting
+from msgformer.tasks.detection.training_module import DetectionTraining
 
 if TYPE_CHECKING:
     from msgformer.runs.train_settings import TrainSettings
 
 
 class DetectionSetup(DenseSetup):
-    """Setup of a training on images with annotated objects, in COCO's or Pascal VOC's layout."""
+    """Setup of a training on images with annotated objects, in COCO's or Pascal VOC's layout.
+
+    Args:
+        settings: Checked settings.
+        resume: Folder of a run that is resumed; None for a new run.
+    """
 
     train: InstanceSet
     val: InstanceSet
@@ -48,13 +53,18 @@ class DetectionSetup(DenseSetup):
         return check_instances_quickly(source)
 
     @override
-    def build(self, trainer: Trainer, *, fresh: bool) -> tuple[Detecting, ImageData]:
-        """Return the Lightning module of a detector and its data module."""
+    def build(self, trainer: Trainer, *, fresh: bool) -> tuple[DetectionTraining, ImageData]:
+        """Return the Lightning module of a detector and its data module.
+
+        Args:
+            trainer: Knows the number of processes.
+            fresh: Whether to initialize the weights as configured; False where a checkpoint replaces them.
+        """
         card = self.card(self._arguments(), {})
         model = self.build_model(card, fresh=fresh)
         data = self._build_data(self.batch_size(trainer))
         plan = self.plan(trainer, data.batch_size)
-        return Detecting(model, card, plan, coco_ground_truth(self.val), self.train.name), data
+        return DetectionTraining(model, card, plan, coco_ground_truth(self.val), self.train.name), data
 
     def _arguments(self) -> dict[str, Any]:
         """Return the arguments of `msgformer.create_detector` and of the backbone's constructor."""

@@ -1,4 +1,4 @@
-"""Files of pooled features, written batch by batch and moved into place when they are complete."""
+"""Files of pooled features, written batch by batch and moved to their path when they are complete."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from msgformer.tasks.prediction.record_layout import printable
 
 
 class EmbeddingFile(ABC):
-    """A file of features, written beside its path and moved there when it is complete.
+    """A file of features, written to a temporary file and moved to its path when it is complete.
 
     Args:
         output: The file.
@@ -24,7 +24,7 @@ class EmbeddingFile(ABC):
     Attributes:
         names_path: File of the images' names; None if the file itself holds them.
         count: Number of rows so far.
-        width: Features per row.
+        width: Number of features per row.
     """
 
     names_path: Path | None = None
@@ -39,7 +39,7 @@ class EmbeddingFile(ABC):
 
         Args:
             names: Names of the images.
-            features: Float32 [B, D].
+            features: Their features, float32 [B, D].
         """
         if len(names):
             self.width = features.shape[1]
@@ -64,11 +64,11 @@ class EmbeddingFile(ABC):
 
     @abstractmethod
     def _finish(self, *, complete: bool) -> None:
-        """Close the file, and move it into place if it is complete."""
+        """Close the file, and move it to its path if it is complete."""
 
 
 class NpyFile(EmbeddingFile):
-    """A NumPy array [N, D], and beside it a text file with a name per line; a newline in a name is escaped."""
+    """A NumPy array [N, D], and a text file with one name per line; newlines in names are escaped."""
 
     def __init__(self, output: Path) -> None:
         super().__init__(output)
@@ -78,7 +78,7 @@ class NpyFile(EmbeddingFile):
         self._names = self.partial_names.open("w", encoding="utf-8", errors="surrogateescape")
 
     def _header(self) -> None:
-        # NumPy pads a header for growth of the first axis, so that the final header is as long as the first one.
+        # NumPy pads the header so that the first axis can grow: the final header is as long as the first one.
         shape = {"descr": "<f4", "fortran_order": False, "shape": (self.count, self.width)}
         np.lib.format.write_array_header_1_0(self._file, shape)
 
@@ -86,7 +86,7 @@ class NpyFile(EmbeddingFile):
         if not self.count:
             self._header()
         self._file.write(features.astype("<f4", copy=False).tobytes())
-        self._names.writelines(f"{_on_one_line(name)}\n" for name in names)
+        self._names.writelines(f"{_escape_newlines(name)}\n" for name in names)
 
     def _finish(self, *, complete: bool) -> None:
         try:
@@ -103,7 +103,7 @@ class NpyFile(EmbeddingFile):
             self.partial_names.unlink(missing_ok=True)
 
 
-def _on_one_line(name: str) -> str:
+def _escape_newlines(name: str) -> str:
     return name.replace("\n", r"\n").replace("\r", r"\r")
 
 

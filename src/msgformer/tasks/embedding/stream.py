@@ -1,4 +1,4 @@
-"""Pooled features of images: a stream of batches."""
+"""Stream of pooled features of images, batch by batch."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class EmbeddedBatch:
-    """Features of the images of a batch that can be read.
+class FeatureBatch:
+    """Pooled features of the readable images of a batch.
 
     Attributes:
-        names: Names of the images.
-        features: Float32 [B, D].
+        names: Names of the readable images.
+        features: Their features, float32 [B, D].
         skipped: Names of the images that can't be read.
     """
 
@@ -34,14 +34,14 @@ class EmbeddedBatch:
 
 def stream_embeddings(
     model: OpenedModel, predictor: Predictor, inputs: Iterable[ImageInput], on_bad_image: OnBadImage = "stop"
-) -> Iterator[EmbeddedBatch]:
+) -> Iterator[FeatureBatch]:
     """Compute pooled features in the order of the inputs, one batch at a time.
 
     Args:
         model: The model.
-        predictor: Preprocesses images.
-        inputs: The images.
-        on_bad_image: At an image that can't be read, "stop", or "skip" it.
+        predictor: Provides the preprocessing and the batch size.
+        inputs: The images, which are consumed lazily.
+        on_bad_image: "stop" at an image that can't be read, or "skip" it.
 
     Raises:
         UserError: An image can't be read, or the model is an exported file, which has no features.
@@ -50,4 +50,4 @@ def stream_embeddings(
     for batch in stream_batches(predictor, inputs, on_bad_image):
         features = np.zeros((0, 0), np.float32) if batch.inputs is None else embed(batch.inputs).cpu().numpy()
         skipped = [one.source.name for one in batch.images if one.error is not None]
-        yield EmbeddedBatch([one.source.name for one in batch.readable], features, skipped)
+        yield FeatureBatch([one.source.name for one in batch.readable], features, skipped)

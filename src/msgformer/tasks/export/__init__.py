@@ -1,1 +1,1 @@
-"""What is exported, and on which images it is checked."""
+"""Export of models of any task, with checks on real images."""

@@ -18,12 +18,12 @@ from msgformer.tasks.export.source import ExportSource
 if TYPE_CHECKING:
     from PIL import Image
 
-NUM_CHECKED, MAX_CALIBRATED = 8, 300
+NUM_CHECK_IMAGES, MAX_CALIBRATION_IMAGES = 8, 300
 """Number of images for checking an export, and largest number for calibrating it."""
 
 
 def real_images(source: ExportSource) -> tuple[list[Image.Image], str]:
-    """Return images to check an export on: held-out images of the run, or else photographs of installed packages.
+    """Return images to check an export on: held-out images of the run or, without them, bundled photographs.
 
     Args:
         source: The model.
@@ -31,48 +31,48 @@ def real_images(source: ExportSource) -> tuple[list[Image.Image], str]:
     Returns:
         The images, and a description of them.
     """
-    held_out = _held_out(source, NUM_CHECKED)
+    held_out = _held_out(source, NUM_CHECK_IMAGES)
     if held_out:
         return held_out, "images that the run held out"
-    names = [name for subset in PHOTOGRAPHS.values() for name in subset][:NUM_CHECKED]
+    names = [name for subset in PHOTOGRAPHS.values() for name in subset][:NUM_CHECK_IMAGES]
     return [load_photograph(name) for name in names], "photographs of scikit-learn and scikit-image"
 
 
 def calibration_batches(given: Path | None, source: ExportSource, batch: int) -> list[Tensor]:
-    """Return inputs [batch, C, H, W] to calibrate the quantization with.
+    """Return batches of inputs [batch, C, H, W] for calibrating the quantization.
 
     Args:
         given: Image or folder of images; None for those that the run held out.
         source: The model.
-        batch: Inputs per batch; the last batch is filled up with copies.
+        batch: Inputs per batch; the last batch is padded with copies of the last input.
 
     Raises:
-        UserError: There are none.
+        UserError: There are no images.
     """
     if given is not None:
-        images = [one.load() for one in islice(find_inputs([str(given)]), MAX_CALIBRATED)]
+        images = [one.load() for one in islice(find_inputs([str(given)]), MAX_CALIBRATION_IMAGES)]
     else:
-        images = _held_out(source, MAX_CALIBRATED)
+        images = _held_out(source, MAX_CALIBRATION_IMAGES)
     if not images:
         raise UserError("int8 needs images to calibrate on; give --calibration FOLDER")
     inputs = [source.transform(image) for image in images]
-    return [torch.stack(_filled(inputs[first : first + batch], batch)) for first in range(0, len(inputs), batch)]
+    return [torch.stack(_pad_batch(inputs[first : first + batch], batch)) for first in range(0, len(inputs), batch)]
 
 
-def _filled(inputs: Sequence[Tensor], count: int) -> list[Tensor]:
+def _pad_batch(inputs: Sequence[Tensor], count: int) -> list[Tensor]:
     return [*inputs, *[inputs[-1]] * (count - len(inputs))]
 
 
 def _held_out(source: ExportSource, count: int) -> list[Image.Image]:
-    """Return held-out images of a run, evenly spread; none if they don't exist any more."""
+    """Return evenly spaced held-out images of a run; none if they don't exist any more."""
     if source.run is None or not source.card.data:
         return []
     try:
         total, load = source.task.held_out_images(source.card, source.run)
-        return [load(index) for index in _spread(total, count)]
+        return [load(index) for index in _evenly_spaced(total, count)]
     except UserError:  # the data was moved or removed
         return []
 
 
-def _spread(total: int, count: int) -> Iterable[int]:
+def _evenly_spaced(total: int, count: int) -> Iterable[int]:
     return range(0, total, max(1, total // count))[:count]

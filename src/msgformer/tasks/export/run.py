@@ -1,4 +1,4 @@
-"""Export of a model to a file, which is checked before it is moved into place."""
+"""Export of a model to a file, which is verified before it is moved to its path."""
 
 from __future__ import annotations
 
@@ -27,20 +27,20 @@ def run_export(
     dynamic_size: bool,
     int8: bool,
 ) -> tuple[ExportCard, str, Verification]:
-    """Write a model to a file, check it, and move it into place.
+    """Write a model to a file, compare it with the model, and move it to its path.
 
     Args:
         source: The model.
         format: Format of the file.
         path: The file.
-        batch_size: Images per batch, unless it is dynamic.
+        batch_size: Images per batch; ignored with ``dynamic_batch``.
         calibration: Image or folder of images to calibrate with; None for those that the run held out.
         dynamic_batch: Allow any number of images per batch.
         dynamic_size: Allow images of any size.
         int8: Quantize weights and activations.
 
     Returns:
-        The file's card, a description of the images it was checked on, and the comparison with the model.
+        The file's card, a description of the images of the comparison, and the comparison.
 
     Raises:
         UserError: See `msgformer.export`.
@@ -51,7 +51,7 @@ def run_export(
     batches = calibration_batches(calibration, source, batch) if int8 else []
     inputs = torch.stack([source.transform(image) for image in images])
     with staged(path) as unfinished:
-        # ExecuTorch 1.5 computes other results from an optimized module, whose operators are those of PyTorch on CPUs.
+        # ExecuTorch 1.5 computes different results from an optimized module, which uses PyTorch's operators for CPUs.
         module = source.module if format == "executorch" else optimize(source.module)
         write_export(source.task.as_graph(module), card, unfinished, batches)
         found = source.task.verify(source.module, open_session(unfinished, "cpu", trust=True), inputs)
@@ -69,7 +69,13 @@ def export_card(
 ) -> ExportCard:
     """Return the card of the exported file of a model.
 
-    The arguments are those of `run_export`.
+    Args:
+        source: The model.
+        format: Format of the file.
+        batch_size: Images per batch; ignored with ``dynamic_batch``.
+        dynamic_batch: Allow any number of images per batch.
+        dynamic_size: Allow images of any size.
+        int8: Quantize weights and activations.
 
     Raises:
         UserError: The model's task doesn't support one of the options.

@@ -1,4 +1,4 @@
-"""A model of any task in the form in which it is exported."""
+"""Common type of the models to export, of any task."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ class ExportSource:
         module: The unoptimized model in evaluation mode, on the CPU.
         card: The model card.
         size: Height and width of its images.
-        transform: From an RGB image to an input [C, H, W] of this size.
-        preprocessing: Preprocessing for this size, as the exported file records it.
-        channels: Channels of the input.
-        mean: Mean per channel that the input is normalized with, for pixels in 0..1.
-        std: Standard deviation, likewise.
+        transform: Converts an RGB image to an input [C, H, W] of this size.
+        preprocessing: Preprocessing for this size, as recorded in the exported file.
+        channels: Number of channels of the input.
+        mean: Mean per channel for the normalization of pixels in 0..1.
+        std: Standard deviation per channel, likewise.
         outputs: Names of the outputs, in order.
-        run: Folder of its run, which records the held-out images; None without one.
+        run: Folder of the model's run, which records the held-out images; None if there is none.
     """
 
     module: nn.Module

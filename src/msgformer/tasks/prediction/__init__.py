@@ -1,1 +1,1 @@
-"""Predictions: streams, results, files."""
+"""Predictions: predictors, streams, results and files."""

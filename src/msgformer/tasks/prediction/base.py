@@ -21,10 +21,10 @@ if TYPE_CHECKING:
     from msgformer.data.files.inputs import ImageInput
 
 MAX_STEM = 60
-"""Largest number of characters of an image's name in the names of files about it."""
+"""Largest number of characters of an image's name in the names of output files."""
 
 HTML_SIDE = 320
-"""Longer side in pixels of the drawn image that a notebook shows."""
+"""Longer side in pixels of the image that a notebook shows."""
 
 
 class PredictionRecord(ABC):
@@ -39,20 +39,20 @@ class PredictionRecord(ABC):
     error: str | None
 
     @abstractmethod
-    def words(self) -> str:
-        """Return a summary of the prediction."""
+    def summary(self) -> str:
+        """Return a summary of the prediction in one line."""
 
     def title(self) -> str:
         """Return the most important part of the prediction, for a caption."""
-        return self.words()
+        return self.summary()
 
     def cells(self) -> Sequence[str]:
-        """Return the cells of a row of a table, after the name of the image."""
-        return (self.words(),)
+        """Return the cells of the table row, without the name of the image."""
+        return (self.summary(),)
 
     @abstractmethod
     def is_close(self, other: Any) -> bool:
-        """Return whether another record may be the same model's prediction of this image, perhaps on another device."""
+        """Return whether another record agrees within the differences between devices."""
 
 
 @dataclass(frozen=True, repr=False, eq=False)
@@ -64,7 +64,7 @@ class PredictionResult(ABC):
         class_names: Names of all classes, in the order of the model's outputs.
         error: Why the image can't be read; None if it can.
         source: Input that loads the image again; None if there is none.
-        pixels: The image, or a small copy of it, as uint8 [H, W, 3]; None if it was not kept.
+        pixels: The image, or a small copy of it, as uint8 [H, W, 3]; None if it isn't stored.
     """
 
     image: str
@@ -93,7 +93,7 @@ class PredictionResult(ABC):
         """Load the image again.
 
         Raises:
-            UserError: The image can't be read (any more).
+            UserError: The image can't be read.
         """
         from PIL import Image
 
@@ -102,19 +102,19 @@ class PredictionResult(ABC):
         if self.pixels is not None:
             return Image.fromarray(self.pixels)
         if self.source is None:
-            raise UserError(f"{shown(self.image)} is not at hand any more; predict it again")
+            raise UserError(f"{shown(self.image)} isn't available any more; predict it again")
         return self.source.load()
 
     def plot(self) -> Image.Image:
         """Return the image with the prediction drawn on it.
 
         Raises:
-            UserError: The image can't be read (any more).
+            UserError: The image can't be read.
         """
         return self.draw(self.load_image())
 
     def thumbnail(self) -> Image.Image:
-        """Return an image of any size for a contact sheet: by default that of `plot`."""
+        """Return an image of any size for a contact sheet, by default that of `plot`."""
         return self.plot()
 
     def save_drawn(self, folder: Path, number: int) -> PredictionRecord:
@@ -131,14 +131,20 @@ class PredictionResult(ABC):
         return self.to_record()
 
     def drawn_path(self, folder: Path, number: int, ending: str = ".png") -> Path:
-        """Return the path of a file about this image, named by its number and the image's name."""
+        """Return the path of an output file for this image.
+
+        Args:
+            folder: Folder of the file.
+            number: Number of the image, with which the file's name begins.
+            ending: End of the file's name.
+        """
         return folder / f"{number:04d}-{Path(self.image).stem[:MAX_STEM]}{ending}"
 
     def save(self, path: str | Path) -> Path:
         """Write the prediction to a file.
 
         Args:
-            path: ``.json`` for the values of `to_dict`, or an image's ending for the image of `plot`.
+            path: File with the ending ``.json`` for the values of `to_dict`, or of an image for that of `plot`.
 
         Returns:
             The path.
@@ -161,13 +167,13 @@ class PredictionResult(ABC):
 
     def __repr__(self) -> str:
         name = type(self).__name__
-        text = f"can't be read: {self.error}" if self.error is not None else self.to_record().words()
+        text = f"can't be read: {self.error}" if self.error is not None else self.to_record().summary()
         return f"{name}({shown(self.image)}: {text})"
 
     def _repr_html_(self) -> str:
         """Return the HTML that a notebook shows: the drawn image and a summary."""
-        words = self.error if self.error is not None else self.to_record().words()
-        text = f"<b>{html.escape(shown(self.image))}</b><br>{html.escape(words)}"
+        summary = self.error if self.error is not None else self.to_record().summary()
+        text = f"<b>{html.escape(shown(self.image))}</b><br>{html.escape(summary)}"
         try:
             drawn = self.plot()
         except UserError:
@@ -176,4 +182,4 @@ class PredictionResult(ABC):
         content = io.BytesIO()
         drawn.save(content, "PNG")
         data = base64.b64encode(content.getvalue()).decode()
-        return f'<div><img src="data:image/png;base64,{data}" alt="{html.escape(words)}"><br>{text}</div>'
+        return f'<div><img src="data:image/png;base64,{data}" alt="{html.escape(summary)}"><br>{text}</div>'

@@ -1,4 +1,4 @@
-"""Files of predictions, written batch by batch, which a later call can resume."""
+"""Resumable files of predictions, written batch by batch."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ from msgformer.utils.packages import require_package
 STDOUT = Path("-")
 SUFFIXES: dict[str, Format] = {".jsonl": "jsonl", ".ndjson": "jsonl", ".csv": "csv", ".parquet": "parquet"}
 ROW_GROUP = 65_536
-"""Number of predictions per row group of a Parquet file, which are in memory at once."""
+"""Number of predictions per row group of a Parquet file, which is held in memory."""
 
 
 def choose_format(output: Path, given: Format | None) -> Format:
-    """Return the format of an output: the one that is given, or that of the file's name.
+    """Return the given format, or that of the output's name.
 
     Args:
         output: The file; "-" for standard output.
-        given: The format that the user asks for.
+        given: The user's format; None for that of the name.
 
     Raises:
         UserError: The name has no known ending, or the format can't be written to standard output.
@@ -44,11 +44,11 @@ def choose_format(output: Path, given: Format | None) -> Format:
 
 
 def is_folder(output: Path, given: Format | None) -> bool:
-    """Return whether an output is a folder for drawn images and ``predictions.json``: its name has no file's ending.
+    """Return whether an output is a folder for drawn images and ``predictions.json``: its name has no ending.
 
     Args:
-        output: The output that the user gives.
-        given: The format that the user asks for.
+        output: The user's output.
+        given: The user's format; None for that of the name.
     """
     return given is None and output != STDOUT and (output.is_dir() or not output.suffix[1:2].isalpha())
 
@@ -72,15 +72,15 @@ def check_output(output: Path, format: Format, *, resume: bool) -> None:
         raise UserError(f"output: {output} is a folder; give a file in it")
     if not output.parent.is_dir():
         raise UserError(f"output: there is no folder {output.parent}; make it first")
-    there = next((path for path in (output, journal_path(output, format)) if path.exists()), None)
-    if there is not None and not resume:
-        raise UserError(f"output: {there} exists; --resume continues it, or give another file")
+    existing = next((path for path in (output, journal_path(output, format)) if path.exists()), None)
+    if existing is not None and not resume:
+        raise UserError(f"output: {existing} exists; --resume continues it, or give another file")
 
 
 def journal_path(output: Path, format: Format | None) -> Path:
     """Return the file that predictions are appended to.
 
-    Parquet files and JSON arrays can't be appended to; they are written at the end from a journal in JSON lines.
+    Parquet files and JSON arrays can't be appended to; they are converted at the end from a journal in JSON lines.
 
     Args:
         output: The file.
@@ -90,16 +90,16 @@ def journal_path(output: Path, format: Format | None) -> Path:
 
 
 class LineFormat(Protocol):
-    """A format of appended records, in which any number of complete records is a valid file."""
+    """A format to which records can be appended, so that any number of complete records is a valid file."""
 
     def header(self) -> str:
         """Return the text before the first record."""
 
     def encode(self, record: PredictionRecord) -> str:
-        """Return a record as text that ends with a newline."""
+        """Return a record as text with a final newline."""
 
     def decode(self, text: str) -> PredictionRecord:
-        """Return the record in a text; raises ValueError if there is none."""
+        """Return the record of a text; raises ValueError if it is no record."""
 
     def records(self, file: BinaryIO) -> Iterator[bytes]:
         """Return the complete records of a file, with the header; an incomplete last record is left out."""
@@ -109,7 +109,7 @@ class JsonLines:
     """One JSON object per line.
 
     Args:
-        layout: From records to objects.
+        layout: Converts records to objects.
     """
 
     def __init__(self, layout: RecordLayout[Any]) -> None:
@@ -139,7 +139,7 @@ class Csv:
     """A table of one or more rows per record.
 
     Args:
-        layout: From records to rows.
+        layout: Converts records to rows.
     """
 
     def __init__(self, layout: RecordLayout[Any]) -> None:
@@ -150,7 +150,7 @@ class Csv:
         return _csv_text([self.layout.columns])
 
     def encode(self, record: PredictionRecord) -> str:
-        """Return the rows of a record; a cell may hold newlines."""
+        """Return the rows of a record; a cell may contain newlines."""
         return _csv_text(self.layout.to_rows(record))
 
     def decode(self, text: str) -> PredictionRecord:
@@ -162,20 +162,20 @@ class Csv:
         rows = _csv_rows(file)
         for number, row in enumerate(rows):
             try:
-                left = self._rows_of(row) - 1 if number else 0
+                num_following = self._num_rows(row) - 1 if number else 0
             except (ValueError, IndexError):
-                left = 0  # not a record of this layout; decoding it will raise
-            following = list(islice(rows, left))
-            if len(following) == left:
+                num_following = 0  # not a record of this layout; decoding it will raise
+            following = list(islice(rows, num_following))
+            if len(following) == num_following:
                 yield b"".join([row, *following])
 
-    def _rows_of(self, row: bytes) -> int:
+    def _num_rows(self, row: bytes) -> int:
         text = row.decode("utf-8", errors="surrogateescape")
         return self.layout.num_rows(next(csv.reader(io.StringIO(text, newline=""))))
 
 
 def _csv_rows(file: BinaryIO) -> Iterator[bytes]:
-    """Return complete rows, in which quotes come in pairs."""
+    """Yield complete rows; a row is complete if its quotes are paired."""
     row = b""
     for line in file:
         row += line
@@ -191,12 +191,12 @@ def _csv_text(rows: Sequence[Sequence[str]]) -> str:
 
 
 class PredictionFile:
-    """A growing file of predictions, from any beginning of which a later call can resume.
+    """A file of predictions that a later call can resume, even if the last record is incomplete.
 
     Args:
         output: The file; "-" for standard output.
         format: Its format; None for a JSON array.
-        layout: From records to rows.
+        layout: Converts records to rows.
     """
 
     def __init__(self, output: Path, format: Format | None, layout: RecordLayout[Any]) -> None:
@@ -215,7 +215,7 @@ class PredictionFile:
         """Return the complete predictions of an earlier call, in order.
 
         Raises:
-            UserError: The file holds anything else.
+            UserError: The file holds something else.
         """
         if self.complete:
             yield from self._read_parquet() if self.format == "parquet" else self._read_array()
@@ -226,7 +226,7 @@ class PredictionFile:
                         yield self._decode(record, number)
                     elif record != self._encode(self.lines.header()):
                         hint = self.layout.columns_hint
-                        raise UserError(f"resume: {self.path} has other columns; give the same {hint} as before")
+                        raise UserError(f"resume: {self.path} has different columns; give the same {hint} as before")
                     self._end += len(record)
 
     def _decode(self, record: bytes, number: int) -> PredictionRecord:
@@ -238,11 +238,11 @@ class PredictionFile:
             ) from error
 
     def _encode(self, text: str) -> bytes:
-        # An undecodable byte of a file's name stays what it is in CSV; JSON has an escape for it.
+        # CSV keeps an undecodable byte of a file's name as it is; JSON escapes it.
         return text.encode("utf-8", errors="surrogateescape" if self.format == "csv" else "backslashreplace")
 
     def write(self, records: Sequence[PredictionRecord]) -> None:
-        """Append predictions after those that `recorded` has returned; the file is truncated there first."""
+        """Append predictions; the first call truncates the file after the last record that `recorded` has returned."""
         if self._file is None:
             self._file = self._open()
         text = "" if self._end else self.lines.header()
@@ -267,7 +267,7 @@ class PredictionFile:
         self._file = None
 
     def finish(self) -> None:
-        """Bring a complete file into its final format; without predictions it is created empty."""
+        """Convert the complete file to its final format; without predictions an empty file is created."""
         if self.complete:
             return
         self.write([])

@@ -1,4 +1,4 @@
-"""The interface of predictors, which run trained models of any task on batches of images."""
+"""Common base of the predictors, which run trained models of any task on batches of images."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class InferenceConfig:
-    """How a trained model is run.
+    """Configuration of inference with a trained model.
 
     Attributes:
         device: "auto", "cpu", "cuda" or "cuda:N".
         precision: "float32", "bf16" or "fp16"; an exported file has its own.
         batch_size: Images per batch; None for the task's default.
-        workers: Processes that read images; None for the default, which depends on the number of images.
-        progress: How progress is shown.
-        optimize: Whether the optimized copy of the model runs instead of the model itself.
-        backend: Library that a classifier runs in, "torch" or "mindspore".
+        workers: Worker processes that load images; None for the default, which depends on the number of images.
+        progress: Display of the progress: "auto", "bar", "lines" or "none".
+        optimize: Whether to run an optimized copy instead of the model itself.
+        backend: Library that runs a classifier, "torch" or "mindspore".
     """
 
     device: str = "auto"
@@ -45,11 +45,15 @@ class InferenceConfig:
     backend: str = "torch"
 
     def placement(self) -> Placement:
-        """Find the device and the number format; raises UserError if they don't exist."""
+        """Return the device and the precision.
+
+        Raises:
+            UserError: The device doesn't exist, or doesn't support the precision.
+        """
         return find_placement(self.device, self.precision)
 
 
-class Prepared(NamedTuple):
+class PreprocessedImage(NamedTuple):
     """An image that a worker has preprocessed.
 
     Attributes:
@@ -68,24 +72,24 @@ class Prepared(NamedTuple):
 
 
 class Batch(NamedTuple):
-    """Images that are predicted together.
+    """A batch of images.
 
     Attributes:
-        images: All of them, without their tensors.
-        inputs: Inputs of the readable images, in their order: [B, C, H, W] if all have one size, so that processes
-            exchange a single tensor, or a list of [C, H, W]; None if no image can be read.
+        images: All images, without their tensors.
+        inputs: Inputs of the readable images, in order: [B, C, H, W] if all have one size, which workers send as a
+            single tensor, or a list of [C, H, W]; None if no image can be read.
     """
 
-    images: list[Prepared]
+    images: list[PreprocessedImage]
     inputs: Tensor | list[Tensor] | None
 
     @property
-    def readable(self) -> list[Prepared]:
+    def readable(self) -> list[PreprocessedImage]:
         """The images that can be read, in the order of the inputs."""
         return [one for one in self.images if one.error is None]
 
 
-def collate(images: Sequence[Prepared]) -> Batch:
+def collate(images: Sequence[PreprocessedImage]) -> Batch:
     """Return a batch of preprocessed images."""
     tensors = [one.tensor for one in images if one.tensor is not None]
     same = len({tensor.shape for tensor in tensors}) == 1
@@ -93,8 +97,8 @@ def collate(images: Sequence[Prepared]) -> Batch:
     return Batch([one._replace(tensor=None) for one in images], inputs)
 
 
-def collate_until_error(images: Sequence[Prepared]) -> Batch:
-    """Return a batch of preprocessed images up to and with the first unreadable one."""
+def collate_until_error(images: Sequence[PreprocessedImage]) -> Batch:
+    """Return a batch of preprocessed images, up to and including the first unreadable one."""
     failed = next((place for place, one in enumerate(images) if one.error is not None), len(images))
     return collate(images[: failed + 1])
 
@@ -104,17 +108,17 @@ class Predictor(ABC):
 
     Args:
         model: The model.
-        config: Device, number format and batches.
+        config: Device, precision and batches.
 
     Attributes:
         batch_size: Images per batch.
         task: Name of the task.
-        class_names: In the order of the outputs.
+        class_names: Class names, in the order of the outputs.
     """
 
     default_batch_size: ClassVar[int]
-    draws_small: ClassVar[bool]
-    """Whether a small copy of the image is enough for a contact sheet."""
+    thumbnail_suffices: ClassVar[bool]
+    """Whether a contact sheet needs only a small copy of the image."""
 
     def __init__(self, model: OpenedModel, config: InferenceConfig) -> None:
         self.config = config
@@ -125,7 +129,7 @@ class Predictor(ABC):
     @property
     @abstractmethod
     def transform(self) -> Callable[[Image.Image], Tensor]:
-        """From an RGB image to the model's input [C, H, W]; runs in worker processes."""
+        """Converts an RGB image to the model's input [C, H, W]; runs in worker processes."""
 
     @property
     def least_side(self) -> int:
@@ -133,7 +137,7 @@ class Predictor(ABC):
         return 0
 
     @abstractmethod
-    def run(self, inputs: Tensor | list[Tensor], images: Sequence[Prepared]) -> list[PredictionResult]:
+    def run(self, inputs: Tensor | list[Tensor], images: Sequence[PreprocessedImage]) -> list[PredictionResult]:
         """Predict a batch.
 
         Args:
@@ -145,19 +149,19 @@ class Predictor(ABC):
         """
 
     def agrees(self, stored: PredictionRecord, fresh: PredictionRecord) -> bool:
-        """Return whether a record of an earlier call may be of this model with these options.
+        """Return whether a record of an earlier call agrees with this model and these options.
 
         Args:
-            stored: The record.
+            stored: The record of an earlier call.
             fresh: The prediction of the same image now.
         """
         return stored.is_close(fresh)
 
     @abstractmethod
-    def failed(self, image: Prepared) -> PredictionResult:
+    def failed(self, image: PreprocessedImage) -> PredictionResult:
         """Return the result of an image that can't be read."""
 
     @property
     @abstractmethod
     def layout(self) -> RecordLayout:
-        """How predictions are written to files."""
+        """Layout of the records in files."""

@@ -1,4 +1,4 @@
-"""Layouts of prediction records in JSON lines, CSV and Parquet, which depend on the task."""
+"""Layout of a task's prediction records in JSON lines, CSV and Parquet."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class RecordLayout(ABC, Generic[Record]):
 
     @abstractmethod
     def from_json(self, values: dict[str, Any]) -> Record:
-        """Return the record of a JSON object; raises KeyError, TypeError or ValueError if it is not one."""
+        """Return the record of a JSON object; raises KeyError, TypeError or ValueError for other objects."""
 
     @abstractmethod
     def to_rows(self, record: Record) -> list[list[str]]:
@@ -38,10 +38,10 @@ class RecordLayout(ABC, Generic[Record]):
 
     @abstractmethod
     def from_rows(self, rows: Sequence[Sequence[str]]) -> Record:
-        """Return the record of its rows; raises ValueError if they are not one."""
+        """Return the record of its rows; raises ValueError for other rows."""
 
     def num_rows(self, first: Sequence[str]) -> int:  # noqa: ARG002
-        """Return the number of rows of the record that begins with ``first``; raises ValueError if it is not one."""
+        """Return the number of rows of the record with the first row ``first``; raises ValueError for other rows."""
         return 1
 
     @abstractmethod
@@ -54,7 +54,7 @@ class RecordLayout(ABC, Generic[Record]):
 
     @abstractmethod
     def from_parquet(self, row: dict[str, Any]) -> Record:
-        """Return the record of a row; raises KeyError or TypeError if it is not one."""
+        """Return the record of a row; raises KeyError or TypeError for other rows."""
 
 
 def printable(name: str) -> str:
@@ -63,7 +63,7 @@ def printable(name: str) -> str:
 
 
 def make_printable(value: Any) -> Any:
-    """Return nested plain values with all strings as of `printable`, since classes are named after folders."""
+    """Apply `printable` to all strings in nested plain values; class names too may be names of folders."""
     if isinstance(value, str):
         return printable(value)
     if isinstance(value, dict):

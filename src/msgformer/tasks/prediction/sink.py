@@ -1,4 +1,4 @@
-"""Destinations of predictions: memory, files that may be resumed, drawn images and contact sheets."""
+"""Destinations of predictions: memory, resumable files, drawn images and contact sheets."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class PredictionSink:
         file: File of records; None keeps them in memory.
         folder: Folder for images with the predictions drawn on them.
         sheet: Contact sheet of small copies of the images.
-        records: Records of readable images, unless they are written to a file alone.
+        records: Records of readable images; empty if they are only written to a file.
         skipped: Names of unreadable images.
         count: Number of images so far.
     """
@@ -45,26 +45,37 @@ class PredictionSink:
 
     @classmethod
     def to_file(cls, predictor: Predictor, output: Path, format: Format) -> PredictionSink:
-        """Return a sink for a file, which `check_output` has checked."""
+        """Return a sink for a file.
+
+        Args:
+            predictor: Provides the layout of the records.
+            output: The file, checked by `check_output`; "-" for standard output.
+            format: Format of the file.
+        """
         return cls(PredictionFile(output, format, predictor.layout))
 
     @classmethod
     def to_folder(cls, predictor: Predictor, output: Path) -> PredictionSink:
-        """Return a sink for a folder of drawn images and ``predictions.json``."""
+        """Return a sink for a folder of drawn images and ``predictions.json``.
+
+        Args:
+            predictor: Provides the layout of the records.
+            output: The folder, which is created if necessary.
+        """
         output.mkdir(parents=True, exist_ok=True)
         return cls(PredictionFile(output / PREDICTIONS, None, predictor.layout), output)
 
     def keep(self, predictor: Predictor) -> Keep:
-        """Return which pixels results must keep of their images."""
-        if self.folder is not None or (self.sheet is not None and not predictor.draws_small):
+        """Return the pixels of images that results must store."""
+        if self.folder is not None or (self.sheet is not None and not predictor.thumbnail_suffices):
             return "whole"
         return "nothing" if self.sheet is None else "small"
 
     def drain(self, batches: Iterable[list[PredictionResult]]) -> list[Path]:
-        """Write all batches, and return the pages of the contact sheet."""
+        """Write all batches, and return the paths of the contact sheet's pages."""
         try:
             for batch in batches:
-                self._take(batch)
+                self._write(batch)
         except KeyboardInterrupt:
             if self.file is not None and self.file.output != STDOUT:
                 print(f"stopped after {self.count:,} images; --resume continues from there", file=sys.stderr)
@@ -77,7 +88,7 @@ class PredictionSink:
         return [] if self.sheet is None else self.sheet.finish()
 
     def add_recorded(self, records: Iterable[PredictionRecord]) -> None:
-        """Count records that are in the file; those of a folder are kept in memory as well."""
+        """Count records that are in the file; those of a folder also stay in memory."""
         for one in records:
             self.count += 1
             if one.error is not None:
@@ -85,7 +96,7 @@ class PredictionSink:
             elif self.file is None or self.folder is not None:
                 self.records.append(one)
 
-    def _take(self, batch: list[PredictionResult]) -> None:
+    def _write(self, batch: list[PredictionResult]) -> None:
         records = []
         for number, result in enumerate(batch, self.count + 1):
             drawn = self.folder is not None and result.error is None
@@ -106,12 +117,12 @@ class PredictionSink:
 
 
 def skip_completed(sink: PredictionSink, inputs: Iterator[ImageInput], predictor: Predictor) -> Iterator[ImageInput]:
-    """Skip the inputs whose predictions the sink's file holds already.
+    """Skip the inputs whose predictions are already in the sink's file.
 
     Args:
         sink: The sink, which counts the stored predictions.
         inputs: All images.
-        predictor: The model, which must reproduce the last stored prediction.
+        predictor: Must reproduce the last stored prediction.
 
     Returns:
         The remaining inputs.
@@ -123,25 +134,25 @@ def skip_completed(sink: PredictionSink, inputs: Iterator[ImageInput], predictor
     path = sink.file.output
     last: tuple[ImageInput, PredictionRecord] | None = None
     for number, stored in enumerate(sink.file.recorded(), start=1):
-        wanted = next(inputs, None)
-        if wanted is None or stored.image not in (wanted.name, printable(wanted.name)):
-            other = "no image" if wanted is None else shown(wanted.name)
+        source = next(inputs, None)
+        if source is None or stored.image not in (source.name, printable(source.name)):
+            given = "no image" if source is None else shown(source.name)
             raise UserError(
-                f"resume: prediction {number} in {path} is of {shown(stored.image)}, but {other} is given there;"
+                f"resume: prediction {number} in {path} is of {shown(stored.image)}, but {given} is given there;"
                 " give the same images, or another output"
             )
         sink.add_recorded([stored])
         if stored.error is None:
-            last = wanted, stored
+            last = source, stored
     if last is not None:
-        _check_same(predictor, *last, path)
-    if sink.file.complete and (left := next(inputs, None)) is not None:
-        raise UserError(f"resume: {path} is complete, without {shown(left.name)}; give another output")
+        _check_reproduced(predictor, *last, path)
+    if sink.file.complete and (remaining := next(inputs, None)) is not None:
+        raise UserError(f"resume: {path} is complete, without {shown(remaining.name)}; give another output")
     return inputs
 
 
-def _check_same(predictor: Predictor, wanted: ImageInput, stored: PredictionRecord, path: Path) -> None:
-    ((result,),) = stream_predictions(predictor, [wanted])
+def _check_reproduced(predictor: Predictor, source: ImageInput, stored: PredictionRecord, path: Path) -> None:
+    ((result,),) = stream_predictions(predictor, [source])
     fresh = result.to_record()
     if not predictor.agrees(stored, fresh):
         raise UserError(

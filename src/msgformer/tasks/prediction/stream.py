@@ -1,4 +1,4 @@
-"""Predictions as a stream: images are loaded and predicted batch by batch, with few batches in memory."""
+"""Stream of predictions: images are loaded and predicted batch by batch, with few batches in memory."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from msgformer.data.loading.loader import default_workers
 from msgformer.data.loading.workers import start_worker
 from msgformer.errors import UserError
 from msgformer.tasks.prediction.base import PredictionResult
-from msgformer.tasks.prediction.predictor import Batch, Predictor, Prepared, collate, collate_until_error
+from msgformer.tasks.prediction.predictor import Batch, Predictor, PreprocessedImage, collate, collate_until_error
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -23,33 +23,33 @@ if TYPE_CHECKING:
     from msgformer.data.files.inputs import ImageInput
 
 Keep = Literal["nothing", "small", "whole"]
-"""Pixels that a prepared image keeps beside the model's input: none, a small copy for a contact sheet, or all."""
+"""Pixels of the image that are stored beside the model's input: none, a small copy for a contact sheet, or all."""
 
 CELL = 160
-"""Longer side of a small copy in pixels."""
+"""Longer side in pixels of a small copy."""
 
 
-class PreparedImages(Dataset[Prepared]):
-    """Images as model inputs; the indices of this data set are `ImageInput` objects.
+class PreprocessedDataset(Dataset[PreprocessedImage]):
+    """Data set of preprocessed images, whose indices are `ImageInput` objects.
 
     Args:
-        transform: From an image to a tensor.
+        transform: Converts an image to a tensor.
         least_side: Smallest side in pixels at which a JPEG may be decoded; 0 for its full size only.
-        keep: Pixels to keep of the image.
+        keep: Pixels of the image to store.
     """
 
     def __init__(self, transform: Callable[[Image.Image], Tensor], least_side: int = 0, keep: Keep = "nothing") -> None:
         self.transform, self.least_side, self.keep = transform, least_side, keep
 
-    def __getitem__(self, source: ImageInput) -> Prepared:
+    def __getitem__(self, source: ImageInput) -> PreprocessedImage:
         try:
             image = source.load(self.least_side)
         except UserError as error:
-            return Prepared(source.reference(), (0, 0), error=str(error))
+            return PreprocessedImage(source.reference(), (0, 0), error=str(error))
         size = image.height, image.width
-        return Prepared(source.reference(), size, self.transform(image), self._kept_pixels(image))
+        return PreprocessedImage(source.reference(), size, self.transform(image), self._copy_pixels(image))
 
-    def _kept_pixels(self, image: Image.Image) -> np.ndarray | None:
+    def _copy_pixels(self, image: Image.Image) -> np.ndarray | None:
         if self.keep == "nothing":
             return None
         if self.keep == "small":
@@ -69,15 +69,15 @@ def stream_batches(
     Args:
         predictor: Provides the preprocessing and the batch size.
         inputs: The images, which are consumed lazily.
-        on_bad_image: At an image that can't be read, "stop" after the images before it, or "skip" it: its place in the
-            batch holds the error.
-        keep: Pixels to keep of the images.
+        on_bad_image: "stop" at an image that can't be read, after the images before it, or "skip" it, so that its
+            entry in the batch holds the error.
+        keep: Pixels of the images to store.
 
     Raises:
         UserError: An image can't be read, with "stop".
     """
     collate_batch = collate if on_bad_image == "skip" else collate_until_error
-    images = PreparedImages(predictor.transform, predictor.least_side, keep)
+    images = PreprocessedDataset(predictor.transform, predictor.least_side, keep)
     for batch in _load_batches(predictor, images, iter(inputs), collate_batch):
         failed = batch.images[-1].error if on_bad_image == "stop" and batch.images else None
         if failed is None:
@@ -90,15 +90,15 @@ def stream_batches(
 
 def _load_batches(
     predictor: Predictor,
-    images: PreparedImages,
+    images: PreprocessedDataset,
     inputs: Iterator[ImageInput],
-    collate_batch: Callable[[Sequence[Prepared]], Batch],
+    collate_batch: Callable[[Sequence[PreprocessedImage]], Batch],
 ) -> Iterator[Batch]:
     """Load and preprocess batches, in worker processes if there are several batches."""
     batch_size, workers = predictor.batch_size, predictor.config.workers
     first = list(islice(inputs, batch_size + 1))
     given = chain(first, inputs)
-    if any(one.carries_pixels for one in first):  # sending pixels to workers would take longer than transforming them
+    if any(one.carries_pixels for one in first):  # sending pixels to workers is slower than transforming them here
         while batch := [images[one] for one in islice(given, batch_size)]:
             yield collate_batch(batch)
         return
@@ -122,13 +122,21 @@ def stream_predictions(
 ) -> Iterator[list[PredictionResult]]:
     """Predict images in the order of the inputs, one batch at a time.
 
-    The arguments and errors are those of `stream_batches`; an image that is skipped has a result that holds the error.
+    Args:
+        predictor: Runs the model.
+        inputs: The images, which are consumed lazily.
+        on_bad_image: "stop" at an image that can't be read, after the images before it, or "skip" it, so that its
+            result holds the error.
+        keep: Pixels of the images to store in the results.
+
+    Raises:
+        UserError: An image can't be read, with "stop".
     """
     for batch in stream_batches(predictor, inputs, on_bad_image, keep):
         yield _predict_batch(predictor, batch)
 
 
 def _predict_batch(predictor: Predictor, batch: Batch) -> list[PredictionResult]:
-    """Predict the readable images of a batch, and return the results of all in their order."""
+    """Predict the readable images of a batch, and return the results of all images in order."""
     results = iter(() if batch.inputs is None else predictor.run(batch.inputs, batch.readable))
     return [next(results) if one.error is None else predictor.failed(one) for one in batch.images]

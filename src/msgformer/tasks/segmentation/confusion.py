@@ -1,4 +1,4 @@
-"""How well pixels are classified."""
+"""Scores of segmentation from the confusion matrix of pixels."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from msgformer.heads.segmentation.upernet import resize
 
 @dataclass(frozen=True)
 class SegmentSummary:
-    """Scores over all pixels that count, in per cent.
+    """Scores over all labeled pixels, in percent.
 
     Attributes:
-        miou: Mean intersection over union, of the classes that occur in the truth or in the answers.
-        pixel_accuracy: Part of the pixels that are right.
-        mean_accuracy: Mean part of each class's pixels that are right.
-        per_class: Intersection over union of each class; NaN if it doesn't occur.
+        miou: Mean intersection over union of the classes that occur in the labels or in the predictions.
+        pixel_accuracy: Share of correct pixels.
+        mean_accuracy: Mean over the classes of the share of correct pixels.
+        per_class: Intersection over union per class; NaN if the class doesn't occur.
     """
 
     miou: float
@@ -33,27 +33,27 @@ class SegmentSummary:
 
     @classmethod
     def of(cls, confusion: Tensor) -> SegmentSummary:
-        """From counts [true class, answered class]."""
+        """Compute the scores from the number of pixels by true class and predicted class [K, K]."""
         counts = confusion.double()
-        right, truth, answers = counts.diagonal(), counts.sum(1), counts.sum(0)
-        iou = 100 * right / (truth + answers - right)
+        correct, labeled, predicted = counts.diagonal(), counts.sum(1), counts.sum(0)
+        iou = 100 * correct / (labeled + predicted - correct)
         return cls(
             miou=iou.nanmean().item(),
-            pixel_accuracy=(100 * right.sum() / counts.sum()).item(),
-            mean_accuracy=(100 * right / truth).nanmean().item(),
+            pixel_accuracy=(100 * correct.sum() / counts.sum()).item(),
+            mean_accuracy=(100 * correct / labeled).nanmean().item(),
             per_class=iou.tolist(),
         )
 
 
 class SegmentScores(nn.Module):
-    """Counts pixels over all images.
+    """Accumulates the confusion matrix of pixels and the loss over all images.
 
     Args:
-        num_classes: Classes.
-        shared: Count over all processes of a training; otherwise this one's images are all there are.
+        num_classes: Number of classes.
+        shared: Whether to sum over all processes of a training.
 
     Attributes:
-        summary: What the last call of :meth:`compute` came to.
+        summary: Result of the last call of `compute`.
     """
 
     def __init__(self, num_classes: int, *, shared: bool = True) -> None:
@@ -63,15 +63,20 @@ class SegmentScores(nn.Module):
         self.summary: SegmentSummary | None = None
 
     def update(self, logits: Tensor, labels: Tensor) -> None:
-        """Count images: logits (or logarithms of probabilities) [B, K, H, W], classes [B, H, W]."""
+        """Add a batch.
+
+        Args:
+            logits: Logits or log-probabilities [B, K, H, W].
+            labels: True classes [B, H, W].
+        """
         self.confusion.update(logits.argmax(1), labels)
-        counted = int((labels != IGNORED).sum())
-        if counted:
+        num_labeled = int((labels != IGNORED).sum())
+        if num_labeled:
             loss = F.cross_entropy(logits.float(), labels, ignore_index=IGNORED)
-            self.loss.update(loss, weight=torch.tensor(float(counted)))
+            self.loss.update(loss, weight=torch.tensor(float(num_labeled)))
 
     def compute(self) -> dict[str, float]:
-        """``loss``, and in per cent ``miou``, ``pixel_accuracy`` and ``mean_accuracy``, since the last call."""
+        """Return the loss and, in percent, the scores since the last call, and reset them."""
         self.summary = summary = SegmentSummary.of(self.confusion.compute())
         loss = self.loss.compute().item()
         self.confusion.reset()
@@ -87,16 +92,16 @@ class SegmentScores(nn.Module):
 def mean_probabilities(
     model: Callable[[Tensor], Tensor], views: Sequence[Tensor], size: Sequence[int], *, flip: bool
 ) -> Tensor:
-    """Return the probabilities of the classes, averaged over views of one image.
+    """Compute the class probabilities of one image, averaged over views of it.
 
     Args:
         model: Maps normalized images [B, 3, h, w] to logits [B, K, h, w].
         views: The image at several scales, [3, h, w] each.
         size: Height and width of the result.
-        flip: Average over the mirror image of each view as well.
+        flip: Whether to include the mirror image of each view.
 
     Returns:
-        [K, *size].
+        Probabilities [K, H, W].
     """
     total: Tensor | None = None
     for view in views:

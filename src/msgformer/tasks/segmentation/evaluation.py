@@ -1,4 +1,4 @@
-"""A trained segmenter scored on images with label maps."""
+"""Evaluation of a trained segmenter on images with label maps."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from msgformer.data.segmentation.transforms import SegmentViews
 from msgformer.errors import UserError
 from msgformer.tasks.base import Task
 from msgformer.tasks.dense.data import data_folder, example_indices
-from msgformer.tasks.dense.evaluation import BUNDLED, DenseEvaluation, DenseLoader, known
+from msgformer.tasks.dense.evaluation import BUNDLED, DenseEvaluation, DenseLoader, nan_to_none
 from msgformer.tasks.dense.report_sections import Example
 from msgformer.tasks.evaluation import EvaluationOptions, require_data
 from msgformer.tasks.opened_model import OpenedModel
@@ -40,11 +40,11 @@ def evaluate_segmenter(
     Args:
         model: The segmenter.
         data: Folder of images and label maps; None for those that the run validated on.
-        config: Device, number format and batches.
-        options: Test-time augmentation (``scales``, ``flip``), and whether examples are collected.
+        config: Device, precision and batches.
+        options: Test-time augmentation (``scales``, ``flip``), and whether to collect examples.
 
     Raises:
-        UserError: The data can't be used, or its classes aren't the model's.
+        UserError: The data can't be used, or its classes differ from the model's.
     """
     require_data(model, data)
     path = data or model.data["path"]
@@ -60,20 +60,20 @@ def evaluate_segmenter(
     loader = DenseLoader(samples, source, path or BUNDLED, config, options.on_bad_image)
     with torch.inference_mode():
         for images, labels, _ in loader:
-            for seen, classes in zip(images, labels, strict=True):
-                probabilities = mean_probabilities(predictor.segment, seen, classes.shape, flip=flip)  # type: ignore[arg-type, union-attr]
+            for image_views, classes in zip(images, labels, strict=True):
+                probabilities = mean_probabilities(predictor.segment, image_views, classes.shape, flip=flip)  # type: ignore[arg-type, union-attr]
                 scores.update(probabilities.cpu().clamp(min=1e-12).log()[None], classes[None])  # type: ignore[index]
-    numbers = scores.compute()
+    totals = scores.compute()
     assert scores.summary is not None
     named = zip(model.card.classes, scores.summary.per_class, strict=True)
-    per_class = {name: known({"iou": value}) for name, value in named}
+    per_class = {name: nan_to_none({"iou": value}) for name, value in named}
     result = SegmentationEvaluateResult(
         model.card.task,
         model.path or Path(model.card.model),
         path or BUNDLED,
         len(source) - len(loader.skipped),
         {"scales": list(scales), "flip": flip},
-        known(numbers),
+        nan_to_none(totals),
         per_class,
         loader.skipped_images(),
     )
@@ -113,8 +113,8 @@ def _examples(
     for index in example_indices(len(source), skipped):
         image, labels = source.load(index), source.labels(index)
         found = mean_probabilities(segment, [views.image(image)], labels.shape, flip=False).argmax(0).cpu().numpy()
-        counted = labels != IGNORED
-        right = 100 * float((found == labels)[counted].mean()) if counted.any() else 0.0
-        drawn = draw_classes(image, labels), draw_classes(image, np.where(counted, found, IGNORED))
-        examples.append(Example(source.name(index), *drawn, f"{right:.1f} % of the pixels are right"))
+        is_labeled = labels != IGNORED
+        accuracy = 100 * float((found == labels)[is_labeled].mean()) if is_labeled.any() else 0.0
+        drawn = draw_classes(image, labels), draw_classes(image, np.where(is_labeled, found, IGNORED))
+        examples.append(Example(source.name(index), *drawn, f"{accuracy:.1f} % of the pixels are correct"))
     return examples

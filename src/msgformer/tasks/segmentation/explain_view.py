@@ -1,4 +1,4 @@
-"""An image as the input of a segmenter's backbone, for explanations."""
+"""Conversion of images to inputs of a segmenter's backbone, for explanations."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def explain_view(model: OpenedModel, image: Image.Image, options: ExplainOptions) -> View:
-    """Return the whole image, resized as in evaluation or to the size asked for.
+    """Return the whole image, resized as in evaluation or to the requested size.
 
     Args:
         model: The segmenter.

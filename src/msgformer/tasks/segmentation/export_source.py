@@ -1,4 +1,4 @@
-"""A segmenter in the form in which it is exported."""
+"""Export of segmenters: the model and its preprocessing."""
 
 from __future__ import annotations
 

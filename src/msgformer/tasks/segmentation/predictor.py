@@ -14,7 +14,7 @@ from msgformer.config.dense_data_options import SegmentImageOptions
 from msgformer.data.segmentation.transforms import SegmentEval
 from msgformer.heads.segmentation.upernet import resize
 from msgformer.tasks.opened_model import OpenedModel
-from msgformer.tasks.prediction.predictor import InferenceConfig, Predictor, Prepared
+from msgformer.tasks.prediction.predictor import InferenceConfig, Predictor, PreprocessedImage
 from msgformer.tasks.segmentation.record import SegmentationLayout
 from msgformer.tasks.segmentation.result import SegmentationResult
 
@@ -29,11 +29,11 @@ class SegmentationPredictor(Predictor):
 
     Args:
         model: The segmenter.
-        config: Device, number format and batches.
+        config: Device, precision and batches.
     """
 
     default_batch_size = 1
-    draws_small = False
+    thumbnail_suffices = False
 
     def __init__(self, model: OpenedModel, config: InferenceConfig) -> None:
         super().__init__(model, config)
@@ -52,11 +52,19 @@ class SegmentationPredictor(Predictor):
 
     @property
     def transform(self) -> Callable[[Image.Image], Tensor]:
-        """From an RGB image to a normalized tensor [3, h, w] at the size of evaluation."""
+        """Converts an RGB image to a normalized tensor [3, h, w] at the size of evaluation."""
         return self.eval_transform.image
 
-    def run(self, inputs: Tensor | list[Tensor], images: Sequence[Prepared]) -> list[SegmentationResult]:  # type: ignore[override]
-        """Classify the pixels of images [3, h, w]; images of one size run as one batch."""
+    def run(self, inputs: Tensor | list[Tensor], images: Sequence[PreprocessedImage]) -> list[SegmentationResult]:  # type: ignore[override]
+        """Classify the pixels of a batch of images; images of different sizes run one by one.
+
+        Args:
+            inputs: Normalized images [B, 3, h, w], or [3, h, w] each.
+            images: The B images of these inputs.
+
+        Returns:
+            One result per image.
+        """
         if isinstance(inputs, Tensor):
             logits = list(self.segment(inputs))
         else:
@@ -68,14 +76,14 @@ class SegmentationPredictor(Predictor):
     @staticmethod
     @torch.inference_mode()
     def _class_map(logits: Tensor, size: tuple[int, int]) -> np.ndarray:
-        """From logits [K, h, w] to the class of each pixel [H, W]."""
+        """Return the class of each pixel [H, W] from logits [K, h, w]."""
         return resize(logits[None], size)[0].argmax(0).cpu().numpy().astype(np.uint8)
 
-    def failed(self, image: Prepared) -> SegmentationResult:
+    def failed(self, image: PreprocessedImage) -> SegmentationResult:
         """Return a result without classes."""
         return self._result(image, NO_CLASSES)
 
-    def _result(self, image: Prepared, classes: np.ndarray) -> SegmentationResult:
+    def _result(self, image: PreprocessedImage, classes: np.ndarray) -> SegmentationResult:
         return SegmentationResult(
             image.source.name,
             self.class_names,

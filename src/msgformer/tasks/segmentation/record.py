@@ -10,11 +10,11 @@ from typing import Any
 from msgformer.tasks.prediction.base import PredictionRecord
 from msgformer.tasks.prediction.record_layout import RecordLayout
 
-MAX_WORDS = 8
+MAX_LISTED = 8
 """Largest number of classes in a summary."""
 
 TOLERANCE = 1.0
-"""Largest difference of an area, in percent, from one that is computed again, perhaps on another device."""
+"""Largest difference of an area, in percent, to a repeated computation, which may run on another device."""
 
 
 @dataclass(frozen=True)
@@ -35,9 +35,9 @@ class SegmentationPrediction(PredictionRecord):
     class_map: Path | None = None
     error: str | None = None
 
-    def words(self) -> str:
-        """Return the classes of the largest areas."""
-        largest = sorted(self.classes.items(), key=lambda item: -item[1])[:MAX_WORDS]
+    def summary(self) -> str:
+        """Return the classes with the largest areas as text."""
+        largest = sorted(self.classes.items(), key=lambda item: -item[1])[:MAX_LISTED]
         return ", ".join(f"{name} {area:.1f} %" for name, area in largest)
 
     def is_close(self, other: Any) -> bool:
@@ -83,7 +83,7 @@ class SegmentationLayout(RecordLayout[SegmentationPrediction]):
         """Return the record of a row."""
         image, *areas, error = rows[0]
         if len(areas) != len(self.class_names):
-            raise ValueError("the columns are others")
+            raise ValueError("the columns are different")
         if error:
             return SegmentationPrediction(image, error=error)
         pairs = zip(self.class_names, map(float, areas), strict=True)

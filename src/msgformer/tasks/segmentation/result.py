@@ -57,11 +57,19 @@ class SegmentationResult(PredictionResult):
         return class_map(self.class_map)
 
     def draw(self, image: Image.Image) -> Image.Image:
-        """Return a copy of an RGB image with the colors of its classes over it."""
+        """Return a copy of an RGB image, overlaid with the colors of its classes."""
         return draw_classes(image, self.class_map)
 
     def save_drawn(self, folder: Path, number: int) -> SegmentationPrediction:
-        """Write the image of `plot` and the class map to a folder, and return the record with their paths."""
+        """Write the image of `plot` and the class map to a folder.
+
+        Args:
+            folder: The folder.
+            number: Number of the image, with which the files' names begin.
+
+        Returns:
+            The record, with the paths of the files.
+        """
         drawn, classes = self.drawn_path(folder, number), self.drawn_path(folder, number, "-classes.png")
         self.plot().save(drawn)
         self.to_image().save(classes)

@@ -1,4 +1,4 @@
-"""Segmentation: one class per pixel. Light, because the command line imports it."""
+"""Segmentation: one class per pixel. Imports no heavy library."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 class Segmentation(DenseTask):
-    """One class per pixel."""
+    """Predicts one class per pixel."""
 
     name = "segment"
     noun = "segmenter"
@@ -42,7 +42,13 @@ class Segmentation(DenseTask):
 
     @override
     def choose(self, classifier: T, detector: T, segmenter: T) -> T:
-        """Return the segmenter's."""
+        """Return the value for segmenters.
+
+        Args:
+            classifier: Value for classifiers.
+            detector: Value for detectors.
+            segmenter: Value for segmenters.
+        """
         del classifier, detector
         return segmenter
 
@@ -55,14 +61,26 @@ class Segmentation(DenseTask):
 
     @override
     def survey(self, data: str, progress: Progress, options: Mapping[str, Any]) -> Survey:
-        """Check images with label maps."""
+        """Check images with label maps.
+
+        Args:
+            data: As `resolve_data` returns it.
+            progress: Called with the number of images.
+            options: Options of ``check_data_options`` that are given.
+        """
         from msgformer.data.survey import survey_segmentation
 
         return survey_segmentation(data, reduce_zero=options.get("reduce_zero_label", "auto"))
 
     @override
     def create(self, name: str, num_classes: int, **arguments: Any) -> nn.Module:
-        """Create a segmenter."""
+        """Create a segmenter.
+
+        Args:
+            name: Name of the backbone.
+            num_classes: Number of classes.
+            **arguments: Further arguments of the model and of the backbone's constructor.
+        """
         from msgformer.heads import create_segmenter
 
         return create_segmenter(name, num_classes=num_classes, **arguments)
@@ -82,21 +100,37 @@ class Segmentation(DenseTask):
 
     @override
     def open_training(self, settings: TrainSettings, resume: Path | None) -> TrainingSetup:
-        """Open images with label maps."""
+        """Open images with label maps.
+
+        Args:
+            settings: Checked settings.
+            resume: Folder of a run that is resumed; None for a new run.
+        """
         from msgformer.tasks.segmentation.training_setup import SegmentationSetup
 
         return SegmentationSetup(settings, resume)
 
     @override
     def predictor(self, model: OpenedModel, config: InferenceConfig, **options: Any) -> Predictor:
-        """Return a predictor without options."""
+        """Return a predictor without options.
+
+        Args:
+            model: The model.
+            config: Device, precision and batches.
+            **options: Options of ``predict_options`` that are given.
+        """
         from msgformer.tasks.segmentation.predictor import SegmentationPredictor
 
         return SegmentationPredictor(model, config, **options)
 
     @override
     def embedder(self, model: OpenedModel, config: InferenceConfig) -> Callable[[Tensor | list[Tensor]], Tensor]:
-        """Return a function that pools the last map of the backbone."""
+        """Return a function that pools the last map of the backbone.
+
+        Args:
+            model: The model.
+            config: Device and precision.
+        """
         from msgformer.tasks.dense.embedder import make_embedder
         from msgformer.tasks.segmentation.embedder import SegmenterFeatures
 
@@ -106,28 +140,45 @@ class Segmentation(DenseTask):
     def evaluate(
         self, model: OpenedModel, data: str | None, config: InferenceConfig, options: EvaluationOptions
     ) -> Evaluation:
-        """Score by mean intersection over union, accuracies and loss."""
+        """Score by mean intersection over union, accuracies and loss.
+
+        Args:
+            model: The model.
+            data: The images; None for those that its run held out.
+            config: Device, precision and batches.
+            options: Test-time options, and whether to collect examples for a report.
+        """
         from msgformer.tasks.segmentation.evaluation import evaluate_segmenter
 
         return evaluate_segmenter(model, data, config, options)
 
     @override
     def held_out_images(self, card: ModelCard, run: Path) -> tuple[int, Callable[[int], Image.Image]]:
-        """Return the images that the run validated on."""
+        """Return the images that the run validated on.
+
+        Args:
+            card: The card of the run's model.
+            run: The run folder.
+        """
         from msgformer.tasks.segmentation.evaluation import held_out_images
 
         return held_out_images(card, self)
 
     @override
     def img_size(self, model: OpenedModel) -> tuple[int, int]:
-        """Return the shorter side twice."""
+        """Return the size of a square image."""
         from msgformer.tasks.segmentation.predictor import image_options
 
         return (image_options(model).short_side,) * 2
 
     @override
     def export_source(self, model: OpenedModel, size: tuple[int, int] | None) -> ExportSource:
-        """Return the segmenter with its preprocessing at a size."""
+        """Return the segmenter with its preprocessing at a size.
+
+        Args:
+            model: The model.
+            size: Height and width of the images; None for those of evaluation.
+        """
         from msgformer.tasks.segmentation.export_source import export_source
 
         return export_source(model, size)
@@ -143,7 +194,13 @@ class Segmentation(DenseTask):
 
     @override
     def explain_view(self, model: OpenedModel, image: Image.Image, options: ExplainOptions) -> View:
-        """Return the whole image, resized as in evaluation."""
+        """Return the whole image, resized as in evaluation.
+
+        Args:
+            model: The model.
+            image: Image in RGB.
+            options: Size of the image, and whether the whole image is used.
+        """
         from msgformer.tasks.segmentation.explain_view import explain_view
 
         return explain_view(model, image, options)

@@ -19,14 +19,19 @@ from msgformer.data.segmentation.transforms import SegmentEval, SegmentTrain
 from msgformer.tasks import get_task
 from msgformer.tasks.dense.data import data_folder
 from msgformer.tasks.dense.training_setup import DenseSetup
-from msgformer.tasks.segmentation.training_module import Segmenting
+from msgformer.tasks.segmentation.training_module import SegmentationTraining
 
 if TYPE_CHECKING:
     from msgformer.runs.train_settings import TrainSettings
 
 
 class SegmentationSetup(DenseSetup):
-    """Setup of a training on images with label maps, in ADE20K's or Cityscapes' layout."""
+    """Setup of a training on images with label maps, in ADE20K's or Cityscapes' layout.
+
+    Args:
+        settings: Checked settings.
+        resume: Folder of a run that is resumed; None for a new run.
+    """
 
     scores = ("miou", "pixel_accuracy", "mean_accuracy", "loss")
     train: LabelledImages
@@ -36,11 +41,10 @@ class SegmentationSetup(DenseSetup):
         super().__init__(settings, resume)
         folder = data_folder(get_task(settings.task), settings.data)
         images = settings.segment_images
-        if (
-            settings.data is None and images.reduce_zero_label == "auto"
-        ):  # the cache of an older version has no labels.json
+        # Bundled scenes that an older version has cached lack labels.json, from which "auto" is resolved.
+        if settings.data is None and images.reduce_zero_label == "auto":
             images = replace(images, reduce_zero_label=True)
-        # The run records the resolved value, so that it is resumed and evaluated with the value of its training.
+        # The run records the resolved value, so that resuming and evaluating use the value of the training.
         images = replace(images, reduce_zero_label=resolve_reduce_zero(folder, images.reduce_zero_label))
         self.settings = replace(settings, segment_images=images)
         self.train, self.val = open_segmentation(folder, images.reduce_zero_label)
@@ -53,13 +57,18 @@ class SegmentationSetup(DenseSetup):
         return check_label_maps_quickly(source)
 
     @override
-    def build(self, trainer: Trainer, *, fresh: bool) -> tuple[Segmenting, ImageData]:
-        """Return the Lightning module of a segmenter and its data module."""
+    def build(self, trainer: Trainer, *, fresh: bool) -> tuple[SegmentationTraining, ImageData]:
+        """Return the Lightning module of a segmenter and its data module.
+
+        Args:
+            trainer: Knows the number of processes.
+            fresh: Whether to initialize the weights as configured; False where a checkpoint replaces them.
+        """
         settings = self.settings
         card = self.card(self._arguments(), settings.to_dict()["segment_images"])
         model = self.build_model(card, fresh=fresh)
         data = self._build_data(model, self.batch_size(trainer))
-        return Segmenting(model, card, self.plan(trainer, data.batch_size), self.train.name), data
+        return SegmentationTraining(model, card, self.plan(trainer, data.batch_size), self.train.name), data
 
     def _arguments(self) -> dict[str, Any]:
         """Return the arguments of `msgformer.create_segmenter` and of the backbone's constructor."""
