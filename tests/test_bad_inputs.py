@@ -332,7 +332,7 @@ COMBINATIONS = [
         ),
         ("two channels", {"model_args": {**TINY, "in_chans": 2}}, r"model_args\.in_chans must be 1 \(grey\) or 3"),
         (
-            "unknown optimiser",
+            "unknown optimizer",
             {"optim": {"optimizer": "adamv", "warmup_epochs": 0}},
             r"optim\.optimizer.*'adamv'; did you mean 'adam",
         ),
@@ -446,7 +446,7 @@ CHECKPOINTS = [
         "card of another version",
         "evaluate changed.ckpt",
         r"changed\.ckpt was written by another version",
-        lambda p: change_card(p, colour="blue"),
+        lambda p: change_card(p, color="blue"),
     ),
     Row(
         "data of other classes",

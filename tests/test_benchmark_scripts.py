@@ -70,15 +70,15 @@ def test_backbones_learn_the_scenes_by_one_recipe(tmp_path):
     (tmp_path / "scenes").mkdir()
     (tmp_path / "scenes" / "detect-swin.json").touch()  # done before
     commands = [shlex.split(line) for line in run_script("scenes.sh", tmp_path, MSGFORMER="echo").splitlines()]
-    learnt = set()
+    learned = set()
     for verb, *arguments in commands:
         assert verb == "train"
         values, _ = Options(train).parse(arguments, json="")
         make = {"detect": create_detector, "segment": create_segmenter}[values["task"]]
         make(values.get("model") or "msg_transformer_tiny", num_classes=2, **(values.get("model_args") or {}))
-        learnt.add(values["output"].name)
+        learned.add(values["output"].name)
     names = ("msg_transformer", "sgformer", "swin", "resnet18")
-    assert learnt == {f"{task}-{name}" for task in ("detect", "segment") for name in names} - {"detect-swin"}
+    assert learned == {f"{task}-{name}" for task in ("detect", "segment") for name in names} - {"detect-swin"}
 
 
 def write_checkout(folder: Path) -> None:

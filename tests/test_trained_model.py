@@ -386,7 +386,7 @@ def test_many_images(kind, task, run, model, expected):
     assert_same(found, expected)
 
 
-def test_a_grey_array(task, run, model, tmp_path):
+def test_a_gray_array(task, run, model, tmp_path):
     grey = Image.open(run.images[0]).convert("L")
     grey.save(tmp_path / "grey.png")
     found = model.predict(np.asarray(grey), **OPTIONS[task])

@@ -132,7 +132,7 @@ def test_without_mindspore_the_extra_is_named(official, tmp_path, monkeypatch):
         convert(official, tmp_path / "out.ckpt", to="mindspore")
 
 
-def test_from_the_shell_the_model_is_recognised(official, tmp_path, capsys):
+def test_from_the_shell_the_model_is_recognized(official, tmp_path, capsys):
     output = tmp_path / "out.safetensors"
     assert main(["convert", os.fspath(official), os.fspath(output), "--json"]) == 0
     printed = json.loads(capsys.readouterr().out)

@@ -24,7 +24,7 @@ FILES = ("best.ckpt", "best_ema.ckpt", "last.ckpt")
 
 
 def begin(data, output, **trainer):
-    """A run with everything that has a state, three optimiser steps and two validation batches an epoch."""
+    """A run with everything that has a state, three optimizer steps and two validation batches an epoch."""
     return tiny_run(
         data,
         output,

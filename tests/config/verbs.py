@@ -16,7 +16,7 @@ class Optim:
 
     Attributes:
         lr: Learning rate.
-        name: Optimiser.
+        name: Optimizer.
         clip: Largest norm of the gradient; none by default.
     """
 
@@ -46,7 +46,7 @@ def fit(
         model: Which model.
         epochs: How often.
         compile: Faster later.
-        optim: The optimiser.
+        optim: The optimizer.
         model_args: More about the model.
         classes: Names.
         config: A file or recipe.

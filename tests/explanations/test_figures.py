@@ -40,18 +40,18 @@ def test_what_a_messenger_does_not_know_is_shaded(gradients):
     pixels = np.asarray(draw_reach(picture, times, block)).astype(int)
     row, col = divmod(shown_window(block), 4)
     for other in range(16):
-        centre = pixels[other // 4 * 128 + 64, other % 4 * 128 + 64]
+        center = pixels[other // 4 * 128 + 64, other % 4 * 128 + 64]
         if (other // 4, other % 4) != (row, col):
-            assert centre.max() < 180
+            assert center.max() < 180
     own = pixels[row * 128 + 64, col * 128 + 64]
     assert own.tolist() == [255, 255, 255] if not gradients else own[0] > 2 * own[1]
 
 
-def test_sources_are_coloured():
+def test_sources_are_colored():
     block = trace_messengers(small_msg(shuffle_sizes=(2, 2, 2)), noise(64, 64))[0]
     picture, times = enlarge(Image.new("RGB", (64, 64), "white"))
     pixels = np.asarray(draw_sources(picture, times, block)).astype(int)
     shares = block.routes.shares[shown_window(block)]
     for window in range(16):
-        centre = pixels[window // 4 * 128 + 60, window % 4 * 128 + 60]
-        assert (centre[0] > centre[2] + 50) == bool(shares[window] > 0)
+        center = pixels[window // 4 * 128 + 60, window % 4 * 128 + 60]
+        assert (center[0] > center[2] + 50) == bool(shares[window] > 0)

@@ -10,7 +10,7 @@ from msgformer.explanations.overlay import (
     crop,
     draw_windows,
     enlarge,
-    group_colours,
+    group_colors,
     lay_groups,
     lay_heat,
     soften,
@@ -49,7 +49,7 @@ def test_tokens_become_pixels_and_padding_is_cut_off():
     assert crop(np.zeros((4, 4)), 4, (7, 9)).shape == (2, 3)
 
 
-def test_heat_goes_from_the_picture_in_grey_to_dark_red():
+def test_heat_goes_from_the_picture_in_gray_to_dark_red():
     picture = Image.new("RGB", (2, 1), (10, 200, 90))
     drawn = np.asarray(lay_heat(picture, np.array([[0.0, 1.0]])))
     assert np.abs(drawn[0, 0] - soften(picture)[0, 0]).max() <= 1
@@ -64,12 +64,12 @@ def test_values_spread_from_clear_to_strongest():
     assert values.max() >= 1
 
 
-def test_groups_have_colours_of_their_kind():
-    colours = group_colours([0, 0, 1, 2, 2]).astype(int)
-    assert len({tuple(colour) for colour in colours}) == 5
-    assert all(colour[2] == max(colour) for colour in colours[:2])  # blue
-    assert all(colour[0] == max(colour) for colour in colours[3:])  # orange
-    drawn = np.asarray(lay_groups(Image.new("RGB", (3, 1)), np.array([[0, 0, 4]]), colours))
+def test_groups_have_colors_of_their_kind():
+    colors = group_colors([0, 0, 1, 2, 2]).astype(int)
+    assert len({tuple(color) for color in colors}) == 5
+    assert all(color[2] == max(color) for color in colors[:2])  # blue
+    assert all(color[0] == max(color) for color in colors[3:])  # orange
+    drawn = np.asarray(lay_groups(Image.new("RGB", (3, 1)), np.array([[0, 0, 4]]), colors))
     assert (drawn[0, 0] == drawn[0, 1]).all()
     assert (drawn[0, 0] != drawn[0, 2]).any()
 

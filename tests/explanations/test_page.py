@@ -145,7 +145,7 @@ def test_hovering_marks_the_window_and_its_routes(msg_page, msg_blocks):
           const y = Math.min(16 * row + 9, {HEIGHT} - 1), x = Math.min(16 * col + 9, {WIDTH} - 1);
           at("attention", y, x);
           const strip = [...document.getElementById("strip").children].map((part) => part.textContent);
-          seen.push({{...page(), strip, edge: colour("attention", 16 * row + 0.02, x)}});
+          seen.push({{...page(), strip, edge: color("attention", 16 * row + 0.02, x)}});
         }}
         return seen;
         """,
@@ -182,7 +182,7 @@ def test_a_click_holds_what_is_chosen_and_keys_do_all_that_hands_do(msg_page):
         const shape = () => document.getElementById("attention").width / document.getElementById("attention").height;
         const before = shape(), padding = document.getElementById("padding");
         padding.click();
-        const padded = [before, shape(), colour("attention", 63, 127)];
+        const padded = [before, shape(), color("attention", 63, 127)];
         const head = document.getElementById("head"), mean = picture("attention");
         head.value = 2; head.dispatchEvent(new Event("change"));
         return [held, letGo, arrows, paged, ended, other, padded, [picture("attention") !== mean, page().hash]];
@@ -219,8 +219,8 @@ def test_hovering_a_token_shows_its_group(sg_page, sg_blocks):
         f"""
         return {json.dumps(tokens)}.map(([row, col], number) => {{
           at("significance", 4 * row + 2, 4 * col + 2);
-          const colours = {json.dumps(others)}[number].map(([y, x]) => colour("groups", 4 * y + 0.6, 4 * x + 0.6));
-          return {{...page(), colours, picture: picture("groups")}};
+          const colors = {json.dumps(others)}[number].map(([y, x]) => color("groups", 4 * y + 0.6, 4 * x + 0.6));
+          return {{...page(), colors, picture: picture("groups")}};
         }});
         """,
     )
@@ -228,7 +228,7 @@ def test_hovering_a_token_shows_its_group(sg_page, sg_blocks):
         assert one["cell"] == f"{row + 1}.{col + 1}"
         assert f"merges {rows * cols} tokens to {len(block.groups.kind_of_group)}" in one["text"]
         assert f"in group {groups[row, col] + 1}, {len(members)} token" in one["text"]
-        marked = [colour == [255, 236, 61] for colour in one["colours"]]
+        marked = [color == [255, 236, 61] for color in one["colors"]]
         assert marked.count(False) <= 1  # the chosen one's frame
     assert len({one["picture"] for one in seen}) == 3
 

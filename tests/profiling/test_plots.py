@@ -44,7 +44,7 @@ def test_a_size_that_is_no_square_lies_at_the_side_of_its_area():
     assert Point("a", 1, (100, 400), 1.0, 1.0, 1.0).side == 200
 
 
-def test_lines_of_one_colour_differ_in_style():
+def test_lines_of_one_color_differ_in_style():
     points = [Point(f"model {number}", 1, (32, 32), 1.0 + number, 1.0, 9.0) for number in range(8)]
     assert "stroke-dasharray" in latency_plot(points).svg
     assert {f"model {number}" for number in range(8)} <= set(texts(latency_plot(points)))

@@ -16,7 +16,7 @@ FLAGS = [
     *("--disable-background-networking", "--disable-component-update", "--window-size=1400,1000"),
     *("--virtual-time-budget=60000", "--enable-logging=stderr", "--v=0"),
 ]
-ADVICE = "willReadFrequently"  # about the speed of what only the tests do: reading colours from a drawing
+ADVICE = "willReadFrequently"  # about the speed of what only the tests do: reading colors from a drawing
 
 needs_browser = pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium")
 
@@ -34,7 +34,7 @@ const at = (name, y, x, kind = "pointermove") => {
   const place = {clientX: box.left + x / width * box.width, clientY: box.top + y / height * box.height, bubbles: true};
   canvas.dispatchEvent(new (kind === "click" ? MouseEvent : PointerEvent)(kind, place));
 };
-const colour = (name, y, x) => {
+const color = (name, y, x) => {
   const canvas = document.getElementById(name), [height, width] = shownExtent(data.images[state.image]);
   const place = [Math.round(x / width * canvas.width), Math.round(y / height * canvas.height)];
   return [...canvas.getContext("2d").getImageData(...place, 1, 1).data.slice(0, 3)];

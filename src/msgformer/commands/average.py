@@ -21,7 +21,7 @@ class Ingredient:
 
     Attributes:
         checkpoint: The file.
-        score: What it reaches alone, in per cent; None where nothing was scored.
+        score: What it reaches alone, in percent; None where nothing was scored.
         taken: Whether it is part of the average.
     """
 
@@ -38,7 +38,7 @@ class Averaged(Result):
         output: The checkpoint that was written.
         model: The model that the weights are of.
         metric: What was scored; None where nothing was.
-        score: What the average reaches, in per cent; None where nothing was scored.
+        score: What the average reaches, in percent; None where nothing was scored.
         ingredients: The checkpoints, in the order in which they were looked at.
     """
 
@@ -89,7 +89,7 @@ def average(
         What was averaged.
 
     Raises:
-        UserError: a path can't be used, the checkpoints are of different models or classes, or the runs held out
+        UserError: A path can't be used, the checkpoints are of different models or classes, or the runs held out
             different images.
     """
     check_choices(average, locals())

@@ -43,7 +43,7 @@ def benchmark(
             'msgformer export', which run in their own library. Models by name have random weights.
         against: Model to compare with, or a list of them, '[NAME, NAME]'; ratios are to the first of them, otherwise
             to the first model, in the first backend.
-        mode: "infer", or "train" for whole training steps: forward, backward and the recipe's optimiser.
+        mode: "infer", or "train" for whole training steps: forward, backward and the recipe's optimizer.
         backend: What runs the models, one or several, as in --backend eager compile: "eager" is PyTorch as it is,
             "optimized" msgformer.optimize, "compile" torch.compile of that, "cudagraphs" the same with CUDA graphs,
             "recompute" eager training that computes activations again in the backward pass, "onnxruntime" and
@@ -65,7 +65,7 @@ def benchmark(
         Times, ratios, memory, floors and the machine.
 
     Raises:
-        UserError: there is no such model or device, something isn't possible together, a model doesn't take such
+        UserError: There is no such model or device, something isn't possible together, a model doesn't take such
             images, not even one image fits in memory, or the output can't be written.
     """
     check_choices(benchmark, locals())

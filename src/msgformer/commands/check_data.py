@@ -84,7 +84,7 @@ def check_data(
         Numbers of images and all problems.
 
     Raises:
-        UserError: there is nothing, or nothing that could be a data set for the task.
+        UserError: There is nothing, or nothing that could be a data set for the task.
     """
     resolved = resolve_data(data, layout=False)
 

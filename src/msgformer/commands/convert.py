@@ -71,7 +71,7 @@ def convert(
         What was written.
 
     Raises:
-        UserError: a path, name or number can't be used, the checkpoint can't be read or is of another model,
+        UserError: A path, name or number can't be used, the checkpoint can't be read or is of another model,
             MindSpore doesn't have the model, or the output can't be written.
     """
     check_choices(convert, locals())

@@ -106,7 +106,7 @@ def evaluate(  # type: ignore[misc]  # the command line reads this signature, wh
         The scores; of several checkpoints, a comparison with the scores of each.
 
     Raises:
-        UserError: a path isn't there or isn't what it should be, a number is out of range, or classes aren't the
+        UserError: A path isn't there or isn't what it should be, a number is out of range, or classes aren't the
             model's.
     """
     check_choices(evaluate, locals())

@@ -100,7 +100,7 @@ def explain(
         Where everything is.
 
     Raises:
-        UserError: the source is of another model, an image can't be read, a block isn't there, or the output can't be
+        UserError: The source is of another model, an image can't be read, a block isn't there, or the output can't be
             written.
     """
     output = None if output is None else Path(output)

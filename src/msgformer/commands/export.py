@@ -105,7 +105,7 @@ def export(
         What was written, and how it compares.
 
     Raises:
-        UserError: something that is given can't be used, a package is missing, the model has no such form, its file
+        UserError: Something that is given can't be used, a package is missing, the model has no such form, its file
             differs from it, or can't be written.
     """
     check_choices(export, locals())

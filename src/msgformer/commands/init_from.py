@@ -70,7 +70,7 @@ def init_from(
         What was written, and which parameters came from where.
 
     Raises:
-        UserError: a path or name can't be used, the weights aren't a Swin's, or the output can't be written.
+        UserError: A path or name can't be used, the weights aren't a Swin's, or the output can't be written.
     """
     name, output = resolve(model), Path(output)
     if name.startswith("sg"):

@@ -111,7 +111,7 @@ def models(*names: str, input_size: int | tuple[int, int] | None = None) -> Mode
         input_size: Side of the square, or height and width, of the image to count for; by default 224.
 
     Raises:
-        UserError: a name isn't known, or the size can't be meant.
+        UserError: A name isn't known, or the size can't be meant.
     """
     check_ranges({"input_size": input_size})
     chosen = [resolve(name) for name in names] or list(MODELS)

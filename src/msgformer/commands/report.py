@@ -63,7 +63,7 @@ def report(
         Where the report and its plots are.
 
     Raises:
-        UserError: the folder isn't a run, no epoch is done in it, or the images can't be used.
+        UserError: The folder isn't a run, no epoch is done in it, or the images can't be used.
     """
     check_choices(report, locals())
     check_ranges({"batch_size": batch_size, "workers": workers})

@@ -61,7 +61,7 @@ def sample_data(
         What was written.
 
     Raises:
-        UserError: a number is out of range, or the folder can't be written.
+        UserError: A number is out of range, or the folder can't be written.
     """
     for key, value, least in (("images", images, 1), ("val", val, 1), ("seed", seed, 0)):
         if value < least:

@@ -51,7 +51,7 @@ def study(
         The table.
 
     Raises:
-        UserError: something given isn't there or can't be used, or the output is of another study.
+        UserError: Something given isn't there or can't be used, or the output is of another study.
     """
     if table not in TABLES:
         raise UserError(f"table must be one of {', '.join(TABLES)}, not {table!r}")
@@ -82,7 +82,7 @@ def open_study(output: Path | None, plan: dict[str, Any]) -> Path:
     """The folder of a new study, or of one to go on with.
 
     Raises:
-        UserError: the folder is of another study or can't be made.
+        UserError: The folder is of another study or can't be made.
     """
     known = None if output is None else output / PLAN_FILE
     if known is not None and known.is_file():

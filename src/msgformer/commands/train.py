@@ -32,7 +32,7 @@ def underlying_settings(given: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
     shortened where fewer epochs are given than it lasts, and its milestones are moved with the end.
 
     Raises:
-        UserError: the configuration is for another task than the one that is given.
+        UserError: The configuration is for another task than the one that is given.
     """
     task = given.get("task", DEFAULT_TASK)
     config = given.get("config")
@@ -54,7 +54,7 @@ def check_start(settings: TrainSettings) -> None:
     """Make sure that a new run has one start at most, and that its file is there.
 
     Raises:
-        UserError: it has two, or the file isn't there.
+        UserError: It has two, or the file isn't there.
     """
     if settings.init_from is None:
         return
@@ -68,7 +68,7 @@ def show_config(**arguments: Any) -> str:
     """The YAML that repeats a training with these arguments, which are checked as far as that needs no model.
 
     Raises:
-        UserError: something given isn't there, isn't known or can't be used.
+        UserError: Something given isn't there, isn't known or can't be used.
     """
     output, resume = arguments.pop("output"), arguments.pop("resume")
     settings = TrainSettings.of(arguments).checked()
@@ -149,7 +149,7 @@ def train(
         segment: The segmenter.
         segment_images: How images are sized and varied for a segmenter.
         distill: How is learned from the teacher.
-        optim: Optimiser and learning rate.
+        optim: Optimizer and learning rate.
         trainer: The machine, and how steps run on it.
         report: Write report.html at the end, as 'msgformer report' does later.
         plugins: Modules, by their dotted names or as .py files, to import first because they register exchanges,
@@ -162,7 +162,7 @@ def train(
         The best epoch's scores, and where everything is.
 
     Raises:
-        UserError: something given isn't there, isn't known or can't be used; the message says what to do.
+        UserError: Something given isn't there, isn't known or can't be used; the message says what to do.
     """
     settings = TrainSettings.of(locals()).checked()
     output, resume = (path and Path(path) for path in (output, resume))  # strings, in Python

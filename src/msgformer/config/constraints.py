@@ -140,7 +140,7 @@ def check_ranges(values: Mapping[str, Any]) -> None:
         values: Options by their names with the group, ``optim.lr``; lists are checked number by number.
 
     Raises:
-        UserError: names the option, its value and what it may be.
+        UserError: Names the option, its value and what it may be.
     """
     for key, allowed in RANGES.items():
         value = values.get(key)

@@ -15,7 +15,7 @@ class PreprocessOptions:
     """How an image becomes the model's input; what is not given is taken from the model's own configuration.
 
     Attributes:
-        crop_pct: Side of the centre crop divided by the side the image is resized to, in evaluation.
+        crop_pct: Side of the center crop divided by the side the image is resized to, in evaluation.
         crop_mode: How an image of another shape is fitted in evaluation: cut to the "center",
             "squash" it, or add a "border".
         interpolation: Filter for resizing in evaluation.
@@ -45,13 +45,13 @@ class AugmentOptions:
         vflip: Probability of a flip upside down.
         color_jitter: Strength of changes of brightness, contrast and saturation; as in timm, it acts only where
             auto_augment is off or of the kind "3a".
-        color_jitter_prob: Probability of the colour changes; none given: always.
-        grayscale: Probability of losing all colour.
+        color_jitter_prob: Probability of the color changes; none given: always.
+        grayscale: Probability of losing all color.
         gaussian_blur: Probability of a blur.
         auto_augment: Policy in timm's words, such as "rand-m9-mstd0.5-inc1", "augmix-m3" or "original".
         interpolation: Filter for resizing in training: "random" is bilinear or bicubic by chance.
         erasing: Probability of erasing a random rectangle.
-        erasing_mode: What fills the rectangle: "pixel" (noise), "rand" (one random colour) or "const" (zero).
+        erasing_mode: What fills the rectangle: "pixel" (noise), "rand" (one random color) or "const" (zero).
         erasing_count: Most rectangles in one image.
         mixup: Alpha of mixup; 0 turns it off.
         cutmix: Alpha of cutmix; 0 turns it off.

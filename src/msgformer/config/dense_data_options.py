@@ -21,7 +21,7 @@ class DetectImageOptions:
         crop_sides: Shortest and longest side of the crop; height and width are drawn apart.
         hflip: Probability of a flip left to right.
         color_jitter: Strength of random changes of brightness, contrast and saturation.
-        color_mix: Strength of random mixing and inversion of the colour channels, as 0.4; it keeps a network from
+        color_mix: Strength of random mixing and inversion of the color channels, as 0.4; it keeps a network from
             learning few photographs by heart.
         test_side: Shorter side that images are resized to in evaluation; null: they are taken as they are.
         test_max_side: Longest that the longer side may become in evaluation.
@@ -55,7 +55,7 @@ class SegmentImageOptions:
         cat_max_ratio: Largest part of a crop that one class may take up; another is drawn otherwise, at most ten times.
         hflip: Probability of a flip left to right.
         photometric: Change brightness, contrast, saturation and hue at random.
-        color_mix: Strength of random mixing and inversion of the colour channels, as 0.4; it keeps a network from
+        color_mix: Strength of random mixing and inversion of the color channels, as 0.4; it keeps a network from
             learning few photographs by heart.
     """
 

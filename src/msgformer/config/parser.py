@@ -122,7 +122,7 @@ class Options:
             The arguments, and the names of the flags that were given.
 
         Raises:
-            UserError: something isn't understood; the message names it and the nearest valid name.
+            UserError: Something isn't understood; the message names it and the nearest valid name.
             SystemExit: after printing the help.
         """
         parser = self._make_parser(self._parser.prog)
@@ -165,7 +165,7 @@ class Options:
             over: Mappings given in Python, laid over the values member by member.
 
         Raises:
-            UserError: the values aren't what the function takes.
+            UserError: The values aren't what the function takes.
         """
         over = over or {}
         self._check_keys(over, "")
@@ -185,7 +185,7 @@ class Options:
         """Remove the mappings that are given for groups of options, and for options that hold one, and return them.
 
         Raises:
-            UserError: something else is given for one of them.
+            UserError: Something else is given for one of them.
         """
         for key, value in given.items():
             hint: Any = self.hints.get(key)
@@ -265,7 +265,7 @@ class Options:
         """Options as ``--key=value`` first, then what is positional, in whatever order they were given.
 
         Raises:
-            UserError: an option isn't known or has no value, or there is a word too many.
+            UserError: An option isn't known or has no value, or there is a word too many.
         """
         options: list[str] = []
         positional: list[str] = []
@@ -369,7 +369,7 @@ def split_plugins(argv: Sequence[str]) -> tuple[list[str], list[str]]:
     """The plug-ins that a command line names by ``--plugins``, and its other words.
 
     Raises:
-        UserError: the option has no value.
+        UserError: The option has no value.
     """
     plugins: list[str] = []
     others: list[str] = []

@@ -24,7 +24,7 @@ def find_config(name: str | Path) -> Path:
     """The YAML file that a path or a recipe's name stands for; a path wins.
 
     Raises:
-        UserError: there is neither such a file nor such a recipe.
+        UserError: There is neither such a file nor such a recipe.
     """
     path = Path(name)
     if path.is_file():
@@ -42,7 +42,7 @@ def load_config(name: str | Path) -> dict[str, Any]:
     """The options of a configuration file or recipe, over those of the one that it ``extends``, if it does.
 
     Raises:
-        UserError: there is no such file or recipe, one can't be read, or one extends itself.
+        UserError: There is no such file or recipe, one can't be read, or one extends itself.
     """
     return _load_chain(find_config(name), ())
 
@@ -85,7 +85,7 @@ def load_yaml(path: Path) -> dict[str, Any]:
     """The mapping in a YAML file; an empty file is an empty one.
 
     Raises:
-        UserError: the file isn't readable as YAML, or holds something else than a mapping.
+        UserError: The file isn't readable as YAML, or holds something else than a mapping.
     """
     try:
         loaded = yaml.load(path.read_text(encoding="utf-8"), Loader=_UniqueKeyLoader)

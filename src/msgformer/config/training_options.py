@@ -1,4 +1,4 @@
-"""What a user may set about optimisation and about the machine; light, so that the command line can read it."""
+"""What a user may set about optimization and about the machine; light, so that the command line can read it."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ Tracker = Literal["tensorboard", "wandb", "mlflow"]
 
 @dataclass(frozen=True)
 class OptimOptions:
-    """Optimiser and learning rate. The defaults are MSG-Transformer's recipe on ImageNet.
+    """Optimizer and learning rate. The defaults are MSG-Transformer's recipe on ImageNet.
 
     Attributes:
-        optimizer: Any optimiser that timm knows by name.
+        optimizer: Any optimizer that timm knows by name.
         lr: Highest learning rate.
         lr_batch: Batch size, over all processes and accumulated steps, that lr, warmup_lr and min_lr are meant for;
             at another they are scaled in proportion. None: they are taken as they are.
@@ -25,10 +25,10 @@ class OptimOptions:
         layer_decay: Factor of the learning rate from each layer to the one below it; None: all learn alike.
         layer_decay_scratch: Whether it acts on a model that starts from random weights too, whose lower layers have
             everything to learn.
-        betas: Decay of AdamW's running means; None: the optimiser's own.
-        eps: The optimiser's epsilon; None: its own.
-        momentum: Momentum, for optimisers that have one.
-        optimizer_args: Further settings of the optimiser, by the names that timm has for them.
+        betas: Decay of AdamW's running means; None: the optimizer's own.
+        eps: The optimizer's epsilon; None: its own.
+        momentum: Momentum, for optimizers that have one.
+        optimizer_args: Further settings of the optimizer, by the names that timm has for them.
         schedule: After the warm-up, fall along a "cosine" or a power of what is left ("poly"), fall at milestones
             ("multistep") or stay "constant".
         milestones: Epochs after which the rate falls, for "multistep".
@@ -39,7 +39,7 @@ class OptimOptions:
         warmup_lr: Learning rate of the first step.
         min_lr: Learning rate at the end of the cosine or poly.
         cooldown_epochs: Epochs at min_lr after the last of the schedule, over and above those asked for.
-        step_on: Change the rate every optimiser "step" or every "epoch".
+        step_on: Change the rate every optimizer "step" or every "epoch".
         ema: Decay of a moving average of the weights, such as 0.9999, which is scored and saved beside them; it rises
             to this from 0 in the first steps. None: no average.
     """
@@ -92,7 +92,7 @@ class TrainerOptions:
         strategy: How devices share the work, in Lightning's words: "auto", "ddp", ...
         precision: Number format, in Lightning's words, or "auto": bf16-mixed where the machine multiplies in bfloat16
             itself, 32-true elsewhere.
-        accumulate: Batches whose gradients are summed for one optimiser step.
+        accumulate: Batches whose gradients are summed for one optimizer step.
         clip_grad: Longest gradient norm; None: any.
         compile: Compile the model with torch.compile; on CPU that needs a C++ compiler.
         grad_checkpointing: Compute activations again in the backward pass instead of keeping them.

@@ -48,7 +48,7 @@ def find_body(model: nn.Module, what: str) -> MsgTransformer | SgFormer:
     """The part of a model that can be explained.
 
     Raises:
-        UserError: there is none; ``what`` begins the message.
+        UserError: There is none; ``what`` begins the message.
     """
     for module in model.modules():
         if isinstance(module, MsgTransformer | SgFormer) and not isinstance(module, NoMessengers):
@@ -150,7 +150,7 @@ def write_explanation(
     """Write the page, the numbers and the pictures; gives the pictures.
 
     Raises:
-        UserError: the device isn't there.
+        UserError: The device isn't there.
     """
     device = find_device(options.device)
     subject.body.to(device)

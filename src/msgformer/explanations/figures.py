@@ -20,7 +20,7 @@ from msgformer.explanations.overlay import (
     crop,
     draw_windows,
     enlarge,
-    group_colours,
+    group_colors,
     lay_groups,
     lay_heat,
     soften,
@@ -37,7 +37,7 @@ INCHES = 2.2
 
 DPI = 200
 SHADE = (40, 46, 58)
-"""Colour of what a messenger knows nothing of."""
+"""Color of what a messenger knows nothing of."""
 
 Named = tuple[str, bytes]
 Drawn = tuple[str, Image.Image]
@@ -95,10 +95,10 @@ def significance_figures(picture: Image.Image, times: int, blocks: Sequence[Sign
         yield f"significance-{block_name(block)}", png(drawn)
         if block.groups is not None:
             groups = block.groups.map(block.groups.by_row, (values.shape[0], values.shape[1])).numpy()
-            colours = group_colours(block.groups.kind_of_group)
-            drawn = lay_groups(picture, to_pixels(groups, stride, size), colours)
+            colors = group_colors(block.groups.kind_of_group)
+            drawn = lay_groups(picture, to_pixels(groups, stride, size), colors)
             name = f"{block.stage}.{block.groups.block}"
-            overview.append((f"{name}: {values.size} tokens in {len(colours)}", drawn))
+            overview.append((f"{name}: {values.size} tokens in {len(colors)}", drawn))
             yield f"groups-{name}", png(drawn)
     yield "significance", sheet(overview)
 
@@ -126,7 +126,7 @@ def shown_window(block: MessengerBlock) -> int:
 
 
 def draw_sources(picture: Image.Image, times: int, block: MessengerBlock) -> Image.Image:
-    """The picture with the windows that the shown one takes from, the stronger coloured the more it takes."""
+    """The picture with the windows that the shown one takes from, the stronger colored the more it takes."""
     side = (block.window[0] * block.stride * times, block.window[1] * block.stride * times)
     window, pixels = shown_window(block), soften(picture)
     shares = block.routes.shares[window].numpy()
@@ -142,14 +142,14 @@ def draw_arrows(axes: Axes, *, times: int, block: MessengerBlock) -> None:
     height, width = (side * block.stride * times for side in block.window)
     window, shares = shown_window(block), block.routes.shares.numpy()
 
-    def centre(place: int) -> tuple[float, float]:
+    def center(place: int) -> tuple[float, float]:
         return (place % block.grid[1] + 0.5) * width, (place // block.grid[1] + 0.5) * height
 
     limits = axes.get_xlim(), axes.get_ylim()
     for source in np.flatnonzero(shares[window]):
         if source != window:
             look = dict(arrowstyle="-|>", color="#1f2430", lw=0.6, alpha=0.8, mutation_scale=6, shrinkA=0, shrinkB=4)
-            axes.annotate("", centre(window), centre(int(source)), arrowprops=look)
+            axes.annotate("", center(window), center(int(source)), arrowprops=look)
     axes.set(xlim=limits[0], ylim=limits[1])
 
 

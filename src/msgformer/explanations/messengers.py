@@ -55,7 +55,7 @@ def trace_messengers(model: MsgTransformer, image: Tensor, gradients: int = 0) -
 
     Args:
         model: The model, or the body of a detector or segmenter; its mode is left as it is.
-        image: Normalised image [1, channels, S, T].
+        image: Normalized image [1, channels, S, T].
         gradients: Messengers of each block, at most, whose receptive field is measured by gradients as well; they are
             spread over the grid. Each takes a backward pass; 0 also saves the memory that those need.
     """

@@ -20,11 +20,11 @@ Box = tuple[int, int, int, int]
 LEAST_SIDE = 512
 """Pixels that the longer side of a drawn picture has at least, about: smaller ones are enlarged, by a whole number."""
 
-GREY, WHITE = (0.299, 0.587, 0.114), 0.3
-"""How a picture becomes the ground of heat: weights of its colours, and the part of white that is mixed in."""
+GRAY, WHITE = (0.299, 0.587, 0.114), 0.3
+"""How a picture becomes the ground of heat: weights of its colors, and the part of white that is mixed in."""
 
 CLEAR, STRONGEST = 0.5, 99.5
-"""Percentiles of all values that have no colour, and the strongest."""
+"""Percentiles of all values that have no color, and the strongest."""
 
 GROUP_OPACITY = 0.62
 WINDOW_LINE = (255, 255, 255)
@@ -52,22 +52,22 @@ class Explained:
 
 
 @cache
-def heat_colours() -> np.ndarray:
-    """Colours and opacity of heat from nothing to the most, uint8 [256, 4]: from clear over yellow to dark red."""
+def heat_colors() -> np.ndarray:
+    """Colors and opacity of heat from nothing to the most, uint8 [256, 4]: from clear over yellow to dark red."""
     strength = np.linspace(0, 1, 256)
-    colours = matplotlib.colormaps["YlOrRd"](0.15 + 0.85 * strength)
-    colours[:, 3] = 0.9 * strength**0.8
-    return (255 * colours).round().astype(np.uint8)
+    colors = matplotlib.colormaps["YlOrRd"](0.15 + 0.85 * strength)
+    colors[:, 3] = 0.9 * strength**0.8
+    return (255 * colors).round().astype(np.uint8)
 
 
 def span(values: np.ndarray) -> tuple[float, float]:
-    """The values that have no colour and the strongest; never the same."""
+    """The values that have no color and the strongest; never the same."""
     low, high = (float(limit) for limit in np.percentile(values, (CLEAR, STRONGEST)))
     return low, max(high, low + 1e-9)
 
 
 def spread(values: np.ndarray) -> np.ndarray:
-    """Values from 0, without colour, to 1, in the strongest."""
+    """Values from 0, without color, to 1, in the strongest."""
     low, high = span(values)
     return (values - low) / (high - low)
 
@@ -102,44 +102,44 @@ def enlarge(picture: Image.Image) -> tuple[Image.Image, int]:
 
 
 def soften(picture: Image.Image) -> np.ndarray:
-    """A picture in light grey, on which colours stand out, float [h, w, 3]."""
-    grey = np.asarray(picture, np.float32) @ np.array(GREY, np.float32)
-    return np.repeat((255 * WHITE + (1 - WHITE) * grey)[..., None], 3, axis=2)
+    """A picture in light gray, on which colors stand out, float [h, w, 3]."""
+    gray = np.asarray(picture, np.float32) @ np.array(GRAY, np.float32)
+    return np.repeat((255 * WHITE + (1 - WHITE) * gray)[..., None], 3, axis=2)
 
 
 def lay_heat(picture: Image.Image, values: np.ndarray) -> Image.Image:
-    """A picture in light grey under heat.
+    """A picture in light gray under heat.
 
     Args:
         picture: Of [h, w] pixels.
         values: Heat of each pixel, [h, w]; from 1 on it is the strongest.
     """
-    colours = heat_colours()[(255 * values.clip(0, 1)).round().astype(int)].astype(np.float32)
-    ground, opacity = soften(picture), colours[..., 3:] / 255
-    return Image.fromarray((ground + opacity * (colours[..., :3] - ground)).round().astype(np.uint8))
+    colors = heat_colors()[(255 * values.clip(0, 1)).round().astype(int)].astype(np.float32)
+    ground, opacity = soften(picture), colors[..., 3:] / 255
+    return Image.fromarray((ground + opacity * (colors[..., :3] - ground)).round().astype(np.uint8))
 
 
-def lay_groups(picture: Image.Image, groups: np.ndarray, colours: np.ndarray) -> Image.Image:
-    """A picture in light grey under the colours of groups.
+def lay_groups(picture: Image.Image, groups: np.ndarray, colors: np.ndarray) -> Image.Image:
+    """A picture in light gray under the colors of groups.
 
     Args:
         picture: Of [h, w] pixels.
         groups: Group of each pixel, [h, w].
-        colours: Of all groups, [G, 3].
+        colors: Of all groups, [G, 3].
     """
     ground = soften(picture)
-    return Image.fromarray((ground + GROUP_OPACITY * (colours[groups] - ground)).round().astype(np.uint8))
+    return Image.fromarray((ground + GROUP_OPACITY * (colors[groups] - ground)).round().astype(np.uint8))
 
 
-def group_colours(kind_of_group: Sequence[int]) -> np.ndarray:
-    """Colours of groups, uint8 [G, 3]: blue for the least significant tokens, then green, orange for the most."""
+def group_colors(kind_of_group: Sequence[int]) -> np.ndarray:
+    """Colors of groups, uint8 [G, 3]: blue for the least significant tokens, then green, orange for the most."""
     kinds = max(kind_of_group) + 1
     hues = (0.60, 0.42, 0.07) if kinds > 2 else (0.60, 0.07)
-    colours = [
+    colors = [
         colorsys.hls_to_rgb(hues[kind] + 0.03 * (number % 3 - 1), 0.32 + 0.4 * (number * GOLDEN % 1), 0.8)
         for number, kind in enumerate(kind_of_group)
     ]
-    return (255 * np.array(colours)).round().astype(np.uint8)
+    return (255 * np.array(colors)).round().astype(np.uint8)
 
 
 def draw_windows(

@@ -20,14 +20,14 @@ from PIL import Image
 from msgformer.errors import shown
 from msgformer.explanations.messengers import MessengerBlock
 from msgformer.explanations.overlay import (
-    GREY,
+    GRAY,
     GROUP_OPACITY,
     WHITE,
     Explained,
     attention_map,
     crop,
-    group_colours,
-    heat_colours,
+    group_colors,
+    heat_colors,
     span,
 )
 from msgformer.explanations.significance import SignificanceBlock
@@ -75,7 +75,7 @@ SIGNIFICANCE_PANELS = (
     Panel(
         "groups",
         "Token groups of the next block",
-        "Tokens of one colour are merged to one: blue where little is significant, in large groups, orange where much "
+        "Tokens of one color are merged to one: blue where little is significant, in large groups, orange where much "
         "is, in small ones. Yellow: the chosen token's group.",
     ),
 )
@@ -111,8 +111,8 @@ class ExplainPage:
 
     def data(self) -> dict[str, Any]:
         """What the script draws."""
-        heat = base64.b64encode(heat_colours().tobytes()).decode("ascii")
-        look = {"heat": heat, "grey": GREY, "white": WHITE, "groupOpacity": GROUP_OPACITY}
+        heat = base64.b64encode(heat_colors().tobytes()).decode("ascii")
+        look = {"heat": heat, "gray": GRAY, "white": WHITE, "groupOpacity": GROUP_OPACITY}
         return {"family": self.family, "look": look, "images": [image_data(image) for image in self.images]}
 
     def render(self) -> str:
@@ -158,7 +158,7 @@ def messenger_data(block: MessengerBlock, size: tuple[int, int]) -> dict[str, An
 
     Args:
         block: What was traced.
-        size: Height and width of the picture; what lies beyond it doesn't count for the strongest colour.
+        size: Height and width of the picture; what lies beyond it doesn't count for the strongest color.
     """
     heads = [None, *range(len(block.attention))]
     attention = block.attention.numpy()
@@ -170,7 +170,7 @@ def messenger_data(block: MessengerBlock, size: tuple[int, int]) -> dict[str, An
         "window": block.window,
         "stride": block.stride,
         "cell": [side * block.stride for side in block.window],
-        "attention": _quantised(attention / attention.max(axis=(1, 2), keepdims=True)),
+        "attention": _quantized(attention / attention.max(axis=(1, 2), keepdims=True)),
         "tops": attention.max(axis=(1, 2)).tolist(),
         "limits": [span(crop(attention_map(block, head), block.stride, size)) for head in heads],
         "exchange": block.exchange,
@@ -189,7 +189,7 @@ def messenger_data(block: MessengerBlock, size: tuple[int, int]) -> dict[str, An
 def route_runs(block: MessengerBlock) -> list[list[tuple[int, float]]]:
     """For each window the windows its messenger came from, with their shares.
 
-    Where channels are moved, neighbours of one origin are one entry, in the channels' order; where they are mixed, the
+    Where channels are moved, neighbors of one origin are one entry, in the channels' order; where they are mixed, the
     largest shares come first.
     """
     if block.routes.sources is None:
@@ -221,7 +221,7 @@ def gradient_data(values: np.ndarray, window: tuple[int, int]) -> dict[str, Any]
     return {
         "rows": values.shape[0],
         "cols": values.shape[1],
-        "values": _quantised(shades),
+        "values": _quantized(shades),
         "windows": len(np.unique(touched, axis=0)),
     }
 
@@ -255,7 +255,7 @@ def groups_data(block: SignificanceBlock) -> dict[str, Any] | None:
         "sizes": [kind.group for kind in groups.kinds],
         "quarters": [kind.quarters for kind in groups.kinds],
         "kindOfGroup": groups.kind_of_group,
-        "colours": base64.b64encode(group_colours(groups.kind_of_group).tobytes()).decode("ascii"),
+        "colors": base64.b64encode(group_colors(groups.kind_of_group).tobytes()).decode("ascii"),
         "of": base64.b64encode(by_row.numpy().astype("<i4").tobytes()).decode("ascii"),
         "otherwise": int((by_row != by_column).sum()),
     }
@@ -271,6 +271,6 @@ def picture_uri(picture: Image.Image) -> str:
     return data_uri(content.getvalue(), "image/jpeg")
 
 
-def _quantised(values: np.ndarray) -> str:
+def _quantized(values: np.ndarray) -> str:
     """Numbers from 0 to 1 as bytes."""
     return base64.b64encode((255 * values).round().astype(np.uint8).tobytes()).decode("ascii")

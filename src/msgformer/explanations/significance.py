@@ -66,7 +66,7 @@ def trace_significance(model: SgFormer, image: Tensor) -> list[SignificanceBlock
 
     Args:
         model: The model, or the body of a detector or segmenter; its mode is left as it is.
-        image: Normalised image [1, channels, S, T].
+        image: Normalized image [1, channels, S, T].
     """
     records: list[list[dict[str, Any]]] = [[{} for _ in stage.blocks] for stage in model.stages]
     hooks: list[Any] = []

@@ -75,7 +75,7 @@ class Setting:
         """Make sure that the device can do what is asked.
 
         Raises:
-            UserError: it can't.
+            UserError: It can't.
         """
         kind = self.device.type
         if kind not in ("cpu", "cuda"):
@@ -125,7 +125,7 @@ class Ready:
     optimizer: Optimizer | None = None
 
     def stored_bytes(self) -> int:
-        """What weights, buffers and the optimiser's state take."""
+        """What weights, buffers and the optimizer's state take."""
         tensors: list[Tensor] = []
         if self.model is not None:
             tensors += [*self.model.parameters(), *self.model.buffers()]
@@ -209,7 +209,7 @@ def exported_file(source: ExportSource, backend: Backend, batch: int, folder: Pa
     """A new file in a folder, of the model for batches of one size.
 
     Raises:
-        UserError: the model has no such form.
+        UserError: The model has no such form.
     """
     card = export_card(source, FORMATS[backend], batch)
     path = Path(tempfile.mkdtemp(dir=folder)) / f"model{SUFFIXES[card.format]}"
@@ -221,7 +221,7 @@ def ready_from_file(path: Path, images: Tensor, setting: Setting) -> Ready:
     """An exported file that answers about a batch.
 
     Raises:
-        UserError: it can't be run.
+        UserError: It can't be run.
     """
     session: Session = open_session(path, setting.accelerator, setting.threads, trust=setting.trust)
     return Ready(lambda: session(images))

@@ -18,7 +18,7 @@ def write_benchmark(result: Benchmark, folder: Path) -> None:
     """Write ``benchmark.json``, ``benchmark.csv``, ``latency`` by size and ``throughput`` by batch as .svg and .png.
 
     Raises:
-        UserError: the folder can't be made.
+        UserError: The folder can't be made.
     """
     new_run(folder, "benchmark")
     (folder / JSON).write_text(f"{result.render(as_json=True)}\n", encoding="utf-8")

@@ -13,7 +13,7 @@ from matplotlib.ticker import AutoLocator, LogLocator, NullLocator
 from msgformer.visual.plots import COLORS, Plot, finish, style
 
 LINE_STYLES = ("-", "--", ":", "-.")
-"""Of lines that have the same colour, when there are more of them than colours."""
+"""Of lines that have the same color, when there are more of them than colors."""
 
 
 class Point(NamedTuple):

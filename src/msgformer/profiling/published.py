@@ -15,7 +15,7 @@ class PublishedSize:
         input_size: Height and width that multiply-adds are of.
         parameters: Millions, as printed.
         macs: Billions of multiply-adds, as printed; None where none are.
-        scores: What it reached, in per cent, by name.
+        scores: What it reached, in percent, by name.
     """
 
     setting: str

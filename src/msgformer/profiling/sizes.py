@@ -31,10 +31,10 @@ class Comparison:
         input_size: Height and width that multiply-adds are of.
         parameters: Counted.
         published_parameters: As printed, a rounded number.
-        parameters_difference: Of the counted to the published number, in per cent.
+        parameters_difference: Of the counted to the published number, in percent.
         macs: Counted as the tables count them.
         published_macs: As printed, a rounded number; None where none are.
-        macs_difference: Of the counted to the published number, in per cent.
+        macs_difference: Of the counted to the published number, in percent.
     """
 
     setting: str

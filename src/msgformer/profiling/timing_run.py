@@ -105,7 +105,7 @@ def run_benchmark(plan: Plan, output: Path | None) -> Benchmark:
         output: For the result alone.
 
     Raises:
-        UserError: see :func:`msgformer.benchmark`.
+        UserError: See :func:`msgformer.benchmark`.
     """
     device = find_device(plan.accelerator)
     settings = [Setting(plan.mode, plan.precision, device, plan.threads, size, plan.trust) for size in plan.sizes]
@@ -130,7 +130,7 @@ def _entries(plan: Plan) -> list[Entry]:
     """All models in all backends, exported files once.
 
     Raises:
-        UserError: a file can't be timed so.
+        UserError: A file can't be timed so.
     """
     entries = []
     for name in dict.fromkeys([*plan.models, *plan.against]):

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from msgformer.visual.plots import COLORS, Plot, finish, style
 
 Row = tuple[str, Sequence[float], float | None]
-"""Name, scores of all runs in per cent, and the published one."""
+"""Name, scores of all runs in percent, and the published one."""
 
 
 def study_plot(title: str, rows: Sequence[Row]) -> Plot:

@@ -19,10 +19,10 @@ class StudiedRow:
         name: What is compared.
         recipe: The recipe that says it all at the published size.
         parameters: Of the model that was trained, without its classifier.
-        scores: Top-1 after the last epoch of each seed's run, in per cent.
+        scores: Top-1 after the last epoch of each seed's run, in percent.
         mean: Their mean.
         spread: Their standard deviation; None of a single run.
-        published: Top-1 on ImageNet-1k that was published, in per cent.
+        published: Top-1 on ImageNet-1k that was published, in percent.
     """
 
     name: str

@@ -52,7 +52,7 @@ class Job:
         return self.settings["epochs"] + self.settings.get("optim", {}).get("cooldown_epochs", 0)
 
     def scores(self) -> list[float]:
-        """Top-1 after each epoch so far, in per cent."""
+        """Top-1 after each epoch so far, in percent."""
         path = self.folder / METRICS_FILE
         if not path.is_file():
             return []
@@ -89,8 +89,8 @@ def run_table(
         The rows, and epochs of each run.
 
     Raises:
-        UserError: the settings or the data can't be used.
-        JobError: a process that trained on one of several GPUs failed.
+        UserError: The settings or the data can't be used.
+        JobError: A process that trained on one of several GPUs failed.
     """
     rows = TABLES[plan["table"]].rows
     told = {} if workers is None else {"workers": workers}
@@ -146,7 +146,7 @@ def run_side_by_side(jobs: Sequence[Job], gpus: Sequence[str]) -> None:
     """Train one run a GPU at a time, in processes of their own.
 
     Raises:
-        JobError: one failed; those that had begun are waited for, the others are left.
+        JobError: One failed; those that had begun are waited for, the others are left.
     """
     free: queue.SimpleQueue[str] = queue.SimpleQueue()
     for gpu in gpus:
@@ -165,7 +165,7 @@ def run_apart(job: Job, free: queue.SimpleQueue[str]) -> None:
     """Train in a process that sees one GPU, which is taken from ``free`` and given back; what it says is in a log.
 
     Raises:
-        JobError: it failed.
+        JobError: It failed.
     """
     gpu = free.get()
     try:

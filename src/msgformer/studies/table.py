@@ -17,7 +17,7 @@ class AblationRow:
     Attributes:
         name: What is compared.
         recipe: The recipe, in ``ablations/``, that says it all at the published size.
-        published: Top-1 on ImageNet-1k that was published, in per cent.
+        published: Top-1 on ImageNet-1k that was published, in percent.
         size: The small model that stands for it, by its name in ``SMALL``.
     """
 

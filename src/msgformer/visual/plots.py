@@ -20,14 +20,14 @@ from matplotlib.ticker import MaxNLocator
 from msgformer.errors import shown
 
 COLORS = ("#2f7ed8", "#e8731a", "#1a9e77", "#b5529e", "#8a8d91", "#c9a227")
-"""Of the lines: told apart by colour-blind eyes too, and readable on white and on black."""
+"""Of the lines: told apart by color-blind eyes too, and readable on white and on black."""
 
 INK = "#1f2430"
 """Of text and axes. No line has it, so that the SVG can replace it by what the reader's scheme asks for."""
 DARK_INK = "#e6e8ec"
 
 MOST_LABELS = 25
-"""Classes whose names and numbers a confusion matrix shows; of more there is only room for the colours."""
+"""Classes whose names and numbers a confusion matrix shows; of more there is only room for the colors."""
 LONGEST_LABEL = 22
 
 _STYLE: dict[Any, Any] = {
@@ -95,7 +95,7 @@ def finish(name: str, figure: Figure) -> Plot:
 
 
 def _adapt(svg: str) -> str:
-    """``svg`` without metadata, scaled by its place in the page, in the ink of the reader's colour scheme."""
+    """``svg`` without metadata, scaled by its place in the page, in the ink of the reader's color scheme."""
     svg = re.sub(r"<metadata>.*?</metadata>", "", svg[svg.index("<svg") :], flags=re.DOTALL)
     head, _, body = svg.partition(">")
     head = re.sub(r' (?:width|height)="[\d.]+pt"', "", head)
@@ -143,11 +143,11 @@ def line_plot(
 
 
 def confusion_plot(matrix: np.ndarray, classes: Sequence[str]) -> Plot:
-    """A confusion matrix: rows are what pictures show, columns what they were taken for, colours a row's parts.
+    """A confusion matrix: rows are what pictures show, columns what they were taken for, colors a row's parts.
 
     Args:
         matrix: Numbers of pictures [G, G].
-        classes: Names of all classes; where they are more than G, neighbours are merged to groups.
+        classes: Names of all classes; where they are more than G, neighbors are merged to groups.
     """
     totals = np.maximum(matrix.sum(1, keepdims=True), 1)
     shares = 100 * matrix / totals
@@ -157,7 +157,7 @@ def confusion_plot(matrix: np.ndarray, classes: Sequence[str]) -> Plot:
         figure = Figure(figsize=(side + 0.8, side), layout="constrained")
         axes = figure.add_subplot()
         axes.grid(visible=False)
-        # From nothing to opaque, so that an empty cell is the page's own colour.
+        # From nothing to opaque, so that an empty cell is the page's own color.
         blues = LinearSegmentedColormap.from_list("blues", [(0.13, 0.42, 0.80, 0.0), (0.13, 0.42, 0.80, 1.0)])
         # Of many classes few cells are full: logarithms show the rest.
         norm: Normalize = Normalize(0, 100) if named else LogNorm(0.1, 100, clip=True)
@@ -191,7 +191,7 @@ def _number_classes(axes: Axes, groups: int, classes: int) -> None:
     numbers = [f"{int(place * classes / groups) + 1}" for place in places]
     axes.set_xticks(places, numbers)
     axes.set_yticks(places, numbers)
-    note = "" if groups == classes else f", {classes} in {groups} groups of neighbours"
+    note = "" if groups == classes else f", {classes} in {groups} groups of neighbors"
     axes.set_xlabel(f"predicted (classes by number{note})")
 
 
@@ -229,7 +229,7 @@ def histogram_plot(name: str, title: str, values: Sequence[float], xlabel: str) 
     Args:
         name: Of the plot.
         title: Over it.
-        values: Of each class, in per cent.
+        values: Of each class, in percent.
         xlabel: What they are.
     """
     with style():

@@ -56,7 +56,7 @@ class GreedySoup:
     Attributes:
         card: That of the average.
         metric: What was scored.
-        score: What the average reaches, in per cent.
+        score: What the average reaches, in percent.
         scores: What each checkpoint reaches alone, the best first.
         taken: Those that are part of the average.
     """
@@ -75,7 +75,7 @@ class Ingredients:
         paths: Their files.
 
     Raises:
-        UserError: one can't be read, or is of another model or of other classes.
+        UserError: One can't be read, or is of another model or of other classes.
     """
 
     def __init__(self, paths: Sequence[Path]) -> None:
@@ -118,7 +118,7 @@ def average_all(paths: Sequence[Path], output: Path) -> ModelCard:
     """Write the mean of all checkpoints.
 
     Raises:
-        UserError: one can't be read or is of another model, or ``output`` can't be written.
+        UserError: One can't be read or is of another model, or ``output`` can't be written.
     """
     ingredients = Ingredients(paths)
     soup = ingredients.soup()
@@ -137,7 +137,7 @@ def average_greedily(paths: Sequence[Path], output: Path, data: str | None, eval
         evaluate: `msgformer.evaluate`, with all arguments but the model and the data.
 
     Raises:
-        UserError: a checkpoint can't be read or is of another model, the data can't be used, the runs held out
+        UserError: A checkpoint can't be read or is of another model, the data can't be used, the runs held out
             different images, or ``output`` can't be written.
     """
     ingredients = Ingredients(paths)

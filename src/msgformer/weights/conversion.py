@@ -49,7 +49,7 @@ class Weights:
             to: The library that the output is for.
 
         Raises:
-            UserError: it can't be written, MindSpore doesn't have the model, or a checkpoint is asked for of weights
+            UserError: It can't be written, MindSpore doesn't have the model, or a checkpoint is asked for of weights
                 about which nothing is known.
         """
         text = None if self.card is None else self.card.to_json()
@@ -80,7 +80,7 @@ def read_weights(path: Path, model: str | None, num_classes: int | None, img_siz
         ema: Where the file holds averaged weights beside the last ones, take the averaged.
 
     Raises:
-        UserError: the file can't be read, or is of another model.
+        UserError: The file can't be read, or is of another model.
     """
     if is_mindspore(path):
         stored, said = read_mindspore(path)

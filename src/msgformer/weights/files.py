@@ -17,7 +17,7 @@ def check_weights_paths(source: Path, output: Path, *suffixes: str) -> None:
     """Make sure, as far as that can be seen beforehand, that one file can be read and the other written.
 
     Raises:
-        UserError: a path can't be used.
+        UserError: A path can't be used.
     """
     if not source.is_file():
         problem = "is a directory, not a file" if source.is_dir() else "doesn't exist"
@@ -35,7 +35,7 @@ def check_weights_output(output: Path, *suffixes: str) -> None:
         *suffixes: How its name may end; .safetensors if nothing is given.
 
     Raises:
-        UserError: it has another ending, is a folder, or lies in none.
+        UserError: It has another ending, is a folder, or lies in none.
     """
     endings = suffixes or (".safetensors",)
     if output.suffix not in endings:
@@ -55,7 +55,7 @@ def write_safetensors(state: dict[str, Any], output: Path, metadata: dict[str, s
         metadata: What its header says about them.
 
     Raises:
-        UserError: it can't be written, for want of space or permission.
+        UserError: It can't be written, for want of space or permission.
     """
     from safetensors.torch import save_file
 
@@ -73,7 +73,7 @@ def write_checkpoint(state: dict[str, Any], card: ModelCard, output: Path) -> No
         output: The file.
 
     Raises:
-        UserError: it can't be written, for want of space or permission.
+        UserError: It can't be written, for want of space or permission.
     """
     from msgformer.checkpoints.checkpoint_file import PREFIX, save_checkpoint
 
@@ -90,7 +90,7 @@ def write_whole(output: Path, save: Callable[[Path], object]) -> None:
         save: Called with the path to write to, which has the same ending.
 
     Raises:
-        UserError: it can't be written, for want of space or permission.
+        UserError: It can't be written, for want of space or permission.
     """
     from safetensors import SafetensorError
 

@@ -60,7 +60,7 @@ def load_swin(model: nn.Module, swin: Mapping[str, Tensor]) -> Carried:
         What came from where.
 
     Raises:
-        UserError: the model is no MSG-Transformer, the parameters aren't those of a Swin, or their heads have
+        UserError: The model is no MSG-Transformer, the parameters aren't those of a Swin, or their heads have
             another width.
     """
     if not isinstance(model, MsgTransformer):
@@ -84,7 +84,7 @@ def _by_our_names(swin: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """A Swin's parameters by the names of version 1 here; token merging stands in front of a stage, as in timm.
 
     Raises:
-        UserError: they aren't a Swin's.
+        UserError: They aren't a Swin's.
     """
     names = [name for name in swin if not BUFFERS.search(name)]
     if "layers.0.blocks.0.attn.relative_position_bias_table" not in names or "patch_embed.proj.weight" not in names:
@@ -124,14 +124,14 @@ def _value(name: str, own: Tensor, model: MsgTransformer, source: Mapping[str, T
     if name.startswith("head.fc") and len(value) != len(own):
         return None, False
     if name == "patch_embed.proj.weight":
-        value = _in_larger_kernel(_adapt_colours(value, own.shape[1]), own.shape[-1], start=2)
+        value = _in_larger_kernel(_adapt_colors(value, own.shape[1]), own.shape[-1], start=2)
     if name.endswith("relative_position_bias_table"):
         value = resize_rel_pos_bias_table(value, _window(name, model), (own.shape[0], value.shape[1]))
         value = value[:, take(own.shape[1], value.shape[1])]
     elif name.endswith(("qkv.weight", "qkv.bias")):
         value = torch.cat([stretch(part, (own.shape[0] // 3, *own.shape[1:])) for part in value.chunk(3)])
     elif ".downsample." in name:
-        value = _four_neighbours(value, own.shape, name)
+        value = _four_neighbors(value, own.shape, name)
     else:
         value = stretch(value, own.shape)
     return value, there == name and value.shape == source[there].shape and torch.equal(value, source[there])
@@ -165,8 +165,8 @@ def stretch(value: Tensor, shape: Shape) -> Tensor:
     return value
 
 
-def _four_neighbours(value: Tensor, shape: torch.Size, name: str) -> Tensor:
-    """A parameter of token merging over four neighbours, [4C], or [2C', 4C], with the channels of each stretched."""
+def _four_neighbors(value: Tensor, shape: torch.Size, name: str) -> Tensor:
+    """A parameter of token merging over four neighbors, [4C], or [2C', 4C], with the channels of each stretched."""
     if name.endswith("reduction.weight"):
         parts = [stretch(part, (shape[0], shape[1] // 4)) for part in value.chunk(4, dim=1)]
         return torch.cat(parts, dim=1)
@@ -176,7 +176,7 @@ def _four_neighbours(value: Tensor, shape: torch.Size, name: str) -> Tensor:
 def _overlapping(name: str, own: Tensor, source: Mapping[str, Tensor]) -> Tensor | None:
     """A parameter of the 3 x 3 convolution that merges tokens, made from the Swin's norm and linear layer.
 
-    The four neighbours are laid into the kernel's last two rows and columns, scaled as the norm scales them; the norm
+    The four neighbors are laid into the kernel's last two rows and columns, scaled as the norm scales them; the norm
     itself, which comes before the sum there and after it here, is new.
     """
     prefix = name.rpartition("downsample.")[0] + "downsample."
@@ -202,8 +202,8 @@ def _in_larger_kernel(value: Tensor, side: int, start: int) -> Tensor:
     return kernel
 
 
-def _adapt_colours(value: Tensor, channels: int) -> Tensor:
-    """A patch embedding's weight for another number of colours: the mean of its own, so that grey stays grey."""
+def _adapt_colors(value: Tensor, channels: int) -> Tensor:
+    """A patch embedding's weight for another number of colors: the mean of its own, so that gray stays gray."""
     if channels == value.shape[1]:
         return value
     return value.sum(dim=1, keepdim=True).repeat(1, channels, 1, 1) / channels
@@ -221,7 +221,7 @@ def read_swin(source: str) -> dict[str, Tensor]:
     """Parameters in a checkpoint, or of a model of timm with its pre-trained weights.
 
     Raises:
-        UserError: there is no such file or model, or its weights can't be had.
+        UserError: There is no such file or model, or its weights can't be had.
     """
     if Path(source).is_file():
         return unwrap(read_checkpoint(source))

@@ -27,7 +27,7 @@ function shownExtent(image) {
 
 // --- drawing ---
 
-/** The picture in light grey, as a canvas of its own size. */
+/** The picture in light gray, as a canvas of its own size. */
 function softened(picture) {
   const canvas = document.createElement("canvas");
   canvas.width = picture.naturalWidth;
@@ -35,17 +35,17 @@ function softened(picture) {
   const pen = canvas.getContext("2d");
   pen.drawImage(picture, 0, 0);
   const pixels = pen.getImageData(0, 0, canvas.width, canvas.height);
-  const { grey, white } = data.look;
+  const { gray, white } = data.look;
   for (let at = 0; at < pixels.data.length; at += 4) {
-    const light = grey[0] * pixels.data[at] + grey[1] * pixels.data[at + 1] + grey[2] * pixels.data[at + 2];
+    const light = gray[0] * pixels.data[at] + gray[1] * pixels.data[at + 1] + gray[2] * pixels.data[at + 2];
     pixels.data.fill(255 * white + (1 - white) * light, at, at + 3);
   }
   pen.putImageData(pixels, 0, 0);
   return canvas;
 }
 
-/** A canvas with a pixel for each place of a grid, whose colour, of four bytes, colourOf(row, col) gives. */
-function tiles(rows, cols, colourOf) {
+/** A canvas with a pixel for each place of a grid, whose color, of four bytes, colorOf(row, col) gives. */
+function tiles(rows, cols, colorOf) {
   const canvas = document.createElement("canvas");
   canvas.width = cols;
   canvas.height = rows;
@@ -53,15 +53,15 @@ function tiles(rows, cols, colourOf) {
   const pixels = pen.createImageData(cols, rows);
   for (let row = 0; row < rows; row++) {
     for (let col = 0; col < cols; col++) {
-      pixels.data.set(colourOf(row, col), 4 * (row * cols + col));
+      pixels.data.set(colorOf(row, col), 4 * (row * cols + col));
     }
   }
   pen.putImageData(pixels, 0, 0);
   return canvas;
 }
 
-/** The colour of a value between two limits: that without colour, and that with the strongest. */
-function heatColour(value, [low, high]) {
+/** The color of a value between two limits: that without color, and that with the strongest. */
+function heatColor(value, [low, high]) {
   const at = 4 * Math.round(255 * clamp((value - low) / (high - low || 1), 0, 1));
   return heat.subarray(at, at + 4);
 }
@@ -73,14 +73,14 @@ function lay(pen, canvas, side) {
 }
 
 /** A line of `width` pixels of the screen around a rectangle of the picture. */
-function frame(pen, top, left, height, width, colour, line) {
-  pen.strokeStyle = colour;
+function frame(pen, top, left, height, width, color, line) {
+  pen.strokeStyle = color;
   pen.lineWidth = line * pen.pixel;
   pen.strokeRect(left, top, width, height);
 }
 
-function frameCell(pen, step, [row, col], colour, line) {
-  frame(pen, row * step.cell[0], col * step.cell[1], ...step.cell, colour, line);
+function frameCell(pen, step, [row, col], color, line) {
+  frame(pen, row * step.cell[0], col * step.cell[1], ...step.cell, color, line);
 }
 
 function drawGrid(pen, step) {

@@ -37,13 +37,13 @@ function drawAttention(pen, image, step) {
   });
   lay(pen, tiles(step.rows * high, step.cols * wide, (row, col) => {
     const window = Math.floor(row / high) * step.cols + Math.floor(col / wide);
-    return heatColour(all[window][patchAt(step, row, col)], limits[window]);
+    return heatColor(all[window][patchAt(step, row, col)], limits[window]);
   }), [step.stride, step.stride]);
   drawGrid(pen, step);
   frameCell(pen, step, chosenCell(step), CHOSEN, state.held ? 5 : 3);
 }
 
-const sourceColour = (place, count, opacity) => `hsl(${Math.round(360 * place / count)} 75% 62% / ${opacity})`;
+const sourceColor = (place, count, opacity) => `hsl(${Math.round(360 * place / count)} 75% 62% / ${opacity})`;
 
 /** Windows that the chosen one takes from, in their order, each once with its whole share. */
 function sourcesOf(step, window) {
@@ -54,9 +54,9 @@ function sourcesOf(step, window) {
   return shares;
 }
 
-function drawArrow(pen, from, to, colour, width) {
+function drawArrow(pen, from, to, color, width) {
   const angle = Math.atan2(to[0] - from[0], to[1] - from[1]), head = (6 + 2 * width) * pen.pixel;
-  pen.strokeStyle = pen.fillStyle = colour;
+  pen.strokeStyle = pen.fillStyle = color;
   pen.lineWidth = width * pen.pixel;
   pen.beginPath();
   pen.moveTo(from[1], from[0]);
@@ -77,7 +77,7 @@ function drawRoutes(pen, image, step) {
   drawGrid(pen, step);
   sources.forEach((source, order) => {
     const [row, col] = place(source);
-    pen.fillStyle = sourceColour(order, sources.length, 0.15 + 0.6 * source[1] / most);
+    pen.fillStyle = sourceColor(order, sources.length, 0.15 + 0.6 * source[1] / most);
     pen.fillRect(col * step.cell[1], row * step.cell[0], step.cell[1], step.cell[0]);
     frameCell(pen, step, [row, col], LINE, 1);
   });
@@ -100,7 +100,7 @@ function drawReach(pen, image, step) {
   const gradient = step.gradients[window];
   if (gradient) {
     const shades = bytes(gradient.values);
-    lay(pen, tiles(gradient.rows, gradient.cols, (row, col) => heatColour(shades[row * gradient.cols + col], [0, 255])), [4, 4]);
+    lay(pen, tiles(gradient.rows, gradient.cols, (row, col) => heatColor(shades[row * gradient.cols + col], [0, 255])), [4, 4]);
   }
   lay(pen, tiles(rows, cols, (row, col) => known(row, col) ? [0, 0, 0, 0] : [40, 46, 58, 120]), cell);
   pen.strokeStyle = CHOSEN;
@@ -201,14 +201,14 @@ function fillHeads(step) {
   select.value = headOf(step);
 }
 
-/** The chosen messenger's channels after the exchange, in the colours of the windows that they come from. */
+/** The chosen messenger's channels after the exchange, in the colors of the windows that they come from. */
 function fillStrip(step, window) {
   const sources = [...sourcesOf(step, window).keys()];
   byId("strip").setAttribute("aria-label", "Channels by the window that they come from");
   byId("strip").replaceChildren(...step.routes[window].map(([source, share]) => {
     const part = document.createElement("span");
     part.style.width = `${100 * share}%`;
-    part.style.background = sourceColour(sources.indexOf(source), sources.length, 0.85);
+    part.style.background = sourceColor(sources.indexOf(source), sources.length, 0.85);
     part.textContent = part.title = `${Math.floor(source / step.cols) + 1}.${source % step.cols + 1}`;
     return part;
   }));

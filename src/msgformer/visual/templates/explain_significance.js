@@ -11,7 +11,7 @@ function unpack(step) {
   order.forEach((token, rank) => { step.rank[token] = rank; });
   if (step.groups) {
     step.groups.map = view(step.groups.of, Int32Array);
-    step.groups.palette = bytes(step.groups.colours);
+    step.groups.palette = bytes(step.groups.colors);
     step.groups.counts = step.groups.kindOfGroup.map(() => 0);
     step.groups.map.forEach((group) => { step.groups.counts[group] += 1; });
   }
@@ -45,7 +45,7 @@ function drawMembers(pen, step) {
 }
 
 function drawSignificance(pen, image, step) {
-  lay(pen, tiles(step.rows, step.cols, (row, col) => heatColour(step.map[row * step.cols + col], step.limits)), step.cell);
+  lay(pen, tiles(step.rows, step.cols, (row, col) => heatColor(step.map[row * step.cols + col], step.limits)), step.cell);
   drawMembers(pen, step);
 }
 
