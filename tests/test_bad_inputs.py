@@ -330,7 +330,7 @@ COMBINATIONS = [
             {"model_args": {**TINY, "num_heads": [3, 3]}},
             r"can't be built with model_args .*: 8 channels can't be shared out among 3 heads",
         ),
-        ("two channels", {"model_args": {**TINY, "in_chans": 2}}, r"model_args\.in_chans must be 1 \(grey\) or 3"),
+        ("two channels", {"model_args": {**TINY, "in_chans": 2}}, r"model_args\.in_chans must be 1 \(gr[ae]y\) or 3"),
         (
             "unknown optimizer",
             {"optim": {"optimizer": "adamv", "warmup_epochs": 0}},

@@ -160,7 +160,7 @@ def test_what_cannot_be_averaged_is_refused(runs, data, folder, tmp_path):
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({}, r"output: no file to write is given; give one, such as --output soup\.ckpt"),
+        ({}, r"output: no file to write is given; pass one, such as --output soup\.ckpt"),
         ({"output": "soup.safetensors"}, r"has to end with \.ckpt; try 'soup\.ckpt'"),
         ({"output": "none/soup.ckpt"}, "doesn't exist; create it first"),
         ({"output": "soup.ckpt", "data": "."}, "data is for --greedy; leave it out"),

@@ -45,7 +45,7 @@ def test_writes_every_parameter_by_its_name_here(official, tmp_path):
     assert (result.model, result.tensors, result.parameters) == ("sgformer_small", 669, 22_545_981)
     assert result.table().splitlines() == [
         f"{output}: sgformer_small, 669 tensors, 22,545,981 parameters",
-        "left out, being no weights: argparse.Namespace",
+        "left out (not weights): argparse.Namespace",
     ]
     with safe_open(output, "pt") as file:
         assert file.metadata() == {"format": "pt", "model": "sgformer_small", "source": "sgformer_s.pth"}

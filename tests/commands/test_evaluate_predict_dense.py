@@ -153,7 +153,7 @@ def test_forms_that_detectors_do_not_have_are_refused(options, message, runs):
         ("segment", "evaluate", {"scales": [0.0]}, "scales must be above 0"),
         ("segment", "predict", {"threshold": 0.3}, "threshold is for detectors, not for segmenters"),
         ("detect", "predict", {"top_k": 3}, "top_k is for classifiers, not for detectors; leave it out"),
-        ("detect", "predict", {"resume": True}, "resume: there is no output; give --output FILE"),
+        ("detect", "predict", {"resume": True}, "resume: there is no output; pass --output FILE"),
         ("detect", "predict", {"threshold": 3.0}, "threshold must lie between 0 and 1"),
     ],
 )

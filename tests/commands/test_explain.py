@@ -84,7 +84,7 @@ def test_a_model_by_name_has_initial_weights_and_says_so(place, tmp_path):
     )
     assert first.model == "msg_transformer_tiny"
     assert first.weights is None
-    assert re.search(r"^the weights of msg_transformer_tiny are initial, random ones", first.table(), re.MULTILINE)
+    assert re.search(r"^the weights of msg_transformer_tiny are random initial weights", first.table(), re.MULTILINE)
     assert "nothing here was learned" in first.page.read_text("utf-8")
     same, equal, different = (arrays_of(one)["attention.1.1"] for one in (first, again, other))
     assert (same == equal).all()

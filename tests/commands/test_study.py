@@ -63,7 +63,7 @@ def test_a_table_is_trained_written_and_gone_on_with(image_folder, budget, tmp_p
     assert [row["mean"] for row in table["rows"]] == [row.mean for row in second.rows]
     with (second.output / "table.csv").open() as file:
         assert [float(row["published"]) for row in csv.DictReader(file)] == [80.6, 80.8]
-    with pytest.raises(UserError, match="has epochs None, not 2; go on with the same"):
+    with pytest.raises(UserError, match="has epochs None, not 2; continue with the same"):
         study("table7", data=data, small=True, budget=budget, epochs=2, output=first.output)
 
 

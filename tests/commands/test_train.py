@@ -9,7 +9,7 @@ import yaml
 from commands.tiny import TINY, assert_same_run, rows, tiny_run, weights
 from msgformer.checkpoints.checkpoint_file import read_checkpoint
 from msgformer.commands.evaluate import evaluate
-from msgformer.commands.train import train, underlying_settings
+from msgformer.commands.train import resolve_config, train
 from msgformer.config.recipes import RECIPES, load_yaml
 from msgformer.errors import UserError
 
@@ -198,20 +198,20 @@ def test_an_unreadable_image_is_found_before_training(data, tmp_path):
 
 
 def test_the_recipe_follows_the_data_and_model_args_follow_the_model():
-    name, digits = underlying_settings({})
+    name, digits = resolve_config({})
     assert name == "embedded/digits"
     assert digits == load_yaml(RECIPES / "embedded/digits.yaml")
-    assert underlying_settings({"data": "folder"})[0] == "finetune"
-    assert "model_args" not in underlying_settings({"model": "sgformer_small"})[1]
-    assert underlying_settings({"model": digits["model"]})[1]["model_args"] == digits["model_args"]
-    assert underlying_settings({"config": "embedded/digits", "data": "folder"})[0] == "embedded/digits"
+    assert resolve_config({"data": "folder"})[0] == "finetune"
+    assert "model_args" not in resolve_config({"model": "sgformer_small"})[1]
+    assert resolve_config({"model": digits["model"]})[1]["model_args"] == digits["model_args"]
+    assert resolve_config({"config": "embedded/digits", "data": "folder"})[0] == "embedded/digits"
 
 
 @pytest.mark.parametrize(("epochs", "warmup"), [(1, 0), (2, 2), (90, 2)])
 def test_a_recipe_with_fewer_epochs_than_its_warmup_still_trains(epochs, warmup):
-    values = underlying_settings({"epochs": epochs})[1]
+    values = resolve_config({"epochs": epochs})[1]
     assert values["optim"]["warmup_epochs"] == warmup
-    assert values["optim"]["lr"] == underlying_settings({})[1]["optim"]["lr"]
+    assert values["optim"]["lr"] == resolve_config({})[1]["optim"]["lr"]
 
 
 @pytest.mark.slow

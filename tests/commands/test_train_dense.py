@@ -13,7 +13,7 @@ from data.dense_folders import coco_content, write_ade20k, write_coco, write_voc
 from msgformer.cli import main as cli
 from msgformer.commands.evaluate import evaluate
 from msgformer.commands.predict import predict
-from msgformer.commands.train import train, underlying_settings
+from msgformer.commands.train import resolve_config, train
 from msgformer.errors import UserError
 from msgformer.tasks import get_task
 from msgformer.tasks.opened_model import load_model
@@ -158,12 +158,12 @@ def test_runs_of_other_tasks_may_hold_the_former_default(image_folder, tmp_path)
 
 
 def test_each_task_has_recipes_and_milestones_move_with_the_end():
-    assert underlying_settings({"task": "detect"})[0] == "embedded/detect"
-    assert underlying_settings({"task": "segment", "data": "folder"})[0] == "segment"
-    values = underlying_settings({"config": "coco/mask_rcnn_sgformer_small_1x", "epochs": 6})[1]
+    assert resolve_config({"task": "detect"})[0] == "embedded/detect"
+    assert resolve_config({"task": "segment", "data": "folder"})[0] == "segment"
+    values = resolve_config({"config": "coco/mask_rcnn_sgformer_small_1x", "epochs": 6})[1]
     assert values["optim"]["milestones"] == [4, 6]
     with pytest.raises(UserError, match="embedded/digits is for --task classify, not for detect"):
-        underlying_settings({"config": "embedded/digits", "task": "detect"})
+        resolve_config({"config": "embedded/digits", "task": "detect"})
 
 
 @pytest.mark.parametrize(
