@@ -6,7 +6,7 @@ import dataclasses
 from pathlib import Path
 from typing import Any, Literal
 
-from msgformer.config.parser import configurable
+from msgformer.config.parser import configured_by, named_config
 from msgformer.utils.result import Result
 
 
@@ -30,7 +30,7 @@ class Given(Result):
     arguments: dict[str, Any]
 
 
-@configurable
+@configured_by(named_config)
 def fit(
     model: str = "tiny",
     epochs: int = 3,
