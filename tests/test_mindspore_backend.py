@@ -42,7 +42,7 @@ def installed(monkeypatch):
 @pytest.mark.parametrize(
     ("versions", "settings", "message"),
     [
-        ({"mindspore": None}, {}, r"^MindSpore isn't installed; 'pip install msgformer\[mindspore\]' installs it, "),
+        ({"mindspore": None}, {}, "^MindSpore isn't installed; 'uv sync --extra mindspore' installs it "),
         ({"mindspore": "2.10.0", "numpy": "2.3.0"}, {}, r"^MindSpore can't work with NumPy 2\.3\.0; .* mends it$"),
         (
             {"mindspore": "2.10.0", "numpy": "1.26.4"},

@@ -70,7 +70,7 @@ def test_bad_arguments_are_told_before_anything_is_loaded(run, tmp_path, monkeyp
         with pytest.raises(UserError, match=message):
             export(run, **arguments)
     monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
-    with pytest.raises(UserError, match=r"needs the package 'openvino'; .*pip install 'msgformer\[openvino\]'"):
+    with pytest.raises(UserError, match=r"needs the package 'openvino'; .*uv sync --extra openvino"):
         export(run, format="openvino")
     (tmp_path / "model.onnx").touch()
     with pytest.raises(UserError, match=r"model\.onnx needs the package 'onnx'; .*'msgformer\[onnx\]'"):

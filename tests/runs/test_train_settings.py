@@ -31,7 +31,7 @@ def test_a_missing_compiler_is_said_beforehand(tmp_path, monkeypatch):
 @pytest.mark.parametrize("name", ["wandb", "mlflow"])
 def test_a_logger_that_is_not_installed_is_said_beforehand(monkeypatch, name):
     monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
-    with pytest.raises(UserError, match=rf"trainer\.logger: {name} isn't installed; pip install 'msgformer\[{name}\]'"):
+    with pytest.raises(UserError, match=rf"trainer\.logger: {name} isn't installed; run uv sync --extra {name}"):
         check_trackers(TrainerOptions(logger=[name]).trackers)
 
 

@@ -220,7 +220,7 @@ def check_trackers(trackers: Iterable[str]) -> None:
     """
     for name in trackers:
         if importlib.util.find_spec(name) is None:
-            raise UserError(f"trainer.logger: {name} isn't installed; pip install 'msgformer[{name}]', or leave it out")
+            raise UserError(f"trainer.logger: {name} isn't installed; run uv sync --extra {name}, or leave it out")
 
 
 def _plain(value: Any) -> Any:
