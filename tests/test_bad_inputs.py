@@ -475,7 +475,7 @@ CHECKPOINTS = [
     Row(
         "official checkpoint of something else",
         "convert x.pth y.safetensors",
-        r"x\.pth.* is of no model of this package",
+        r"x\.pth.* fits no model of this package",
         lambda p: torch.save({"model": {"x": torch.zeros(1)}}, p / "x.pth"),
     ),
     Row("output of another kind", "convert run/best.ckpt y.pth", r"output 'y\.pth' has to end with \.safetensors"),

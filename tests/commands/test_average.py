@@ -116,7 +116,7 @@ def test_only_what_does_an_average_good_is_taken():
         return -abs(soup.total["x"].item() / soup.count)
 
     ranked = dict(zip(paths, [-1.0, -2.0, -3.0, -4.0], strict=True))
-    soup, taken, best = averaging.choose(ranked, Numbers(numbers), near_zero)
+    soup, taken, best = averaging.select_greedily(ranked, Numbers(numbers), near_zero)
     assert [path.name for path in taken] == ["a", "c", "d"]
     assert (soup.count, math.isclose(best, 0.0)) == (3, True)
 

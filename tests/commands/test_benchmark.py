@@ -12,7 +12,7 @@ from msgformer.errors import UserError
 from msgformer.profiling import backends as benchmark_backends
 from msgformer.profiling import roofline as floor
 from msgformer.profiling import timing_run as benchmarking
-from msgformer.profiling.backends import exported_file
+from msgformer.profiling.backends import export_file
 
 CPU = {"accelerator": "cpu", "progress": "none"}
 ALLOCATOR = "DefaultCPUAllocator: can't allocate memory: you tried to allocate 8 bytes"
@@ -22,7 +22,7 @@ ALLOCATOR = "DefaultCPUAllocator: can't allocate memory: you tried to allocate 8
 def short_floors():
     """Measured, but each shape a few times only."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(floor, "LEAST_SECONDS", 0.0)
+        patch.setattr(floor, "MIN_SECONDS", 0.0)
         yield
 
 
@@ -80,9 +80,9 @@ def test_there_are_plots_of_what_varies(written):
 
 def test_the_table_says_how_and_where(written):
     table = written.table()
-    assert re.search(r"^MODEL +BACKEND +BATCH +SIZE +MS .* RATIO .* OF LIMIT$", table, re.MULTILINE)
+    assert re.search(r"^MODEL +BACKEND +BATCH +SIZE +MS .* RATIO .* X ROOFLINE$", table, re.MULTILINE)
     assert re.search(r"^test_resnet +optimized +2 +48 x 32 ", table, re.MULTILINE)
-    assert "infer, float32, 2 rounds in turns, ratios to test_resnet (optimized)" in table
+    assert "infer, float32, 2 interleaved rounds, ratios to test_resnet (optimized)" in table
     assert (
         f"{written.machine['processor']}, 1 of {written.machine['cores']} cores; torch {torch.__version__[:4]}" in table
     )
@@ -90,7 +90,7 @@ def test_the_table_says_how_and_where(written):
 
 def test_ratios_are_the_medians_of_pairs_and_for_an_image(monkeypatch):
     """Of a model that fits half of the batch into memory, too."""
-    ready = benchmarking.ready_in_torch
+    ready = benchmarking.prepare_torch
 
     def small(source, backend, images, setting):
         if source.card.model == "test_convnext" and len(images) > 2:
@@ -101,7 +101,7 @@ def test_ratios_are_the_medians_of_pairs_and_for_an_image(monkeypatch):
         assert (len(runs), rounds, warm_up) == (2, 3, benchmarking.WARM_UP)
         return [[4.0, 8.0, 40.0], [1.0, 4.0, 30.0]]
 
-    monkeypatch.setattr(benchmarking, "ready_in_torch", small)
+    monkeypatch.setattr(benchmarking, "prepare_torch", small)
     monkeypatch.setattr(benchmarking, "take_turns", turns)
     result = benchmark(["test_resnet"], against="test_convnext", batch=4, img_size=32, rounds=3, **CPU)
     first, second = result.timings
@@ -119,10 +119,10 @@ def test_what_does_not_fit_at_all_is_told(monkeypatch):
         raise torch.OutOfMemoryError
 
     monkeypatch.setattr(benchmarking, "take_turns", never)
-    with pytest.raises(UserError, match="memory runs out with all models side by side; give fewer"):
+    with pytest.raises(UserError, match="out of memory with all models loaded; give fewer"):
         benchmark(["test_resnet"], img_size=32, **CPU)
-    monkeypatch.setattr(benchmarking, "ready_in_torch", never)
-    with pytest.raises(UserError, match=r"memory runs out for test_resnet \(eager\) even with one image of 32 x 32"):
+    monkeypatch.setattr(benchmarking, "prepare_torch", never)
+    with pytest.raises(UserError, match=r"out of memory for test_resnet \(eager\) even with one image of 32 x 32"):
         benchmark(["test_resnet"], batch=4, img_size=32, **CPU)
 
 
@@ -142,7 +142,7 @@ def test_training_steps_are_timed_without_a_floor(precision, monkeypatch):
 def test_recomputing_runs_each_block_once_more(backend, forwards):
     setting = benchmark_backends.Setting("train", "float32", torch.device("cpu"), None, (64, 64))
     source = open_source("test_vit", (64, 64))
-    ready = benchmark_backends.ready_in_torch(source, backend, setting.images(2, 3), setting)
+    ready = benchmark_backends.prepare_torch(source, backend, setting.images(2, 3), setting)
     calls = []
     ready.model.blocks[0].attn.register_forward_hook(lambda *_: calls.append(backend))
     ready.run()
@@ -160,7 +160,7 @@ def test_weights_and_images_have_the_number_format():
 
 def test_runs_and_exported_files_are_timed_as_well(run, tmp_path, monkeypatch, capsys):
     monkeypatch.setitem(FORMATS, "onnxruntime", "torch-export")  # in the place of ONNX, which takes its time
-    file = exported_file(open_source(run, (16, 16)), "onnxruntime", 1, tmp_path)
+    file = export_file(open_source(run, (16, 16)), "onnxruntime", 1, tmp_path)
     options = {"img_size": 16, "rounds": 1, "accelerator": "cpu", "progress": "lines"}
     result = benchmark([str(run), str(file)], backend=["eager", "onnxruntime"], **options)
     assert [(one.model, one.backend) for one in result.timings] == [
@@ -169,8 +169,8 @@ def test_runs_and_exported_files_are_timed_as_well(run, tmp_path, monkeypatch, c
         (str(file), "torch-export"),
     ]
     assert [one.floor_ms is None for one in result.timings] == [False, False, True]
-    assert f"batch 1, 16 x 16: getting {file} (torch-export) ready\n" in capsys.readouterr().err
-    with pytest.raises(UserError, match="is an exported file, which answers in its own precision"):
+    assert f"batch 1, 16 x 16: preparing {file} (torch-export)\n" in capsys.readouterr().err
+    with pytest.raises(UserError, match="is an exported file, which only infers in its own precision"):
         benchmark([str(file)], mode="train", **CPU)
     with pytest.raises(UserError, match=r"takes images of 16 x 16 pixels, not of 24 x 24"):
         benchmark([str(file)], img_size=24, **CPU)
@@ -192,13 +192,13 @@ def test_runs_and_exported_files_are_timed_as_well(run, tmp_path, monkeypatch, c
         ({"mode": "train", "precision": "fp16"}, "training in fp16 needs loss scaling"),
         ({"backend": "onnxruntime", "precision": "bf16"}, "onnxruntime supports only float32 here, not bf16"),
         ({"backend": "cudagraphs"}, "cudagraphs needs a GPU of NVIDIA's, and this runs on the CPU; give compile"),
-        ({"precision": "tf32"}, "tf32 needs a GPU, and this runs on the CPU"),
+        ({"precision": "tf32"}, "tf32 needs a GPU, but the device is the CPU"),
         ({"accelerator": "abacus"}, "device must be auto, cpu, cuda or cuda:N, not 'abacus'"),
         ({"models": ["test_vitt"]}, r"unknown model 'test_vitt'; did you mean 'test_vit"),
         ({"models": ["nowhere.ckpt"]}, "no such file or folder: nowhere.ckpt"),
         (
             {"models": ["test_vit"], "img_size": 33},
-            r"test_vit takes no images of 33 x 33 \(.*\); give another --img_size",
+            r"test_vit does not accept images of 33 x 33 \(.*\); give another --img_size",
         ),
     ],
 )

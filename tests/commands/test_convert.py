@@ -82,7 +82,7 @@ def test_another_model_is_refused_by_file_and_first_difference(official, tmp_pat
 
 def test_what_is_of_no_model_is_refused(tmp_path):
     torch.save({"w": torch.zeros(2)}, tmp_path / "a.pth")
-    with pytest.raises(UserError, match=r"a\.pth' is of no model"):
+    with pytest.raises(UserError, match=r"a\.pth' fits no model"):
         convert(tmp_path / "a.pth", tmp_path / "out.safetensors")
 
 

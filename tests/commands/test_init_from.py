@@ -54,7 +54,7 @@ def test_a_model_saved_in_the_hubs_layout(swin, tmp_path):
     [
         ("swin_tiny_patch4_window7_22", {}, "did you mean 'swin_tiny_patch4_window7_224'"),
         ("gone.pth", {}, "'gone.pth' doesn't exist"),
-        ("swin_tiny_patch4_window7_224", {}, "can't be had .*give its path"),
+        ("swin_tiny_patch4_window7_224", {}, "can't be downloaded .*give its path"),
         ("swin_tiny_patch4_window7_224", {"model": "sgformer_small"}, "fit MSG-Transformer only, not sgformer_small"),
         ("swin_tiny_patch4_window7_224", {"output": "out.pth"}, "has to end with .safetensors"),
     ],

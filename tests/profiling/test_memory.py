@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from msgformer.profiling import memory
-from msgformer.profiling.memory import largest_batch, watch_peak
+from msgformer.profiling.memory import largest_batch, measure_peak
 
 CPU = torch.device("cpu")
 MIB = 2**20
@@ -49,9 +49,9 @@ def test_nothing_fits_or_something_else_is_wrong():
 
 @pytest.mark.skipif(not memory.CLEAR_REFS.exists(), reason="the system doesn't count peaks of resident memory")
 def test_a_peak_is_seen_after_it_has_passed():
-    with watch_peak(CPU) as large:
+    with measure_peak(CPU) as large:
         torch.ones(16 * MIB)  # 64 MiB
-    with watch_peak(CPU) as small:
+    with measure_peak(CPU) as small:
         torch.ones(MIB)
     assert 60 * MIB < large.bytes < 100 * MIB
     assert small.bytes < 20 * MIB
@@ -59,6 +59,6 @@ def test_a_peak_is_seen_after_it_has_passed():
 
 def test_where_peaks_are_not_counted_nothing_is_said(monkeypatch):
     monkeypatch.setattr(memory, "CLEAR_REFS", Path("/nowhere/clear_refs"))
-    with watch_peak(CPU) as peak:
+    with measure_peak(CPU) as peak:
         torch.ones(10)
     assert peak.bytes is None

@@ -21,8 +21,8 @@ def texts(plot):
 @pytest.mark.parametrize(
     ("draw", "expected"),
     [
-        (latency_plot, {"batch 1", "batch 8", "224", "448", "ms a batch"}),
-        (throughput_plot, {"224 x 224", "448 x 448", "1", "8", "images a second"}),
+        (latency_plot, {"batch 1", "batch 8", "224", "448", "ms per batch"}),
+        (throughput_plot, {"224 x 224", "448 x 448", "1", "8", "images per second"}),
     ],
 )
 def test_every_line_is_named_and_every_panel_has_its_places(draw, expected):

@@ -105,10 +105,10 @@ def test_what_the_file_says_itself_is_not_said_otherwise(trained, tmp_path):
     for settings, message in (
         (
             {"model": "msg_transformer_tiny"},
-            r"^model: '.*best\.ckpt' says that it is sgformer_small, not msg_transformer",
+            r"^model: '.*best\.ckpt' records sgformer_small, not msg_transformer",
         ),
-        ({"num_classes": 10}, r"^num_classes: '.*best\.ckpt' says that it is 3, not 10; leave it out$"),
-        ({"img_size": 32}, r"^img_size: '.*best\.ckpt' says that it is \(32, 48\), not \(32, 32\); leave it out$"),
+        ({"num_classes": 10}, r"^num_classes: '.*best\.ckpt' records 3, not 10; leave it out$"),
+        ({"img_size": 32}, r"^img_size: '.*best\.ckpt' records \(32, 48\), not \(32, 32\); leave it out$"),
     ):
         with pytest.raises(UserError, match=message):
             convert(trained, output, **settings)
