@@ -143,7 +143,7 @@ def _random_argument(value: Any, like: Tensor) -> Any:
 
 
 def _linear_implementations(args: list[Any]) -> Iterator[Implementation]:
-    """Compute [rows, in] x [in, out] by a linear layer with weight [out, in], with a packed weight, and by our kernel."""
+    """Compute [rows, in] x [in, out] by a linear layer with weight [out, in], with a packed weight, and by ours."""
     *added, rows, weight = args
     bias = added[0] if added else None
     if bias is not None and bias.dim() != 1:  # not a linear layer
