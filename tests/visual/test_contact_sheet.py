@@ -1,6 +1,6 @@
 from PIL import Image, ImageFont
 
-from msgformer.visual.contact_sheet import CELL, COLUMNS, GAP, ROWS, ContactSheet, _font, fitted
+from msgformer.visual.contact_sheet import CELL, COLUMNS, GAP, ROWS, ContactSheet, _font, truncate
 
 
 def test_pictures_stand_in_rows_with_captions_below(tmp_path):
@@ -32,7 +32,7 @@ def test_no_picture_is_no_page(tmp_path):
 def test_long_captions_are_cut():
     font = _font(bold=True)
     assert isinstance(font, ImageFont.FreeTypeFont)
-    assert fitted("short", font, CELL) == "short"
-    cut = fitted("long" * 99, font, CELL)
+    assert truncate("short", font, CELL) == "short"
+    cut = truncate("long" * 99, font, CELL)
     assert cut.endswith("…")
     assert CELL - 12 < font.getlength(cut) <= CELL

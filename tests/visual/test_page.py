@@ -11,8 +11,8 @@ from msgformer.visual.page import (
     Code,
     Figure,
     Gallery,
+    GalleryImage,
     Page,
-    Picture,
     Section,
     Table,
     Text,
@@ -58,7 +58,7 @@ def page(word="word"):
         Figure(Plot("plot", "<svg xmlns='http://www.w3.org/2000/svg'></svg>", b"png"), word, word),
         Table(word, (word, word), [(word, 1), (word, 2)]),
         Table(word, (word, word), [(word, 1)], folded=word),
-        Gallery([Picture("data:image/png;base64,", word, [word, word], good=False)]),
+        Gallery([GalleryImage("data:image/png;base64,", word, [word, word], good=False)]),
         Code(word, word),
     ]
     return Page(word, word, [Tile(word, word)], [Section(word, blocks)], word, notes=[word])

@@ -52,23 +52,23 @@ def test_confused_pairs_are_listed(many):
 def test_galleries_show_what_was_said_of_which_picture():
     found = sections(hand_made([0, 1, 2, 0], [1, 1, 0, 2], confidences=[0.6, 0.5, 0.9, 0.7]))
     (mistakes,), (doubts,) = (only(Gallery, found[title]) for title in ("Worst mistakes", "Least certain"))
-    assert [(one.name, one.lines[0]) for one in mistakes.pictures] == [
+    assert [(one.name, one.lines[0]) for one in mistakes.images] == [
         ("image2", "c taken for a"),
         ("image3", "a taken for c"),
         ("image0", "a taken for b"),
     ]
     assert only(Text, found["Worst mistakes"])[0].text.startswith("All 3 mistakes, first those")
-    assert mistakes.pictures[0].lines[1:] == ["a 90.0 %", "a 10.0 %"]
-    assert (doubts.pictures[0].lines[0], doubts.pictures[0].good) == ("b, recognised", True)
+    assert mistakes.images[0].lines[1:] == ["a 90.0 %", "a 10.0 %"]
+    assert (doubts.images[0].lines[0], doubts.images[0].good) == ("b, recognised", True)
 
 
 def test_galleries_end_somewhere(many):
     assert only(Text, many["Worst mistakes"])[0].text.startswith(f"The {GALLERY} of ")
-    assert all(len(only(Gallery, many[title])[0].pictures) == GALLERY for title in ("Worst mistakes", "Least certain"))
+    assert all(len(only(Gallery, many[title])[0].images) == GALLERY for title in ("Worst mistakes", "Least certain"))
 
 
 def test_a_model_without_mistakes():
     found = sections(hand_made([0, 1], [0, 1]))
     assert only(Text, found["Worst mistakes"])[0].text == "Every image was recognised."
     assert only(Text, found["Confusion"])[0].text == "No image was taken for another class."
-    assert len(only(Gallery, found["Least certain"])[0].pictures) == 2
+    assert len(only(Gallery, found["Least certain"])[0].images) == 2

@@ -9,7 +9,7 @@ import numpy as np
 
 from msgformer.tasks.classification.outcome import BINS, Outcome
 from msgformer.tasks.classification.score_records import ClassScore
-from msgformer.visual.page import Block, Figure, Gallery, Picture, Section, Table, Text, Tile, thumbnail
+from msgformer.visual.page import Block, Figure, Gallery, GalleryImage, Section, Table, Text, Tile, thumbnail
 from msgformer.visual.plots import confusion_plot, histogram_plot, reliability_plot
 
 if TYPE_CHECKING:
@@ -158,13 +158,13 @@ def _doubts(outcome: Outcome, name: Named, picture: Shown) -> list[Block]:
     return [Text(text), Gallery([_picture(outcome, index, name, picture) for index in indices])]
 
 
-def _picture(outcome: Outcome, index: int, name: Named, picture: Shown) -> Picture:
+def _picture(outcome: Outcome, index: int, name: Named, picture: Shown) -> GalleryImage:
     true = outcome.classes[outcome.labels[index]]
     good = bool(outcome.correct[index])
     ranks = zip(outcome.ranked[index, :2], outcome.probabilities[index, :2], strict=True)
     said = [f"{outcome.classes[rank]} {percent(100 * float(chance), 1)}" for rank, chance in ranks]
     lines = [f"{true}, recognised" if good else f"{true} taken for {outcome.classes[outcome.predicted[index]]}", *said]
-    return Picture(thumbnail(picture(index)), name(index), lines, good)
+    return GalleryImage(thumbnail(picture(index)), name(index), lines, good)
 
 
 def percent(value: float | None, digits: int = 2) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from msgformer.visual.page import Block, Gallery, Picture, Section, Table, Text, Tile, data_uri
+from msgformer.visual.page import Block, Gallery, GalleryImage, Section, Table, Text, Tile, data_uri
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -96,8 +96,8 @@ def _title(column: str) -> str:
 def _examples(examples: Sequence[Example]) -> list[Block]:
     pictures = []
     for one in examples:
-        pictures.append(Picture(_picture(one.truth), one.name, ["truth"], good=True))
-        pictures.append(Picture(_picture(one.answer), one.name, [f"answer: {one.words}"], good=True))
+        pictures.append(GalleryImage(_picture(one.truth), one.name, ["truth"], good=True))
+        pictures.append(GalleryImage(_picture(one.answer), one.name, [f"answer: {one.words}"], good=True))
     return [Text("Images of the validation set: what they show, and beside it what the model says."), Gallery(pictures)]
 
 
