@@ -1,4 +1,4 @@
-"""Verbs that return what they were given, to test how verbs are called."""
+"""Commands that return their arguments, to test how commands are called."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from msgformer.utils.result import Result
 
 @dataclasses.dataclass(frozen=True)
 class Optim:
-    """How weights are stepped.
+    """Optimizer.
 
     Attributes:
         lr: Learning rate.
         name: Optimizer.
-        clip: Largest norm of the gradient; none by default.
+        clip: Maximum gradient norm; none by default.
     """
 
     lr: float = 1e-3
