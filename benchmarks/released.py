@@ -28,7 +28,7 @@ from torch import Tensor, nn
 
 from msgformer.commands.benchmark import FORMATS, Backend
 from msgformer.models.loading import checkpoint_filter_fn
-from msgformer.profiling.backends import Setting, exported_file, ready_from_file, ready_in_torch
+from msgformer.profiling.backends import Setting, export_file, prepare_file, prepare_torch
 from msgformer.runs.provenance import describe_machine
 from msgformer.tasks.export.source import ExportSource
 from msgformer.tasks.opened_model import name_model
@@ -97,13 +97,13 @@ def both(name: str, released: nn.Module, images: Tensor, backends: Sequence[Back
     source = open_source(name)
     source.module.load_state_dict(checkpoint_filter_fn(released.state_dict(), source.module))
     check_equal(name, source.module, released, images)
-    runs = {f"{name}, released": ready_in_torch(replace(source, module=released), "eager", images, SETTING).run}
+    runs = {f"{name}, released": prepare_torch(replace(source, module=released), "eager", images, SETTING).run}
     for backend in backends:
         print(f"getting {name}, {backend} ready", file=sys.stderr, flush=True)
         if backend in FORMATS:
-            ready = ready_from_file(exported_file(source, backend, len(images), folder), images, SETTING)
+            ready = prepare_file(export_file(source, backend, len(images), folder), images, SETTING)
         else:
-            ready = ready_in_torch(source, backend, images, SETTING)
+            ready = prepare_torch(source, backend, images, SETTING)
         runs[f"{name}, {backend}"] = ready.run
     return runs
 
@@ -111,11 +111,11 @@ def both(name: str, released: nn.Module, images: Tensor, backends: Sequence[Back
 def contestants(options: argparse.Namespace, folder: Path) -> dict[str, Run]:
     """Everything that is to be timed, by name, ready to run."""
     images = SETTING.images(1, 3)
-    runs = {YARDSTICK: ready_in_torch(open_source(YARDSTICK), "eager", images, SETTING).run}
+    runs = {YARDSTICK: prepare_torch(open_source(YARDSTICK), "eager", images, SETTING).run}
     for name, make in RELEASED.items():
         torch.manual_seed(0)
         runs |= both(name, make(options.released).eval(), images, options.backend, folder)
-    runs |= {file.stem: ready_from_file(file, images, SETTING).run for file in options.files}
+    runs |= {file.stem: prepare_file(file, images, SETTING).run for file in options.files}
     return runs
 
 

@@ -1,4 +1,4 @@
-"""What all tests share."""
+"""Fixtures of all tests."""
 
 import os
 import subprocess
@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-# Processes that share the cores get a thread each; more would wait for each other. Read by torch as it is imported.
+# Parallel test processes get one thread each, because more would compete for the cores. torch reads this on import.
 if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 
@@ -24,7 +24,7 @@ from msgformer.kernels.cpu import library
 _AVX2 = torch.backends.cpu.get_cpu_capability() in {"AVX2", "AVX512"}
 _FEWER_INSTRUCTIONS = [["-mavx2", "-mfma", "-mno-avx512f"], ["-msse4.2", "-mno-avx"]] if _AVX2 else []
 
-# The command line in a process of its own, which tells what it had to import in its last words.
+# Runs the command line, and prints the heavy modules that it imported.
 _PROBE = """
 import sys
 from msgformer.cli.main import main
@@ -50,7 +50,7 @@ def pytest_collection_modifyitems(config, items):
 
 @pytest.fixture(scope="session", autouse=True)
 def _forks_can_train():
-    """Lets processes that tests fork compute gradients.
+    """Allow forked processes to compute gradients.
 
     The first gradient of a process decides whether autograd has threads, which wouldn't survive a fork: they are for
     devices, and capturing a graph makes autograd believe that there is one.
@@ -60,13 +60,13 @@ def _forks_can_train():
 
 @pytest.fixture(autouse=True)
 def _no_plugins_of_other_tests(monkeypatch):
-    """Forgets after each test which plug-ins it has loaded."""
+    """Forget the loaded plug-ins after each test."""
     monkeypatch.setattr(plugins, "_loaded", [*plugins._loaded])
 
 
 @pytest.fixture
 def one_thread():
-    """Computes with one thread: as what is forked does, whose sums are to be the same to the bit."""
+    """Compute with one thread, as forked processes do, so that sums are bitwise equal."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
@@ -75,7 +75,7 @@ def one_thread():
 
 @pytest.fixture
 def run_msgformer(tmp_path) -> Callable[..., subprocess.CompletedProcess[str]]:
-    """Run ``msgformer`` in a fresh process, in an empty folder, as a shell does."""
+    """Run ``msgformer`` in a new process and an empty folder, as a shell does."""
 
     def run(*arguments: str, timeout: float = 240) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-m", "msgformer", *arguments]
@@ -86,7 +86,7 @@ def run_msgformer(tmp_path) -> Callable[..., subprocess.CompletedProcess[str]]:
 
 @pytest.fixture
 def run_light(tmp_path) -> Callable[..., subprocess.CompletedProcess[str]]:
-    """Run ``msgformer`` likewise, and require that nothing heavy was imported on the way."""
+    """Run ``msgformer`` in a new process, and check that it imports nothing heavy."""
 
     def run(*arguments: str) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-c", _PROBE, *arguments]
@@ -101,7 +101,7 @@ def run_light(tmp_path) -> Callable[..., subprocess.CompletedProcess[str]]:
 
 @pytest.fixture
 def image_folder(tmp_path) -> Callable[..., Path]:
-    """Make class folders of small, plain pictures, whose brightness tells the class."""
+    """Create class folders of small, uniform images, whose brightness determines the class."""
 
     def make(where: str = "data", per_class: int = 6, classes: Sequence[str] = ("dark", "light")) -> Path:
         root = tmp_path / where
@@ -122,7 +122,7 @@ def _forget() -> None:
 
 @pytest.fixture
 def forget_kernels() -> Iterator[Callable[[], None]]:
-    """Forgets the C++ kernels that are loaded, when it is called and after the test."""
+    """Unload the C++ kernels when called and after the test."""
     _forget()
     yield _forget
     _forget()
@@ -135,7 +135,7 @@ def kernels_folder(tmp_path_factory) -> Path:
 
 @pytest.fixture(params=[[], *_FEWER_INSTRUCTIONS], ids=lambda flags: " ".join(flags) or "own")
 def processor(request, monkeypatch, kernels_folder, forget_kernels) -> None:
-    """The C++ kernels, built as for processors of fewer instructions than this one has too."""
+    """Build the C++ kernels for this processor, and for processors with fewer instructions."""
     if request.param:
         monkeypatch.setattr(library, "FLAGS", (*(f for f in library.FLAGS if f != "-march=native"), *request.param))
         monkeypatch.setenv("MSGFORMER_CACHE", str(kernels_folder))

@@ -9,8 +9,8 @@ PACKAGE = Path(msgformer.__file__).parent
 HEAVY = {"torch", "torchvision", "timm", "lightning", "numpy", "sklearn", "torchmetrics", "safetensors", "PIL"}
 
 
-def test_modules_import_only_from_floors_below():
-    """In a process of its own, because it closes all log handlers, and absl's then closes what pytest captures to."""
+def test_modules_import_only_from_lower_layers():
+    """In a separate process: it closes all log handlers, and that of absl would close the file that pytest captures to."""
     lint = "import sys; from importlinter.cli import lint_imports; sys.exit(lint_imports(no_cache=True))"
     command = [sys.executable, "-c", lint]
     done = subprocess.run(command, capture_output=True, text=True, cwd=PACKAGE.parents[1], timeout=120)
@@ -18,7 +18,7 @@ def test_modules_import_only_from_floors_below():
 
 
 def test_what_the_command_line_imports_is_light():
-    """All that is imported before a command's arguments are known to be right, each verb's options included."""
+    """Imports before the arguments of a command are checked, including those of the options of all commands."""
     modules = ["msgformer", "msgformer.cli.main", *(target.partition(":")[0] for target, _ in COMMANDS.values())]
     code = f"import sys, {', '.join(modules)}; print(sorted({HEAVY} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)

@@ -1,4 +1,4 @@
-"""Bad input of every kind, through the command line: one line that names what, its value and the remedy."""
+"""Bad input of every kind on the command line: one line with the name, the value and the remedy."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ CONFIG = {
     "optim": {"warmup_epochs": 0, "lr": 1e-3, "lr_batch": None},
     "trainer": {"accelerator": "cpu", "progress": "none"},
 }
-"""A training of less than a second."""
+"""Options of a training that takes less than a second."""
 
 
 class Row(NamedTuple):
@@ -53,7 +53,7 @@ class Row(NamedTuple):
 
 
 class Place:
-    """The working folder of a row: ``data`` with two classes and ``run``, trained on them, and what rows add."""
+    """Working folder of a row: ``data`` with two classes, ``run``, and the files that the row adds."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -71,7 +71,7 @@ class Place:
         self.config(**{group: {**CONFIG.get(group, {}), **values}})  # type: ignore[dict-item]
 
     def classes(self, root: str, *names: str, count: int = 4) -> Path:
-        """Make class folders with different pictures in them."""
+        """Create class folders with different images."""
         for label, name in enumerate(names):
             (self / root / name).mkdir(parents=True)
             for number in range(count):
@@ -79,14 +79,14 @@ class Place:
         return self / root
 
     def checkpoint(self, change: Callable[[dict], object]) -> None:
-        """Write ``changed.ckpt``: the run's, with something changed."""
+        """Write ``changed.ckpt``: a changed copy of the run's checkpoint."""
         stored = torch.load(self / "run/best.ckpt", weights_only=True)
         change(stored)
         torch.save(stored, self / "changed.ckpt")
 
 
 class Malicious:
-    """Makes a file where it is unpickled."""
+    """Creates a file when it is unpickled."""
 
     def __reduce__(self):
         return os.system, ("touch executed",)
@@ -330,7 +330,7 @@ COMBINATIONS = [
             {"model_args": {**TINY, "num_heads": [3, 3]}},
             r"can't be built with model_args .*: 8 channels can't be shared out among 3 heads",
         ),
-        ("two channels", {"model_args": {**TINY, "in_chans": 2}}, r"model_args\.in_chans must be 1 \(grey\) or 3"),
+        ("two channels", {"model_args": {**TINY, "in_chans": 2}}, r"model_args\.in_chans must be 1 \(gr[ae]y\) or 3"),
         (
             "unknown optimizer",
             {"optim": {"optimizer": "adamv", "warmup_epochs": 0}},
@@ -446,7 +446,7 @@ CHECKPOINTS = [
         "card of another version",
         "evaluate changed.ckpt",
         r"changed\.ckpt was written by another version",
-        lambda p: change_card(p, colour="blue"),
+        lambda p: change_card(p, color="blue"),
     ),
     Row(
         "data of other classes",
@@ -475,7 +475,7 @@ CHECKPOINTS = [
     Row(
         "official checkpoint of something else",
         "convert x.pth y.safetensors",
-        r"x\.pth.* is of no model of this package",
+        r"x\.pth.* fits no model of this package",
         lambda p: torch.save({"model": {"x": torch.zeros(1)}}, p / "x.pth"),
     ),
     Row("output of another kind", "convert run/best.ckpt y.pth", r"output 'y\.pth' has to end with \.safetensors"),
@@ -576,7 +576,7 @@ def trained(tmp_path_factory) -> Path:
 
 @pytest.fixture
 def place(trained, tmp_path, monkeypatch) -> Place:
-    """A copy of it to work in, whose run was trained on the copy."""
+    """Copy the folder; the run is adapted to the data in the copy."""
     folder = tmp_path / "place"
     shutil.copytree(trained, folder)
     monkeypatch.chdir(folder)
@@ -591,13 +591,13 @@ def place(trained, tmp_path, monkeypatch) -> Place:
 
 
 def words_of(row: Row) -> list[str]:
-    """The command line, with a file's name where a kind of image stands in braces."""
+    """Return the command line with kinds of images in braces replaced by file names."""
     words = re.split(r" (?![^{]*\})", row.words)
     return [UNREADABLE[word[1:-1]][0] if word.startswith("{") and word[1:-1] in UNREADABLE else word for word in words]
 
 
 @pytest.mark.parametrize("row", ROWS, ids=[row.name for row in ROWS])
-def test_bad_input_is_told_in_one_line(place, capfd, row):
+def test_bad_input_is_reported_in_one_line(place, capfd, row):
     row.make(place)
     capfd.readouterr()
     status = cli.main(words_of(row))
@@ -613,7 +613,7 @@ def test_bad_input_is_told_in_one_line(place, capfd, row):
 
 
 @pytest.mark.parametrize("kind", READABLE)
-def test_odd_images_are_used(place, capfd, kind):
+def test_unusual_images_are_used(place, capfd, kind):
     name, write = READABLE[kind]
     write(place / name)
     assert cli.main(["predict", "run", name, "--top_k", "1"]) == 0
@@ -623,7 +623,7 @@ def test_odd_images_are_used(place, capfd, kind):
 
 
 @pytest.mark.parametrize("name", ["missing folder", "word for a number", "malicious pickle"])
-def test_bad_input_is_told_in_one_line_in_a_process_of_its_own(place, name):
+def test_bad_input_is_reported_in_one_line_in_a_separate_process(place, name):
     row = next(row for row in ROWS if row.name == name)
     row.make(place)
     done = subprocess.run(
@@ -634,7 +634,7 @@ def test_bad_input_is_told_in_one_line_in_a_process_of_its_own(place, name):
     assert not (place / "executed").exists()
 
 
-def test_bad_images_are_left_out_on_request_and_listed(place, capfd):
+def test_bad_images_can_be_skipped_and_are_listed(place, capfd):
     for kind in UNREADABLE:
         bad_image(Place(place / "data/a"), kind)
     assert cli.main(f"{TRAIN} --on-bad-image skip".split()) == 0
@@ -643,7 +643,7 @@ def test_bad_images_are_left_out_on_request_and_listed(place, capfd):
         assert {row["name"] for row in csv.DictReader(file)} == {f"a/{name}" for name, _ in UNREADABLE.values()}
 
 
-def test_odd_names_of_classes_and_images_are_kept_in_their_lines(place, capfd):
+def test_unusual_names_do_not_break_lines(place, capfd):
     odd = ["two\nlines", "ünï cödé", " spaces "]
     place.classes("odd", *odd)
     RGB.save(place / "odd" / odd[0] / "line\nbreak.png")

@@ -1,4 +1,4 @@
-"""The scripts in benchmarks/ say what the command line understands, of models that there are."""
+"""The scripts in benchmarks/ contain valid commands and model names."""
 
 import copy
 import json
@@ -21,7 +21,7 @@ from msgformer.models import create_model
 
 ROOT = Path(__file__).parents[1]
 NUMBER = {"gpu.sh": 24, "cpu.sh": 9, "front.sh": 1}
-VERBS = {"benchmark": benchmark, "export": export, "sample-data": sample_data}
+COMMANDS = {"benchmark": benchmark, "export": export, "sample-data": sample_data}
 
 pytestmark = pytest.mark.skipif(shutil.which("bash") is None, reason="there is no bash")
 
@@ -36,24 +36,24 @@ def run_script(name: str, folder: Path, **environment: str) -> str:
 
 
 @pytest.mark.parametrize("name", NUMBER)
-def test_scripts_are_understood(name, tmp_path):
+def test_commands_of_the_scripts_are_valid(name, tmp_path):
     from msgformer.training.build import known_model
 
     printed = run_script(name, tmp_path, MSGFORMER="echo", PYTHON="true")
     commands = [shlex.split(line) for line in printed.splitlines()]
     written, measured = set(), 0
-    for verb, *arguments in commands:
-        values, _ = Options(VERBS[verb]).parse(arguments)
+    for command, *arguments in commands:
+        values, _ = Options(COMMANDS[command]).parse(arguments)
         for model in (*values.get("models", ()), values.get("against", "msg_transformer_tiny")):
             assert Path(model) in written or known_model(model)
         assert values["output"] not in written
         written.add(values["output"])
-        measured += verb == "benchmark"
+        measured += command == "benchmark"
     assert measured == NUMBER[name]
     assert all(tmp_path in path.parents for path in written)
 
 
-def test_what_has_been_measured_is_left_alone(tmp_path):
+def test_existing_measurements_are_not_repeated(tmp_path):
     folder = tmp_path / "gpu" / "infer-bf16-tiny"
     folder.mkdir(parents=True)
     (folder / "benchmark.json").touch()
@@ -64,25 +64,25 @@ def test_what_has_been_measured_is_left_alone(tmp_path):
     assert len(run_script("gpu.sh", tmp_path, **both).splitlines()) == NUMBER["gpu.sh"] - 1
 
 
-def test_backbones_learn_the_scenes_by_one_recipe(tmp_path):
+def test_all_backbones_use_one_recipe(tmp_path):
     from msgformer.heads import create_detector, create_segmenter
 
     (tmp_path / "scenes").mkdir()
     (tmp_path / "scenes" / "detect-swin.json").touch()  # done before
     commands = [shlex.split(line) for line in run_script("scenes.sh", tmp_path, MSGFORMER="echo").splitlines()]
-    learnt = set()
-    for verb, *arguments in commands:
-        assert verb == "train"
+    learned = set()
+    for command, *arguments in commands:
+        assert command == "train"
         values, _ = Options(train).parse(arguments, json="")
         make = {"detect": create_detector, "segment": create_segmenter}[values["task"]]
         make(values.get("model") or "msg_transformer_tiny", num_classes=2, **(values.get("model_args") or {}))
-        learnt.add(values["output"].name)
+        learned.add(values["output"].name)
     names = ("msg_transformer", "sgformer", "swin", "resnet18")
-    assert learnt == {f"{task}-{name}" for task in ("detect", "segment") for name in names} - {"detect-swin"}
+    assert learned == {f"{task}-{name}" for task in ("detect", "segment") for name in names} - {"detect-swin"}
 
 
 def write_checkout(folder: Path) -> None:
-    """Stands for the released code."""
+    """Write a fake checkout of the released code."""
     for path, function, model in (
         ("msg/models/msg_transformer.py", "MSGTransformer", "msg_transformer_tiny"),
         ("sg/sgformer.py", "sgformer_s", "sgformer_small"),
@@ -110,7 +110,7 @@ def test_the_released_code_is_timed_beside_these_models(tmp_path):
     assert [printed[name][place] for place, name in enumerate(names[::2])] == ["1.000", "1.000"]
 
 
-def test_released_code_that_computes_something_else_is_refused(monkeypatch, capsys):
+def test_released_code_with_other_outputs_is_refused(monkeypatch, capsys):
     monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
     import released
 
@@ -124,7 +124,7 @@ def test_released_code_that_computes_something_else_is_refused(monkeypatch, caps
 
 
 @pytest.mark.slow
-def test_the_script_for_gpus_runs_on_a_cpu_in_small(tmp_path):
+def test_the_gpu_script_runs_on_a_cpu_at_small_size(tmp_path):
     commands = {"MSGFORMER": f"{sys.executable} -m msgformer", "PYTHON": sys.executable}
     run_script("gpu.sh", tmp_path, MSGFORMER_TRY="1", **commands)
     assert (tmp_path / "gpu" / "infer-bf16-tiny-plain" / "benchmark.json").exists()

@@ -16,7 +16,7 @@ class Unreadable:
 
 
 @pytest.mark.parametrize("workers", [0, 1])
-def test_a_workers_error_is_the_same_one_line(workers):
+def test_an_error_in_a_worker_is_the_same_line(workers):
     loader = DataLoader(Unreadable(), num_workers=workers)
     with pytest.raises(UserError) as error:
         next(iter(loader))
@@ -27,6 +27,6 @@ def test_pickling_keeps_the_message():
     assert str(pickle.loads(pickle.dumps(UserError("a: b")))) == "a: b"
 
 
-def test_names_stay_in_their_line():
+def test_names_do_not_break_lines():
     assert shown("a b\nü\t\x1b[31m\udcff.png") == "a b\\nü\\t\\x1b[31m\\udcff.png"
     assert shown(Path("plain/name.png")) == "plain/name.png"

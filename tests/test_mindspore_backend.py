@@ -1,4 +1,4 @@
-"""What MindSpore can't be asked is refused before it is imported; tests/mindspore holds the rest."""
+"""Unsupported requests are refused before MindSpore is imported; the other tests are in tests/mindspore."""
 
 from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError
@@ -20,12 +20,12 @@ from msgformer.profiling.backends import Setting
 from msgformer.tasks import get_task
 from msgformer.weights.files import write_checkpoint
 
-VERBS = [(evaluate, []), (predict, [["x.png"]]), (iter_predictions, [["x.png"]])]
+COMMANDS = [(evaluate, []), (predict, [["x.png"]]), (iter_predictions, [["x.png"]])]
 
 
 @pytest.fixture
 def installed(monkeypatch):
-    """Have it look as if these versions were installed."""
+    """Pretend that these versions are installed."""
 
     def pretend(**versions):
         def version(name):
@@ -38,12 +38,12 @@ def installed(monkeypatch):
     return pretend
 
 
-@pytest.mark.parametrize(("verb", "images"), VERBS)
+@pytest.mark.parametrize(("command", "images"), COMMANDS)
 @pytest.mark.parametrize(
     ("versions", "settings", "message"),
     [
-        ({"mindspore": None}, {}, r"^MindSpore isn't installed; 'pip install msgformer\[mindspore\]' installs it, "),
-        ({"mindspore": "2.10.0", "numpy": "2.3.0"}, {}, r"^MindSpore can't work with NumPy 2\.3\.0; .* mends it$"),
+        ({"mindspore": None}, {}, "^MindSpore isn't installed; 'uv sync --extra mindspore' installs it "),
+        ({"mindspore": "2.10.0", "numpy": "2.3.0"}, {}, r"^MindSpore can't work with NumPy 2\.3\.0; .* fixes it$"),
         (
             {"mindspore": "2.10.0", "numpy": "1.26.4"},
             {"accelerator": "gpu"},
@@ -57,10 +57,10 @@ def installed(monkeypatch):
     ],
     ids=["missing", "NumPy 2", "accelerator", "precision"],
 )
-def test_it_is_refused_in_one_line(installed, tmp_path, verb, images, versions, settings, message):
+def test_unsupported_requests_are_refused(installed, tmp_path, command, images, versions, settings, message):
     installed(**versions)
     with pytest.raises(UserError, match=message):
-        verb(tmp_path, *images, backend="mindspore", **settings)
+        command(tmp_path, *images, backend="mindspore", **settings)
 
 
 def test_float32_has_two_names(installed):
@@ -78,19 +78,23 @@ def test_detectors_and_segmenters_are_refused(installed, tmp_path, task, preproc
     write_checkpoint(get_task(task).build_model(card).state_dict(), card, tmp_path / "best.ckpt")
     pictures = make_images(tmp_path / "pictures", per_class=1)
     message = f"^backend is for classifiers, not for {get_task(task).noun}s; leave it out$"
-    for verb, images in ((evaluate, []), (predict, [[pictures]])):
+    for command, images in ((evaluate, []), (predict, [[pictures]])):
         with pytest.raises(UserError, match=message):
-            verb(tmp_path, *images, backend="mindspore")
+            command(tmp_path, *images, backend="mindspore")
 
 
 @pytest.mark.parametrize("backend", ["mindspore", "mindspore-graph"])
 @pytest.mark.parametrize(
     ("versions", "settings", "message"),
     [
-        ({"mindspore": None}, {}, r"^MindSpore isn't installed; .* best into an environment of its own$"),
-        ({"mindspore": "2.10.0", "numpy": "2.3.0"}, {}, r"^MindSpore can't work with NumPy 2\.3\.0; .* mends it$"),
-        ({"mindspore": "2.10.0", "numpy": "1.26.4"}, {"precision": "bf16"}, "^precision: .* runs float32 here"),
-        ({"mindspore": "2.10.0", "numpy": "1.26.4"}, {"mode": "train"}, "^backend: .* can't train; give one of eager"),
+        ({"mindspore": None}, {}, r"^MindSpore isn't installed; .* use a separate environment for it$"),
+        ({"mindspore": "2.10.0", "numpy": "2.3.0"}, {}, r"^MindSpore can't work with NumPy 2\.3\.0; .* fixes it$"),
+        (
+            {"mindspore": "2.10.0", "numpy": "1.26.4"},
+            {"precision": "bf16"},
+            "^precision: .* supports only float32",
+        ),
+        ({"mindspore": "2.10.0", "numpy": "1.26.4"}, {"mode": "train"}, "^backend: .* can't train; use one of eager"),
     ],
     ids=["missing", "NumPy 2", "precision", "mode"],
 )

@@ -41,7 +41,7 @@ def test_recipes_are_in_the_wheel(wheel):
     assert recipes <= set(wheel.namelist())
 
 
-def test_metadata_is_the_projects(wheel):
+def test_metadata_matches_the_project(wheel):
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     described = message_from_bytes(metadata(wheel, "METADATA"))
     assert described["License-Expression"] == "Apache-2.0"

@@ -68,7 +68,7 @@ for name, words in commands.items():
     os.wait()
 print(json.dumps([without, answers]))
 """
-"""Runs commands, and then each again with plug-ins in a process forked for it; tells what came of all."""
+"""Runs commands, and then each again with plug-ins in a forked process; prints all results."""
 
 
 def write_module(folder: Path, name: str, text: str = MODULE) -> Path:
@@ -79,7 +79,7 @@ def write_module(folder: Path, name: str, text: str = MODULE) -> Path:
 
 
 def install(site: Path, name: str, module: str) -> None:
-    """Put a distribution into a folder on ``sys.path`` that declares a plug-in."""
+    """Write a distribution that declares a plug-in to a folder on ``sys.path``."""
     info = site / f"{name}-1.0.dist-info"
     info.mkdir(parents=True)
     (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
@@ -95,7 +95,7 @@ def run(folder: Path, *words: object, path: Path | None = None) -> subprocess.Co
 
 
 def refusal(done: subprocess.CompletedProcess[str]) -> str:
-    """The one line that a command ends with."""
+    """Return the error line of a command."""
     assert (done.returncode, done.stdout) == (2, ""), done.stderr
     assert "Traceback" not in done.stderr
     return done.stderr.splitlines()[-1].removeprefix("msgformer: error: ")
@@ -122,7 +122,7 @@ def write_config(folder: Path, name: str, **settings) -> Path:
 
 @pytest.fixture
 def fresh(monkeypatch):
-    """Forgets after the test which plug-ins were imported."""
+    """Forget the imported plug-ins after the test."""
     monkeypatch.setattr(plugins, "_loaded", [])
     monkeypatch.setattr(plugins, "_searched", set())
     monkeypatch.setattr(sys, "path", [*sys.path])
@@ -135,7 +135,7 @@ def fresh(monkeypatch):
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory) -> Path:
-    """A folder with data, a plug-in in a folder of its own, and a run that was trained with it by its path."""
+    """Create a folder with data, a plug-in in its own folder, and a run trained with the plug-in."""
     folder = tmp_path_factory.mktemp("place")
     make_images(folder / "data", per_class=5)
     path = write_module(folder / "code", "plugin_file")
@@ -170,7 +170,7 @@ COMMANDS = {
 
 @pytest.fixture(scope="module")
 def answers(place) -> list[dict[str, tuple[int, str, str]]]:
-    """By command its exit status, standard output and standard error: without the plug-in, and with it."""
+    """Return exit status, standard output and standard error by command, without and with the plug-in."""
     asked = ["--plugins", "code/plugin_file.py", "--json"]
     command = [sys.executable, "-c", SEVERAL, json.dumps(COMMANDS), *asked]
     done = subprocess.run(command, cwd=place, timeout=290, check=True, stdout=subprocess.PIPE, text=True)
@@ -190,7 +190,7 @@ def test_every_command_opens_the_run_with_the_plugin_and_names_it_without(place,
 
 @pytest.fixture
 def refused(place, monkeypatch, capsys, fresh) -> Callable[..., str]:
-    """Runs a command in this process that must end with one line, because a plug-in is missing."""
+    """Run a command in this process that must fail with one line, because a plug-in is missing."""
 
     def run(*words: str) -> str:
         monkeypatch.chdir(place)
@@ -227,7 +227,7 @@ def test_a_module_is_found_in_the_current_folder_and_may_come_with_others(place,
     assert "needs the plug-in plugin_module, whose" in line
 
 
-def test_python_needs_no_more_than_an_import(place, refused):
+def test_python_needs_only_an_import(place, refused):
     write_module(place, "plugin_import")
     config = write_config(place, "plugin_import")
     (place / "own.py").write_text(
@@ -243,7 +243,7 @@ def test_python_needs_no_more_than_an_import(place, refused):
 
 
 @pytest.mark.slow
-def test_a_program_that_registers_by_itself_is_the_plugin(place, refused):
+def test_a_program_that_registers_a_model_is_a_plugin(place, refused):
     config = write_config(place, "plugin_script")
     text = MODULE.replace("{name}", "plugin_script") + (
         "\nif __name__ == '__main__':\n    import msgformer\n"
@@ -300,12 +300,12 @@ def test_help_and_settings_import_no_plugin(tmp_path, run_light):
     assert (done.returncode, yaml.safe_load(done.stdout)["plugins"]) == (0, ["plugin_loud"])
 
 
-def test_a_plugin_beats_what_is_recorded_under_another_path(tmp_path):
+def test_a_given_plugin_overrides_its_recorded_path(tmp_path):
     given, recorded = str(tmp_path / "new/plug.py"), str(tmp_path / "old/plug.py")
     assert plugins.merge_plugins([given], [recorded, "a.b"]) == [given, "a.b"]
 
 
-def test_a_model_tells_its_plugins(tmp_path, fresh):
+def test_a_model_records_its_plugins(tmp_path, fresh):
     path = write_module(tmp_path, "plugin_told")
     assert plugins_of({"exchange": "shuffle", "messengers": "learned", "attention": "hybrid"}) == []
     assert plugins.load_plugins([path, str(path)]) == [str(path)]
@@ -333,7 +333,7 @@ def test_an_old_card_has_no_plugins(tmp_path):
     assert ModelCard.read({"msgformer": {**old, "version": "0.1"}}, tmp_path).plugins == []
 
 
-def test_what_an_installed_distribution_registers_is_there(tmp_path, fresh, capfd):
+def test_plugins_of_installed_distributions_are_loaded(tmp_path, fresh, capfd):
     site = tmp_path / "site"
     write_module(site, "plugin_installed")
     install(site, "good", "plugin_installed")
@@ -362,14 +362,14 @@ def test_an_installed_plugin_works_from_the_command_line_and_is_named_where_it_i
 
 @pytest.mark.slow
 @pytest.mark.parametrize("start_method", ["spawn", "forkserver"])
-def test_spawned_workers_and_processes_see_the_plugin(place, start_method):
+def test_spawned_workers_and_processes_load_the_plugin(place, start_method):
     words = ["train", "--config", place / "plugin_file.yaml", "--output", place / start_method]
     words += ["--plugins", place / "code/plugin_file.py", "--workers", "1", "--trainer.start_method", start_method]
     assert (done := run(place, *words)).returncode == 0, done.stderr
 
 
 @pytest.mark.slow
-def test_all_processes_of_a_training_see_the_plugin(place):
+def test_all_processes_of_a_training_load_the_plugin(place):
     words = ["train", "--config", place / "plugin_file.yaml", "--output", place / "ddp", "--batch_size", "4"]
     words += ["--plugins", "code/plugin_file.py", "--trainer.devices", "2", "--trainer.strategy", "ddp"]
     assert (done := run(place, *words)).returncode == 0, done.stderr

@@ -1,4 +1,4 @@
-"""What the README tells people to type is understood; with ``-m slow``, it is also run, as is docs/."""
+"""The commands in the README are valid; with ``-m slow``, they are also run, as are those in docs/."""
 
 import importlib
 import re
@@ -37,14 +37,14 @@ def shell_commands() -> list[list[str]]:
 COMMANDS = [words[words.index("msgformer") + 1 :] for words in shell_commands() if "msgformer" in words]
 
 
-def test_readme_shows_the_main_job_and_the_tests():
+def test_readme_shows_the_quick_start_and_the_tests():
     assert ["uv", "run", "msgformer", "train"] in shell_commands()
     assert ["uv", "run", "pytest"] in shell_commands()
     assert "\nuv run pytest\n" in (ROOT / ".ci" / "run").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
-def test_commands_are_understood(command, capsys):
+def test_commands_are_valid(command, capsys):
     name, *arguments = command
     if name.startswith("-"):
         assert cli.main(command) == 0
@@ -57,8 +57,8 @@ def test_commands_are_understood(command, capsys):
 @pytest.mark.slow
 @pytest.mark.long
 @pytest.mark.timeout(3600)
-def test_commands_run_in_their_order(run_msgformer, tmp_path):
-    """All but those with a word in capitals, which stands for a file of the reader's."""
+def test_commands_run_in_order(run_msgformer, tmp_path):
+    """All except those with a word in capitals, which is a placeholder."""
     shutil.copytree(ROOT / "docs", tmp_path / "docs")
     runnable = [command for command in COMMANDS if not any(word.partition(".")[0].isupper() for word in command)]
     assert runnable
@@ -69,7 +69,7 @@ def test_commands_run_in_their_order(run_msgformer, tmp_path):
 
 @pytest.fixture(scope="module")
 def reader_folder(tmp_path_factory) -> Path:
-    """The folder of a reader who has cloned the project and trained the digits, if only for an epoch."""
+    """Return a folder with a clone of the project and the digits trained for one epoch."""
     folder = tmp_path_factory.mktemp("reader")
     shutil.copytree(ROOT / "docs", folder / "docs")
     command = ["-m", "msgformer", "train", "--epochs", "1", "--report", "false"]

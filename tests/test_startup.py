@@ -1,4 +1,4 @@
-"""What a prediction, an evaluation and an export import: each in a fresh process."""
+"""Imports of a prediction, an evaluation and an export, each in a new process."""
 
 import subprocess
 import sys
@@ -28,7 +28,7 @@ SCORING = {
     "detect": {"faster_coco_eval", "matplotlib"},
     "segment": HEAVY - EXPORT - {"lightning", "lightning_fabric", "tensorboard", "datasets", "mindspore"},
 }
-"""What scores may import: torchmetrics brings whatever is installed, faster_coco_eval its plots."""
+"""Packages that metrics may import: torchmetrics imports optional packages, faster_coco_eval its plots."""
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +59,7 @@ def imported(tmp_path):
 
 
 @pytest.mark.parametrize("task", TASK_NAMES)
-def test_a_prediction_imports_nothing_that_it_does_not_need(task, runs, imported):
+def test_a_prediction_imports_only_what_it_needs(task, runs, imported):
     run = runs(task)
     assert imported("predict", run.folder, run.images[0], "--accelerator", "cpu") == set()
 
@@ -71,7 +71,7 @@ def test_predictions_in_a_file_import_nothing_more(runs, imported, tmp_path):
 
 
 @pytest.mark.parametrize("task", TASK_NAMES)
-def test_an_evaluation_imports_what_scores(task, runs, imported):
+def test_an_evaluation_imports_only_its_metrics(task, runs, imported):
     words = ("--accelerator", "cpu", "--workers", "0", "--progress", "none")
     assert imported("evaluate", runs(task).folder, *words) <= SCORING[task]
 

@@ -1,4 +1,4 @@
-"""Nothing outside `msgformer.tasks` asks which task it is."""
+"""Code outside `msgformer.tasks` does not check the task."""
 
 import ast
 from pathlib import Path
@@ -32,20 +32,20 @@ TYPES = {
     "DetectionTraining",
     "SegmentationTraining",
 }
-"""Types that tell the task."""
+"""Types that determine the task."""
 
 BOTH_DETECTORS = {"RCNN", "RetinaNet"}
-"""Types that tell the task together; one of them tells a kind of detector."""
+"""Types that determine the task together; one alone determines the type of detector."""
 
 NOUNS = {task.noun for task in all_tasks()}
 WORDS = {*TASKS, *NOUNS}
 
 ALLOWED: dict[str, int] = {}
-"""Questions that are allowed, by file."""
+"""Allowed task checks, by file."""
 
 
 class Questions(ast.NodeVisitor):
-    """Collects the lines that ask which task it is: comparisons, matches, look-ups and type tests."""
+    """Collects the lines that check the task: comparisons, matches, lookups and type tests."""
 
     def __init__(self):
         self.lines = []
@@ -77,21 +77,21 @@ class Questions(ast.NodeVisitor):
 
 
 def is_task(node):
-    """Whether an expression is the name of a task: `task`, or something's `.task` or `.noun`."""
+    """Return whether an expression is the name of a task: `task`, or an attribute `.task` or `.noun`."""
     if isinstance(node, ast.Attribute):
         return node.attr in ("task", "noun") or (node.attr == "name" and is_task(node.value))
     return isinstance(node, ast.Name) and node.id in ("task", "noun")
 
 
 def tells_task(node):
-    """Whether an operand names a task, or is one's name, perhaps in a list of them."""
+    """Return whether an operand is a task name or holds one, possibly in a list."""
     if isinstance(node, ast.Tuple | ast.List | ast.Set):
         return any(map(tells_task, node.elts))
     return is_task(node) or (isinstance(node, ast.Constant) and node.value in WORDS)
 
 
 def is_task_type(node):
-    """Whether an operand of isinstance, or a class in a pattern, is a type that only one task has."""
+    """Return whether an operand of isinstance, or a class in a pattern, is a type of only one task."""
     names = {getattr(one, "id", getattr(one, "attr", "")) for one in ast.walk(node)}
     return bool(names & TYPES) or names >= BOTH_DETECTORS
 
@@ -102,7 +102,7 @@ def questions(code):
     return visitor.lines
 
 
-def test_only_the_tasks_ask_which_task_it_is():
+def test_only_the_tasks_package_checks_the_task():
     found = {}
     for path in sorted(PACKAGE.rglob("*.py")):
         place = path.relative_to(PACKAGE)
@@ -137,7 +137,7 @@ def test_only_the_tasks_ask_which_task_it_is():
         "if task.name == 'x': pass",
     ],
 )
-def test_the_count_notices(code):
+def test_task_checks_are_detected(code):
     assert questions(code)
 
 
@@ -154,5 +154,5 @@ def test_the_count_notices(code):
         "isinstance(detector, RetinaNet)",
     ],
 )
-def test_the_count_leaves_other_code_alone(code):
+def test_other_code_is_not_detected(code):
     assert questions(code) == []

@@ -1,4 +1,4 @@
-"""`msgformer.load`: whatever holds a model, every kind of image, and all three tasks."""
+"""`msgformer.load` with all kinds of models and images, for all three tasks."""
 
 import dataclasses
 import http.server
@@ -72,7 +72,7 @@ def model(loaded, task):
 
 @pytest.fixture
 def expected(model, run, task):
-    """The results of the images' files, each by itself."""
+    """Return the results of the image files, predicted one by one."""
     return [model.predict(path, **OPTIONS[task]) for path in run.images]
 
 
@@ -117,7 +117,7 @@ def create(task):
     )
 
 
-# What a model is loaded from
+# Model sources
 
 
 def test_a_run_and_its_best_checkpoint_are_the_same_model(task, run, model, expected):
@@ -183,7 +183,7 @@ def test_converted_weights(runs, loaded, tmp_path):
     assert_same(model.predict(images), loaded("classify").predict(images))
 
 
-def test_a_name_is_an_untrained_model(capsys, runs, tmp_path):
+def test_a_model_name_gives_an_untrained_model(capsys, runs, tmp_path):
     image = runs("classify").images[0]
     model = msgformer.load("msg_transformer_tiny", device="cpu")
     assert capsys.readouterr().err == "msg_transformer_tiny is untrained: its weights are random\n"
@@ -231,7 +231,7 @@ def test_a_module_of_this_package(task, run):
     )
 
 
-def test_predictions_leave_a_module_in_training_as_it_is(task, run):
+def test_predicting_does_not_change_a_module_in_training(task, run):
     module = create(task).train()
     before = {name: value.clone() for name, value in module.state_dict().items()}
     for optimize in (True, False):
@@ -241,7 +241,7 @@ def test_predictions_leave_a_module_in_training_as_it_is(task, run):
 
 
 def test_a_module_with_the_weights_of_a_run_predicts_and_scores_the_same(task, run, model):
-    """The public functions take a module and a trained model in the place of a path."""
+    """The public functions accept a module or a trained model instead of a path."""
     options = {"accelerator": "cpu", "workers": 0, "progress": "none"}
     looks = {"threshold": 0.0} if task == "detect" else {}
     by_path, by_model = (
@@ -266,7 +266,7 @@ def test_a_module_can_be_scored_on_data_of_its_classes(runs, tmp_path):
 
 
 def test_a_saved_folder_needs_data_to_be_scored(loaded, runs, tmp_path):
-    """Its card says what it was trained on, but the record of the images that were held out is in the run folder."""
+    """Its card records the training data, but the list of held-out images is in the run folder."""
     model = msgformer.load(loaded("classify").save_pretrained(tmp_path / "saved"), device="cpu")
     with pytest.raises(msgformer.UserError, match=r"^data: .*saved isn't in the folder of its run; give --data"):
         model.evaluate(progress="none")
@@ -312,7 +312,7 @@ def test_progress_in_lines(method, what, loaded, runs, capsys, monkeypatch):
     assert second.startswith(f"{what}: 3 of 3 images")
 
 
-def test_what_is_no_model():
+def test_other_objects_are_refused():
     with pytest.raises(msgformer.UserError, match=r"Linear is neither a classifier of timm's kind nor a detector"):
         msgformer.load(torch.nn.Linear(2, 3))
     for wrong in (3, None, ["a"]):
@@ -386,7 +386,7 @@ def test_many_images(kind, task, run, model, expected):
     assert_same(found, expected)
 
 
-def test_a_grey_array(task, run, model, tmp_path):
+def test_a_gray_array(task, run, model, tmp_path):
     grey = Image.open(run.images[0]).convert("L")
     grey.save(tmp_path / "grey.png")
     found = model.predict(np.asarray(grey), **OPTIONS[task])
@@ -421,7 +421,7 @@ def test_the_frames_of_a_video(task, run, model, tmp_path):
 
 
 @pytest.mark.parametrize("batch_size", [1, 3])
-def test_a_stream_takes_few_images_ahead(batch_size, task, run, model, expected):
+def test_a_stream_reads_few_images_ahead(batch_size, task, run, model, expected):
     taken = 0
 
     def endless():
@@ -469,7 +469,7 @@ def test_the_function_takes_a_single_path(task, run, expected):
     assert iterated == record
 
 
-# What a prediction reads
+# Files that a prediction reads
 
 
 def test_a_checkpoint_is_opened_hashed_and_deserialized_once(task, run, monkeypatch):
@@ -507,7 +507,7 @@ def test_a_prediction_of_an_exported_file_reads_no_checkpoint_beside_it(runs, ex
     assert msgformer.load(path, device="cpu").predict(runs("classify").images[0]).label
 
 
-# Wrong things
+# Invalid arguments
 
 
 def test_unknown_options_are_refused_with_the_nearest_name(task, run, model):
@@ -547,7 +547,7 @@ def test_unknown_options_are_refused_with_the_nearest_name(task, run, model):
         ("classify", {"progress": "dots"}, "^progress must be auto, bar, lines or none, not 'dots'"),
     ],
 )
-def test_options_that_cannot_be_used(task, options, message, run, model):
+def test_unusable_options_are_refused(task, options, message, run, model):
     with pytest.raises(msgformer.UserError, match=message):
         model.predict(run.images[0], **options)
 
@@ -565,7 +565,7 @@ def test_options_of_other_tasks_in_an_evaluation(task, options, message, model):
         model.evaluate(**options)
 
 
-def test_a_path_that_is_not_there(loaded, runs):
+def test_a_missing_path_is_refused(loaded, runs):
     with pytest.raises(msgformer.UserError, match=r"missing/run"):
         msgformer.load("missing/run")
     with pytest.raises(msgformer.UserError, match=r"missing\.ckpt"):
@@ -577,20 +577,20 @@ def test_a_path_that_is_not_there(loaded, runs):
 
 
 @pytest.mark.parametrize("device", ["tpu", "cuda:x", "gpu:0:1", ""])
-def test_devices_that_are_no_devices(device, runs):
+def test_unknown_devices_are_refused(device, runs):
     with pytest.raises(msgformer.UserError, match=r"^device must be auto, cpu, cuda or cuda:N, not "):
         msgformer.load(runs("classify").folder, device=device)
 
 
 @pytest.mark.skipif(torch.accelerator.is_available(), reason="there is a GPU")
 @pytest.mark.parametrize("device", ["cuda", "cuda:0", "gpu", "mps"])
-def test_devices_that_are_not_there(device, runs):
+def test_missing_devices_are_refused(device, runs):
     with pytest.raises(msgformer.UserError, match=r"^device: there is no .* device on this machine; give cpu or auto"):
         msgformer.load(runs("classify").folder, device=device)
 
 
 @pytest.mark.parametrize(("old", "new"), [("32-true", "float32"), ("bf16-mixed", "bf16")])
-def test_words_for_precision(old, new, task, run):
+def test_aliases_of_precision(old, new, task, run):
     first, second = (
         msgformer.load(run.folder, device="cpu", precision=one).predict(run.images[0], **OPTIONS[task])
         for one in (old, new)
@@ -598,7 +598,7 @@ def test_words_for_precision(old, new, task, run):
     assert_same(first, second)
 
 
-def test_precision_that_is_none(runs):
+def test_unknown_precision_is_refused(runs):
     for wrong in ("int8", "float16", "32"):
         with pytest.raises(msgformer.UserError, match=rf"^precision must be float32, bf16 or fp16, not '{wrong}'"):
             msgformer.load(runs("classify").folder, device="cpu", precision=wrong)
@@ -606,8 +606,8 @@ def test_precision_that_is_none(runs):
         msgformer.load(runs("classify").folder, device="cpu", precision="fp16")
 
 
-def test_machine_code_is_not_run_unasked(exported, tmp_path, monkeypatch):
-    """A file whose card says that it consists of machine code, which is asked about before it is opened."""
+def test_machine_code_is_not_run_without_trust(exported, tmp_path, monkeypatch):
+    """Files whose card declares machine code are refused before they are opened."""
     path = tmp_path / "model.pt2"
     path.write_bytes(exported.read_bytes())
     card = dataclasses.replace(runtime.read_card(exported), format="aoti")

@@ -1,4 +1,4 @@
-"""``python -m msgformer`` is ``msgformer``."""
+"""Run the command line with ``python -m msgformer``."""
 
 import sys
 

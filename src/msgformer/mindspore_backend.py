@@ -31,11 +31,11 @@ def check_mindspore() -> None:
         version("mindspore")
     except PackageNotFoundError as error:
         raise UserError(
-            "MindSpore isn't installed; 'pip install msgformer[mindspore]' installs it, and NumPy 1 with it: best into "
-            "an environment of its own"
+            "MindSpore isn't installed; 'uv sync --extra mindspore' installs it together with NumPy 1; use a separate"
+            " environment for it"
         ) from error
     if int(version("numpy").partition(".")[0]) > 1:
-        raise UserError(f"MindSpore can't work with NumPy {version('numpy')}; 'pip install \"numpy<2\"' mends it")
+        raise UserError(f"MindSpore can't work with NumPy {version('numpy')}; 'uv pip install \"numpy<2\"' fixes it")
 
 
 def is_mindspore(path: Path) -> bool:

@@ -43,11 +43,11 @@ S = TypeVar("S")
 
 
 class TrainedModel(LoadedModel, Generic[R, S]):
-    """A trained model with its card, preprocessing, class names and device. `load` makes it.
+    """A trained model with its card, preprocessing, class names and device; `load` returns it.
 
     Args:
         opened: The model.
-        config: Device, number format and batches.
+        config: Device, number format and batch options.
     """
 
     def __repr__(self) -> str:
@@ -58,7 +58,7 @@ class TrainedModel(LoadedModel, Generic[R, S]):
         """The unoptimized `torch.nn.Module` with the trained weights.
 
         Raises:
-            UserError: The model is an exported file, which holds none.
+            UserError: The model is an exported file, which has no module.
         """
         return self.opened.module
 
@@ -79,13 +79,13 @@ class TrainedModel(LoadedModel, Generic[R, S]):
 
     @cached_property
     def img_size(self) -> tuple[int, int]:
-        """Height and width in pixels of images in evaluation; for detectors those of a wide image."""
+        """Height and width of images in evaluation, in pixels; for detectors, those of a landscape image."""
         fixed = None if self.opened.session is None else self.opened.session.card.sizes.fixed_size
         return fixed or self.opened.task.img_size(self.opened)
 
     @cached_property
     def preprocess(self) -> Callable[[Image.Image], Tensor]:
-        """From an RGB image to the model's input [C, H, W]."""
+        """Transform of an RGB image to the model's input [C, H, W]."""
         return self._predictor(self.config, {}).transform
 
     @property
@@ -109,20 +109,21 @@ class TrainedModel(LoadedModel, Generic[R, S]):
         progress: Progress = "none",
         **options: Any,
     ) -> R | list[R] | Iterator[R]:
-        """Predict what images show.
+        """Predict the classes, objects or class maps of images.
 
         Args:
             images: One image: a path, an http(s) URL, a PIL image, an array [H, W, C], a tensor [C, H, W], or the bytes
-                of an encoded image. Or many: an iterable of these, a folder, a pattern, a tar file or a video.
-            stream: Return an iterator, which reads images lazily, so that memory is bounded.
+                of an encoded image. Or many: an iterable of these, a folder, a glob pattern, a tar file or a video.
+            stream: Return an iterator that reads images lazily, so that memory is bounded.
             batch_size: Images per batch; by default 64 for classifiers, and 1 for detectors and segmenters.
-            workers: Processes that read images; by default none for one batch, else one less than there are cores.
-            on_bad_image: At an image that can't be read, "stop", or "skip" it with a result that holds the ``error``.
-            progress: A "bar", "lines" or "none".
-            **options: ``top_k`` (5) and ``img_size`` of a classifier, ``threshold`` (0.5) of a detector.
+            workers: Processes that load images; by default none for a single batch, otherwise the number of cores minus
+                one.
+            on_bad_image: "stop" at an image that can't be read, or "skip" it with a result that holds the ``error``.
+            progress: "bar", "lines" or "none".
+            **options: ``top_k`` (default 5) and ``img_size`` of classifiers, ``threshold`` (default 0.5) of detectors.
 
         Returns:
-            One result for one image, and otherwise a list, or an iterator with ``stream``.
+            One result for one image, otherwise a list, or an iterator with ``stream``.
 
         Raises:
             UserError: An image can't be read, the model is untrained, or an option is for another task.
@@ -138,8 +139,8 @@ class TrainedModel(LoadedModel, Generic[R, S]):
         results = chain.from_iterable(tracked)
         if stream:
             return results
-        found = list(results)
-        return found[0] if inputs.single else found
+        predictions = list(results)
+        return predictions[0] if inputs.single else predictions
 
     def evaluate(
         self,
@@ -155,12 +156,12 @@ class TrainedModel(LoadedModel, Generic[R, S]):
         """Score the model on labeled images.
 
         Args:
-            data: As for `msgformer.evaluate`; by default what the run held out.
+            data: As for `msgformer.evaluate`; by default the images that the run held out.
             output: New folder for the scores as JSON and CSV.
-            on_bad_image: At images that can't be read, "stop", or "skip" and list them.
+            on_bad_image: "stop" at an image that can't be read, or "skip" and report it.
             batch_size: Images per batch; by default 128 for classifiers, and 1 for detectors and segmenters.
-            workers: Processes that read images.
-            progress: A "bar", "lines" or "none"; "auto" is a bar in a terminal.
+            workers: Processes that load images.
+            progress: "bar", "lines" or "none"; "auto" shows a bar in a terminal.
             **options: ``img_size``, ``crop_pct``, ``crop_mode``, ``interpolation`` and ``flip`` of a classifier,
                 ``scales`` and ``flip`` of a segmenter; see `msgformer.evaluate`.
 
@@ -177,11 +178,11 @@ class TrainedModel(LoadedModel, Generic[R, S]):
         return evaluate(self, data, output=output, **given, **options)  # type: ignore[return-value]
 
     def export(self, format: str = "onnx", **options: Any) -> Exported:
-        """Write the model as a file that runs without this package, and check it on real images.
+        """Write the model as a file that runs without this package, and check it against the model on real images.
 
         Args:
             format: "onnx", "openvino", "executorch", "torch-export" or "aoti".
-            **options: Those of `msgformer.export`.
+            **options: Options of `msgformer.export`.
 
         Raises:
             UserError: See `msgformer.export`.
@@ -192,11 +193,11 @@ class TrainedModel(LoadedModel, Generic[R, S]):
         return export(self, format=format, **options)  # type: ignore[arg-type]
 
     def explain(self, images: ImagesLike, **options: Any) -> ExplainResult:
-        """Visualize the inner workings of the model on images, as a page, figures and arrays.
+        """Visualize the inner workings of the model on images: an interactive page, figures and arrays.
 
         Args:
             images: As for `predict`.
-            **options: Those of `msgformer.explain`.
+            **options: Options of `msgformer.explain`.
 
         Raises:
             UserError: See `msgformer.explain`.
@@ -210,7 +211,7 @@ class TrainedModel(LoadedModel, Generic[R, S]):
         """Time the model on this machine.
 
         Args:
-            **options: Those of `msgformer.benchmark`.
+            **options: Options of `msgformer.benchmark`.
 
         Raises:
             UserError: See `msgformer.benchmark`.
@@ -233,11 +234,11 @@ class TrainedModel(LoadedModel, Generic[R, S]):
         Args:
             images: As for `predict`.
             batch_size: Images per batch.
-            workers: Processes that read images.
-            progress: A "bar", "lines" or "none".
+            workers: Processes that load images.
+            progress: "bar", "lines" or "none".
 
         Returns:
-            Float32 [N, D], or [D] for one image.
+            Features as a float32 array [N, D], or [D] for one image.
 
         Raises:
             UserError: An image can't be read, or the model is an exported file, which has no features.
@@ -253,11 +254,11 @@ class TrainedModel(LoadedModel, Generic[R, S]):
         batches = stream_embeddings(self.opened, predictor, inputs.items)
         tracked = track_progress(batches, lambda batch: len(batch.names), progress, "embedding", inputs.total)
         rows = [batch.features for batch in tracked]
-        found = np.concatenate(rows) if rows else np.zeros((0, 0), np.float32)
-        return found[0] if inputs.single else found
+        features = np.concatenate(rows) if rows else np.zeros((0, 0), np.float32)
+        return features[0] if inputs.single else features
 
     def save_pretrained(self, folder: str | Path) -> Path:
-        """Write the model in the format of timm and the Hub: ``timm.create_model("local-dir:FOLDER")`` loads it.
+        """Save the model in the format of timm and the Hub: ``timm.create_model("local-dir:FOLDER")`` loads it.
 
         Args:
             folder: New folder for ``model.safetensors``, ``config.json`` and ``README.md``.
@@ -288,7 +289,7 @@ class TrainedModel(LoadedModel, Generic[R, S]):
         on_bad_image: OnBadImage = "stop",
         **numbers: Any,
     ) -> InferenceConfig:
-        """Check the options of a call."""
+        """Check the options of a call, and return the configuration with them."""
         from msgformer.commands.predict import predict
         from msgformer.config.constraints import check_choices, check_ranges
 
@@ -325,14 +326,14 @@ def load(
     Args:
         model: Run folder (its best epoch), checkpoint, exported file (ONNX, OpenVINO, ExecuTorch, torch.export,
             AOTInductor), ``.safetensors`` of 'msgformer convert', folder of ``save_pretrained``, the name of a model of
-            this package or of timm, which then has random weights, or a module of `msgformer.create_model`,
-            `msgformer.create_detector` or `msgformer.create_segmenter`. A `TrainedModel` is returned as it is, or, with
-            other options than the defaults, as another one of the same weights.
+            this package or of timm (random weights), or a module of `msgformer.create_model`,
+            `msgformer.create_detector` or `msgformer.create_segmenter`. A `TrainedModel` is returned unchanged; with
+            options other than the defaults, a new one with the same weights is returned.
         device: "auto" (a GPU if there is one), "cpu", "cuda" or "cuda:N".
         precision: "float32", "bf16" or "fp16"; an exported file has its own.
-        optimize: Run a copy of the model that is equal up to rounding and faster, which is made at the first
-            prediction and doesn't follow later changes of ``module``.
-        trust: Allow machine code in the file to run, of which files of AOTInductor consist.
+        optimize: Run a faster copy of the model, which is equal up to rounding. It is made at the first prediction;
+            later changes of ``module`` do not affect it.
+        trust: Allow an exported file to run machine code, as AOTInductor files do.
 
     Returns:
         A `Classifier`, `Detector` or `Segmenter`.
@@ -347,7 +348,7 @@ def load(
 
 
 def _check_names(command: str, given: Iterable[str], known: Sequence[str]) -> None:
-    """Refuse options that don't exist; raises UserError that names the nearest one."""
+    """Raise UserError for options that do not exist, with the closest name."""
     for name in given:
         if name not in known:
             raise UserError(f"{command}: unknown option {name!r}{nearest(name, known)}")

@@ -64,7 +64,7 @@ def test_every_argument_is_described(command):
         (["convert", "nowhere.pth", "out.safetensors", "--model", MODELS[0]], "nowhere.pth"),
     ],
 )
-def test_a_mistake_is_told_in_one_line_at_once(run_light, arguments, message):
+def test_a_mistake_is_reported_in_one_line_before_heavy_imports(run_light, arguments, message):
     done = run_light(*arguments)
     assert done.returncode == 2
     assert done.stdout == ""
@@ -74,8 +74,8 @@ def test_a_mistake_is_told_in_one_line_at_once(run_light, arguments, message):
 
 
 @pytest.fixture
-def verb(monkeypatch):
-    """Put a command in place whose function does what a test wants."""
+def replace_command(monkeypatch):
+    """Replace a command by a function of the test."""
 
     def put(function):
         monkeypatch.setattr(cli, "_load", lambda _: function)
@@ -99,39 +99,39 @@ def failing(error):
         (OSError(errno.ENOSPC, "No space left on device"), 1, "No space left on device"),
     ],
 )
-def test_errors_of_the_world_are_told_in_one_line(verb, capsys, error, status, message):
-    verb(failing(error))
+def test_user_and_system_errors_are_reported_in_one_line(replace_command, capsys, error, status, message):
+    replace_command(failing(error))
     assert cli.main(["models"]) == status
     assert capsys.readouterr().err == f"msgformer: error: {message}\n"
 
 
 @pytest.mark.parametrize("error", [ValueError("a bug"), OSError(errno.EBADF, "Bad file descriptor")])
-def test_bugs_keep_their_traceback(verb, error):
-    verb(failing(error))
+def test_bugs_keep_their_traceback(replace_command, error):
+    replace_command(failing(error))
     with pytest.raises(type(error)):
         cli.main(["models"])
 
 
-def test_an_interrupt_that_lightning_turned_into_an_exit_is_one_still(verb, capsys):
+def test_an_interrupt_converted_to_an_exit_by_lightning_is_an_interrupt(replace_command, capsys):
     def interrupted():
         try:
             raise KeyboardInterrupt
         except KeyboardInterrupt:
             sys.exit(1)
 
-    verb(interrupted)
+    replace_command(interrupted)
     assert cli.main(["models"]) == 130
     assert capsys.readouterr().err == "msgformer: error: interrupted\n"
 
 
-def test_only_the_result_goes_to_standard_output(verb, capsys):
+def test_only_the_result_goes_to_standard_output(replace_command, capsys):
     from msgformer.commands.models import models
 
     def noisy():
         print("progress")
         return models()
 
-    verb(noisy)
+    replace_command(noisy)
     assert cli.main(["models", "--json"]) == 0
     captured = capsys.readouterr()
     assert json.loads(captured.out)["models"]
@@ -147,7 +147,7 @@ def test_a_closed_pipe_ends_quietly():
     assert (done.returncode, done.stderr) == (1, b"")
 
 
-def test_the_package_is_light_and_knows_its_names():
+def test_the_package_imports_nothing_heavy():
     code = (
         "import sys, msgformer; assert set(msgformer.__all__) <= set(dir(msgformer));"
         "msgformer.__version__, msgformer.list_models(), msgformer.UserError, msgformer.train;"

@@ -19,12 +19,12 @@ from msgformer.training.run import Run
 
 
 def state_file(run: Path, rank: int) -> Path:
-    """Where the process of a rank writes the state of its module."""
+    """Return the file to which a rank writes the state of its module."""
     return run.with_name(f"{run.name}-rank{rank}.pt")
 
 
 def resumed(run: Path) -> Path:
-    """The copy of a run that goes on from its last checkpoint but one."""
+    """Return the copy of a run that resumes from its second last checkpoint."""
     return run.with_name(f"{run.name}-resumed")
 
 

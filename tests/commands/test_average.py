@@ -23,7 +23,7 @@ def folder(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def data(folder):
-    """Folders train/ and val/, so that all runs hold out the same."""
+    """Create train/ and val/, so that all runs hold out the same images."""
     make_images(folder / "data" / "train", per_class=6)
     make_images(folder / "data" / "val", per_class=4)
     return folder / "data"
@@ -31,7 +31,7 @@ def data(folder):
 
 @pytest.fixture(scope="module")
 def runs(data, folder):
-    """Two runs that began with the same weights, and went on with different images first and drop rates."""
+    """Train two runs from the same initial weights with different image orders and drop path rates."""
     start = make_run(data, folder / "start", epochs=1) / "best.ckpt"
     rates = ({"drop_path_rate": 0.0}, {"drop_path_rate": 0.2})
     return [
@@ -44,7 +44,7 @@ def states(*paths):
     return [load_model(path)[0].state_dict() for path in paths]
 
 
-def test_a_uniform_average_is_a_checkpoint_like_any_other(runs, data, tmp_path):
+def test_a_uniform_average_is_a_regular_checkpoint(runs, data, tmp_path):
     output = tmp_path / "soup.ckpt"
     result = average(runs, output=output)
     assert [one.taken for one in result.ingredients] == [True, True]
@@ -69,7 +69,7 @@ def test_a_checkpoint_averaged_with_itself_is_itself(runs, tmp_path):
     assert all(torch.equal(ours[name], first[name]) for name in first)
 
 
-def test_whole_numbers_stay_whole(data, folder, tmp_path):
+def test_integers_stay_integers(data, folder, tmp_path):
     paths = [
         make_run(data, folder / f"resnet{epochs}", model="test_resnet", model_args={}, epochs=epochs) / "last.ckpt"
         for epochs in (1, 2)
@@ -81,7 +81,7 @@ def test_whole_numbers_stay_whole(data, folder, tmp_path):
     assert (ours[name].dtype, ours[name].item()) == (torch.int64, 3)
 
 
-def test_a_greedy_average_is_no_worse_than_its_best_part_on_the_runs_own_images(runs, tmp_path, capsys):
+def test_a_greedy_average_is_at_least_as_good_as_the_best_checkpoint(runs, tmp_path, capsys):
     words = ["--greedy", "--output", str(tmp_path / "soup.ckpt"), "--accelerator", "cpu", "--workers", "0"]
     assert main(["average", *map(str, runs), *words]) == 0
     printed = capsys.readouterr().out
@@ -96,7 +96,7 @@ def test_a_greedy_average_is_no_worse_than_its_best_part_on_the_runs_own_images(
 
 
 class Numbers:
-    """Ingredients whose weights are a number."""
+    """Fake ingredients whose weights are a single number."""
 
     def __init__(self, numbers):
         self.numbers = numbers
@@ -108,7 +108,7 @@ class Numbers:
         return averaging.Soup({"x": torch.tensor(0.0, dtype=torch.double)}, 0)
 
 
-def test_only_what_does_an_average_good_is_taken():
+def test_a_greedy_soup_takes_only_checkpoints_that_improve_it():
     paths = [Path(name) for name in "abcd"]
     numbers = dict(zip(paths, [1.0, -5.0, -1.0, 0.0], strict=True))
 
@@ -116,7 +116,7 @@ def test_only_what_does_an_average_good_is_taken():
         return -abs(soup.total["x"].item() / soup.count)
 
     ranked = dict(zip(paths, [-1.0, -2.0, -3.0, -4.0], strict=True))
-    soup, taken, best = averaging.choose(ranked, Numbers(numbers), near_zero)
+    soup, taken, best = averaging.select_greedily(ranked, Numbers(numbers), near_zero)
     assert [path.name for path in taken] == ["a", "c", "d"]
     assert (soup.count, math.isclose(best, 0.0)) == (3, True)
 
@@ -140,7 +140,7 @@ def test_runs_that_held_out_different_images_are_not_scored_on_either(data, fold
         evaluate(tmp_path / "soup.ckpt")
 
 
-def test_what_cannot_be_averaged_is_refused(runs, data, folder, tmp_path):
+def test_incompatible_checkpoints_are_refused(runs, data, folder, tmp_path):
     run, output = runs[0], tmp_path / "soup.ckpt"
     two = make_images(folder / "two", per_class=4, classes=("dark", "light"))
     wide = make_run(data, folder / "wide", epochs=1, model_args={**MODEL_ARGS, "embed_dim": 32})
@@ -160,19 +160,19 @@ def test_what_cannot_be_averaged_is_refused(runs, data, folder, tmp_path):
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({}, r"output: no file to write is given; give one, such as --output soup\.ckpt"),
+        ({}, r"output: no file to write is given; pass one, such as --output soup\.ckpt"),
         ({"output": "soup.safetensors"}, r"has to end with \.ckpt; try 'soup\.ckpt'"),
         ({"output": "none/soup.ckpt"}, "doesn't exist; create it first"),
         ({"output": "soup.ckpt", "data": "."}, "data is for --greedy; leave it out"),
         ({"output": "soup.ckpt", "batch_size": 2}, "batch_size is for --greedy; leave it out"),
     ],
 )
-def test_options_that_cannot_be_used_are_named(runs, settings, message):
+def test_unusable_options_are_named(runs, settings, message):
     with pytest.raises(UserError, match=message):
         average(runs, **settings)
 
 
-def test_one_checkpoint_is_too_few_and_none_is_overwritten(runs):
+def test_one_checkpoint_is_refused_and_none_is_overwritten(runs):
     with pytest.raises(UserError, match="1 can't be averaged; give two or more"):
         average([runs[0]], output="soup.ckpt")
     with pytest.raises(UserError, match=r"best\.ckpt is one of the checkpoints themselves"):

@@ -10,19 +10,18 @@ from commands.trained import make_images, make_run, open_source
 from msgformer.commands.benchmark import FORMATS, benchmark
 from msgformer.errors import UserError
 from msgformer.profiling import backends as benchmark_backends
-from msgformer.profiling import roofline as floor
-from msgformer.profiling import timing_run as benchmarking
-from msgformer.profiling.backends import exported_file
+from msgformer.profiling import roofline, timing_run
+from msgformer.profiling.backends import export_file
 
 CPU = {"accelerator": "cpu", "progress": "none"}
 ALLOCATOR = "DefaultCPUAllocator: can't allocate memory: you tried to allocate 8 bytes"
 
 
 @pytest.fixture(scope="module", autouse=True)
-def short_floors():
-    """Measured, but each shape a few times only."""
+def short_rooflines():
+    """Measure each operation only a few times."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(floor, "LEAST_SECONDS", 0.0)
+        patch.setattr(roofline, "MIN_SECONDS", 0.0)
         yield
 
 
@@ -56,8 +55,8 @@ def test_all_backends_are_timed_with_all_sizes_and_batches(written):
         assert one.low_ms <= one.ms <= one.high_ms
         assert one.of_limit == pytest.approx(one.ms / one.floor_ms)
         assert one.backend != "optimized" or (one.low_ratio, one.high_ratio) == (1, 1)
-    floors = [one.floor_ms for one in written.timings]
-    assert floors[::2] == floors[1::2]  # of the model, whatever runs it
+    rooflines = [one.floor_ms for one in written.timings]
+    assert rooflines[::2] == rooflines[1::2]  # independent of the backend
 
 
 def test_json_and_csv_hold_the_numbers_and_the_machine(written):
@@ -73,68 +72,68 @@ def test_json_and_csv_hold_the_numbers_and_the_machine(written):
     assert float(rows[5]["ms"]) == written.timings[5].ms
 
 
-def test_there_are_plots_of_what_varies(written):
+def test_plots_show_sizes_and_batches(written):
     plots = {path.name for path in written.output.iterdir()} - {"benchmark.json", "benchmark.csv"}
     assert plots == {"latency.svg", "latency.png", "throughput.svg", "throughput.png"}
 
 
-def test_the_table_says_how_and_where(written):
+def test_the_table_has_settings_and_machine(written):
     table = written.table()
-    assert re.search(r"^MODEL +BACKEND +BATCH +SIZE +MS .* RATIO .* OF LIMIT$", table, re.MULTILINE)
+    assert re.search(r"^MODEL +BACKEND +BATCH +SIZE +MS .* RATIO .* X ROOFLINE$", table, re.MULTILINE)
     assert re.search(r"^test_resnet +optimized +2 +48 x 32 ", table, re.MULTILINE)
-    assert "infer, float32, 2 rounds in turns, ratios to test_resnet (optimized)" in table
+    assert "infer, float32, 2 interleaved rounds, ratios to test_resnet (optimized)" in table
     assert (
         f"{written.machine['processor']}, 1 of {written.machine['cores']} cores; torch {torch.__version__[:4]}" in table
     )
 
 
-def test_ratios_are_the_medians_of_pairs_and_for_an_image(monkeypatch):
-    """Of a model that fits half of the batch into memory, too."""
-    ready = benchmarking.ready_in_torch
+def test_ratios_are_medians_of_pairs_per_image(monkeypatch):
+    """Also for a model whose batch is halved to fit in memory."""
+    prepare_torch = timing_run.prepare_torch
 
-    def small(source, backend, images, setting):
+    def limited_memory(source, backend, images, setting):
         if source.card.model == "test_convnext" and len(images) > 2:
             raise RuntimeError(ALLOCATOR)
-        return ready(source, backend, images, setting)
+        return prepare_torch(source, backend, images, setting)
 
-    def turns(runs, rounds, warm_up):
-        assert (len(runs), rounds, warm_up) == (2, 3, benchmarking.WARM_UP)
+    def fake_times(runs, rounds, warm_up):
+        assert (len(runs), rounds, warm_up) == (2, 3, timing_run.WARM_UP)
         return [[4.0, 8.0, 40.0], [1.0, 4.0, 30.0]]
 
-    monkeypatch.setattr(benchmarking, "ready_in_torch", small)
-    monkeypatch.setattr(benchmarking, "take_turns", turns)
+    monkeypatch.setattr(timing_run, "prepare_torch", limited_memory)
+    monkeypatch.setattr(timing_run, "take_turns", fake_times)
     result = benchmark(["test_resnet"], against="test_convnext", batch=4, img_size=32, rounds=3, **CPU)
     first, second = result.timings
     assert result.reference == "test_convnext (eager)"
     assert (first.batch, first.ms, first.images_per_second) == (4, 8000, 0.5)
     assert (second.batch, second.low_ms, second.ms, second.high_ms) == (2, 2500, 4000, 17000)
     assert (second.low_ratio, second.ratio, second.high_ratio) == (1, 1, 1)
-    pairs = [2, 1, 2 / 3]  # of seconds for an image
+    pairs = [2, 1, 2 / 3]  # of seconds per image
     assert (first.low_ratio, first.ratio) == (pytest.approx((pairs[1] + pairs[2]) / 2), 1)
     assert first.high_ratio == pytest.approx((pairs[0] + pairs[1]) / 2)
 
 
-def test_what_does_not_fit_at_all_is_told(monkeypatch):
-    def never(*arguments):
+def test_out_of_memory_is_reported(monkeypatch):
+    def out_of_memory(*arguments):
         raise torch.OutOfMemoryError
 
-    monkeypatch.setattr(benchmarking, "take_turns", never)
-    with pytest.raises(UserError, match="memory runs out with all models side by side; give fewer"):
+    monkeypatch.setattr(timing_run, "take_turns", out_of_memory)
+    with pytest.raises(UserError, match="out of memory with all models loaded; give fewer"):
         benchmark(["test_resnet"], img_size=32, **CPU)
-    monkeypatch.setattr(benchmarking, "ready_in_torch", never)
-    with pytest.raises(UserError, match=r"memory runs out for test_resnet \(eager\) even with one image of 32 x 32"):
+    monkeypatch.setattr(timing_run, "prepare_torch", out_of_memory)
+    with pytest.raises(UserError, match=r"out of memory for test_resnet \(eager\) even with one image of 32 x 32"):
         benchmark(["test_resnet"], batch=4, img_size=32, **CPU)
 
 
 @pytest.mark.parametrize("precision", ["float32", "bf16"])
-def test_training_steps_are_timed_without_a_floor(precision, monkeypatch):
+def test_training_steps_are_timed_without_a_roofline(precision, monkeypatch):
     steps = []
     step = torch.optim.AdamW.step
     monkeypatch.setattr(torch.optim.AdamW, "step", lambda *given: steps.append(step(*given)))
     result = benchmark(["test_resnet"], mode="train", precision=precision, batch=2, img_size=32, rounds=1, **CPU)
     (one,) = result.timings
     assert (one.floor_ms, one.of_limit) == (None, None)
-    assert len(steps) >= benchmarking.FIRST_RUNS + benchmarking.WARM_UP + 1
+    assert len(steps) >= timing_run.FIRST_RUNS + timing_run.WARM_UP + 1
     assert re.search(r"-$", result.table().splitlines()[1])
 
 
@@ -142,7 +141,7 @@ def test_training_steps_are_timed_without_a_floor(precision, monkeypatch):
 def test_recomputing_runs_each_block_once_more(backend, forwards):
     setting = benchmark_backends.Setting("train", "float32", torch.device("cpu"), None, (64, 64))
     source = open_source("test_vit", (64, 64))
-    ready = benchmark_backends.ready_in_torch(source, backend, setting.images(2, 3), setting)
+    ready = benchmark_backends.prepare_torch(source, backend, setting.images(2, 3), setting)
     calls = []
     ready.model.blocks[0].attn.register_forward_hook(lambda *_: calls.append(backend))
     ready.run()
@@ -160,7 +159,7 @@ def test_weights_and_images_have_the_number_format():
 
 def test_runs_and_exported_files_are_timed_as_well(run, tmp_path, monkeypatch, capsys):
     monkeypatch.setitem(FORMATS, "onnxruntime", "torch-export")  # in the place of ONNX, which takes its time
-    file = exported_file(open_source(run, (16, 16)), "onnxruntime", 1, tmp_path)
+    file = export_file(open_source(run, (16, 16)), "onnxruntime", 1, tmp_path)
     options = {"img_size": 16, "rounds": 1, "accelerator": "cpu", "progress": "lines"}
     result = benchmark([str(run), str(file)], backend=["eager", "onnxruntime"], **options)
     assert [(one.model, one.backend) for one in result.timings] == [
@@ -169,8 +168,8 @@ def test_runs_and_exported_files_are_timed_as_well(run, tmp_path, monkeypatch, c
         (str(file), "torch-export"),
     ]
     assert [one.floor_ms is None for one in result.timings] == [False, False, True]
-    assert f"batch 1, 16 x 16: getting {file} (torch-export) ready\n" in capsys.readouterr().err
-    with pytest.raises(UserError, match="is an exported file, which answers in its own precision"):
+    assert f"batch 1, 16 x 16: preparing {file} (torch-export)\n" in capsys.readouterr().err
+    with pytest.raises(UserError, match="is an exported file, which only infers in its own precision"):
         benchmark([str(file)], mode="train", **CPU)
     with pytest.raises(UserError, match=r"takes images of 16 x 16 pixels, not of 24 x 24"):
         benchmark([str(file)], img_size=24, **CPU)
@@ -184,27 +183,30 @@ def test_runs_and_exported_files_are_timed_as_well(run, tmp_path, monkeypatch, c
         ({"batch": [4, 0]}, "batch must be at least 1, not 0"),
         ({"img_size": [(32, 0)]}, "img_size must be at least 1, not 0"),
         ({"img_size": [32, 64, 96]}, r"img_size: \[32, 64, 96\] isn't height and width"),
-        ({"mode": "train", "backend": "openvino"}, "openvino can't train; give one of eager, compile, cudagraphs, rec"),
-        ({"backend": ["eager", "recompute"]}, "recompute saves memory in training; give --mode train, or eager"),
-        ({"mode": "train", "precision": "fp16"}, "fp16 trains with scaled losses alone"),
-        ({"backend": "onnxruntime", "precision": "bf16"}, "onnxruntime runs float32 here, not bf16"),
+        ({"mode": "train", "backend": "openvino"}, "openvino can't train; use one of eager, compile, cudagraphs, rec"),
+        (
+            {"backend": ["eager", "recompute"]},
+            "recompute saves memory in training only; add --mode train, or use eager",
+        ),
+        ({"mode": "train", "precision": "fp16"}, "training in fp16 needs loss scaling"),
+        ({"backend": "onnxruntime", "precision": "bf16"}, "onnxruntime supports only float32 here, not bf16"),
         ({"backend": "cudagraphs"}, "cudagraphs needs a GPU of NVIDIA's, and this runs on the CPU; give compile"),
-        ({"precision": "tf32"}, "tf32 needs a GPU, and this runs on the CPU"),
+        ({"precision": "tf32"}, "tf32 needs a GPU, but the device is the CPU"),
         ({"accelerator": "abacus"}, "device must be auto, cpu, cuda or cuda:N, not 'abacus'"),
         ({"models": ["test_vitt"]}, r"unknown model 'test_vitt'; did you mean 'test_vit"),
         ({"models": ["nowhere.ckpt"]}, "no such file or folder: nowhere.ckpt"),
         (
             {"models": ["test_vit"], "img_size": 33},
-            r"test_vit takes no images of 33 x 33 \(.*\); give another --img_size",
+            r"test_vit does not accept images of 33 x 33 \(.*\); give another --img_size",
         ),
     ],
 )
-def test_what_cannot_be_timed_is_told(arguments, message):
+def test_unsupported_settings_are_refused(arguments, message):
     with pytest.raises(UserError, match=message):
         benchmark(**{"models": ["test_resnet"], "img_size": 32, **CPU, **arguments})
 
 
-def test_outputs_packages_and_compilers_are_looked_for_first(tmp_path, monkeypatch):
+def test_outputs_packages_and_compilers_are_checked_first(tmp_path, monkeypatch):
     (tmp_path / "file").touch()
     with pytest.raises(UserError, match="is not empty; give a new folder"):
         benchmark(["test_resnet"], output=tmp_path, **CPU)
@@ -217,7 +219,7 @@ def test_outputs_packages_and_compilers_are_looked_for_first(tmp_path, monkeypat
         benchmark(["test_resnet"], backend="openvino", **CPU)
 
 
-def test_a_mistake_is_told_at_once(run_light):
+def test_a_mistake_is_reported_before_heavy_imports(run_light):
     done = run_light("benchmark", "msg_transformer_tinny", "--batch", "1", "8")
     assert done.returncode == 2
     assert "did you mean 'msg_transformer_tiny'" in done.stderr

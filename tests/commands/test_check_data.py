@@ -24,7 +24,7 @@ def test_a_good_folder(image_folder):
     assert table[-1] == f"{result.data}: 6 note(s)"
 
 
-def test_everything_is_found_at_once_and_the_status_tells(image_folder, capsys):
+def test_all_problems_are_found_at_once_and_set_the_exit_status(image_folder, capsys):
     root = image_folder("data/train", per_class=2).parent
     image_folder("data/val", per_class=1, classes=["dark", "other"])
     (root / "train" / "dark" / "00.png").write_bytes(b"")
@@ -46,7 +46,7 @@ def test_everything_is_found_at_once_and_the_status_tells(image_folder, capsys):
     assert out.splitlines()[-1].startswith(f"{root}: 3 error(s), 2 warning(s), ")
 
 
-def test_many_classes_are_summed_up(image_folder):
+def test_many_classes_are_summarized(image_folder):
     result = check_data(image_folder(per_class=1, classes=[f"c{number:03d}" for number in range(51)]))
     rows = [" ".join(line.split()) for line in result.table().splitlines()[:5]]
     assert rows == ["all", "images 51", "classes 51", "fewest in a class 1", "most in a class 1"]
@@ -90,7 +90,7 @@ def test_detection_sets(tmp_path):
     assert result.classes["train"] == {"cat": 2, "dog": 2}
 
 
-def test_labels_from_one_are_refused_unless_asked_for_as_in_training(tmp_path):
+def test_labels_from_one_need_reduce_zero_label_as_in_training(tmp_path):
     root = write_ade20k(tmp_path / "ade")
     result = check_data(root, "segment")
     assert (result.exit_status(), kinds(result)) == (2, {("error", "labels of no class")})
@@ -109,7 +109,7 @@ def test_an_option_of_segmentation_is_refused_elsewhere(task, tmp_path):
         check_data(tmp_path, task, reduce_zero_label=False)
 
 
-def test_what_is_no_data_set_is_refused(tmp_path):
+def test_other_folders_are_refused(tmp_path):
     with pytest.raises(UserError, match="no such file or folder"):
         check_data(tmp_path / "gone")
     with pytest.raises(UserError, match="laid out"):

@@ -1,4 +1,4 @@
-"""``msgformer convert``: the file that it writes, and one line, in time, for what can't be converted."""
+"""``msgformer convert``: output files, and errors in one line before anything heavy is imported."""
 
 import argparse
 import json
@@ -20,7 +20,7 @@ from msgformer.errors import UserError
 
 @pytest.fixture(scope="module")
 def official(tmp_path_factory):
-    """A whole checkpoint of the smallest model, in bytes; none of its tensors has memory of its own."""
+    """Create a complete checkpoint of the smallest model; its tensors share one byte of memory each."""
     with torch.device("meta"):
         shapes = {name: value.shape for name, value in timm.create_model("sgformer_small").state_dict().items()}
     memory = torch.arange(2**20).to(torch.uint8)
@@ -31,7 +31,7 @@ def official(tmp_path_factory):
     return path
 
 
-def test_writes_every_parameter_by_its_name_here(official, tmp_path):
+def test_every_parameter_is_written_by_its_name_in_this_package(official, tmp_path):
     output = tmp_path / "out.safetensors"
     output.write_text("before")
     result = convert(official, output, model="sgformer_s")
@@ -45,7 +45,7 @@ def test_writes_every_parameter_by_its_name_here(official, tmp_path):
     assert (result.model, result.tensors, result.parameters) == ("sgformer_small", 669, 22_545_981)
     assert result.table().splitlines() == [
         f"{output}: sgformer_small, 669 tensors, 22,545,981 parameters",
-        "left out, being no weights: argparse.Namespace",
+        "left out (not weights): argparse.Namespace",
     ]
     with safe_open(output, "pt") as file:
         assert file.metadata() == {"format": "pt", "model": "sgformer_small", "source": "sgformer_s.pth"}
@@ -56,7 +56,7 @@ def test_writes_every_parameter_by_its_name_here(official, tmp_path):
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs limits on the size of files")
-def test_where_there_is_no_room_the_output_stays_as_it_was(official, tmp_path):
+def test_a_full_disk_leaves_the_output_unchanged(official, tmp_path):
     import resource
 
     output = tmp_path / "out.safetensors"
@@ -72,7 +72,7 @@ def test_where_there_is_no_room_the_output_stays_as_it_was(official, tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["out.safetensors"]
 
 
-def test_another_model_is_refused_by_file_and_first_difference(official, tmp_path):
+def test_another_model_is_refused_with_file_and_first_difference(official, tmp_path):
     with pytest.raises(UserError, match=r"sgformer_s\.pth' doesn't fit sgformer_medium: .*'stages.*sgformer_small'"):
         convert(official, tmp_path / "out.safetensors", model="sgformer_m")
     with pytest.raises(UserError, match="build the model with num_classes=1000 and img_size=224"):
@@ -80,9 +80,9 @@ def test_another_model_is_refused_by_file_and_first_difference(official, tmp_pat
     assert not list(tmp_path.iterdir())
 
 
-def test_what_is_of_no_model_is_refused(tmp_path):
+def test_weights_of_unknown_models_are_refused(tmp_path):
     torch.save({"w": torch.zeros(2)}, tmp_path / "a.pth")
-    with pytest.raises(UserError, match=r"a\.pth' is of no model"):
+    with pytest.raises(UserError, match=r"a\.pth' fits no model"):
         convert(tmp_path / "a.pth", tmp_path / "out.safetensors")
 
 
@@ -101,7 +101,7 @@ def test_what_is_of_no_model_is_refused(tmp_path):
         (["a.pth", "out.ckpt"], "has to end with .safetensors; try 'out.safetensors'"),
     ],
 )
-def test_a_mistake_is_told_before_torch_is_imported(tmp_path, given, message):
+def test_a_mistake_is_reported_before_torch_is_imported(tmp_path, given, message):
     (tmp_path / "a.pth").touch()
     (tmp_path / "a.safetensors").touch()
     (tmp_path / "folder.safetensors").mkdir()
@@ -125,14 +125,14 @@ def test_without_mindspore_the_extra_is_named(official, tmp_path, monkeypatch):
     (tmp_path / "trained.ckpt").write_bytes(b"\n" + bytes(20))
     for given, to in ((official, "mindspore"), (tmp_path / "trained.ckpt", "torch")):
         output = tmp_path / f"out{'.ckpt' if to == 'mindspore' else '.safetensors'}"
-        with pytest.raises(UserError, match=r"MindSpore isn't installed; 'pip install msgformer\[mindspore\]'"):
+        with pytest.raises(UserError, match="MindSpore isn't installed; 'uv sync --extra mindspore'"):
             convert(given, output, to=to)
     monkeypatch.setattr("msgformer.mindspore_backend.version", lambda _: "2.4.6")
-    with pytest.raises(UserError, match=r"can't work with NumPy 2\.4\.6; 'pip install \"numpy<2\"'"):
+    with pytest.raises(UserError, match=r"can't work with NumPy 2\.4\.6; 'uv pip install \"numpy<2\"'"):
         convert(official, tmp_path / "out.ckpt", to="mindspore")
 
 
-def test_from_the_shell_the_model_is_recognised(official, tmp_path, capsys):
+def test_the_command_line_detects_the_model(official, tmp_path, capsys):
     output = tmp_path / "out.safetensors"
     assert main(["convert", os.fspath(official), os.fspath(output), "--json"]) == 0
     printed = json.loads(capsys.readouterr().out)

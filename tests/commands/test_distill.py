@@ -1,4 +1,4 @@
-"""Trainings with a teacher."""
+"""Distillation from a teacher."""
 
 import signal
 
@@ -29,18 +29,18 @@ def data(image_folder):
 
 @pytest.fixture
 def teacher(data, tmp_path):
-    """A run of another model, of another size and of grey pictures."""
+    """Train a run of another model, with another size and grayscale images."""
     model_args = {**TINY, "embed_dim": 8, "in_chans": 1}
     return tiny_run(data, tmp_path / "teacher", epochs=1, img_size=24, model_args=model_args).run
 
 
 def students(data, output, teacher, **settings):
-    """A tiny run with a teacher, mixup and all else that is random."""
+    """Train a tiny run with a teacher, mixup and all other random operations."""
     return tiny_run(data, output, teacher=teacher, **settings).run
 
 
 @pytest.mark.parametrize("distill", [{"temperature": 3.0}, {"hard": True}])
-def test_a_student_learns_from_a_run_and_keeps_nothing_of_it(data, teacher, tmp_path, distill):
+def test_a_student_learns_from_a_run_and_does_not_store_it(data, teacher, tmp_path, distill):
     taught = students(data, tmp_path / "taught", teacher, epochs=1, distill=distill)
     (row,) = rows(taught)
     assert float(row["train/loss"]) == pytest.approx(
@@ -54,14 +54,14 @@ def test_a_student_learns_from_a_run_and_keeps_nothing_of_it(data, teacher, tmp_
     assert settings["teacher"] == str(teacher / "best.ckpt")
 
 
-def test_a_teacher_without_weight_changes_nothing(data, teacher, tmp_path):
+def test_a_teacher_with_weight_zero_has_no_effect(data, teacher, tmp_path):
     taught = students(data, tmp_path / "taught", teacher, distill={"alpha": 0.0})
     alone = tiny_run(data, tmp_path / "alone").run
     ours, theirs = weights(taught), weights(alone)
     assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
 
 
-def test_a_killed_run_goes_on_with_its_teacher_as_if_nothing_had_been(data, teacher, tmp_path):
+def test_a_killed_run_resumes_with_its_teacher_exactly(data, teacher, tmp_path):
     whole, broken = tmp_path / "whole", tmp_path / "broken"
     trainer = {"accelerator": "cpu", "progress": "none", "checkpoint_minutes": 0.0}
     students(data, whole, teacher, trainer=trainer)
@@ -77,7 +77,7 @@ def test_a_killed_run_goes_on_with_its_teacher_as_if_nothing_had_been(data, teac
         train(resume=broken, distill={"alpha": 0.25})
 
 
-def test_a_model_of_timm_teaches_by_its_own_size_and_mean(monkeypatch):
+def test_a_timm_teacher_uses_its_own_preprocessing(monkeypatch):
     create = timm.create_model
     monkeypatch.setattr(teaching.timm, "create_model", lambda name, **_: create(name))
     teacher = teaching.open_teacher("test_vit", [str(number) for number in range(1000)], STUDENT)
@@ -126,7 +126,7 @@ def test_a_segmenter_does_not_teach(data, tmp_path):
         ({"task": "segment", "distill": {"hard": True}}, r"distill\.hard is for --task classify, not for segment"),
     ],
 )
-def test_settings_that_do_not_go_together_are_named(settings, message):
+def test_incompatible_settings_are_named(settings, message):
     with pytest.raises(UserError, match=message):
         train(**settings)
 

@@ -32,7 +32,7 @@ def run(data, folder):
 
 
 def logits_and_labels(run, root, flip=False, **changes):
-    """What the model says about all pictures of a folder, computed by hand."""
+    """Compute the logits of all images of a folder without the library's evaluation."""
     model, card = load_model(run / "best.ckpt")
     transform = create_transform(**{**card.preprocessing, **changes})
     files = sorted(root.rglob("*.png"))
@@ -65,7 +65,7 @@ def test_all_scores_are_those_of_the_logits(run, data):
         ({"interpolation": "nearest", "crop_mode": "border"}, {"interpolation": "nearest", "crop_mode": "border"}),
     ],
 )
-def test_images_are_brought_to_the_input_as_asked(run, data, options, changes):
+def test_images_are_preprocessed_as_requested(run, data, options, changes):
     logits, labels = logits_and_labels(run, data, **changes)
     result = evaluate(run, data, **options, **CPU)
     assert result.loss == pytest.approx(torch.nn.functional.cross_entropy(logits, labels).item(), rel=1e-5)
@@ -73,7 +73,7 @@ def test_images_are_brought_to_the_input_as_asked(run, data, options, changes):
     assert all(result.preprocessing[key] == value for key, value in changes.items())
 
 
-def test_mirror_images_are_asked_about_too(run, data):
+def test_flip_averages_with_mirror_images(run, data):
     plain, labels = logits_and_labels(run, data)
     mirrored, _ = logits_and_labels(run, data, flip=True)
     mean = (plain.softmax(-1) + mirrored.softmax(-1)) / 2
@@ -97,7 +97,7 @@ def test_checkpoints_are_compared_in_one_table(run, data, folder):
     assert (folder / "compared" / "2-run" / "predictions.csv").is_file()
 
 
-def test_a_list_of_one_is_one(run, data):
+def test_a_list_of_one_model_gives_one_result(run, data):
     assert isinstance(evaluate([run], data, **CPU), EvaluateResult)
     with pytest.raises(UserError, match="none is given"):
         evaluate([])
@@ -121,7 +121,7 @@ def test_scores_are_written_as_json_and_csv(run, data, folder):
         evaluate(run, data, output=folder / "scores", **CPU)
 
 
-def test_what_cannot_be_is_named(run, folder):
+def test_unusable_arguments_are_named(run, folder):
     (folder / "file").touch()
     for options, message in (
         ({"output": folder / "file"}, "output: .*file is a file"),
@@ -153,7 +153,7 @@ def test_a_size_that_a_model_cannot_take_is_named(data, folder):
         evaluate(run, data, img_size=40, **CPU)
 
 
-def test_the_weakest_of_many_classes_are_shown():
+def test_the_worst_of_many_classes_are_shown():
     scores = [ClassScore(f"c{index}", 1, 1, 50.0, 50.0, float(index)) for index in range(30)]
     settings = {"input_size": [3, 8, 8], "crop_pct": 0.9, "crop_mode": "center"}
     result = EvaluateResult("x", "d", 30, [], 30, 1.0, 2.0, 3.0, 4.0, settings, False, scores)

@@ -59,20 +59,20 @@ def test_images_added_later_do_not_count_as_held_out(run, data):
     assert evaluate(run, **CPU).images == 6
 
 
-def test_other_data_may_have_a_part_of_the_classes(run, image_folder):
+def test_other_data_may_have_fewer_classes(run, image_folder):
     other = image_folder("other", per_class=3, classes=["grey", "light"])
     assert evaluate(run, other, **CPU).images == 6
     with pytest.raises(UserError, match=r"'white' in .* is not among the known classes"):
         evaluate(run, image_folder("unknown", classes=["dark", "white"]), **CPU)
 
 
-def test_a_val_folder_is_taken(run, image_folder):
+def test_a_val_folder_is_used(run, image_folder):
     image_folder("split/train", per_class=5)
     root = image_folder("split/val", per_class=2).parent
     assert evaluate(run, root, **CPU).images == 4
 
 
-def test_held_out_images_that_are_gone_are_named(run, data):
+def test_missing_held_out_images_are_named(run, data):
     with (run / "split.csv").open(newline="") as file:
         held_out = next(row["name"] for row in csv.DictReader(file) if row["subset"] == "val")
     (data / held_out).unlink()
@@ -89,7 +89,7 @@ def test_a_checkpoint_away_from_its_run_needs_data(run, tmp_path):
         evaluate(moved, **CPU)
 
 
-def test_digits_are_split_alike_again(tmp_path):
+def test_digits_are_split_reproducibly(tmp_path):
     result = train(
         "test_vit",
         output=tmp_path / "run",
@@ -145,7 +145,7 @@ def test_an_unreadable_image_is_named(run, data, workers):
         predict(run, [data / "dark"], workers=workers, accelerator="cpu")
 
 
-def test_what_cannot_be_predicted_is_named(run, tmp_path):
+def test_unusable_images_are_named(run, tmp_path):
     (tmp_path / "empty").mkdir()
     for images, message in (
         ([tmp_path / "gone.png"], r"images: no such file or folder: .*gone\.png"),
@@ -160,7 +160,7 @@ def test_what_cannot_be_predicted_is_named(run, tmp_path):
         evaluate(run, accelerator="abacus")
 
 
-def test_unreadable_images_are_left_out_on_request_and_listed(run, data, image_folder, capsys):
+def test_unreadable_images_can_be_skipped_and_are_listed(run, data, image_folder, capsys):
     other = image_folder("other", per_class=4, classes=["grey", "light"])
     broken = other / "light" / "02.png"
     broken.write_bytes(b"no image")
@@ -181,7 +181,7 @@ def test_unreadable_images_are_left_out_on_request_and_listed(run, data, image_f
 
 
 @pytest.mark.parametrize("subsets", [("",), ("train/", "val/")])
-def test_what_a_run_left_out_is_not_scored_either(image_folder, tmp_path, capsys, subsets):
+def test_images_skipped_in_training_are_not_scored(image_folder, tmp_path, capsys, subsets):
     for subset in subsets:
         root = image_folder(f"skips/{subset}", per_class=6)
         for name in ("00.png", "01.png"):

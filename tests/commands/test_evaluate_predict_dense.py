@@ -104,7 +104,7 @@ def test_a_segmenter_draws_its_classes(runs, tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("task", "score"), [("detect", "mask_ap"), ("segment", "miou")])
-def test_an_exported_file_is_asked_and_scored_like_its_run(task, score, runs):
+def test_an_exported_file_predicts_and_scores_like_its_run(task, score, runs):
     pytest.importorskip("onnxscript")
     run = runs[task].run
     exported = export(run)
@@ -127,7 +127,7 @@ def test_an_exported_file_is_asked_and_scored_like_its_run(task, score, runs):
         ({"dynamic_batch": True}, "takes one image at a time; leave out --batch-size"),
     ],
 )
-def test_forms_that_detectors_do_not_have_are_refused(options, message, runs):
+def test_options_that_detectors_do_not_support_are_refused(options, message, runs):
     for package in ("onnxscript", "nncf"):
         pytest.importorskip(package)
     with pytest.raises(UserError, match=message):
@@ -135,7 +135,7 @@ def test_forms_that_detectors_do_not_have_are_refused(options, message, runs):
 
 
 @pytest.mark.parametrize(
-    ("task", "verb", "options", "message"),
+    ("task", "command", "options", "message"),
     [
         (
             "detect",
@@ -153,14 +153,14 @@ def test_forms_that_detectors_do_not_have_are_refused(options, message, runs):
         ("segment", "evaluate", {"scales": [0.0]}, "scales must be above 0"),
         ("segment", "predict", {"threshold": 0.3}, "threshold is for detectors, not for segmenters"),
         ("detect", "predict", {"top_k": 3}, "top_k is for classifiers, not for detectors; leave it out"),
-        ("detect", "predict", {"resume": True}, "resume: there is no output; give --output FILE"),
+        ("detect", "predict", {"resume": True}, "resume: there is no output; pass --output FILE"),
         ("detect", "predict", {"threshold": 3.0}, "threshold must lie between 0 and 1"),
     ],
 )
-def test_options_of_other_tasks_are_refused(task, verb, options, message, runs):
-    given = {"evaluate": [], "predict": [scenes_of(runs[task])]}[verb]
+def test_options_of_other_tasks_are_refused(task, command, options, message, runs):
+    given = {"evaluate": [], "predict": [scenes_of(runs[task])]}[command]
     with pytest.raises(UserError, match=message):
-        {"evaluate": evaluate, "predict": predict}[verb](runs[task].run, *given, **options)
+        {"evaluate": evaluate, "predict": predict}[command](runs[task].run, *given, **options)
 
 
 @pytest.mark.parametrize(("task", "score"), [("detect", "box_ap"), ("segment", "miou")])

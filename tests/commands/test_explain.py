@@ -16,7 +16,7 @@ CPU = {"accelerator": "cpu", "progress": "none"}
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory):
-    """Pictures of 20 x 16 pixels, and a run on them."""
+    """Images of 20 x 16 pixels, and a run on them."""
     root = tmp_path_factory.mktemp("explain")
     make_run(make_images(root / "data"), root / "run", epochs=1)
     Image.effect_noise((90, 50), 80).convert("RGB").save(root / "wide.png")
@@ -32,23 +32,23 @@ def read(result):
 
 
 def arrays_of(result):
-    """Of the only image."""
+    """Arrays of the only image."""
     return load_file(result.data.parent / "0001-wide" / "arrays.safetensors")
 
 
-def test_a_run_is_explained_in_pictures_numbers_and_a_page(place, tmp_path):
+def test_a_run_is_explained_in_figures_arrays_and_a_page(place, tmp_path):
     images = [place / "data" / "dark" / "00.png", place / "data" / "light" / "01.png"]
     result = explain(place / "run", images, tmp_path / "out", each_head=True)
     assert result.weights == place / "run" / "best.ckpt"
     assert "initial" not in result.table()
     assert result.images == [str(image) for image in images]
     assert len(result.pictures) == 2 * (2 + (1 + 2) + 3)
-    assert all(Image.open(picture).size[0] >= 400 for picture in result.pictures)
+    assert all(Image.open(figure).size[0] >= 400 for figure in result.pictures)
     assert "initial weights" not in result.page.read_text("utf-8")
     content = read(result)
     assert [image["folder"] for image in content["images"]] == ["0001-00", "0002-01"]
     for image in content["images"]:
-        assert image["picture_size"] == image["input_size"] == [16, 16]  # what evaluation cuts out
+        assert image["picture_size"] == image["input_size"] == [16, 16]  # the evaluation crop
         arrays = load_file(tmp_path / "out" / image["folder"] / "arrays.safetensors")
         assert sorted(arrays) == sorted(name for block in image["blocks"] for name in block["arrays"])
         assert arrays["attention.1.1"].shape == (1, 4, 5)
@@ -65,7 +65,7 @@ def test_a_run_is_explained_in_pictures_numbers_and_a_page(place, tmp_path):
         ({"img_size": (20, 44)}, [20, 44]),
     ],
 )
-def test_images_are_taken_at_any_size_and_shape(place, tmp_path, settings, size):
+def test_images_of_any_size_and_shape(place, tmp_path, settings, size):
     result = explain(place / "run", [place / "wide.png"], tmp_path / "out", gradients=0, **settings)
     (image,) = read(result)["images"]
     assert image["picture_size"] == image["input_size"] == size
@@ -76,7 +76,7 @@ def test_images_are_taken_at_any_size_and_shape(place, tmp_path, settings, size)
     assert arrays["reach.1.1"].shape == (rows * cols, rows * cols)
 
 
-def test_a_model_by_name_has_initial_weights_and_says_so(place, tmp_path):
+def test_a_model_by_name_has_initial_weights_and_reports_it(place, tmp_path):
     settings = {"model_args": MODEL_ARGS, "img_size": 32, "gradients": 1}
     first, again, other = (
         explain("msg_tiny_p4_win7_224", [place / "wide.png"], tmp_path / f"out{number}", seed=seed, **settings)
@@ -84,15 +84,15 @@ def test_a_model_by_name_has_initial_weights_and_says_so(place, tmp_path):
     )
     assert first.model == "msg_transformer_tiny"
     assert first.weights is None
-    assert re.search(r"^the weights of msg_transformer_tiny are initial, random ones", first.table(), re.MULTILINE)
-    assert "nothing here was learned" in first.page.read_text("utf-8")
+    assert re.search(r"^the weights of msg_transformer_tiny are random initial weights", first.table(), re.MULTILINE)
+    assert "The model is untrained" in first.page.read_text("utf-8")
     same, equal, different = (arrays_of(one)["attention.1.1"] for one in (first, again, other))
     assert (same == equal).all()
     assert (same != different).any()
 
 
 def test_a_model_by_name_takes_weights(place, tmp_path):
-    """Those of a run, whose blocks then do the same as by the run itself."""
+    """With the weights of a run, the arrays are those of the run."""
     run = explain(place / "run", [place / "wide.png"], tmp_path / "a", gradients=0, img_size=32)
     named = explain(
         "msg_transformer_tiny",
@@ -112,7 +112,7 @@ def test_an_sgformer_is_explained(place, tmp_path):
     settings = {"model_args": SG_ARGS, "img_size": 64, "whole": True, "seed": 0}
     result = explain("sgformer_small", [place / "wide.png"], tmp_path / "out", **settings)
     maps = {f"significance-{block}" for block in ("1.1", "2.1", "3.1")}
-    assert {picture.stem for picture in result.pictures} == {"significance", *maps, "groups-1.2", "groups-3.2"}
+    assert {figure.stem for figure in result.pictures} == {"significance", *maps, "groups-1.2", "groups-3.2"}
     (image,) = read(result)["images"]
     arrays = arrays_of(result)
     assert arrays["groups.1.1"].shape == arrays["significance.1.1"].shape == (16, 29)
@@ -122,7 +122,7 @@ def test_an_sgformer_is_explained(place, tmp_path):
 
 
 def test_a_module_in_memory_is_not_called_initial(place, tmp_path):
-    """What its weights are from isn't known; a model by its name alone is refused however it is given."""
+    """The origin of its weights is unknown; an untrained model is refused in any form."""
     module = msgformer.load(place / "run", device="cpu").module
     result = explain(module, place / "wide.png", tmp_path / "out", gradients=0)
     assert (result.weights, result.is_trained) == (None, True)
@@ -136,7 +136,7 @@ def test_a_module_in_memory_is_not_called_initial(place, tmp_path):
 
 @pytest.mark.parametrize("task", ["detect", "segment"])
 def test_the_backbone_of_a_detector_or_segmenter_is_explained(task, tmp_path):
-    """At the size of its evaluation, padded as it pads."""
+    """At its evaluation size, with its padding."""
     run = tiny_dense_run(task, write_scenes(task, tmp_path / "data"), tmp_path / "run", epochs=1, report=False).run
     Image.effect_noise((120, 75), 80).convert("RGB").save(tmp_path / "a.png")
     result = explain(run, [tmp_path / "a.png"], tmp_path / "out", blocks=["1.1", "2.1"], gradients=1)
@@ -149,15 +149,15 @@ def test_the_backbone_of_a_detector_or_segmenter_is_explained(task, tmp_path):
     assert read(resized)["images"][0]["picture_size"] == [50, 80]
 
 
-def test_hostile_names_stay_in_their_place(place, tmp_path):
+def test_hostile_file_names_cannot_escape_the_folder(place, tmp_path):
     name = tmp_path / "<img src=x onerror=alert(1)>'\"\n.png"
     Image.new("RGB", (20, 20)).save(name)
     result = explain(place / "run", [name], tmp_path / "out", gradients=0)
     assert "<img" not in result.page.read_text("utf-8")
-    assert all(picture.is_file() for picture in result.pictures)
+    assert all(figure.is_file() for figure in result.pictures)
 
 
-def test_what_is_no_model_of_these_families_is_refused(place, tmp_path):
+def test_models_of_other_families_are_refused(place, tmp_path):
     make_run(place / "data", tmp_path / "other", model="test_resnet", model_args={}, epochs=1, img_size=32)
     with pytest.raises(UserError, match=r"is of test_resnet.*; explain shows the messengers"):
         explain(tmp_path / "other", [place / "wide.png"], tmp_path / "out")
@@ -170,7 +170,7 @@ def test_what_is_no_model_of_these_families_is_refused(place, tmp_path):
         (
             "resnet18",
             {},
-            "is neither a file nor a model of this package; explain shows MSG-Transformers and",
+            "is neither a file nor a model of this package; explain supports only MSG-Transformers and",
         ),
         (
             "msg_transformer_tiny",
@@ -203,7 +203,7 @@ def test_what_is_no_model_of_these_families_is_refused(place, tmp_path):
         ("weights.safetensors", {}, "weights.safetensors' can't be read: it is empty"),
     ],
 )
-def test_bad_input_is_told_in_one_line(place, tmp_path, monkeypatch, source, settings, message):
+def test_bad_input_is_reported_in_one_line(place, tmp_path, monkeypatch, source, settings, message):
     monkeypatch.chdir(place)
     (place / "text.png").write_text("no image")
     (place / "weights.safetensors").write_bytes(b"")

@@ -21,7 +21,7 @@ def exported(run):
     return export(run, format="torch-export", dynamic_batch=True)
 
 
-def test_the_file_lies_beside_its_checkpoint_and_was_checked_on_held_out_pictures(run, exported):
+def test_the_file_is_beside_its_checkpoint_and_checked_on_held_out_images(run, exported):
     assert exported.output == run / "best.pt2"
     assert exported.input == {"batch": (1, 1024), "height": (16, 16), "width": (16, 16)}
     assert exported.checked_on == "7 inputs of images that the run held out"  # six together, one alone
@@ -30,7 +30,7 @@ def test_the_file_lies_beside_its_checkpoint_and_was_checked_on_held_out_picture
     assert {path.name for path in run.iterdir()} >= {"best.ckpt", "best.pt2"}
 
 
-def test_an_exported_file_is_asked_and_scored_like_its_checkpoint(run, exported, tmp_path):
+def test_an_exported_file_predicts_and_scores_like_its_checkpoint(run, exported, tmp_path):
     images = [run.parent / "data" / "dark", run.parent / "data" / "light" / "03.png"]
     ours, theirs = (predict(path, images, **CPU).predictions for path in (exported.output, run))
     assert [one.classes for one in ours] == [one.classes for one in theirs]
@@ -45,7 +45,7 @@ def test_an_exported_file_is_asked_and_scored_like_its_checkpoint(run, exported,
     assert evaluate(moved, run.parent / "data", **CPU).images == 30
 
 
-def test_what_a_file_cannot_do_is_told_in_a_line(run, exported):
+def test_unsupported_uses_of_a_file_are_refused_in_one_line(run, exported):
     for arguments, message in (
         ({"img_size": 24}, r"takes images of 16 x 16 pixels, not of 24 x 24; export it with --dynamic-size"),
         ({"precision": "bf16-mixed"}, r"precision: .* has the precision of its export"),
@@ -59,7 +59,7 @@ def test_what_a_file_cannot_do_is_told_in_a_line(run, exported):
             predict(exported.output, [run.parent / "data"], **{**CPU, **arguments})
 
 
-def test_bad_arguments_are_told_before_anything_is_loaded(run, tmp_path, monkeypatch):
+def test_bad_arguments_are_reported_before_anything_is_loaded(run, tmp_path, monkeypatch):
     for arguments, message in (
         ({"output": tmp_path / "model.onnx", "format": "aoti"}, r"has to end with \.pt2 for format aoti"),
         ({"output": tmp_path / "no" / "model.pt2", "format": "aoti"}, r"folder of output .* doesn't exist"),
@@ -70,14 +70,14 @@ def test_bad_arguments_are_told_before_anything_is_loaded(run, tmp_path, monkeyp
         with pytest.raises(UserError, match=message):
             export(run, **arguments)
     monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
-    with pytest.raises(UserError, match=r"needs the package 'openvino'; .*pip install 'msgformer\[openvino\]'"):
+    with pytest.raises(UserError, match=r"needs the package 'openvino'; .*uv sync --extra openvino"):
         export(run, format="openvino")
     (tmp_path / "model.onnx").touch()
     with pytest.raises(UserError, match=r"model\.onnx needs the package 'onnx'; .*'msgformer\[onnx\]'"):
         predict(tmp_path / "model.onnx", [run.parent / "data"], **CPU)
 
 
-def test_executorch_takes_one_size(run):
+def test_executorch_supports_one_size(run):
     pytest.importorskip("executorch")
     with pytest.raises(UserError, match="format executorch: a file takes inputs of one size; leave out --dynamic"):
         export(run, format="executorch", dynamic_batch=True)

@@ -26,7 +26,7 @@ def data(image_folder):
 
 @pytest.fixture
 def in_second_epoch(monkeypatch):
-    """Have something happen within the second epoch."""
+    """Return a function that makes something happen within the second epoch."""
 
     def put(happen):
         losses = ClassificationTraining.losses
@@ -42,7 +42,7 @@ def in_second_epoch(monkeypatch):
 
 
 def message_of(work):
-    """What ``work`` raises in a process of its own, in words."""
+    """Return the message of the error that ``work`` raises in a separate process."""
     ours, theirs = multiprocessing.Pipe()
 
     def report():
@@ -59,7 +59,7 @@ def message_of(work):
     return ours.recv()
 
 
-def test_a_full_disk_is_told_and_nothing_is_lost(data, tmp_path, in_second_epoch, monkeypatch):
+def test_a_full_disk_is_reported_and_nothing_is_lost(data, tmp_path, in_second_epoch, monkeypatch):
     whole = tiny_run(data, tmp_path / "whole").run
     in_second_epoch(lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, resource.RLIM_INFINITY)))
     message = message_of(lambda: tiny_run(data, tmp_path / "run"))
@@ -71,7 +71,7 @@ def test_a_full_disk_is_told_and_nothing_is_lost(data, tmp_path, in_second_epoch
 
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EROFS, errno.EDQUOT])
-def test_a_disk_that_refuses_at_once_is_told(data, tmp_path, monkeypatch, number):
+def test_an_unwritable_disk_is_reported(data, tmp_path, monkeypatch, number):
     def refuse(self, content):
         raise OSError(number, os.strerror(number))
 
@@ -91,13 +91,13 @@ def test_data_that_vanishes_is_named(data, tmp_path, in_second_epoch, workers):
         tiny_run(data, tmp_path / "run", workers=workers)
 
 
-def test_memory_that_runs_out_is_told_with_what_helps(data, tmp_path, in_second_epoch):
+def test_out_of_memory_is_reported_with_remedies(data, tmp_path, in_second_epoch):
     in_second_epoch(lambda: torch.empty(1 << 60, dtype=torch.uint8))
     with pytest.raises(UserError, match=r"^out of memory on cpu with batches of 4; use --batch_size 2 --trainer.acc"):
         tiny_run(data, tmp_path / "run")
 
 
-def test_memory_that_runs_out_on_a_gpu_is_told_likewise(data, tmp_path, in_second_epoch):
+def test_out_of_gpu_memory_is_reported_with_remedies(data, tmp_path, in_second_epoch):
     def run_out():
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
 
@@ -106,7 +106,7 @@ def test_memory_that_runs_out_on_a_gpu_is_told_likewise(data, tmp_path, in_secon
         tiny_run(data, tmp_path / "run", trainer={"accelerator": "cpu", "progress": "none", "accumulate": 2})
 
 
-def test_a_worker_that_is_killed_is_told(data, tmp_path, in_second_epoch):
+def test_a_killed_worker_is_reported(data, tmp_path, in_second_epoch):
     def kill():
         for process in multiprocessing.active_children():
             os.kill(process.pid, signal.SIGKILL)
@@ -116,7 +116,7 @@ def test_a_worker_that_is_killed_is_told(data, tmp_path, in_second_epoch):
         tiny_run(data, tmp_path / "run", workers=1)
 
 
-def test_what_is_not_known_keeps_its_traceback(data, tmp_path, in_second_epoch):
+def test_unknown_errors_keep_their_traceback(data, tmp_path, in_second_epoch):
     def fail():
         raise RuntimeError("a bug")
 

@@ -21,7 +21,7 @@ def checkpoint(swin, tmp_path):
     return tmp_path / "swin.pth"
 
 
-def test_version_1_takes_all_that_a_swin_has(swin, checkpoint, tmp_path):
+def test_version_1_takes_all_weights_of_a_swin(swin, checkpoint, tmp_path):
     result = init_from(str(checkpoint), tmp_path / "out.safetensors", num_classes=10)
     assert not result.stretched
     assert {name.split(".")[-1] for name in result.new} == {"msg_tokens", "rel_pos_msg"}
@@ -33,7 +33,7 @@ def test_version_1_takes_all_that_a_swin_has(swin, checkpoint, tmp_path):
     assert "new: msg_tokens, stages.blocks.attn.rel_pos_msg" in result.table()
 
 
-def test_a_seed_decides_on_what_is_new(checkpoint, tmp_path):
+def test_the_seed_determines_new_parameters(checkpoint, tmp_path):
     files = [
         init_from(str(checkpoint), tmp_path / f"{n}.safetensors", seed=seed).output for n, seed in enumerate([1, 1, 2])
     ]
@@ -54,12 +54,12 @@ def test_a_model_saved_in_the_hubs_layout(swin, tmp_path):
     [
         ("swin_tiny_patch4_window7_22", {}, "did you mean 'swin_tiny_patch4_window7_224'"),
         ("gone.pth", {}, "'gone.pth' doesn't exist"),
-        ("swin_tiny_patch4_window7_224", {}, "can't be had .*give its path"),
+        ("swin_tiny_patch4_window7_224", {}, "can't be downloaded .*give its path"),
         ("swin_tiny_patch4_window7_224", {"model": "sgformer_small"}, "fit MSG-Transformer only, not sgformer_small"),
         ("swin_tiny_patch4_window7_224", {"output": "out.pth"}, "has to end with .safetensors"),
     ],
 )
-def test_what_cannot_be_used_is_named(tmp_path, source, settings, message):
+def test_unusable_arguments_are_named(tmp_path, source, settings, message):
     output = tmp_path / settings.pop("output", "out.safetensors")
     with pytest.raises(UserError, match=message):
         init_from(source, output, **settings)

@@ -43,14 +43,14 @@ def test_all_models_are_counted_at_a_size(monkeypatch, capsys):
     assert len(table) == 3
 
 
-def test_what_cannot_be_counted_is_refused():
+def test_unknown_models_and_sizes_are_refused():
     with pytest.raises(UserError, match="unknown model 'sgformer_smal'; did you mean 'sgformer_small'"):
         models("sgformer_smal")
     with pytest.raises(UserError, match="input_size must be at least 1, not 0"):
         models(input_size=(224, 0))
 
 
-def test_every_recipe_is_listed_and_says_what_it_does():
+def test_every_recipe_is_listed_with_a_description():
     listed = recipes().recipes
     assert list(listed) == list_recipes()
     assert all(listed.values())

@@ -24,13 +24,13 @@ SETTINGS = {
 
 @pytest.fixture
 def data(image_folder):
-    """24 images to train on and 9 to validate on, which two processes can't share evenly."""
+    """Create 24 training images and 9 validation images, which two processes can't share evenly."""
     return image_folder(per_class=11, classes=["dark", "grey", "light"])
 
 
 @pytest.fixture
 def command(data, tmp_path):
-    """Gives the words of the command that trains with the settings."""
+    """Return a function that builds the command line of a training with the settings."""
     config = tmp_path / "settings.yaml"
     config.write_text(yaml.safe_dump({"data": str(data), "model": "msg_transformer_tiny", **SETTINGS}))
     program = [sys.executable, "-m", "msgformer", "train", f"--config={config}"]
@@ -68,7 +68,7 @@ def test_two_processes_learn_from_a_teacher_as_one(tmp_path, command):
 
 @pytest.fixture
 def two_processes(command, tmp_path):
-    """A long training by two processes that has done an epoch: the first process, the number of the other, the run."""
+    """Start a long training by two processes; return the first process, the PID of the other, and the run folder."""
     run = tmp_path / "run"
     with subprocess.Popen(
         command(run, "--epochs=100000"), stderr=subprocess.PIPE, text=True, start_new_session=True
@@ -121,6 +121,6 @@ def test_a_signal_to_one_process_stops_and_saves_both(two_processes):
 
 
 def _alive(number):
-    """Whether a process runs; what has ended may wait for ever for somebody to ask how."""
+    """Return whether a process runs; a zombie does not."""
     status = subprocess.run(["ps", "-p", str(number), "-o", "stat="], capture_output=True, text=True).stdout
     return bool(status) and not status.startswith("Z")

@@ -19,13 +19,13 @@ from msgformer.checkpoints.checkpoint_file import EMA_PREFIX, PREFIX
 from msgformer.commands.train import train
 
 PAIRWISE = [(False, 1, "32-true"), (False, 2, "bf16-mixed"), (True, 1, "bf16-mixed"), (True, 2, "32-true")]
-"""EMA, accumulated batches and precision; together with one and two processes, each pair of values occurs."""
+"""EMA, accumulated batches and precision; every pair of values occurs (pairwise testing)."""
 
 OTHERS = [(True, 1, "32-true"), (True, 2, "bf16-mixed"), (False, 1, "bf16-mixed"), (False, 2, "32-true")]
 OTHERS += [(False, accumulate, "bf16-true") for accumulate in (1, 2)]
 
 TOLERANCE = {"32-true": 1e-5, "bf16-mixed": 2e-3, "bf16-true": 1e-2}
-"""Largest difference between the weights of two processes and those of one; all steps together move them by 2e-2."""
+"""Maximum difference between the weights of two processes and of one; all steps together change them by 2e-2."""
 
 ALONE = {"accelerator": "cpu", "progress": "none"}
 TWO_PROCESSES = {**ALONE, "devices": 2, "strategy": "ddp"}
@@ -36,7 +36,7 @@ def name_of(ema, accumulate, precision):
 
 
 def settings_of(data, output, ema, accumulate, precision, processes):
-    """The arguments of a training whose steps are the same, whatever the number of processes."""
+    """Return the arguments of a training whose steps do not depend on the number of processes."""
     trainer = ALONE if processes == 1 else TWO_PROCESSES
     return {
         "model": "msg_transformer_tiny",
@@ -70,7 +70,7 @@ def run_in_two_processes(trainings, folder):
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
-    """24 images to train on and 9 to validate on, which two processes can't share evenly."""
+    """Create 24 training images and 9 validation images, which two processes can't share evenly."""
     root = tmp_path_factory.mktemp("data")
     generator = np.random.default_rng(0)
     for (subset, count), (label, name) in product([("train", 8), ("val", 3)], enumerate(["dark", "gray", "light"])):
@@ -82,14 +82,14 @@ def data(tmp_path_factory):
 
 
 def train_combinations(data, folder, combinations):
-    """Train in two processes with each combination, and give the folder of the runs."""
+    """Train in two processes with each combination, and return the folder of the runs."""
     trainings = {name_of(*one): settings_of(data, folder / name_of(*one), *one, 2) for one in combinations}
     run_in_two_processes(trainings, folder)
     return folder
 
 
 def check_run(run):
-    """Check that all processes ended with the weights that were saved, and that a resumed run ends the same."""
+    """Check that all processes end with the saved weights, and that a resumed run ends the same."""
     assert [row["epoch"] for row in rows(run)] == ["1", "2"]
     final = weights(run)
     for state in (torch.load(state_file(run, rank)) for rank in (0, 1)):
@@ -98,7 +98,7 @@ def check_run(run):
 
 
 def check_average(run):
-    """Check that the average lags behind the live weights, wherever they are trained."""
+    """Check that the EMA lags behind the weights for all trained parameters."""
     final = weights(run)
     averaged = {name: value for name, value in final.items() if name.startswith(EMA_PREFIX)}
     assert averaged
@@ -147,7 +147,7 @@ def test_two_processes_end_with_the_weights_of_one_in_all_other_combinations(com
 
 @pytest.fixture(scope="module")
 def varied(data, tmp_path_factory):
-    """Trainings in two processes with EMA and what else could leave parameters without gradients."""
+    """Train in two processes with EMA and settings that leave parameters without gradients."""
     folder = tmp_path_factory.mktemp("varied")
     base = settings_of(data, folder, True, 1, "32-true", 2)
     teacher = train(**settings_of(data, folder / "any_classifier", False, 1, "32-true", 1)).run
@@ -173,7 +173,7 @@ def varied(data, tmp_path_factory):
 
 
 def dense_settings(task, data, output):
-    """The arguments of a training whose first stages are frozen."""
+    """Return the arguments of a training with frozen stages."""
     model = DETECT if task == "detect" else {"head": "upernet", "channels": 16}
     return {
         "task": task,
@@ -195,6 +195,6 @@ def dense_settings(task, data, output):
 @pytest.mark.parametrize(
     "name", ["checkpointing", "teacher", "drop_path", "sgformer", "batch_norm", "detect", "segment"]
 )
-def test_two_processes_average_whatever_is_trained(name, varied):
+def test_two_processes_average_all_trained_parameters(name, varied):
     check_run(varied / name)
     check_average(varied / name)

@@ -43,7 +43,7 @@ def expected(run, data):
 
 
 def stored(path):
-    """The predictions in a file of any format: image, classes, probabilities, error."""
+    """Read the predictions in a file of any format: image, classes, probabilities, error."""
     if path.suffix == ".parquet":
         from pyarrow.parquet import read_table
 
@@ -105,8 +105,8 @@ def test_a_stream_of_predictions(run, data, expected):
 
 @pytest.mark.parametrize("suffix", ["jsonl", "csv", "parquet"])
 @pytest.mark.parametrize("cut", [0, 1, 60, 200, -1])
-def test_a_call_that_was_killed_goes_on(run, data, expected, tmp_path, suffix, cut):
-    """The file is cut anywhere, within a line too; a Parquet file grows as JSON lines until it is complete."""
+def test_a_killed_call_resumes(run, data, expected, tmp_path, suffix, cut):
+    """The file is cut anywhere, also within a line; a Parquet file is JSON lines until it is complete."""
     output = tmp_path / f"out.{suffix}"
     predict(run, [data], output=tmp_path / ("out.jsonl" if suffix == "parquet" else output.name), **CPU)
     growing = output if suffix != "parquet" else Path(f"{output}.partial.jsonl")
@@ -123,7 +123,7 @@ def test_a_call_that_was_killed_goes_on(run, data, expected, tmp_path, suffix, c
     assert_stored(output, expected)
 
 
-def test_resuming_asks_only_about_the_rest(run, data, tmp_path, monkeypatch):
+def test_resuming_predicts_only_the_remaining_images(run, data, tmp_path, monkeypatch):
     output = tmp_path / "out.jsonl"
     predict(run, [data / "dark"], output=output, **CPU)
     asked = []
@@ -169,7 +169,7 @@ def test_an_interrupted_call_leaves_whole_predictions(run, data, expected, tmp_p
     assert_stored(output, expected)
 
 
-def test_a_file_of_other_predictions_is_not_gone_on_with(run, data, folder, tmp_path):
+def test_a_file_of_other_predictions_is_not_resumed(run, data, folder, tmp_path):
     output = tmp_path / "out.jsonl"
     predict(run, [data / "grey"], output=output, **CPU)
     for images, message in (
@@ -194,7 +194,7 @@ def test_a_file_of_other_predictions_is_not_gone_on_with(run, data, folder, tmp_
         predict(run, [data / "grey"], output=tmp_path / "out.parquet", resume=True, **CPU)
 
 
-def test_a_complete_parquet_file_takes_no_more(run, data, tmp_path):
+def test_a_complete_parquet_file_is_not_extended(run, data, tmp_path):
     output = tmp_path / "out.parquet"
     predict(run, [data / "dark"], output=output, **CPU)
     with pytest.raises(UserError, match=r"is complete, without .*grey/00\.png"):
@@ -203,7 +203,7 @@ def test_a_complete_parquet_file_takes_no_more(run, data, tmp_path):
 
 @pytest.mark.parametrize("suffix", ["jsonl", "csv", "parquet"])
 @pytest.mark.parametrize("workers", [0, 1])
-def test_images_that_cannot_be_read_have_a_place_in_the_file(run, image_folder, tmp_path, suffix, workers):
+def test_unreadable_images_have_a_row_in_the_file(run, image_folder, tmp_path, suffix, workers):
     images = image_folder(per_class=3)
     (images / "dark" / "01.png").write_bytes(b"no image")
     machine = {"accelerator": "cpu", "workers": workers, "batch_size": 2}
@@ -219,7 +219,7 @@ def test_images_that_cannot_be_read_have_a_place_in_the_file(run, image_folder, 
     assert rows[1][3].startswith("can't read image")
 
 
-def test_a_name_that_is_not_there_in_a_list_is_an_unreadable_image(run, data, monkeypatch):
+def test_a_missing_file_in_a_list_is_an_unreadable_image(run, data, monkeypatch):
     listed = f"/nowhere/1.png\n{data}/dark/00.png\n".encode()
     for on_bad_image in ("stop", "skip"):
         monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(listed)))
@@ -230,7 +230,7 @@ def test_a_name_that_is_not_there_in_a_list_is_an_unreadable_image(run, data, mo
             assert predict(run, ["-"], on_bad_image="skip", **CPU).skipped == ["/nowhere/1.png"]
 
 
-def test_standard_output_can_be_piped_on(run, data, expected, capfd):
+def test_standard_output_can_be_piped(run, data, expected, capfd):
     assert main(["predict", str(run), str(data), "--output", "-", "--accelerator", "cpu", "--workers", "0"]) == 0
     lines = capfd.readouterr().out.splitlines()
     assert [json.loads(line)["image"] for line in lines] == [one.image for one in expected]
@@ -240,7 +240,7 @@ def test_standard_output_can_be_piped_on(run, data, expected, capfd):
     assert len(list(csv.DictReader(io.StringIO(capfd.readouterr().out)))) == 10
 
 
-def test_neither_names_nor_predictions_of_a_long_list_are_held(run, data, tmp_path, monkeypatch):
+def test_memory_does_not_grow_with_the_number_of_images(run, data, tmp_path, monkeypatch):
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(f"{data}/dark/00.png\n".encode() * 100)))
     alive = []
     write = PredictionFile.write
@@ -262,7 +262,7 @@ def test_a_contact_sheet_shows_the_images(run, data, tmp_path):
     assert result.table().endswith(f"contact sheet {tmp_path / 'sheet.png'}")
 
 
-def test_an_output_that_cannot_be_is_named(run, data, tmp_path, monkeypatch):
+def test_unusable_outputs_are_named(run, data, tmp_path, monkeypatch):
     (tmp_path / "there.png").touch()
     for options, message in (
         ({"output": tmp_path / "out.txt"}, r"output: .*out\.txt doesn't end with \.jsonl"),
@@ -288,7 +288,7 @@ def test_an_output_that_cannot_be_is_named(run, data, tmp_path, monkeypatch):
         predict(run, [data], output=tmp_path / "out.parquet")
 
 
-def test_the_output_of_no_image_is_there(run, tmp_path, monkeypatch):
+def test_no_images_give_an_empty_output(run, tmp_path, monkeypatch):
     monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"")))
     assert predict(run, ["-"], output=tmp_path / "out.csv", **CPU).images == 0
     assert (tmp_path / "out.csv").read_text().startswith("image,class_1")

@@ -51,7 +51,7 @@ def test_a_training_ends_with_a_report(run, data):
     assert all(min(Image.open(path).size) > 300 for path in (run / "plots").iterdir())
 
 
-def test_the_run_folder_tells_what_made_it(run):
+def test_the_run_folder_records_its_provenance(run):
     (start,) = json.loads((run / "environment.json").read_text())
     with (run / "split.csv").open(newline="") as file:
         val = [row["name"] for row in csv.DictReader(file) if row["subset"] == "val"]
@@ -60,7 +60,7 @@ def test_the_run_folder_tells_what_made_it(run):
     assert start["code"]["sha256"]
 
 
-def test_it_is_made_again(copy, run):
+def test_a_report_can_be_written_again(copy, run):
     before = (copy / "report.html").read_text()
     (copy / "report.html").unlink()
     shutil.rmtree(copy / "plots")
@@ -75,7 +75,7 @@ def test_it_is_made_again(copy, run):
     assert msgformer.report is report
 
 
-def test_without_scores_nothing_is_asked_of_the_data(copy, data, monkeypatch):
+def test_without_scores_the_data_is_not_read(copy, data, monkeypatch):
     monkeypatch.setattr("msgformer.runs.report.read_split", lambda *_: None)
     result = report(copy, score=False)
     text = result.report.read_text()
@@ -112,7 +112,7 @@ def test_a_stopped_training_leaves_a_report_without_scores(data, tmp_path, monke
     assert "<caption>Resumed 2" in text
 
 
-def test_a_training_does_not_fail_for_its_report(data, tmp_path, monkeypatch, capsys):
+def test_a_failing_report_does_not_fail_the_training(data, tmp_path, monkeypatch, capsys):
     def unreadable(*_):
         raise UserError("data: gone")
 
@@ -130,7 +130,7 @@ def test_a_training_does_not_fail_for_its_report(data, tmp_path, monkeypatch, ca
     assert "no report was written: [Errno 28] No space left on device: 'plots'; " in capsys.readouterr().err
 
 
-def test_names_of_classes_and_files_do_not_act(tmp_path, folder):
+def test_names_of_classes_and_files_are_escaped(tmp_path, folder):
     data = make_images(folder / "evil", classes=(EVIL, '"quoted"'))
     (data / EVIL / "00.png").rename(data / EVIL / "<img src=x onerror=alert(2)>.png")
     run = make_run(data, tmp_path / "run", epochs=1, report=True, val_fraction=0.5)
@@ -140,7 +140,7 @@ def test_names_of_classes_and_files_do_not_act(tmp_path, folder):
     assert "<img src=x" not in text
 
 
-def test_what_cannot_be_reported_is_named(copy, data, tmp_path):
+def test_unusable_runs_are_named(copy, data, tmp_path):
     (tmp_path / "file").touch()
     for path, message in (
         (tmp_path / "cop", r"run: no such file or folder: .*cop; did you mean 'copy'\?"),

@@ -11,7 +11,7 @@ def run(request, tmp_path_factory):
     return tiny_dense_run(request.param, write_scenes(request.param, folder / "data"), folder / "run")
 
 
-def test_a_training_leaves_a_report_of_its_task(run):
+def test_a_training_writes_a_report_of_its_task(run):
     page = (run.run / "report.html").read_text()
     titles = {"detect": ["Average precision and recall", "Box AP50", "Terms of the loss"], "segment": ["Mean IoU"]}
     for title in ["Learning", "Classes", "Examples", "Configuration", *titles[run.task]]:
@@ -22,7 +22,7 @@ def test_a_training_leaves_a_report_of_its_task(run):
     assert (run.run / "plots/learning_curves.png").is_file()
 
 
-def test_a_report_is_made_again_with_and_without_scores(run):
+def test_a_report_can_be_written_again_with_and_without_scores(run):
     made = report(run.run, score=False, accelerator="cpu", progress="none")
     assert "Examples" not in made.report.read_text()
     report(run.run, accelerator="cpu", progress="none", workers=0)

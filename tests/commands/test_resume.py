@@ -24,7 +24,7 @@ FILES = ("best.ckpt", "best_ema.ckpt", "last.ckpt")
 
 
 def begin(data, output, **trainer):
-    """A run with everything that has a state, three optimiser steps and two validation batches an epoch."""
+    """Start a run with everything that has a state, three optimizer steps and two validation batches per epoch."""
     return tiny_run(
         data,
         output,
@@ -40,7 +40,7 @@ def data(image_folder):
 
 @pytest.fixture
 def whole(data, tmp_path):
-    """A run from beginning to end."""
+    """Train an uninterrupted run."""
     return begin(data, tmp_path / "whole")
 
 
@@ -50,7 +50,7 @@ def assert_equal_to_the_bit(ours, theirs):
 
 
 def fork(work):
-    """Start ``work`` in a process of its own."""
+    """Start ``work`` in a separate process."""
 
     def alone():
         torch.set_num_threads(1)  # threads don't survive a fork
@@ -62,7 +62,7 @@ def fork(work):
 
 
 def in_a_process(work):
-    """Do ``work`` in a process of its own that may kill itself; its exit status."""
+    """Run ``work`` in a separate process, which may kill itself; return its exit status."""
     process = fork(work)
     process.join(120)
     return process.exitcode
@@ -70,7 +70,7 @@ def in_a_process(work):
 
 @contextlib.contextmanager
 def sent(number, owner, name, count):
-    """Have this process send itself a signal as a function is called for the ``count``-th time."""
+    """Make this process send itself a signal when a function is called for the ``count``-th time."""
     original, calls = getattr(owner, name), itertools.count(1)
 
     def replacement(*args, **kwargs):
@@ -96,7 +96,7 @@ MOMENTS = {
 
 
 @pytest.mark.parametrize("moment", MOMENTS)
-def test_a_killed_run_goes_on_as_if_nothing_had_been(whole, data, tmp_path, moment):
+def test_a_killed_run_resumes_exactly(whole, data, tmp_path, moment):
     broken = tmp_path / "broken"
 
     def killed():
@@ -109,7 +109,7 @@ def test_a_killed_run_goes_on_as_if_nothing_had_been(whole, data, tmp_path, mome
     assert {path.name for path in broken.iterdir()} == {path.name for path in whole.iterdir()}
 
 
-def test_without_checkpoints_within_epochs_a_killed_run_goes_on_from_the_last_ones_end(whole, data, tmp_path):
+def test_without_checkpoints_within_epochs_a_killed_run_resumes_from_the_last_epoch(whole, data, tmp_path):
     broken = tmp_path / "broken"
 
     def killed():
@@ -123,7 +123,7 @@ def test_without_checkpoints_within_epochs_a_killed_run_goes_on_from_the_last_on
 
 
 def killed_after(seconds, data, run):
-    """Begin a run or go on with it in a process that is killed after a while; whether it was still at it."""
+    """Start or resume a run in a process that is killed after a while; return whether it was still running."""
     resumable = (run / "config.yaml").is_file()
     if not resumable:
         shutil.rmtree(run, ignore_errors=True)  # it was killed before it could even say what it is
@@ -138,7 +138,7 @@ def killed_after(seconds, data, run):
 
 @pytest.mark.slow
 @pytest.mark.timeout(1200)
-def test_runs_that_are_killed_at_many_random_moments_end_the_same(whole, data, tmp_path):
+def test_runs_killed_at_random_moments_end_the_same(whole, data, tmp_path):
     moments, kills, runs = random.Random(0), 0, 0
     while kills < 40:
         broken = tmp_path / f"broken-{runs}"
@@ -157,7 +157,7 @@ def test_runs_that_are_killed_at_many_random_moments_end_the_same(whole, data, t
     ],
 )
 @pytest.mark.parametrize(("number", "error"), [(signal.SIGINT, KeyboardInterrupt), (signal.SIGTERM, SystemExit)])
-def test_a_signal_saves_and_how_to_go_on_is_said(
+def test_a_signal_saves_a_checkpoint_and_prints_how_to_resume(
     whole, data, tmp_path, capsys, monkeypatch, moment, place, batches, validations, number, error
 ):
     broken = tmp_path / "broken"
@@ -184,7 +184,7 @@ def _noting(loaded, original):
     return load
 
 
-def test_ctrl_c_once_more_stops_at_once(data, tmp_path, monkeypatch):
+def test_a_second_ctrl_c_stops_immediately(data, tmp_path, monkeypatch):
     def twice(self, batch, batch_idx):
         os.kill(os.getpid(), signal.SIGINT)
         os.kill(os.getpid(), signal.SIGINT)
@@ -225,14 +225,14 @@ def test_resuming_a_finished_run_changes_nothing(whole):
     assert_same_run(whole, whole)
 
 
-def test_a_run_is_resumed_by_its_own_settings(whole):
+def test_a_run_is_resumed_with_its_own_settings(whole):
     with pytest.raises(UserError, match=r"resume: optim\.lr is 0\.01 in .*, not 0\.1"):
         train(resume=whole, optim={"lr": 0.1})
     with pytest.raises(UserError, match=r"resume: epochs is 3 in .*, not 9"):
         train(resume=whole, epochs=9)
 
 
-def test_what_cannot_be_resumed_is_named(tmp_path, image_folder):
+def test_unusable_run_folders_are_named(tmp_path, image_folder):
     with pytest.raises(UserError, match="resume: no such file or folder"):
         train(resume=tmp_path / "nothing")
     with pytest.raises(UserError, match=r"has no config\.yaml"):

@@ -18,7 +18,7 @@ def test_scenes_from_the_command_line(task, layout, run_msgformer, tmp_path):
     assert "scenes is there already" in done.stderr
 
 
-def test_mistakes_are_told_before_anything_is_loaded(run_light):
+def test_mistakes_are_reported_before_anything_is_loaded(run_light):
     done = run_light("sample-data", "classify", "out")
     assert done.returncode == 2
     assert "detect, segment" in done.stderr

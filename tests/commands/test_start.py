@@ -1,4 +1,4 @@
-"""Where a new run's weights start from."""
+"""Initial weights of a run."""
 
 import pytest
 import torch
@@ -10,7 +10,7 @@ from msgformer.errors import UserError
 from msgformer.models import create_model
 
 STILL = {"schedule": "constant", "warmup_epochs": 0, "lr": 1e-60, "lr_batch": None, "weight_decay": 0.0}
-"""A learning rate that changes nothing, so that a run ends where it started from."""
+"""A learning rate that changes nothing: a run ends with its initial weights."""
 
 
 @pytest.fixture
@@ -32,7 +32,7 @@ def test_a_run_starts_from_another_and_takes_new_classes(source, data, tmp_path)
     assert others == {"model.head.fc.weight", "model.head.fc.bias"}
 
 
-def test_resuming_needs_the_file_no_more(source, data, tmp_path):
+def test_resuming_does_not_need_the_file(source, data, tmp_path):
     run = tiny_run(data, tmp_path / "run", epochs=1, init_from=source / "last.ckpt").run
     (source / "last.ckpt").unlink()
     before = weights(run)
@@ -67,6 +67,6 @@ def test_a_checkpoint_of_another_model_is_refused_before_there_is_a_run(source, 
         ({"init_from": "gone.ckpt", "pretrained": True}, "pretrained and init_from are both given"),
     ],
 )
-def test_what_cannot_be_started_from_is_named(data, tmp_path, settings, message):
+def test_unusable_initial_weights_are_named(data, tmp_path, settings, message):
     with pytest.raises(UserError, match=message):
         tiny_run(data, tmp_path / "run", **settings)

@@ -1,4 +1,4 @@
-"""A table of ablations from its runs, in one process, in several, and after a kill."""
+"""Ablation tables, trained in one process, in several, and after an interruption."""
 
 import csv
 import json
@@ -37,7 +37,7 @@ def plan(**changes):
     return {"table": "table7", "data": "sample:pairs", "small": True, "epochs": 5, "budget": shared, **changes}
 
 
-def test_a_table_is_trained_written_and_gone_on_with(image_folder, budget, tmp_path, monkeypatch):
+def test_a_table_is_trained_written_and_resumed(image_folder, budget, tmp_path, monkeypatch):
     monkeypatch.setitem(TABLES, "table7", Table("Sides", TABLE7[:2]))
     data = image_folder(per_class=5)
     first = study("table7", data=data, small=True, budget=budget, seeds=1, output=tmp_path / "study")
@@ -45,7 +45,7 @@ def test_a_table_is_trained_written_and_gone_on_with(image_folder, budget, tmp_p
     assert [row.spread for row in first.rows] == [None] * 2
     assert sorted(path.suffix for path in first.output.glob("table.*")) == [".csv", ".json", ".png", ".svg", ".txt"]
 
-    # A second seed: what has finished is kept, and a run that was killed goes on.
+    # A second seed: finished runs are kept, and an interrupted run is resumed.
     kept = {path: path.stat().st_mtime_ns for path in first.output.glob("*seed0/*")}
     begun, original = [], train
     monkeypatch.setattr("msgformer.commands.train.train", lambda **given: begun.append(given) or original(**given))
@@ -63,11 +63,11 @@ def test_a_table_is_trained_written_and_gone_on_with(image_folder, budget, tmp_p
     assert [row["mean"] for row in table["rows"]] == [row.mean for row in second.rows]
     with (second.output / "table.csv").open() as file:
         assert [float(row["published"]) for row in csv.DictReader(file)] == [80.6, 80.8]
-    with pytest.raises(UserError, match="has epochs None, not 2; go on with the same"):
+    with pytest.raises(UserError, match="has epochs None, not 2; continue with the same"):
         study("table7", data=data, small=True, budget=budget, epochs=2, output=first.output)
 
 
-def test_an_unfinished_run_goes_on(tmp_path):
+def test_an_unfinished_run_is_resumed(tmp_path):
     job = Job(TABLE7[0], 0, {"epochs": 3, "optim": {"cooldown_epochs": 1}}, tmp_path / "run")
     assert job.arguments() == {"config": tmp_path / "run.yaml", "output": tmp_path / "run"}
     assert (job.epochs, job.scores()) == (4, [])
@@ -98,14 +98,14 @@ def test_models_of_the_published_size_follow_their_recipes():
 
 
 @pytest.mark.parametrize(("given", "taken"), [({}, "32-true"), ({"precision": "bf16-mixed"}, "bf16-mixed")])
-def test_a_budget_decides_the_machine(given, taken):
+def test_the_budget_determines_the_accelerator(given, taken):
     shared = {"trainer": {"accelerator": "cpu", **given}}
     trainer = row_settings(TABLE7[0], plan(small=False, budget=shared))["trainer"]
     assert (trainer["accelerator"], trainer["precision"]) == ("cpu", taken)
 
 
-def test_several_gpus_train_a_run_each(tmp_path, monkeypatch):
-    """Processes that only note which GPU they are told of."""
+def test_several_gpus_train_one_run_each(tmp_path, monkeypatch):
+    """With fake processes that record their GPU."""
     monkeypatch.setattr(studying, "find_gpus", lambda: ["3", "5"])
     seen = []
     monkeypatch.setattr(studying.subprocess, "run", lambda command, env, **_: seen.append((command, env)) or Done(seen))
@@ -125,20 +125,20 @@ def test_processes_of_a_study_import_its_plugins(tmp_path, monkeypatch):
 
 
 class Done:
-    """A process that went well."""
+    """A successful process."""
 
     def __init__(self, _):
         self.returncode = 0
 
 
-def test_a_process_that_fails_is_told_with_its_last_words(tmp_path):
+def test_a_failed_process_is_reported_with_its_last_line(tmp_path):
     jobs = [make_job(tmp_path, row, 0, {"epochs": 1, "model": "msg_transformer_tinny"}) for row in TABLE7[:1]]
     with pytest.raises(JobError, match=r"2, 2, 2, 1, seed 0, failed: .*'msg_transformer_tinny'.* \(see .*\.log\)"):
         run_all(jobs, ["", "0"])
 
 
 @pytest.mark.parametrize(("visible", "count", "names"), [(None, 2, ["0", "1"]), ("4,6", 2, ["4", "6"]), ("4", 0, [])])
-def test_gpus_are_called_as_cuda_calls_them(monkeypatch, visible, count, names):
+def test_gpus_are_named_as_in_cuda_visible_devices(monkeypatch, visible, count, names):
     monkeypatch.setattr(studying.torch.cuda, "device_count", lambda: count)
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     if visible is not None:
@@ -155,19 +155,19 @@ def test_gpus_are_called_as_cuda_calls_them(monkeypatch, visible, count, names):
         ({"budget": "embedded/pear"}, "did you mean 'embedded/pairs'"),
     ],
 )
-def test_what_can_not_be_used_is_told_at_once(arguments, message, tmp_path):
+def test_unusable_arguments_are_reported_immediately(arguments, message, tmp_path):
     with pytest.raises(UserError, match=message):
         study(**{"table": "table4", "output": tmp_path / "study", **arguments})
     assert not (tmp_path / "study").exists()
 
 
-def test_a_folder_with_something_else_is_left_alone(tmp_path):
+def test_a_folder_with_other_files_is_not_used(tmp_path):
     (tmp_path / "mine.txt").touch()
     with pytest.raises(UserError, match="isn't empty"):
         open_study(tmp_path, {"table": "table4"})
 
 
-def test_the_table_says_what_it_is_about(tmp_path):
+def test_the_table_has_a_title_and_settings(tmp_path):
     rows = [StudiedRow.of("a", "r", 1500, [50.0, 52.0], 80.2), StudiedRow.of("b", "r", 1500, [60.0], None)]
     text = Study("table4", "Title", "sample:pairs", True, 8, 2, rows, tmp_path).table()
     assert "small models on sample:pairs, 8 epochs, 2 seeds" in text

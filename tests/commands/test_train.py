@@ -9,7 +9,7 @@ import yaml
 from commands.tiny import TINY, assert_same_run, rows, tiny_run, weights
 from msgformer.checkpoints.checkpoint_file import read_checkpoint
 from msgformer.commands.evaluate import evaluate
-from msgformer.commands.train import train, underlying_settings
+from msgformer.commands.train import resolve_config, train
 from msgformer.config.recipes import RECIPES, load_yaml
 from msgformer.errors import UserError
 
@@ -24,7 +24,7 @@ def run(data, tmp_path):
     return tiny_run(data, tmp_path / "run").run
 
 
-def test_a_run_leaves_what_is_promised(run, data):
+def test_a_run_writes_all_documented_files(run, data):
     assert {entry.name for entry in run.iterdir()} == {
         "best.ckpt",
         "classes.txt",
@@ -75,7 +75,7 @@ def test_the_number_of_workers_changes_nothing(run, data, tmp_path):
     assert_same_run(run, tiny_run(data, tmp_path / "workers", workers=2).run)
 
 
-def test_averaged_weights_are_scored_and_saved_beside_the_others(data, tmp_path):
+def test_ema_weights_are_scored_and_saved(data, tmp_path):
     run = tiny_run(data, tmp_path / "run", optim={"warmup_epochs": 1, "lr": 1e-2, "lr_batch": None, "ema": 0.9}).run
     table = rows(run)
     assert {"val/ema_loss", "val/ema_top1", "val/ema_top5"} <= table[0].keys()
@@ -89,7 +89,7 @@ def test_averaged_weights_are_scored_and_saved_beside_the_others(data, tmp_path)
     assert stored["epoch"] == int(best["epoch"]) - 1
 
 
-def test_layers_decay_from_weights_only_if_so_asked(data, tmp_path):
+def test_layer_decay_can_be_limited_to_pretrained_weights(data, tmp_path):
     decay = {"warmup_epochs": 1, "lr": 1e-3, "lr_batch": None, "layer_decay": 0.01, "layer_decay_scratch": False}
     tiny_run(data, tmp_path / "plain", epochs=1)
     tiny_run(data, tmp_path / "scratch", epochs=1, optim=decay)
@@ -101,7 +101,7 @@ def test_layers_decay_from_weights_only_if_so_asked(data, tmp_path):
     assert 0 < moved["model.patch_embed.proj.weight"] < moved["model.head.fc.weight"] / 100
 
 
-def test_a_run_that_gets_no_better_stops_early_and_stays_so(data, tmp_path):
+def test_early_stopping_is_final(data, tmp_path):
     still = {"optim": {"lr": 0.0, "warmup_lr": 0.0, "min_lr": 0.0, "warmup_epochs": 0, "optimizer": "sgd"}}
     trainer = {"accelerator": "cpu", "progress": "none", "patience": 2}
     result = tiny_run(data, tmp_path / "run", epochs=9, trainer=trainer, **still)
@@ -127,7 +127,7 @@ def test_any_timm_model_trains(data, tmp_path):
     assert read_checkpoint(result.checkpoint)["msgformer"]["preprocessing"]["input_size"] == [3, 32, 48]
 
 
-def test_options_of_the_machine_act(data, tmp_path):
+def test_trainer_options_have_an_effect(data, tmp_path):
     trainer = {"accelerator": "cpu", "progress": "lines", "accumulate": 3, "precision": "bf16-mixed"}
     more = {"clip_grad": 0.1, "grad_checkpointing": True, "deterministic": True}
     result = tiny_run(data, tmp_path / "run", epochs=2, trainer={**trainer, **more})
@@ -147,7 +147,7 @@ def test_runs_are_numbered(data, tmp_path, monkeypatch):
     assert yaml.safe_load((tmp_path / "runs/data-1/config.yaml").read_text())["data"] == str(data)
 
 
-def test_a_folder_without_training_images_for_a_batch_is_smaller_but_even(image_folder, tmp_path):
+def test_a_folder_with_fewer_images_than_a_batch_uses_an_even_batch(image_folder, tmp_path):
     result = tiny_run(image_folder(per_class=3), tmp_path / "run", epochs=1, batch_size=64)
     assert rows(result.run)[0]["step"] == "1"
 
@@ -198,25 +198,25 @@ def test_an_unreadable_image_is_found_before_training(data, tmp_path):
 
 
 def test_the_recipe_follows_the_data_and_model_args_follow_the_model():
-    name, digits = underlying_settings({})
+    name, digits = resolve_config({})
     assert name == "embedded/digits"
     assert digits == load_yaml(RECIPES / "embedded/digits.yaml")
-    assert underlying_settings({"data": "folder"})[0] == "finetune"
-    assert "model_args" not in underlying_settings({"model": "sgformer_small"})[1]
-    assert underlying_settings({"model": digits["model"]})[1]["model_args"] == digits["model_args"]
-    assert underlying_settings({"config": "embedded/digits", "data": "folder"})[0] == "embedded/digits"
+    assert resolve_config({"data": "folder"})[0] == "finetune"
+    assert "model_args" not in resolve_config({"model": "sgformer_small"})[1]
+    assert resolve_config({"model": digits["model"]})[1]["model_args"] == digits["model_args"]
+    assert resolve_config({"config": "embedded/digits", "data": "folder"})[0] == "embedded/digits"
 
 
 @pytest.mark.parametrize(("epochs", "warmup"), [(1, 0), (2, 2), (90, 2)])
 def test_a_recipe_with_fewer_epochs_than_its_warmup_still_trains(epochs, warmup):
-    values = underlying_settings({"epochs": epochs})[1]
+    values = resolve_config({"epochs": epochs})[1]
     assert values["optim"]["warmup_epochs"] == warmup
-    assert values["optim"]["lr"] == underlying_settings({})[1]["optim"]["lr"]
+    assert values["optim"]["lr"] == resolve_config({})[1]["optim"]["lr"]
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(1200)
-def test_the_main_job_reaches_97_per_cent(run_msgformer):
+def test_the_default_training_reaches_97_percent(run_msgformer):
     done = run_msgformer("train", "--json", timeout=1200)
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["top1"] >= 97.0
@@ -224,7 +224,7 @@ def test_the_main_job_reaches_97_per_cent(run_msgformer):
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-def test_a_compiled_model_trains_and_is_stored_like_any_other(data, tmp_path):
+def test_a_compiled_model_is_trained_and_saved_like_any_other(data, tmp_path):
     steady = {"model_args": TINY, "epochs": 1}  # Inductor draws other random numbers for drop path
     plain = tiny_run(data, tmp_path / "plain", **steady).run
     compiled = tiny_run(data, tmp_path / "compiled", **steady, trainer={"accelerator": "cpu", "compile": True}).run

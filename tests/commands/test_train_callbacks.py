@@ -1,4 +1,4 @@
-"""Lightning callbacks of the user in a training from Python."""
+"""Lightning callbacks of the user, in Python."""
 
 import subprocess
 import sys
@@ -20,7 +20,7 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 class Count(Callback):
-    """Counts steps and epochs, and stops after a step if it is told to."""
+    """Counts steps and epochs, and optionally stops after a step."""
 
     def __init__(self, stop_at=None):
         self.steps = self.epochs = 0
@@ -42,7 +42,7 @@ class Count(Callback):
 
 
 class Growing(Callback):
-    """Has a state that becomes odd once an epoch is done."""
+    """Has a state that can no longer be saved after an epoch."""
 
     state = None
 
@@ -58,7 +58,7 @@ def data(tmp_path):
     return make_images(tmp_path / "data")
 
 
-def test_callbacks_go_on_where_a_run_was_interrupted(data, tmp_path):
+def test_callbacks_resume_where_a_run_was_interrupted(data, tmp_path):
     whole, first, second = Count(), Count(stop_at=8), Count()
     tiny_run(data, tmp_path / "whole", callbacks=[whole])
     assert (whole.steps, whole.epochs) == (18, 3)
@@ -81,7 +81,7 @@ def test_lightnings_own_callbacks_work(data, tmp_path):
     assert load_model(kept[0])[1].classes == ["dark", "grey", "light"]
 
 
-def test_a_state_that_becomes_odd_ends_no_training(data, tmp_path, capfd):
+def test_a_callback_state_that_cannot_be_saved_does_not_stop_the_training(data, tmp_path, capfd):
     result = tiny_run(data, tmp_path / "run", callbacks=[Growing(), Count()])
     assert result.epochs == 3
     assert capfd.readouterr().err.count("warning: the state of the callback Growing isn't saved") == 1
@@ -94,7 +94,7 @@ def test_a_wrong_callback_is_refused_before_a_run_is_made(data, tmp_path):
     assert not (tmp_path / "run").exists()
 
 
-def test_callbacks_are_no_option(tmp_path):
+def test_callbacks_are_not_an_option(tmp_path):
     (tmp_path / "a.yaml").write_text("callbacks: []")
     for words in (["--callbacks", "x"], ["--config", str(tmp_path / "a.yaml")]):
         with pytest.raises(UserError, match=r"unknown option '(--)?callbacks'"):

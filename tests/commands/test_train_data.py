@@ -1,4 +1,4 @@
-"""Training on every kind of data, and on skewed data."""
+"""Training on all kinds of data, and on imbalanced data."""
 
 import csv
 import io
@@ -46,7 +46,7 @@ def weights(run):
 
 @pytest.fixture
 def kinds(tmp_path):
-    """The same twelve pictures in two classes, stored in every way."""
+    """Store the same twelve images in two classes in all formats."""
     names = ["dark", "light"]
     pictures = [(names[number % 2], picture(100 * (number % 2) + number)) for number in range(12)]
     for number, (name, content) in enumerate(pictures):
@@ -78,7 +78,7 @@ def kinds(tmp_path):
     }
 
 
-def test_how_the_pictures_are_stored_changes_nothing(kinds, tmp_path):
+def test_the_storage_format_of_images_has_no_effect(kinds, tmp_path):
     runs = {kind: tiny_run(data, tmp_path / "runs" / kind, val_fraction=0.34) for kind, data in kinds.items()}
     expected = weights(runs["folder"])
     scores = evaluate(runs["folder"], accelerator="cpu", workers=0)
@@ -102,7 +102,7 @@ def test_a_run_is_named_after_its_data(kinds, tmp_path, monkeypatch):
     assert tiny_run(kinds["tar"], None, epochs=1).as_posix() == "runs/set-1"
 
 
-def test_held_out_pictures_that_are_gone_are_named(kinds, tmp_path):
+def test_missing_held_out_images_are_named(kinds, tmp_path):
     run = tiny_run(kinds["tar"], tmp_path / "run", epochs=1)
     with (run / "split.csv").open(newline="") as file:
         gone = next(row["name"] for row in csv.DictReader(file) if row["subset"] == "val").partition(":")[2]

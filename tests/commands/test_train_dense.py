@@ -13,7 +13,7 @@ from data.dense_folders import coco_content, write_ade20k, write_coco, write_voc
 from msgformer.cli import main as cli
 from msgformer.commands.evaluate import evaluate
 from msgformer.commands.predict import predict
-from msgformer.commands.train import train, underlying_settings
+from msgformer.commands.train import resolve_config, train
 from msgformer.errors import UserError
 from msgformer.tasks import get_task
 from msgformer.tasks.opened_model import load_model
@@ -28,7 +28,7 @@ def finished(request, tmp_path_factory):
     return request.param, data, tiny_dense_run(request.param, data, folder / "run")
 
 
-def test_a_run_leaves_what_every_run_leaves(finished):
+def test_a_run_writes_the_files_of_every_run(finished):
     task, data, result = finished
     assert (result.task, result.epochs) == (task, 2)
     names = {path.name for path in result.run.iterdir()}
@@ -46,7 +46,7 @@ def test_a_run_leaves_what_every_run_leaves(finished):
     assert "best epoch" in result.table()
 
 
-def test_the_checkpoint_says_how_to_make_the_model(finished):
+def test_the_checkpoint_records_how_to_create_the_model(finished):
     task, _, result = finished
     model, card = load_model(result.checkpoint)
     assert (card.task, len(card.classes)) == (task, 10 if task == "detect" else 11)
@@ -87,7 +87,7 @@ def test_a_resumed_run_ends_as_the_uninterrupted_one(finished, tmp_path):
 
 
 @pytest.mark.parametrize("task", TASKS)
-def test_from_the_command_line_on_embedded_scenes(task, tmp_path, monkeypatch, capsys):
+def test_bundled_scenes_from_the_command_line(task, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("MSGFORMER_CACHE", str(tmp_path / "cache"))
     counts = get_task(task).scenes
@@ -158,12 +158,12 @@ def test_runs_of_other_tasks_may_hold_the_former_default(image_folder, tmp_path)
 
 
 def test_each_task_has_recipes_and_milestones_move_with_the_end():
-    assert underlying_settings({"task": "detect"})[0] == "embedded/detect"
-    assert underlying_settings({"task": "segment", "data": "folder"})[0] == "segment"
-    values = underlying_settings({"config": "coco/mask_rcnn_sgformer_small_1x", "epochs": 6})[1]
+    assert resolve_config({"task": "detect"})[0] == "embedded/detect"
+    assert resolve_config({"task": "segment", "data": "folder"})[0] == "segment"
+    values = resolve_config({"config": "coco/mask_rcnn_sgformer_small_1x", "epochs": 6})[1]
     assert values["optim"]["milestones"] == [4, 6]
     with pytest.raises(UserError, match="embedded/digits is for --task classify, not for detect"):
-        underlying_settings({"config": "embedded/digits", "task": "detect"})
+        resolve_config({"config": "embedded/digits", "task": "detect"})
 
 
 @pytest.mark.parametrize(
@@ -211,7 +211,7 @@ def test_voc_folders_train_detectors_without_masks(tmp_path):
 
 @pytest.mark.slow
 def test_two_processes_count_every_validation_image_once(tmp_path, run_msgformer):
-    """What both found together scores as one process finds it with the same weights."""
+    """The scores of two processes equal those of one process with the same weights."""
     data = write_scenes("detect", tmp_path / "data", 8, 5)
     config = {"model_args": BACKBONE, "detect": DETECT, "detect_images": {**IMAGES["detect"], "test_side": 128}}
     settings = {
@@ -233,7 +233,7 @@ def test_two_processes_count_every_validation_image_once(tmp_path, run_msgformer
 @pytest.mark.long
 @pytest.mark.timeout(2400)
 @pytest.mark.parametrize(("task", "score", "least"), [("detect", "box_ap", 30.0), ("segment", "miou", 60.0)])
-def test_the_embedded_scenes_are_learned(task, score, least, run_msgformer):
+def test_the_bundled_scenes_are_learned(task, score, least, run_msgformer):
     done = run_msgformer("train", "--task", task, "--json", timeout=2400)
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["scores"][score] >= least
@@ -242,7 +242,7 @@ def test_the_embedded_scenes_are_learned(task, score, least, run_msgformer):
 @pytest.mark.slow
 @pytest.mark.parametrize("task", TASKS)
 def test_another_backbone_takes_the_same_recipe(task, tmp_path):
-    """The control: a ResNet-18 under the same settings."""
+    """A ResNet-18 with the same settings, as a control."""
     data = write_scenes(task, tmp_path / "data", 8, 2)
     trainer = {"accelerator": "cpu", "progress": "none"}
     result = train(

@@ -1,4 +1,4 @@
-"""What a training is made of, given from Python, on the command line and as a printed configuration."""
+"""Options of a training in Python, on the command line and in a printed configuration."""
 
 import pytest
 import yaml
@@ -14,7 +14,7 @@ from msgformer.runs.train_settings import TrainSettings
 
 @pytest.fixture
 def settings(monkeypatch):
-    """The settings of all trainings, which stop before they begin."""
+    """Record the settings of all trainings, which stop before they start."""
     begun = []
 
     def begin(settings, *_):
@@ -90,7 +90,7 @@ def test_mappings_change_what_they_name(settings, config):
     assert given == {"embed_dim": (3,), "text": "3"}
 
 
-def test_nothing_replaces_the_arguments_of_a_model(settings, config):
+def test_none_replaces_the_arguments_of_a_model(settings, config):
     with pytest.raises(UserError, match="not trained"):
         train(config=config, model_args=None)
     assert settings[0].model_args == {}
@@ -107,7 +107,7 @@ def test_nothing_replaces_the_arguments_of_a_model(settings, config):
         ({"plugins": [3]}, r"plugins must be names of modules or paths of \.py files, not 3"),
     ],
 )
-def test_what_python_gets_wrong_is_named(settings, config, arguments, message):
+def test_wrong_arguments_in_python_are_named(settings, config, arguments, message):
     with pytest.raises(UserError, match=message) as error:
         train(config=config, **arguments)
     assert "\n" not in str(error.value)
@@ -125,7 +125,7 @@ def test_a_printed_configuration_gives_the_same_run(tmp_path, recipe):
     assert printed("--config", str(path)) == text
 
 
-def test_a_printed_configuration_says_where_the_run_lies(tmp_path, monkeypatch, capsys, image_folder):
+def test_a_printed_configuration_has_the_run_folder(tmp_path, monkeypatch, capsys, image_folder):
     monkeypatch.chdir(tmp_path)
     image_folder("images")
     words = ["--data", "images", "--output", "out", "--plugins", "./own.py", "--print_config"]
@@ -136,7 +136,7 @@ def test_a_printed_configuration_says_where_the_run_lies(tmp_path, monkeypatch, 
     assert "resume" not in values
 
 
-def test_settings_are_printed_at_once_and_nothing_is_begun(tmp_path, run_light):
+def test_print_config_starts_nothing(tmp_path, run_light):
     for task in ("classify", "detect", "segment"):
         done = run_light("train", "--task", task, "--print-config", "--output", "run")
         assert (done.returncode, done.stderr) == (0, "")

@@ -1,4 +1,4 @@
-"""Trainings of a second, and what they leave."""
+"""Trainings of about a second, and comparisons of their runs."""
 
 import csv
 
@@ -11,7 +11,7 @@ TINY = {"embed_dim": 16, "depths": [1, 1], "num_heads": [1, 2], "window_size": 2
 
 
 def tiny_run(data, output, **settings):
-    """Everything random is on, so that equal results mean equal randomness."""
+    """Train a tiny run with all random operations, so that equal results mean equal random states."""
     return train(
         **{
             "model": "msg_transformer_tiny",
@@ -43,13 +43,13 @@ def assert_same_run(ours, theirs):
 
 
 def rows(run):
-    """The table of metrics without the times, as text."""
+    """Return the rows of metrics.csv without the times, as text."""
     with (run / "metrics.csv").open() as file:
         return [{name: value for name, value in row.items() if name != "seconds"} for row in csv.DictReader(file)]
 
 
 def largest_difference(ours, theirs, name):
-    """The largest difference of any number in two checkpoints, and where it is; all else must be equal."""
+    """Return the largest difference of any number in two checkpoints and its place; everything else must be equal."""
     return max(_differences(*(read_checkpoint(run / name) for run in (ours, theirs)), ""))
 
 

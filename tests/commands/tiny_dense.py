@@ -1,4 +1,4 @@
-"""Detectors and segmenters of a few seconds."""
+"""Trainings of detectors and segmenters of a few seconds."""
 
 from msgformer.commands.train import train
 from msgformer.tasks import get_task
@@ -26,7 +26,7 @@ def write_scenes(task, folder, train_images=6, val_images=3):
 
 
 def tiny_dense_run(task, data, output, **settings):
-    """A training of a second or two; everything random is on."""
+    """Train for one or two seconds with all random operations."""
     model = {"detect": DETECT} if task == "detect" else {"segment": {"head": "semantic_fpn", "channels": 16}}
     images = {**IMAGES[task], **({"test_side": 128, "test_max_side": 128} if task == "detect" else {})}
     return train(

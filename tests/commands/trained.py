@@ -1,4 +1,4 @@
-"""A tiny trained model for whoever needs one."""
+"""A tiny trained model for tests."""
 
 from pathlib import Path
 
@@ -14,7 +14,7 @@ CPU = {"accelerator": "cpu", "workers": 0}
 
 
 def make_images(root: Path, per_class: int = 10, classes=CLASSES) -> Path:
-    """Class folders of small pictures, whose brightness tells the class; the left half is darker than the right."""
+    """Create class folders of small images: the brightness determines the class, the left half is darker."""
     for label, name in enumerate(classes):
         (root / name).mkdir(parents=True)
         for number in range(per_class):
@@ -26,7 +26,7 @@ def make_images(root: Path, per_class: int = 10, classes=CLASSES) -> Path:
 
 
 def make_run(data: Path, output: Path, **settings) -> Path:
-    """A run of two epochs on pictures of 16 x 16."""
+    """Train a run of two epochs on images of 16 x 16."""
     return train(
         **{
             "model": "msg_transformer_tiny",
@@ -46,6 +46,6 @@ def make_run(data: Path, output: Path, **settings) -> Path:
 
 
 def open_source(model, img_size: tuple[int, int] | None = None) -> ExportSource:
-    """A model in the form in which it is exported and timed."""
+    """Open a model as it is exported and timed."""
     opened = open_any(model, img_size=img_size)
     return opened.task.export_source(opened, img_size)

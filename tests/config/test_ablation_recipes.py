@@ -1,4 +1,4 @@
-"""The papers' ablations as recipes: all there, as published, and each good for two steps, small."""
+"""The ablation recipes are complete, match the papers, and train for two steps at small size."""
 
 import pytest
 import torch
@@ -27,7 +27,7 @@ def test_every_recipe_is_a_row_and_every_row_a_recipe():
 
 
 @pytest.mark.parametrize("recipe", ROWS)
-def test_it_is_the_published_recipe_but_for_the_model(recipe):
+def test_each_recipe_differs_from_the_published_one_only_in_the_model(recipe):
     values = load_config(recipe)
     base = "imagenet/sgformer_small" if "sgformer" in recipe else "imagenet/msg_transformer_v1_tiny"
     if "table4_s" in recipe:
@@ -39,7 +39,7 @@ def test_it_is_the_published_recipe_but_for_the_model(recipe):
 
 
 @pytest.mark.parametrize("recipe", ROWS)
-def test_it_takes_two_steps(recipe):
+def test_each_recipe_trains_for_two_steps(recipe):
     torch.manual_seed(0)
     row = ROWS[recipe]
     small = build_model(load_config(recipe)["model"], 2, (SMALL_SIDE, SMALL_SIDE), small_model_args(row))

@@ -33,18 +33,18 @@ from msgformer.errors import UserError
         ("augment.scale", [0.5, 0.1], "augment.scale must ascend, not be 0.5 and 0.1; swap them"),
     ],
 )
-def test_numbers_that_cannot_be_meant_are_refused(key, value, message):
+def test_numbers_out_of_range_are_refused(key, value, message):
     with pytest.raises(UserError) as error:
         check_ranges({key: value})
     assert str(error.value) == message
 
 
-def test_what_can_be_meant_passes():
+def test_numbers_in_range_pass():
     check_ranges({"epochs": 1, "augment.hflip": 1, "augment.scale": [0.1, 0.1], "optim.eps": None, "unknown": -1})
 
 
 @pytest.mark.parametrize(
-    ("verb", "arguments", "message"),
+    ("command", "arguments", "message"),
     [
         (predict, {"format": "xml"}, "format must be jsonl, csv or parquet, not 'xml'"),
         (predict, {"backend": "jax"}, "backend must be torch or mindspore, not 'jax'"),
@@ -55,18 +55,18 @@ def test_what_can_be_meant_passes():
         (train, {"trainer": TrainerOptions(precision="8")}, r"trainer\.precision must be auto, .*, not '8'"),
     ],
 )
-def test_choices_that_there_are_not_are_refused(verb, arguments, message):
+def test_unknown_choices_are_refused(command, arguments, message):
     with pytest.raises(UserError, match=f"^{message}$"):
-        check_choices(verb, arguments)
+        check_choices(command, arguments)
 
 
-def test_choices_that_there_are_pass():
+def test_known_choices_pass():
     check_choices(predict, {"format": None, "progress": "bar", "top_k": 3})
     check_choices(benchmark, {"backend": ["eager", "compile"], "img_size": [(2, 3)]})
 
 
 @pytest.mark.parametrize(
-    ("verb", "given", "options"),
+    ("command", "given", "options"),
     [
         (predict, ["run", "a.png"], {"format": "x"}),
         (iter_predictions, ["run", "a.png"], {"backend": "x"}),
@@ -81,13 +81,12 @@ def test_choices_that_there_are_pass():
         (train, [], {"balance": "x"}),
     ],
 )
-def test_verbs_check_their_choices_first(verb, given, options):
+def test_commands_check_their_choices_first(command, given, options):
     with pytest.raises(UserError, match=rf"^{next(iter(options))} must be .* or .*, not 'x'$"):
-        verb(*given, **options)
+        command(*given, **options)
 
 
-def test_every_range_is_of_an_option():
-    known = {
-        key for verb in (train, evaluate, predict, explain, models, benchmark, study) for key in Options(verb).keys
-    }
+def test_every_range_belongs_to_an_option():
+    commands = (train, evaluate, predict, explain, models, benchmark, study)
+    known = {key for command in commands for key in Options(command).keys}
     assert {*RANGES, *ASCENDING} <= known

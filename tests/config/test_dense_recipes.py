@@ -65,7 +65,7 @@ def scenes(tmp_path_factory):
 
 @pytest.mark.parametrize("recipe", [*(f"coco/{name}" for name in COCO), *(f"ade20k/{name}" for name in ADE20K)])
 def test_two_steps_with_each_recipe(recipe, scenes, tmp_path):
-    """At a small width and size, on one CPU; everything else is the recipe's."""
+    """At a small width and size on one CPU, with all other settings of the recipe."""
     values = load_yaml(RECIPES / f"{recipe}.yaml")
     task = values["task"]
     if task == "detect":

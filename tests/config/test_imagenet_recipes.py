@@ -1,4 +1,4 @@
-"""The published recipes: complete, as published, and good for two steps on any machine."""
+"""The ImageNet recipes are complete, match the papers, and train for two steps on any machine."""
 
 import csv
 
@@ -17,12 +17,12 @@ def recipe(model):
     return load_yaml(RECIPES / "imagenet" / f"{model}.yaml")
 
 
-def test_every_model_has_one():
+def test_every_model_has_a_recipe():
     assert [name for name in list_recipes() if name.startswith("imagenet/")] == sorted(f"imagenet/{m}" for m in MODELS)
 
 
 @pytest.mark.parametrize("model", MODELS)
-def test_its_total_batch_and_rates_are_the_published_ones(model):
+def test_batch_size_and_learning_rates_are_the_published_ones(model):
     values = recipe(model)
     assert values["model"] == model
     machines = values["trainer"]
@@ -36,7 +36,7 @@ def test_its_total_batch_and_rates_are_the_published_ones(model):
 
 
 @pytest.mark.parametrize("model", MODELS)
-def test_it_takes_two_steps(model, image_folder, tmp_path):
+def test_each_recipe_trains_for_two_steps(model, image_folder, tmp_path):
     result = train(
         config=f"imagenet/{model}",
         data=image_folder(per_class=5),

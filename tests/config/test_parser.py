@@ -29,7 +29,7 @@ def config(tmp_path):
     return write
 
 
-def test_defaults_are_the_signatures():
+def test_defaults_come_from_the_signature():
     values, flags = parse(fit)
     assert fit(**values) == fit()
     assert flags == []
@@ -52,7 +52,7 @@ def test_options_groups_and_flags():
         "--tta --top_k 3 -- run a b",
     ],
 )
-def test_positional_arguments_stand_anywhere(argv):
+def test_positional_arguments_and_options_can_be_mixed(argv):
     values, _ = parse(name, *argv.split())
     assert values == dict(checkpoint=Path("run"), images=[Path("a"), Path("b")], top_k=3, tta=True)
 
@@ -71,7 +71,7 @@ def test_any_number_of_words_and_pairs_of_numbers(argv, expected):
     assert parse(listed, *argv.split())[0] == expected
 
 
-def test_numbers_and_choices_of_a_list_are_words():
+def test_lists_of_numbers_and_choices_take_several_words():
     words = "a --img_size 32 48 --batch 1 8 64 --backend eager compile b --against c d --threads 2"
     values, _ = parse(benchmark, *words.split())
     assert (values["models"], values["against"], values["threads"]) == (["a", "b", "d"], "c", 2)
@@ -118,12 +118,12 @@ def test_switches_need_no_value(argv, expected):
         (name, "run", "the following arguments are required: images"),
     ],
 )
-def test_what_is_not_understood_is_named(function, argv, message):
+def test_invalid_arguments_are_named(function, argv, message):
     assert refusal(function, *argv.split()).startswith(message)
 
 
 @pytest.mark.parametrize("position", [0, 2])
-def test_command_line_beats_file_beats_defaults(config, position):
+def test_command_line_overrides_file_overrides_defaults(config, position):
     file = config("epochs: 9\noptim: {lr: 1e-2, clip: 1}\nmodel_args: {depth: 2}")
     argv = ["--epochs", "4", "--optim.lr", "3", "--model_args.width", "8"]
     argv[position:position] = ["--config", file]
@@ -133,7 +133,7 @@ def test_command_line_beats_file_beats_defaults(config, position):
     assert values["model_args"] == {"depth": 2, "width": 8}
 
 
-def test_explicit_arguments_beat_file_in_python(config):
+def test_explicit_arguments_override_the_file_in_python(config):
     file = config("epochs: 9\nmodel: small\noptim: {name: sgd}")
     given = fit("base", epochs=4, config=file).arguments
     assert (given["model"], given["epochs"]) == ("base", 4)
@@ -158,7 +158,7 @@ def test_explicit_arguments_beat_file_in_python(config):
         ("json: true", "unknown option 'json'"),
     ],
 )
-def test_what_a_file_gets_wrong_is_named_with_the_file(config, text, message):
+def test_errors_in_a_file_name_the_file(config, text, message):
     file = config(text)
     assert refusal(fit, "--config", file) == f"{file}: {message}"
     with pytest.raises(UserError):

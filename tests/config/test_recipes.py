@@ -66,7 +66,7 @@ def test_a_configuration_extends_another(shipped):
     assert recipes.load_config(path) == {"epochs": 4, "batch_size": 2, "optim": {"lr": 3.0, "eps": 2.0}}
 
 
-def test_arguments_of_a_model_go_with_it(tmp_path):
+def test_model_args_are_dropped_with_their_model(tmp_path):
     base = {"model": "a", "model_args": {"depth": 1, "width": 2}, "seed": 3}
     assert recipes.merge_options(base, {"model": "b"}) == {"model": "b", "seed": 3}
     assert recipes.merge_options(base, {"model": "a", "model_args": {"depth": 4}})["model_args"] == {
@@ -82,6 +82,6 @@ def test_a_configuration_that_extends_itself_is_refused(shipped):
         recipes.load_config(path)
 
 
-def test_a_base_that_is_not_there_is_named(shipped):
+def test_a_missing_base_is_named(shipped):
     with pytest.raises(UserError, match="no configuration file or recipe 'nowhere'"):
         recipes.load_config(write(shipped.parent, one="extends: nowhere"))

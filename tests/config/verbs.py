@@ -1,4 +1,4 @@
-"""Verbs that return what they were given, to test how verbs are called."""
+"""Commands that return their arguments, to test how commands are called."""
 
 from __future__ import annotations
 
@@ -6,18 +6,18 @@ import dataclasses
 from pathlib import Path
 from typing import Any, Literal
 
-from msgformer.config.parser import configurable
+from msgformer.config.parser import configured_by, named_config
 from msgformer.utils.result import Result
 
 
 @dataclasses.dataclass(frozen=True)
 class Optim:
-    """How weights are stepped.
+    """Optimizer.
 
     Attributes:
         lr: Learning rate.
-        name: Optimiser.
-        clip: Largest norm of the gradient; none by default.
+        name: Optimizer.
+        clip: Maximum gradient norm; none by default.
     """
 
     lr: float = 1e-3
@@ -30,7 +30,7 @@ class Given(Result):
     arguments: dict[str, Any]
 
 
-@configurable
+@configured_by(named_config)
 def fit(
     model: str = "tiny",
     epochs: int = 3,
@@ -46,7 +46,7 @@ def fit(
         model: Which model.
         epochs: How often.
         compile: Faster later.
-        optim: The optimiser.
+        optim: The optimizer.
         model_args: More about the model.
         classes: Names.
         config: A file or recipe.

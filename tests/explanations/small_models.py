@@ -1,4 +1,4 @@
-"""Small models of both families, and images, for what looks inside of them."""
+"""Small models of both families, and images, to test explanations."""
 
 import torch
 

@@ -2,13 +2,13 @@ import pytest
 import torch
 
 from explanations.small_models import noise, small_msg
-from msgformer.explanations.messengers import attention_weights, spread_over, trace_messengers
+from msgformer.explanations.messengers import attention_weights, choose_windows, trace_messengers
 from msgformer.models.window import window_grid
 
 
 @pytest.mark.parametrize(("height", "width"), [(64, 64), (50, 93)])
-def test_attention_is_what_the_model_uses(height, width):
-    """Recomputed weights times values, projected, are each attention's own output; the first row is the messenger's."""
+def test_attention_weights_are_those_of_the_model(height, width):
+    """The recomputed weights give the output of the attention; the first row is the messenger's."""
     model, seen = small_msg(), []
     for stage in model.stages:
         for block in stage.blocks:
@@ -36,7 +36,7 @@ def test_geometry_covers_the_image_of_any_size():
 
 @pytest.mark.parametrize("variant", ["overlapping", "first version"])
 @pytest.mark.parametrize(("height", "width"), [(64, 64), (50, 93)])
-def test_gradients_are_zero_outside_of_the_routed_field(height, width, variant):
+def test_gradients_are_zero_outside_the_receptive_field_by_routes(height, width, variant):
     traced = trace_messengers(small_msg(overlapping=variant == "overlapping"), noise(height, width), gradients=100)
     side = traced[0].window[0]
     for block in traced:
@@ -49,14 +49,14 @@ def test_gradients_are_zero_outside_of_the_routed_field(height, width, variant):
     assert traced[0].reach.all() == (height == 64)  # one region of windows covers the grid there
 
 
-def test_without_exchange_a_messenger_knows_its_window_alone():
+def test_without_exchange_the_receptive_field_is_the_window():
     alone, talking = (trace_messengers(small_msg(exchange=name), noise(64, 64)) for name in ("none", "shuffle"))
     for block in alone[:2]:
         assert torch.equal(block.reach, torch.eye(16, dtype=torch.bool))
     assert talking[0].reach.all()  # one region covers the grid of 4 x 4
 
 
-def test_the_model_is_left_as_it_was():
+def test_tracing_does_not_change_the_model():
     model = small_msg().train()
     trace_messengers(model, noise(64, 64), gradients=1)
     assert model.training
@@ -74,14 +74,14 @@ def test_the_model_is_left_as_it_was():
         ((3, 3), 0, []),
     ],
 )
-def test_measured_windows_are_spread_evenly(grid, count, windows):
-    assert spread_over(grid, count) == windows
+def test_measured_windows_are_evenly_distributed(grid, count, windows):
+    assert choose_windows(grid, count) == windows
 
 
-def test_few_windows_are_never_exceeded():
+def test_the_number_of_windows_is_never_exceeded():
     for rows in range(1, 7):
         for cols in range(1, 7):
             for count in range(1, 40):
-                chosen = spread_over((rows, cols), count)
+                chosen = choose_windows((rows, cols), count)
                 assert 1 <= len(chosen) == len(set(chosen)) <= count
                 assert max(chosen) < rows * cols

@@ -5,23 +5,23 @@ from PIL import Image
 from explanations.small_models import noise, small_msg
 from msgformer.explanations.messengers import trace_messengers
 from msgformer.explanations.overlay import (
-    LEAST_SIDE,
+    MIN_SIDE,
     attention_map,
     crop,
     draw_windows,
     enlarge,
-    group_colours,
-    lay_groups,
-    lay_heat,
-    soften,
-    spread,
+    group_colors,
+    normalize_heat,
+    overlay_groups,
+    overlay_heat,
+    to_light_gray,
     to_pixels,
     window_box,
 )
 
 
-def test_attention_is_laid_back_where_its_patches_are():
-    """Patch (row, column) of the map is the one that its window's attention has at its place."""
+def test_attention_is_placed_at_its_patches():
+    """Each patch of the map has the value of its window's attention."""
     block = trace_messengers(small_msg(), noise(50, 93))[0]
     map_ = attention_map(block, 0)
     rows, cols = block.grid
@@ -41,7 +41,7 @@ def test_attention_is_laid_back_where_its_patches_are():
     )
 
 
-def test_tokens_become_pixels_and_padding_is_cut_off():
+def test_tokens_are_enlarged_to_pixels_and_padding_is_cropped():
     pixels = to_pixels(np.arange(6).reshape(2, 3), 4, (7, 9))
     assert pixels.shape == (7, 9)
     assert pixels[3, 3] == 0
@@ -49,40 +49,40 @@ def test_tokens_become_pixels_and_padding_is_cut_off():
     assert crop(np.zeros((4, 4)), 4, (7, 9)).shape == (2, 3)
 
 
-def test_heat_goes_from_the_picture_in_grey_to_dark_red():
-    picture = Image.new("RGB", (2, 1), (10, 200, 90))
-    drawn = np.asarray(lay_heat(picture, np.array([[0.0, 1.0]])))
-    assert np.abs(drawn[0, 0] - soften(picture)[0, 0]).max() <= 1
+def test_heat_ranges_from_the_gray_image_to_dark_red():
+    image = Image.new("RGB", (2, 1), (10, 200, 90))
+    drawn = np.asarray(overlay_heat(image, np.array([[0.0, 1.0]])))
+    assert np.abs(drawn[0, 0] - to_light_gray(image)[0, 0]).max() <= 1
     red, green, blue = drawn[0, 1]
     assert red > 2 * max(green, blue)
 
 
-def test_values_spread_from_clear_to_strongest():
-    assert spread(np.full((3, 3), 0.2)).max() == 0
-    values = spread(np.arange(1001.0))
+def test_values_are_normalized_by_percentiles():
+    assert normalize_heat(np.full((3, 3), 0.2)).max() == 0
+    values = normalize_heat(np.arange(1001.0))
     assert values.min() <= 0
     assert values.max() >= 1
 
 
-def test_groups_have_colours_of_their_kind():
-    colours = group_colours([0, 0, 1, 2, 2]).astype(int)
-    assert len({tuple(colour) for colour in colours}) == 5
-    assert all(colour[2] == max(colour) for colour in colours[:2])  # blue
-    assert all(colour[0] == max(colour) for colour in colours[3:])  # orange
-    drawn = np.asarray(lay_groups(Image.new("RGB", (3, 1)), np.array([[0, 0, 4]]), colours))
+def test_colors_of_groups_depend_on_their_kind():
+    colors = group_colors([0, 0, 1, 2, 2]).astype(int)
+    assert len({tuple(color) for color in colors}) == 5
+    assert all(color[2] == max(color) for color in colors[:2])  # blue
+    assert all(color[0] == max(color) for color in colors[3:])  # orange
+    drawn = np.asarray(overlay_groups(Image.new("RGB", (3, 1)), np.array([[0, 0, 4]]), colors))
     assert (drawn[0, 0] == drawn[0, 1]).all()
     assert (drawn[0, 0] != drawn[0, 2]).any()
 
 
-def test_small_pictures_are_enlarged_and_large_ones_kept():
-    assert enlarge(Image.new("RGB", (64, 32)))[0].size == (LEAST_SIDE, LEAST_SIDE // 2)
+def test_only_small_images_are_enlarged():
+    assert enlarge(Image.new("RGB", (64, 32)))[0].size == (MIN_SIDE, MIN_SIDE // 2)
     assert enlarge(Image.new("RGB", (900, 600)))[1] == 1
 
 
-def test_windows_at_the_border_are_drawn_inside_of_the_picture():
+def test_windows_at_the_border_are_clipped_to_the_image():
     assert window_box(3, (2, 2), (32, 32), (40, 50)) == (32, 32, 39, 49)
-    picture = Image.new("RGB", (40, 50))
-    drawn = np.asarray(draw_windows(picture, (2, 2), (32, 32), chosen=3))
+    image = Image.new("RGB", (40, 50))
+    drawn = np.asarray(draw_windows(image, (2, 2), (32, 32), chosen=3))
     assert (drawn[32, :32] == 255).all()
     assert (drawn[40, 32] == (20, 88, 190)).all()
     assert (drawn[10, 10] == 0).all()

@@ -8,7 +8,7 @@ from PIL import Image
 
 from explanations.small_models import noise, small_msg, small_sg
 from msgformer.explanations.messengers import trace_messengers
-from msgformer.explanations.overlay import Explained
+from msgformer.explanations.overlay import ExplainedImage
 from msgformer.explanations.page import ExplainPage, route_runs
 from msgformer.explanations.significance import trace_significance
 from visual.browser import dump, needs_browser, play
@@ -17,7 +17,7 @@ from visual.test_page import EVIL
 HEIGHT, WIDTH = 50, 93
 
 
-def gradient_picture(height=HEIGHT, width=WIDTH):
+def gradient_image(height=HEIGHT, width=WIDTH):
     pixels = np.zeros((height, width, 3), np.uint8)
     pixels[..., 0], pixels[..., 1] = np.linspace(0, 255, width), np.linspace(0, 255, height)[:, None]
     return Image.fromarray(pixels)
@@ -25,7 +25,7 @@ def gradient_picture(height=HEIGHT, width=WIDTH):
 
 @pytest.fixture(scope="module")
 def msg_blocks():
-    """Of windows of 16, 32 and 64 pixels; those of all stages reach beyond the picture."""
+    """Blocks with windows of 16, 32 and 64 pixels, which extend beyond the image in all stages."""
     return trace_messengers(small_msg(), noise(HEIGHT, WIDTH), gradients=4)
 
 
@@ -34,8 +34,8 @@ def sg_blocks():
     return trace_significance(small_sg(), noise(HEIGHT, WIDTH))
 
 
-def page(blocks, name="picture.png", word="word"):
-    images = [Explained(name, gradient_picture(), blocks), Explained("second", gradient_picture(), blocks)]
+def page(blocks, name="image.png", word="word"):
+    images = [ExplainedImage(name, gradient_image(), blocks), ExplainedImage("second", gradient_image(), blocks)]
     return ExplainPage(word, word, images, [word], word)
 
 
@@ -53,7 +53,7 @@ def sg_page(sg_blocks, tmp_path_factory):
     return path
 
 
-def test_numbers_on_the_page_are_those_that_were_traced(msg_blocks):
+def test_the_page_holds_the_traced_values(msg_blocks):
     image = page(msg_blocks).data()["images"][0]
     assert image["size"] == (HEIGHT, WIDTH)
     assert image["extent"] == [64, 128]
@@ -71,7 +71,7 @@ def test_numbers_on_the_page_are_those_that_were_traced(msg_blocks):
             np.testing.assert_allclose(whole, block.routes.shares[window], atol=1e-9)
 
 
-def test_routes_of_mixing_exchanges_are_named_by_their_size():
+def test_routes_of_mixing_exchanges_are_sorted_by_share():
     block = trace_messengers(small_msg(exchange="mean"), noise(64, 64))[0]
     for window, runs in enumerate(route_runs(block)):
         shares = [share for _, share in runs]
@@ -81,7 +81,7 @@ def test_routes_of_mixing_exchanges_are_named_by_their_size():
 
 
 @pytest.mark.parametrize("family", ["msg", "sg"])
-def test_the_page_needs_and_may_load_nothing_else(family, request):
+def test_the_page_is_self_contained(family, request):
     text = page(request.getfixturevalue(f"{family}_blocks"), EVIL, EVIL).render()
     policy = re.search(r'Content-Security-Policy" content="([^"]*)"', text)[1]
     assert re.fullmatch(
@@ -91,7 +91,7 @@ def test_the_page_needs_and_may_load_nothing_else(family, request):
     assert not re.search(r"https?://|url\(|@import", text)
 
 
-def test_no_name_becomes_markup(msg_blocks):
+def test_names_are_escaped(msg_blocks):
     harmless, evil = (page(msg_blocks, name, name).render() for name in ("word", EVIL))
     for tag in ("script", "img", "option", "p"):
         assert len(re.findall(f"<{tag}[ >]", evil)) == len(re.findall(f"<{tag}[ >]", harmless))
@@ -111,7 +111,7 @@ def test_the_page_opens_under_its_own_policy_without_errors(family, request, tmp
 
 
 @needs_browser
-def test_the_slider_changes_the_picture(msg_page):
+def test_the_slider_changes_the_figures(msg_page):
     seen = play(
         msg_page,
         """
@@ -133,8 +133,8 @@ def test_the_slider_changes_the_picture(msg_page):
 
 
 @needs_browser
-def test_hovering_marks_the_window_and_its_routes(msg_page, msg_blocks):
-    """Every window of the first block: it is chosen, framed, and its channels are said to be from where they are."""
+def test_hovering_selects_the_window_and_shows_its_routes(msg_page, msg_blocks):
+    """Each window of the first block is selected and framed, and the sources of its channels are correct."""
     first = msg_blocks[0]
     rows, cols = first.grid
     seen = play(
@@ -145,7 +145,7 @@ def test_hovering_marks_the_window_and_its_routes(msg_page, msg_blocks):
           const y = Math.min(16 * row + 9, {HEIGHT} - 1), x = Math.min(16 * col + 9, {WIDTH} - 1);
           at("attention", y, x);
           const strip = [...document.getElementById("strip").children].map((part) => part.textContent);
-          seen.push({{...page(), strip, edge: colour("attention", 16 * row + 0.02, x)}});
+          seen.push({{...page(), strip, edge: color("attention", 16 * row + 0.02, x)}});
         }}
         return seen;
         """,
@@ -157,12 +157,12 @@ def test_hovering_marks_the_window_and_its_routes(msg_page, msg_blocks):
         sources = first.routes.sources[window][:: 16 // len(one["strip"])]
         assert one["strip"] == [f"{source // cols + 1}.{source % cols + 1}" for source in sources.tolist()]
         assert np.abs(np.array(one["edge"]) - [20, 88, 190]).max() < 40  # the frame's blue
-        assert f"can know of {int(first.reach[window].sum())} of the {rows * cols} windows" in one["text"]
+        assert f"by routes, {int(first.reach[window].sum())} of the {rows * cols} windows" in one["text"]
     assert any("to padding" in one["text"] for one in seen)
 
 
 @needs_browser
-def test_a_click_holds_what_is_chosen_and_keys_do_all_that_hands_do(msg_page):
+def test_clicks_lock_the_selection_and_keys_replace_the_pointer(msg_page):
     held, let_go, arrows, paged, ended, other, padded, headed = play(
         msg_page,
         """
@@ -182,7 +182,7 @@ def test_a_click_holds_what_is_chosen_and_keys_do_all_that_hands_do(msg_page):
         const shape = () => document.getElementById("attention").width / document.getElementById("attention").height;
         const before = shape(), padding = document.getElementById("padding");
         padding.click();
-        const padded = [before, shape(), colour("attention", 63, 127)];
+        const padded = [before, shape(), color("attention", 63, 127)];
         const head = document.getElementById("head"), mean = picture("attention");
         head.value = 2; head.dispatchEvent(new Event("change"));
         return [held, letGo, arrows, paged, ended, other, padded, [picture("attention") !== mean, page().hash]];
@@ -200,7 +200,7 @@ def test_a_click_holds_what_is_chosen_and_keys_do_all_that_hands_do(msg_page):
 
 
 @needs_browser
-def test_the_address_leads_to_a_block_and_a_window(msg_page):
+def test_the_url_selects_a_block_and_a_window(msg_page):
     elements, errors = dump(msg_page, "#image=2&block=2.2&window=2.3")
     assert errors == []
     body = re.search(r"<body[^>]*>", elements)[0]
@@ -219,17 +219,17 @@ def test_hovering_a_token_shows_its_group(sg_page, sg_blocks):
         f"""
         return {json.dumps(tokens)}.map(([row, col], number) => {{
           at("significance", 4 * row + 2, 4 * col + 2);
-          const colours = {json.dumps(others)}[number].map(([y, x]) => colour("groups", 4 * y + 0.6, 4 * x + 0.6));
-          return {{...page(), colours, picture: picture("groups")}};
+          const colors = {json.dumps(others)}[number].map(([y, x]) => color("groups", 4 * y + 0.6, 4 * x + 0.6));
+          return {{...page(), colors, picture: picture("groups")}};
         }});
         """,
     )
     for (row, col), members, one in zip(tokens, others, seen, strict=True):
         assert one["cell"] == f"{row + 1}.{col + 1}"
-        assert f"merges {rows * cols} tokens to {len(block.groups.kind_of_group)}" in one["text"]
+        assert f"merges {rows * cols} tokens into {len(block.groups.kind_of_group)}" in one["text"]
         assert f"in group {groups[row, col] + 1}, {len(members)} token" in one["text"]
-        marked = [colour == [255, 236, 61] for colour in one["colours"]]
-        assert marked.count(False) <= 1  # the chosen one's frame
+        marked = [color == [255, 236, 61] for color in one["colors"]]
+        assert marked.count(False) <= 1  # the frame of the selected token
     assert len({one["picture"] for one in seen}) == 3
 
 
@@ -250,4 +250,4 @@ def test_the_slider_changes_significance_and_groups(sg_page, sg_blocks):
     assert [one["block"] for one in seen] == [f"{block.stage}.{block.block}" for block in sg_blocks]
     assert len({one["pictures"][0] for one in seen}) == len({one["pictures"][1] for one in seen}) == len(sg_blocks)
     for one, block in zip(seen, sg_blocks, strict=True):
-        assert ("none uses the map" in one["text"]) == (block.groups is None)
+        assert ("no block uses the map" in one["text"]) == (block.groups is None)

@@ -20,8 +20,8 @@ def traced(name, grid=(5, 6), dim=16, region=4, corner="left-top"):
 
 @pytest.mark.parametrize("corner", CORNERS)
 @pytest.mark.parametrize("name", ["shuffle", "shift", "none"])
-def test_routes_are_where_marked_messengers_go(name, corner):
-    """Each window's messenger is marked alone and sent through: it turns up where the routes say, and only there."""
+def test_routes_match_marked_messengers(name, corner):
+    """A marked messenger arrives exactly at the windows that the routes name."""
     exchange, plan, messengers, routes = traced(name, corner=corner)
     for window in range(len(messengers)):
         marked = torch.zeros_like(messengers)
@@ -31,14 +31,14 @@ def test_routes_are_where_marked_messengers_go(name, corner):
         torch.testing.assert_close(arrived.double().mean(dim=1), routes.shares[:, window])
 
 
-def test_a_shuffle_takes_a_group_from_every_window_of_the_region():
+def test_a_shuffle_takes_one_channel_group_from_every_window_of_the_region():
     *_, routes = traced("shuffle", grid=(4, 4), dim=32)
     assert torch.equal(routes.sources[3].view(16, 2), torch.arange(16)[:, None].expand(16, 2))
     torch.testing.assert_close(routes.shares, torch.full((16, 16), 1 / 16).double())
 
 
 @pytest.mark.parametrize("name", ["mean", "mlp", "attention"])
-def test_mixing_exchanges_have_shares_where_a_change_has_an_effect(name):
+def test_shares_of_mixing_exchanges_match_the_effect_of_changes(name):
     exchange, plan, messengers, routes = traced(name)
     assert routes.sources is None
     torch.testing.assert_close(routes.shares.sum(1), torch.ones(30).double())
@@ -50,7 +50,7 @@ def test_mixing_exchanges_have_shares_where_a_change_has_an_effect(name):
         assert torch.equal(moved, routes.shares[:, window] > 0)
 
 
-def test_an_exchange_that_computes_isnt_taken_for_one_that_moves():
+def test_an_exchange_that_computes_is_not_classified_as_moving():
     class Doubling(GridExchange):
         def exchange(self, messengers):
             return 2 * messengers
@@ -61,7 +61,7 @@ def test_an_exchange_that_computes_isnt_taken_for_one_that_moves():
     assert torch.equal(routes.shares, torch.eye(6).double())
 
 
-def test_every_exchange_is_explained_inside_of_a_model():
+def test_every_exchange_is_traced_inside_a_model():
     for name in ("mean", "mlp", "attention", "shift"):
         blocks = trace_messengers(small_msg(exchange=name), noise(64, 48), gradients=2)
         for block in blocks:

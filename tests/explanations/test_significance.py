@@ -7,7 +7,7 @@ from msgformer.models.sg_former import SelfGuidedAttention
 
 
 def record(model):
-    """What every self-guided attention is given, by stage and number of its block."""
+    """Return the input of every self-guided attention, by stage and block number."""
     given = {}
     for stage, stage_module in enumerate(model.stages, 1):
         for number, block in enumerate(stage_module.blocks, 1):
@@ -21,7 +21,7 @@ def record(model):
 
 
 @pytest.mark.parametrize(("height", "width"), [(224, 224), (70, 133), (20, 20)])
-def test_merging_by_groups_gives_the_tokens_that_the_model_merges(height, width):
+def test_merging_by_the_traced_groups_gives_the_tokens_of_the_model(height, width):
     model = small_sg()
     given = record(model)
     traced = trace_significance(model, noise(height, width))
@@ -39,7 +39,7 @@ def test_merging_by_groups_gives_the_tokens_that_the_model_merges(height, width)
 
 
 def merge(groups, order, attn, x):
-    """Every group's tokens as a weighted sum, one group after the other."""
+    """Merge the tokens of each group as a weighted sum."""
     rows = x.flatten(0, 2)
     for group, kind in enumerate(groups.kind_of_group):
         members = order[groups.group_of_rank == group]
@@ -48,7 +48,7 @@ def merge(groups, order, attn, x):
         yield (rows[members] * weights[:, None]).sum(0) + layer.bias
 
 
-def test_every_token_is_in_one_group_and_groups_rise_with_significance():
+def test_every_token_is_in_one_group_and_groups_are_sorted_by_significance():
     for block in trace_significance(small_sg(), noise(100, 60)):
         if block.groups is None:
             continue
@@ -65,7 +65,7 @@ def test_every_token_is_in_one_group_and_groups_rise_with_significance():
         assert (highest[:-1] <= lowest[1:]).all()
 
 
-def test_the_model_is_left_as_it_was():
+def test_tracing_does_not_change_the_model():
     model = small_sg().train()
     trace_significance(model, noise(64, 64))
     assert model.training
@@ -73,7 +73,7 @@ def test_the_model_is_left_as_it_was():
 
 
 @pytest.mark.parametrize("reallocation", ["one_order", "uniform", "random"])
-def test_what_merges_tokens_otherwise_has_no_groups_to_show(reallocation):
+def test_other_reallocations_have_no_groups(reallocation):
     traced = trace_significance(small_sg(reallocation=reallocation), noise(64, 64))
     assert [(block.stage, block.block) for block in traced] == [(1, 1), (2, 1), (2, 3), (3, 1), (3, 3)]
     assert all(block.groups is None for block in traced)

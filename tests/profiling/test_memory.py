@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from msgformer.profiling import memory
-from msgformer.profiling.memory import largest_batch, watch_peak
+from msgformer.profiling.memory import largest_batch, measure_peak
 
 CPU = torch.device("cpu")
 MIB = 2**20
@@ -21,7 +21,7 @@ MIB = 2**20
     ],
     ids=lambda error: type(error).__name__,
 )
-def test_what_does_not_fit_is_halved(error, monkeypatch):
+def test_batches_that_do_not_fit_are_halved(error, monkeypatch):
     tried, released = [], []
     monkeypatch.setattr(memory, "release", lambda: released.append(tried[-1]))
 
@@ -35,7 +35,7 @@ def test_what_does_not_fit_is_halved(error, monkeypatch):
     assert (tried, released) == ([25, 12, 6], [25, 12])
 
 
-def test_nothing_fits_or_something_else_is_wrong():
+def test_no_batch_fits_or_another_error_occurs():
     def fail(error):
         def attempt(batch):
             raise error
@@ -48,17 +48,17 @@ def test_nothing_fits_or_something_else_is_wrong():
 
 
 @pytest.mark.skipif(not memory.CLEAR_REFS.exists(), reason="the system doesn't count peaks of resident memory")
-def test_a_peak_is_seen_after_it_has_passed():
-    with watch_peak(CPU) as large:
+def test_a_past_peak_is_measured():
+    with measure_peak(CPU) as large:
         torch.ones(16 * MIB)  # 64 MiB
-    with watch_peak(CPU) as small:
+    with measure_peak(CPU) as small:
         torch.ones(MIB)
     assert 60 * MIB < large.bytes < 100 * MIB
     assert small.bytes < 20 * MIB
 
 
-def test_where_peaks_are_not_counted_nothing_is_said(monkeypatch):
+def test_unsupported_systems_give_no_peak(monkeypatch):
     monkeypatch.setattr(memory, "CLEAR_REFS", Path("/nowhere/clear_refs"))
-    with watch_peak(CPU) as peak:
+    with measure_peak(CPU) as peak:
         torch.ones(10)
     assert peak.bytes is None

@@ -23,7 +23,7 @@ def test_parts_add_up_to_the_published_model(name, parameters, macs):
         assert all(getattr(part, count) > 0 for part in parts)
 
 
-def test_parts_are_counted_as_by_hand():
+def test_parts_match_a_count_by_hand():
     _, stem, *_, head = measure_parts("msg_transformer_tiny", (224, 224))
     assert (stem.macs, stem.activations) == (56 * 56 * 64 * 3 * 7 * 7, 56 * 56 * 64)
     assert stem.parameters == 64 * (3 * 7 * 7 + 1) + 2 * 64 + 16 * 64  # convolution, norm, messengers
@@ -32,7 +32,7 @@ def test_parts_are_counted_as_by_hand():
 
 
 def test_attention_is_counted():
-    """Four times the windows cost four times as much, products of queries and keys included."""
+    """Four times as many windows cost four times as much, including the products of queries and keys."""
     _, _, stage, *_ = measure_parts("msg_transformer_tiny", (224, 224))
     windows, tokens, dim = 64, 50, 64
     block = tokens * 12 * dim**2 + 2 * tokens**2 * dim

@@ -21,11 +21,11 @@ def texts(plot):
 @pytest.mark.parametrize(
     ("draw", "expected"),
     [
-        (latency_plot, {"batch 1", "batch 8", "224", "448", "ms a batch"}),
-        (throughput_plot, {"224 x 224", "448 x 448", "1", "8", "images a second"}),
+        (latency_plot, {"batch 1", "batch 8", "224", "448", "ms per batch"}),
+        (throughput_plot, {"224 x 224", "448 x 448", "1", "8", "images per second"}),
     ],
 )
-def test_every_line_is_named_and_every_panel_has_its_places(draw, expected):
+def test_every_line_has_a_label_and_every_panel_its_ticks(draw, expected):
     plot = draw(POINTS)
     assert {*expected, "ours, eager", "theirs, eager"} <= set(texts(plot))
     assert texts(plot).count("ours, eager") == 1  # one legend for all panels
@@ -33,18 +33,18 @@ def test_every_line_is_named_and_every_panel_has_its_places(draw, expected):
 
 
 @pytest.mark.parametrize(("last", "expected"), [(40_000, {"100", "1000", "10000"}), (150, {"110", "130"})])
-def test_times_are_plain_numbers_in_wide_and_narrow_ranges(last, expected):
+def test_tick_labels_are_plain_numbers(last, expected):
     points = [Point("a", 1, (side, side), ms, ms, ms) for side, ms in ((224, 100.0), (448, float(last)))]
     found = texts(latency_plot(points))
     assert expected <= set(found)
     assert not [text for text in found if "$" in text]
 
 
-def test_a_size_that_is_no_square_lies_at_the_side_of_its_area():
+def test_a_rectangle_is_plotted_at_the_side_of_the_square_of_equal_area():
     assert Point("a", 1, (100, 400), 1.0, 1.0, 1.0).side == 200
 
 
-def test_lines_of_one_colour_differ_in_style():
+def test_lines_of_one_color_differ_in_style():
     points = [Point(f"model {number}", 1, (32, 32), 1.0 + number, 1.0, 9.0) for number in range(8)]
     assert "stroke-dasharray" in latency_plot(points).svg
     assert {f"model {number}" for number in range(8)} <= set(texts(latency_plot(points)))

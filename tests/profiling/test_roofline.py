@@ -5,8 +5,8 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode, flop_registry
 
 from msgformer.models import create_model
-from msgformer.profiling import roofline as floor
-from msgformer.profiling.roofline import ATTENTION, Shape, floor_seconds, record, ways
+from msgformer.profiling import roofline
+from msgformer.profiling.roofline import ATTENTION, Shape, implementations, measure_roofline, record_operations
 
 aten = torch.ops.aten
 TINY = {"depths": (1, 1), "img_size": 32}
@@ -22,7 +22,7 @@ class Attention(nn.Module):
 
 
 def counted_flops(operations):
-    """By torch's own formulas for the recorded operators and shapes."""
+    """Count FLOPs of recorded operations with the formulas of torch."""
     total = 0
     for (func, args, named), count in operations.items():
         tensors = [torch.empty(one, device="meta") if isinstance(one, Shape) else one for one in args]
@@ -33,11 +33,11 @@ def counted_flops(operations):
     return total
 
 
-def test_a_small_model_has_the_operations_that_a_hand_counts():
+def test_operations_of_a_small_model_are_recorded():
     model = nn.Sequential(
         nn.Conv2d(3, 8, 3, padding=1), nn.ReLU(), nn.Flatten(2), nn.Linear(16, 16), nn.GELU(), nn.Linear(16, 16)
     )
-    found = record(model, torch.randn(2, 3, 4, 4))
+    found = record_operations(model, torch.randn(2, 3, 4, 4))
     shapes = {str(func): [one for one in args if isinstance(one, Shape)] for func, args, _ in found}
     assert shapes == {
         "aten.convolution.default": [(2, 3, 4, 4), (8, 3, 3, 3), (8,)],
@@ -48,10 +48,10 @@ def test_a_small_model_has_the_operations_that_a_hand_counts():
 
 
 @pytest.mark.parametrize("name", FAMILIES)
-def test_the_recorded_products_are_all_that_torch_counts(name):
+def test_recorded_operations_match_the_flops_of_torch(name):
     model = create_model(name, num_classes=3, **FAMILIES[name]).eval()
     images = torch.randn(2, 3, 32, 32)
-    found = record(model, images)
+    found = record_operations(model, images)
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         model(images)
     assert counted_flops(found) == counter.get_total_flops() > 0
@@ -71,60 +71,60 @@ def test_the_recorded_products_are_all_that_torch_counts(name):
     ],
     ids=lambda value: type(value).__name__ if isinstance(value, nn.Module) else None,
 )
-def test_every_way_computes_the_operation(model, shape):
+def test_every_implementation_computes_the_operation(model, shape):
     images = torch.randn(shape)
-    (operation,) = record(model, images)
+    (operation,) = record_operations(model, images)
     expected = model(images).shape
-    outcomes = [way() for way in ways(operation, images)]
+    outcomes = [run() for run in implementations(operation, images)]
     for outcome in outcomes:
         last = outcome[-1] if isinstance(outcome, tuple) and outcome[0].shape != expected else outcome
         assert (last[0] if isinstance(last, tuple) else last).shape == expected
     assert len(outcomes) > 1 or isinstance(model, nn.Conv1d)
 
 
-def test_the_floor_is_the_least_time_of_each_shape_as_often_as_it_occurs(monkeypatch):
+def test_the_roofline_is_the_sum_of_the_minimum_times_of_all_calls(monkeypatch):
     images = torch.randn(3, 4)
-    operations = record(nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 4), nn.Linear(4, 2)), images)
-    first, second = (sum(1 for _ in ways(operation, images)) for operation in operations)
+    operations = record_operations(nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 4), nn.Linear(4, 2)), images)
+    first, second = (sum(1 for _ in implementations(operation, images)) for operation in operations)
     times = iter([9.0] * (first - 1) + [2.0] + [3.0] + [9.0] * (second - 1))
 
-    def next_time(way, like):
+    def next_time(implementation, like):
         return next(times)
 
-    monkeypatch.setattr(floor, "_least_seconds", next_time)
-    assert floor_seconds(operations, images) == 2 * 2.0 + 3.0
+    monkeypatch.setattr(roofline, "_min_seconds", next_time)
+    assert measure_roofline(operations, images) == 2 * 2.0 + 3.0
 
 
-def test_times_are_taken_for_real():
+def test_the_roofline_is_measured():
     images = torch.randn(3, 4)
-    assert floor_seconds(record(nn.Linear(4, 4), images), images) > 0
+    assert measure_roofline(record_operations(nn.Linear(4, 4), images), images) > 0
 
 
-def test_a_way_that_a_build_does_not_know_is_left_out(monkeypatch):
-    def times(way, like):
+def test_an_unsupported_implementation_is_ignored(monkeypatch):
+    def times(implementation, like):
         if next(calls):
             raise NotImplementedError
         return 5.0
 
     calls = iter([0, 1])
-    monkeypatch.setattr(floor, "_least_seconds", times)
+    monkeypatch.setattr(roofline, "_min_seconds", times)
     images = torch.randn(3, 4)
-    assert floor_seconds(record(nn.Linear(4, 4), images), images) == 5.0
+    assert measure_roofline(record_operations(nn.Linear(4, 4), images), images) == 5.0
 
 
-def test_the_scores_of_a_large_attention_are_not_kept(monkeypatch):
+def test_a_large_attention_is_not_computed_as_two_products(monkeypatch):
     x = torch.randn(1, 2, 5, 4)
-    (operation,) = record(Attention(), x)
-    before = len(list(ways(operation, x)))
-    monkeypatch.setattr(floor, "MOST_SCORES", 2 * 5 * 5 - 1)
-    assert len(list(ways(operation, x))) == before - 1
+    (operation,) = record_operations(Attention(), x)
+    before = len(list(implementations(operation, x)))
+    monkeypatch.setattr(roofline, "MAX_SCORES", 2 * 5 * 5 - 1)
+    assert len(list(implementations(operation, x))) == before - 1
 
 
-def test_what_takes_long_is_run_once(monkeypatch):
+def test_slow_implementations_run_once(monkeypatch):
     runs = []
-    monkeypatch.setattr(floor.time, "perf_counter", iter(range(100)).__next__)  # a second for each
-    assert floor._least_seconds(lambda: runs.append(1), torch.zeros(1)) == 1.0
+    monkeypatch.setattr(roofline.time, "perf_counter", iter(range(100)).__next__)  # one second per run
+    assert roofline._min_seconds(lambda: runs.append(1), torch.zeros(1)) == 1.0
     assert len(runs) == 1
-    monkeypatch.setattr(floor, "LONG_SECONDS", 2.0)
-    assert floor._least_seconds(lambda: runs.append(1), torch.zeros(1)) == 1.0
-    assert len(runs) == 1 + 1 + floor.LEAST_REPEATS
+    monkeypatch.setattr(roofline, "LONG_SECONDS", 2.0)
+    assert roofline._min_seconds(lambda: runs.append(1), torch.zeros(1)) == 1.0
+    assert len(runs) == 1 + 1 + roofline.MIN_REPEATS

@@ -1,4 +1,4 @@
-"""Pages in a real browser: Chromium without a window, where there is one."""
+"""Open pages in headless Chromium, if it is installed."""
 
 import html
 import json
@@ -16,12 +16,12 @@ FLAGS = [
     *("--disable-background-networking", "--disable-component-update", "--window-size=1400,1000"),
     *("--virtual-time-budget=60000", "--enable-logging=stderr", "--v=0"),
 ]
-ADVICE = "willReadFrequently"  # about the speed of what only the tests do: reading colours from a drawing
+ADVICE = "willReadFrequently"  # about the speed of what only the tests do: reading colors from a drawing
 
 needs_browser = pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium")
 
-# Runs once the page has drawn, with a few words that a reader's hands would do.
-HANDS = """
+# Helper functions for scripts that run after the page was drawn: pointer, keys and pixels.
+HELPERS = """
 const pause = () => new Promise((go) => setTimeout(go, 20));
 const page = () =>
   ({...document.body.dataset, hash: location.hash, text: document.getElementById("chosen").textContent});
@@ -34,7 +34,7 @@ const at = (name, y, x, kind = "pointermove") => {
   const place = {clientX: box.left + x / width * box.width, clientY: box.top + y / height * box.height, bubbles: true};
   canvas.dispatchEvent(new (kind === "click" ? MouseEvent : PointerEvent)(kind, place));
 };
-const colour = (name, y, x) => {
+const color = (name, y, x) => {
   const canvas = document.getElementById(name), [height, width] = shownExtent(data.images[state.image]);
   const place = [Math.round(x / width * canvas.width), Math.round(y / height * canvas.height)];
   return [...canvas.getContext("2d").getImageData(...place, 1, 1).data.slice(0, 3)];
@@ -50,8 +50,8 @@ const colour = (name, y, x) => {
 
 
 def dump(page: Path, fragment: str = "") -> tuple[str, list[str]]:
-    """The page's elements once its script has run, and what it wrote to the console: errors."""
-    # A profile of its own for each call: a process of the call before may still be writing to its.
+    """Return the elements of the page after its script has run, and the errors on the console."""
+    # A new profile for each call: a process of the last call may still write to the old one.
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
         command = [str(CHROMIUM), *FLAGS, f"--user-data-dir={profile}", "--dump-dom", f"{page.as_uri()}{fragment}"]
         done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
@@ -59,11 +59,11 @@ def dump(page: Path, fragment: str = "") -> tuple[str, list[str]]:
 
 
 def play(page: Path, script: str, fragment: str = ""):
-    """What a script of HANDS' words returns in a copy of the page that allows it."""
+    """Run a script with the helpers in a copy of the page that allows it, and return its result."""
     text, replaced = re.subn(r'<meta http-equiv="Content-Security-Policy"[^>]*>', "", page.read_text("utf-8"))
     assert replaced == 1
     copy = page.with_name(f"played-{page.name}")
-    copy.write_text(text.replace("</body>", f"<script>{HANDS % script}</script></body>"), "utf-8")
+    copy.write_text(text.replace("</body>", f"<script>{HELPERS % script}</script></body>"), "utf-8")
     elements, errors = dump(copy, fragment)
     assert errors == []
     return json.loads(html.unescape(re.search(r'<pre id="result">(.*?)</pre>', elements, re.DOTALL)[1]))

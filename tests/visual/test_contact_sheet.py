@@ -1,9 +1,9 @@
 from PIL import Image, ImageFont
 
-from msgformer.visual.contact_sheet import CELL, COLUMNS, GAP, ROWS, ContactSheet, _font, fitted
+from msgformer.visual.contact_sheet import CELL, COLUMNS, GAP, ROWS, ContactSheet, _font, truncate
 
 
-def test_pictures_stand_in_rows_with_captions_below(tmp_path):
+def test_images_are_arranged_in_rows_with_captions(tmp_path):
     sheet = ContactSheet(tmp_path / "sheet.png")
     for color in ["red", "green", "blue"] * 3:
         sheet.add(Image.new("RGB", (CELL, CELL // 2), color), ["seven 99.0 %", "a.png"])
@@ -17,7 +17,7 @@ def test_pictures_stand_in_rows_with_captions_below(tmp_path):
     assert caption.getextrema()[0][0] < 128  # something dark is written there
 
 
-def test_many_pictures_fill_several_pages(tmp_path):
+def test_many_images_fill_several_pages(tmp_path):
     sheet = ContactSheet(tmp_path / "sheet.png")
     for _ in range(COLUMNS * ROWS + 1):
         sheet.add(Image.new("RGB", (4, 4)), ["a"])
@@ -25,14 +25,14 @@ def test_many_pictures_fill_several_pages(tmp_path):
     assert Image.open(tmp_path / "sheet-2.png").width == CELL + 2 * GAP
 
 
-def test_no_picture_is_no_page(tmp_path):
+def test_no_images_give_no_page(tmp_path):
     assert ContactSheet(tmp_path / "sheet.png").finish() == []
 
 
 def test_long_captions_are_cut():
     font = _font(bold=True)
     assert isinstance(font, ImageFont.FreeTypeFont)
-    assert fitted("short", font, CELL) == "short"
-    cut = fitted("long" * 99, font, CELL)
+    assert truncate("short", font, CELL) == "short"
+    cut = truncate("long" * 99, font, CELL)
     assert cut.endswith("…")
     assert CELL - 12 < font.getlength(cut) <= CELL

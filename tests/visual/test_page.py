@@ -11,8 +11,8 @@ from msgformer.visual.page import (
     Code,
     Figure,
     Gallery,
+    GalleryImage,
     Page,
-    Picture,
     Section,
     Table,
     Text,
@@ -27,7 +27,7 @@ VOID = {"meta", "img", "br"}
 
 
 class Reader(HTMLParser):
-    """Elements with their attributes, the text, and whether every element is closed in order."""
+    """Collects elements with their attributes and the text, and checks that all elements are closed in order."""
 
     def __init__(self, text):
         super().__init__()
@@ -51,14 +51,14 @@ class Reader(HTMLParser):
 
 
 def page(word="word"):
-    """A page with one block of each kind, and ``word`` wherever a word can stand."""
+    """Create a page with one block of each kind, and ``word`` in all texts."""
     blocks = [
         Text(word),
         Tiles([Tile(word, word, word)]),
         Figure(Plot("plot", "<svg xmlns='http://www.w3.org/2000/svg'></svg>", b"png"), word, word),
         Table(word, (word, word), [(word, 1), (word, 2)]),
         Table(word, (word, word), [(word, 1)], folded=word),
-        Gallery([Picture("data:image/png;base64,", word, [word, word], good=False)]),
+        Gallery([GalleryImage("data:image/png;base64,", word, [word, word], good=False)]),
         Code(word, word),
     ]
     return Page(word, word, [Tile(word, word)], [Section(word, blocks)], word, notes=[word])
@@ -73,8 +73,8 @@ def test_every_block_is_shown():
     assert [plot.name for plot in page().plots()] == ["plot"]
 
 
-def test_no_word_becomes_markup():
-    """Whatever is a name of somebody's class or file: the page has the same elements as with a harmless one."""
+def test_all_text_is_escaped():
+    """The page has the same elements with hostile names of classes and files as with harmless ones."""
     harmless, evil = (Reader(page(word).render()) for word in ("word", EVIL))
     assert [name for name, _ in evil.elements] == [name for name, _ in harmless.elements]
     assert [sorted(keys) for _, keys in evil.elements] == [sorted(keys) for _, keys in harmless.elements]
@@ -82,7 +82,7 @@ def test_no_word_becomes_markup():
     assert "49" not in evil.text
 
 
-def test_the_page_needs_and_may_load_nothing_else():
+def test_the_page_is_self_contained():
     text = page(EVIL).render()
     read = Reader(text)
     policy = next(meta["content"] for meta in read.all("meta") if meta.get("http-equiv") == "Content-Security-Policy")
@@ -94,7 +94,7 @@ def test_the_page_needs_and_may_load_nothing_else():
     assert not re.search(r"url\(|@import|http", style)
 
 
-def test_the_page_can_be_read_without_seeing_it():
+def test_the_page_is_accessible():
     read = Reader(page().render())
     assert read.all("html")[0]["lang"] == "en"
     assert all(image["alt"] for image in read.all("img"))
@@ -109,7 +109,7 @@ def test_control_characters_are_escaped():
 
 
 @pytest.mark.parametrize(("size", "kept"), [((8, 8), (8, 8)), ((1000, 500), (THUMBNAIL, THUMBNAIL // 2))])
-def test_thumbnails_are_small_and_whole(size, kept):
+def test_thumbnails_are_small_and_uncropped(size, kept):
     kind, _, content = thumbnail(Image.new("RGB", size, "red")).partition(";base64,")
     image = Image.open(io.BytesIO(base64.b64decode(content)))
     assert image.size == kept

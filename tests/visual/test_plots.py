@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 from msgformer.visual.plots import (
-    MOST_LABELS,
+    MAX_LABELS,
     confusion_plot,
     histogram_plot,
     label,
@@ -64,9 +64,9 @@ def test_a_matrix_of_few_classes_has_names_and_numbers_and_one_of_many_neither()
     names = [f"class{index}" for index in range(300)]
     many = texts(confusion_plot(np.eye(100, dtype=int), names))
     assert not set(names) & set(many)
-    assert "predicted (classes by number, 300 in 100 groups of neighbours)" in many
+    assert "predicted (classes by number, 300 in 100 groups)" in many
     assert len(many) < 40
-    assert "class0" not in texts(confusion_plot(np.eye(MOST_LABELS + 1, dtype=int), names[: MOST_LABELS + 1]))
+    assert "class0" not in texts(confusion_plot(np.eye(MAX_LABELS + 1, dtype=int), names[: MAX_LABELS + 1]))
 
 
 def test_empty_bins_are_left_out_of_the_diagram():

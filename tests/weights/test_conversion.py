@@ -1,4 +1,4 @@
-"""What 'msgformer train' wrote, converted: its settings and its classes stay with the weights."""
+"""Checkpoints of runs keep their settings and classes when they are converted."""
 
 import dataclasses
 import json
@@ -28,7 +28,7 @@ MODELS = {"msg_transformer_tiny": MSG, "sgformer_small": SG, "test_resnet": {}}
 
 @pytest.fixture(params=MODELS)
 def trained(request, tmp_path):
-    """A checkpoint as of a training, of a model of no registered widths and with options."""
+    """Create a checkpoint as in training, of a model with other widths and options than the registered ones."""
     size = (32, 48)
     args = MODELS[request.param]
     channels = args.get("in_chans", 3)
@@ -49,7 +49,7 @@ def same(ours, theirs):
     return ours.keys() == theirs.keys() and all(torch.equal(ours[name], theirs[name]) for name in theirs)
 
 
-def test_a_trained_model_of_any_widths_becomes_a_file_that_tells_what_it_is(trained, tmp_path):
+def test_a_trained_model_of_any_width_is_converted_with_its_card(trained, tmp_path):
     model, card = load_model(trained)
     result = convert(trained, tmp_path / "out.safetensors")
     assert (result.model, result.num_classes, result.left_out) == (card.model, 3, [])
@@ -63,7 +63,7 @@ def test_a_trained_model_of_any_widths_becomes_a_file_that_tells_what_it_is(trai
 
 
 @pytest.mark.parametrize("trained", ["msg_transformer_tiny"], indirect=True)
-def test_what_comes_back_from_mindspore_is_a_checkpoint_again(trained, tmp_path, monkeypatch):
+def test_weights_from_mindspore_become_a_checkpoint_again(trained, tmp_path, monkeypatch):
     model, card = load_model(trained)
     back = tmp_path / "back.ckpt"
     (tmp_path / "there.ckpt").write_bytes(b"\n" + bytes(20))
@@ -85,7 +85,7 @@ def test_what_comes_back_from_mindspore_is_a_checkpoint_again(trained, tmp_path,
     assert not (tmp_path / "new.ckpt").exists()
 
 
-def test_of_a_run_the_averaged_weights_are_taken_unless_they_are_not_wanted(tmp_path):
+def test_ema_weights_are_used_by_default(tmp_path):
     data = make_images(tmp_path / "images", per_class=4)
     optim = {"warmup_epochs": 0, "lr": 1e-2, "ema": 0.9}
     run = make_run(data, tmp_path / "run", epochs=1, optim=optim)
@@ -98,17 +98,17 @@ def test_of_a_run_the_averaged_weights_are_taken_unless_they_are_not_wanted(tmp_
 
 
 @pytest.mark.parametrize("trained", ["sgformer_small"], indirect=True)
-def test_what_the_file_says_itself_is_not_said_otherwise(trained, tmp_path):
+def test_options_that_contradict_the_file_are_refused(trained, tmp_path):
     output = tmp_path / "out.safetensors"
     convert(trained, output, model="sgformer_s", num_classes=3)
     output.unlink()
     for settings, message in (
         (
             {"model": "msg_transformer_tiny"},
-            r"^model: '.*best\.ckpt' says that it is sgformer_small, not msg_transformer",
+            r"^model: '.*best\.ckpt' records sgformer_small, not msg_transformer",
         ),
-        ({"num_classes": 10}, r"^num_classes: '.*best\.ckpt' says that it is 3, not 10; leave it out$"),
-        ({"img_size": 32}, r"^img_size: '.*best\.ckpt' says that it is \(32, 48\), not \(32, 32\); leave it out$"),
+        ({"num_classes": 10}, r"^num_classes: '.*best\.ckpt' records 3, not 10; leave it out$"),
+        ({"img_size": 32}, r"^img_size: '.*best\.ckpt' records \(32, 48\), not \(32, 32\); leave it out$"),
     ):
         with pytest.raises(UserError, match=message):
             convert(trained, output, **settings)

@@ -1,4 +1,4 @@
-"""Weights of a Swin in an MSG-Transformer: the same function where the messengers are silent."""
+"""An MSG-Transformer with weights of a Swin computes the same if its messengers have no effect."""
 
 import pytest
 import timm
@@ -28,7 +28,7 @@ def make_msg(name="msg_transformer_v1_tiny", **settings):
 
 
 def official_names(state):
-    """The same parameters as the official repository calls them."""
+    """Rename parameters to those of the official repository."""
     renamed = {}
     for name, value in state.items():
         if name.startswith("layers.") and ".downsample." in name:
@@ -80,7 +80,7 @@ def test_version_1_with_silent_messengers_is_the_swin_without_shifts(names):
     ],
 )
 @pytest.mark.parametrize("name", ["msg_transformer_tiny", "msg_transformer_v1_tiny"])
-def test_every_variant_takes_what_it_can(name, settings):
+def test_every_variant_takes_the_weights_that_fit(name, settings):
     model = make_msg(name, **settings)
     before = {name: value.clone() for name, value in model.state_dict().items()}
     report = load_swin(model, make_swin(embed_dim=64, num_heads=(2, 4, 8)).state_dict())
@@ -94,7 +94,7 @@ def test_every_variant_takes_what_it_can(name, settings):
 
 
 def test_doubled_channels_compute_the_same():
-    # LayerNorms see the same mean and variance, sums count each copy by half: the map is the Swin's, twice.
+    # LayerNorms see the same mean and variance, and sums weight each copy by 1/2: the output is the Swin's, twice.
     swin = without_shifts(make_swin(embed_dim=32, num_heads=(1, 2, 4)))
     model = silence_messengers(make_msg(exchange="none", embed_dim=64, num_heads=(2, 4, 8)))
     load_swin(model, swin.state_dict())
@@ -106,7 +106,7 @@ def test_doubled_channels_compute_the_same():
         torch.testing.assert_close(mine, torch.cat([swins, swins], dim=1), rtol=1e-9, atol=1e-9)
 
 
-def test_the_overlapping_stem_sees_the_patches_of_the_swin():
+def test_the_overlapping_stem_embeds_the_kernel_of_the_swin():
     swin, model = make_swin(), make_msg("msg_transformer_tiny")
     load_swin(model, swin.state_dict())
     x = torch.randn(1, 3, 112, 112, dtype=torch.float64)
@@ -121,6 +121,6 @@ def test_the_overlapping_stem_sees_the_patches_of_the_swin():
         (lambda: make_msg(num_heads=(2, 4, 8)), dict, "heads are 32 channels wide and the model's 16"),
     ],
 )
-def test_what_does_not_go_together_is_said(model, state, message):
+def test_incompatible_models_are_refused(model, state, message):
     with pytest.raises(UserError, match=message):
         load_swin(model(), state(make_swin().state_dict()))

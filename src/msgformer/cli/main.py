@@ -1,6 +1,6 @@
 """The command line, ``msgformer COMMAND ...``.
 
-A command is imported when it is called, so that help, listings and mistyped words answer at once.
+Only the module of the command that runs is imported, so that the help and errors appear without delay.
 """
 
 from __future__ import annotations
@@ -20,43 +20,43 @@ from msgformer.plugins import load_plugins, merge_plugins
 from msgformer.utils.freed_memory import keep_freed_memory
 
 COMMANDS: dict[str, tuple[str, str]] = {
-    "train": ("msgformer.commands.train:train", "train a model, on the embedded digits or on a folder of images"),
-    "report": (
-        "msgformer.commands.report:report",
-        "write the page about a run anew: curves, confusion, worst mistakes",
-    ),
-    "evaluate": ("msgformer.commands.evaluate:evaluate", "score a trained model on a validation set"),
-    "predict": ("msgformer.commands.predict:predict", "name what images show"),
+    "train": ("msgformer.commands.train:train", "train a model on bundled data or on your own"),
+    "report": ("msgformer.commands.report:report", "write the HTML report of a run again"),
+    "evaluate": ("msgformer.commands.evaluate:evaluate", "score trained models on a validation set"),
+    "predict": ("msgformer.commands.predict:predict", "predict the classes, objects or class maps of images"),
     "embed": ("msgformer.commands.embed:embed", "write the pooled features of images, as .npy or Parquet"),
     "explain": (
         "msgformer.commands.explain:explain",
-        "draw attention, routes, significance and token groups in a model",
+        "visualize attention, exchange routes, significance maps and token groups",
     ),
-    "export": ("msgformer.commands.export:export", "write a model as ONNX, OpenVINO or a PyTorch file, and check it"),
-    "benchmark": (
-        "msgformer.commands.benchmark:benchmark",
-        "time models in turns, beside others and this machine's limit",
+    "export": (
+        "msgformer.commands.export:export",
+        "write a model as ONNX, OpenVINO, ExecuTorch or a PyTorch file, and check it",
     ),
+    "benchmark": ("msgformer.commands.benchmark:benchmark", "time models, and compare them with the roofline"),
     "average": ("msgformer.commands.average:average", "average the weights of several checkpoints of one model"),
-    "study": ("msgformer.commands.study:study", "train the rows of a paper's table of ablations, and write the table"),
-    "check-data": ("msgformer.commands.check_data:check_data", "find everything that is wrong with a data set"),
+    "study": ("msgformer.commands.study:study", "train an ablation table of a paper"),
+    "check-data": ("msgformer.commands.check_data:check_data", "find the problems of a data set before training"),
     "sample-data": (
         "msgformer.commands.sample_data:sample_data",
-        "write scenes to try detection and segmentation with",
+        "write a small data set to try detection and segmentation with",
     ),
     "convert": (
         "msgformer.commands.convert:convert",
-        "turn weights into this package's format, or to MindSpore's and back",
+        "convert official checkpoints to this package's format, and to MindSpore and back",
     ),
-    "init-from": ("msgformer.commands.init_from:init_from", "carry a Swin's weights into an MSG-Transformer"),
-    "models": ("msgformer.commands.models:models", "list this package's models, and count what they cost"),
-    "recipes": ("msgformer.commands.models:recipes", "list the recipes that train --config takes, or print one"),
+    "init-from": (
+        "msgformer.commands.init_from:init_from",
+        "initialize an MSG-Transformer from the weights of a Swin Transformer",
+    ),
+    "models": ("msgformer.commands.models:models", "list the models, and count their parameters and operations"),
+    "recipes": ("msgformer.commands.models:recipes", "list the recipes for train --config, or print some of them"),
 }
-"""Every command: the function that it runs, whose signature is its options, and what it does."""
+"""Function and short description of each command; the function's signature defines its options."""
 
 USER_ERROR = 2
 OTHER_ERROR = 1
-INTERRUPTED = 130  # what a shell reports for a process that SIGINT ended
+INTERRUPTED = 130  # the exit status that shells report for a process ended by SIGINT
 
 FULL_DISK = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
@@ -65,11 +65,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command.
 
     Args:
-        argv: The words after ``msgformer``; those the process was started with by default.
+        argv: The arguments after ``msgformer``; by default those of the process.
 
     Returns:
-        The exit status: 0; 2 for what the user can mend and 1 for files the system refuses, each told in one
-        line on standard error; 130 after an interrupt.
+        The exit status: 0 for success; 2 for errors that the user can fix and 1 for files that the system can't read or
+        write, each reported in one line on standard error; 130 after an interrupt.
     """
     keep_freed_memory()
     try:
@@ -80,17 +80,17 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _fail(str(error), OTHER_ERROR)
     except KeyboardInterrupt:
         return _fail("interrupted", INTERRUPTED)
-    except SystemExit as leaving:
-        if isinstance(leaving.__context__, KeyboardInterrupt):  # which Lightning turns into sys.exit(1)
+    except SystemExit as exit_request:
+        if isinstance(exit_request.__context__, KeyboardInterrupt):  # Lightning converts it to sys.exit(1)
             return _fail("interrupted", INTERRUPTED)
         raise
     except BrokenPipeError:
-        # The reader of a pipe has gone (`| head`): nothing is left to say, nor to flush at exit.
+        # The reader of the pipe has exited (`| head`): write nothing more, not even when flushing at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return OTHER_ERROR
     except OSError as error:
         if error.filename is None and error.errno not in FULL_DISK:
-            raise  # no file of the user's: an error of ours, or of a library, whose traceback is needed
+            raise  # not about a file of the user: a bug, whose traceback is needed
         return _fail(": ".join(str(part) for part in (error.filename, error.strerror) if part), OTHER_ERROR)
 
 
@@ -105,33 +105,33 @@ def _run(argv: list[str]) -> int:
     if command not in COMMANDS:
         what = "option" if command.startswith("-") else "command"
         known = [*COMMANDS, "--help", "--version"]
-        raise UserError(f"unknown {what} {command!r}{nearest(command, known)} ('msgformer --help' shows all)")
+        raise UserError(f"unknown {what} {command!r}{nearest(command, known)} ('msgformer --help' lists all)")
 
-    from msgformer.config.parser import PLUGINS, Options, split_plugins  # jsonargparse takes a quarter of a second
+    from msgformer.config.parser import PLUGINS, Options, split_plugins  # here: jsonargparse takes 0.25 s to import
 
     options = Options(_load(command), prog=f"msgformer {command}")
     plugins, arguments = split_plugins(arguments)
     flags = {"json": "Print the result as JSON instead of a table."}
     if options.show is not None:
-        flags["print_config"] = "Print all settings as YAML, which --config takes, and stop."
+        flags["print_config"] = "Print all settings as YAML for --config, and exit."
     values, given = options.parse(arguments, **flags)
     if PLUGINS in options.hints:
         values[PLUGINS] = merge_plugins(plugins, values[PLUGINS] or ())
     if options.show is not None and "print_config" in given:
         print(options.show(**values), end="", flush=True)
         return 0
-    # Progress and notes go to standard error, so that what is piped on is the result alone.
+    # Progress and notes go to standard error, so that a pipe receives only the result.
     with contextlib.redirect_stdout(sys.stderr):
         load_plugins(plugins)
         result = options.function(*values.pop(options.variadic, ()), **values)
     text = result.render(as_json="json" in given)
-    if text and _speaks():
+    if text and _is_main_process():
         print(text, flush=True)
     return result.exit_status()
 
 
-def _speaks() -> bool:
-    """Whether the result is this process's to tell: of several that trained together, it is the first one's."""
+def _is_main_process() -> bool:
+    """Return whether this process prints the result: in distributed training, only rank 0 does."""
     torch = sys.modules.get("torch")
     return torch is None or not torch.distributed.is_initialized() or torch.distributed.get_rank() == 0
 
@@ -148,7 +148,7 @@ def _help() -> str:
         "usage: msgformer COMMAND ...\n\n"
         "MSG-Transformer and SG-Former: train, evaluate and use the models of both papers.\n\n"
         f"commands:\n{commands}\n\n"
-        "'msgformer COMMAND --help' shows a command's arguments; 'msgformer --version' the version."
+        "'msgformer COMMAND --help' shows the arguments of a command, 'msgformer --version' the version."
     )
 
 

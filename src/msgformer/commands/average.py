@@ -1,4 +1,4 @@
-"""``msgformer average``: one model from the weights of several, a soup of checkpoints."""
+"""``msgformer average``: average the weights of several checkpoints (a "model soup")."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from msgformer.weights.files import check_weights_output
 
 @dataclass(frozen=True)
 class Ingredient:
-    """A checkpoint that was looked at for an average.
+    """A checkpoint considered for the average.
 
     Attributes:
-        checkpoint: The file.
-        score: What it reaches alone, in per cent; None where nothing was scored.
-        taken: Whether it is part of the average.
+        checkpoint: Its file.
+        score: Its own score in percent; None without ``greedy``.
+        taken: Whether the average includes it.
     """
 
     checkpoint: Path
@@ -32,14 +32,14 @@ class Ingredient:
 
 @dataclass(frozen=True)
 class Averaged(Result):
-    """What was averaged.
+    """Result of `msgformer.average`.
 
     Attributes:
         output: The checkpoint that was written.
-        model: The model that the weights are of.
-        metric: What was scored; None where nothing was.
-        score: What the average reaches, in per cent; None where nothing was scored.
-        ingredients: The checkpoints, in the order in which they were looked at.
+        model: Name of the model.
+        metric: Name of the score; None without ``greedy``.
+        score: Score of the average in percent; None without ``greedy``.
+        ingredients: The checkpoints, in the order in which they were considered.
     """
 
     output: Path
@@ -49,7 +49,7 @@ class Averaged(Result):
     ingredients: list[Ingredient]
 
     def table(self) -> str:
-        """What was taken, and what to do next."""
+        """Return the checkpoints that were averaged, and the next command."""
         taken = sum(one.taken for one in self.ingredients)
         text = f"{self.output}: {self.model}, the mean of {taken} of {len(self.ingredients)} checkpoints"
         if self.score is not None and self.metric is not None:
@@ -71,39 +71,40 @@ def average(
 ) -> Averaged:
     """Average the weights of several checkpoints of one model (Wortsman et al., "Model soups", 2022).
 
-    Such runs should have begun with the same weights, or the checkpoints be of one run. BatchNorm's statistics are
+    The checkpoints should come from one run, or from runs that started from the same weights. BatchNorm statistics are
     averaged like weights.
 
     Args:
-        checkpoint: Run folders, of which the best epoch is taken, or checkpoints in them.
-        output: The checkpoint to write; its name ends with .ckpt.
-        greedy: Begin with the best checkpoint, and take each further one, the better ones first, only if the average
-            doesn't become worse by it.
-        data: For greedy: what to score on, as for 'msgformer evaluate'; by default what the runs held out.
-        batch_size: For greedy: images a batch, as for 'msgformer evaluate'.
-        workers: For greedy: processes that read images; by default one less than there are cores, at most 8.
-        accelerator: For greedy: device, "auto", "cpu", "gpu", "cuda" or "cuda:N".
-        progress: For greedy: a "bar", "lines" or "none"; "auto" is a bar in a terminal.
+        checkpoint: Run folders (their best epochs) or checkpoints in them.
+        output: Checkpoint file to write; its name must end with .ckpt.
+        greedy: Start from the best checkpoint and add the others in order of their scores, each only if the average
+            does not get worse.
+        data: With --greedy, data to score on, as for 'msgformer evaluate'; by default the images that the runs held
+            out.
+        batch_size: With --greedy, images per batch, as for 'msgformer evaluate'.
+        workers: With --greedy, processes that load images; by default the number of cores minus one, at most 8.
+        accelerator: With --greedy, the device: "auto", "cpu", "gpu", "cuda" or "cuda:N".
+        progress: With --greedy, "bar", "lines" or "none"; "auto" shows a bar in a terminal.
 
     Returns:
-        What was averaged.
+        The averaged checkpoints and their scores.
 
     Raises:
-        UserError: a path can't be used, the checkpoints are of different models or classes, or the runs held out
+        UserError: A path can't be used, the checkpoints are of different models or classes, or the runs held out
             different images.
     """
     check_choices(average, locals())
-    looking = {"batch_size": batch_size, "workers": workers, "accelerator": accelerator, "progress": progress}
-    looking = {key: value for key, value in looking.items() if value is not None}
-    check_ranges(looking)
-    if not greedy and (data is not None or looking):
-        raise UserError(f"{'data' if data is not None else next(iter(looking))} is for --greedy; leave it out")
+    scoring = {"batch_size": batch_size, "workers": workers, "accelerator": accelerator, "progress": progress}
+    scoring = {key: value for key, value in scoring.items() if value is not None}
+    check_ranges(scoring)
+    if not greedy and (data is not None or scoring):
+        raise UserError(f"{'data' if data is not None else next(iter(scoring))} is for --greedy; leave it out")
     given = [checkpoint] if isinstance(checkpoint, str | Path) else checkpoint
     if len(given) < 2:
         raise UserError(f"checkpoint: {len(given)} can't be averaged; give two or more")
     paths = [find_checkpoint(Path(path)) for path in given]
     if output is None:
-        raise UserError("output: no file to write is given; give one, such as --output soup.ckpt")
+        raise UserError("output: no file to write is given; pass one, such as --output soup.ckpt")
     output = Path(output)
     check_weights_output(output, ".ckpt")
     if output.exists() and any(output.samefile(path) for path in paths):
@@ -116,6 +117,6 @@ def average(
         card = averaging.average_all(paths, output)
         return Averaged(output, card.model, None, None, [Ingredient(path, None, True) for path in paths])
     resolved = None if data is None else resolve_data(data, layout=False)
-    soup = averaging.average_greedily(paths, output, resolved, partial(evaluate, **looking))
+    soup = averaging.average_greedily(paths, output, resolved, partial(evaluate, **scoring))
     ingredients = [Ingredient(path, score, path in soup.taken) for path, score in soup.scores.items()]
     return Averaged(output, soup.card.model, soup.metric, soup.score, ingredients)

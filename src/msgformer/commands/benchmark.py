@@ -1,4 +1,4 @@
-"""``msgformer benchmark``: how fast models are on this machine, beside each other and beside what it could do."""
+"""``msgformer benchmark``: time models on this machine, and compare them with each other and with the roofline."""
 
 from __future__ import annotations
 
@@ -36,41 +36,43 @@ def benchmark(
     output: Path | None = None,
     progress: Progress = "auto",
 ) -> Benchmark:
-    """Time models in turns, A B A B, and say how far each is from what this machine could do.
+    """Time models alternately (A B A B), and compare each with the roofline of this machine.
+
+    The roofline of a model is the sum of its matrix products and convolutions, each at the fastest time measured for it
+    on this machine. Small differences are reliable because the models are timed alternately.
 
     Args:
-        models: Names of models of this package or of timm, run folders, checkpoints of classifiers, or files of
-            'msgformer export', which run in their own library. Models by name have random weights.
-        against: Model to compare with, or a list of them, '[NAME, NAME]'; ratios are to the first of them, otherwise
-            to the first model, in the first backend.
-        mode: "infer", or "train" for whole training steps: forward, backward and the recipe's optimiser.
-        backend: What runs the models, one or several, as in --backend eager compile: "eager" is PyTorch as it is,
-            "optimized" msgformer.optimize, "compile" torch.compile of that, "cudagraphs" the same with CUDA graphs,
-            "recompute" eager training that computes activations again in the backward pass, "onnxruntime" and
-            "openvino" exported files, "mindspore" and "mindspore-graph" MindSpore on the CPU, one operator after the
-            other and as a graph.
-        batch: Images at once, one number or several, as in --batch 1 8 64; what doesn't fit in memory is halved.
-        img_size: Side of the square, or height and width, of the images; or a list of such pairs,
-            '[[224, 224], [448, 448]]'.
-        threads: Threads of the CPU; by default as many as each library takes.
-        precision: "float32"; "tf32" on GPUs; "bf16", or "fp16" on GPUs, for weights and images, in training by
-            autocast.
-        rounds: How often each is timed, after two rounds that aren't.
+        models: Names of models of this package or of timm (random weights), run folders, checkpoints of classifiers, or
+            files of 'msgformer export', which run in their own library.
+        against: Model to compare with, or a list of them, '[NAME, NAME]'. Ratios are relative to the first of them, or
+            to the first model if none is given, in the first backend.
+        mode: "infer", or "train" for whole training steps: forward, backward and the recipe's optimizer.
+        backend: What runs the models, one or several, as in --backend eager compile. "eager" is plain PyTorch,
+            "optimized" is msgformer.optimize, "compile" is torch.compile of that, "cudagraphs" is the same with CUDA
+            graphs, "recompute" is eager training with gradient checkpointing, "onnxruntime" and "openvino" run exported
+            files, "mindspore" and "mindspore-graph" run MindSpore on the CPU, eagerly and as a graph.
+        batch: Images per batch, one number or several, as in --batch 1 8 64; a batch that does not fit in memory is
+            halved.
+        img_size: Image size: the side of a square, or height and width; or a list of pairs, '[[224, 224], [448, 448]]'.
+        threads: CPU threads; by default each library's own default.
+        precision: "float32"; "tf32" (GPUs); "bf16", or "fp16" (GPUs), for weights and images, and by autocast in
+            training.
+        rounds: Number of timed rounds, after two warm-up rounds.
         accelerator: Device: "auto", "cpu" or "gpu".
-        trust: Allow machine code in files to run, of which files of AOTInductor consist.
-        output: New folder for benchmark.json, benchmark.csv, and plots where there are several sizes or batches.
-        progress: A "bar", "lines" or "none"; "auto" is a bar in a terminal, otherwise lines.
+        trust: Allow exported files to run machine code, as AOTInductor files do.
+        output: New folder for benchmark.json, benchmark.csv, and plots if there are several sizes or batches.
+        progress: "bar", "lines" or "none"; "auto" shows a bar in a terminal and lines elsewhere.
 
     Returns:
-        Times, ratios, memory, floors and the machine.
+        Times, ratios, memory, rooflines and a description of the machine.
 
     Raises:
-        UserError: there is no such model or device, something isn't possible together, a model doesn't take such
-            images, not even one image fits in memory, or the output can't be written.
+        UserError: A model or device does not exist, options do not go together, a model does not accept the image size,
+            not even one image fits in memory, or the output can't be written.
     """
     check_choices(benchmark, locals())
-    in_memory, names = _names(_listed(models))
-    rivals, backends, batches = (_listed(one) for one in (against or [], backend, batch))
+    in_memory, names = _names(_as_list(models))
+    rivals, backends, batches = (_as_list(one) for one in (against or [], backend, batch))
     sizes = _sizes(img_size)
     sides = [side for size in sizes for side in size]
     check_ranges({"batch": batches, "img_size": sides, "threads": threads, "rounds": rounds})
@@ -94,9 +96,9 @@ def benchmark(
 
 
 def _names(models: Sequence[Any]) -> tuple[dict[str, Any], list[str]]:
-    """Return models in memory by the names under which they are timed, and all names in their order.
+    """Return the models in memory by name, and the names of all models in order.
 
-    An exported file is opened anew, since each library runs it with its own settings.
+    An exported file that was loaded is listed by its path: it is opened again with the benchmark's settings.
     """
     in_memory: dict[str, Any] = {}
     names: list[str] = []
@@ -112,35 +114,35 @@ def _names(models: Sequence[Any]) -> tuple[dict[str, Any], list[str]]:
     return in_memory, names
 
 
-def _listed(value: T | Sequence[T]) -> list[Any]:
-    """One or several, each once, in their order."""
+def _as_list(value: T | Sequence[T]) -> list[Any]:
+    """Return one or several values as a list without duplicates."""
     several = isinstance(value, list | tuple)
     return list(dict.fromkeys(value)) if several else [value]  # type: ignore[arg-type]
 
 
 def _sizes(img_size: int | Sequence[Any]) -> list[tuple[int, int]]:
-    """Heights and widths; a pair of numbers is one size, as in every command."""
+    """Return heights and widths; a pair of numbers is one size, as in every command."""
     if isinstance(img_size, int):
         return [(img_size, img_size)]
     if all(isinstance(side, int) for side in img_size):
         if len(img_size) != 2:
-            raise UserError(f"img_size: {list(img_size)} isn't height and width; give sizes as [[H, W], [H, W]]")
+            raise UserError(f"img_size: {list(img_size)} isn't height and width; pass sizes as [[H, W], [H, W]]")
         return [(img_size[0], img_size[1])]
     return list(dict.fromkeys((height, width) for height, width in img_size))
 
 
 def _check_choices(mode: Mode, backends: Sequence[Backend], precision: NumberFormat) -> None:
-    """Refuse, as far as that can be told without PyTorch, what doesn't go together."""
+    """Refuse options that do not go together, as far as that can be checked without PyTorch."""
     for backend in backends:
         if mode == "train" and backend not in TRAINING:
-            raise UserError(f"backend: {backend} can't train; give one of {', '.join(TRAINING)}, or --mode infer")
+            raise UserError(f"backend: {backend} can't train; use one of {', '.join(TRAINING)}, or --mode infer")
         if mode == "infer" and backend == "recompute":
-            raise UserError("backend: recompute saves memory in training; give --mode train, or eager")
+            raise UserError("backend: recompute saves memory in training only; add --mode train, or use eager")
         if backend in (*FORMATS, *MINDSPORE) and precision != "float32":
-            raise UserError(f"precision: {backend} runs float32 here, not {precision}; leave --precision out")
+            raise UserError(f"precision: {backend} supports only float32 here, not {precision}; leave --precision out")
         if backend in FORMATS:
             require_writer(FORMATS[backend], f"backend {backend}")
         if backend in MINDSPORE:
             check_mindspore()
     if mode == "train" and precision == "fp16":
-        raise UserError("precision: fp16 trains with scaled losses alone, which aren't timed here; give bf16")
+        raise UserError("precision: training in fp16 needs loss scaling, which is not timed here; use bf16")

@@ -1,4 +1,4 @@
-"""``msgformer check-data``: everything that is wrong with a data set, before it is trained on."""
+"""``msgformer check-data``: find the problems of a data set before training."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ from msgformer.tasks import DEFAULT_TASK, TaskName, get_task
 from msgformer.utils.result import Result, text_table
 
 ERRORS = 2
-"""Exit status where there are errors."""
+"""Exit status if there are errors."""
 
-MOST_CLASSES = 50
-"""Classes whose numbers a table shows one by one; --json has all."""
+MAX_CLASSES = 50
+"""Up to this many classes the table lists each of them; --json always lists all."""
 
 
 @dataclass(frozen=True)
 class CheckDataResult(Result):
-    """What a data set holds, and what is wrong with it.
+    """Contents and problems of a data set.
 
     Attributes:
-        data: What was looked at.
-        task: What it is for.
-        images: How many images there are, by subset; "all" where there are no subsets.
-        classes: How many images, or in detection objects, each class has, by subset.
-        problems: Everything found, the worst first: errors stop a training, warnings spoil it, notes are notes.
+        data: The data set.
+        task: The task it was checked for.
+        images: Number of images per subset; the key is "all" if there are no subsets.
+        classes: Number of images (in detection, objects) per class, per subset.
+        problems: All problems, most severe first. Errors stop a training; warnings make its result worse.
     """
 
     data: str
@@ -41,11 +41,11 @@ class CheckDataResult(Result):
     problems: list[Problem]
 
     def exit_status(self) -> int:
-        """2 if there are errors; warnings and notes don't count."""
+        """Return 2 if there are errors; ignore warnings and notes."""
         return ERRORS if has_errors(self.problems) else 0
 
     def table(self) -> str:
-        """Numbers by class and subset, problems, and how many those are."""
+        """Return the counts per class and subset, the problems, and a summary."""
         severities = Counter(problem.severity for problem in self.problems)
         counted = [f"{severities[severity]} {severity}(s)" for severity in SEVERITIES if severities[severity]]
         problems = text_table(("SEVERITY", "PROBLEM", "WHERE", ""), problem_rows(self.problems))
@@ -56,7 +56,7 @@ class CheckDataResult(Result):
         subsets = list(self.images)
         names = list(dict.fromkeys(name for counts in self.classes.values() for name in counts))
         rows: list[tuple[object, ...]] = [("images", *self.images.values())]
-        if len(names) > MOST_CLASSES:
+        if len(names) > MAX_CLASSES:
             rows.append(("classes", *(len(self.classes[subset]) for subset in subsets)))
             for title, of in (("fewest in a class", min), ("most in a class", max)):
                 rows.append((title, *(of(self.classes[subset].values()) for subset in subsets)))
@@ -70,21 +70,22 @@ def check_data(
     task: TaskName = DEFAULT_TASK,
     reduce_zero_label: ReduceZeroLabel = "auto",
 ) -> CheckDataResult:
-    """Find everything that is wrong with a data set before it is trained on.
+    """Find the problems of a data set before training.
 
-    Every image is read whole. The exit status is 2 if there are errors, which would stop a training, and 0 otherwise.
+    Every image is decoded completely. The exit status is 2 if there are errors, which would stop a training, and 0
+    otherwise.
 
     Args:
-        data: A folder or SCHEME:LOCATION, as 'msgformer train' takes it.
-        task: What it is for: images with one class each, with annotated objects, or with one class per pixel.
-        reduce_zero_label: In segmentation, labels count from 1 and 0 means no class. "auto": true for ADE20K itself and
-            where the folder's labels.json says so; elsewhere labels are used as they are.
+        data: Folder or SCHEME:LOCATION, as for 'msgformer train'.
+        task: "classify" (one class per image), "detect" (annotated objects) or "segment" (one class per pixel).
+        reduce_zero_label: For segmentation, labels count from 1 and 0 means no class. "auto" is true for ADE20K and for
+            folders whose labels.json says so; otherwise labels are used unchanged.
 
     Returns:
-        Numbers of images and all problems.
+        Numbers of images, and all problems.
 
     Raises:
-        UserError: there is nothing, or nothing that could be a data set for the task.
+        UserError: The data does not exist, or is not a data set for the task.
     """
     resolved = resolve_data(data, layout=False)
 
@@ -96,7 +97,7 @@ def check_data(
 
 @contextmanager
 def _progress(total: int) -> Iterator[Callable[[], object]]:
-    """A bar on standard error, in a terminal, of what is called ``total`` times."""
+    """Show a progress bar on standard error if that is a terminal; yield a function to call ``total`` times."""
     from rich.console import Console
     from rich.progress import Progress
 

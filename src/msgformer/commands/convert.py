@@ -1,4 +1,4 @@
-"""``msgformer convert``: weights to a file by this package's parameter names, to MindSpore and back."""
+"""``msgformer convert``: convert official checkpoints to this package's parameter names, and to MindSpore and back."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from msgformer.weights.files import check_weights_paths
 
 @dataclasses.dataclass(frozen=True)
 class Converted(Result):
-    """What was written.
+    """Result of `msgformer.convert`.
 
     Attributes:
-        model: The model that the parameters are of.
-        num_classes: Its classes.
-        output: The file.
-        tensors: How many tensors it holds.
-        parameters: How many numbers those are.
+        model: Name of the model.
+        num_classes: Number of its classes.
+        output: The file that was written.
+        tensors: Number of tensors in it.
+        parameters: Number of elements of all tensors.
         left_out: Names of classes and functions in the official file whose objects were not restored.
     """
 
@@ -34,9 +34,9 @@ class Converted(Result):
     left_out: list[str]
 
     def table(self) -> str:
-        """The same in words."""
+        """Return the numbers as text."""
         text = f"{self.output}: {self.model}, {self.tensors} tensors, {self.parameters:,} parameters"
-        return f"{text}\nleft out, being no weights: {', '.join(self.left_out)}" if self.left_out else text
+        return f"{text}\nleft out (not weights): {', '.join(self.left_out)}" if self.left_out else text
 
 
 def convert(
@@ -49,30 +49,30 @@ def convert(
     ema: bool = True,
     to: Library = "torch",
 ) -> Converted:
-    """Turn a checkpoint, an official one, a trained one or one of MindSpore, into a file of another kind.
+    """Convert an official checkpoint, a checkpoint of a run, or a MindSpore checkpoint into another format.
 
-    Nothing in the file is run. The output appears when it is complete, in the place of one that was there before.
-    What a training's checkpoint says about its model, its settings and its classes, stays with the weights.
+    No code in the file is executed. The output is written atomically and replaces an existing file. The model's name,
+    arguments and classes that a run's checkpoint records are kept.
 
     Args:
-        official: An official checkpoint, a file of torch.save or safetensors; a checkpoint of 'msgformer train'; or
-            a checkpoint of MindSpore.
-        output: The file to write; its name ends with .safetensors, or with .ckpt for MindSpore. What was trained
-            here and comes back from MindSpore becomes a checkpoint again by a name that ends with .ckpt.
-        model: The model that the checkpoint is of, by its name or its released name; by default what it says itself,
-            or what the shapes of the parameters are of.
-        num_classes: The classes of the checkpoint; by default what it says itself, or 1000.
-        img_size: The side of the images that the checkpoint is for; it matters for SG-Former's position
-            embedding. By default what it says itself, or 224.
-        ema: Where the checkpoint holds averaged weights beside the last ones, take the averaged.
-        to: The library that the output is for, "torch" or "mindspore".
+        official: Official checkpoint (torch.save or safetensors), checkpoint of 'msgformer train', or MindSpore
+            checkpoint.
+        output: File to write: .safetensors, or .ckpt for MindSpore. A model that was trained here and comes back from
+            MindSpore can also be written as a .ckpt checkpoint.
+        model: Name of the model, or its name in the official code; by default as recorded in the file, or detected from
+            the shapes of the parameters.
+        num_classes: Number of classes; by default as recorded in the file, or 1000.
+        img_size: Side of the images that the checkpoint is for, which determines SG-Former's position embedding; by
+            default as recorded in the file, or 224.
+        ema: Use the averaged (EMA) weights if the checkpoint holds both.
+        to: Library that the output is for: "torch" or "mindspore".
 
     Returns:
-        What was written.
+        The file and its contents.
 
     Raises:
-        UserError: a path, name or number can't be used, the checkpoint can't be read or is of another model,
-            MindSpore doesn't have the model, or the output can't be written.
+        UserError: A path, name or number can't be used, the checkpoint can't be read or is of another model, the model
+            is not available in MindSpore, or the output can't be written.
     """
     check_choices(convert, locals())
     name = None if model is None else resolve(model)
@@ -82,7 +82,7 @@ def convert(
     if from_mindspore or to == "mindspore":
         check_mindspore()
     if (num_classes is not None and num_classes < 0) or (img_size is not None and img_size < 1):
-        raise UserError(f"num_classes={num_classes}, img_size={img_size}: neither can be that small")
+        raise UserError(f"num_classes={num_classes}, img_size={img_size}: give num_classes >= 0 and img_size >= 1")
 
     from msgformer.weights.conversion import read_weights
 
@@ -99,7 +99,7 @@ def convert(
 
 
 def _suffixes(to: Library, from_mindspore: bool) -> tuple[str, ...]:
-    """How the output's name may end."""
+    """Return the suffixes that the output may have."""
     if to == "mindspore":
         return (".ckpt",)
     return (".safetensors", ".ckpt") if from_mindspore else (".safetensors",)

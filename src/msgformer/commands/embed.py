@@ -1,4 +1,4 @@
-"""``msgformer embed``: pooled features of images."""
+"""``msgformer embed``: compute the pooled features of images."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ class EmbedResult(Result):
     """Result of `msgformer.embed`.
 
     Attributes:
-        output: The file of features.
-        names: File of the names of a .npy file's rows, one per line; None for Parquet, which holds the names.
+        output: File of the features.
+        names: Text file with the image name of each row of a .npy file; None for Parquet, which holds the names.
         images: Number of rows.
         features: Number of columns.
-        skipped: Images that were left out because they can't be read.
+        skipped: Images that were skipped because they can't be read.
     """
 
     output: Path
@@ -39,7 +39,7 @@ class EmbedResult(Result):
 
     def table(self) -> str:
         """Return the numbers of images and features, and the files."""
-        beside = "" if self.names is None else f"; their names in {self.names}"
+        beside = "" if self.names is None else f"; their names are in {self.names}"
         return f"{self.images:,} images with {self.features} features each in {self.output}{beside}"
 
 
@@ -58,28 +58,29 @@ def embed(
 ) -> EmbedResult:
     """Compute the pooled features of images, for search, clustering and linear classifiers.
 
-    The features of a classifier are the input of its last layer, those of a detector or segmenter the mean of its
-    backbone's last map. Any number of images is read, with few batches in memory.
+    The features of a classifier are the input of its last layer; those of a detector or segmenter are the spatial mean
+    of its backbone's last feature map. Images are streamed, so that any number of them fits in memory.
 
     Args:
-        model: Run folder, of which the best epoch is taken, checkpoint, or converted weights.
-        images: Image files and http(s) URLs, folders, tar files, videos, patterns, and "-" for a list on standard
-            input.
-        output: File to write: .npy for an array with one row per image, beside a .txt file with their names; or
-            .parquet for a table with the columns image and embedding.
-        overwrite: Replace files that exist.
-        on_bad_image: At an image that can't be read, "stop", or "skip" it and list it as left out.
+        model: Run folder (its best epoch), checkpoint, or converted weights.
+        images: Image files, http(s) URLs, folders, tar files, videos, glob patterns, or "-" to read a list from
+            standard input.
+        output: File to write: .npy for an array with one row per image, plus a .txt file with their names; or .parquet
+            for a table with the columns image and embedding.
+        overwrite: Replace existing files.
+        on_bad_image: "stop" at an image that can't be read, or "skip" and report it.
         batch_size: Images per batch; by default 64 for classifiers, and 1 for detectors and segmenters.
-        workers: Processes that read images; by default none for one batch, else one less than there are cores.
+        workers: Processes that load images; by default none for a single batch, otherwise the number of cores minus
+            one.
         device: "auto", "cpu", "cuda" or "cuda:N".
         precision: Number format: float32, bf16 or fp16.
-        progress: A "bar", "lines" (one every ten seconds) or "none"; "auto" is a bar in a terminal, otherwise lines.
+        progress: "bar", "lines" (every ten seconds) or "none"; "auto" shows a bar in a terminal and lines elsewhere.
 
     Returns:
         The files, and the numbers of images and features.
 
     Raises:
-        UserError: A path doesn't exist, an image can't be read, the model is an exported file, or the output can't be
+        UserError: A path does not exist, an image can't be read, the model is an exported file, or the output can't be
             written.
     """
     check_choices(embed, locals())
@@ -121,10 +122,10 @@ def _check_output(output: Path, *, overwrite: bool) -> None:
     if suffix == ".parquet":
         require_package("pyarrow", "parquet", f"output {output}")
     if not output.parent.is_dir():
-        raise UserError(f"output: there is no folder {output.parent}; make it first")
+        raise UserError(f"output: there is no folder {output.parent}; create it first")
     names = output.with_suffix(".txt") if suffix == ".npy" else output
     for path in (output, names):
         if path.is_dir():
             raise UserError(f"output: {path} is a folder; give a file in it")
         if path.exists() and not overwrite:
-            raise UserError(f"output: {path} exists; give another file, or --overwrite")
+            raise UserError(f"output: {path} exists; give another file, or pass --overwrite")

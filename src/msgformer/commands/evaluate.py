@@ -1,4 +1,4 @@
-"""``msgformer evaluate``: scores of trained models."""
+"""``msgformer evaluate``: score trained models."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def evaluate(checkpoint: ModelLike, *args: Any, **kwargs: Any) -> EvaluateResult
 def evaluate(checkpoint: Sequence[ModelLike], *args: Any, **kwargs: Any) -> EvaluateResult | Comparison: ...
 
 
-def evaluate(  # type: ignore[misc]  # the command line reads this signature, which takes less than it could
+def evaluate(  # type: ignore[misc]  # narrower than the overloads: the command line reads this signature
     checkpoint: ModelLike | list[ModelLike],
     data: str | Path | None = None,
     *,
@@ -73,48 +73,48 @@ def evaluate(  # type: ignore[misc]  # the command line reads this signature, wh
     trust: bool = False,
     progress: Progress = "auto",
 ) -> EvaluateResult | DenseEvaluateResult | Comparison:
-    """Score trained models on the images that their runs held out, or on others.
+    """Score trained models on the images that their runs held out, or on other data.
 
-    A detector is scored by COCO's numbers, a segmenter by the overlap of its classes with the true ones.
+    Classifiers are scored by accuracy and calibration, detectors by COCO average precision, segmenters by mean IoU.
 
     Args:
-        checkpoint: Run folder, of which the best epoch is taken, a checkpoint in one, or a file of 'msgformer export';
-            several are compared.
-        data: Folder with val/, or with class folders, or SCHEME:LOCATION as in training; for other tasks a folder as
-            in training; by default what the run held out.
-        output: New folder to write metrics.json, per_class.csv and predictions.csv to; of several checkpoints, each
-            gets a folder in there, beside comparison.csv. A detector's detections are written in COCO's results
-            format, bbox_results.json and segm_results.json, instead of predictions.csv.
-        img_size: For classifiers, side of the square, or height and width, that images are resized to; by default as in
-            training, like the next three.
+        checkpoint: Run folder (its best epoch), a checkpoint in one, or a file of 'msgformer export'; several are
+            compared.
+        data: Folder with val/ or with class folders, or SCHEME:LOCATION as in training; for detection and segmentation,
+            a folder as in training. By default the images that the run held out.
+        output: New folder for metrics.json, per_class.csv and predictions.csv. Several checkpoints get one subfolder
+            each, and comparison.csv. A detector writes COCO result files, bbox_results.json and segm_results.json,
+            instead of predictions.csv.
+        img_size: For classifiers, the image size: the side of a square, or height and width; by default as in training,
+            as are the next three options.
         crop_pct: Side of the center crop divided by the side that images are resized to.
-        crop_mode: How an image of another shape is fitted: cut to the "center", "squash" it, or add a "border".
+        crop_mode: How images of another aspect ratio are fitted: "center" crops, "squash" distorts, "border" pads.
         interpolation: Filter for resizing.
-        flip: Average the probabilities of an image and of its mirror image; not for detectors.
-        scales: For segmenters: average the probabilities over these sizes, relative to that of evaluation, such as
+        flip: Average the probabilities of each image and its mirror image; not for detectors.
+        scales: For segmenters, average the probabilities over these relative image sizes, such as
             [0.5, 0.75, 1, 1.25, 1.5, 1.75].
-        on_bad_image: At images that can't be read, "stop", or "skip" and list them.
+        on_bad_image: "stop" at an image that can't be read, or "skip" and report it.
         batch_size: Images per batch; by default 128 for classifiers, and 1 for detectors and segmenters.
-        workers: Processes that read images; by default one less than there are cores, at most 8.
+        workers: Processes that load images; by default the number of cores minus one, at most 8.
         accelerator: Device: "auto", "cpu", "gpu", "cuda" or "cuda:N".
-        precision: Number format: float32, bf16 or fp16, or in Lightning's words.
-        backend: Library that a classifier runs in: "torch", or "mindspore", an extra, on the CPU.
-        trust: Allow machine code in the file to run, of which files of AOTInductor consist.
-        progress: A "bar", "lines" or "none"; "auto" is a bar in a terminal.
+        precision: Number format: float32, bf16 or fp16; Lightning's names work, too.
+        backend: Library that runs a classifier: "torch", or "mindspore" (an extra) on the CPU.
+        trust: Allow an exported file to run machine code, as AOTInductor files do.
+        progress: "bar", "lines" or "none"; "auto" shows a bar in a terminal.
 
     Returns:
-        The scores; of several checkpoints, a comparison with the scores of each.
+        The scores; for several checkpoints, a comparison with the scores of each.
 
     Raises:
-        UserError: a path isn't there or isn't what it should be, a number is out of range, or classes aren't the
-            model's.
+        UserError: A path does not exist or has the wrong content, a number is out of range, or the data has other
+            classes than the model.
     """
     check_choices(evaluate, locals())
     check_ranges({"batch_size": batch_size, "workers": workers, "img_size": img_size, "scales": scales})
     check_backend(backend, accelerator, precision)
     models = list(checkpoint) if isinstance(checkpoint, list | tuple) else [checkpoint]
     if not models:
-        raise UserError("checkpoint: none is given; give a run folder")
+        raise UserError("checkpoint: none is given; pass a run folder")
     for model in models:
         if isinstance(model, str | Path):
             find_trained_model(model)
@@ -139,7 +139,7 @@ def evaluate(  # type: ignore[misc]  # the command line reads this signature, wh
     results: list[ScoresResult] = []
     for number, model in enumerate(models, 1):
         folder = output if len(models) == 1 or output is None else output / f"{number}-{_name(model)}"
-        # Popped, so that the memory of a model is free before the next one runs.
+        # Popped, so that the memory of one model is freed before the next one runs.
         results.append(_score(trained.pop(0), resolved, folder, config, options.pop(0)))
     if len(results) == 1:
         return results[0]  # type: ignore[return-value]
@@ -150,7 +150,7 @@ def evaluate(  # type: ignore[misc]  # the command line reads this signature, wh
 
 
 def _options(model: Any, task_options: dict[str, Any], on_bad_image: OnBadImage) -> EvaluationOptions:
-    """Check that a model can be scored as asked."""
+    """Check the options against a model's task, and return them in the form that its task takes."""
     model.opened.require_trained("evaluate")
     given = model.opened.task.check_options("evaluate", task_options)
     return EvaluationOptions(on_bad_image, {key: value for key, value in given.items() if key != "backend"})
@@ -171,7 +171,7 @@ def _score(
 
 
 def _name(model: ModelLike) -> str:
-    """Return the name of the run that a model lies in, for a folder."""
+    """Return the name of a model's run folder, to name its output folder."""
     path = find_trained_model(model).path if isinstance(model, str | Path) else _path_of(model)
     return type(model).__name__.lower() if path is None else path.resolve().parent.name
 

@@ -1,4 +1,4 @@
-"""``msgformer explain``: what a model does inside with images."""
+"""``msgformer explain``: visualize the attention, exchange routes and significance maps of a model."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from msgformer.runs.output_folder import check_new_folder, new_run
 from msgformer.utils.result import Result
 
 MAX_IMAGES = 50
-"""Images that one page holds at most."""
+"""Maximum number of images on one page."""
 
 
 @dataclass(frozen=True)
@@ -31,10 +31,10 @@ class ExplainResult(Result):
         model: The model's name.
         weights: File of the weights; None for random initial weights and for a module in memory.
         images: Names of the images.
-        page: The page to explore, which needs nothing else.
-        data: What the arrays beside the pictures are.
-        pictures: All pictures.
-        is_trained: Whether the weights are trained ones.
+        page: Interactive HTML page, self-contained.
+        data: JSON file that describes the saved arrays.
+        pictures: All figures that were drawn.
+        is_trained: Whether the weights are trained.
     """
 
     model: str
@@ -46,12 +46,12 @@ class ExplainResult(Result):
     is_trained: bool = True
 
     def table(self) -> str:
-        """The same in words."""
+        """Return the files that were written."""
         text = (
-            f"{self.page}; beside it {self.data.name} and {len(self.pictures)} pictures of {len(self.images)} image(s)"
+            f"{self.page}; beside it {self.data.name} and {len(self.pictures)} figures of {len(self.images)} image(s)"
         )
         if not self.is_trained:
-            text += f"\nthe weights of {self.model} are initial, random ones; give a run, or --weights FILE"
+            text += f"\nthe weights of {self.model} are random initial weights; give a run, or --weights FILE"
         return text
 
 
@@ -71,37 +71,37 @@ def explain(
     accelerator: str = "auto",
     progress: Progress = "auto",
 ) -> ExplainResult:
-    """Show what a model does inside with images.
+    """Visualize the inner workings of a model on images: an interactive page, figures and arrays.
 
-    Of an MSG-Transformer: how each messenger attends to the patches of its window, where its channels come from in the
-    exchange, and how far its knowledge reaches. Of an SG-Former: the significance of tokens, and the groups in which
-    they are merged. As pictures, as numbers, and as a page to explore, explain.html.
+    For an MSG-Transformer: the attention of each MSG token to the patches of its window, the windows that the exchange
+    takes its channels from, and its receptive field. For an SG-Former: the significance maps, and the token groups that
+    are merged by significance. The page is explain.html; it needs no other file.
 
     Args:
-        source: Run folder, of which the best epoch is taken; checkpoint of a classifier, detector or segmenter; or a
-            model's name, with --weights or --seed.
-        images: Image files, folders, tar files and patterns, as for 'predict'; 50 images at most.
-        output: New folder to write to; by default runs/explain-N.
-        weights: Checkpoint for a model given by its name: official or converted.
-        model_args: Further arguments of the constructor of such a model, such as --model_args.exchange mean.
-        img_size: Side of the square, or height and width, that images are brought to; for whole images the shorter
-            side; by default as the model is evaluated.
-        whole: Take a classifier's images whole, in their own shape; by default the part that evaluation cuts out.
-            Detectors and segmenters always take them whole.
-        blocks: Blocks to show, each as STAGE.BLOCK, both from 1 on, such as '["2.1", "3.4"]'; by default all.
-        each_head: Draw the attention of each head as well; the page always has it.
-        gradients: Messengers of each block, at most, whose receptive field is measured by gradients as well as by
-            routing; each takes a backward pass.
-        seed: Number that the initial weights of a model given by its name follow from, to look at an untrained model.
+        source: Run folder (its best epoch), checkpoint of a classifier, detector or segmenter, or a model name together
+            with --weights or --seed.
+        images: Image files, folders, tar files and glob patterns, as for 'msgformer predict'; at most 50 images.
+        output: New output folder; by default runs/explain-N.
+        weights: Official or converted checkpoint for a model given by name.
+        model_args: Further constructor arguments of a model given by name, such as --model_args.exchange mean.
+        img_size: Image size: the side of a square, or height and width; with --whole the shorter side. By default as in
+            evaluation.
+        whole: For classifiers, use whole images in their own aspect ratio instead of the evaluation crop. Detectors and
+            segmenters always use whole images.
+        blocks: Blocks to show, each as STAGE.BLOCK, counted from 1, such as '["2.1", "3.4"]'; by default all.
+        each_head: Also draw the attention of each head as a figure; the page always shows it.
+        gradients: Maximum number of MSG tokens per block whose receptive field is also measured by gradients; each
+            takes one backward pass.
+        seed: Random seed of the initial weights of a model given by name, to look at an untrained model.
         accelerator: Device: "auto", "cpu", "gpu", "cuda" or "cuda:N".
-        progress: A "bar", "lines" or "none"; "auto" is a bar in a terminal, otherwise lines.
+        progress: "bar", "lines" or "none"; "auto" shows a bar in a terminal and lines elsewhere.
 
     Returns:
-        Where everything is.
+        The files that were written.
 
     Raises:
-        UserError: the source is of another model, an image can't be read, a block isn't there, or the output can't be
-            written.
+        UserError: The source is of another model family, an image can't be read, a block does not exist, or the output
+            can't be written.
     """
     output = None if output is None else Path(output)
     check_choices(explain, locals())
@@ -124,19 +124,19 @@ def explain(
     loaded = subject.read(inputs.items, MAX_IMAGES)
     subject.check(options)
     folder = new_run(output, "explain")
-    pictures = write_explanation(subject, loaded, folder, options)
+    figures = write_explanation(subject, loaded, folder, options)
     names = [one.name for one, _ in loaded]
     page, data = folder / "explain.html", folder / "explain.json"
-    return ExplainResult(subject.name, subject.weights, names, page, data, pictures, subject.model.is_trained)
+    return ExplainResult(subject.name, subject.weights, names, page, data, figures, subject.model.is_trained)
 
 
 def _check_source(
     source: ModelLike, weights: Path | None, model_args: dict[str, Any] | None, seed: int | None
 ) -> str | None:
-    """Return the name of a model that is built here, or None if a trained one is given.
+    """Return the name of the model to build, or None if ``source`` is a trained model.
 
     Raises:
-        UserError: It is neither, or an option doesn't go with it.
+        UserError: The source is neither, or an option is not for it.
     """
     named = isinstance(source, str | Path) and find_model(source, "source").kind is ModelKind.NAME
     if not named:
@@ -148,7 +148,7 @@ def _check_source(
     if str(source) not in MODELS and str(source) not in ALIASES:
         raise UserError(
             f"source: {str(source)!r} is neither a file nor a model of this package"
-            f"{nearest(str(source), [*MODELS, *ALIASES])}; explain shows MSG-Transformers and SG-Formers alone"
+            f"{nearest(str(source), [*MODELS, *ALIASES])}; explain supports only MSG-Transformers and SG-Formers"
             " ('msgformer models' lists them)"
         )
     if weights is not None:
@@ -156,7 +156,7 @@ def _check_source(
     elif seed is None:
         raise UserError(
             f"source: {source} is untrained: the name alone has no weights; give a run folder, --weights FILE, or"
-            " --seed N to look at initial weights"
+            " --seed N to look at random initial weights"
         )
     return resolve(str(source))
 
@@ -164,4 +164,4 @@ def _check_source(
 def _check_blocks(blocks: Sequence[str] | None) -> None:
     for block in blocks or []:
         if not re.fullmatch(r"[1-9]\d*\.[1-9]\d*", str(block)):
-            raise UserError(f"blocks: {block!r} must be STAGE.BLOCK, both from 1 on, such as '2.1'")
+            raise UserError(f"blocks: {block!r} must be STAGE.BLOCK, counted from 1, such as '2.1'")

@@ -1,4 +1,4 @@
-"""``msgformer export``: a model as a file that other programs run."""
+"""``msgformer export``: write a model as ONNX, OpenVINO, ExecuTorch, torch.export or AOTInductor."""
 
 from __future__ import annotations
 
@@ -17,23 +17,24 @@ from msgformer.utils.result import Result
 
 @dataclass(frozen=True)
 class Exported(Result):
-    """What was written, and how it compares with the model.
+    """Result of `msgformer.export`: the file, and how it compares with the model.
 
     Attributes:
-        output: The file; OpenVINO's weights are in a .bin beside it.
+        output: The file; OpenVINO's weights are in a .bin file beside it.
         format: Its format.
         precision: Number format of its weights.
         model: Name of the model.
-        input: The inputs that it takes: numbers of images, and their height and width, least and most.
+        input: Minimum and maximum of the batch size, height and width of the input.
         checked_on: Number and kind of the images on which the file was compared with the model.
         max_difference: Largest difference of any output from the model's.
         agreement: Images (or pixels) whose top-1 class is the model's, or objects that both find, in percent.
-        significance_difference: Largest relative difference of SG-Former's significance maps; where it is given, the
-            outputs were compared with one order of tokens in both.
+        significance_difference: Largest relative difference of SG-Former's significance maps. If it is given, the
+            outputs were compared with the same token order in both.
         model_ms: Median milliseconds per batch of the model in PyTorch.
         file_ms: Median milliseconds per batch of the file, timed alternately with the model.
-        box_difference: Largest difference of the boxes' sides of objects that both find, in pixels; of a detector.
-        objects: How many objects a detector and its file found, counted apart.
+        box_difference: For detectors, largest difference of any box coordinate, in pixels, over the objects that both
+            find.
+        objects: For detectors, number of distinct objects that the model or the file found.
     """
 
     output: Path
@@ -51,23 +52,23 @@ class Exported(Result):
     objects: int | None = None
 
     def table(self) -> str:
-        """The same in words."""
+        """Return the comparison as text."""
         sides = ", ".join(f"{name} {span(bounds)}" for name, bounds in self.input.items())
-        held = ""
+        order = ""
         if self.significance_difference is not None:
-            held = f" in one order of tokens; significance maps differ by {self.significance_difference:.1e}"
+            order = f" with the same token order; significance maps differ by {self.significance_difference:.1e}"
         return (
             f"{self.output}: {self.model}, {self.format}, {self.precision}; {sides}\n"
-            f"checked on {self.checked_on}: largest difference {self.max_difference:.2e}{held},"
-            f" {self._agreed()}\n"
-            f"PyTorch {self.model_ms:.1f} ms, file {self.file_ms:.1f} ms a batch (medians, in turns)"
+            f"checked on {self.checked_on}: largest difference {self.max_difference:.2e}{order},"
+            f" {self._agreement_text()}\n"
+            f"PyTorch {self.model_ms:.1f} ms, file {self.file_ms:.1f} ms per batch (medians, timed alternately)"
         )
 
-    def _agreed(self) -> str:
+    def _agreement_text(self) -> str:
         if self.box_difference is None:
             return f"same class {self.agreement:.1f} %"
-        alike = f"{self.agreement:.1f} % of {self.objects} objects found by both"
-        return f"boxes by {self.box_difference:.1e} pixels, {alike}"
+        matched = f"{self.agreement:.1f} % of {self.objects} objects found by both"
+        return f"boxes by {self.box_difference:.1e} pixels, {matched}"
 
 
 def export(
@@ -84,29 +85,30 @@ def export(
 ) -> Exported:
     """Write a model as a file that runs without this package, and check it against the model on real images.
 
-    The file carries its classes, preprocessing and valid sizes. It appears when it is complete and checked, in the
-    place of one that was there before.
+    The file includes its classes, preprocessing and valid input sizes. It is written only after it was checked, and
+    replaces an existing file.
 
     Args:
-        model: Run folder, of which the best epoch is taken; checkpoint; file of 'msgformer convert'; or the name of a
-            model of this package or of timm, which then has random weights.
-        format: "onnx", "openvino" and "executorch" need extras; "torch-export" and "aoti", which is compiled for this
-            machine's CPU and needs a C++ compiler, don't.
-        output: File to write; by default beside the checkpoint, or in the current folder, by the name of either.
-        img_size: Side of the square, or height and width, of the images; by default as in training.
-        batch_size: Images at once, where it isn't dynamic.
-        dynamic_batch: Take any number of images at once.
-        dynamic_size: Take images of any height and width.
-        int8: Quantize weights and activations, by NNCF; for ONNX and OpenVINO.
-        calibration: File or folder of images to take ranges of activations from; by default those that the run held
-            out. For int8.
+        model: Run folder (its best epoch), checkpoint, file of 'msgformer convert', or the name of a model of this
+            package or of timm (random weights).
+        format: "onnx", "openvino" and "executorch" need extras. "torch-export" needs none; "aoti" needs a C++ compiler
+            and produces code for this machine's CPU.
+        output: File to write; by default beside the checkpoint and named after it, or in the current folder and named
+            after the model.
+        img_size: Image size: the side of a square, or height and width; by default as in training.
+        batch_size: Images per batch, unless --dynamic_batch is given.
+        dynamic_batch: Accept any batch size.
+        dynamic_size: Accept images of any height and width.
+        int8: Quantize weights and activations with NNCF; for ONNX and OpenVINO.
+        calibration: With --int8, image file or folder to calibrate the activation ranges on; by default the images that
+            the run held out.
 
     Returns:
-        What was written, and how it compares.
+        The file, and how it compares with the model.
 
     Raises:
-        UserError: something that is given can't be used, a package is missing, the model has no such form, its file
-            differs from it, or can't be written.
+        UserError: An argument can't be used, a package is missing, the model does not support the format, the outputs
+            of the file differ from the model's, or the file can't be written.
     """
     check_choices(export, locals())
     check_ranges({"batch_size": batch_size, "img_size": img_size})
@@ -150,26 +152,26 @@ def export(
 def _check_format(format: Format, *, int8: bool, calibration: Path | None, dynamic: bool) -> None:
     require_writer(format, f"format {format}")
     if dynamic and format == "executorch":  # it plans memory for the largest input that is allowed
-        raise UserError("format executorch: a file takes inputs of one size; leave out --dynamic-batch, --dynamic-size")
+        raise UserError("format executorch: a file takes inputs of one size; leave out --dynamic_batch, --dynamic_size")
     if int8:
         if format not in ("onnx", "openvino"):
             raise UserError(f"int8: not for format {format}; give --format onnx or openvino")
         require_package("nncf", "int8", "int8")
     elif calibration is not None:
-        raise UserError("calibration is for --int8; give that, too, or leave it out")
+        raise UserError("calibration is for --int8; add --int8, or leave it out")
     if calibration is not None and not Path(calibration).exists():
         raise UserError(f"calibration: {calibration} doesn't exist; give images or a folder of them")
 
 
 def _output(given: ModelLike, format: Format, output: Path | None, *, int8: bool) -> Path:
-    """Where to write; raises UserError where that can be seen to be impossible."""
+    """Return the path to write to; raise UserError if it can't be written."""
     suffix = SUFFIXES[format]
     if output is None:
         kind = ("-int8" if int8 else "") + ("-aoti" if format == "aoti" else "")
-        model = _place(given)
-        place = model / "best" if model.is_dir() else model if model.is_file() else Path(model.name)
-        name = place.stem if model.is_file() else place.name
-        return place.with_name(f"{name}{kind}{suffix}")
+        model = _base_path(given)
+        base = model / "best" if model.is_dir() else model if model.is_file() else Path(model.name)
+        name = base.stem if model.is_file() else base.name
+        return base.with_name(f"{name}{kind}{suffix}")
     output = Path(output)
     if output.suffix.lower() != suffix:
         raise UserError(f"output '{output}' has to end with {suffix} for format {format}; try '{output.stem}{suffix}'")
@@ -180,8 +182,8 @@ def _output(given: ModelLike, format: Format, output: Path | None, *, int8: bool
     return output
 
 
-def _place(model: ModelLike) -> Path:
-    """Return the path beside which a file is written."""
+def _base_path(model: ModelLike) -> Path:
+    """Return the path beside which the file is written by default."""
     if isinstance(model, str | Path):
         return Path(model)
     opened = getattr(model, "opened", None)

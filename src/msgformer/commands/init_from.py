@@ -1,4 +1,4 @@
-"""``msgformer init-from``: weights of a Swin Transformer for an MSG-Transformer to start from."""
+"""``msgformer init-from``: initialize an MSG-Transformer from the weights of a Swin Transformer."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from msgformer.utils.result import Result
 from msgformer.weights.files import check_weights_output, check_weights_paths, write_safetensors
 
 FILE_SUFFIXES = (".bin", ".ckpt", ".pt", ".pth", ".safetensors", ".tar")
-"""Endings that tell a file from a name of timm's, which may have a dot, too."""
+"""Suffixes of files; they distinguish a file from a timm model name, which may contain a dot, too."""
 
 
 @dataclasses.dataclass(frozen=True)
 class InitResult(Result):
-    """What was written.
+    """Result of `msgformer.init_from`.
 
     Attributes:
-        model: The model that the weights are for.
-        source: Where they come from.
-        output: The file.
-        carried: Names of the parameters carried as they are.
-        stretched: Of those stretched, cut, resampled or laid into a larger kernel.
-        new: Of those that the source has nothing for, with the values a new model has.
+        model: Name of the model that the weights are for.
+        source: The Swin Transformer that they come from.
+        output: The file that was written.
+        carried: Names of the parameters that were copied unchanged.
+        stretched: Names of the parameters that were resized, resampled or embedded in a larger kernel.
+        new: Names of the parameters that the source does not have; they keep their random initialization.
     """
 
     model: str
@@ -35,11 +35,11 @@ class InitResult(Result):
     new: list[str]
 
     def table(self) -> str:
-        """How many came from where, and what to do next."""
+        """Return the number of parameters of each kind, and the next command."""
         kinds = sorted({".".join(part for part in name.split(".") if not part.isdigit()) for name in self.new})
         return (
-            f"{self.output}: {self.model} from {self.source}; {len(self.carried)} parameters carried,"
-            f" {len(self.stretched)} stretched, {len(self.new)} new\n"
+            f"{self.output}: {self.model} from {self.source}; {len(self.carried)} parameters copied,"
+            f" {len(self.stretched)} resized, {len(self.new)} new\n"
             f"new: {', '.join(kinds) or 'none'}\n"
             f"'msgformer train --init_from {self.output} --model {self.model} --data FOLDER' starts from them"
         )
@@ -53,24 +53,25 @@ def init_from(
     num_classes: int = 1000,
     seed: int = 0,
 ) -> InitResult:
-    """Carry the weights of a Swin Transformer into an MSG-Transformer, as far as they fit.
+    """Initialize an MSG-Transformer from the weights of a Swin Transformer.
 
-    Version 1 has Swin's widths and depths and takes everything; only messengers are new. For the other variants
-    channels and blocks are stretched or cut.
+    The v1 models have the widths and depths of Swin, so that all of its weights are copied and only the messengers are
+    new. For the other models, channels and blocks are repeated or dropped.
 
     Args:
-        source: A Swin of timm by name, whose weights are then downloaded, such as swin_tiny_patch4_window7_224; or a
-            checkpoint of timm's or of the official Swin repository.
-        output: The file to write; its name ends with .safetensors.
-        model: The MSG-Transformer that the weights are for.
-        num_classes: Its classes; the classifier is carried where the source has as many.
-        seed: Number that the values of new parameters follow from.
+        source: Name of a timm Swin model, such as swin_tiny_patch4_window7_224, whose weights are then downloaded; or a
+            checkpoint of timm or of the official Swin repository.
+        output: File to write; its name must end with .safetensors.
+        model: Name of the MSG-Transformer.
+        num_classes: Number of classes; the classifier is copied if the source has the same number.
+        seed: Random seed of the new parameters.
 
     Returns:
-        What was written, and which parameters came from where.
+        The file, and the origin of each parameter.
 
     Raises:
-        UserError: a path or name can't be used, the weights aren't a Swin's, or the output can't be written.
+        UserError: A path or name can't be used, the weights are not those of a Swin Transformer, or the output can't be
+            written.
     """
     name, output = resolve(model), Path(output)
     if name.startswith("sg"):

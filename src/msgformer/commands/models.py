@@ -1,4 +1,4 @@
-"""What there is to choose from: models, their released names, recipes."""
+"""``msgformer models`` and ``msgformer recipes``: list the models and the recipes."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from msgformer.utils.result import Result, text_table
 
 @dataclasses.dataclass(frozen=True)
 class ModelList(Result):
-    """The models.
+    """Result of `msgformer.models`.
 
     Attributes:
-        models: This package's models, by their names in timm's registry.
-        aliases: The names of the papers' released code, and the models they stand for.
-        published: What the papers' tables say about each model: parameters in millions, multiply-adds in billions.
-        sizes: What was counted.
+        models: Names of this package's models in timm's registry.
+        aliases: Names in the official code, and the models that they stand for.
+        published: Published sizes of each model: parameters in millions, multiply-adds in billions.
+        sizes: Counted sizes; empty unless they were requested.
     """
 
     models: list[str]
@@ -33,7 +33,7 @@ class ModelList(Result):
     sizes: list[ModelSize]
 
     def table(self) -> str:
-        """Models with their released names, or the sizes that were counted."""
+        """Return the models with their published sizes, or the counted sizes."""
         if not self.sizes:
             return text_table(("MODEL", "RELEASED AS", "PARAMETERS", "MACS", "TOP-1"), map(self._row, self.models))
         if any(size.comparisons for size in self.sizes):
@@ -43,14 +43,14 @@ class ModelList(Result):
         return f"at {height} x {width}\n{text_table(('MODEL', 'PARAMETERS', 'MACS', 'ACTIVATIONS'), rows)}"
 
     def _row(self, name: str) -> tuple[object, ...]:
-        """A model and what was published about it as a classifier."""
+        """Return a model and its published numbers as a classifier."""
         released = {model: alias for alias, model in self.aliases.items()}
         size = self.published[name][0]
         return name, released.get(name, ""), f"{size.parameters:g} M", f"{size.macs:g} G", f"{size.scores['top-1']} %"
 
 
 def _size_tables(size: ModelSize) -> str:
-    """A model by stage, and beside what was published."""
+    """Return the size of a model per stage, and its comparison with the published sizes."""
     parts = text_table(
         ("PART", "PARAMETERS", "MACS", "ACTIVATIONS"),
         [(part.part, *_counts(part)) for part in (*size.parts, size.total)],
@@ -87,31 +87,34 @@ def _billions(number: int) -> str:
 
 @dataclasses.dataclass(frozen=True)
 class RecipeList(Result):
-    """The recipes.
+    """Recipes and their descriptions.
 
     Attributes:
-        recipes: What ``train --config`` takes beside a file, and what each does.
+        recipes: Description of each recipe, by name.
     """
 
     recipes: dict[str, str]
 
     def table(self) -> str:
-        """Each recipe and what it does."""
+        """Return each recipe and its description."""
         return text_table(("RECIPE", ""), self.recipes.items())
 
 
 def models(*names: str, input_size: int | tuple[int, int] | None = None) -> ModelList:
-    """List this package's models, the names of the released code that stand for them, and their published sizes.
+    """List this package's models, their names in the official code, and their published sizes.
 
-    With names, or with a size, parameters, multiply-adds and activations are counted: of named models by stage, and
-    beside what was published about them as classifiers, detectors and segmenters.
+    With names or an input size, parameters, multiply-adds and activations are counted. Named models are counted per
+    stage, and compared with the published numbers as classifiers, detectors and segmenters.
 
     Args:
-        *names: Models, by their names or their released names; all if none is given.
-        input_size: Side of the square, or height and width, of the image to count for; by default 224.
+        *names: Models, by name or by their name in the official code; by default all.
+        input_size: Image size to count for: the side of a square, or height and width; by default 224.
+
+    Returns:
+        The models and their sizes.
 
     Raises:
-        UserError: a name isn't known, or the size can't be meant.
+        UserError: A name is unknown, or the size is out of range.
     """
     check_ranges({"input_size": input_size})
     chosen = [resolve(name) for name in names] or list(MODELS)
@@ -131,13 +134,13 @@ class RecipeOptions(Result):
     """Recipes with all of their options.
 
     Attributes:
-        recipes: The options of each, over those of the recipe that it extends.
+        recipes: Options of each recipe, including those of the recipe that it extends.
     """
 
     recipes: dict[str, dict[str, Any]]
 
     def table(self) -> str:
-        """The recipes as YAML, each a document of its own."""
+        """Return the recipes as YAML documents."""
         return "\n---\n".join(map(self._document, self.recipes))
 
     def _document(self, name: str) -> str:
@@ -148,13 +151,16 @@ class RecipeOptions(Result):
 def recipes(*names: str) -> RecipeList | RecipeOptions:
     """List the recipes that 'msgformer train --config' takes by name, or print some of them.
 
-    With names, all options of each recipe are printed as YAML, those of the recipe that it extends included.
+    With names, all options of each recipe are printed as YAML, including those of the recipe that it extends.
 
     Args:
-        *names: Recipes or YAML files; without any, all recipes are listed.
+        *names: Recipes or YAML files to print; by default all recipes are listed.
+
+    Returns:
+        The recipes with their descriptions, or with their options.
 
     Raises:
-        UserError: There is no such recipe or file; names the nearest.
+        UserError: There is no such recipe or file; the message suggests the closest name.
     """
     if names:
         return RecipeOptions({name: load_config(name) for name in names})
@@ -162,6 +168,6 @@ def recipes(*names: str) -> RecipeList | RecipeOptions:
 
 
 def _first_comment(path: Path) -> str:
-    """A recipe's first line, which says what it does."""
+    """Return the first line of a recipe, its description."""
     line = path.read_text(encoding="utf-8").partition("\n")[0]
     return line.removeprefix("#").strip() if line.startswith("#") else ""

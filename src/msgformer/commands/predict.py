@@ -1,4 +1,4 @@
-"""``msgformer predict``: what images show."""
+"""``msgformer predict``: predict classes, objects or class maps of images."""
 
 from __future__ import annotations
 
@@ -25,16 +25,16 @@ from msgformer.utils.result import Result, text_table
 
 @dataclass(frozen=True)
 class PredictResult(Result):
-    """What images show.
+    """Result of `msgformer.predict`.
 
     Attributes:
         task: "classify", "detect" or "segment".
-        checkpoint: Weights that predicted.
+        checkpoint: Path of the model.
         images: Number of images, including those of the calls that this one resumed.
-        predictions: One per image, in the order in which the images were given; those of a folder by name. Empty if
+        predictions: One record per image, in the order of the input; images of a folder are sorted by name. Empty if
             they were written to a file.
-        skipped: Images that were left out because they can't be read.
-        output: File that predictions were written to, or folder of drawn images and ``predictions.json``.
+        skipped: Images that were skipped because they can't be read.
+        output: File of the predictions, or folder of the drawn images and ``predictions.json``.
         contact_sheets: Files of the contact sheet.
     """
 
@@ -47,7 +47,7 @@ class PredictResult(Result):
     contact_sheets: list[Path] | None = None
 
     def table(self) -> str:
-        """Return one row per image with its path and its prediction, or the path of the output."""
+        """Return one row per image with its name and its prediction, or the path of the output."""
         lines = [f"contact sheet {path}" for path in self.contact_sheets or []]
         if self.output is not None and self.output != STDOUT:
             lines.insert(0, f"{self.images:,} images in {self.output}")
@@ -79,39 +79,38 @@ def predict(
     trust: bool = False,
     progress: Progress = "auto",
 ) -> PredictResult:
-    """Predict what images show, or where.
+    """Predict the classes of images, or their objects, or the class of each pixel.
 
-    Any number of images is read and predicted in order, a few batches in memory. With an output every batch is written
-    at once, so that a call which was stopped leaves whole predictions, and --resume continues after them.
+    Images are streamed in order, so that any number of them fits in memory. With --output, each batch is written
+    immediately: an interrupted call leaves complete predictions, and --resume continues after them.
 
     Args:
-        checkpoint: Run folder, of which the best epoch is taken, a checkpoint in one, or a file of 'msgformer export'.
-        images: Image files and http(s) URLs, folders whose images are taken with those of all sub-folders, tar files
-            with images, videos, patterns such as 'photos/**/*.jpg', and "-" for a list of files, folders and tar files
-            on standard input.
-        top_k: Classes that a classifier names per image, 5 by default; all of them if there are fewer.
-        threshold: Score from which on a detector's objects are reported and drawn, 0.5 by default.
-        output: File to write predictions to instead of returning them, or "-" for standard output; or a new folder, for
-            images with the predictions drawn on them and predictions.json.
-        format: JSON lines ("jsonl"), "csv" or "parquet"; by default as the output's name ends.
-        resume: Continue after the predictions that the output holds already; they are checked to be of the same images.
-        contact_sheet: PNG file to draw the images to, with what they show; of many, further files are numbered.
-        img_size: For classifiers, side of the square, or height and width, that images are resized to; by default as in
-            training.
-        on_bad_image: At an image that can't be read, "stop", or "skip" it and list it as left out.
+        checkpoint: Run folder (its best epoch), a checkpoint in one, or a file of 'msgformer export'.
+        images: Image files, http(s) URLs, folders (including their subfolders), tar files, videos, glob patterns such
+            as 'photos/**/*.jpg', or "-" to read a list of files, folders and tar files from standard input.
+        top_k: For classifiers, number of classes per image; 5 by default, all if there are fewer.
+        threshold: For detectors, minimum score of the objects that are reported and drawn; 0.5 by default.
+        output: File to write the predictions to instead of returning them, "-" for standard output, or a new folder for
+            predictions.json and the images with the predictions drawn on them.
+        format: "jsonl" (JSON lines), "csv" or "parquet"; by default chosen by the suffix of the output.
+        resume: Continue after the predictions already in the output; it must be of the same images.
+        contact_sheet: PNG file for an overview of the images and their predictions; further files are numbered.
+        img_size: For classifiers, the image size: the side of a square, or height and width; by default as in training.
+        on_bad_image: "stop" at an image that can't be read, or "skip" and report it.
         batch_size: Images per batch; by default 64 for classifiers, and 1 for detectors and segmenters.
-        workers: Processes that read images; by default none for one batch, else one less than there are cores.
+        workers: Processes that load images; by default none for a single batch, otherwise the number of cores minus
+            one.
         accelerator: Device: "auto", "cpu", "gpu", "cuda" or "cuda:N".
-        precision: Number format: float32, bf16 or fp16, or in Lightning's words.
-        backend: Library that a classifier runs in: "torch", or "mindspore", an extra, on the CPU.
-        trust: Allow machine code in the file to run, of which files of AOTInductor consist.
-        progress: A "bar", "lines" (one every ten seconds) or "none"; "auto" is a bar in a terminal, otherwise lines.
+        precision: Number format: float32, bf16 or fp16; Lightning's names work, too.
+        backend: Library that runs a classifier: "torch", or "mindspore" (an extra) on the CPU.
+        trust: Allow an exported file to run machine code, as AOTInductor files do.
+        progress: "bar", "lines" (every ten seconds) or "none"; "auto" shows a bar in a terminal and lines elsewhere.
 
     Returns:
-        The predictions, in order, or where they were written.
+        The predictions in order, or the files that they were written to.
 
     Raises:
-        UserError: A path doesn't exist, a folder holds no image, an image can't be read, an option is for another task,
+        UserError: A path does not exist, a folder has no images, an image can't be read, an option is for another task,
             or the output can't be written or resumed.
     """
     check_choices(predict, locals())
@@ -120,7 +119,7 @@ def predict(
     output, contact_sheet = (None if one is None else Path(one) for one in (output, contact_sheet))
     folder = output is not None and is_folder(output, format)
     if output is None and (resume or format is not None):
-        raise UserError(f"{'resume' if resume else 'format'}: there is no output; give --output FILE")
+        raise UserError(f"{'resume' if resume else 'format'}: there is no output; pass --output FILE")
     if output is not None and not folder:
         format = choose_format(output, format)
         check_output(output, format, resume=resume)
@@ -170,9 +169,26 @@ def iter_predictions(
     backend: Library = "torch",
     trust: bool = False,
 ) -> Iterator[PredictionRecord]:
-    """Predict images one by one, however many there are: `predict` for Python without a list.
+    """Predict images as an iterator of records, without holding all of them in memory.
 
-    The arguments and errors are those of `predict`; an image that is skipped comes with its ``error``.
+    Args:
+        checkpoint: As for `msgformer.predict`.
+        images: As for `msgformer.predict`.
+        top_k: For classifiers, number of classes per image; 5 by default.
+        threshold: For detectors, minimum score of the objects; 0.5 by default.
+        on_bad_image: "stop" at an image that can't be read, or "skip" it with a record that holds the ``error``.
+        batch_size: Images per batch.
+        workers: Processes that load images.
+        accelerator: Device: "auto", "cpu", "gpu", "cuda" or "cuda:N".
+        precision: Number format: float32, bf16 or fp16.
+        backend: Library that runs a classifier: "torch" or "mindspore".
+        trust: Allow an exported file to run machine code.
+
+    Returns:
+        An iterator over one record per image, in order.
+
+    Raises:
+        UserError: As for `msgformer.predict`; problems of single images are raised during iteration.
     """
     check_choices(iter_predictions, locals())
     check_backend(backend, accelerator, precision)
@@ -237,5 +253,5 @@ def _check_sheet(sheet: Path, *, resume: bool) -> None:
     if sheet.suffix.lower() != ".png":
         raise UserError(f"contact_sheet: {sheet} has to end with .png")
     if sheet.exists() or not sheet.parent.is_dir():
-        problem = "exists; give another file" if sheet.exists() else f"has no folder {sheet.parent}; make it first"
+        problem = "exists; give another file" if sheet.exists() else f"has no folder {sheet.parent}; create it first"
         raise UserError(f"contact_sheet: {sheet} {problem}")

@@ -1,4 +1,4 @@
-"""``msgformer report``: the page about a run, made again."""
+"""``msgformer report``: write the report of a run again."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ from msgformer.utils.result import Result
 
 @dataclass(frozen=True)
 class ReportResult(Result):
-    """What was written.
+    """Result of `msgformer.report`.
 
     Attributes:
-        report: The page, which needs nothing else.
-        plots: Its plots as pictures.
+        report: The self-contained HTML page.
+        plots: Its plots as image files.
     """
 
     report: Path
     plots: list[Path]
 
     def table(self) -> str:
-        """The same in words."""
+        """Return the files that were written."""
         return f"{self.report}, and {len(self.plots)} plots in {self.plots[0].parent}"
 
 
@@ -44,26 +44,26 @@ def report(
     precision: Precision = "32-true",
     progress: Progress = "auto",
 ) -> ReportResult:
-    """Write the report of a run anew, as its training does at the end.
+    """Write the report of a run again, as training does at its end.
 
-    It replaces report.html and the plots in the run folder.
+    This replaces report.html and the plots in the run folder.
 
     Args:
-        run: Run folder in which an epoch at least is done.
-        data: Images to score the best epoch on, as in 'evaluate'; by default what the run held out.
-        score: Score images at all; without them the report has the learning curves, the settings and the environment.
-        on_bad_image: At images that can't be read, "stop", or "skip" and count them.
+        run: Run folder with at least one completed epoch.
+        data: Data to score the best epoch on, as for 'msgformer evaluate'; by default the images that the run held out.
+        score: Score images; otherwise the report shows only the learning curves, the settings and the environment.
+        on_bad_image: "stop" at an image that can't be read, or "skip" and count it.
         batch_size: Images per batch; by default 128 for classifiers, and 1 for detectors and segmenters.
-        workers: Processes that read images; by default one less than there are cores, at most 8.
+        workers: Processes that load images; by default the number of cores minus one, at most 8.
         accelerator: Device: "auto", "cpu", "gpu", "cuda" or "cuda:N".
-        precision: Number format: float32, bf16 or fp16, or in Lightning's words.
-        progress: A "bar", "lines" or "none"; "auto" is a bar in a terminal.
+        precision: Number format: float32, bf16 or fp16; Lightning's names work, too.
+        progress: "bar", "lines" or "none"; "auto" shows a bar in a terminal.
 
     Returns:
-        Where the report and its plots are.
+        The report and its plots.
 
     Raises:
-        UserError: the folder isn't a run, no epoch is done in it, or the images can't be used.
+        UserError: The folder is not a run, has no completed epoch, or the data can't be used.
     """
     check_choices(report, locals())
     check_ranges({"batch_size": batch_size, "workers": workers})
@@ -77,6 +77,6 @@ def report(
     from msgformer.tasks.prediction.predictor import InferenceConfig
 
     config = InferenceConfig(accelerator, precision, batch_size, workers, progress)
-    ask = score_for_report(checkpoint, resolved, config, on_bad_image)
-    plots = write_report(run, ask if score else None)
+    compute_scores = score_for_report(checkpoint, resolved, config, on_bad_image)
+    plots = write_report(run, compute_scores if score else None)
     return ReportResult(run / REPORT_FILE, plots)

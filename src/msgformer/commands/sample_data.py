@@ -1,4 +1,4 @@
-"""``msgformer sample-data``: scenes to try detection and segmentation with, as a real data set's folder."""
+"""``msgformer sample-data``: write a small data set to try detection and segmentation with."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from msgformer.utils.result import Result
 
 @dataclass(frozen=True)
 class SampleData(Result):
-    """What was written.
+    """Result of `msgformer.sample_data`.
 
     Attributes:
-        output: The folder.
-        task: What it is for.
-        layout: How it is laid out.
-        images: Scenes to train on.
-        val: Scenes to validate on.
-        seed: What they follow from.
+        output: The folder that was written.
+        task: The task of the data set.
+        layout: Its layout.
+        images: Number of training images.
+        val: Number of validation images.
+        seed: Random seed.
     """
 
     output: Path
@@ -46,26 +46,27 @@ def sample_data(
     val: int = 200,
     seed: int = 0,
 ) -> SampleData:
-    """Write scenes of real digits on real photographs, with exact boxes and masks or class maps.
+    """Write a data set of handwritten digits on photographs, with exact boxes and masks or label maps.
 
-    Each scene has 256 x 256 pixels and 4 to 12 digits; neither digits nor photographs are shared by both subsets.
+    Each image has 256 x 256 pixels and 4 to 12 digits. The training and validation images share neither digits nor
+    photographs.
 
     Args:
-        task: What the scenes are for: detect writes COCO's layout, segment ADE20K's.
-        output: The folder to write; it must not exist, or be empty.
-        images: Scenes to train on.
-        val: Scenes to validate on.
-        seed: Number that the scenes follow from.
+        task: "detect" writes the COCO layout, "segment" the ADE20K layout.
+        output: Folder to write; it must be empty or not exist.
+        images: Number of training images.
+        val: Number of validation images.
+        seed: Random seed.
 
     Returns:
-        What was written.
+        The data set that was written.
 
     Raises:
-        UserError: a number is out of range, or the folder can't be written.
+        UserError: A number is out of range, or the folder can't be written.
     """
-    for key, value, least in (("images", images, 1), ("val", val, 1), ("seed", seed, 0)):
-        if value < least:
-            raise UserError(f"{key} must be at least {least}, not {value}")
+    for key, value, minimum in (("images", images, 1), ("val", val, 1), ("seed", seed, 0)):
+        if value < minimum:
+            raise UserError(f"{key} must be at least {minimum}, not {value}")
     output = Path(output)
     layout = get_task(task).write_scenes(output, {"train": images, "val": val}, seed)
     return SampleData(output, task, layout, images, val, seed)

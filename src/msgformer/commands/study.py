@@ -1,4 +1,4 @@
-"""``msgformer study``: the rows of a paper's table of ablations, trained under one budget on one data set."""
+"""``msgformer study``: train an ablation table of a paper."""
 
 from __future__ import annotations
 
@@ -29,29 +29,29 @@ def study(
     budget: str | Path | None = None,
     workers: int | None = None,
 ) -> Study:
-    """Train the rows of a paper's table of ablations under one budget on one data set.
+    """Train the rows of an ablation table of a paper with the same settings on the same data.
 
-    Each row and seed is a training in a folder of its own. With the output of a study that was stopped, finished
-    runs are kept, and an unfinished one goes on. On several GPUs, each trains one run at a time.
+    Each row and seed is a run in its own folder. If --output is the folder of an interrupted study, finished runs are
+    kept and unfinished ones are resumed. With several GPUs, each GPU trains one run at a time.
 
     Args:
-        table: table4 (messengers and exchange), table5 (what messengers start from), table6 (wide or deep), table7
-            (sizes of shuffle regions) of the MSG-Transformer paper, or sgformer.
-        data: What to train on, as for 'msgformer train'; by default pairs of embedded digits far apart.
-        seeds: Runs of each row; they differ in the weights that they begin with and in the order of images.
-        epochs: How often each run sees every training image; by default what the budget or the recipes say.
-        output: Folder of the study, new or to go on with; by default the next free one under runs/.
-        small: Train small models, for images of 64 x 64, in the place of the published ones; by default where no
-            data is given.
-        budget: Recipe or YAML file with the settings that all rows share, whose model is not looked at; by default
-            embedded/pairs for small models, and otherwise each row's recipe.
-        workers: Processes that read images, as for 'msgformer train'.
+        table: Table of the MSG-Transformer paper: table4 (messengers and exchange), table5 (initialization of the
+            messengers), table6 (wide or deep), table7 (shuffle region sizes); or sgformer.
+        data: Training data, as for 'msgformer train'; by default the bundled pairs of digits.
+        seeds: Runs per row; they differ in their initial weights and in the order of the images.
+        epochs: Epochs per run; by default those of the budget or of the recipes.
+        output: Folder of the study, new or of an interrupted one; by default the next free folder in runs/.
+        small: Train small models on images of 64 x 64 pixels instead of the published models; by default if no data is
+            given.
+        budget: Recipe or YAML file with the settings that all rows share (its model is ignored); by default
+            embedded/pairs for small models, and otherwise the recipe of each row.
+        workers: Processes that load images, as for 'msgformer train'.
 
     Returns:
-        The table.
+        The table with its scores.
 
     Raises:
-        UserError: something given isn't there or can't be used, or the output is of another study.
+        UserError: An argument can't be used, or the output is of another study.
     """
     if table not in TABLES:
         raise UserError(f"table must be one of {', '.join(TABLES)}, not {table!r}")
@@ -79,21 +79,28 @@ def study(
 
 
 def open_study(output: Path | None, plan: dict[str, Any]) -> Path:
-    """The folder of a new study, or of one to go on with.
+    """Create the folder of a new study, or check the folder of an interrupted one.
+
+    Args:
+        output: Folder that the user gave; None for the next free one.
+        plan: Arguments of the study that must stay the same.
+
+    Returns:
+        The folder.
 
     Raises:
-        UserError: the folder is of another study or can't be made.
+        UserError: The folder is of another study or can't be created.
     """
-    known = None if output is None else output / PLAN_FILE
-    if known is not None and known.is_file():
-        before = json.loads(known.read_text(encoding="utf-8"))
+    plan_file = None if output is None else output / PLAN_FILE
+    if plan_file is not None and plan_file.is_file():
+        recorded = json.loads(plan_file.read_text(encoding="utf-8"))
         for key, value in plan.items():
-            if before.get(key) != value:
+            if recorded.get(key) != value:
                 raise UserError(
-                    f"output: the study in {output} has {key} {before.get(key)!r}, not {value!r}; go on with the same,"
-                    " or give another folder"
+                    f"output: the study in {output} has {key} {recorded.get(key)!r}, not {value!r}; continue with the"
+                    " same value, or give another folder"
                 )
-        return known.parent
+        return plan_file.parent
     folder = new_run(output, f"study-{plan['table']}")
     (folder / PLAN_FILE).write_text(json.dumps(plan, indent=2), encoding="utf-8")
     return folder

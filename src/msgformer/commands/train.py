@@ -1,4 +1,4 @@
-"""``msgformer train``: from images in folders to a classifier, a detector or a segmenter."""
+"""``msgformer train``: train a classifier, a detector or a segmenter."""
 
 from __future__ import annotations
 
@@ -24,15 +24,21 @@ from msgformer.tasks.dense.train_result import DenseTrainResult
 from msgformer.tasks.train_options import check_config
 
 
-def underlying_settings(given: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
-    """The configuration that explicit arguments are laid over.
+def resolve_config(given: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
+    """Load the configuration that explicit arguments override.
 
-    That is ``config`` if it is given, the run's own if one is resumed, and otherwise a recipe that suits the data.
-    A configuration's ``model_args`` go with its model, and are left out where another is given; its warm-up is
-    shortened where fewer epochs are given than it lasts, and its milestones are moved with the end.
+    This is ``config`` if it is given, the configuration of the run that is resumed, or else the default recipe of the
+    task. If another model is given, the ``model_args`` of the configuration are dropped. If another number of epochs is
+    given, warm-up and milestones are scaled, see `fit_schedule`.
+
+    Args:
+        given: Explicit arguments of `train`.
+
+    Returns:
+        The name of the configuration, and its values.
 
     Raises:
-        UserError: the configuration is for another task than the one that is given.
+        UserError: The configuration is for another task.
     """
     task = given.get("task", DEFAULT_TASK)
     config = given.get("config")
@@ -51,10 +57,13 @@ def underlying_settings(given: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
 
 
 def check_start(settings: TrainSettings) -> None:
-    """Make sure that a new run has one start at most, and that its file is there.
+    """Check that a new run has at most one source of initial weights, and that its file exists.
+
+    Args:
+        settings: Settings of the run.
 
     Raises:
-        UserError: it has two, or the file isn't there.
+        UserError: It has two, or the file does not exist.
     """
     if settings.init_from is None:
         return
@@ -65,17 +74,20 @@ def check_start(settings: TrainSettings) -> None:
 
 
 def show_config(**arguments: Any) -> str:
-    """The YAML that repeats a training with these arguments, which are checked as far as that needs no model.
+    """Return the YAML that reproduces a training with these arguments.
+
+    Args:
+        **arguments: Arguments of `train`; they are checked as far as possible without building the model.
 
     Raises:
-        UserError: something given isn't there, isn't known or can't be used.
+        UserError: An argument can't be used.
     """
     output, resume = arguments.pop("output"), arguments.pop("resume")
     settings = TrainSettings.of(arguments).checked()
     return settings.to_yaml("FILE", output=output, resume=resume)
 
 
-@configured_by(underlying_settings, show=show_config, python_only=("callbacks",))
+@configured_by(resolve_config, show=show_config, python_only=("callbacks",))
 def train(
     model: str = "msg_transformer_tiny",
     data: str | Path | None = None,
@@ -109,63 +121,65 @@ def train(
     plugins: list[str] | None = None,
     callbacks: Sequence[Any] | None = None,
 ) -> TrainResult | DenseTrainResult:
-    """Train a classifier, a detector or a segmenter, on a folder of images or on embedded data.
+    """Train a classifier, a detector or a segmenter, on a folder of images or on bundled data.
 
-    Without config a recipe is followed: 'embedded/digits' without data and 'finetune' with some, for detection
-    'embedded/detect' and 'detect', for segmentation 'embedded/segment' and 'segment'. In Python, a mapping such as
-    ``optim={"lr": 1e-3}`` or ``model_args={"window_size": 4}`` changes single settings of a group, as the command line
-    does, and the dataclass all of them.
+    Without --config, a default recipe applies: 'finetune', 'detect' or 'segment' with --data, and 'embedded/digits',
+    'embedded/detect' or 'embedded/segment' on the bundled data. In Python, a mapping such as ``optim={"lr": 1e-3}`` or
+    ``model_args={"window_size": 4}`` overrides single options of a group, as on the command line; a dataclass replaces
+    the group.
 
     Args:
-        model: Name of one of this package's models, or of any of timm's.
-        data: Folder with train/ and val/, each with a folder a class, or with class folders alone, which are then
-            split; or SCHEME:LOCATION, such as tar:FILE, wds:SHARDS, hfds:NAME or torch:NAME:FOLDER. Detection reads
-            folders in COCO's or Pascal VOC's layout, segmentation in ADE20K's or Cityscapes'. By default
-            scikit-learn's 1,797 handwritten digits, and for the other tasks scenes of them, as sample-data makes them.
-        epochs: How often every training image is seen.
-        config: YAML file or recipe that gives whatever isn't given here.
-        task: What to train for: a class for each image, boxes and masks, or a class for each pixel.
-        output: New folder for the run; by default the next free one under runs/.
-        resume: Run folder to go on with, by its own settings.
-        img_size: Side of the square, or height and width, that images are brought to; by default the model's own.
-        batch_size: Images a batch and device.
-        workers: Processes that read and augment images; by default one less than there are cores, at most 8.
-        seed: Number that all randomness follows from.
-        val_fraction: Part of each class to hold out, where the data has no val/.
-        on_bad_image: At images that can't be read, "stop", or "skip" those that a look at all of them beforehand
-            finds; they are listed in the run's skipped.csv.
-        balance: Where classes have different numbers of images, show all classes equally often ("sampler"), or
-            weight the "loss" of each image by how rare its class is.
-        pretrained: Start from the weights that timm offers for the model.
-        init_from: Start from the weights in a file: of a run's best.ckpt, of convert or init-from, or an official one.
-            A classifier takes new classes where they differ; a detector or segmenter takes them for its backbone.
-        teacher: A classifier of the same classes to learn from as well: a run folder, a checkpoint in one, or a model
-            of timm by name, whose weights are then fetched.
+        model: Name of a model of this package or of timm.
+        data: Folder with train/ and val/, each with one folder per class; a folder with one folder per class, which is
+            then split; or SCHEME:LOCATION, such as tar:FILE, wds:SHARDS, hfds:NAME or torch:NAME:FOLDER. Detection
+            reads the COCO and Pascal VOC layouts, segmentation the ADE20K and Cityscapes layouts. By default the
+            bundled data: scikit-learn's 1,797 handwritten digits, and for the other tasks images as 'msgformer
+            sample-data' writes them.
+        epochs: Number of epochs.
+        config: YAML file or recipe for all options that are not given explicitly.
+        task: "classify" (one class per image), "detect" (boxes and masks) or "segment" (one class per pixel).
+        output: New run folder; by default the next free folder in runs/.
+        resume: Run folder to resume, with its own settings.
+        img_size: Image size: the side of a square, or height and width; by default that of the model.
+        batch_size: Images per batch and device.
+        workers: Processes that load and augment images; by default the number of cores minus one, at most 8.
+        seed: Random seed.
+        val_fraction: Fraction of each class to hold out if the data has no val/.
+        on_bad_image: At images that can't be read: "stop", or "skip" those found when all images are checked before
+            training; they are listed in skipped.csv in the run folder.
+        balance: For classes of different sizes: "sampler" draws all classes equally often, "loss" weights the loss of
+            each image by the inverse frequency of its class.
+        pretrained: Start from the pretrained weights that timm provides for the model.
+        init_from: Weights to start from: best.ckpt of a run, a file of 'msgformer convert' or 'msgformer init-from', or
+            an official checkpoint. The classifier is reinitialized if the classes differ; detectors and segmenters load
+            the weights into their backbone.
+        teacher: Classifier of the same classes to distill from: a run folder, a checkpoint in one, or the name of a
+            timm model, whose pretrained weights are then downloaded.
         model_args: Further arguments of the model's constructor, such as --model_args.window_size 4.
-        preprocess: How images are brought to the model's input.
-        augment: How training images are varied, in classification.
-        detect: The detector.
-        detect_images: How images are sized and varied for a detector.
-        segment: The segmenter.
-        segment_images: How images are sized and varied for a segmenter.
-        distill: How is learned from the teacher.
-        optim: Optimiser and learning rate.
-        trainer: The machine, and how steps run on it.
-        report: Write report.html at the end, as 'msgformer report' does later.
-        plugins: Modules, by their dotted names or as .py files, to import first because they register exchanges,
-            messengers or models; their code is executed. Once for each, or '[a, b]'. The run records their names. Those
-            that a configuration or a resumed run names must be given here as well, or be imported already.
-        callbacks: Lightning callbacks to train with, in Python only. A run doesn't record them: give them again to
-            resume it.
+        preprocess: Preprocessing of images.
+        augment: Augmentation of training images in classification.
+        detect: Detector options.
+        detect_images: Image sizes and augmentation in detection.
+        segment: Segmenter options.
+        segment_images: Image sizes and augmentation in segmentation.
+        distill: Distillation options.
+        optim: Optimizer and learning rate schedule.
+        trainer: Devices, precision and other options of the training loop.
+        report: Write report.html at the end, as 'msgformer report' does.
+        plugins: Module that registers exchanges, messengers or models, by its dotted name or as a .py file; it is
+            imported first, and its code is executed. Repeat the option for several, or pass '[a, b]'. The run records
+            the names. Plug-ins named by a configuration or by a resumed run must be given here, too, or already be
+            imported.
+        callbacks: Lightning callbacks (Python only). The run does not record them: pass them again to resume it.
 
     Returns:
-        The best epoch's scores, and where everything is.
+        The scores of the best epoch, and the files of the run.
 
     Raises:
-        UserError: something given isn't there, isn't known or can't be used; the message says what to do.
+        UserError: An argument can't be used; the message says why and what to do.
     """
     settings = TrainSettings.of(locals()).checked()
-    output, resume = (path and Path(path) for path in (output, resume))  # strings, in Python
+    output, resume = (path and Path(path) for path in (output, resume))  # Python callers may pass strings
     if resume is None:
         check_output(output)
         check_start(settings)

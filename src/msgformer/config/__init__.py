@@ -1,1 +1,1 @@
-"""What a user may set: option dataclasses, their constraints, recipes and the parser; neither torch nor NumPy."""
+"""Options of the commands: dataclasses, constraints, recipes and the parser; imports neither torch nor NumPy."""

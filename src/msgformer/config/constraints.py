@@ -1,4 +1,4 @@
-"""Ranges and choices of options. A value that is none of them is refused before anything is read or begun."""
+"""Ranges and choices of options; they are checked before a command starts to work."""
 
 from __future__ import annotations
 
@@ -14,32 +14,34 @@ from msgformer.errors import UserError
 
 @dataclass(frozen=True)
 class Range:
-    """Numbers from ``least`` to ``most``.
+    """Range of finite numbers.
 
     Attributes:
-        least: The smallest.
-        most: The largest.
-        inner: Without the two themselves.
+        minimum: Lower bound.
+        maximum: Upper bound.
+        is_open: Exclude the bounds.
     """
 
-    least: float
-    most: float = math.inf
-    inner: bool = False
+    minimum: float
+    maximum: float = math.inf
+    is_open: bool = False
 
-    def holds(self, number: float) -> bool:
-        """Whether ``number`` is one of them; NaN never is, nor is infinity."""
+    def contains(self, number: float) -> bool:
+        """Return whether a number is in the range; NaN and infinity never are."""
         if not math.isfinite(number):
             return False
-        return self.least < number < self.most if self.inner else self.least <= number <= self.most
+        if self.is_open:
+            return self.minimum < number < self.maximum
+        return self.minimum <= number <= self.maximum
 
     def __str__(self) -> str:
-        if self.most < math.inf:
-            return f"lie between {self.least:g} and {self.most:g}"
-        return f"be above {self.least:g}" if self.inner else f"be at least {self.least:g}"
+        if self.maximum < math.inf:
+            return f"lie between {self.minimum:g} and {self.maximum:g}"
+        return f"be above {self.minimum:g}" if self.is_open else f"be at least {self.minimum:g}"
 
 
-AT_LEAST_0, AT_LEAST_1, ABOVE_0 = Range(0), Range(1), Range(0, inner=True)
-PART, CHANCE = Range(0, 1, inner=True), Range(0, 1)
+AT_LEAST_0, AT_LEAST_1, ABOVE_0 = Range(0), Range(1), Range(0, is_open=True)
+FRACTION, PROBABILITY = Range(0, 1, is_open=True), Range(0, 1)
 
 RANGES: dict[str, Range] = {
     "epochs": AT_LEAST_1,
@@ -52,26 +54,26 @@ RANGES: dict[str, Range] = {
     "seeds": AT_LEAST_1,
     "img_size": AT_LEAST_1,
     "input_size": AT_LEAST_1,
-    "val_fraction": PART,
+    "val_fraction": FRACTION,
     "top_k": AT_LEAST_1,
-    "threshold": CHANCE,
+    "threshold": PROBABILITY,
     "gradients": AT_LEAST_0,
     "preprocess.crop_pct": ABOVE_0,
     "preprocess.std": ABOVE_0,
     "augment.scale": ABOVE_0,
     "augment.ratio": ABOVE_0,
-    "augment.hflip": CHANCE,
-    "augment.vflip": CHANCE,
+    "augment.hflip": PROBABILITY,
+    "augment.vflip": PROBABILITY,
     "augment.color_jitter": AT_LEAST_0,
-    "augment.color_jitter_prob": CHANCE,
-    "augment.grayscale": CHANCE,
-    "augment.gaussian_blur": CHANCE,
-    "augment.erasing": CHANCE,
+    "augment.color_jitter_prob": PROBABILITY,
+    "augment.grayscale": PROBABILITY,
+    "augment.gaussian_blur": PROBABILITY,
+    "augment.erasing": PROBABILITY,
     "augment.erasing_count": AT_LEAST_1,
     "augment.mixup": AT_LEAST_0,
     "augment.cutmix": AT_LEAST_0,
-    "augment.mix_prob": CHANCE,
-    "augment.mix_switch_prob": CHANCE,
+    "augment.mix_prob": PROBABILITY,
+    "augment.mix_switch_prob": PROBABILITY,
     "augment.mix_off_epoch": AT_LEAST_0,
     "augment.smoothing": Range(0, 0.999),
     "detect.channels": AT_LEAST_1,
@@ -80,16 +82,16 @@ RANGES: dict[str, Range] = {
     "detect.train_proposals": AT_LEAST_1,
     "detect.test_proposals": AT_LEAST_1,
     "detect.rois_per_image": AT_LEAST_1,
-    "detect.score_threshold": CHANCE,
-    "detect.nms_threshold": CHANCE,
+    "detect.score_threshold": PROBABILITY,
+    "detect.nms_threshold": PROBABILITY,
     "detect.detections_per_image": AT_LEAST_1,
     "detect.frozen_stages": AT_LEAST_0,
     "detect_images.train_sides": AT_LEAST_1,
     "detect_images.max_side": AT_LEAST_1,
-    "detect_images.crop": CHANCE,
+    "detect_images.crop": PROBABILITY,
     "detect_images.crop_resize": AT_LEAST_1,
     "detect_images.crop_sides": AT_LEAST_1,
-    "detect_images.hflip": CHANCE,
+    "detect_images.hflip": PROBABILITY,
     "detect_images.color_jitter": AT_LEAST_0,
     "detect_images.color_mix": AT_LEAST_0,
     "detect_images.test_side": AT_LEAST_1,
@@ -103,9 +105,9 @@ RANGES: dict[str, Range] = {
     "segment_images.scale": ABOVE_0,
     "segment_images.crop": AT_LEAST_1,
     "segment_images.cat_max_ratio": ABOVE_0,
-    "segment_images.hflip": CHANCE,
+    "segment_images.hflip": PROBABILITY,
     "scales": ABOVE_0,
-    "distill.alpha": CHANCE,
+    "distill.alpha": PROBABILITY,
     "distill.temperature": ABOVE_0,
     "optim.milestones": AT_LEAST_1,
     "optim.lr": AT_LEAST_0,
@@ -114,7 +116,7 @@ RANGES: dict[str, Range] = {
     "optim.layer_decay": ABOVE_0,
     "optim.betas": Range(0, 0.999999),
     "optim.eps": ABOVE_0,
-    "optim.momentum": CHANCE,
+    "optim.momentum": PROBABILITY,
     "optim.decay_rate": ABOVE_0,
     "optim.power": AT_LEAST_0,
     "optim.warmup_epochs": AT_LEAST_0,
@@ -127,25 +129,25 @@ RANGES: dict[str, Range] = {
     "trainer.checkpoint_minutes": AT_LEAST_0,
     "trainer.patience": AT_LEAST_1,
 }
-"""By the option's name with its group; options of the same name mean the same in every command."""
+"""Ranges by option name, including its group; an option has the same range in every command."""
 
 ASCENDING = ("augment.scale", "augment.ratio", "detect_images.crop_sides", "segment_images.scale")
-"""Pairs whose first number is the smaller."""
+"""Options that are pairs of ascending numbers."""
 
 
 def check_ranges(values: Mapping[str, Any]) -> None:
-    """Refuse numbers that can't be meant.
+    """Check that numbers are in range.
 
     Args:
-        values: Options by their names with the group, ``optim.lr``; lists are checked number by number.
+        values: Options by name, including their group as in ``optim.lr``; lists are checked number by number.
 
     Raises:
-        UserError: names the option, its value and what it may be.
+        UserError: A number is out of range; the message names the option, its value and the range.
     """
     for key, allowed in RANGES.items():
         value = values.get(key)
         for number in value if isinstance(value, list | tuple) else [value]:
-            if isinstance(number, int | float) and not allowed.holds(number):
+            if isinstance(number, int | float) and not allowed.contains(number):
                 raise UserError(f"{key} must {allowed}, not {number:g}")
     for key in ASCENDING:
         first, last = values.get(key, (0, 0))
@@ -154,12 +156,14 @@ def check_ranges(values: Mapping[str, Any]) -> None:
 
 
 def check_choices(function: Callable[..., Any], arguments: Mapping[str, Any], prefix: str = "") -> None:
-    """Check the arguments of a verb that have a few values; the command line has checked its own.
+    """Check the arguments of a command that must be one of a few values.
+
+    The command line checks its own arguments; this check is for Python.
 
     Args:
-        function: The verb, or the dataclass of a group of its options.
-        arguments: Its arguments by name; others are left out.
-        prefix: What the name of an option begins with in messages.
+        function: The command, or the dataclass of a group of its options.
+        arguments: Its arguments by name; those that are missing are not checked.
+        prefix: Prefix of option names in messages.
 
     Raises:
         UserError: A value is none of the choices.
@@ -175,7 +179,7 @@ def check_choices(function: Callable[..., Any], arguments: Mapping[str, Any], pr
 
 
 def _choices(hint: Any) -> tuple[Any, ...]:
-    """Return the values that a type hint allows besides None, or nothing if it isn't made of literals alone."""
+    """Return the values that a type hint allows besides None, or nothing if it is not made of literals only."""
     if get_origin(hint) is Literal:
         return get_args(hint)
     if get_origin(hint) not in (Union, UnionType, list):

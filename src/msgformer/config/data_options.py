@@ -1,4 +1,4 @@
-"""What a user may set about images: how they are brought to size and how they are varied in training."""
+"""Options of preprocessing and augmentation in classification."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ Balance = Literal["none", "sampler", "loss"]
 
 @dataclass(frozen=True)
 class PreprocessOptions:
-    """How an image becomes the model's input; what is not given is taken from the model's own configuration.
+    """Preprocessing of images; options that are not given are taken from the model's own configuration.
 
     Attributes:
-        crop_pct: Side of the centre crop divided by the side the image is resized to, in evaluation.
-        crop_mode: How an image of another shape is fitted in evaluation: cut to the "center",
-            "squash" it, or add a "border".
+        crop_pct: Side of the center crop divided by the side that the image is resized to, in evaluation.
+        crop_mode: How images of another aspect ratio are fitted in evaluation: "center" crops, "squash" distorts,
+            "border" pads.
         interpolation: Filter for resizing in evaluation.
         mean: Mean of each channel, for pixels in 0..1.
         std: Standard deviation of each channel, for pixels in 0..1.
-        draft: Decode a JPEG at a half, a quarter or an eighth of its size where that leaves it more than twice as
-            large as the input: many times faster for photographs of many pixels, which look a little different then.
+        draft: Decode a JPEG at 1/2, 1/4 or 1/8 of its size if it is then still more than twice as large as the input;
+            much faster for large photographs, with slightly different pixels.
     """
 
     crop_pct: float | None = None
@@ -35,30 +35,30 @@ class PreprocessOptions:
 
 @dataclass(frozen=True)
 class AugmentOptions:
-    """How training images are varied, in timm's terms. The defaults are the recipe of both papers on ImageNet.
+    """Augmentation of training images, as in timm. The defaults are the ImageNet recipe of both papers.
 
     Attributes:
-        enabled: Vary the images at all; without it they are resized as in evaluation, and none of the rest acts.
-        scale: Smallest and largest part of the image's area that a random crop keeps.
-        ratio: Smallest and largest aspect ratio of a random crop.
-        hflip: Probability of a flip left to right.
-        vflip: Probability of a flip upside down.
-        color_jitter: Strength of changes of brightness, contrast and saturation; as in timm, it acts only where
-            auto_augment is off or of the kind "3a".
-        color_jitter_prob: Probability of the colour changes; none given: always.
-        grayscale: Probability of losing all colour.
-        gaussian_blur: Probability of a blur.
-        auto_augment: Policy in timm's words, such as "rand-m9-mstd0.5-inc1", "augmix-m3" or "original".
-        interpolation: Filter for resizing in training: "random" is bilinear or bicubic by chance.
+        enabled: Augment images; otherwise they are resized as in evaluation, and the other options have no effect.
+        scale: Minimum and maximum area of a random crop, as a fraction of the image.
+        ratio: Minimum and maximum aspect ratio of a random crop.
+        hflip: Probability of a horizontal flip.
+        vflip: Probability of a vertical flip.
+        color_jitter: Strength of random changes of brightness, contrast and saturation; as in timm, it has no effect
+            with auto_augment, unless that is "3a".
+        color_jitter_prob: Probability of the color changes; by default they are always applied.
+        grayscale: Probability of conversion to grayscale.
+        gaussian_blur: Probability of a Gaussian blur.
+        auto_augment: Policy as in timm, such as "rand-m9-mstd0.5-inc1", "augmix-m3" or "original".
+        interpolation: Filter for resizing in training; "random" chooses bilinear or bicubic for each image.
         erasing: Probability of erasing a random rectangle.
-        erasing_mode: What fills the rectangle: "pixel" (noise), "rand" (one random colour) or "const" (zero).
-        erasing_count: Most rectangles in one image.
+        erasing_mode: Content of the rectangle: "pixel" (noise), "rand" (one random color) or "const" (zero).
+        erasing_count: Maximum number of rectangles per image.
         mixup: Alpha of mixup; 0 turns it off.
         cutmix: Alpha of cutmix; 0 turns it off.
-        mix_prob: Probability that a batch is mixed at all.
-        mix_switch_prob: Probability of cutmix instead of mixup where both are on.
-        mix_mode: Mix a whole "batch" alike, or each "pair" or "elem" differently.
-        mix_off_epoch: Epoch from which nothing is mixed any more; 0: never.
+        mix_prob: Probability of applying mixup or cutmix to a batch.
+        mix_switch_prob: Probability of cutmix instead of mixup if both are on.
+        mix_mode: Mix per "batch", "pair" or "elem" (element).
+        mix_off_epoch: Epoch from which mixup and cutmix are off; 0 means never.
         smoothing: Label smoothing.
     """
 

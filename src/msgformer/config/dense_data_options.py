@@ -1,4 +1,4 @@
-"""What a user may set about the images of detectors and segmenters; light, so that the command line can read it."""
+"""Options of image sizes and augmentation in detection and segmentation."""
 
 from __future__ import annotations
 
@@ -6,26 +6,26 @@ from dataclasses import dataclass
 from typing import Literal
 
 ReduceZeroLabel = bool | Literal["auto"]
-"""Whether labels count from 1 and 0 means no class; "auto" leaves it to the data set."""
+"""Whether labels count from 1 and 0 means no class; "auto" depends on the data set."""
 
 
 @dataclass(frozen=True)
 class DetectImageOptions:
-    """How images are sized and varied for a detector. The defaults are the papers' recipe on COCO.
+    """Image sizes and augmentation in detection. The defaults are the papers' COCO recipe.
 
     Attributes:
-        train_sides: Lengths of the shorter side, one of which a training image is resized to.
-        max_side: Longest that the longer side may become then.
-        crop: Probability of a random crop before that.
-        crop_resize: Lengths of the shorter side, one of which an image is resized to before the crop.
-        crop_sides: Shortest and longest side of the crop; height and width are drawn apart.
-        hflip: Probability of a flip left to right.
+        train_sides: Shorter sides that a training image is resized to; one is chosen at random.
+        max_side: Maximum of the longer side in training.
+        crop: Probability of a random crop before resizing.
+        crop_resize: Shorter sides that an image is resized to before the crop; one is chosen at random.
+        crop_sides: Minimum and maximum side of the crop; height and width are drawn independently.
+        hflip: Probability of a horizontal flip.
         color_jitter: Strength of random changes of brightness, contrast and saturation.
-        color_mix: Strength of random mixing and inversion of the colour channels, as 0.4; it keeps a network from
-            learning few photographs by heart.
-        test_side: Shorter side that images are resized to in evaluation; null: they are taken as they are.
-        test_max_side: Longest that the longer side may become in evaluation.
-        group_shapes: Put upright and lying images into batches of their own, so that less is padded.
+        color_mix: Strength of random mixing and inversion of the color channels, such as 0.4; reduces overfitting to
+            few photographs.
+        test_side: Shorter side that images are resized to in evaluation; null for no resizing.
+        test_max_side: Maximum of the longer side in evaluation.
+        group_shapes: Batch portrait and landscape images separately, which reduces padding.
     """
 
     train_sides: tuple[int, ...] = tuple(range(480, 801, 32))
@@ -43,20 +43,21 @@ class DetectImageOptions:
 
 @dataclass(frozen=True)
 class SegmentImageOptions:
-    """How images are sized and varied for a segmenter. The defaults are the common recipe on ADE20K.
+    """Image sizes and augmentation in segmentation. The defaults are the common ADE20K recipe.
 
     Attributes:
-        reduce_zero_label: Labels count from 1 and 0 means no class, as in ADE20K. "auto": true for ADE20K itself and
-            where the folder's labels.json says so; elsewhere labels are used as they are.
-        short_side: Shorter side that images are resized to, in training before the random scale.
-        long_side: Longest that the longer side may become by that.
-        scale: Smallest and largest factor of the random scale.
-        crop: Side of the square that training images are cropped to.
-        cat_max_ratio: Largest part of a crop that one class may take up; another is drawn otherwise, at most ten times.
-        hflip: Probability of a flip left to right.
+        reduce_zero_label: Labels count from 1 and 0 means no class, as in ADE20K. "auto" is true for ADE20K and for
+            folders whose labels.json says so; otherwise labels are used unchanged.
+        short_side: Shorter side that images are resized to; in training, before the random scale.
+        long_side: Maximum of the longer side after that.
+        scale: Minimum and maximum of the random scale.
+        crop: Side of the square random crop in training.
+        cat_max_ratio: Maximum fraction of a crop that a single class may cover; otherwise another crop is drawn, at
+            most ten times.
+        hflip: Probability of a horizontal flip.
         photometric: Change brightness, contrast, saturation and hue at random.
-        color_mix: Strength of random mixing and inversion of the colour channels, as 0.4; it keeps a network from
-            learning few photographs by heart.
+        color_mix: Strength of random mixing and inversion of the color channels, such as 0.4; reduces overfitting to
+            few photographs.
     """
 
     reduce_zero_label: ReduceZeroLabel = "auto"

@@ -1,4 +1,4 @@
-"""What a user may set about detectors and segmenters; light, so that the command line can read it."""
+"""Options of detectors and segmenters."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ SegmentHead = Literal["upernet", "semantic_fpn"]
 
 @dataclass(frozen=True)
 class DetectOptions:
-    """The detector. The defaults are the published Cascade Mask R-CNN's.
+    """Detector options. The defaults are those of the published Cascade Mask R-CNN.
 
     Attributes:
-        head: Kind of detector.
-        channels: Width of the pyramid and of the heads' convolutions.
-        fc_channels: Width of the box heads' fully connected layers.
+        head: Type of detector.
+        channels: Width of the feature pyramid and of the convolutions in the heads.
+        fc_channels: Width of the fully connected layers of the box heads.
         anchor_size: Side of the smallest anchors in pixels; it doubles from level to level.
-        train_proposals: Proposals per level before suppression, and in total after it, in training.
-        test_proposals: The same in evaluation.
-        rois_per_image: Proposals sampled an image for the losses.
-        score_threshold: Probability that a detection must exceed.
-        nms_threshold: Overlap above which the weaker of two boxes of one class is dropped.
-        detections_per_image: Most detections in an image.
-        map_norm: Whether a LayerNorm stands on each of the backbone's maps; null: unless the backbone has its own.
-        frozen_stages: How many of the backbone's stages, the stem with the first one, keep their weights.
+        train_proposals: Proposals in training: per level before non-maximum suppression, and in total after it.
+        test_proposals: Likewise in evaluation.
+        rois_per_image: Proposals per image that are sampled for the losses.
+        score_threshold: Minimum score of a detection.
+        nms_threshold: IoU above which non-maximum suppression drops the weaker of two boxes of one class.
+        detections_per_image: Maximum number of detections per image.
+        map_norm: Apply a LayerNorm to each feature map of the backbone; null means only if the backbone has none.
+        frozen_stages: Number of backbone stages to freeze; the stem belongs to the first.
     """
 
     head: DetectHead = "cascade_mask_rcnn"
@@ -44,15 +44,15 @@ class DetectOptions:
 
 @dataclass(frozen=True)
 class SegmentOptions:
-    """The segmenter. The defaults are the common UPerNet's.
+    """Segmenter options. The defaults are those of the common UPerNet.
 
     Attributes:
-        head: Kind of head.
-        channels: Width of the head; null: 512 for UPerNet, 128 for Semantic FPN.
-        auxiliary: Whether UPerNet is trained with an auxiliary head on the map of stride 16.
-        auxiliary_weight: Weight of its loss.
-        map_norm: Whether a LayerNorm stands on each of the backbone's maps; null: unless the backbone has its own.
-        frozen_stages: How many of the backbone's stages, the stem with the first one, keep their weights.
+        head: Type of head.
+        channels: Width of the head; null means 512 for UPerNet and 128 for Semantic FPN.
+        auxiliary: Train UPerNet with an auxiliary head on the feature map of stride 16.
+        auxiliary_weight: Weight of the auxiliary loss.
+        map_norm: Apply a LayerNorm to each feature map of the backbone; null means only if the backbone has none.
+        frozen_stages: Number of backbone stages to freeze; the stem belongs to the first.
     """
 
     head: SegmentHead = "upernet"

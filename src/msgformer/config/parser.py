@@ -1,4 +1,4 @@
-"""The options of a verb, read from its function's signature: on the command line, in YAML, from Python."""
+"""Read the options of a command from its function's signature: on the command line, in YAML, and in Python."""
 
 from __future__ import annotations
 
@@ -9,15 +9,22 @@ import functools
 import inspect
 import math
 import re
-import types
 import typing
 from collections.abc import Callable, Collection, Mapping, Sequence
-from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
 import jsonargparse
 
 from msgformer.config.recipes import load_config
+from msgformer.config.type_hints import (
+    belong_together,
+    describe_type,
+    is_literal,
+    is_mapping,
+    item_type,
+    may_be_pair,
+    option_type,
+)
 from msgformer.errors import UserError
 from msgformer.model_names import nearest
 from msgformer.plugins import load_plugins, merge_plugins
@@ -27,34 +34,33 @@ R = TypeVar("R")
 
 PLUGINS = "plugins"
 PLUGINS_HELP = (
-    "Module, by its dotted name or as a .py file, to import first because it registers exchanges, messengers or models;"
-    " its code is executed. Once for each, or '[a, b]'."
+    "Module that registers exchanges, messengers or models, by its dotted name or as a .py file; it is imported first,"
+    " and its code is executed. Repeat the option for several, or pass '[a, b]'."
 )
 
-Base = Callable[[Mapping[str, Any]], tuple[str, dict[str, Any]] | None]
-"""From what is given explicitly to what lies under it: a configuration's name and its values, or nothing."""
+ConfigResolver = Callable[[Mapping[str, Any]], tuple[str, dict[str, Any]] | None]
+"""Maps explicit arguments to the configuration that they override: its name and its values, or None."""
 
 
 def named_config(given: Mapping[str, Any]) -> tuple[str, dict[str, Any]] | None:
-    """The file or recipe that ``config`` names, if it is given."""
+    """Load the file or recipe that ``config`` names, if it is given."""
     config = given.get("config")
     return None if config is None else (str(config), load_config(config))
 
 
 def configured_by(
-    base: Base, *, show: Callable[..., str] | None = None, python_only: Collection[str] = ()
+    resolver: ConfigResolver, *, show: Callable[..., str] | None = None, python_only: Collection[str] = ()
 ) -> Callable[[Callable[P, R]], Callable[P, R]]:
-    """Let a verb take ``config``: explicit arguments beat what ``base`` gives for them, that beats the defaults.
+    """Let a command read a configuration: explicit arguments override it, and it overrides the defaults.
 
-    The function must have ``config: str | Path | None = None`` among its parameters. A group of options that
-    is given explicitly as a dataclass replaces the configuration's whole group; given as a mapping it changes
-    what it names, as an option of the group on the command line does. So does a mapping given for an option that
-    holds one.
+    The function must have the parameter ``config: str | Path | None = None``. A group of options that is passed as a
+    dataclass replaces the whole group of the configuration; passed as a mapping, it changes only the options that it
+    names, as on the command line. A mapping that is passed for an option that holds a mapping is merged, too.
 
     Args:
-        base: Gives the configuration under what is given explicitly.
-        show: Takes the function's arguments and returns the YAML for ``--print_config``; None: there is no such flag.
-        python_only: Parameters that are no options, neither on the command line nor in a configuration.
+        resolver: Returns the configuration for the explicit arguments.
+        show: Takes the function's arguments and returns the YAML for ``--print_config``; None for no such flag.
+        python_only: Parameters that are not options, neither on the command line nor in a configuration.
     """
 
     def decorate(function: Callable[P, R]) -> Callable[P, R]:
@@ -65,17 +71,17 @@ def configured_by(
             given = dict(signature.bind_partial(*args, **kwargs).arguments)
             options = Options(configured)
             mappings = options.take_mappings(given)
-            name, values = base(given) or ("", {})
+            name, values = resolver(given) or ("", {})
             given.pop("config", None)
             arguments = options.from_values(name, values, mappings)
             if PLUGINS in options.hints:
-                asked = given.pop(PLUGINS, None)
-                loaded = [] if asked is None else load_plugins(asked)
+                requested = given.pop(PLUGINS, None)
+                loaded = [] if requested is None else load_plugins(requested)
                 arguments[PLUGINS] = merge_plugins(loaded, arguments.get(PLUGINS) or ())
-            # The same values as keywords: what the configuration gives is then overridden by name.
+            # All arguments as keywords, so that explicit ones override the configuration by name.
             return function(**{**arguments, **given})  # type: ignore[call-arg]
 
-        configured.base = base  # type: ignore[attr-defined]
+        configured.resolver = resolver  # type: ignore[attr-defined]
         configured.show = show  # type: ignore[attr-defined]
         configured.python_only = python_only  # type: ignore[attr-defined]
         return configured
@@ -83,52 +89,47 @@ def configured_by(
     return decorate
 
 
-def configurable(function: Callable[P, R]) -> Callable[P, R]:
-    """Let a verb take ``config``, a YAML file or recipe; see :func:`configured_by`."""
-    return configured_by(named_config)(function)
-
-
 class Options:
-    """The command line and the configuration files of one function.
+    """Options of one command, on the command line and in configuration files.
 
     Args:
-        function: Parameters without a default are positional, and ``*names`` any number of words; the rest are
-            options; a parameter that is a dataclass is a group of options, ``--group.option``.
-        prog: What the help calls the program.
+        function: The command. Parameters without a default are positional; ``*names`` takes any number of words; the
+            other parameters are options; a dataclass is a group of options, ``--group.option``.
+        prog: Name of the program in the help.
     """
 
     def __init__(self, function: Callable[..., Any], prog: str = "msgformer") -> None:
         self.function = inspect.unwrap(function)
-        self._base: Base = getattr(function, "base", named_config)
+        self._resolver: ConfigResolver = getattr(function, "resolver", named_config)
         self.show: Callable[..., str] | None = getattr(function, "show", None)
         self._python_only = set(getattr(function, "python_only", ()))
         parameters = inspect.signature(self.function).parameters.values()
         self.required = [p.name for p in parameters if p.default is inspect.Parameter.empty]
         self.variadic = next((p.name for p in parameters if p.kind is p.VAR_POSITIONAL), "")
         self.hints = typing.get_type_hints(self.function)
-        # Only the options, without the positional arguments, which a configuration file doesn't hold.
+        # Only the options: configuration files have no positional arguments.
         self._parser = self._make_parser(prog)
         self._config = [name for name in ("config",) if name in self.hints]
         self.keys = [key for key in vars(self._parser.get_defaults().as_flat()) if key not in self._config]
 
     def parse(self, argv: Sequence[str], **flags: str) -> tuple[dict[str, Any], list[str]]:
-        """Arguments of the function from a command line, the configuration file that it names included.
+        """Parse a command line, including the configuration file that it names.
 
         Args:
-            argv: The command line after the verb.
-            **flags: Further options without a value, by name, with their help text.
+            argv: Words after the name of the command.
+            **flags: Help texts of further options without a value, by name.
 
         Returns:
-            The arguments, and the names of the flags that were given.
+            Arguments of the function, and the names of the flags that were given.
 
         Raises:
-            UserError: something isn't understood; the message names it and the nearest valid name.
-            SystemExit: after printing the help.
+            UserError: An argument is invalid; the message names it and suggests the closest valid name.
+            SystemExit: After the help was printed.
         """
         parser = self._make_parser(self._parser.prog)
         for name in self.required:
             hint = self.hints[name]
-            item = _item(hint)
+            item = item_type(hint)
             nargs = "*" if name == self.variadic else "+" if item else None
             parser.add_argument(name, type=item or hint, nargs=nargs, help=self._help(name))
         for flag, text in flags.items():
@@ -140,36 +141,36 @@ class Options:
             parsed = parser.parse_args(argv)
             if "config" in self.hints:
                 explicit = vars(parser.parse_args(argv, defaults=False))
-                if (base := self._base(explicit)) is not None:
-                    parsed = parser.parse_args(argv, namespace=self._read(*base))
+                if (config := self._resolver(explicit)) is not None:
+                    parsed = parser.parse_args(argv, namespace=self._read(*config))
             values = parser.instantiate(parsed)
         except argparse.ArgumentError as error:
             raise self._explain(error, "") from error
         given = [flag for flag in flags if values.pop(flag)]
-        # The file is read by now, so that the function is not to read it again.
+        # The configuration is already read: the function must not read it again.
         return {key: value for key, value in vars(values).items() if key != "config"}, given
 
     def help(self) -> dict[str, str]:
-        """What the documentation says about every argument, by its key."""
+        """Return the help text of every argument, by its key."""
         options = {action.dest: action.help or "" for action in self._parser._actions}
         return {**{name: self._help(name) for name in self.required}, **options}
 
     def from_values(
-        self, name: str, values: Mapping[str, Any], over: Mapping[str, Mapping[str, Any]] | None = None
+        self, name: str, values: Mapping[str, Any], overrides: Mapping[str, Mapping[str, Any]] | None = None
     ) -> dict[str, Any]:
-        """Arguments of the function from plain values: those that are named, and no others.
+        """Convert plain values to arguments of the function; others are not returned.
 
         Args:
-            name: Where the values come from, for messages.
-            values: As a YAML file gives them.
-            over: Mappings given in Python, laid over the values member by member.
+            name: Source of the values, for error messages.
+            values: Values as in a YAML file.
+            overrides: Mappings passed in Python, which override the values member by member.
 
         Raises:
-            UserError: the values aren't what the function takes.
+            UserError: A value is invalid.
         """
-        over = over or {}
-        self._check_keys(over, "")
-        options, mappings = self._split_members(over)
+        overrides = overrides or {}
+        self._check_keys(overrides, "")
+        options, mappings = self._split_members(overrides)
         config = self._read(name, values)
         try:
             config = self._parser.parse_object(options, config)
@@ -178,34 +179,34 @@ class Options:
         arguments = vars(self._parser.instantiate(config))
         for key, members in mappings.items():
             _update_member(arguments, key.split("."), members)
-        named = {str(key).partition(".")[0] for key in (*values, *over)}
+        named = {str(key).partition(".")[0] for key in (*values, *overrides)}
         return {key: value for key, value in arguments.items() if key in named}
 
     def take_mappings(self, given: dict[str, Any]) -> dict[str, Mapping[str, Any]]:
-        """Remove the mappings that are given for groups of options, and for options that hold one, and return them.
+        """Remove from ``given`` the mappings for groups of options and for options that hold one, and return them.
 
         Raises:
-            UserError: something else is given for one of them.
+            UserError: One of these options has a value of another type.
         """
         for key, value in given.items():
             hint: Any = self.hints.get(key)
             if self._is_group(key) and not isinstance(value, Mapping | hint):
                 raise UserError(f"{key} must be {hint.__name__} or a mapping of its options, not {value!r}")
-            if _is_mapping(hint) and not isinstance(value, Mapping | None):
+            if is_mapping(hint) and not isinstance(value, Mapping | None):
                 raise UserError(f"{key} must be a mapping, such as {{'name': value}}, not {value!r}")
         return {key: given.pop(key) for key in [*given] if isinstance(given[key], Mapping)}
 
-    def _split_members(self, over: Mapping[str, Any], group: str = "") -> tuple[dict[str, Any], dict[str, Any]]:
-        """Options under dotted keys: those that the parser reads, and the mappings, which stay as they are."""
+    def _split_members(self, overrides: Mapping[str, Any], group: str = "") -> tuple[dict[str, Any], dict[str, Any]]:
+        """Return options by dotted key: those for the parser to read, and the mappings."""
         options: dict[str, Any] = {}
         mappings: dict[str, Any] = {}
-        for name, value in over.items():
+        for name, value in overrides.items():
             key = f"{group}{name}"
             if key not in self.keys:
                 deeper = self._split_members(value, f"{key}.")
                 options |= deeper[0]
                 mappings |= deeper[1]
-            elif _is_mapping(self._hint(key)) and isinstance(value, Mapping):
+            elif is_mapping(option_type(self.hints, key)) and isinstance(value, Mapping):
                 mappings[key] = value
             else:
                 options[key] = value
@@ -224,15 +225,15 @@ class Options:
         parser.add_function_arguments(self.function, as_group=False, skip={*self.required, *self._python_only})
         for action in parser._actions:
             if self._is_group(action.dest):
-                action.help = argparse.SUPPRESS  # a whole group as one option: YAML's business
+                action.help = argparse.SUPPRESS  # a whole group as one option, which only YAML uses
         return parser
 
     def _placeholder(self, name: str) -> str:
-        """What stands for a positional argument in the usage."""
+        """Return the name of a positional argument in the usage."""
         return f"[{name.upper()} ...]" if name == self.variadic else name.upper()
 
     def _help(self, name: str) -> str:
-        """The docstring's words about a positional argument."""
+        """Return the docstring's description of a positional argument."""
         text = inspect.getdoc(self.function) or ""
         found = re.search(rf"^    \*?{name}: (.+(?:\n {{8,}}.+)*)", text, flags=re.MULTILINE)
         return " ".join(found[1].split()) if found else ""
@@ -241,7 +242,7 @@ class Options:
         return dataclasses.is_dataclass(self.hints.get(key))
 
     def _read(self, name: str, given: Mapping[str, Any]) -> jsonargparse.Namespace:
-        """A configuration's values over the defaults."""
+        """Return the values of a configuration over the defaults."""
         where = f"{name}: " if name else ""
         self._check_keys(given, where)
         try:
@@ -262,10 +263,10 @@ class Options:
             self._check_keys(value, where, group=f"{key}.")
 
     def _normalize(self, argv: Sequence[str], flags: Collection[str]) -> list[str]:
-        """Options as ``--key=value`` first, then what is positional, in whatever order they were given.
+        """Return options as ``--key=value``, followed by the positional arguments; users may mix their order.
 
         Raises:
-            UserError: an option isn't known or has no value, or there is a word too many.
+            UserError: An option is unknown or has no value, or there are too many arguments.
         """
         options: list[str] = []
         positional: list[str] = []
@@ -279,79 +280,68 @@ class Options:
                 options.append(self._normalize_option(word, words, flags))
             else:
                 positional.append(word)
-        takes_several = bool(self.variadic) or any(_item(self.hints[name]) for name in self.required)
+        takes_several = bool(self.variadic) or any(item_type(self.hints[name]) for name in self.required)
         if len(positional) > len(self.required) and not takes_several:
             raise UserError(f"unexpected argument {positional[len(self.required)]!r}")
         return [*options, "--", *positional] if positional else options
 
     def _normalize_option(self, word: str, following: collections.deque[str], flags: Collection[str]) -> str:
-        """An option as ``--key=value``; takes the value from the following words if need be."""
+        """Return an option as ``--key=value``; remove its value from the following words if it stands there."""
         name, equals, value = word.partition("=")
         key = name.lstrip("-").replace("-", "_")
         long = name.startswith("--")
         if name == "-h" or (long and key in ("help", *flags)):
             return f"--{key}{equals}{value}" if long else word
-        if not (long and self._takes(key)):
+        if not (long and self._is_option(key)):
             known = [f"--{known}" for known in [*self.keys, *flags, PLUGINS, "help", *self._config]]
             raise UserError(f"unknown option {name!r}{_nearest_option(f'--{key}', known)}")
         if equals:
             return f"--{key}={value}"
         has_value = bool(following) and not following[0].startswith("--")
-        if self._hint(key) is bool and has_value and self.required:
-            has_value = following[0] in ("true", "false")  # and not a positional argument
+        if option_type(self.hints, key) is bool and has_value and self.required:
+            has_value = following[0] in ("true", "false")  # other words are positional arguments
         if has_value:
             return f"--{key}={self._take_value(key, following)}"
-        if self._hint(key) is bool:
+        if option_type(self.hints, key) is bool:
             return f"--{key}=true"
         raise UserError(f"{name} needs a value")
 
     def _take_value(self, key: str, following: collections.deque[str]) -> str:
-        """The next word, and those that belong to it, as in ``--img_size 480 640`` and ``--batch 1 8 64``."""
+        """Remove and return the words of a value, as in ``--img_size 480 640`` and ``--batch 1 8 64``."""
         words = [following.popleft()]
-        hint = self._hint(key)
-        most = 2 if _may_be_pair(hint) else math.inf
-        while following and len(words) < most and _go_together(hint, words[0], following[0]):
+        hint = option_type(self.hints, key)
+        max_words = 2 if may_be_pair(hint) else math.inf
+        while following and len(words) < max_words and belong_together(hint, words[0], following[0]):
             words.append(following.popleft())
         return words[0] if len(words) == 1 else f"[{', '.join(words)}]"
 
-    def _takes(self, key: str) -> bool:
-        """Whether an option is known; ``--list+ x`` appends to a list, ``--dict.key x`` sets one item."""
+    def _is_option(self, key: str) -> bool:
+        """Return whether an option exists; ``--list+ x`` appends to a list, ``--dict.key x`` sets one item."""
         if key.removesuffix("+") in [*self.keys, *self._config]:
             return True
-        return any(key.startswith(f"{known}.") and _is_mapping(self._hint(known)) for known in self.keys)
-
-    def _hint(self, key: str) -> Any:
-        """The type of an option, or None where the signature doesn't tell."""
-        hints: Mapping[str, Any] = self.hints
-        *groups, name = key.removesuffix("+").split(".")
-        for group in groups:
-            owner = hints.get(group)
-            if not dataclasses.is_dataclass(owner):
-                return None
-            hints = typing.get_type_hints(owner)
-        return hints.get(name)
+        return any(key.startswith(f"{known}.") and is_mapping(option_type(self.hints, known)) for known in self.keys)
 
     def _explain(self, error: argparse.ArgumentError, where: str, prefix: str | None = None) -> UserError:
-        """One line for what jsonargparse says in several.
+        """Convert an error of jsonargparse to one line.
 
         Args:
-            error: What it raised.
-            where: The configuration that is wrong, and a colon; empty for the command line and for Python.
-            prefix: What an option's name begins with; by default dashes unless a configuration is wrong.
+            error: The error.
+            where: Name of the invalid configuration and a colon; empty for the command line and for Python.
+            prefix: Prefix of option names; by default dashes on the command line, nothing in a configuration.
         """
         message = " ".join(str(error).split())
         key = re.search(r'key "([\w.]+)"', message)
         value = re.search(r".*(?:Got|Given) value: ?(.*)", message)
-        hint = self._hint(key[1]) if key else None
+        hint = option_type(self.hints, key[1]) if key else None
         if key is None or value is None or hint is None:
             return UserError(f"{where}{message} (see '{self._parser.prog} --help')")
-        choices = [str(choice) for choice in typing.get_args(hint)] if _is_literal(hint) else []
+        choices = [str(choice) for choice in typing.get_args(hint)] if is_literal(hint) else []
         name = f"{('' if where else '--') if prefix is None else prefix}{key[1]}"
-        return UserError(f"{where}{name} must be {_describe(hint)}, not {value[1]!r}{nearest(value[1], choices)}")
+        return UserError(f"{where}{name} must be {describe_type(hint)}, not {value[1]!r}{nearest(value[1], choices)}")
 
 
 class _HelpFormatter(jsonargparse.DefaultHelpFormatter):
-    """Each option with its default, without jsonargparse's notes on types."""
+    """Show each option with its default, without jsonargparse's notes on types."""
 
     def _get_help_string(self, action: argparse.Action) -> str:
         text = action.help or ""
@@ -361,15 +351,15 @@ class _HelpFormatter(jsonargparse.DefaultHelpFormatter):
 
 
 def _summary(function: Callable[..., Any]) -> str:
-    """A docstring's text before its sections."""
+    """Return a docstring's text before its sections."""
     return re.split(r"\n\n(?=\w+:\n)", inspect.getdoc(function) or "")[0]
 
 
 def split_plugins(argv: Sequence[str]) -> tuple[list[str], list[str]]:
-    """The plug-ins that a command line names by ``--plugins``, and its other words.
+    """Split a command line into the plug-ins that it names by ``--plugins`` and the other words.
 
     Raises:
-        UserError: the option has no value.
+        UserError: The option has no value.
     """
     plugins: list[str] = []
     others: list[str] = []
@@ -391,7 +381,7 @@ def split_plugins(argv: Sequence[str]) -> tuple[list[str], list[str]]:
 
 
 def _update_member(arguments: dict[str, Any], path: Sequence[str], members: Mapping[str, Any]) -> None:
-    """Lay ``members`` over a mapping among the arguments, or in a group of options among them."""
+    """Merge ``members`` into a mapping among the arguments, or in a group of options among them."""
     name, *inside = path
     if inside:
         group = {field.name: getattr(arguments[name], field.name) for field in dataclasses.fields(arguments[name])}
@@ -401,57 +391,8 @@ def _update_member(arguments: dict[str, Any], path: Sequence[str], members: Mapp
         arguments[name] = {**(arguments[name] or {}), **members}
 
 
-def _is_mapping(hint: Any) -> bool:
-    """Whether an option holds a mapping, as in ``dict[str, Any] | None``."""
-    union = typing.get_origin(hint) in (typing.Union, types.UnionType)
-    return any(typing.get_origin(part) is dict or part is dict for part in (typing.get_args(hint) if union else [hint]))
-
-
 def _nearest_option(key: str, known: Sequence[str]) -> str:
-    """A suggestion for an option, its group left out or not."""
+    """Return a suggestion for an unknown option, which may lack its group."""
     leaf = key.lstrip("-").rsplit(".")[-1]
     same_leaf = [option for option in known if option.lstrip("-").rsplit(".")[-1] == leaf]
     return f"; did you mean {same_leaf[0]!r}?" if len(same_leaf) == 1 else nearest(key, known)
-
-
-def _item(hint: Any) -> Any:
-    """The type of the items where a hint is a list, or may be one as in ``Path | list[Path]``; otherwise None."""
-    union = typing.get_origin(hint) in (typing.Union, types.UnionType)
-    lists = [part for part in (typing.get_args(hint) if union else [hint]) if typing.get_origin(part) is list]
-    return typing.get_args(lists[0])[0] if lists else None
-
-
-def _may_be_pair(hint: Any) -> bool:
-    """Whether a hint is ``tuple[X, X]``, or may be one as in ``int | tuple[int, int]``."""
-    union = typing.get_origin(hint) in (typing.Union, types.UnionType)
-    parts = typing.get_args(hint) if union else [hint]
-    return any(
-        typing.get_origin(part) is tuple and len(typing.get_args(part)) == 2 and ... not in typing.get_args(part)
-        for part in parts
-    )
-
-
-def _go_together(hint: Any, first: str, second: str) -> bool:
-    """Whether two words may be numbers of a pair or a list, or choices of a list."""
-    item = _item(hint)
-    if _is_literal(item):
-        return {first, second} <= set(typing.get_args(item))
-    return (_may_be_pair(hint) or item in (int, float)) and _is_number(first) and _is_number(second)
-
-
-def _is_number(word: str) -> bool:
-    return re.fullmatch(r"\d+(\.\d*)?", word) is not None
-
-
-def _is_literal(hint: Any) -> bool:
-    return typing.get_origin(hint) is typing.Literal
-
-
-def _describe(hint: Any) -> str:
-    """A type in words: ``int``, ``a path``, ``one of a, b``, ``float or null``."""
-    if _is_literal(hint):
-        return f"one of {', '.join(str(choice) for choice in typing.get_args(hint))}"
-    if typing.get_origin(hint) in (typing.Union, types.UnionType):
-        return " or ".join(_describe(part) for part in typing.get_args(hint))
-    names = {types.NoneType: "null", Path: "a path", bool: "true or false"}
-    return names.get(hint) or hint.__name__ if isinstance(hint, type) else str(hint)

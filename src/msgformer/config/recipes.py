@@ -1,4 +1,4 @@
-"""Configuration files: the recipes that ship with the package, and the user's own."""
+"""Configuration files: the bundled recipes, and the user's own YAML files."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from msgformer.errors import UserError
 from msgformer.model_names import nearest
 
 RECIPES = Path(__file__).parents[1] / "recipes"
-"""The folder of the shipped recipes; each is named by its path in here, without ``.yaml``."""
+"""Folder of the bundled recipes; each is named by its path in this folder, without ``.yaml``."""
 
 
 def list_recipes() -> list[str]:
-    """The names of the recipes, sorted."""
+    """Return the sorted names of the recipes."""
     return sorted(path.relative_to(RECIPES).with_suffix("").as_posix() for path in RECIPES.rglob("*.yaml"))
 
 
 def find_config(name: str | Path) -> Path:
-    """The YAML file that a path or a recipe's name stands for; a path wins.
+    """Return the YAML file of a path or a recipe name; an existing path takes precedence.
 
     Raises:
-        UserError: there is neither such a file nor such a recipe.
+        UserError: There is neither such a file nor such a recipe.
     """
     path = Path(name)
     if path.is_file():
@@ -34,43 +34,47 @@ def find_config(name: str | Path) -> Path:
         return RECIPES / f"{name}.yaml"
     raise UserError(
         f"no configuration file or recipe {str(name)!r}{nearest(str(name), recipes)}"
-        " ('msgformer recipes' shows them all)"
+        " ('msgformer recipes' lists all of them)"
     )
 
 
 def load_config(name: str | Path) -> dict[str, Any]:
-    """The options of a configuration file or recipe, over those of the one that it ``extends``, if it does.
+    """Load the options of a configuration file or recipe, including those of the one that it ``extends``.
 
     Raises:
-        UserError: there is no such file or recipe, one can't be read, or one extends itself.
+        UserError: There is no such file or recipe, it can't be read, or it extends itself.
     """
     return _load_chain(find_config(name), ())
 
 
 def _load_chain(path: Path, above: tuple[Path, ...]) -> dict[str, Any]:
     if path.resolve() in above:
-        raise UserError(f"{path} extends itself; name another configuration there, or none")
+        raise UserError(f"{path} extends itself; let it extend another configuration, or none")
     values = load_yaml(path)
     base = values.pop("extends", None)
     return values if base is None else merge_options(_load_chain(find_config(base), (*above, path.resolve())), values)
 
 
-def merge_options(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
-    """Options laid over others, groups of them member by member.
+def merge_options(base: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:
+    """Merge options; groups are merged member by member.
 
-    The arguments of a model, ``model_args``, go with it, and are left out where ``over`` names another.
+    The ``model_args`` of the base are dropped if the overrides name another model.
+
+    Args:
+        base: Options.
+        overrides: Options that take precedence.
     """
-    merged = dict(under)
-    if over.get("model", under.get("model")) != under.get("model"):
+    merged = dict(base)
+    if overrides.get("model", base.get("model")) != base.get("model"):
         merged.pop("model_args", None)
-    for key, value in over.items():
+    for key, value in overrides.items():
         both_groups = isinstance(value, Mapping) and isinstance(merged.get(key), Mapping)
         merged[key] = {**merged[key], **value} if both_groups else value
     return merged
 
 
 class _UniqueKeyLoader(yaml.SafeLoader):
-    """Reads YAML, and refuses a key that is given twice instead of dropping its first value."""
+    """YAML loader that refuses duplicate keys instead of dropping the first value."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen: set[str] = set()
@@ -82,10 +86,10 @@ class _UniqueKeyLoader(yaml.SafeLoader):
 
 
 def load_yaml(path: Path) -> dict[str, Any]:
-    """The mapping in a YAML file; an empty file is an empty one.
+    """Load the mapping in a YAML file; an empty file is an empty mapping.
 
     Raises:
-        UserError: the file isn't readable as YAML, or holds something else than a mapping.
+        UserError: The file is not valid YAML, or does not hold a mapping.
     """
     try:
         loaded = yaml.load(path.read_text(encoding="utf-8"), Loader=_UniqueKeyLoader)

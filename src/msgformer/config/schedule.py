@@ -1,4 +1,4 @@
-"""The schedule of a configuration, fitted to another number of epochs."""
+"""Scale the schedule of a configuration to another number of epochs."""
 
 from __future__ import annotations
 
@@ -6,9 +6,14 @@ from typing import Any
 
 
 def fit_schedule(values: dict[str, Any], epochs: int) -> None:
-    """Fit a configuration's schedule to another number of epochs.
+    """Scale the schedule of a configuration to another number of epochs, in place.
 
-    A warm-up that would last longer than they do is shortened to its part of them; milestones keep theirs.
+    A warm-up that is longer than the new number of epochs is shortened in proportion. Milestones are always moved in
+    proportion.
+
+    Args:
+        values: The configuration.
+        epochs: The new number of epochs.
     """
     optim, planned = dict(values.get("optim", {})), values.get("epochs", epochs)
     if optim.get("warmup_epochs", 0) > epochs:

@@ -1,4 +1,4 @@
-"""What a user may set about optimisation and about the machine; light, so that the command line can read it."""
+"""Options of the optimizer, of distillation and of the training loop."""
 
 from __future__ import annotations
 
@@ -14,34 +14,33 @@ Tracker = Literal["tensorboard", "wandb", "mlflow"]
 
 @dataclass(frozen=True)
 class OptimOptions:
-    """Optimiser and learning rate. The defaults are MSG-Transformer's recipe on ImageNet.
+    """Optimizer and learning rate schedule. The defaults are the ImageNet recipe of MSG-Transformer.
 
     Attributes:
-        optimizer: Any optimiser that timm knows by name.
-        lr: Highest learning rate.
-        lr_batch: Batch size, over all processes and accumulated steps, that lr, warmup_lr and min_lr are meant for;
-            at another they are scaled in proportion. None: they are taken as they are.
-        weight_decay: Weight decay of all parameters but 1-d ones and those the model exempts.
-        layer_decay: Factor of the learning rate from each layer to the one below it; None: all learn alike.
-        layer_decay_scratch: Whether it acts on a model that starts from random weights too, whose lower layers have
-            everything to learn.
-        betas: Decay of AdamW's running means; None: the optimiser's own.
-        eps: The optimiser's epsilon; None: its own.
-        momentum: Momentum, for optimisers that have one.
-        optimizer_args: Further settings of the optimiser, by the names that timm has for them.
-        schedule: After the warm-up, fall along a "cosine" or a power of what is left ("poly"), fall at milestones
-            ("multistep") or stay "constant".
-        milestones: Epochs after which the rate falls, for "multistep".
-        decay_rate: Factor by which it falls there.
-        power: Of the part of the training that is left, for "poly"; 1 falls along a line.
-        warmup_epochs: Epochs, or a part of one, in which the rate rises from warmup_lr to lr; the cosine and the
-            others count them in.
+        optimizer: Name of any optimizer of timm.
+        lr: Peak learning rate.
+        lr_batch: Total batch size, over all processes and accumulated batches, that lr, warmup_lr and min_lr are for;
+            they are scaled linearly to the actual batch size. null means no scaling.
+        weight_decay: Weight decay; 1-d parameters and those that the model exempts have none.
+        layer_decay: Factor of the learning rate from each layer to the one below it; null means the same rate for all.
+        layer_decay_scratch: Apply layer_decay also to models that start from random weights.
+        betas: Betas of Adam-like optimizers; null means the optimizer's default.
+        eps: Epsilon of the optimizer; null means the optimizer's default.
+        momentum: Momentum, for optimizers that have one.
+        optimizer_args: Further arguments of the optimizer, as in timm.
+        schedule: Schedule after the warm-up: "cosine", "poly" (power of the remaining fraction of the training),
+            "multistep" (decay at milestones) or "constant".
+        milestones: Epochs after which the learning rate decays, for "multistep".
+        decay_rate: Factor of each decay, for "multistep".
+        power: Exponent, for "poly"; 1 decays linearly.
+        warmup_epochs: Epochs, or a fraction of one, in which the learning rate rises from warmup_lr to lr; they are
+            part of the schedule.
         warmup_lr: Learning rate of the first step.
-        min_lr: Learning rate at the end of the cosine or poly.
-        cooldown_epochs: Epochs at min_lr after the last of the schedule, over and above those asked for.
-        step_on: Change the rate every optimiser "step" or every "epoch".
-        ema: Decay of a moving average of the weights, such as 0.9999, which is scored and saved beside them; it rises
-            to this from 0 in the first steps. None: no average.
+        min_lr: Final learning rate, for "cosine" and "poly".
+        cooldown_epochs: Epochs at min_lr after the schedule, in addition to --epochs.
+        step_on: Update the learning rate every optimizer "step" or every "epoch".
+        ema: Decay of an exponential moving average of the weights, such as 0.9999, which is scored and saved beside
+            them. The decay itself rises from 0 in the first steps. null means no average.
     """
 
     optimizer: str = "adamw"
@@ -68,12 +67,12 @@ class OptimOptions:
 
 @dataclass(frozen=True)
 class DistillOptions:
-    """How a classifier learns from a teacher; nothing of it acts without one.
+    """Distillation options; they have no effect without a teacher.
 
     Attributes:
-        hard: Learn the teacher's likeliest class, as DeiT does, instead of all its probabilities.
-        alpha: Weight of the teacher's part in the loss, from 0 to 1; the labels' has the rest.
-        temperature: What both models' logits are divided by before probabilities are compared; not for hard.
+        hard: Use the teacher's top-1 class as a label (hard distillation, as in DeiT) instead of its probabilities.
+        alpha: Weight of the distillation loss, from 0 to 1; the loss of the labels has the weight 1 - alpha.
+        temperature: Temperature of the logits of both models; not used with hard.
     """
 
     hard: bool = False
@@ -83,27 +82,27 @@ class DistillOptions:
 
 @dataclass(frozen=True)
 class TrainerOptions:
-    """The machine, and how the steps run on it.
+    """Devices, precision and other options of the training loop.
 
     Attributes:
-        accelerator: "auto", "cpu", "gpu" or another that Lightning knows.
-        devices: How many devices, "auto" for all of a kind, or their numbers as in "0,2".
-        num_nodes: How many machines.
-        strategy: How devices share the work, in Lightning's words: "auto", "ddp", ...
-        precision: Number format, in Lightning's words, or "auto": bf16-mixed where the machine multiplies in bfloat16
-            itself, 32-true elsewhere.
-        accumulate: Batches whose gradients are summed for one optimiser step.
-        clip_grad: Longest gradient norm; None: any.
-        compile: Compile the model with torch.compile; on CPU that needs a C++ compiler.
-        grad_checkpointing: Compute activations again in the backward pass instead of keeping them.
-        sync_batchnorm: Average the statistics of BatchNorm over all devices; on GPUs only.
-        deterministic: Refuse operations that may give another result when repeated.
-        start_method: How worker processes start; None: Python's default.
-        checkpoint_minutes: How long an epoch may go on without a checkpoint that a stopped run can go on from.
-        patience: Epochs without a better one after which the training stops; None: it goes on to its end.
-        logger: Send each epoch's numbers to "tensorboard", "wandb" or "mlflow", or to a list of them, beside the run
-            folder's own table; each is an extra to install, as in pip install 'msgformer[tensorboard]'.
-        progress: A "bar", "lines" (one an epoch), "none", or "auto": a bar in a terminal, otherwise lines.
+        accelerator: "auto", "cpu", "gpu" or another accelerator of Lightning.
+        devices: Number of devices, "auto" for all, or their indices as in "0,2".
+        num_nodes: Number of machines.
+        strategy: Lightning's strategy for several devices: "auto", "ddp", ...
+        precision: Lightning's name of the number format, or "auto": bf16-mixed on hardware with native bfloat16,
+            otherwise 32-true.
+        accumulate: Number of batches whose gradients are accumulated for one optimizer step.
+        clip_grad: Maximum gradient norm; null means no clipping.
+        compile: Compile the model with torch.compile; on a CPU this needs a C++ compiler.
+        grad_checkpointing: Recompute activations in the backward pass to save memory.
+        sync_batchnorm: Synchronize BatchNorm statistics over all devices; GPUs only.
+        deterministic: Refuse operations that are not deterministic.
+        start_method: Start method of the worker processes; null means Python's default.
+        checkpoint_minutes: Interval of the checkpoints within an epoch, from which an interrupted run resumes.
+        patience: Stop after this many epochs without improvement; null means never.
+        logger: Also log each epoch to "tensorboard", "wandb" or "mlflow", or to a list of them; each is an extra, as in
+            uv sync --extra tensorboard.
+        progress: "bar", "lines" (one per epoch) or "none"; "auto" shows a bar in a terminal and lines elsewhere.
     """
 
     accelerator: str = "auto"
@@ -125,7 +124,7 @@ class TrainerOptions:
 
     @property
     def trackers(self) -> list[Tracker]:
-        """The loggers as a list."""
+        """Return the loggers as a list."""
         if self.logger is None:
             return []
         return [*self.logger] if isinstance(self.logger, list) else [self.logger]

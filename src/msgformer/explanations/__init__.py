@@ -1,1 +1,1 @@
-"""What a model does inside, as pictures, numbers and a page."""
+"""Visualize the inner workings of a model: traced values, figures and an interactive page."""

@@ -1,4 +1,4 @@
-"""The numbers of what a model did with an image: arrays to load, and a description of them that stands in JSON."""
+"""Traced values of a model as arrays, and their description for JSON."""
 
 from __future__ import annotations
 
@@ -14,22 +14,23 @@ Block = MessengerBlock | SignificanceBlock
 
 
 def block_name(block: Block) -> str:
-    """Number of the stage, a dot, number of the block in it, both from 1 on."""
+    """Return STAGE.BLOCK, both counted from 1."""
     return f"{block.stage}.{block.block}"
 
 
 def block_arrays(block: Block) -> dict[str, Tensor]:
-    """What was traced of a block, by names that end in the block's."""
+    """Return the traced arrays of a block; their names end with the name of the block."""
     arrays = messenger_arrays(block) if isinstance(block, MessengerBlock) else significance_arrays(block)
     return {f"{name}.{block_name(block)}": value.contiguous() for name, value in arrays.items()}
 
 
 def messenger_arrays(block: MessengerBlock) -> dict[str, Tensor]:
-    """Of a block of an MSG-Transformer; windows are in raster order, n of them.
+    """Return the arrays of an MSG-Transformer block; its n windows are in raster order.
 
     Returns:
-        ``attention`` [heads, n, 1 + h * w]; ``sources`` [n, C], or ``shares`` [n, n] where the exchange mixes;
-        ``reach`` [n, n of stage 1]; and if gradients were taken, ``gradients`` [k, H, W] for ``gradient_windows`` [k].
+        ``attention`` [heads, n, 1 + h * w]; ``sources`` [n, C], or ``shares`` [n, n] if the exchange mixes channels;
+        ``reach`` [n, n of stage 1]; and, if gradients were measured, ``gradients`` [k, H, W] and ``gradient_windows``
+        [k].
     """
     arrays = {"attention": block.attention, "reach": block.reach}
     if block.routes.sources is None:
@@ -43,11 +44,11 @@ def messenger_arrays(block: MessengerBlock) -> dict[str, Tensor]:
 
 
 def significance_arrays(block: SignificanceBlock) -> dict[str, Tensor]:
-    """Of a hybrid block of an SG-Former.
+    """Return the arrays of a hybrid block of an SG-Former.
 
     Returns:
-        ``significance`` [H, W]; and if a block follows, ``groups`` and ``groups_by_column`` [H, W], the group of each
-        token in both orders.
+        ``significance`` [H, W]; and, if a self-guided block follows, ``groups`` and ``groups_by_column`` [H, W], the
+        group of each token in row-major and column-major order.
     """
     if block.groups is None:
         return {"significance": block.significance}
@@ -57,7 +58,7 @@ def significance_arrays(block: SignificanceBlock) -> dict[str, Tensor]:
 
 
 def block_record(block: Block) -> dict[str, Any]:
-    """What a block and its arrays are, in plain values."""
+    """Describe a block and its arrays in plain values."""
     record: dict[str, Any] = {"stage": block.stage, "block": block.block, "stride": block.stride}
     if isinstance(block, MessengerBlock):
         record |= {"grid": block.grid, "window": block.window, "exchange": block.exchange}

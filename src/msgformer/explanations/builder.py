@@ -1,4 +1,4 @@
-"""A model, images brought to its input, and what it does with them, written down."""
+"""Trace a model on images, and write the page, the figures and the arrays."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from msgformer.errors import UserError
 from msgformer.explanations.arrays import Block, block_arrays, block_name, block_record
 from msgformer.explanations.figures import figures
 from msgformer.explanations.messengers import trace_messengers
-from msgformer.explanations.overlay import Explained
+from msgformer.explanations.overlay import ExplainedImage
 from msgformer.explanations.page import ExplainPage
 from msgformer.explanations.significance import trace_significance
 from msgformer.model_types import ModelLike
@@ -40,15 +40,19 @@ from msgformer.tasks.progress import track_progress
 from msgformer.training.build import build_model, default_size
 
 PAGE, DATA, ARRAYS = "explain.html", "explain.json", "arrays.safetensors"
-LONGEST_NAME = 60
-"""Characters of an image's name that its folder's has at most."""
+MAX_NAME_LENGTH = 60
+"""Maximum number of characters of an image's name in the name of its folder."""
 
 
-def find_body(model: nn.Module, what: str) -> MsgTransformer | SgFormer:
-    """The part of a model that can be explained.
+def find_backbone(model: nn.Module, what: str) -> MsgTransformer | SgFormer:
+    """Find the MSG-Transformer or SG-Former in a model.
+
+    Args:
+        model: Classifier, detector or segmenter.
+        what: Description of the model for the error message.
 
     Raises:
-        UserError: there is none; ``what`` begins the message.
+        UserError: The model has neither.
     """
     for module in model.modules():
         if isinstance(module, MsgTransformer | SgFormer) and not isinstance(module, NoMessengers):
@@ -61,23 +65,23 @@ def find_body(model: nn.Module, what: str) -> MsgTransformer | SgFormer:
 
 @dataclass(frozen=True)
 class Subject:
-    """What is to be explained.
+    """Model to explain.
 
     Attributes:
         name: Name of the model.
         model: The model.
-        body: The part of its module that can be explained.
-        weights: The file that the weights are from; None for initial ones and for a module in memory.
+        backbone: The MSG-Transformer or SG-Former in it.
+        weights: File of the weights; None for initial weights and for a module in memory.
     """
 
     name: str
     model: OpenedModel
-    body: MsgTransformer | SgFormer
+    backbone: MsgTransformer | SgFormer
     weights: Path | None
 
     @classmethod
     def of_model(cls, source: ModelLike) -> Subject:
-        """Return the subject of a trained model.
+        """Create the subject of a trained model.
 
         Raises:
             UserError: The model can't be read, is untrained, or is of another family.
@@ -86,15 +90,24 @@ class Subject:
         opened.require_trained("explain")
         model = OpenedModel(opened.card, copy.deepcopy(opened.module).cpu().eval(), path=opened.path)
         return cls(
-            opened.card.model, model, find_body(model.module, f"{opened.name} is of {opened.card.model}"), opened.path
+            opened.card.model,
+            model,
+            find_backbone(model.module, f"{opened.name} is of {opened.card.model}"),
+            opened.path,
         )
 
     @classmethod
     def by_name(cls, name: str, model_args: dict[str, Any], weights: Path | None, seed: int) -> Subject:
-        """Return a classifier of this package with a checkpoint's weights, or those that follow from ``seed``.
+        """Create a classifier of this package with the weights of a checkpoint, or with random initial weights.
+
+        Args:
+            name: Name of the model.
+            model_args: Further arguments of its constructor.
+            weights: Checkpoint; None for initial weights.
+            seed: Random seed of the initial weights.
 
         Raises:
-            UserError: An argument isn't known, the weights don't fit, or there is nothing in it to show.
+            UserError: An argument is unknown, the weights do not fit, or the model has nothing to explain.
         """
         size = default_size(name)
         with torch.random.fork_rng(devices=[]):
@@ -102,80 +115,99 @@ class Subject:
             module: Any = build_model(name, model_args.get("num_classes", 1000), size, model_args).eval()
         if weights is not None:
             load_weights(module, weights, may_differ=("head",))
-        body = find_body(module, f"{name} is made with model_args {model_args}")
+        backbone = find_backbone(module, f"{name} is made with model_args {model_args}")
         images = Preprocessing.of(module, size, model_args.get("in_chans", 3), PreprocessOptions())
         classes = [str(index) for index in range(model_args.get("num_classes", 1000))]
         card = ModelCard(name, model_args, classes, images.to_dict())
-        return cls(name, OpenedModel(card, module, is_trained=weights is not None), body, weights)
+        return cls(name, OpenedModel(card, module, is_trained=weights is not None), backbone, weights)
 
-    def read(self, given: Iterable[ImageInput], most: int) -> list[tuple[ImageInput, Image.Image]]:
+    def read(self, images: Iterable[ImageInput], max_images: int) -> list[tuple[ImageInput, Image.Image]]:
         """Load all images.
 
+        Args:
+            images: Images to load.
+            max_images: Maximum number of images.
+
         Raises:
-            UserError: One can't be read, or there are more than ``most``.
+            UserError: An image can't be read, or there are too many.
         """
-        inputs = list(islice(given, most + 1))
-        if len(inputs) > most:
-            raise UserError(f"images: there are more than {most}, too many for one page; give fewer")
+        inputs = list(islice(images, max_images + 1))
+        if len(inputs) > max_images:
+            raise UserError(f"images: there are more than {max_images}, too many for one page; give fewer")
         return [(one, one.load()) for one in inputs]
 
     def check(self, options: ExplainOptions) -> None:
-        """Make sure that the blocks asked for are there; raises UserError otherwise."""
+        """Check that the requested blocks exist; raise UserError otherwise."""
         known = [
             f"{stage}.{number}"
-            for stage, blocks in enumerate(self.body.stages, 1)
+            for stage, blocks in enumerate(self.backbone.stages, 1)
             for number, block in enumerate(blocks.blocks, 1)
-            if isinstance(self.body, MsgTransformer) or isinstance(block.attn, HybridAttention)
+            if isinstance(self.backbone, MsgTransformer) or isinstance(block.attn, HybridAttention)
         ]
         for block in options.blocks or []:
             if str(block) not in known:
-                what = "block" if isinstance(self.body, MsgTransformer) else "block that measures significance"
+                what = "block" if isinstance(self.backbone, MsgTransformer) else "block that measures significance"
                 raise UserError(f"blocks: {self.name} has no {what} {block}; it has {', '.join(known)}")
 
     def trace(self, view: View, options: ExplainOptions, device: torch.device) -> list[Block]:
-        """What the blocks asked for do with an image."""
+        """Trace the requested blocks on an image.
+
+        Args:
+            view: Preprocessed image.
+            options: Options of `msgformer.explain`.
+            device: Device to compute on.
+        """
         image = view.inputs.to(device)
         traced: Sequence[Block]
-        if isinstance(self.body, MsgTransformer):
-            traced = trace_messengers(self.body, image, options.gradients)
+        if isinstance(self.backbone, MsgTransformer):
+            traced = trace_messengers(self.backbone, image, options.gradients)
         else:
-            traced = trace_significance(self.body, image)
-        wanted = None if options.blocks is None else {str(block) for block in options.blocks}
-        return [block for block in traced if wanted is None or block_name(block) in wanted]
+            traced = trace_significance(self.backbone, image)
+        requested = None if options.blocks is None else {str(block) for block in options.blocks}
+        return [block for block in traced if requested is None or block_name(block) in requested]
 
 
 def write_explanation(
     subject: Subject, inputs: Sequence[tuple[ImageInput, Image.Image]], folder: Path, options: ExplainOptions
 ) -> list[Path]:
-    """Write the page, the numbers and the pictures; gives the pictures.
+    """Write the page, the arrays and the figures.
+
+    Args:
+        subject: Model to explain.
+        inputs: Names and images.
+        folder: Folder to write to.
+        options: Options of `msgformer.explain`.
+
+    Returns:
+        Files of the figures.
 
     Raises:
-        UserError: the device isn't there.
+        UserError: The device does not exist.
     """
     device = find_device(options.device)
-    subject.body.to(device)
-    explained: list[Explained] = []
+    subject.backbone.to(device)
+    explained: list[ExplainedImage] = []
     records: list[dict[str, Any]] = []
-    pictures: list[Path] = []
+    figure_files: list[Path] = []
     progress = track_progress(inputs, lambda _: 1, options.progress, "explaining", len(inputs))
-    for number, (one, picture) in enumerate(progress):
-        view = subject.model.task.explain_view(subject.model, picture, options)
-        image = Explained(one.name, view.image, subject.trace(view, options, device))
-        explained.append(image)
-        part = folder / f"{number + 1:04d}-{Path(one.name).stem[:LONGEST_NAME]}"
-        pictures += _write_image(image, part, each_head=options.each_head)
-        sizes = {"picture_size": image.size, "input_size": tuple(view.inputs.shape[-2:])}
-        blocks = [block_record(block) for block in image.blocks]
-        records.append({"image": one.name, "folder": part.name, **sizes, "blocks": blocks})
+    for number, (source, image) in enumerate(progress):
+        view = subject.model.task.explain_view(subject.model, image, options)
+        one = ExplainedImage(source.name, view.image, subject.trace(view, options, device))
+        explained.append(one)
+        image_folder = folder / f"{number + 1:04d}-{Path(source.name).stem[:MAX_NAME_LENGTH]}"
+        figure_files += _write_image(one, image_folder, each_head=options.each_head)
+        sizes = {"picture_size": one.size, "input_size": tuple(view.inputs.shape[-2:])}
+        blocks = [block_record(block) for block in one.blocks]
+        records.append({"image": source.name, "folder": image_folder.name, **sizes, "blocks": blocks})
     weights = None if subject.weights is None else str(subject.weights)
     content = {"msgformer": version("msgformer"), "model": subject.name, "weights": weights, "images": records}
     (folder / DATA).write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
     (folder / PAGE).write_text(_page(subject, explained).render(), encoding="utf-8")
-    return pictures
+    return figure_files
 
 
-def _write_image(image: Explained, folder: Path, *, each_head: bool) -> list[Path]:
-    """Write an image's pictures and arrays; gives the pictures."""
+def _write_image(image: ExplainedImage, folder: Path, *, each_head: bool) -> list[Path]:
+    """Write the arrays and figures of an image; return the files of the figures."""
     folder.mkdir()
     save_file({name: value for block in image.blocks for name, value in block_arrays(block).items()}, folder / ARRAYS)
     written = []
@@ -185,16 +217,18 @@ def _write_image(image: Explained, folder: Path, *, each_head: bool) -> list[Pat
     return written
 
 
-def _page(subject: Subject, explained: Sequence[Explained]) -> ExplainPage:
-    messengers = isinstance(subject.body, MsgTransformer)
-    what = "Messengers' attention, routes and receptive fields" if messengers else "Significance maps and token groups"
+def _page(subject: Subject, explained: Sequence[ExplainedImage]) -> ExplainPage:
+    has_messengers = isinstance(subject.backbone, MsgTransformer)
+    what = (
+        "Messenger attention, routes and receptive fields" if has_messengers else "Significance maps and token groups"
+    )
     count = "one image" if len(explained) == 1 else f"{len(explained)} images"
     origin = f"weights of {subject.weights or 'a module in memory'}" if subject.model.is_trained else "initial weights"
-    initial = ["The weights are initial, random ones: nothing here was learned."]
+    untrained_note = ["The model is untrained: its weights are random initial weights."]
     return ExplainPage(
-        title=f"Inside {subject.name}",
+        title=f"Visualization of {subject.name}",
         lead=f"{what} for {count}; {origin}.",
         images=explained,
-        notes=[] if subject.model.is_trained else initial,
+        notes=[] if subject.model.is_trained else untrained_note,
         footer=f"msgformer {version('msgformer')}, {datetime.now().astimezone():%Y-%m-%d %H:%M}",
     )

@@ -1,4 +1,4 @@
-"""Looking at a model at work: in evaluation mode, with hooks that are gone afterwards."""
+"""Trace a model with hooks."""
 
 from __future__ import annotations
 
@@ -10,8 +10,13 @@ from torch.utils.hooks import RemovableHandle
 
 
 @contextmanager
-def watched(model: nn.Module, hooks: Iterable[RemovableHandle]) -> Iterator[None]:
-    """Puts a model into evaluation mode for the block, and takes it back to its mode, and hooks away, at its end."""
+def evaluation_mode(model: nn.Module, hooks: Iterable[RemovableHandle]) -> Iterator[None]:
+    """Set a model to evaluation mode within the block; restore its mode and remove the hooks at the end.
+
+    Args:
+        model: The model.
+        hooks: Hooks to remove.
+    """
     training = model.training
     model.eval()
     try:

@@ -1,6 +1,7 @@
-"""The page to explore what a model did with images: pictures and numbers in one file, drawn by a script of its own.
+"""Interactive HTML page of the traced blocks of a model: images, values and a script in one file.
 
-The page may run that script alone, known by its checksum, and load nothing, so that no name of a file can act.
+The content security policy of the page allows only that script, by its checksum, and no network access. Names of files
+can therefore not inject code.
 """
 
 from __future__ import annotations
@@ -20,15 +21,15 @@ from PIL import Image
 from msgformer.errors import shown
 from msgformer.explanations.messengers import MessengerBlock
 from msgformer.explanations.overlay import (
-    GREY,
+    GRAY,
     GROUP_OPACITY,
     WHITE,
-    Explained,
+    ExplainedImage,
     attention_map,
     crop,
-    group_colours,
-    heat_colours,
-    span,
+    group_colors,
+    heat_colors,
+    heat_range,
 )
 from msgformer.explanations.significance import SignificanceBlock
 from msgformer.visual.page import data_uri
@@ -36,16 +37,16 @@ from msgformer.visual.page import data_uri
 if TYPE_CHECKING:
     from jinja2 import Environment
 
-SMALL = 256
-"""Longest side up to which a picture is stored without loss."""
+MAX_LOSSLESS_SIDE = 256
+"""Images whose longer side is at most this are stored losslessly."""
 
-MOST_SOURCES = 64
-"""Windows that a messenger's routes name where an exchange mixes all of them."""
+MAX_SOURCES = 64
+"""Maximum number of source windows per messenger if the exchange mixes all windows."""
 
 
 @dataclass(frozen=True)
 class Panel:
-    """One of the drawings side by side: its place in the page, its title, and what is to be seen in it."""
+    """One of the canvases side by side: its element ID, title and legend."""
 
     name: str
     title: str
@@ -56,67 +57,67 @@ MESSENGER_PANELS = (
     Panel(
         "attention",
         "Attention",
-        "How each messenger attends to the patches of its window: the least is clear, the most dark red.",
+        "Attention of each messenger to the patches of its window, from transparent (lowest) to dark red (highest).",
     ),
-    Panel("routes", "Routes", "Windows whose messengers the chosen one takes channels from in the exchange."),
+    Panel("routes", "Routes", "Windows from which the selected messenger receives channels in the exchange."),
     Panel(
         "reach",
         "Receptive field",
-        "Inside the blue line: what the chosen messenger can know of after the block, by its routes. Red: how much it "
-        "depends on each patch, by gradients (root scale).",
+        "Inside the blue line: windows that can influence the selected messenger after the block, by routes. Red: its "
+        "gradient norm for each patch (square root scale).",
     ),
 )
 SIGNIFICANCE_PANELS = (
     Panel(
         "significance",
         "Significance",
-        "How much attention each token received: the least is clear, the most dark red.",
+        "Attention that each token received, from transparent (lowest) to dark red (highest).",
     ),
     Panel(
         "groups",
         "Token groups of the next block",
-        "Tokens of one colour are merged to one: blue where little is significant, in large groups, orange where much "
-        "is, in small ones. Yellow: the chosen token's group.",
+        "Tokens of the same color are merged into one. Blue: large groups of the least significant tokens. Orange: "
+        "small groups of the most significant tokens. Yellow: the group of the selected token.",
     ),
 )
 
 
 @dataclass(frozen=True)
 class ExplainPage:
-    """What a model did with images.
+    """Content of the page.
 
     Attributes:
-        title: What the page is about.
-        lead: One line under the title.
-        images: At least one, all of one family's blocks.
-        notes: What the reader must know before the rest.
-        footer: Who wrote it, and when.
+        title: Title of the page.
+        lead: Line below the title.
+        images: At least one image; all blocks are of the same model family.
+        notes: Notes above the content.
+        footer: Version and date.
     """
 
     title: str
     lead: str
-    images: Sequence[Explained]
+    images: Sequence[ExplainedImage]
     notes: Sequence[str] = ()
     footer: str = ""
 
     @property
     def family(self) -> str:
-        """What the blocks have: "messengers", as MSG-Transformer's, or "significance"."""
+        """Model family: "messengers" (MSG-Transformer) or "significance" (SG-Former)."""
         return "messengers" if isinstance(self.images[0].blocks[0], MessengerBlock) else "significance"
 
     @property
     def panels(self) -> tuple[Panel, ...]:
-        """The drawings of the family."""
+        """Panels of the model family."""
         return MESSENGER_PANELS if self.family == "messengers" else SIGNIFICANCE_PANELS
 
     def data(self) -> dict[str, Any]:
-        """What the script draws."""
-        heat = base64.b64encode(heat_colours().tobytes()).decode("ascii")
-        look = {"heat": heat, "grey": GREY, "white": WHITE, "groupOpacity": GROUP_OPACITY}
+        """Return the data for the script."""
+        heat = base64.b64encode(heat_colors().tobytes()).decode("ascii")
+        look = {"heat": heat, "gray": GRAY, "white": WHITE, "groupOpacity": GROUP_OPACITY}
         return {"family": self.family, "look": look, "images": [image_data(image) for image in self.images]}
 
     def render(self) -> str:
-        """The page as HTML."""
+        """Return the page as HTML."""
         templates = files("msgformer.visual") / "templates"
         parts = [templates.joinpath(name).read_text("utf-8") for name in ("explain.js", f"explain_{self.family}.js")]
         script = "\n".join(["", *parts, "start();", ""])
@@ -139,8 +140,8 @@ def _environment() -> Environment:
     return environment
 
 
-def image_data(image: Explained) -> dict[str, Any]:
-    """An image and its blocks as the script takes them."""
+def image_data(image: ExplainedImage) -> dict[str, Any]:
+    """Return the data of an image and its blocks for the script."""
     steps = [
         messenger_data(block, image.size) if isinstance(block, MessengerBlock) else significance_data(block)
         for block in image.blocks
@@ -149,16 +150,16 @@ def image_data(image: Explained) -> dict[str, Any]:
         max(step["rows"] * step["cell"][0] for step in steps),
         max(step["cols"] * step["cell"][1] for step in steps),
     ]
-    data = {"name": shown(image.name), "picture": picture_uri(image.picture), "size": image.size, "steps": steps}
+    data = {"name": shown(image.name), "source": image_uri(image.image), "size": image.size, "steps": steps}
     return {**data, "extent": [max(pair) for pair in zip(extent, image.size, strict=True)]}
 
 
 def messenger_data(block: MessengerBlock, size: tuple[int, int]) -> dict[str, Any]:
-    """A block of an MSG-Transformer as the script takes it; ``cell`` is the size of a window in pixels.
+    """Return the data of an MSG-Transformer block for the script; ``cell`` is the size of a window in pixels.
 
     Args:
-        block: What was traced.
-        size: Height and width of the picture; what lies beyond it doesn't count for the strongest colour.
+        block: Traced block.
+        size: Height and width of the image; padding is ignored for the color scale.
     """
     heads = [None, *range(len(block.attention))]
     attention = block.attention.numpy()
@@ -170,9 +171,9 @@ def messenger_data(block: MessengerBlock, size: tuple[int, int]) -> dict[str, An
         "window": block.window,
         "stride": block.stride,
         "cell": [side * block.stride for side in block.window],
-        "attention": _quantised(attention / attention.max(axis=(1, 2), keepdims=True)),
+        "attention": _quantize(attention / attention.max(axis=(1, 2), keepdims=True)),
         "tops": attention.max(axis=(1, 2)).tolist(),
-        "limits": [span(crop(attention_map(block, head), block.stride, size)) for head in heads],
+        "limits": [heat_range(crop(attention_map(block, head), block.stride, size)) for head in heads],
         "exchange": block.exchange,
         "channels": None if block.routes.sources is None else block.routes.sources.shape[1],
         "routes": route_runs(block),
@@ -187,14 +188,14 @@ def messenger_data(block: MessengerBlock, size: tuple[int, int]) -> dict[str, An
 
 
 def route_runs(block: MessengerBlock) -> list[list[tuple[int, float]]]:
-    """For each window the windows its messenger came from, with their shares.
+    """Return the source windows of each messenger with their shares.
 
-    Where channels are moved, neighbours of one origin are one entry, in the channels' order; where they are mixed, the
-    largest shares come first.
+    If the exchange moves channels, adjacent channels from the same window are one entry, in channel order. If it mixes
+    channels, the entries are sorted by share, largest first.
     """
     if block.routes.sources is None:
         shares = block.routes.shares
-        order = shares.argsort(dim=1, descending=True)[:, :MOST_SOURCES]
+        order = shares.argsort(dim=1, descending=True)[:, :MAX_SOURCES]
         return [
             [(at, share) for at, share in zip(places, row[places].tolist(), strict=True) if share > 0]
             for places, row in zip(order.tolist(), shares, strict=True)
@@ -208,12 +209,11 @@ def route_runs(block: MessengerBlock) -> list[list[tuple[int, float]]]:
 
 
 def gradient_data(values: np.ndarray, window: tuple[int, int]) -> dict[str, Any]:
-    """Norms of gradients as the script takes them.
+    """Return gradient norms for the script, as square roots relative to the maximum.
 
     Args:
-        values: Of each token of the stem, [H, W]. They become roots of their parts of the largest; what is not zero has
-            the least shade at least.
-        window: Height and width of the windows of stage 1; it is told how many of them are not zero everywhere.
+        values: Gradient norm of each token of the stem [H, W]. Nonzero values get at least the weakest shade.
+        window: Height and width of the windows of stage 1, to count those with nonzero values.
     """
     roots = (values / max(float(values.max()), np.finfo(np.float32).tiny)) ** 0.5
     shades = np.where(values > 0, np.maximum(roots, 1 / 255), 0)
@@ -221,13 +221,13 @@ def gradient_data(values: np.ndarray, window: tuple[int, int]) -> dict[str, Any]
     return {
         "rows": values.shape[0],
         "cols": values.shape[1],
-        "values": _quantised(shades),
+        "values": _quantize(shades),
         "windows": len(np.unique(touched, axis=0)),
     }
 
 
 def significance_data(block: SignificanceBlock) -> dict[str, Any]:
-    """A hybrid block of an SG-Former as the script takes it; ``cell`` is the size of a token in pixels."""
+    """Return the data of a hybrid block of an SG-Former for the script; ``cell`` is the size of a token in pixels."""
     rows, cols = block.significance.shape
     values = block.significance.numpy().astype("<f4")
     return {
@@ -238,13 +238,13 @@ def significance_data(block: SignificanceBlock) -> dict[str, Any]:
         "stride": block.stride,
         "cell": [block.stride, block.stride],
         "values": base64.b64encode(values.tobytes()).decode("ascii"),
-        "limits": span(values),
+        "limits": heat_range(values),
         "groups": groups_data(block),
     }
 
 
 def groups_data(block: SignificanceBlock) -> dict[str, Any] | None:
-    """The groups that the next block makes, by both orders, or None where there is no next block."""
+    """Return the token groups of the next block, or None if there is no next block."""
     groups = block.groups
     if groups is None:
         return None
@@ -255,22 +255,22 @@ def groups_data(block: SignificanceBlock) -> dict[str, Any] | None:
         "sizes": [kind.group for kind in groups.kinds],
         "quarters": [kind.quarters for kind in groups.kinds],
         "kindOfGroup": groups.kind_of_group,
-        "colours": base64.b64encode(group_colours(groups.kind_of_group).tobytes()).decode("ascii"),
+        "colors": base64.b64encode(group_colors(groups.kind_of_group).tobytes()).decode("ascii"),
         "of": base64.b64encode(by_row.numpy().astype("<i4").tobytes()).decode("ascii"),
-        "otherwise": int((by_row != by_column).sum()),
+        "differing": int((by_row != by_column).sum()),
     }
 
 
-def picture_uri(picture: Image.Image) -> str:
-    """A picture as an address that holds it."""
+def image_uri(image: Image.Image) -> str:
+    """Encode an image as a data URI."""
     content = io.BytesIO()
-    if max(picture.size) <= SMALL:
-        picture.save(content, "PNG")
+    if max(image.size) <= MAX_LOSSLESS_SIDE:
+        image.save(content, "PNG")
         return data_uri(content.getvalue(), "image/png")
-    picture.save(content, "JPEG", quality=88)
+    image.save(content, "JPEG", quality=88)
     return data_uri(content.getvalue(), "image/jpeg")
 
 
-def _quantised(values: np.ndarray) -> str:
-    """Numbers from 0 to 1 as bytes."""
+def _quantize(values: np.ndarray) -> str:
+    """Encode numbers from 0 to 1 as bytes, in base64."""
     return base64.b64encode((255 * values).round().astype(np.uint8).tobytes()).decode("ascii")

@@ -1,1 +1,1 @@
-"""What models cost: time, memory, parameters and multiply-adds."""
+"""Measure models: time, memory, parameters and multiply-adds."""

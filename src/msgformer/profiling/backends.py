@@ -1,4 +1,4 @@
-"""What a model runs in while it is timed: PyTorch in its ways, exported files, and MindSpore."""
+"""Backends of a benchmark: PyTorch in several modes, exported files, and MindSpore."""
 
 from __future__ import annotations
 
@@ -24,29 +24,29 @@ from msgformer.exporters.writer import write_export
 from msgformer.mindspore_backend import mindspore_logits
 from msgformer.optimized.optimize import optimize
 from msgformer.profiling.benchmark_result import FORMATS, MINDSPORE, Backend, Mode, NumberFormat
-from msgformer.profiling.roofline import wait_for
+from msgformer.profiling.roofline import synchronize
 from msgformer.tasks.export.run import export_card
 from msgformer.tasks.export.source import ExportSource
 from msgformer.training.build import checkpoint_gradients
 from msgformer.training.optim import Rates, build_optimizer
 
 DTYPES: dict[NumberFormat, torch.dtype] = {"bf16": torch.bfloat16, "fp16": torch.float16}
-"""Of weights and images; float32 for the others."""
+"""Number formats of weights and images; float32 for the other settings."""
 
-AMPERE = 8  # major compute capability, the first with tf32
+AMPERE = 8  # major compute capability; tf32 needs this generation or a later one
 
 
 @dataclass(frozen=True)
 class Setting:
-    """What everything that is timed together has in common.
+    """Settings shared by all models that are timed together.
 
     Attributes:
         mode: "infer" or "train".
-        precision: The number format.
-        device: Where PyTorch computes.
-        threads: Threads of the CPU; None: as many as each library takes.
+        precision: Number format.
+        device: Device of PyTorch.
+        threads: CPU threads; None for each library's own default.
         size: Height and width of the images.
-        trust: Whether machine code in exported files may run.
+        trust: Allow exported files to run machine code.
     """
 
     mode: Mode
@@ -63,35 +63,43 @@ class Setting:
 
     @property
     def accelerator(self) -> str:
-        """What exported files are told to run on."""
+        """Accelerator for exported files: "cpu" or "gpu"."""
         return "cpu" if self.device.type == "cpu" else "gpu"
 
     def images(self, count: int, channels: int) -> Tensor:
-        """The same random images [count, channels, height, width] each time."""
+        """Create random images, the same at each call.
+
+        Args:
+            count: Number of images.
+            channels: Number of channels.
+
+        Returns:
+            Images [count, channels, H, W].
+        """
         images = torch.randn(count, channels, *self.size, generator=torch.Generator().manual_seed(0))
         return images.to(self.device, self.dtype)
 
     def check(self, backends: list[Backend]) -> None:
-        """Make sure that the device can do what is asked.
+        """Check that the device supports the backends and the number format.
 
         Raises:
-            UserError: it can't.
+            UserError: It does not.
         """
         kind = self.device.type
         if kind not in ("cpu", "cuda"):
-            raise UserError(f"accelerator: {kind} can't be timed here; give cpu or gpu")
+            raise UserError(f"accelerator: {kind} is not supported here; give cpu or gpu")
         if kind == "cuda" and any(backend in MINDSPORE for backend in backends):
-            raise UserError("backend: MindSpore runs on the CPU here, and this on a GPU; give --accelerator cpu")
+            raise UserError("backend: MindSpore runs only on the CPU here, not on a GPU; give --accelerator cpu")
         if kind == "cpu" and "cudagraphs" in backends:
-            raise UserError("backend: cudagraphs needs a GPU of NVIDIA's, and this runs on the CPU; give compile")
+            raise UserError("backend: cudagraphs needs an NVIDIA GPU, but the device is the CPU; use compile instead")
         if kind == "cpu" and self.precision in ("tf32", "fp16"):
-            raise UserError(f"precision: {self.precision} needs a GPU, and this runs on the CPU; give float32 or bf16")
+            raise UserError(f"precision: {self.precision} needs a GPU, but the device is the CPU; give float32 or bf16")
         if self.precision == "tf32" and torch.cuda.get_device_capability(self.device)[0] < AMPERE:
-            raise UserError("precision: this GPU is older than tf32; give float32 or fp16")
+            raise UserError("precision: this GPU does not support tf32; give float32 or fp16")
 
     @contextmanager
     def applied(self) -> Iterator[None]:
-        """With these threads and this precision of products; as it was afterwards."""
+        """Set the number of threads and the precision of matrix products within the block."""
         threads, matmul, cudnn = (
             torch.get_num_threads(),
             torch.get_float32_matmul_precision(),
@@ -111,13 +119,13 @@ class Setting:
 
 
 @dataclass(frozen=True)
-class Ready:
-    """A model that can be timed.
+class PreparedModel:
+    """A model that is ready to be timed.
 
     Attributes:
-        run: One batch, to its end.
-        model: What runs in PyTorch; None for an exported file, and in MindSpore.
-        optimizer: What trains it.
+        run: Runs one batch and waits for the result.
+        model: Module in PyTorch; None for an exported file, and in MindSpore.
+        optimizer: Optimizer, in training.
     """
 
     run: Callable[[], object]
@@ -125,7 +133,7 @@ class Ready:
     optimizer: Optimizer | None = None
 
     def stored_bytes(self) -> int:
-        """What weights, buffers and the optimiser's state take."""
+        """Return the size in bytes of the weights, the buffers and the optimizer state."""
         tensors: list[Tensor] = []
         if self.model is not None:
             tensors += [*self.model.parameters(), *self.model.buffers()]
@@ -135,29 +143,41 @@ class Ready:
         return sum(tensor.nbytes for tensor in tensors)
 
 
-def plain(source: ExportSource, setting: Setting) -> nn.Module:
-    """A copy of the model as it is, in evaluation mode, where it is to run."""
+def copy_model(source: ExportSource, setting: Setting) -> nn.Module:
+    """Copy the unoptimized model to the device, in the number format.
+
+    Args:
+        source: Model.
+        setting: Device and number format.
+    """
     return copy.deepcopy(source.module).to(setting.device, setting.dtype)
 
 
-def ready_in_torch(source: ExportSource, backend: Backend, images: Tensor, setting: Setting) -> Ready:
-    """A model in PyTorch that answers about a batch, or takes a training step on it."""
+def prepare_torch(source: ExportSource, backend: Backend, images: Tensor, setting: Setting) -> PreparedModel:
+    """Prepare a model in PyTorch for inference or for training steps.
+
+    Args:
+        source: Model.
+        backend: Backend of PyTorch.
+        images: Batch [B, C, H, W].
+        setting: Mode, device and number format.
+    """
     if setting.mode == "train":
-        return _ready_to_train(source, backend, images, setting)
-    faster = backend != "eager"
-    model = optimize(source.module).to(setting.device, setting.dtype) if faster else plain(source, setting)
+        return _prepare_training(source, backend, images, setting)
+    is_eager = backend == "eager"
+    model = copy_model(source, setting) if is_eager else optimize(source.module).to(setting.device, setting.dtype)
     call = _compiled(model, backend, setting)
 
     def infer() -> None:
         with torch.inference_mode():
             call(images)
-        wait_for(setting.device)
+        synchronize(setting.device)
 
-    return Ready(infer, model)
+    return PreparedModel(infer, model)
 
 
-def _ready_to_train(source: ExportSource, backend: Backend, images: Tensor, setting: Setting) -> Ready:
-    model = plain(source, setting).train()
+def _prepare_training(source: ExportSource, backend: Backend, images: Tensor, setting: Setting) -> PreparedModel:
+    model = copy_model(source, setting).train()
     if backend == "recompute":
         checkpoint_gradients(model, source.card.model, "backend recompute")
     optimizer = build_optimizer(model, OptimOptions(), Rates.of(OptimOptions(), len(images)))
@@ -170,13 +190,13 @@ def _ready_to_train(source: ExportSource, backend: Backend, images: Tensor, sett
         loss.backward()
         optimizer.step()
         optimizer.zero_grad()
-        wait_for(setting.device)
+        synchronize(setting.device)
 
-    return Ready(step, model, optimizer)
+    return PreparedModel(step, model, optimizer)
 
 
 def _compiled(model: nn.Module, backend: Backend, setting: Setting) -> Callable[[Tensor], Any]:
-    """The model compiled for one shape if the backend asks for that."""
+    """Compile the model for one input shape if the backend is a compiled one."""
     if backend == "compile":
         compiled = torch.compile(model, dynamic=False)
         return _frozen(compiled) if setting.mode == "infer" and setting.device.type == "cpu" else compiled
@@ -184,7 +204,7 @@ def _compiled(model: nn.Module, backend: Backend, setting: Setting) -> Callable[
         compiled = torch.compile(model, dynamic=False, mode="reduce-overhead")
 
         def replay(images: Tensor) -> Any:
-            torch.compiler.cudagraph_mark_step_begin()  # what the last call gave may be overwritten
+            torch.compiler.cudagraph_mark_step_begin()  # the output of the last call may be overwritten
             return compiled(images)
 
         return replay
@@ -192,9 +212,9 @@ def _compiled(model: nn.Module, backend: Backend, setting: Setting) -> Callable[
 
 
 def _frozen(compiled: Callable[[Tensor], Any]) -> Callable[[Tensor], Any]:
-    """With weights as constants, laid out once, and the calls between kernels in C++ as well.
+    """Compile with frozen weights, which are packed once, and a C++ wrapper around the kernels.
 
-    Dynamo has to know of it while it reads the model: given as ``options`` to torch.compile, it would do nothing.
+    The settings must be active while Dynamo traces the model: as ``options`` of torch.compile, they have no effect.
     """
     from torch._inductor import config  # slow to import
 
@@ -205,11 +225,20 @@ def _frozen(compiled: Callable[[Tensor], Any]) -> Callable[[Tensor], Any]:
     return call
 
 
-def exported_file(source: ExportSource, backend: Backend, batch: int, folder: Path) -> Path:
-    """A new file in a folder, of the model for batches of one size.
+def export_file(source: ExportSource, backend: Backend, batch: int, folder: Path) -> Path:
+    """Export a model for one batch size.
+
+    Args:
+        source: Model.
+        backend: Backend that runs the file.
+        batch: Images per batch.
+        folder: Folder in which to create the file.
+
+    Returns:
+        Path of the file.
 
     Raises:
-        UserError: the model has no such form.
+        UserError: The model can't be exported to this format.
     """
     card = export_card(source, FORMATS[backend], batch)
     path = Path(tempfile.mkdtemp(dir=folder)) / f"model{SUFFIXES[card.format]}"
@@ -217,25 +246,36 @@ def exported_file(source: ExportSource, backend: Backend, batch: int, folder: Pa
     return path
 
 
-def ready_from_file(path: Path, images: Tensor, setting: Setting) -> Ready:
-    """An exported file that answers about a batch.
+def prepare_file(path: Path, images: Tensor, setting: Setting) -> PreparedModel:
+    """Prepare an exported file for inference.
+
+    Args:
+        path: Exported file.
+        images: Batch [B, C, H, W].
+        setting: Device and threads.
 
     Raises:
-        UserError: it can't be run.
+        UserError: The file can't be run.
     """
     session: Session = open_session(path, setting.accelerator, setting.threads, trust=setting.trust)
-    return Ready(lambda: session(images))
+    return PreparedModel(lambda: session(images))
 
 
-def ready_in_mindspore(source: ExportSource, backend: Backend, images: Tensor, setting: Setting) -> Ready:
-    """A model in MindSpore that answers about a batch.
+def prepare_mindspore(source: ExportSource, backend: Backend, images: Tensor, setting: Setting) -> PreparedModel:
+    """Prepare a model in MindSpore for inference.
+
+    Args:
+        source: Model.
+        backend: "mindspore" or "mindspore-graph".
+        images: Batch [B, C, H, W].
+        setting: Threads.
 
     Raises:
-        UserError: MindSpore doesn't have the model, or runs with another number of threads already.
+        UserError: The model is not available in MindSpore, or MindSpore already runs with another number of threads.
     """
     if setting.threads is not None:
         from msgformer.mindspore import limit_threads
 
         limit_threads(setting.threads)
     logits = mindspore_logits(source.module, source.card, graph=backend == "mindspore-graph")
-    return Ready(lambda: logits(images))
+    return PreparedModel(lambda: logits(images))

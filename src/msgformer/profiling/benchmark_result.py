@@ -1,4 +1,4 @@
-"""What a benchmark measured: one record per model, backend, size and batch."""
+"""Result of a benchmark: one record per model, backend, image size and batch size."""
 
 from __future__ import annotations
 
@@ -24,39 +24,41 @@ Backend = Literal[
 NumberFormat = Literal["float32", "tf32", "bf16", "fp16"]
 
 FORMATS: dict[str, Format] = {"onnxruntime": "onnx", "openvino": "openvino"}
-"""Backends that run an exported file, and its format."""
+"""Backends that run exported files, and their formats."""
 
 MINDSPORE: tuple[Backend, ...] = ("mindspore", "mindspore-graph")
-"""Backends that run in MindSpore: one operator after the other, and as a graph."""
+"""Backends that run in MindSpore: eagerly, and as a graph."""
 
 TRAINING: tuple[Backend, ...] = ("eager", "compile", "cudagraphs", "recompute")
-"""Backends that can train; the last can do nothing else."""
+"""Backends that can train; the last one is only for training."""
 
-HEADER = ("MODEL", "BACKEND", "BATCH", "SIZE", "MS", "QUARTILES", "IMAGES/S", "RATIO", "QUARTILES", "MIB", "OF LIMIT")
+HEADER = (
+    "MODEL", "BACKEND", "BATCH", "SIZE", "MS", "QUARTILES", "IMAGES/S", "RATIO", "QUARTILES", "MIB", "X ROOFLINE"
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Timing:
-    """How fast one model is in one backend, with batches of one size.
+    """Time of one model in one backend, for one image size and batch size.
 
     Attributes:
-        model: Its name, or its file.
-        backend: What ran it; of an exported file, its format.
-        batch: Images at once, fewer than were asked for where those didn't fit in memory.
-        height: Of the images, in pixels.
-        width: Likewise.
-        ms: Median milliseconds of a batch; of a training step where the mode is "train".
-        low_ms: Lower quartile.
-        high_ms: Upper quartile.
-        images_per_second: By the median.
-        ratio: Median over the rounds of its time for an image divided by the reference's in the same round.
-        low_ratio: Lower quartile of that.
-        high_ratio: Upper quartile.
-        memory_mib: Most memory that it took, weights included, in MiB; None where that can't be measured.
-        floor_ms: The sum of the model's own matrix products and convolutions, each in the fastest time that was
-            measured for it; None in training, and for exported files that were given as such.
-        of_limit: The median time divided by that.
-        seconds: Of each round.
+        model: Name or file of the model.
+        backend: Backend; for an exported file, its format.
+        batch: Images per batch; fewer than requested if those did not fit in memory.
+        height: Height of the images in pixels.
+        width: Width of the images in pixels.
+        ms: Median milliseconds per batch, or per training step in the mode "train".
+        low_ms: Lower quartile of the milliseconds.
+        high_ms: Upper quartile of the milliseconds.
+        images_per_second: Images per second at the median time.
+        ratio: Median over the rounds of the time per image divided by that of the reference in the same round.
+        low_ratio: Lower quartile of the ratio.
+        high_ratio: Upper quartile of the ratio.
+        memory_mib: Peak memory including weights, in MiB; None if it can't be measured.
+        floor_ms: Roofline: the sum of the model's matrix products and convolutions, each at the fastest time measured
+            for it; None in training, and for exported files given as models.
+        of_limit: Median time divided by the roofline ("x of roofline").
+        seconds: Time of each round.
     """
 
     model: str
@@ -77,7 +79,7 @@ class Timing:
     seconds: list[float]
 
     def cells(self) -> tuple[str, ...]:
-        """Its row in the table."""
+        """Return the row of the table."""
         return (
             self.model,
             self.backend,
@@ -95,18 +97,18 @@ class Timing:
 
 @dataclass(frozen=True)
 class Benchmark(Result):
-    """How fast models are.
+    """Result of `msgformer.benchmark`.
 
     Attributes:
-        timings: One for each model, backend, size and batch.
-        mode: What was timed: "infer" or "train".
-        precision: The number format.
-        reference: The model and the backend that ratios are to.
-        rounds: How often each was timed.
+        timings: One record per model, backend, image size and batch size.
+        mode: "infer" or "train".
+        precision: Number format.
+        reference: Model and backend that the ratios are relative to.
+        rounds: Number of timed rounds.
         device: "cpu" or "cuda".
         machine: System, processor, cores, threads, memory, GPUs.
         packages: Versions of the libraries.
-        output: The folder that everything was written to.
+        output: Folder that the result was written to.
     """
 
     timings: list[Timing]
@@ -120,10 +122,10 @@ class Benchmark(Result):
     output: Path | None = None
 
     def table(self) -> str:
-        """One row a timing, then what holds for all."""
+        """Return one row per timing, and the settings."""
         rows = [timing.cells() for timing in self.timings]
         processor = self.machine["gpus"][0] if self.device == "cuda" else self.machine["processor"]
-        about = f"{self.mode}, {self.precision}, {self.rounds} rounds in turns, ratios to {self.reference}"
+        about = f"{self.mode}, {self.precision}, {self.rounds} interleaved rounds, ratios to {self.reference}"
         where = f"{processor}, {self.machine['threads']} of {self.machine['cores']} cores"
         versions = ", ".join(f"{name} {number}" for name, number in self.packages.items())
         written = [] if self.output is None else [f"written to {self.output}"]

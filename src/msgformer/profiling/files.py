@@ -1,4 +1,4 @@
-"""Timings as files: JSON of everything, CSV of the rows, plots where something varies."""
+"""Files of a benchmark: JSON, CSV and plots."""
 
 from __future__ import annotations
 
@@ -15,10 +15,14 @@ JSON, CSV = "benchmark.json", "benchmark.csv"
 
 
 def write_benchmark(result: Benchmark, folder: Path) -> None:
-    """Write ``benchmark.json``, ``benchmark.csv``, ``latency`` by size and ``throughput`` by batch as .svg and .png.
+    """Write ``benchmark.json``, ``benchmark.csv``, and the plots ``latency`` and ``throughput`` as .svg and .png.
+
+    Args:
+        result: Result of a benchmark.
+        folder: Folder to create.
 
     Raises:
-        UserError: the folder can't be made.
+        UserError: The folder can't be created.
     """
     new_run(folder, "benchmark")
     (folder / JSON).write_text(f"{result.render(as_json=True)}\n", encoding="utf-8")
@@ -33,7 +37,7 @@ def write_benchmark(result: Benchmark, folder: Path) -> None:
 
 
 def benchmark_plots(result: Benchmark) -> list[Plot]:
-    """Time by image size where there are several sizes, images a second by batch where there are several batches."""
+    """Plot the latency if there are several image sizes, and the throughput if there are several batch sizes."""
     points = [
         Point(
             line=f"{one.model}, {one.backend}",

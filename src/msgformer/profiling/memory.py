@@ -1,4 +1,4 @@
-"""How much memory something takes at most, and how large a batch fits."""
+"""Measure peak memory, and find the largest batch that fits in memory."""
 
 from __future__ import annotations
 
@@ -23,20 +23,20 @@ RESET_PEAK = "5"  # see proc(5)
 
 @dataclass
 class Peak:
-    """The most memory that was taken beyond what was taken before, in bytes; None where that can't be seen."""
+    """Peak memory beyond what was in use before, in bytes; None if it can't be measured."""
 
     bytes: int | None = None
 
 
 def largest_batch(batch: int, attempt: Callable[[int], T]) -> tuple[int, T] | None:
-    """Try a batch, and one of half its size as long as memory runs out.
+    """Try a batch size, and halve it until it fits in memory.
 
     Args:
-        batch: Images to begin with.
-        attempt: What to try with a number of images.
+        batch: Batch size to start with.
+        attempt: Called with a batch size.
 
     Returns:
-        The number of images that fitted, and what came of it; None if not even one does.
+        The batch size that fits, and the result of ``attempt``; None if not even one image fits.
     """
     while batch:
         try:
@@ -44,13 +44,13 @@ def largest_batch(batch: int, attempt: Callable[[int], T]) -> tuple[int, T] | No
         except Exception as error:
             if not is_out_of_memory(error):
                 raise
-        release()  # here, where no traceback holds tensors any more
+        release()  # after the except block, where no traceback refers to tensors
         batch //= 2
     return None
 
 
 def release() -> None:
-    """Give back what nothing needs any more, to the system or the accelerator."""
+    """Return unused memory to the system or the GPU."""
     gc.collect()
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
@@ -58,20 +58,19 @@ def release() -> None:
 
 
 def _trim() -> None:
-    """Give back to the system what is free, so that resident memory grows when it is used again."""
-    with suppress(AttributeError, OSError, TypeError):  # glibc alone has it
+    """Return free heap memory to the system, so that its next use shows up in the resident memory."""
+    with suppress(AttributeError, OSError, TypeError):  # only glibc has it
         ctypes.CDLL(None).malloc_trim(0)
 
 
 @contextmanager
-def watch_peak(device: torch.device) -> Iterator[Peak]:
-    """Measure what a block takes beyond what was taken before it.
+def measure_peak(device: torch.device) -> Iterator[Peak]:
+    """Measure the peak memory of a block, beyond what was in use before it.
 
-    That is the memory that PyTorch allocates on a GPU, and this process's resident memory otherwise, where the system
-    is Linux.
+    On a GPU this is the memory that PyTorch allocates, otherwise the resident memory of this process (Linux only).
 
     Args:
-        device: Where the block computes.
+        device: Device of the block.
     """
     peak = Peak()
     if device.type == "cuda":
@@ -82,15 +81,15 @@ def watch_peak(device: torch.device) -> Iterator[Peak]:
         peak.bytes = torch.cuda.max_memory_allocated(device) - before
         return
     _trim()
-    watched = _reset_resident_peak()
-    before = _resident("VmRSS") if watched else 0
+    is_supported = _reset_resident_peak()
+    before = _resident("VmRSS") if is_supported else 0
     yield peak
-    if watched:
+    if is_supported:
         peak.bytes = max(0, _resident("VmHWM") - before)
 
 
 def _reset_resident_peak() -> bool:
-    """Have the system count this process's peak anew; whether it does."""
+    """Reset the peak resident memory of this process; return whether the system supports it."""
     try:
         CLEAR_REFS.write_text(RESET_PEAK)
     except OSError:
@@ -99,6 +98,6 @@ def _reset_resident_peak() -> bool:
 
 
 def _resident(name: str) -> int:
-    """Resident memory in bytes: ``VmRSS`` is now's, ``VmHWM`` the peak's."""
+    """Return resident memory in bytes: ``VmRSS`` is the current value, ``VmHWM`` the peak."""
     found = re.search(rf"^{name}:\s*(\d+) kB", STATUS.read_text(), re.MULTILINE)
     return 1024 * int(found[1]) if found else 0

@@ -1,4 +1,4 @@
-"""Parameters, multiply-adds and activations of models, counted without computing anything."""
+"""Count the parameters, multiply-adds and activations of models, on the meta device."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from msgformer.models import create_model
 from msgformer.profiling.published import PUBLISHED, PublishedSize
 from msgformer.profiling.sizes import Comparison, ModelSize, PartSize
 
-# On the meta device attention is made of matrix products, so that these are all that is counted.
+# On the meta device attention consists of matrix products, so that these operators cover everything.
 PRODUCTS = (
     torch.ops.aten.mm,
     torch.ops.aten.addmm,
@@ -25,12 +25,12 @@ PRODUCTS = (
 
 
 def measure_model(name: str, size: tuple[int, int], *, compare: bool = True) -> ModelSize:
-    """What a model costs for one image.
+    """Count the size of a model for one image.
 
     Args:
-        name: A model of this package.
+        name: Name of a model of this package.
         size: Height and width of the image.
-        compare: Whether to count it also as it was published, dense heads included.
+        compare: Also compare it with the published sizes, including those with detection and segmentation heads.
     """
     total, *parts = measure_parts(name, size)
     comparisons = [_compare(name, published) for published in PUBLISHED[name]] if compare else []
@@ -38,12 +38,12 @@ def measure_model(name: str, size: tuple[int, int], *, compare: bool = True) -> 
 
 
 def measure_parts(name: str, size: tuple[int, int]) -> list[PartSize]:
-    """A classifier of 1000 classes for one image: all of it, then its stem, its stages and its head.
+    """Count a classifier of 1000 classes for one image: in total, then its stem, stages and head.
 
-    The stem has the first messengers or the position embedding, the head the last norm.
+    The stem includes the initial messengers or the position embedding; the head includes the last norm.
 
     Args:
-        name: A model of this package.
+        name: Name of a model of this package.
         size: Height and width of the image.
     """
     with torch.device("meta"):
@@ -68,24 +68,24 @@ def measure_parts(name: str, size: tuple[int, int]) -> list[PartSize]:
 
 
 def _compare(name: str, published: PublishedSize) -> Comparison:
-    """A model under a head counted beside what a table says."""
+    """Compare the counted size of a model and head with the published one."""
     parameters, macs = _count(name, published)
-    printed = round(published.parameters * 1e6)
-    printed_macs = None if published.macs is None else round(published.macs * 1e9)
+    published_parameters = round(published.parameters * 1e6)
+    published_macs = None if published.macs is None else round(published.macs * 1e9)
     return Comparison(
         setting=published.setting,
         input_size=published.input_size,
         parameters=parameters,
-        published_parameters=printed,
-        parameters_difference=_per_cent(parameters, printed),
+        published_parameters=published_parameters,
+        parameters_difference=_percent_difference(parameters, published_parameters),
         macs=macs,
-        published_macs=printed_macs,
-        macs_difference=None if printed_macs is None else _per_cent(macs, printed_macs),
+        published_macs=published_macs,
+        macs_difference=None if published_macs is None else _percent_difference(macs, published_macs),
     )
 
 
 def _count(name: str, published: PublishedSize) -> tuple[int, int]:
-    """Parameters, and multiply-adds as the table counts them."""
+    """Return parameters, and multiply-adds as the published table counts them."""
     size, head = published.input_size, published.head
     if head is None:
         whole = measure_parts(name, size)[0]
@@ -101,12 +101,12 @@ def _parameters(model: nn.Module) -> int:
     return sum(parameter.numel() for parameter in model.parameters())
 
 
-def _per_cent(counted: int, published: int) -> float:
+def _percent_difference(counted: int, published: int) -> float:
     return 100 * (counted / published - 1)
 
 
 def _outputs(*_: Any, out_shape: Any, **__: Any) -> int:
-    """How many numbers an operation gives, in the form of a formula for FLOPs."""
+    """Return the number of output elements of an operator, with the signature of a FLOP formula."""
     return math.prod(out_shape)
 
 

@@ -1,4 +1,4 @@
-"""Sizes of the models as they were published; light, so that listings answer at once."""
+"""Published sizes and scores of the models; imports nothing heavy."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class PublishedSize:
-    """What a table says about the size of a model, alone or under a dense head.
+    """Published size of a classifier, or of a model with a detection or segmentation head.
 
     Attributes:
-        setting: Data set and head, as the tables are headed.
+        setting: Data set and head, as in the title of the table.
         head: Name of the head; None for a classifier.
-        input_size: Height and width that multiply-adds are of.
-        parameters: Millions, as printed.
-        macs: Billions of multiply-adds, as printed; None where none are.
-        scores: What it reached, in per cent, by name.
+        input_size: Height and width of the image that multiply-adds are counted for.
+        parameters: Millions of parameters, as printed.
+        macs: Billions of multiply-adds, as printed; None if they are not published.
+        scores: Published scores by name, in percent.
     """
 
     setting: str
@@ -55,7 +55,8 @@ PUBLISHED: dict[str, tuple[PublishedSize, ...]] = {
     "sgformer_medium": (_classifier(39, 7.5, 84.1), _mask_rcnn(51, 48.2, 43.6), _upernet(68, 1114, 51.2)),
     "sgformer_base": (_classifier(78, 15.6, 84.7), _upernet(109, 1304, 52.0)),
 }
-"""By model: Tables 2 and 3 of the MSG-Transformer paper and its readme of June 2021 (``v1``), and SG-Former's tables.
+"""Published sizes by model.
 
-Mean IoU is that of a single scale.
+Sources: Tables 2 and 3 of the MSG-Transformer paper, the README of its June 2021 code (``v1``), and the tables of the
+SG-Former paper. Mean IoU is at a single scale.
 """

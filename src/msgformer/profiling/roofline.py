@@ -1,4 +1,4 @@
-"""How fast a model could be on a machine: its own matrix products and convolutions, each as fast as it goes there."""
+"""Roofline of a model: its matrix products and convolutions, each at the fastest time measured on this machine."""
 
 from __future__ import annotations
 
@@ -28,32 +28,32 @@ ATTENTION = {
 }
 COUNTED = {*LINEAR, *BATCHED, *ATTENTION, aten.convolution.default}
 
-LEAST_REPEATS, MOST_REPEATS, LEAST_SECONDS = 3, 50, 0.02
-"""Each way to compute a shape is run so often, and until it has taken so long in all."""
+MIN_REPEATS, MAX_REPEATS, MIN_SECONDS = 3, 50, 0.02
+"""Each implementation of an operation is repeated until both minimums are reached, or the maximum."""
 
 LONG_SECONDS = 0.5
-"""What takes so long is run once: warming up is no part of it worth speaking of."""
+"""Implementations that take this long are run once: warm-up hardly affects them."""
 
 
-MOST_SCORES = 2**26
-"""More than these an attention's products aren't computed one after the other: they take all memory and are slow."""
+MAX_SCORES = 2**26
+"""Attention with more scores is not computed as two separate products, which would be slow and take too much memory."""
 
 
 class Shape(tuple[int, ...]):
-    """Stands for a tensor among the arguments of an operator."""
+    """Placeholder of a tensor among the arguments of an operator."""
 
 
 Operation = tuple[Any, tuple[Any, ...], tuple[tuple[str, Any], ...]]
-"""An operator, its arguments and its named arguments, with a :class:`Shape` in the place of each tensor."""
+"""An operator, its arguments and its named arguments, with a `Shape` instead of each tensor."""
 
-Way = Callable[[], object]
+Implementation = Callable[[], object]
 
 
 class Recorder(TorchDispatchMode):
-    """Counts the matrix products, attentions and convolutions that are computed meanwhile.
+    """Records the matrix products, attentions and convolutions that are computed within the block.
 
     Attributes:
-        operations: How often each was computed.
+        operations: Number of calls of each operation.
     """
 
     def __init__(self) -> None:
@@ -61,7 +61,7 @@ class Recorder(TorchDispatchMode):
         self.operations: Counter[Operation] = Counter()
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        """Compute, and count."""
+        """Run the operator, and count it."""
         kwargs = kwargs or {}
         if func in COUNTED:
             named = tuple(sorted((name, _shaped(value)) for name, value in kwargs.items()))
@@ -75,91 +75,95 @@ def _shaped(value: Any) -> Any:
     return tuple(value) if isinstance(value, list) else value
 
 
-@torch.no_grad()  # under inference mode linear layers would not be told apart into their products
-def record(model: nn.Module, images: Tensor) -> Counter[Operation]:
-    """The matrix products, attentions and convolutions of a model in eager mode, and how often each is computed.
+@torch.no_grad()  # in inference mode, linear layers would not be decomposed into matrix products
+def record_operations(model: nn.Module, images: Tensor) -> Counter[Operation]:
+    """Record the matrix products, attentions and convolutions of a model in eager mode.
 
     Args:
-        model: In evaluation mode.
-        images: [B, C, H, W]
+        model: Model in evaluation mode.
+        images: Images [B, C, H, W].
+
+    Returns:
+        Number of calls of each operation.
     """
-    with Recorder() as recorder, plain_attention():  # as PyTorch's operators, which are what is counted
+    with Recorder() as recorder, plain_attention():  # PyTorch's operators, which can be counted
         model(images)
     return recorder.operations
 
 
 @torch.no_grad()
-def floor_seconds(operations: Counter[Operation], like: Tensor) -> float:
-    """The sum over all operations of the fastest time in which this machine computes each, measured now.
+def measure_roofline(operations: Counter[Operation], like: Tensor) -> float:
+    """Measure the roofline: the sum over all operations of the fastest time on this machine, in seconds.
 
     Args:
-        operations: What :func:`record` found.
-        like: Any tensor of the number format and on the device to measure.
+        operations: Number of calls of each operation, from `record_operations`.
+        like: Any tensor with the number format and device to measure.
     """
-    return sum(count * _fastest(operation, like) for operation, count in operations.items())
+    return sum(count * _fastest_seconds(operation, like) for operation, count in operations.items())
 
 
-def _fastest(operation: Operation, like: Tensor) -> float:
-    """Seconds of the fastest way."""
-    candidates = ways(operation, like)
-    least = _least_seconds(next(candidates), like)
-    with suppress(NotImplementedError, RuntimeError):  # the later ones aren't known to every build and format
-        for way in candidates:
-            least = min(least, _least_seconds(way, like))
-    return least
+def _fastest_seconds(operation: Operation, like: Tensor) -> float:
+    """Return the time of the fastest implementation."""
+    candidates = implementations(operation, like)
+    fastest = _min_seconds(next(candidates), like)
+    with suppress(NotImplementedError, RuntimeError):  # not every build and number format has the later ones
+        for candidate in candidates:
+            fastest = min(fastest, _min_seconds(candidate, like))
+    return fastest
 
 
-def ways(operation: Operation, like: Tensor) -> Iterator[Way]:
-    """Ways to compute an operation: as it is, in layouts that may pay, with weights packed by oneDNN, by our kernels.
+def implementations(operation: Operation, like: Tensor) -> Iterator[Implementation]:
+    """Yield implementations of an operation: the operator itself, other memory layouts, oneDNN, and our kernels.
 
     Args:
-        operation: Which, and for what shapes.
-        like: Any tensor of the number format and on the device to compute with.
+        operation: Operator and shapes.
+        like: Any tensor with the number format and device to compute with.
     """
     func, shapes, named = operation
-    args, kwargs = [_filled(value, like) for value in shapes], {name: _filled(value, like) for name, value in named}
+    args = [_random_argument(value, like) for value in shapes]
+    kwargs = {name: _random_argument(value, like) for name, value in named}
     yield lambda: func(*args, **kwargs)
     if func in LINEAR:
-        yield from _linear_ways(args)
+        yield from _linear_implementations(args)
     elif func in BATCHED:
         *added, left, right = args
-        turned = right.transpose(1, 2).contiguous().transpose(1, 2)
-        yield lambda: func(*added, left, turned, **kwargs)
+        column_major = right.transpose(1, 2).contiguous().transpose(1, 2)
+        yield lambda: func(*added, left, column_major, **kwargs)
     elif func in ATTENTION:
-        yield from _attention_ways(func, args, kwargs)
+        yield from _attention_implementations(func, args, kwargs)
     else:
-        yield from _convolution_ways(func, args)
+        yield from _convolution_implementations(func, args)
 
 
-def _filled(value: Any, like: Tensor) -> Any:
-    """A tensor for a shape; any other argument as it was."""
+def _random_argument(value: Any, like: Tensor) -> Any:
+    """Return a random tensor for a shape, and any other argument unchanged."""
     if isinstance(value, Shape):
         return torch.randn(value, device=like.device).to(like.dtype)
     return list(value) if isinstance(value, tuple) else value
 
 
-def _linear_ways(args: list[Any]) -> Iterator[Way]:
-    """[rows, in] x [in, out] with the weight as a linear layer has it, [out, in], packed, and by our kernel."""
+def _linear_implementations(args: list[Any]) -> Iterator[Implementation]:
+    """Compute [rows, in] x [in, out] by a linear layer with weight [out, in], with a packed weight, and by ours."""
     *added, rows, weight = args
     bias = added[0] if added else None
-    if bias is not None and bias.dim() != 1:  # no linear layer's
+    if bias is not None and bias.dim() != 1:  # not a linear layer
         return
-    upright = weight.T.contiguous()
-    yield lambda: F.linear(rows, upright, bias)
+    linear_weight = weight.T.contiguous()
+    yield lambda: F.linear(rows, linear_weight, bias)
     if _has_onednn(rows):
-        packed = torch.ops.mkldnn._reorder_linear_weight(upright, None)  # takes the weight as it is
+        packed = torch.ops.mkldnn._reorder_linear_weight(linear_weight, None)
         yield lambda: torch.ops.mkldnn._linear_pointwise(rows, packed, bias, "none", [], "none")
-    ours = PackedLinear(upright, bias)
-    if ours.panels_for(rows) is not None:
-        yield lambda: ours(rows)
+    packed_linear = PackedLinear(linear_weight, bias)
+    if packed_linear.panels_for(rows) is not None:
+        yield lambda: packed_linear(rows)
 
 
-def _attention_ways(func: Any, args: list[Any], kwargs: dict[str, Any]) -> Iterator[Way]:
-    """Of [B, heads, N, D]: with the heads inside of the tokens, the two products alone, and by our kernel."""
+def _attention_implementations(func: Any, args: list[Any], kwargs: dict[str, Any]) -> Iterator[Implementation]:
+    """Compute attention [B, heads, N, D] with memory layout [B, N, heads, D], as two products, and by our kernel."""
     query, key, value = args[:3]
-    inner = [one.transpose(1, 2).contiguous().transpose(1, 2) for one in (query, key, value)]
-    yield lambda: func(*inner, *args[3:], **kwargs)
-    if query.shape[:-1].numel() * key.shape[-2] <= MOST_SCORES:
+    token_major = [one.transpose(1, 2).contiguous().transpose(1, 2) for one in (query, key, value)]
+    yield lambda: func(*token_major, *args[3:], **kwargs)
+    if query.shape[:-1].numel() * key.shape[-2] <= MAX_SCORES:
         scores = query @ key.transpose(-2, -1)
         yield lambda: (query @ key.transpose(-2, -1), scores @ value)
     tokens = [one.transpose(1, 2).flatten(2) for one in (query, key, value)]
@@ -168,20 +172,22 @@ def _attention_ways(func: Any, args: list[Any], kwargs: dict[str, Any]) -> Itera
         yield lambda: attend(given, heads)
 
 
-def _convolution_ways(func: Any, args: list[Any]) -> Iterator[Way]:
-    """With maps and weights channels-last, with the maps alone so, and with packed weights."""
+def _convolution_implementations(func: Any, args: list[Any]) -> Iterator[Implementation]:
+    """Compute a convolution with channels-last input, with channels-last input and weight, and with packed weights."""
     images, weight, bias, stride, padding, dilation, transposed, _, groups = args
     if images.dim() != 4:
         return
-    last = images.contiguous(memory_format=torch.channels_last)
-    yield lambda: func(last, *args[1:])
-    weight_last = weight.contiguous(memory_format=torch.channels_last)
-    yield lambda: func(last, weight_last, *args[2:])
+    channels_last = images.contiguous(memory_format=torch.channels_last)
+    yield lambda: func(channels_last, *args[1:])
+    weight_channels_last = weight.contiguous(memory_format=torch.channels_last)
+    yield lambda: func(channels_last, weight_channels_last, *args[2:])
     if _has_onednn(images) and not transposed:
-        where = (padding, stride, dilation, groups)
-        reorder: Any = torch._C._nn.mkldnn_reorder_conv2d_weight  # whose published type lacks an argument
-        packed = reorder(weight.to_mkldnn(), *where, list(images.shape))
-        yield lambda: torch.ops.mkldnn._convolution_pointwise(last, packed, bias, *where, "none", [], "none")
+        geometry = (padding, stride, dilation, groups)
+        reorder: Any = torch._C._nn.mkldnn_reorder_conv2d_weight  # its type stub lacks an argument
+        packed = reorder(weight.to_mkldnn(), *geometry, list(images.shape))
+        yield lambda: torch.ops.mkldnn._convolution_pointwise(
+            channels_last, packed, bias, *geometry, "none", [], "none"
+        )
 
 
 def _has_onednn(tensor: Tensor) -> bool:
@@ -189,27 +195,27 @@ def _has_onednn(tensor: Tensor) -> bool:
     return tensor.device.type == "cpu" and bool(onednn.is_available() and onednn.enabled)
 
 
-def _least_seconds(way: Way, like: Tensor) -> float:
-    """Least seconds of several runs, after one that isn't counted unless it takes long."""
-    first = _seconds(way, like)
+def _min_seconds(implementation: Implementation, like: Tensor) -> float:
+    """Return the minimum time of several runs, after a warm-up run; a long first run is not repeated."""
+    first = _seconds(implementation, like)
     if first >= LONG_SECONDS:
         return first
-    least, total, repeats = float("inf"), 0.0, 0
-    while repeats < LEAST_REPEATS or (total < LEAST_SECONDS and repeats < MOST_REPEATS):
-        taken = _seconds(way, like)
-        least, total, repeats = min(least, taken), total + taken, repeats + 1
-    return least
+    minimum, total, repeats = float("inf"), 0.0, 0
+    while repeats < MIN_REPEATS or (total < MIN_SECONDS and repeats < MAX_REPEATS):
+        seconds = _seconds(implementation, like)
+        minimum, total, repeats = min(minimum, seconds), total + seconds, repeats + 1
+    return minimum
 
 
-def _seconds(way: Way, like: Tensor) -> float:
-    wait_for(like.device)
+def _seconds(implementation: Implementation, like: Tensor) -> float:
+    synchronize(like.device)
     start = time.perf_counter()
-    way()
-    wait_for(like.device)
+    implementation()
+    synchronize(like.device)
     return time.perf_counter() - start
 
 
-def wait_for(device: torch.device) -> None:
-    """Wait until an accelerator is done; a CPU is."""
+def synchronize(device: torch.device) -> None:
+    """Wait until a GPU has finished; does nothing on the CPU."""
     if device.type != "cpu":
         torch.get_device_module(device).synchronize(device)

@@ -1,4 +1,4 @@
-"""Records of what models cost, light enough for what imports them to answer at once."""
+"""Records of model sizes; imports nothing heavy."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class PartSize:
-    """What a part of a model costs for one image.
+    """Size of a part of a model for one image.
 
     Attributes:
         part: "stem", "stage 1" and so on, "head", or "all".
-        parameters: Numbers that it learns.
-        macs: Multiply-adds of its convolutions and matrix products, attention included.
-        activations: Numbers that these give.
+        parameters: Number of parameters.
+        macs: Multiply-adds of convolutions and matrix products, including attention.
+        activations: Number of output elements of these operators.
     """
 
     part: str
@@ -24,17 +24,17 @@ class PartSize:
 
 @dataclass(frozen=True)
 class Comparison:
-    """A size counted and as it was published.
+    """Counted size and published size.
 
     Attributes:
         setting: Data set and head.
-        input_size: Height and width that multiply-adds are of.
-        parameters: Counted.
-        published_parameters: As printed, a rounded number.
-        parameters_difference: Of the counted to the published number, in per cent.
-        macs: Counted as the tables count them.
-        published_macs: As printed, a rounded number; None where none are.
-        macs_difference: Of the counted to the published number, in per cent.
+        input_size: Height and width of the image that multiply-adds are counted for.
+        parameters: Counted parameters.
+        published_parameters: Published parameters, a rounded number.
+        parameters_difference: Difference of the counted from the published number, in percent.
+        macs: Multiply-adds, counted as in the published table.
+        published_macs: Published multiply-adds, a rounded number; None if they are not published.
+        macs_difference: Difference of the counted from the published number, in percent.
     """
 
     setting: str
@@ -49,14 +49,14 @@ class Comparison:
 
 @dataclass(frozen=True)
 class ModelSize:
-    """What a model costs.
+    """Size of a model.
 
     Attributes:
-        model: Its name.
-        input_size: Height and width that ``parts`` and ``total`` are of.
-        total: The whole classifier of 1000 classes.
-        parts: The same by stage.
-        comparisons: With what was published about it; none where only totals were asked for.
+        model: Name of the model.
+        input_size: Height and width of the image that ``parts`` and ``total`` are for.
+        total: Size of the whole classifier of 1000 classes.
+        parts: Sizes of its parts.
+        comparisons: Comparisons with published sizes; empty if they were not requested.
     """
 
     model: str

@@ -1,4 +1,4 @@
-"""Models made ready, timed in turns, and set beside each other."""
+"""Prepare models, time them alternately, and compare them."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ from msgformer.config.training_options import Progress
 from msgformer.errors import UserError
 from msgformer.exporters.runtime import read_card
 from msgformer.profiling.backends import (
-    Ready,
+    PreparedModel,
     Setting,
-    exported_file,
-    plain,
-    ready_from_file,
-    ready_in_mindspore,
-    ready_in_torch,
+    copy_model,
+    export_file,
+    prepare_file,
+    prepare_mindspore,
+    prepare_torch,
 )
 from msgformer.profiling.benchmark_result import FORMATS, MINDSPORE, Backend, Benchmark, Mode, NumberFormat, Timing
-from msgformer.profiling.memory import is_out_of_memory, largest_batch, release, watch_peak
-from msgformer.profiling.roofline import Operation, floor_seconds, record
+from msgformer.profiling.memory import is_out_of_memory, largest_batch, measure_peak, release
+from msgformer.profiling.roofline import Operation, measure_roofline, record_operations
 from msgformer.runs.provenance import describe_machine
 from msgformer.runs.train_settings import check_compiler
 from msgformer.tasks import get_task
@@ -40,19 +40,20 @@ from msgformer.tasks.opened_model import OpenedModel, open_model
 from msgformer.utils.timing import pair_ratios, spread, take_turns
 
 FIRST_RUNS, WARM_UP = 2, 2
-"""Runs in which a model compiles and finds its memory; rounds after those, which aren't timed either."""
+"""Runs in which a model compiles and allocates memory; warm-up rounds after those."""
 
 MIB = 2**20
 
-Tell = Callable[[str], object]
+Report = Callable[[str], object]
+"""Shows the step that begins."""
 
 
 @dataclass(frozen=True)
 class Plan:
-    """The arguments of :func:`msgformer.benchmark`, as lists.
+    """Arguments of `msgformer.benchmark`, as lists.
 
     Attributes:
-        in_memory: Models that are given as such, by the names under which they are timed.
+        in_memory: Models in memory, by the names under which they are timed.
     """
 
     models: list[str]
@@ -71,7 +72,7 @@ class Plan:
 
 
 class Entry(NamedTuple):
-    """What is timed: a model in a backend; in its own, None, if it is an exported file."""
+    """A model and a backend to time; the backend is None for an exported file."""
 
     name: str
     backend: Backend | None
@@ -81,14 +82,14 @@ class Entry(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Contestant:
-    """An entry that is ready.
+class Candidate:
+    """An entry that is ready to be timed.
 
     Attributes:
-        entry: What it is.
-        batch: Images that fitted in memory.
-        run: One batch, to its end.
-        memory: Most bytes that it took; None: unknown.
+        entry: Model and backend.
+        batch: Batch size that fits in memory.
+        run: Runs one batch and waits for the result.
+        memory: Peak memory in bytes; None if it is unknown.
     """
 
     entry: Entry
@@ -98,14 +99,17 @@ class Contestant:
 
 
 def run_benchmark(plan: Plan, output: Path | None) -> Benchmark:
-    """Time everything.
+    """Time all models in all backends.
 
     Args:
-        plan: What, and how.
-        output: For the result alone.
+        plan: Models, backends, sizes and settings.
+        output: Output folder; it is only recorded in the result.
+
+    Returns:
+        The result.
 
     Raises:
-        UserError: see :func:`msgformer.benchmark`.
+        UserError: As for `msgformer.benchmark`.
     """
     device = find_device(plan.accelerator)
     settings = [Setting(plan.mode, plan.precision, device, plan.threads, size, plan.trust) for size in plan.sizes]
@@ -116,21 +120,21 @@ def run_benchmark(plan: Plan, output: Path | None) -> Benchmark:
     first = plan.against[0] if plan.against else plan.models[0]
     reference = next(index for index, entry in enumerate(entries) if entry.name == first)
     total = len(settings) * len(plan.batches) * (len(entries) + 1)
-    with settings[0].applied(), _told(plan.progress, total) as tell:
-        timings = [timing for setting in settings for timing in _time_size(plan, setting, entries, reference, tell)]
+    with settings[0].applied(), _progress(plan.progress, total) as report:
+        timings = [timing for setting in settings for timing in _time_size(plan, setting, entries, reference, report)]
         machine = describe_machine()
-    beside = ["mindspore"] if any(backend in MINDSPORE for backend in plan.backends) else []
-    packages = {name: version(name) for name in ("torch", *beside, "timm", "msgformer")}
+    mindspore = ["mindspore"] if any(backend in MINDSPORE for backend in plan.backends) else []
+    packages = {name: version(name) for name in ("torch", *mindspore, "timm", "msgformer")}
     return Benchmark(
         timings, plan.mode, plan.precision, str(entries[reference]), plan.rounds, device.type, machine, packages, output
     )
 
 
 def _entries(plan: Plan) -> list[Entry]:
-    """All models in all backends, exported files once.
+    """Return all models in all backends, and each exported file once.
 
     Raises:
-        UserError: a file can't be timed so.
+        UserError: A file does not support the settings.
     """
     entries = []
     for name in dict.fromkeys([*plan.models, *plan.against]):
@@ -138,33 +142,35 @@ def _entries(plan: Plan) -> list[Entry]:
         if not is_file:
             entries += [Entry(name, backend) for backend in plan.backends]
         elif plan.mode == "train" or plan.precision != "float32":
-            raise UserError(f"{name} is an exported file, which answers in its own precision; give its checkpoint")
+            raise UserError(f"{name} is an exported file, which only infers in its own precision; give its checkpoint")
         else:
             get_task(read_card(Path(name)).task).require_classifier(f"models: {name}")
             entries.append(Entry(name, None))
     return entries
 
 
-def _time_size(plan: Plan, setting: Setting, entries: Sequence[Entry], reference: int, tell: Tell) -> Iterator[Timing]:
-    """All entries with images of one size, batch by batch."""
+def _time_size(
+    plan: Plan, setting: Setting, entries: Sequence[Entry], reference: int, report: Report
+) -> Iterator[Timing]:
+    """Time all entries for one image size and all batch sizes."""
     names = dict.fromkeys(entry.name for entry in entries if entry.backend is not None)
     sources = {name: _open(plan, name, setting.size) for name in names}
     for batch in plan.batches:
-        about = f"batch {batch}, {setting.size[0]} x {setting.size[1]}"
-        torch._dynamo.reset()  # or it would remember all that was compiled, and refuse at last to compile more
-        contestants: list[Contestant] = []
+        label = f"batch {batch}, {setting.size[0]} x {setting.size[1]}"
+        torch._dynamo.reset()  # Dynamo caches all compiled models, and stops compiling when the cache is full
+        candidates: list[Candidate] = []
         with tempfile.TemporaryDirectory() as folder:
             for entry in entries:
-                tell(f"{about}: getting {entry} ready")
-                contestants.append(_fit(entry, sources.get(entry.name), setting, batch, Path(folder)))
-            tell(f"{about}: timing")
-            yield from _time(contestants, sources, setting, reference, plan.rounds)
-        del contestants
+                report(f"{label}: preparing {entry}")
+                candidates.append(_fit(entry, sources.get(entry.name), setting, batch, Path(folder)))
+            report(f"{label}: timing")
+            yield from _time(candidates, sources, setting, reference, plan.rounds)
+        del candidates
         release()
 
 
 def _open(plan: Plan, name: str, size: tuple[int, int]) -> ExportSource:
-    """A model that takes images of this size; raises UserError if there is none."""
+    """Open a model for an image size; raise UserError if it does not accept the size."""
     opened = plan.in_memory.get(name) or open_model(find_model(name, "models"), img_size=size)
     opened.task.require_classifier(f"models: {name}")
     source = opened.task.export_source(opened, size)
@@ -174,107 +180,109 @@ def _open(plan: Plan, name: str, size: tuple[int, int]) -> ExportSource:
             source.module(torch.zeros(1, source.channels, height, width))
     except (AssertionError, RuntimeError, ValueError) as error:
         reason = " ".join(str(error).split())[:160]
-        raise UserError(f"{name} takes no images of {height} x {width} ({reason}); give another --img_size") from error
+        raise UserError(
+            f"{name} does not accept images of {height} x {width} ({reason}); give another --img_size"
+        ) from error
     return source
 
 
-def _fit(entry: Entry, source: ExportSource | None, setting: Setting, batch: int, folder: Path) -> Contestant:
-    """An entry ready for a batch, or for the largest half, quarter, ... of it that fits in memory."""
+def _fit(entry: Entry, source: ExportSource | None, setting: Setting, batch: int, folder: Path) -> Candidate:
+    """Prepare an entry for a batch size, which is halved until it fits in memory."""
     found = largest_batch(batch, lambda count: _measured(entry, source, setting, count, folder))
     if found is None:
         height, width = setting.size
-        raise UserError(f"memory runs out for {entry} even with one image of {height} x {width}; give a smaller size")
+        raise UserError(f"out of memory for {entry} even with one image of {height} x {width}; give a smaller size")
     count, (run, memory) = found
-    return Contestant(entry, count, run, memory)
+    return Candidate(entry, count, run, memory)
 
 
 def _measured(
     entry: Entry, source: ExportSource | None, setting: Setting, batch: int, folder: Path
 ) -> tuple[Callable[[], object], int | None]:
-    """A run that has been warmed up, and the most memory that it took.
+    """Return a warmed-up run and its peak memory.
 
-    On a GPU, and for exported files, that is counted from before the model was there. In PyTorch on a CPU it is what
-    one run adds, and what the model keeps, for compilers take more than models. MindSpore keeps memory for all of its
-    models together, so that what one takes isn't known.
+    On a GPU and for exported files, the memory includes loading the model. In PyTorch on a CPU, it is the size of the
+    model plus the memory that one run adds, because compilers take more memory than models. MindSpore has one memory
+    pool for all of its models, so that the memory of one model is unknown.
     """
     if source is None:
         return _measured_file(Path(entry.name), read_card(Path(entry.name)).channels, setting, batch)
     if entry.backend in FORMATS:
-        return _measured_file(exported_file(source, entry.backend, batch, folder), source.channels, setting, batch)
+        return _measured_file(export_file(source, entry.backend, batch, folder), source.channels, setting, batch)
     images = setting.images(batch, source.channels)
     if entry.backend in MINDSPORE:
-        return _warmed(ready_in_mindspore(source, entry.backend, images, setting)).run, None
-    with watch_peak(setting.device) as whole:
-        ready = _warmed(ready_in_torch(source, entry.backend or "eager", images, setting))
+        return _warm_up(prepare_mindspore(source, entry.backend, images, setting)).run, None
+    with measure_peak(setting.device) as total:
+        model = _warm_up(prepare_torch(source, entry.backend or "eager", images, setting))
     if setting.device.type == "cuda":
-        return ready.run, whole.bytes
-    with watch_peak(setting.device) as once:
-        ready.run()
-    return ready.run, None if once.bytes is None else once.bytes + ready.stored_bytes()
+        return model.run, total.bytes
+    with measure_peak(setting.device) as one_run:
+        model.run()
+    return model.run, None if one_run.bytes is None else one_run.bytes + model.stored_bytes()
 
 
 def _measured_file(path: Path, channels: int, setting: Setting, batch: int) -> tuple[Callable[[], object], int | None]:
     images = setting.images(batch, channels).cpu()
-    with watch_peak(torch.device("cpu")) as whole:
-        ready = _warmed(ready_from_file(path, images, setting))
-    return ready.run, whole.bytes if setting.device.type == "cpu" else None
+    with measure_peak(torch.device("cpu")) as total:
+        model = _warm_up(prepare_file(path, images, setting))
+    return model.run, total.bytes if setting.device.type == "cpu" else None
 
 
-def _warmed(ready: Ready) -> Ready:
+def _warm_up(model: PreparedModel) -> PreparedModel:
     for _ in range(FIRST_RUNS):
-        ready.run()
-    return ready
+        model.run()
+    return model
 
 
 def _time(
-    contestants: Sequence[Contestant], sources: dict[str, ExportSource], setting: Setting, reference: int, rounds: int
+    candidates: Sequence[Candidate], sources: dict[str, ExportSource], setting: Setting, reference: int, rounds: int
 ) -> list[Timing]:
-    """Floors, then times of all in turns."""
+    """Measure the rooflines, and time all candidates alternately."""
     try:
-        products = _products(contestants, sources, setting) if setting.mode == "infer" else {}
-        floors = _floors(products)
-        seconds = take_turns([one.run for one in contestants], rounds, WARM_UP)
-        # Once more: a machine that was slow for a moment would make models seem faster than it lets them be.
-        floors = {which: min(floors[which], again) for which, again in _floors(products).items()}
+        operations = _record_all(candidates, sources, setting) if setting.mode == "infer" else {}
+        rooflines = _measure_rooflines(operations)
+        seconds = take_turns([one.run for one in candidates], rounds, WARM_UP)
+        # Measured again: if the machine was slow for a moment, models would seem faster than their roofline.
+        rooflines = {key: min(rooflines[key], again) for key, again in _measure_rooflines(operations).items()}
     except Exception as error:
         if not is_out_of_memory(error):
             raise
-        raise UserError("memory runs out with all models side by side; give fewer, or a smaller --batch") from error
-    first = _for_an_image(contestants[reference], seconds[reference])
+        raise UserError("out of memory with all models loaded; give fewer models, or a smaller --batch") from error
+    reference_times = _per_image(candidates[reference], seconds[reference])
     timings = []
-    for one, taken in zip(contestants, seconds, strict=True):
-        ratios = pair_ratios(_for_an_image(one, taken), first)
-        timings.append(_timing(one, taken, ratios, floors.get((one.entry.name, one.batch)), setting.size))
+    for one, times in zip(candidates, seconds, strict=True):
+        ratios = pair_ratios(_per_image(one, times), reference_times)
+        timings.append(_timing(one, times, ratios, rooflines.get((one.entry.name, one.batch)), setting.size))
     return timings
 
 
-def _for_an_image(one: Contestant, seconds: Sequence[float]) -> list[float]:
-    return [taken / one.batch for taken in seconds]
+def _per_image(one: Candidate, seconds: Sequence[float]) -> list[float]:
+    return [time / one.batch for time in seconds]
 
 
-Products = dict[tuple[str, int], tuple[Counter[Operation], Tensor]]
-"""What models compute, and for what images, by model and batch."""
+Operations = dict[tuple[str, int], tuple[Counter[Operation], Tensor]]
+"""Recorded operations and the images [B, C, H, W] that they were recorded with, by model and batch size."""
 
 
-def _products(contestants: Sequence[Contestant], sources: dict[str, ExportSource], setting: Setting) -> Products:
-    """One for all backends, as it is of the model as it is written."""
-    products = {}
-    for name, batch in dict.fromkeys((one.entry.name, one.batch) for one in contestants):
+def _record_all(candidates: Sequence[Candidate], sources: dict[str, ExportSource], setting: Setting) -> Operations:
+    """Record the operations of each model once for all backends, from the unoptimized model."""
+    operations = {}
+    for name, batch in dict.fromkeys((one.entry.name, one.batch) for one in candidates):
         if name in sources:
             images = setting.images(batch, sources[name].channels)
-            products[name, batch] = record(plain(sources[name], setting), images), images
-    return products
+            operations[name, batch] = record_operations(copy_model(sources[name], setting), images), images
+    return operations
 
 
-def _floors(products: Products) -> dict[tuple[str, int], float]:
-    """Seconds of the floor, measured now."""
-    return {which: floor_seconds(*operations) for which, operations in products.items()}
+def _measure_rooflines(operations: Operations) -> dict[tuple[str, int], float]:
+    """Measure the roofline of each model and batch size, in seconds."""
+    return {key: measure_roofline(*recorded) for key, recorded in operations.items()}
 
 
 def _timing(
-    one: Contestant, seconds: list[float], ratios: list[float], floor: float | None, size: tuple[int, int]
+    one: Candidate, seconds: list[float], ratios: list[float], roofline: float | None, size: tuple[int, int]
 ) -> Timing:
-    times, against = spread(seconds), spread(ratios)
+    times, relative = spread(seconds), spread(ratios)
     return Timing(
         model=one.entry.name,
         backend=one.entry.backend or read_card(Path(one.entry.name)).format,
@@ -285,19 +293,19 @@ def _timing(
         low_ms=1000 * times.low,
         high_ms=1000 * times.high,
         images_per_second=one.batch / times.median,
-        ratio=against.median,
-        low_ratio=against.low,
-        high_ratio=against.high,
+        ratio=relative.median,
+        low_ratio=relative.low,
+        high_ratio=relative.high,
         memory_mib=None if one.memory is None else one.memory / MIB,
-        floor_ms=None if floor is None else 1000 * floor,
-        of_limit=None if floor is None else times.median / floor,
+        floor_ms=None if roofline is None else 1000 * roofline,
+        of_limit=None if roofline is None else times.median / roofline,
         seconds=seconds,
     )
 
 
 @contextmanager
-def _told(kind: Progress, total: int) -> Iterator[Tell]:
-    """A function that tells on standard error what is begun, one of ``total`` steps."""
+def _progress(kind: Progress, total: int) -> Iterator[Report]:
+    """Yield a function that shows on standard error which of ``total`` steps begins."""
     if kind == "bar" or (kind == "auto" and sys.stderr.isatty()):
         from rich.console import Console
         from rich.progress import Progress as Bar

@@ -1,1 +1,1 @@
-"""Ablation studies: many runs under one budget, as one table."""
+"""Ablation studies: train the rows of a paper's table with the same settings."""

@@ -1,4 +1,4 @@
-"""A table of ablations, trained: its rows, and the files that show them."""
+"""Result of an ablation study: its rows, and the files that it is written to."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from msgformer.utils.result import Result, text_table
 
 @dataclass(frozen=True)
 class StudiedRow:
-    """A row of a table, trained.
+    """Scores of one row of an ablation table.
 
     Attributes:
-        name: What is compared.
-        recipe: The recipe that says it all at the published size.
-        parameters: Of the model that was trained, without its classifier.
-        scores: Top-1 after the last epoch of each seed's run, in per cent.
-        mean: Their mean.
-        spread: Their standard deviation; None of a single run.
-        published: Top-1 on ImageNet-1k that was published, in per cent.
+        name: Name of the row.
+        recipe: Recipe of the row at the published model size.
+        parameters: Number of parameters of the trained model, without its classifier.
+        scores: Top-1 accuracy after the last epoch of each run, in percent.
+        mean: Mean of the scores.
+        spread: Standard deviation of the scores; None for a single run.
+        published: Published top-1 accuracy on ImageNet-1k, in percent.
     """
 
     name: str
@@ -35,12 +35,20 @@ class StudiedRow:
 
     @classmethod
     def of(cls, name: str, recipe: str, parameters: int, scores: list[float], published: float | None) -> StudiedRow:
-        """A row from its runs' scores."""
+        """Create a row from the scores of its runs.
+
+        Args:
+            name: Name of the row.
+            recipe: Recipe of the row.
+            parameters: Number of parameters of the model.
+            scores: Top-1 accuracy of each run, in percent.
+            published: Published top-1 accuracy, in percent.
+        """
         spread = statistics.stdev(scores) if len(scores) > 1 else None
         return cls(name, recipe, parameters, scores, statistics.fmean(scores), spread, published)
 
     def cells(self) -> tuple[str, str, str, str]:
-        """The row as a person reads it."""
+        """Return the row as text."""
         spread = "" if self.spread is None else f" ± {self.spread:.2f}"
         published = "-" if self.published is None else f"{self.published:.1f}"
         return self.name, f"{self.parameters / 1e6:.3f} M", f"{self.mean:.2f}{spread}", published
@@ -48,17 +56,17 @@ class StudiedRow:
 
 @dataclass(frozen=True)
 class Study(Result):
-    """A table of ablations, trained.
+    """Result of `msgformer.study`.
 
     Attributes:
-        name: Of the table.
-        title: What it is about.
-        data: What was trained on.
-        small: Whether small models stood for the published ones.
-        epochs: Epochs of each run.
-        seeds: Runs of each row.
-        rows: Its rows, in the published order.
-        output: Where the runs, the table and its plot are.
+        name: Name of the table.
+        title: Title of the table.
+        data: Training data.
+        small: Whether small models were trained instead of the published ones.
+        epochs: Epochs per run.
+        seeds: Runs per row.
+        rows: Rows in the published order.
+        output: Folder of the runs, the table and its plot.
     """
 
     name: str
@@ -71,7 +79,7 @@ class Study(Result):
     output: Path
 
     def table(self) -> str:
-        """The rows, beside what was published."""
+        """Return the rows beside the published scores."""
         header = ("ROW", "PARAMETERS", "TOP-1 %", "PUBLISHED %, IMAGENET")
         size = "small models" if self.small else "models of the published size"
         return (
@@ -82,7 +90,7 @@ class Study(Result):
         )
 
     def write(self) -> None:
-        """Write ``table.txt``, ``table.csv``, ``table.json``, and ``table.svg`` and ``.png``, which show the spread."""
+        """Write ``table.txt``, ``table.csv``, ``table.json``, and a plot as ``table.svg`` and ``table.png``."""
         from msgformer.studies.plots import study_plot
 
         (self.output / "table.txt").write_text(f"{self.table()}\n", encoding="utf-8")

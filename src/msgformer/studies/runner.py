@@ -1,4 +1,4 @@
-"""The runs of a study, one after the other, or one a GPU at a time."""
+"""Train the runs of a study, one after the other, or one per GPU."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ ONE_DEVICE = {"devices": 1, "num_nodes": 1, "strategy": "auto"}
 
 @dataclass(frozen=True)
 class Job:
-    """One run.
+    """One run of a study.
 
     Attributes:
-        row: What is trained.
-        seed: Its seed.
-        settings: All that differs from the defaults of 'msgformer train'.
-        folder: Its run folder.
+        row: Row of the table.
+        seed: Random seed.
+        settings: Options of 'msgformer train' that differ from the defaults.
+        folder: Run folder.
     """
 
     row: AblationRow
@@ -48,11 +48,11 @@ class Job:
 
     @property
     def epochs(self) -> int:
-        """Epochs until it has finished."""
+        """Total number of epochs."""
         return self.settings["epochs"] + self.settings.get("optim", {}).get("cooldown_epochs", 0)
 
     def scores(self) -> list[float]:
-        """Top-1 after each epoch so far, in per cent."""
+        """Return the top-1 accuracy after each epoch so far, in percent."""
         path = self.folder / METRICS_FILE
         if not path.is_file():
             return []
@@ -60,10 +60,10 @@ class Job:
             return [float(row["val/top1"]) for row in csv.DictReader(file)]
 
     def arguments(self) -> dict[str, Path]:
-        """Of :func:`msgformer.train`, for a new run or for one to go on with.
+        """Return the arguments of `msgformer.train` for a new run, or to resume an interrupted one.
 
-        A new run's settings are written beside its folder. A folder that was left before the run could go on is
-        removed.
+        The settings of a new run are written to a file beside its folder. The folder of a run that stopped before it
+        could be resumed is removed.
         """
         if (self.folder / CONFIG_FILE).is_file():
             return {"resume": self.folder}
@@ -76,32 +76,36 @@ class Job:
 def run_table(
     folder: Path, plan: Mapping[str, Any], seeds: int, workers: int | None, train: Callable[..., Any]
 ) -> tuple[list[StudiedRow], int]:
-    """Train what isn't trained yet, and read all scores.
+    """Train the runs that are not finished, and read all scores.
 
     Args:
-        folder: Of the study.
-        plan: The arguments of the study that decide what is trained.
-        seeds: Runs of each row.
-        workers: Processes that read images.
+        folder: Folder of the study.
+        plan: Arguments of the study that determine the runs.
+        seeds: Runs per row.
+        workers: Processes that load images.
         train: `msgformer.train`.
 
     Returns:
-        The rows, and epochs of each run.
+        The rows, and the number of epochs per run.
 
     Raises:
-        UserError: the settings or the data can't be used.
-        JobError: a process that trained on one of several GPUs failed.
+        UserError: The settings or the data can't be used.
+        JobError: A process that trained on one of several GPUs failed.
     """
     rows = TABLES[plan["table"]].rows
-    told = {} if workers is None else {"workers": workers}
-    settings = {row: {**row_settings(row, plan), **told} for row in rows}
+    overrides = {} if workers is None else {"workers": workers}
+    settings = {row: {**row_settings(row, plan), **overrides} for row in rows}
     jobs = {row: [make_job(folder, row, seed, settings[row]) for seed in range(seeds)] for row in rows}
     gpus = [] if settings[rows[0]]["trainer"]["accelerator"] == "cpu" else find_gpus()
-    # Seed by seed, so that a study that is stopped has whole columns of its table.
+    # Seed by seed, so that an interrupted study has complete columns of its table.
     run_all([jobs[row][seed] for seed in range(seeds) for row in rows], gpus, train)
     studied = [
         StudiedRow.of(
-            row.name, row.recipe, _parameters(settings[row]), [job.scores()[-1] for job in jobs[row]], row.published
+            row.name,
+            row.recipe,
+            _count_parameters(settings[row]),
+            [job.scores()[-1] for job in jobs[row]],
+            row.published,
         )
         for row in rows
     ]
@@ -109,7 +113,12 @@ def run_table(
 
 
 def row_settings(row: AblationRow, plan: Mapping[str, Any]) -> dict[str, Any]:
-    """All settings of a row's runs but the seed."""
+    """Return the settings of a row's runs, without the seed.
+
+    Args:
+        row: Row of the table.
+        plan: Arguments of the study that determine the runs.
+    """
     recipe = load_config(row.recipe)
     if plan["small"]:
         recipe = {"model": recipe["model"], "model_args": small_model_args(row), "img_size": SMALL_SIDE}
@@ -117,7 +126,7 @@ def row_settings(row: AblationRow, plan: Mapping[str, Any]) -> dict[str, Any]:
     if plan["epochs"] is not None:
         fit_schedule(values, plan["epochs"])
         values["epochs"] = plan["epochs"]
-    accelerator = plan["budget"].get("trainer", {}).get("accelerator", "auto")  # the recipes' own is for eight GPUs
+    accelerator = plan["budget"].get("trainer", {}).get("accelerator", "auto")  # recipes are for eight GPUs
     trainer = {**values.get("trainer", {}), **ONE_DEVICE, "accelerator": accelerator}
     if trainer.get("precision") == "16-mixed" and (accelerator == "cpu" or not torch.cuda.is_available()):
         trainer["precision"] = "32-true"
@@ -125,49 +134,70 @@ def row_settings(row: AblationRow, plan: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def make_job(folder: Path, row: AblationRow, seed: int, settings: Mapping[str, Any]) -> Job:
-    """A row's run by one seed."""
+    """Create the run of a row with one seed.
+
+    Args:
+        folder: Folder of the study.
+        row: Row of the table.
+        seed: Random seed.
+        settings: Settings of the row, without the seed.
+    """
     name = f"{row.recipe.rpartition('/')[2]}-seed{seed}"
     return Job(row, seed, {**settings, "seed": seed}, folder / name)
 
 
 def run_all(jobs: Sequence[Job], gpus: Sequence[str], train: Callable[..., Any]) -> None:
-    """Train what hasn't finished: in this process, or on several GPUs in a process each."""
-    left = [job for job in jobs if len(job.scores()) < job.epochs]
+    """Train the unfinished runs: in this process, or, with several GPUs, in one process per GPU.
+
+    Args:
+        jobs: All runs.
+        gpus: Names of the GPUs.
+        train: `msgformer.train`.
+    """
+    unfinished = [job for job in jobs if len(job.scores()) < job.epochs]
     if len(gpus) > 1:
-        run_side_by_side(left, gpus)
+        run_in_parallel(unfinished, gpus)
         return
-    for number, job in enumerate(left, len(jobs) - len(left) + 1):
+    for number, job in enumerate(unfinished, len(jobs) - len(unfinished) + 1):
         print(f"{job.row.name}, seed {job.seed} ({number} of {len(jobs)})", file=sys.stderr, flush=True)
         arguments: dict[str, Any] = {**job.arguments()}
         train(**arguments)
 
 
-def run_side_by_side(jobs: Sequence[Job], gpus: Sequence[str]) -> None:
-    """Train one run a GPU at a time, in processes of their own.
+def run_in_parallel(jobs: Sequence[Job], gpus: Sequence[str]) -> None:
+    """Train one run per GPU at a time, each in its own process.
+
+    Args:
+        jobs: Runs to train.
+        gpus: Names of the GPUs.
 
     Raises:
-        JobError: one failed; those that had begun are waited for, the others are left.
+        JobError: A run failed. Runs that have started are completed, the others are not started.
     """
-    free: queue.SimpleQueue[str] = queue.SimpleQueue()
+    free_gpus: queue.SimpleQueue[str] = queue.SimpleQueue()
     for gpu in gpus:
-        free.put(gpu)
+        free_gpus.put(gpu)
     with ThreadPoolExecutor(len(gpus)) as pool:
-        waiting = [pool.submit(run_apart, job, free) for job in jobs]
+        futures = [pool.submit(run_in_process, job, free_gpus) for job in jobs]
         try:
-            for done in waiting:
-                done.result()
+            for future in futures:
+                future.result()
         except BaseException:
             pool.shutdown(wait=True, cancel_futures=True)
             raise
 
 
-def run_apart(job: Job, free: queue.SimpleQueue[str]) -> None:
-    """Train in a process that sees one GPU, which is taken from ``free`` and given back; what it says is in a log.
+def run_in_process(job: Job, free_gpus: queue.SimpleQueue[str]) -> None:
+    """Train one run in a process that sees a single GPU; its output goes to a log file beside the run folder.
+
+    Args:
+        job: Run to train.
+        free_gpus: Names of the free GPUs; one is taken, and put back at the end.
 
     Raises:
-        JobError: it failed.
+        JobError: The process failed.
     """
-    gpu = free.get()
+    gpu = free_gpus.get()
     try:
         log = job.folder.with_suffix(".log")
         words = [word for key, path in job.arguments().items() for word in (f"--{key}", str(path))]
@@ -179,21 +209,23 @@ def run_apart(job: Job, free: queue.SimpleQueue[str]) -> None:
             done = subprocess.run(command, stdout=file, stderr=file, env=environment, check=False)
         if done.returncode:
             last = (log.read_text(encoding="utf-8", errors="replace").splitlines() or [""])[-1]
-            raise JobError(f"{job.row.name}, seed {job.seed}, failed: {last} (see {log}); the same command goes on")
+            raise JobError(
+                f"{job.row.name}, seed {job.seed}, failed: {last} (see {log}); run the same command to resume"
+            )
     finally:
-        free.put(gpu)
+        free_gpus.put(gpu)
 
 
 def find_gpus() -> list[str]:
-    """What CUDA calls the GPUs that this process may use."""
+    """Return the names of the GPUs that this process may use, as in CUDA_VISIBLE_DEVICES."""
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     names = [name for name in (visible or "").split(",") if name]
     count = torch.cuda.device_count()
     return names[:count] if names else [str(number) for number in range(count)]
 
 
-def _parameters(settings: Mapping[str, Any]) -> int:
-    """Parameters of a row's model without its classifier."""
+def _count_parameters(settings: Mapping[str, Any]) -> int:
+    """Return the number of parameters of a row's model without its classifier."""
     size = settings["img_size"]
     height, width = (size, size) if isinstance(size, int) else size
     with torch.device("meta"):

@@ -1,4 +1,4 @@
-"""The papers' tables of ablations: their rows, what was published, and sizes at which a CPU can train them."""
+"""Ablation tables of the papers: rows, published scores, and small models that a CPU can train."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ class AblationRow:
     """A row of a table.
 
     Attributes:
-        name: What is compared.
-        recipe: The recipe, in ``ablations/``, that says it all at the published size.
-        published: Top-1 on ImageNet-1k that was published, in per cent.
-        size: The small model that stands for it, by its name in ``SMALL``.
+        name: Name of the row.
+        recipe: Recipe of the row at the published model size, in ``ablations/``.
+        published: Published top-1 accuracy on ImageNet-1k, in percent.
+        size: Name in ``SMALL`` of the small model for this row.
     """
 
     name: str
@@ -29,11 +29,11 @@ class AblationRow:
 
 @dataclass(frozen=True)
 class Table:
-    """A table of ablations.
+    """An ablation table.
 
     Attributes:
-        title: What it is about.
-        rows: Its rows, in the published order.
+        title: Title of the table.
+        rows: Rows in the published order.
     """
 
     title: str
@@ -57,7 +57,7 @@ TABLES: dict[TableName, Table] = {
         ),
     ),
     "table5": Table(
-        "MSG-Transformer, Table 5: what messengers, or a DeiT's CLS token, start from",
+        "MSG-Transformer, Table 5: initialization of the messengers, or of DeiT's CLS token",
         (
             _row("messengers learned", "table5_learned", 80.9, "msg"),
             _row("messengers learned, random in evaluation", "table5_random_eval", 80.8, "msg"),
@@ -97,14 +97,14 @@ TABLES: dict[TableName, Table] = {
         ),
     ),
 }
-"""By the name that ``msgformer study`` takes."""
+"""Tables by their name for ``msgformer study``."""
 
 _WINDOWS: dict[str, Any] = {"window_size": 2, "num_heads": [1, 2, 4]}
 _WIDE: dict[str, Any] = {"embed_dim": 48, "depths": [2, 2, 2], "num_heads": [3, 6, 12], "window_size": 2}
 _DEEP: dict[str, Any] = {"embed_dim": 32, "depths": [2, 4, 4], "num_heads": [2, 4, 8], "window_size": 2}
 
 SMALL_SIDE = 64
-"""Pixels of the side of the images that small models are for."""
+"""Image size of the small models, in pixels."""
 
 SMALL: dict[str, dict[str, Any]] = {
     "msg": {**_WINDOWS, "embed_dim": 32, "depths": [1, 1, 2]},
@@ -122,15 +122,15 @@ SMALL: dict[str, dict[str, Any]] = {
         "window_size": 4,
     },
 }
-"""Arguments of models for pictures of 64 x 64.
+"""Constructor arguments of the small models, for images of 64 x 64 pixels.
 
-Windows of 2 x 2 tokens make grids of 8 x 8, 4 x 4 and 2 x 2 windows, as windows of 7 x 7 do at 224 x 224; the fourth
-stage, in which one window would see the whole picture, is left out.
+Windows of 2 x 2 tokens give grids of 8 x 8, 4 x 4 and 2 x 2 windows, like windows of 7 x 7 tokens at 224 x 224. The
+fourth stage is left out, because a single window would cover the whole image.
 """
 
 
 def small_model_args(row: AblationRow) -> dict[str, Any]:
-    """What a row changes, in the small model that stands for it."""
+    """Return the constructor arguments of the small model for a row."""
     arguments = {**load_config(row.recipe)["model_args"], **SMALL[row.size]}
     stages = len(arguments["depths"]) if "depths" in arguments else 0
     if row.size.startswith("msg"):

@@ -19,4 +19,4 @@ def require_package(package: str, extra: str, what: str) -> None:
         UserError: it isn't; names the extra that brings it.
     """
     if importlib.util.find_spec(package) is None:
-        raise UserError(f"{what} needs the package {package!r}; install it with: pip install 'msgformer[{extra}]'")
+        raise UserError(f"{what} needs the package {package!r}; install it with: uv sync --extra {extra}")

@@ -1,1 +1,1 @@
-"""Plots, pages and drawings."""
+"""Plots, HTML pages and drawings on images."""

@@ -1,4 +1,4 @@
-"""Contact sheets: many small pictures with a caption each, on pages."""
+"""Contact sheets: pages of thumbnails with captions."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ import matplotlib
 from PIL import Image, ImageDraw, ImageFont
 
 CELL = 160
-"""Longest side of a picture."""
+"""Maximum side of a thumbnail in pixels."""
 
 COLUMNS, ROWS = 8, 6
 GAP = 10
 LINE = 15
-"""Height of a line of a caption."""
+"""Height of a line of a caption in pixels."""
 
 LINES = 2
 
 
 class ContactSheet:
-    """Pages of small pictures; only the page that is being filled is in memory.
+    """Writes pages of thumbnails; only the current page is in memory.
 
     Args:
-        path: The first page, a PNG file; the next ones are ``NAME-2.png``, ``NAME-3.png``, ...
+        path: PNG file of the first page; the next ones are ``NAME-2.png``, ``NAME-3.png``, ...
     """
 
     def __init__(self, path: Path) -> None:
@@ -32,14 +32,19 @@ class ContactSheet:
         self.pages: list[Path] = []
         self._cells: list[tuple[Image.Image, Sequence[str]]] = []
 
-    def add(self, picture: Image.Image, caption: Sequence[str]) -> None:
-        """Put a picture of at most CELL x CELL on the page, with at most LINES lines under it, the first in bold."""
-        self._cells.append((picture, caption))
+    def add(self, image: Image.Image, caption: Sequence[str]) -> None:
+        """Add a thumbnail to the page.
+
+        Args:
+            image: Image of at most CELL x CELL pixels.
+            caption: At most LINES lines of text; the first is bold.
+        """
+        self._cells.append((image, caption))
         if len(self._cells) == COLUMNS * ROWS:
             self._write()
 
     def finish(self) -> list[Path]:
-        """Write the page that is being filled; gives all pages."""
+        """Write the last page; return the files of all pages."""
         if self._cells:
             self._write()
         return self.pages
@@ -50,21 +55,27 @@ class ContactSheet:
         width, height = CELL + GAP, CELL + GAP + LINES * LINE
         page = Image.new("RGB", (columns * width + GAP, rows * height + GAP), "white")
         draw = ImageDraw.Draw(page)
-        for number, (picture, caption) in enumerate(self._cells):
+        for number, (image, caption) in enumerate(self._cells):
             left = GAP + number % COLUMNS * width
             top = GAP + number // COLUMNS * height
-            page.paste(picture, (left + (CELL - picture.width) // 2, top + (CELL - picture.height) // 2))
+            page.paste(image, (left + (CELL - image.width) // 2, top + (CELL - image.height) // 2))
             for line, text in enumerate(caption[:LINES]):
                 font = _font(bold=line == 0)
-                draw.text((left, top + CELL + 2 + line * LINE), fitted(text, font, CELL), "#1f2430", font)
+                draw.text((left, top + CELL + 2 + line * LINE), truncate(text, font, CELL), "#1f2430", font)
         path = self.path if not self.pages else self.path.with_stem(f"{self.path.stem}-{len(self.pages) + 1}")
         page.save(path)
         self.pages.append(path)
         self._cells = []
 
 
-def fitted(text: str, font: ImageFont.FreeTypeFont, width: int) -> str:
-    """``text``, cut so that it is at most ``width`` pixels wide."""
+def truncate(text: str, font: ImageFont.FreeTypeFont, width: int) -> str:
+    """Truncate a text to a width.
+
+    Args:
+        text: The text.
+        font: Font that it is drawn with.
+        width: Maximum width in pixels.
+    """
     if font.getlength(text) <= width:
         return text
     while text and font.getlength(f"{text}…") > width:
@@ -74,6 +85,6 @@ def fitted(text: str, font: ImageFont.FreeTypeFont, width: int) -> str:
 
 @cache
 def _font(*, bold: bool) -> ImageFont.FreeTypeFont:
-    """The font that Matplotlib brings, which has most of Europe's letters."""
+    """Load the font that ships with Matplotlib; it covers most European scripts."""
     name = "DejaVuSans-Bold.ttf" if bold else "DejaVuSans.ttf"
     return ImageFont.truetype(Path(matplotlib.get_data_path(), "fonts", "ttf", name), 11)

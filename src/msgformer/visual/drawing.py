@@ -1,4 +1,4 @@
-"""What detectors and segmenters see, drawn on the pictures."""
+"""Draw predictions on images: boxes, masks, class maps and text."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-Colour = tuple[int, int, int]
+Color = tuple[int, int, int]
 
-GOLDEN = 0.618034  # of a turn of the colour wheel from one class to the next: neighbours differ, few coincide
+GOLDEN = 0.618034  # step of the hue from one class to the next: adjacent classes differ, and few classes coincide
 MASK_OPACITY = 0.45
-LARGE = 640  # pixels of the longer side for which lines are two pixels wide
+LARGE = 640  # longer side of an image, in pixels, at which lines are two pixels wide
 
 
 @dataclass(frozen=True)
@@ -22,9 +22,9 @@ class Mark:
 
     Attributes:
         box: ``x1 y1 x2 y2`` in pixels.
-        label: Index of its class, from 0 on; it chooses the colour.
-        text: What to write at the box; empty: nothing.
-        mask: Its pixels, bool [H, W]; None: the box alone.
+        label: Index of the class, counted from 0; it determines the color.
+        text: Text at the box; empty for none.
+        mask: Mask of the object, bool [H, W]; None to draw only the box.
     """
 
     box: Sequence[float]
@@ -33,66 +33,71 @@ class Mark:
     mask: np.ndarray | None = None
 
 
-def class_colour(label: int) -> Colour:
-    """The colour of a class: strong, and far from those of the classes beside it."""
+def class_color(label: int) -> Color:
+    """Return the color of a class: saturated, and different from those of adjacent classes."""
     red, green, blue = colorsys.hsv_to_rgb(label * GOLDEN % 1, 0.85, 0.95 if label % 2 else 0.8)
     return round(255 * red), round(255 * green), round(255 * blue)
 
 
-def draw_objects(picture: Image.Image, marks: Sequence[Mark]) -> Image.Image:
-    """A copy of an RGB picture with masks, boxes and texts, the first mark on top."""
-    pixels = np.asarray(picture).astype(np.float32)
+def draw_objects(image: Image.Image, marks: Sequence[Mark]) -> Image.Image:
+    """Draw masks, boxes and texts on a copy of an RGB image.
+
+    Args:
+        image: The image.
+        marks: Objects to draw; the first one is on top.
+    """
+    pixels = np.asarray(image).astype(np.float32)
     for mark in reversed(marks):
         if mark.mask is not None:
-            colour = np.array(class_colour(mark.label), np.float32)
-            pixels[mark.mask] += MASK_OPACITY * (colour - pixels[mark.mask])
+            color = np.array(class_color(mark.label), np.float32)
+            pixels[mark.mask] += MASK_OPACITY * (color - pixels[mark.mask])
     drawn = Image.fromarray(pixels.round().astype(np.uint8))
-    width = max(1, round(2 * max(picture.size) / LARGE))
+    width = max(1, round(2 * max(image.size) / LARGE))
     pen = ImageDraw.Draw(drawn)
     for mark in reversed(marks):
-        pen.rectangle(tuple(mark.box), outline=class_colour(mark.label), width=width)
+        pen.rectangle(tuple(mark.box), outline=class_color(mark.label), width=width)
         if mark.text:
-            _write(pen, mark, picture.size)
+            _write(pen, mark, image.size)
     return drawn
 
 
-def draw_classes(picture: Image.Image, classes: np.ndarray, ignored: int = 255) -> Image.Image:
-    """A copy of an RGB picture under the colours of its pixels' classes.
+def draw_classes(image: Image.Image, classes: np.ndarray, ignored: int = 255) -> Image.Image:
+    """Overlay the colors of the classes of all pixels on a copy of an RGB image.
 
     Args:
-        picture: Of [H, W] pixels.
-        classes: Class of each pixel, from 0 on, [H, W].
-        ignored: Pixels of this number stay as they are.
+        image: Image of [H, W] pixels.
+        classes: Class of each pixel, counted from 0 [H, W].
+        ignored: Class whose pixels are not changed.
     """
-    colours = np.array([class_colour(label) for label in range(256)], np.float32)
-    pixels = np.asarray(picture).astype(np.float32)
+    colors = np.array([class_color(label) for label in range(256)], np.float32)
+    pixels = np.asarray(image).astype(np.float32)
     shown = classes != ignored
-    pixels[shown] += MASK_OPACITY * (colours[classes[shown]] - pixels[shown])
+    pixels[shown] += MASK_OPACITY * (colors[classes[shown]] - pixels[shown])
     return Image.fromarray(pixels.round().astype(np.uint8))
 
 
 def class_map(classes: np.ndarray) -> Image.Image:
-    """A class map [H, W] as a palette picture: each pixel holds its class, and shows the class's colour."""
+    """Convert a class map [H, W] to a palette image: each pixel stores its class and has the color of the class."""
     image = Image.fromarray(classes.astype(np.uint8))
-    image.putpalette([part for label in range(256) for part in class_colour(label)])
+    image.putpalette([part for label in range(256) for part in class_color(label)])
     return image
 
 
 def _write(pen: ImageDraw.ImageDraw, mark: Mark, size: tuple[int, int]) -> None:
-    """Write a mark's text at the upper left corner of its box, inside the picture, on a ground of its colour."""
+    """Write a mark's text at the upper left corner of its box, inside the image, on a background of its color."""
     font = ImageFont.load_default(max(9, round(14 * max(size) / LARGE)))
     left, top, right, bottom = pen.textbbox((0, 0), mark.text, font=font)
     x = min(max(0.0, mark.box[0]), max(0.0, size[0] - (right - left) - 2))
     y = mark.box[1] - (bottom - top) - 3
     y = y if y >= 0 else min(mark.box[1] + 1, size[1] - (bottom - top) - 3)
-    colour = class_colour(mark.label)
-    pen.rectangle((x, y, x + right - left + 2, y + bottom - top + 3), fill=colour)
-    brightness = 0.299 * colour[0] + 0.587 * colour[1] + 0.114 * colour[2]
+    color = class_color(mark.label)
+    pen.rectangle((x, y, x + right - left + 2, y + bottom - top + 3), fill=color)
+    brightness = 0.299 * color[0] + 0.587 * color[1] + 0.114 * color[2]
     pen.text((x + 1 - left, y + 1 - top), mark.text, fill="black" if brightness > 140 else "white", font=font)
 
 
 def draw_lines(image: Image.Image, lines: Sequence[str]) -> Image.Image:
-    """Return a copy of an RGB image with lines of text in its upper left corner, on a dark ground.
+    """Write lines of text in the upper left corner of a copy of an RGB image, on a dark background.
 
     Args:
         image: The image.

@@ -1,7 +1,8 @@
-"""The shell of every report: sections of tables, plots, pictures and text on one page that needs nothing else.
+"""Self-contained HTML reports: sections of tables, plots, images and text.
 
-A task's report is a list of :class:`Section`; nothing here knows what was trained. Every text is escaped when the
-page is filled in, and the page forbids itself scripts and the network, so that no name of a class or file can act.
+A report of a task is a list of `Section`; this module is independent of tasks. All text is escaped by the template, and
+the content security policy of the page forbids scripts and network access. Names of classes and files can therefore not
+inject code.
 """
 
 from __future__ import annotations
@@ -21,12 +22,12 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 THUMBNAIL = 144
-"""Longest side of a picture in a gallery."""
+"""Maximum side of an image in a gallery, in pixels."""
 
 
 @dataclass(frozen=True)
 class Tile:
-    """One number that counts, with its name, and a word on it."""
+    """A key number with its name and an optional note."""
 
     label: str
     value: str
@@ -34,7 +35,7 @@ class Tile:
 
 
 class Block:
-    """What sections are made of; ``kind`` chooses the part of the template that shows it."""
+    """Base class of the elements of a section; ``kind`` selects the part of the template."""
 
     kind: ClassVar[str]
 
@@ -49,7 +50,7 @@ class Text(Block):
 
 @dataclass(frozen=True)
 class Tiles(Block):
-    """Numbers side by side."""
+    """Key numbers side by side."""
 
     kind = "tiles"
     tiles: Sequence[Tile]
@@ -61,9 +62,9 @@ class Figure(Block):
 
     Attributes:
         plot: The plot.
-        alt: What it shows, for who can't see it.
-        caption: Under it.
-        wide: Give it the page's whole width.
+        alt: Alternative text.
+        caption: Text below the plot.
+        wide: Use the full width of the page.
     """
 
     kind = "figure"
@@ -74,21 +75,21 @@ class Figure(Block):
 
     @property
     def source(self) -> str:
-        """The plot as an address that holds it; as a picture, an SVG can neither run nor fetch anything."""
+        """Data URI of the plot; as an image, an SVG can neither run scripts nor access the network."""
         return data_uri(self.plot.svg.encode(), "image/svg+xml")
 
 
 @dataclass(frozen=True)
 class Table(Block):
-    """Rows under a header; the first cell names the row.
+    """A table; the first cell of each row is its header.
 
     Attributes:
-        caption: What the table holds.
+        caption: Caption of the table.
         header: Titles of the columns.
         rows: Cells.
-        texts: How many columns, from the left, are words; those after them are numbers and stand to the right.
-        folded: Show only this line until the reader opens it; empty: show the table.
-        wide: Give it the page's whole width; a folded one has it.
+        texts: Number of columns with text, from the left; the others are numbers and aligned to the right.
+        folded: Summary of a collapsed table; empty to show the table.
+        wide: Use the full width of the page; collapsed tables always do.
     """
 
     kind = "table"
@@ -101,14 +102,14 @@ class Table(Block):
 
 
 @dataclass(frozen=True)
-class Picture:
-    """A picture in a gallery.
+class GalleryImage:
+    """An image in a gallery.
 
     Attributes:
-        source: The picture as an address that holds it, by :func:`thumbnail`.
-        name: What it is called.
-        lines: What is said under it, the first in bold.
-        good: Whether what was said of it is right.
+        source: Data URI of the image, from `thumbnail`.
+        name: Name of the image.
+        lines: Lines of text below it; the first is bold.
+        good: Whether the prediction is correct.
     """
 
     source: str
@@ -119,15 +120,15 @@ class Picture:
 
 @dataclass(frozen=True)
 class Gallery(Block):
-    """Pictures side by side."""
+    """Images side by side."""
 
     kind = "gallery"
-    pictures: Sequence[Picture]
+    images: Sequence[GalleryImage]
 
 
 @dataclass(frozen=True)
 class Code(Block):
-    """Text of a file, folded under ``caption``."""
+    """Content of a file, collapsed under ``caption``."""
 
     kind = "code"
     caption: str
@@ -136,14 +137,14 @@ class Code(Block):
 
 @dataclass(frozen=True)
 class Section:
-    """A part of the page with a title, which the page's table of contents leads to."""
+    """A section of the page with a title; the table of contents links to it."""
 
     title: str
     blocks: Sequence[Block]
 
     @property
     def anchor(self) -> str:
-        """The title as an address within the page."""
+        """Anchor of the section, made from the title."""
         return "-".join("".join(c if c.isalnum() else " " for c in self.title.lower()).split())
 
 
@@ -152,12 +153,12 @@ class Page:
     """A report.
 
     Attributes:
-        title: What it is about.
-        lead: One line under the title.
-        tiles: The numbers that count most.
-        sections: The rest.
-        footer: Who wrote it, and when.
-        notes: What the reader must know before the rest.
+        title: Title of the report.
+        lead: Line below the title.
+        tiles: Key numbers.
+        sections: Sections of the report.
+        footer: Version and date.
+        notes: Notes above the content.
     """
 
     title: str
@@ -168,11 +169,11 @@ class Page:
     notes: Sequence[str] = ()
 
     def render(self) -> str:
-        """The page as HTML."""
+        """Return the page as HTML."""
         return _template().render(page=self)
 
     def plots(self) -> list[Plot]:
-        """All plots on it."""
+        """Return all plots of the page."""
         return [block.plot for section in self.sections for block in section.blocks if isinstance(block, Figure)]
 
 
@@ -192,12 +193,17 @@ def _template() -> Template:
 
 
 def data_uri(content: bytes, media_type: str) -> str:
-    """``content`` as an address."""
+    """Encode a file as a data URI.
+
+    Args:
+        content: Content of the file.
+        media_type: Media type, such as image/png.
+    """
     return f"data:{media_type};base64,{base64.b64encode(content).decode('ascii')}"
 
 
 def thumbnail(image: Image) -> str:
-    """An RGB picture at THUMBNAIL's size, or its own if it is smaller, as an address that holds it."""
+    """Shrink an RGB image to at most THUMBNAIL pixels per side, and encode it as a data URI."""
     content = io.BytesIO()
     if max(image.size) <= THUMBNAIL:
         image.save(content, "PNG")

@@ -1,4 +1,4 @@
-"""Plots, each as SVG for a page, which follows the page's light or dark scheme, and as PNG for everything else."""
+"""Plots of reports, as SVG that follows the light or dark color scheme of a page, and as PNG."""
 
 from __future__ import annotations
 
@@ -20,22 +20,22 @@ from matplotlib.ticker import MaxNLocator
 from msgformer.errors import shown
 
 COLORS = ("#2f7ed8", "#e8731a", "#1a9e77", "#b5529e", "#8a8d91", "#c9a227")
-"""Of the lines: told apart by colour-blind eyes too, and readable on white and on black."""
+"""Colors of lines: distinguishable with color blindness, and visible on white and black backgrounds."""
 
 INK = "#1f2430"
-"""Of text and axes. No line has it, so that the SVG can replace it by what the reader's scheme asks for."""
+"""Color of text and axes. No line uses it, because the SVG replaces it by the color of the reader's color scheme."""
 DARK_INK = "#e6e8ec"
 
-MOST_LABELS = 25
-"""Classes whose names and numbers a confusion matrix shows; of more there is only room for the colours."""
-LONGEST_LABEL = 22
+MAX_LABELS = 25
+"""Maximum number of classes for which a confusion matrix shows names and numbers; larger ones show only colors."""
+MAX_LABEL_LENGTH = 22
 
 _STYLE: dict[Any, Any] = {
     "font.family": "sans-serif",
     "font.size": 9,
-    "svg.hashsalt": "msgformer",  # the same picture gives the same file
-    "svg.fonttype": "none",  # text stays text: small, and in any script that the reader's fonts have
-    "text.parse_math": False,  # a class may be called "$x$"
+    "svg.hashsalt": "msgformer",  # the same plot gives the same file
+    "svg.fonttype": "none",  # keep text as text: smaller, and in all scripts that the reader's fonts support
+    "text.parse_math": False,  # a class may be named "$x$"
     "text.color": INK,
     "axes.edgecolor": INK,
     "axes.labelcolor": INK,
@@ -58,9 +58,9 @@ class Plot:
     """One plot.
 
     Attributes:
-        name: File name without its ending.
-        svg: A document of its own, without background.
-        png: The same on white.
+        name: File name without suffix.
+        svg: SVG document with transparent background.
+        png: PNG file with white background.
     """
 
     name: str
@@ -70,24 +70,29 @@ class Plot:
 
 @contextmanager
 def style() -> Iterator[None]:
-    """This module's looks, whatever the user's matplotlibrc says."""
+    """Apply the style of this module, independent of the user's matplotlibrc."""
     with matplotlib.rc_context():
         matplotlib.rcdefaults()
         matplotlib.rcParams.update(_STYLE)
         with warnings.catch_warnings():
-            # DejaVu lacks some scripts: a PNG then has boxes in the place of letters, an SVG the reader's own font.
+            # DejaVu lacks some scripts: a PNG then shows boxes instead of letters, an SVG uses the reader's fonts.
             warnings.filterwarnings("ignore", r"Glyph .* missing from")
             yield
 
 
 def label(name: str) -> str:
-    """A class's name as it fits beside an axis."""
+    """Return the name of a class, shortened to fit beside an axis."""
     name = shown(name)
-    return name if len(name) <= LONGEST_LABEL else f"{name[: LONGEST_LABEL - 1]}…"
+    return name if len(name) <= MAX_LABEL_LENGTH else f"{name[: MAX_LABEL_LENGTH - 1]}…"
 
 
 def finish(name: str, figure: Figure) -> Plot:
-    """Render a figure that was drawn within :func:`style`, in both formats."""
+    """Render a figure that was drawn within `style`, as SVG and PNG.
+
+    Args:
+        name: Name of the plot.
+        figure: The figure.
+    """
     svg, png = io.StringIO(), io.BytesIO()
     figure.savefig(svg, format="svg", transparent=True)
     figure.savefig(png, format="png", dpi=150, facecolor="white", metadata={"Software": None})
@@ -95,7 +100,7 @@ def finish(name: str, figure: Figure) -> Plot:
 
 
 def _adapt(svg: str) -> str:
-    """``svg`` without metadata, scaled by its place in the page, in the ink of the reader's colour scheme."""
+    """Remove metadata and fixed size of an SVG, and make its text and axes follow the reader's color scheme."""
     svg = re.sub(r"<metadata>.*?</metadata>", "", svg[svg.index("<svg") :], flags=re.DOTALL)
     head, _, body = svg.partition(">")
     head = re.sub(r' (?:width|height)="[\d.]+pt"', "", head)
@@ -112,20 +117,20 @@ def line_plot(
     logarithmic: bool = False,
     from_zero: bool = False,
 ) -> Plot:
-    """Values by epoch, in panels side by side.
+    """Plot values over epochs, in panels side by side.
 
     Args:
-        name: Of the plot.
-        panels: Lines by their names, by the title of the panel; a value that isn't known is not a number.
-        epochs: Where the values lie, of all lines.
-        mark: Epoch to mark, as the best.
-        logarithmic: Scale of the values.
-        from_zero: Start the values' axis at zero.
+        name: Name of the plot.
+        panels: Lines by name, by panel title; unknown values are NaN.
+        epochs: Epochs of the values, for all lines.
+        mark: Epoch to mark as the best.
+        logarithmic: Use a logarithmic y axis.
+        from_zero: Start the y axis at zero.
     """
     with style():
         figure = Figure(figsize=(4.6 * len(panels), 3.1), layout="constrained")
-        for place, (title, lines) in enumerate(panels.items()):
-            axes = figure.add_subplot(1, len(panels), place + 1)
+        for index, (title, lines) in enumerate(panels.items()):
+            axes = figure.add_subplot(1, len(panels), index + 1)
             axes.set_title(title, loc="left")
             for color, (line, values) in zip(COLORS, lines.items(), strict=False):
                 axes.plot(epochs, values, color=color, label=line, marker="o" if len(epochs) < 25 else "", markersize=3)
@@ -143,23 +148,23 @@ def line_plot(
 
 
 def confusion_plot(matrix: np.ndarray, classes: Sequence[str]) -> Plot:
-    """A confusion matrix: rows are what pictures show, columns what they were taken for, colours a row's parts.
+    """Plot a confusion matrix: rows are true classes, columns are predicted classes, colors are fractions of a row.
 
     Args:
-        matrix: Numbers of pictures [G, G].
-        classes: Names of all classes; where they are more than G, neighbours are merged to groups.
+        matrix: Numbers of images [G, G].
+        classes: Names of all classes; if there are more than G, adjacent classes are merged into groups.
     """
     totals = np.maximum(matrix.sum(1, keepdims=True), 1)
     shares = 100 * matrix / totals
-    named = len(classes) == len(matrix) <= MOST_LABELS
+    named = len(classes) == len(matrix) <= MAX_LABELS
     side = max(3.2, 1.4 + 0.36 * len(matrix)) if named else 4.2
     with style():
         figure = Figure(figsize=(side + 0.8, side), layout="constrained")
         axes = figure.add_subplot()
         axes.grid(visible=False)
-        # From nothing to opaque, so that an empty cell is the page's own colour.
+        # From transparent to opaque, so that empty cells have the color of the page.
         blues = LinearSegmentedColormap.from_list("blues", [(0.13, 0.42, 0.80, 0.0), (0.13, 0.42, 0.80, 1.0)])
-        # Of many classes few cells are full: logarithms show the rest.
+        # With many classes, most fractions are small: a logarithmic scale shows them.
         norm: Normalize = Normalize(0, 100) if named else LogNorm(0.1, 100, clip=True)
         image = axes.imshow(shares, cmap=blues, norm=norm, interpolation="nearest")
         figure.colorbar(image, ax=axes, format="%g %%", shrink=0.8, aspect=30)
@@ -173,33 +178,33 @@ def confusion_plot(matrix: np.ndarray, classes: Sequence[str]) -> Plot:
 
 
 def _name_cells(axes: Axes, matrix: np.ndarray, shares: np.ndarray, names: Sequence[str]) -> None:
-    """Class names along both axes, and in every cell that isn't empty its number of pictures."""
-    places = np.arange(len(names))
+    """Show class names along both axes, and the number of images in every nonempty cell."""
+    positions = np.arange(len(names))
     short = max(map(len, names)) <= 3
     axes.set_xticks(
-        places, names, rotation=0 if short else 45, ha="center" if short else "right", rotation_mode="anchor"
+        positions, names, rotation=0 if short else 45, ha="center" if short else "right", rotation_mode="anchor"
     )
-    axes.set_yticks(places, names)
+    axes.set_yticks(positions, names)
     for row, column in np.argwhere(matrix):
         color = "white" if shares[row, column] > 55 else INK
         axes.text(column, row, f"{matrix[row, column]}", ha="center", va="center", color=color, fontsize=8)
 
 
 def _number_classes(axes: Axes, groups: int, classes: int) -> None:
-    """Numbers of the classes, from 1, along both axes of a matrix of groups."""
-    places = np.linspace(0, groups - 1, 6).round()
-    numbers = [f"{int(place * classes / groups) + 1}" for place in places]
-    axes.set_xticks(places, numbers)
-    axes.set_yticks(places, numbers)
-    note = "" if groups == classes else f", {classes} in {groups} groups of neighbours"
+    """Show class numbers, counted from 1, along both axes of a matrix of groups."""
+    positions = np.linspace(0, groups - 1, 6).round()
+    numbers = [f"{int(position * classes / groups) + 1}" for position in positions]
+    axes.set_xticks(positions, numbers)
+    axes.set_yticks(positions, numbers)
+    note = "" if groups == classes else f", {classes} in {groups} groups"
     axes.set_xlabel(f"predicted (classes by number{note})")
 
 
 def reliability_plot(bins: np.ndarray) -> Plot:
-    """Accuracy by confidence, beside the diagonal that a calibrated model keeps to, over the number of pictures.
+    """Plot accuracy over confidence with the diagonal of a calibrated model, above the number of images.
 
     Args:
-        bins: Mean confidence, accuracy (0..1; not a number where a bin is empty) and pictures of every bin [B, 3].
+        bins: Mean confidence, accuracy (0..1, NaN for empty bins) and number of images of each bin [B, 3].
     """
     confidence, accuracy, images = bins.T
     edges = np.linspace(0, 1, len(bins) + 1)
@@ -211,7 +216,7 @@ def reliability_plot(bins: np.ndarray) -> Plot:
         top.bar(
             edges[:-1][filled], accuracy[filled], width, align="edge", color=COLORS[0], alpha=0.75, label="accuracy"
         )
-        top.plot(confidence[filled], accuracy[filled], "o", color=COLORS[1], markersize=4, label="mean of a bin")
+        top.plot(confidence[filled], accuracy[filled], "o", color=COLORS[1], markersize=4, label="mean of bin")
         top.plot([0, 1], [0, 1], color=INK, linewidth=1, linestyle=":", label="calibrated")
         top.set_ylabel("accuracy")
         top.set_ylim(0, 1)
@@ -224,13 +229,13 @@ def reliability_plot(bins: np.ndarray) -> Plot:
 
 
 def histogram_plot(name: str, title: str, values: Sequence[float], xlabel: str) -> Plot:
-    """How many classes have which score.
+    """Plot a histogram of the scores of classes.
 
     Args:
-        name: Of the plot.
-        title: Over it.
-        values: Of each class, in per cent.
-        xlabel: What they are.
+        name: Name of the plot.
+        title: Title of the plot.
+        values: Score of each class, in percent.
+        xlabel: Name of the score.
     """
     with style():
         figure = Figure(figsize=(4.6, 2.6), layout="constrained")

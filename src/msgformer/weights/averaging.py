@@ -1,4 +1,4 @@
-"""Weights of checkpoints averaged: all of them, or those that do an average good."""
+"""Model soups: average the weights of all checkpoints, or of a greedy selection (Wortsman et al., 2022)."""
 
 from __future__ import annotations
 
@@ -21,27 +21,27 @@ from msgformer.errors import UserError
 from msgformer.tasks import get_task
 from msgformer.weights.files import write_checkpoint
 
-ONLY_TRAINING = "_rate"
-"""What the names of a model's arguments end with that change nothing about its weights."""
+TRAINING_ONLY_SUFFIX = "_rate"
+"""Suffix of the model arguments that have no effect on the meaning of the weights, such as drop_path_rate."""
 
 
 class Soup:
-    """A mean of weights that further weights can be added to.
+    """A running mean of weights.
 
     Args:
-        total: Sums by name, in double precision.
-        count: How many sets of weights they are of.
+        total: Sum of the weights by parameter name, in double precision.
+        count: Number of checkpoints in the sum.
     """
 
     def __init__(self, total: Mapping[str, Tensor], count: int) -> None:
         self.total, self.count = total, count
 
     def plus(self, weights: Mapping[str, Tensor]) -> Soup:
-        """The mean with one more."""
+        """Return the soup with the weights of one more checkpoint."""
         return Soup({name: total + weights[name].double() for name, total in self.total.items()}, self.count + 1)
 
     def weights(self, like: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """The mean in the number formats of ``like``; whole numbers, such as counts of batches, are rounded."""
+        """Return the mean in the number formats of ``like``; integers, such as batch counts, are rounded."""
         means = {name: total / self.count for name, total in self.total.items()}
         return {
             name: (mean if like[name].is_floating_point() else mean.round()).to(like[name].dtype)
@@ -51,14 +51,14 @@ class Soup:
 
 @dataclass(frozen=True)
 class GreedySoup:
-    """What a greedy choice came to.
+    """Result of a greedy selection.
 
     Attributes:
-        card: That of the average.
-        metric: What was scored.
-        score: What the average reaches, in per cent.
-        scores: What each checkpoint reaches alone, the best first.
-        taken: Those that are part of the average.
+        card: Card of the averaged model.
+        metric: Name of the score.
+        score: Score of the average, in percent.
+        scores: Score of each checkpoint alone, best first.
+        taken: Checkpoints that the average includes.
     """
 
     card: ModelCard
@@ -69,13 +69,13 @@ class GreedySoup:
 
 
 class Ingredients:
-    """Checkpoints of one model, read one at a time.
+    """Checkpoints of one model, which are loaded one at a time.
 
     Args:
-        paths: Their files.
+        paths: Files of the checkpoints.
 
     Raises:
-        UserError: one can't be read, or is of another model or of other classes.
+        UserError: A checkpoint can't be read, or is of another model or of other classes.
     """
 
     def __init__(self, paths: Sequence[Path]) -> None:
@@ -85,15 +85,23 @@ class Ingredients:
         self.shared = all(_held_out(path, card) == _held_out(paths[0], self.card) for path, card in self.cards.items())
 
     def weights(self, path: Path) -> dict[str, Tensor]:
-        """The weights of one."""
+        """Return the weights of one checkpoint."""
         return self._checked(path)[1]
 
     def soup(self) -> Soup:
-        """The mean of nothing."""
+        """Return an empty soup."""
         return Soup({name: torch.zeros(value.shape, dtype=torch.double) for name, value in self.like.items()}, 0)
 
     def write(self, soup: Soup, output: Path) -> ModelCard:
-        """Write an average as a checkpoint, which knows its held-out images only where all runs held out the same."""
+        """Write a soup as a checkpoint; it records the held-out images only if all runs held out the same ones.
+
+        Args:
+            soup: The average.
+            output: Checkpoint file to write.
+
+        Returns:
+            Card of the averaged model.
+        """
         card = dataclasses.replace(self.card, data=self.card.data if self.shared else {})
         write_checkpoint(soup.weights(self.like), card, output)
         return card
@@ -117,8 +125,15 @@ class Ingredients:
 def average_all(paths: Sequence[Path], output: Path) -> ModelCard:
     """Write the mean of all checkpoints.
 
+    Args:
+        paths: Files of the checkpoints.
+        output: Checkpoint file to write.
+
+    Returns:
+        Card of the averaged model.
+
     Raises:
-        UserError: one can't be read or is of another model, or ``output`` can't be written.
+        UserError: A checkpoint can't be read or is of another model, or ``output`` can't be written.
     """
     ingredients = Ingredients(paths)
     soup = ingredients.soup()
@@ -128,16 +143,16 @@ def average_all(paths: Sequence[Path], output: Path) -> ModelCard:
 
 
 def average_greedily(paths: Sequence[Path], output: Path, data: str | None, evaluate: Callable[..., Any]) -> GreedySoup:
-    """Write the mean of those checkpoints that do it good on validation data (Recipe 1 of "Model soups").
+    """Write the mean of a greedy selection of checkpoints (greedy soup, Recipe 1 of Wortsman et al.).
 
     Args:
-        paths: The checkpoints.
-        output: What to write.
-        data: What to score on; None: what the runs held out.
-        evaluate: `msgformer.evaluate`, with all arguments but the model and the data.
+        paths: Files of the checkpoints.
+        output: Checkpoint file to write.
+        data: Data to score on; None for the images that the runs held out.
+        evaluate: `msgformer.evaluate` with all arguments bound except for the model and the data.
 
     Raises:
-        UserError: a checkpoint can't be read or is of another model, the data can't be used, the runs held out
+        UserError: A checkpoint can't be read or is of another model, the data can't be used, the runs held out
             different images, or ``output`` can't be written.
     """
     ingredients = Ingredients(paths)
@@ -145,7 +160,7 @@ def average_greedily(paths: Sequence[Path], output: Path, data: str | None, eval
     if data is None and not ingredients.shared:
         raise UserError(
             f"greedy: the runs of {' and '.join(map(str, paths[:2]))} held out different images, which the others"
-            " were trained on; give --data with images that are new to all of them"
+            " were trained on; pass --data with images that none of them was trained on"
         )
 
     def score(path: Path) -> float:
@@ -153,7 +168,7 @@ def average_greedily(paths: Sequence[Path], output: Path, data: str | None, eval
 
     with tempfile.TemporaryDirectory() as folder:
         candidate = Path(folder, "candidate.ckpt")
-        for name in (SPLIT_FILE, SKIPPED_FILE):  # which tell what the runs held out
+        for name in (SPLIT_FILE, SKIPPED_FILE):  # they record which images the runs held out
             if (paths[0].parent / name).is_file():
                 shutil.copy(paths[0].parent / name, folder)
 
@@ -163,30 +178,30 @@ def average_greedily(paths: Sequence[Path], output: Path, data: str | None, eval
 
         scores = {path: score(path) for path in paths}
         ranked = dict(sorted(scores.items(), key=lambda item: -item[1]))
-        soup, taken, best = choose(ranked, ingredients, score_soup)
+        soup, taken, best = select_greedily(ranked, ingredients, score_soup)
     return GreedySoup(ingredients.write(soup, output), metric, best, ranked, taken)
 
 
-def choose(
+def select_greedily(
     ranked: Mapping[Path, float], ingredients: Ingredients, score_soup: Callable[[Soup], float]
 ) -> tuple[Soup, list[Path], float]:
-    """Take the best checkpoint, and each further one with which the mean isn't worse than without.
+    """Start from the best checkpoint, and add each further one if the score of the mean does not decrease.
 
     Args:
-        ranked: What each reaches alone, the best first.
-        ingredients: Their weights.
-        score_soup: What a mean reaches.
+        ranked: Score of each checkpoint alone, best first.
+        ingredients: The checkpoints.
+        score_soup: Returns the score of a soup.
 
     Returns:
-        The mean, what is part of it, and what it reaches.
+        The soup, the checkpoints in it, and its score.
     """
     first, *others = ranked
     soup, taken, best = ingredients.soup().plus(ingredients.weights(first)), [first], ranked[first]
     for path in others:
         candidate = soup.plus(ingredients.weights(path))
-        reached = score_soup(candidate)
-        if reached >= best:
-            soup, taken, best = candidate, [*taken, path], reached
+        candidate_score = score_soup(candidate)
+        if candidate_score >= best:
+            soup, taken, best = candidate, [*taken, path], candidate_score
     return soup, taken, best
 
 
@@ -196,11 +211,11 @@ def _read(path: Path) -> tuple[ModelCard, dict[str, Tensor]]:
 
 
 def _identity(card: ModelCard) -> dict[str, Any]:
-    """What must be the same for weights to mean the same."""
+    """Return the properties that must be equal for weights to be averaged."""
     return {
         "task": card.task,
         "model": card.model,
-        "model_args": {key: value for key, value in card.model_args.items() if not key.endswith(ONLY_TRAINING)},
+        "model_args": {key: value for key, value in card.model_args.items() if not key.endswith(TRAINING_ONLY_SUFFIX)},
         "classes": card.classes,
         "preprocessing": card.preprocessing,
     }
@@ -220,7 +235,7 @@ def _some(classes: list[str]) -> str:
 
 
 def _held_out(path: Path, card: ModelCard) -> Any:
-    """What tells the images that a run held out from those of others."""
+    """Return a record of the images that a run held out, to compare with those of other runs."""
     recorded = read_split(path.parent, "val")
     data = dict(card.data)
     return (data.get("path"), recorded) if recorded is not None else data

@@ -1,4 +1,4 @@
-"""Weights on their way from one kind of file to another, and what is known about the model that they are of."""
+"""Read the weights of a model from any kind of file, and write them to another."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ from msgformer.models.official_weights import convert_state_dict, find_variant, 
 from msgformer.tasks import get_task
 from msgformer.tasks.opened_model import restore
 from msgformer.utils.safetensors_header import read_header
-from msgformer.weights.files import write_checkpoint, write_safetensors, write_whole
+from msgformer.weights.files import write_atomically, write_checkpoint, write_safetensors
 
 
 @dataclass(frozen=True)
 class Weights:
-    """The weights of one model.
+    """Weights of one model.
 
     Attributes:
-        model: Its name.
-        num_classes: Its classes.
-        state: Tensors by this package's names.
-        card: What is known about a trained model; None of others.
+        model: Name of the model.
+        num_classes: Number of classes.
+        state: State dict with this package's parameter names.
+        card: Card of a trained model; None for other weights.
         left_out: Names of classes and functions in the file whose objects were not restored.
     """
 
@@ -41,54 +41,57 @@ class Weights:
     left_out: list[str] = field(default_factory=list)
 
     def write(self, output: Path, source: str, to: Library) -> None:
-        """Write them as the library and the file's name ask for.
+        """Write the weights in the format for a library and a file suffix.
 
         Args:
-            output: The file.
-            source: Name of the file that they were in.
-            to: The library that the output is for.
+            output: File to write.
+            source: Name of the file that the weights come from.
+            to: Library that the output is for.
 
         Raises:
-            UserError: it can't be written, MindSpore doesn't have the model, or a checkpoint is asked for of weights
-                about which nothing is known.
+            UserError: The file can't be written, the model is not available in MindSpore, or a checkpoint is requested
+                for weights without a card.
         """
         text = None if self.card is None else self.card.to_json()
         if to == "mindspore":
             if self.card is not None:
                 check_model(self.card, self.state)
-            write_whole(output, lambda path: save_mindspore(self.state, path, text))
+            write_atomically(output, lambda path: save_mindspore(self.state, path, text))
         elif output.suffix == ".safetensors":
-            said = {} if text is None else {KEY: text}
-            write_safetensors(self.state, output, {"format": "pt", "model": self.model, "source": source, **said})
+            card = {} if text is None else {KEY: text}
+            write_safetensors(self.state, output, {"format": "pt", "model": self.model, "source": source, **card})
         elif self.card is not None:
             write_checkpoint(self.state, self.card, output)
         else:
             raise UserError(
-                f"output '{output}' can't be a checkpoint, since '{source}' doesn't say what its classes and its input"
-                f" are; give '{output.stem}.safetensors', for the weights alone"
+                f"output '{output}' can't be a checkpoint, since '{source}' doesn't record its classes and its input;"
+                f" give '{output.stem}.safetensors', for the weights alone"
             )
 
 
 def read_weights(path: Path, model: str | None, num_classes: int | None, img_size: int | None, *, ema: bool) -> Weights:
-    """The weights in a file of any kind.
+    """Read weights from a file of any kind.
 
     Args:
-        path: An official checkpoint, one of this package, or one of MindSpore.
-        model: What the user says that they are of; None for what the file says or the shapes tell.
-        num_classes: Likewise its classes.
-        img_size: Likewise the side of the images.
-        ema: Where the file holds averaged weights beside the last ones, take the averaged.
+        path: Official checkpoint, checkpoint or converted weights of this package, or MindSpore checkpoint.
+        model: Name of the model; None to read it from the file, or to detect it from the parameter shapes.
+        num_classes: Number of classes; None to read it from the file.
+        img_size: Side of the images; None to read it from the file.
+        ema: Use the averaged (EMA) weights if the file holds both.
+
+    Returns:
+        The weights.
 
     Raises:
-        UserError: the file can't be read, or is of another model.
+        UserError: The file can't be read, or is of another model.
     """
     if is_mindspore(path):
-        stored, said = read_mindspore(path)
+        stored, card_json = read_mindspore(path)
         checkpoint = Checkpoint(stored)
     else:
-        checkpoint, said = read_checkpoint(path), read_header(path).get(KEY)
-    if said is not None:
-        card, trained = ModelCard.from_json(said, path), dict(checkpoint)
+        checkpoint, card_json = read_checkpoint(path), read_header(path).get(KEY)
+    if card_json is not None:
+        card, trained = ModelCard.from_json(card_json, path), dict(checkpoint)
     elif KEY in checkpoint:
         check_seal(path)
         card, trained = ModelCard.read(checkpoint, path), trained_weights(checkpoint, ema=ema)
@@ -99,27 +102,27 @@ def read_weights(path: Path, model: str | None, num_classes: int | None, img_siz
 
 
 def _check_card(card: ModelCard, path: Path, model: str | None, num_classes: int | None, img_size: int | None) -> None:
-    """Raises UserError where the user says otherwise, and where the model is no classifier."""
+    """Raise UserError if options contradict the card, or the model is not a classifier."""
     get_task(card.task).require_classifier(f"checkpoint: '{path}'")
     pairs = {
         "model": (model, ALIASES.get(card.model, card.model)),
         "num_classes": (num_classes, len(card.classes)),
         "img_size": (None if img_size is None else (img_size, img_size), card.img_size),
     }
-    for option, (given, known) in pairs.items():
-        if given is not None and given != known:
-            raise UserError(f"{option}: '{path}' says that it is {known}, not {given}; leave it out")
+    for option, (given, recorded) in pairs.items():
+        if given is not None and given != recorded:
+            raise UserError(f"{option}: '{path}' records {recorded}, not {given}; leave it out")
 
 
 def _official(
     checkpoint: Checkpoint, path: Path, model: str | None, num_classes: int | None, img_size: int | None, ema: bool
 ) -> Weights:
-    """Weights that only their names and shapes tell about."""
+    """Return weights of a file without a card, which only parameter names and shapes describe."""
     name = model or find_variant(rename_official(checkpoint, ema=ema))
     if name is None:
-        raise UserError(f"'{path}' is of no model of this package; --model NAME shows what differs")
+        raise UserError(f"'{path}' fits no model of this package; pass --model NAME to see the difference")
     classes = 1000 if num_classes is None else num_classes
-    with torch.device("meta"):  # only names and shapes count
+    with torch.device("meta"):  # only names and shapes are needed
         template = create_model(name, num_classes=classes, img_size=224 if img_size is None else img_size)
     try:
         state = convert_state_dict(checkpoint, template, ema=ema)

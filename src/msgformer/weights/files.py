@@ -1,4 +1,4 @@
-"""Files of weights, checked and written."""
+"""Check and write files of weights."""
 
 from __future__ import annotations
 
@@ -14,10 +14,15 @@ if TYPE_CHECKING:
 
 
 def check_weights_paths(source: Path, output: Path, *suffixes: str) -> None:
-    """Make sure, as far as that can be seen beforehand, that one file can be read and the other written.
+    """Check that a file can be read and another one written, as far as the paths show.
+
+    Args:
+        source: File to read.
+        output: File to write.
+        *suffixes: Suffixes that the output may have; .safetensors by default.
 
     Raises:
-        UserError: a path can't be used.
+        UserError: A path can't be used.
     """
     if not source.is_file():
         problem = "is a directory, not a file" if source.is_dir() else "doesn't exist"
@@ -28,18 +33,18 @@ def check_weights_paths(source: Path, output: Path, *suffixes: str) -> None:
 
 
 def check_weights_output(output: Path, *suffixes: str) -> None:
-    """Make sure, as far as that can be seen beforehand, that a file of weights can be written.
+    """Check that a file of weights can be written, as far as its path shows.
 
     Args:
-        output: The file.
-        *suffixes: How its name may end; .safetensors if nothing is given.
+        output: File to write.
+        *suffixes: Suffixes that it may have; .safetensors by default.
 
     Raises:
-        UserError: it has another ending, is a folder, or lies in none.
+        UserError: It has another suffix, is a folder, or its folder does not exist.
     """
-    endings = suffixes or (".safetensors",)
-    if output.suffix not in endings:
-        raise UserError(f"output '{output}' has to end with {' or '.join(endings)}; try '{output.stem}{endings[0]}'")
+    allowed = suffixes or (".safetensors",)
+    if output.suffix not in allowed:
+        raise UserError(f"output '{output}' has to end with {' or '.join(allowed)}; try '{output.stem}{allowed[0]}'")
     if output.is_dir():
         raise UserError(f"output '{output}' is a directory; give the path of a file")
     if not output.parent.is_dir():
@@ -47,57 +52,57 @@ def check_weights_output(output: Path, *suffixes: str) -> None:
 
 
 def write_safetensors(state: dict[str, Any], output: Path, metadata: dict[str, str]) -> None:
-    """Write a safetensors file that is complete or not there at all.
+    """Write a safetensors file atomically.
 
     Args:
         state: Tensors by name.
-        output: The file.
-        metadata: What its header says about them.
+        output: File to write.
+        metadata: Metadata for its header.
 
     Raises:
-        UserError: it can't be written, for want of space or permission.
+        UserError: The file can't be written, for lack of space or permission.
     """
     from safetensors.torch import save_file
 
-    # safetensors takes no tensors that share memory, as views in a checkpoint may.
+    # safetensors refuses tensors that share memory, as views in a checkpoint may.
     tensors = {name: tensor.contiguous().clone() for name, tensor in state.items()}
-    write_whole(output, lambda path: save_file(tensors, path, metadata))
+    write_atomically(output, lambda path: save_file(tensors, path, metadata))
 
 
 def write_checkpoint(state: dict[str, Any], card: ModelCard, output: Path) -> None:
-    """Write a checkpoint as a training does, that is complete or not there at all.
+    """Write a checkpoint in the format of training, atomically.
 
     Args:
         state: Tensors by name.
-        card: What is known about the model.
-        output: The file.
+        card: Card of the model.
+        output: File to write.
 
     Raises:
-        UserError: it can't be written, for want of space or permission.
+        UserError: The file can't be written, for lack of space or permission.
     """
     from msgformer.checkpoints.checkpoint_file import PREFIX, save_checkpoint
 
     checkpoint: dict[str, Any] = {"state_dict": {PREFIX + name: tensor for name, tensor in state.items()}}
     card.write(checkpoint)
-    write_whole(output, lambda path: save_checkpoint(checkpoint, path))
+    write_atomically(output, lambda path: save_checkpoint(checkpoint, path))
 
 
-def write_whole(output: Path, save: Callable[[Path], object]) -> None:
-    """Have ``save`` write a file that is complete or not there at all.
+def write_atomically(output: Path, save: Callable[[Path], object]) -> None:
+    """Write a temporary file with ``save``, and rename it to ``output``.
 
     Args:
-        output: The file.
-        save: Called with the path to write to, which has the same ending.
+        output: File to write.
+        save: Called with the path of the temporary file, which has the same suffix.
 
     Raises:
-        UserError: it can't be written, for want of space or permission.
+        UserError: The file can't be written, for lack of space or permission.
     """
     from safetensors import SafetensorError
 
     unfinished = output.with_name(f".{os.getpid()}.{output.name}")
     try:
         unfinished.touch()
-        mode = unfinished.stat().st_mode  # what the user's umask makes of it; safetensors lets only the owner read
+        mode = unfinished.stat().st_mode  # as set by the user's umask; safetensors would let only the owner read
         save(unfinished)
         unfinished.chmod(mode)
         unfinished.replace(output)

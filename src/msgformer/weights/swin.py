@@ -1,7 +1,7 @@
-"""Weights of a Swin Transformer for an MSG-Transformer to start from.
+"""Initialize an MSG-Transformer from the weights of a Swin Transformer.
 
-Version 1 has Swin's widths, depths and parts, so that everything but messengers is carried as it is. For the other
-variants channels and blocks are stretched or cut to size, and kernels are laid into larger ones.
+The v1 models have the widths, depths and layers of Swin: all weights except the messengers are copied unchanged. For
+the other variants, channels and blocks are repeated or dropped, and kernels are embedded in larger ones.
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ BUFFERS = re.compile(r"(relative_position_index|attn_mask)$")
 
 
 class Carried(NamedTuple):
-    """Names of the model's parameters by where their values come from.
+    """Names of the model's parameters by the origin of their values.
 
     Attributes:
-        carried: From the Swin as they are.
-        stretched: From the Swin, stretched, cut, resampled or laid into a larger kernel.
-        new: The model's own: the Swin has nothing like them.
+        carried: Copied unchanged from the Swin.
+        stretched: Resized, resampled or embedded in a larger kernel.
+        new: Not in the Swin; initialized by the model.
     """
 
     carried: list[str]
@@ -46,54 +46,56 @@ class Carried(NamedTuple):
 
 
 def load_swin(model: nn.Module, swin: Mapping[str, Tensor]) -> Carried:
-    """Carries every fitting weight of a Swin Transformer into an MSG-Transformer.
+    """Load the weights of a Swin Transformer into an MSG-Transformer, as far as they fit.
 
-    Where the widths differ, channel c of the model takes channel c mod C of the Swin; a channel that is there k times
-    counts 1/k wherever channels are summed, so that the sums stay. Where the depths differ, the blocks of a stage
-    are taken at even distances. The classifier is carried where the classes are as many.
+    If the widths differ, channel c of the model is channel c mod C of the Swin. A channel that occurs k times has the
+    weight 1/k wherever channels are summed, so that the sums do not change. If the depths differ, the blocks of a stage
+    are chosen at even distances. The classifier is copied if the number of classes is the same.
 
     Args:
         model: An MSG-Transformer of any variant.
-        swin: Parameters of a Swin Transformer (version 1) by timm's names or the official ones.
+        swin: Parameters of a Swin Transformer (version 1), by timm's or the official names.
 
     Returns:
-        What came from where.
+        The origin of each parameter.
 
     Raises:
-        UserError: the model is no MSG-Transformer, the parameters aren't those of a Swin, or their heads have
+        UserError: The model is not an MSG-Transformer, the parameters are not those of a Swin, or their heads have
             another width.
     """
     if not isinstance(model, MsgTransformer):
         raise UserError(f"a Swin's weights fit MSG-Transformer only, not {type(model).__name__}")
-    source = _by_our_names(swin)
+    source = _rename_parameters(swin)
     _check_heads(model, source)
     report = Carried([], [], [])
     state: dict[str, Tensor] = {}
     for name, own in model.state_dict().items():
-        value, same = _value(name, own, model, source)
+        value, is_unchanged = _value(name, own, model, source)
         if value is None:
             report.new.append(name)
             continue
-        (report.carried if same else report.stretched).append(name)
+        (report.carried if is_unchanged else report.stretched).append(name)
         state[name] = value.to(own)
     model.load_state_dict({**model.state_dict(), **state})
     return report
 
 
-def _by_our_names(swin: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """A Swin's parameters by the names of version 1 here; token merging stands in front of a stage, as in timm.
+def _rename_parameters(swin: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Rename a Swin's parameters to those of the v1 models; token merging belongs to the following stage, as in timm.
 
     Raises:
-        UserError: they aren't a Swin's.
+        UserError: The parameters are not those of a Swin.
     """
     names = [name for name in swin if not BUFFERS.search(name)]
     if "layers.0.blocks.0.attn.relative_position_bias_table" not in names or "patch_embed.proj.weight" not in names:
-        raise UserError("these are no weights of a Swin Transformer (version 1); give one of timm's or an official one")
+        raise UserError(
+            "these are not weights of a Swin Transformer (version 1); give a Swin of timm or an official one"
+        )
     # The official code merges tokens at the end of a stage.
-    late = 1 if "layers.0.downsample.norm.weight" in names else 0
+    stage_offset = 1 if "layers.0.downsample.norm.weight" in names else 0
     source: dict[str, Tensor] = {}
     for name in names:
-        ours = re.sub(r"^layers\.(\d+)\.downsample", lambda m: f"layers.{int(m[1]) + late}.downsample", name)
+        ours = re.sub(r"^layers\.(\d+)\.downsample", lambda m: f"layers.{int(m[1]) + stage_offset}.downsample", name)
         for pattern, replacement in RENAMED:
             ours = re.sub(pattern, replacement, ours)
         source[ours] = swin[name].detach()
@@ -101,99 +103,112 @@ def _by_our_names(swin: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _check_heads(model: MsgTransformer, source: Mapping[str, Tensor]) -> None:
-    """Raises UserError where heads differ in width: channels could not be taken head by head."""
-    ours = model.stages[0].blocks[0].attn
-    width = ours.qkv.in_features // ours.num_heads
-    theirs = source["stages.0.blocks.0.attn.qkv.weight"].shape[1]
-    theirs //= source["stages.0.blocks.0.attn.relative_position_bias_table"].shape[1]
-    if width != theirs:
-        raise UserError(f"the Swin's heads are {theirs} channels wide and the model's {width}; give the model {theirs}")
+    """Raise UserError if the heads differ in width, so that channels can't be copied head by head."""
+    attention = model.stages[0].blocks[0].attn
+    width = attention.qkv.in_features // attention.num_heads
+    swin_width = source["stages.0.blocks.0.attn.qkv.weight"].shape[1]
+    swin_width //= source["stages.0.blocks.0.attn.relative_position_bias_table"].shape[1]
+    if width != swin_width:
+        raise UserError(
+            f"the Swin's heads are {swin_width} channels wide and the model's {width}; give the model {swin_width}"
+        )
 
 
 def _value(name: str, own: Tensor, model: MsgTransformer, source: Mapping[str, Tensor]) -> tuple[Tensor | None, bool]:
-    """A parameter's value made from the Swin's, or None, and whether it is the Swin's as it is."""
-    there = _source_name(name, model, source)
+    """Return the value of a parameter made from the Swin's, or None, and whether it is unchanged."""
+    source_name = _source_name(name, model, source)
     if name.endswith(("msg_tokens", "rel_pos_msg")):
         return None, False
     if ".downsample." in name and isinstance(_merging(name, model), OverlappingMerging):
         value = _overlapping(name, own, source)
         return value, False
-    if there not in source:
+    if source_name not in source:
         return None, False
-    value = source[there]
+    value = source[source_name]
     if name.startswith("head.fc") and len(value) != len(own):
         return None, False
     if name == "patch_embed.proj.weight":
-        value = _in_larger_kernel(_adapt_colours(value, own.shape[1]), own.shape[-1], start=2)
+        value = _embed_kernel(_adapt_colors(value, own.shape[1]), own.shape[-1], start=2)
     if name.endswith("relative_position_bias_table"):
         value = resize_rel_pos_bias_table(value, _window(name, model), (own.shape[0], value.shape[1]))
-        value = value[:, take(own.shape[1], value.shape[1])]
+        value = value[:, channel_indices(own.shape[1], value.shape[1])]
     elif name.endswith(("qkv.weight", "qkv.bias")):
-        value = torch.cat([stretch(part, (own.shape[0] // 3, *own.shape[1:])) for part in value.chunk(3)])
+        value = torch.cat([resize_channels(part, (own.shape[0] // 3, *own.shape[1:])) for part in value.chunk(3)])
     elif ".downsample." in name:
-        value = _four_neighbours(value, own.shape, name)
+        value = _four_neighbors(value, own.shape, name)
     else:
-        value = stretch(value, own.shape)
-    return value, there == name and value.shape == source[there].shape and torch.equal(value, source[there])
+        value = resize_channels(value, own.shape)
+    is_unchanged = source_name == name and value.shape == source[name].shape and torch.equal(value, source[name])
+    return value, is_unchanged
 
 
 def _source_name(name: str, model: MsgTransformer, source: Mapping[str, Tensor]) -> str:
-    """The name of the Swin's parameter that a parameter is made from: of a block at the same height of the stage."""
+    """Return the name of the Swin's parameter for a parameter: that of the block at the same relative depth."""
     found = re.match(r"stages\.(\d+)\.blocks\.(\d+)\.(.*)", name)
     if found is None:
         return name
     stage, block = int(found[1]), int(found[2])
     depth = len(model.stages[stage].blocks)
     pattern = re.compile(rf"stages\.{stage}\.blocks\.(\d+)\.")
-    theirs = max((int(match[1]) + 1 for key in source if (match := pattern.match(key))), default=1)
-    at = round(block * (theirs - 1) / (depth - 1)) if depth > 1 else 0
-    return f"stages.{stage}.blocks.{at}.{found[3]}"
+    swin_depth = max((int(match[1]) + 1 for key in source if (match := pattern.match(key))), default=1)
+    swin_block = round(block * (swin_depth - 1) / (depth - 1)) if depth > 1 else 0
+    return f"stages.{stage}.blocks.{swin_block}.{found[3]}"
 
 
-def take(size: int, available: int) -> Tensor:
-    """Which of the available channels stands in each place: [size]."""
+def channel_indices(size: int, available: int) -> Tensor:
+    """Return the index of the source channel for each channel, [size].
+
+    Args:
+        size: Number of channels of the model.
+        available: Number of channels of the source, which repeat cyclically.
+    """
     return torch.arange(size) % available
 
 
-def stretch(value: Tensor, shape: Shape) -> Tensor:
-    """A weight with more or fewer channels, [out] or [out, in, ...]; sums over "in" keep their size."""
-    value = value[take(shape[0], value.shape[0])]
+def resize_channels(value: Tensor, shape: Shape) -> Tensor:
+    """Repeat or drop channels of a weight; sums over its input channels do not change.
+
+    Args:
+        value: Weight [out, in, ...], or bias [out].
+        shape: Shape of the result; only its first two sizes are used.
+    """
+    value = value[channel_indices(shape[0], value.shape[0])]
     if value.ndim > 1 and shape[1] != value.shape[1]:
-        index = take(shape[1], value.shape[1])
+        index = channel_indices(shape[1], value.shape[1])
         copies = torch.bincount(index, minlength=value.shape[1])[index].to(value)
         value = value[:, index] / copies.view(-1, *[1] * (value.ndim - 2))
     return value
 
 
-def _four_neighbours(value: Tensor, shape: torch.Size, name: str) -> Tensor:
-    """A parameter of token merging over four neighbours, [4C], or [2C', 4C], with the channels of each stretched."""
+def _four_neighbors(value: Tensor, shape: torch.Size, name: str) -> Tensor:
+    """Resize a parameter of token merging, [4C] or [2C', 4C], separately for each of the four neighbors."""
     if name.endswith("reduction.weight"):
-        parts = [stretch(part, (shape[0], shape[1] // 4)) for part in value.chunk(4, dim=1)]
+        parts = [resize_channels(part, (shape[0], shape[1] // 4)) for part in value.chunk(4, dim=1)]
         return torch.cat(parts, dim=1)
-    return torch.cat([stretch(part, (shape[0] // 4,)) for part in value.chunk(4)])
+    return torch.cat([resize_channels(part, (shape[0] // 4,)) for part in value.chunk(4)])
 
 
 def _overlapping(name: str, own: Tensor, source: Mapping[str, Tensor]) -> Tensor | None:
-    """A parameter of the 3 x 3 convolution that merges tokens, made from the Swin's norm and linear layer.
+    """Make a parameter of the 3 x 3 token merging convolution from the Swin's norm and linear layer.
 
-    The four neighbours are laid into the kernel's last two rows and columns, scaled as the norm scales them; the norm
-    itself, which comes before the sum there and after it here, is new.
+    The weights of the four neighbors, multiplied by the scale of the norm, become the last two rows and columns of the
+    kernel. The norm itself is new, because it follows the sum here and precedes it in Swin.
     """
     prefix = name.rpartition("downsample.")[0] + "downsample."
     weight, scale, shift = (source.get(f"{prefix}{key}") for key in ("reduction.weight", "norm.weight", "norm.bias"))
     if weight is None or scale is None or shift is None or name.endswith(("norm.weight", "norm.bias")):
         return None
     if name.endswith("bias"):
-        return stretch(weight @ shift, tuple(own.shape))
+        return resize_channels(weight @ shift, tuple(own.shape))
     kernel = own.new_zeros(own.shape)
     scaled = (weight * scale).chunk(4, dim=1)
     for part, (row, col) in zip(scaled, ((0, 0), (1, 0), (0, 1), (1, 1)), strict=True):
-        kernel[:, :, 1 + row, 1 + col] = stretch(part, tuple(own.shape[:2]))
+        kernel[:, :, 1 + row, 1 + col] = resize_channels(part, tuple(own.shape[:2]))
     return kernel
 
 
-def _in_larger_kernel(value: Tensor, side: int, start: int) -> Tensor:
-    """A patch embedding's kernel in the middle of a larger one, which sees the same pixels through it."""
+def _embed_kernel(value: Tensor, side: int, start: int) -> Tensor:
+    """Embed the kernel of a patch embedding in a larger one of zeros, which has the same output."""
     if side == value.shape[-1]:
         return value
     kernel = value.new_zeros(*value.shape[:2], side, side)
@@ -202,8 +217,8 @@ def _in_larger_kernel(value: Tensor, side: int, start: int) -> Tensor:
     return kernel
 
 
-def _adapt_colours(value: Tensor, channels: int) -> Tensor:
-    """A patch embedding's weight for another number of colours: the mean of its own, so that grey stays grey."""
+def _adapt_colors(value: Tensor, channels: int) -> Tensor:
+    """Convert a patch embedding's weight to another number of color channels; gray images give the same output."""
     if channels == value.shape[1]:
         return value
     return value.sum(dim=1, keepdim=True).repeat(1, channels, 1, 1) / channels
@@ -218,21 +233,22 @@ def _window(name: str, model: MsgTransformer) -> tuple[int, int]:
 
 
 def read_swin(source: str) -> dict[str, Tensor]:
-    """Parameters in a checkpoint, or of a model of timm with its pre-trained weights.
+    """Read the parameters of a checkpoint, or download those of a timm model.
 
     Raises:
-        UserError: there is no such file or model, or its weights can't be had.
+        UserError: There is no such file or model, or its weights can't be downloaded.
     """
     if Path(source).is_file():
         return unwrap(read_checkpoint(source))
     known = timm.list_models("swin_*")
-    elsewhere = source.startswith(("hf-hub:", "hf_hub:", "local-dir:"))
-    if not elsewhere and source.partition(".")[0] not in known:
-        raise UserError(f"source: neither a file nor a Swin of timm: {source!r}{nearest(source, known)}")
+    has_scheme = source.startswith(("hf-hub:", "hf_hub:", "local-dir:"))
+    if not has_scheme and source.partition(".")[0] not in known:
+        raise UserError(f"source: neither a file nor a Swin model of timm: {source!r}{nearest(source, known)}")
     try:
         return timm.create_model(source, pretrained=True).state_dict()
-    except Exception as error:  # whatever the hub's client meets on its way to the weights
+    except Exception as error:  # the clients of the Hub raise errors of many types
         reason = " ".join(str(error).split())[:160]
         raise UserError(
-            f"source: the weights of {source} can't be had ({reason}); download the file elsewhere and give its path"
+            f"source: the weights of {source} can't be downloaded ({reason}); download the file elsewhere and give its"
+            " path"
         ) from error

@@ -62,7 +62,7 @@ def test_a_broken_table_is_named(cells, table):
 
 def test_a_missing_package_or_set_is_named():
     assert {*WHOLE, "pairs"} == set(SAMPLE_SETS)
-    with pytest.raises(UserError, match=r"needs the package 'elpv_dataset'; install it with: pip.*msgformer\[elpv\]"):
+    with pytest.raises(UserError, match=r"needs the package 'elpv_dataset'; install it with: uv sync --extra elpv"):
         resolve_data("sample:elpv")
     with pytest.raises(UserError, match="unknown sample set 'digit'; did you mean 'digits'"):
         resolve_data("sample:digit")

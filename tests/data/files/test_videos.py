@@ -171,7 +171,7 @@ def test_a_missing_extra_is_named_before_any_work(tmp_path, monkeypatch):
     (tmp_path / "clip.mp4").write_bytes(b"")
     monkeypatch.setitem(sys.modules, "av", None)
     monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
-    message = r"reading videos needs the package 'av'; install it with: pip install 'msgformer\[video\]'"
+    message = r"reading videos needs the package 'av'; install it with: uv sync --extra video"
     for given in (tmp_path / "clip.mp4", [tmp_path / "clip.mp4"], str(tmp_path / "*.mp4")):
         with pytest.raises(UserError, match=message):
             open_inputs(given)

@@ -58,24 +58,24 @@ def test_most_frequent_confusions_are_listed(many):
 def test_galleries_show_images_with_true_and_predicted_classes():
     found = sections(make_outcome([0, 1, 2, 0], [1, 1, 0, 2], confidences=[0.6, 0.5, 0.9, 0.7]))
     (mistakes,), (least_certain,) = (only(Gallery, found[title]) for title in ("Worst mistakes", "Least certain"))
-    assert [(one.name, one.lines[0]) for one in mistakes.pictures] == [
+    assert [(one.name, one.lines[0]) for one in mistakes.images] == [
         ("image2", "c predicted as a"),
         ("image3", "a predicted as c"),
         ("image0", "a predicted as b"),
     ]
     assert only(Text, found["Worst mistakes"])[0].text.startswith("All 3 mistakes, in descending order")
-    assert mistakes.pictures[0].lines[1:] == ["a 90.0 %", "a 10.0 %"]
-    assert (least_certain.pictures[0].lines[0], least_certain.pictures[0].good) == ("b, correct", True)
+    assert mistakes.images[0].lines[1:] == ["a 90.0 %", "a 10.0 %"]
+    assert (least_certain.images[0].lines[0], least_certain.images[0].good) == ("b, correct", True)
 
 
 def test_galleries_have_a_maximum_size(many):
     assert only(Text, many["Worst mistakes"])[0].text.startswith(f"{MAX_GALLERY} of ")
     for title in ("Worst mistakes", "Least certain"):
-        assert len(only(Gallery, many[title])[0].pictures) == MAX_GALLERY
+        assert len(only(Gallery, many[title])[0].images) == MAX_GALLERY
 
 
 def test_sections_of_a_model_without_mistakes():
     found = sections(make_outcome([0, 1], [0, 1]))
     assert only(Text, found["Worst mistakes"])[0].text == "Every image is classified correctly."
     assert only(Text, found["Confusion"])[0].text == "No image is misclassified."
-    assert len(only(Gallery, found["Least certain"])[0].pictures) == 2
+    assert len(only(Gallery, found["Least certain"])[0].images) == 2

@@ -29,7 +29,7 @@ def test_sections_have_metrics_classes_and_examples():
     assert list(table.rows)[2] == ("AP LARGE", "-", "-")
     assert [row[0] for row in classes.blocks[0].rows] == ["dog", "cat", "none"]
     gallery = next(block for block in shown.blocks if isinstance(block, Gallery))
-    assert len(gallery.pictures) == 2
+    assert len(gallery.images) == 2
     page = Page("run", "lead", dense_headline(SCORES), [metrics, classes, shown], "footer").render()
     assert "&lt;b&gt;.jpg" in page
     assert "<b>.jpg" not in page

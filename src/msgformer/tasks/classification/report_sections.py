@@ -9,7 +9,7 @@ import numpy as np
 
 from msgformer.tasks.classification.outcome import BINS, Outcome
 from msgformer.tasks.classification.score_records import ClassScore
-from msgformer.visual.page import Block, Figure, Gallery, Picture, Section, Table, Text, Tile, thumbnail
+from msgformer.visual.page import Block, Figure, Gallery, GalleryImage, Section, Table, Text, Tile, thumbnail
 from msgformer.visual.plots import confusion_plot, histogram_plot, reliability_plot
 
 if TYPE_CHECKING:
@@ -156,14 +156,14 @@ def _least_certain(outcome: Outcome, get_name: GetName, load_image: LoadImage) -
     return [Text(text), Gallery([_gallery_image(outcome, index, get_name, load_image) for index in indices])]
 
 
-def _gallery_image(outcome: Outcome, index: int, get_name: GetName, load_image: LoadImage) -> Picture:
+def _gallery_image(outcome: Outcome, index: int, get_name: GetName, load_image: LoadImage) -> GalleryImage:
     true = outcome.classes[outcome.labels[index]]
     is_correct = bool(outcome.correct[index])
     ranks = zip(outcome.ranked[index, :2], outcome.probabilities[index, :2], strict=True)
     top = [f"{outcome.classes[rank]} {percent(100 * float(probability), 1)}" for rank, probability in ranks]
     predicted = outcome.classes[outcome.predicted[index]]
     lines = [f"{true}, correct" if is_correct else f"{true} predicted as {predicted}", *top]
-    return Picture(thumbnail(load_image(index)), get_name(index), lines, is_correct)
+    return GalleryImage(thumbnail(load_image(index)), get_name(index), lines, is_correct)
 
 
 def percent(value: float | None, digits: int = 2) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from msgformer.visual.page import Block, Gallery, Picture, Section, Table, Text, Tile, data_uri
+from msgformer.visual.page import Block, Gallery, GalleryImage, Section, Table, Text, Tile, data_uri
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -96,8 +96,8 @@ def _title(column: str) -> str:
 def _examples(examples: Sequence[Example]) -> list[Block]:
     images = []
     for one in examples:
-        images.append(Picture(_image_uri(one.ground_truth), one.name, ["ground truth"], good=True))
-        images.append(Picture(_image_uri(one.prediction), one.name, [f"prediction: {one.summary}"], good=True))
+        images.append(GalleryImage(_image_uri(one.ground_truth), one.name, ["ground truth"], good=True))
+        images.append(GalleryImage(_image_uri(one.prediction), one.name, [f"prediction: {one.summary}"], good=True))
     return [Text("Images of the validation set, with their annotations and with the predictions."), Gallery(images)]
 
 

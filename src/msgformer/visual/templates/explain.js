@@ -1,7 +1,7 @@
 "use strict";
 
-// The shell of the page: what is chosen, the controls, and the canvases. The family's own script, after this one,
-// defines `panels`, an object of functions draw(pen, image, step) by the name of their canvas, and describe(image, step).
+// State, controls and canvases of the page. The script of the model family, which follows this one, defines `panels`, an
+// object that maps canvas names to functions draw(pen, image, step), and describe(image, step).
 
 const data = JSON.parse(document.getElementById("data").textContent);
 const byId = (id) => document.getElementById(id);
@@ -11,7 +11,7 @@ const percent = (part) => `${(100 * part).toFixed(part < 0.0995 ? 1 : 0)} %`;
 const heat = bytes(data.look.heat);
 const CHOSEN = "#1458be", LINE = "rgba(255, 255, 255, .75)";
 
-// `spot` is the place in the picture, in pixels from the top and the left, whose window or token is chosen.
+// `spot` is the selected point in the image, in pixels from the top and the left.
 const state = { image: 0, step: 0, spot: [0, 0], held: false, head: 0, scale: "block", padding: false };
 
 const cellAt = (step, spot) => spot.map((place, axis) =>
@@ -27,25 +27,25 @@ function shownExtent(image) {
 
 // --- drawing ---
 
-/** The picture in light grey, as a canvas of its own size. */
-function softened(picture) {
+/** Converts an image to light gray, on a canvas of the same size. */
+function toLightGray(picture) {
   const canvas = document.createElement("canvas");
   canvas.width = picture.naturalWidth;
   canvas.height = picture.naturalHeight;
   const pen = canvas.getContext("2d");
   pen.drawImage(picture, 0, 0);
   const pixels = pen.getImageData(0, 0, canvas.width, canvas.height);
-  const { grey, white } = data.look;
+  const { gray, white } = data.look;
   for (let at = 0; at < pixels.data.length; at += 4) {
-    const light = grey[0] * pixels.data[at] + grey[1] * pixels.data[at + 1] + grey[2] * pixels.data[at + 2];
+    const light = gray[0] * pixels.data[at] + gray[1] * pixels.data[at + 1] + gray[2] * pixels.data[at + 2];
     pixels.data.fill(255 * white + (1 - white) * light, at, at + 3);
   }
   pen.putImageData(pixels, 0, 0);
   return canvas;
 }
 
-/** A canvas with a pixel for each place of a grid, whose colour, of four bytes, colourOf(row, col) gives. */
-function tiles(rows, cols, colourOf) {
+/** Creates a canvas with one pixel per cell of a grid; colorOf(row, col) returns its RGBA bytes. */
+function tiles(rows, cols, colorOf) {
   const canvas = document.createElement("canvas");
   canvas.width = cols;
   canvas.height = rows;
@@ -53,34 +53,34 @@ function tiles(rows, cols, colourOf) {
   const pixels = pen.createImageData(cols, rows);
   for (let row = 0; row < rows; row++) {
     for (let col = 0; col < cols; col++) {
-      pixels.data.set(colourOf(row, col), 4 * (row * cols + col));
+      pixels.data.set(colorOf(row, col), 4 * (row * cols + col));
     }
   }
   pen.putImageData(pixels, 0, 0);
   return canvas;
 }
 
-/** The colour of a value between two limits: that without colour, and that with the strongest. */
-function heatColour(value, [low, high]) {
+/** Returns the heat color of a value; `low` is transparent and `high` has the strongest color. */
+function heatColor(value, [low, high]) {
   const at = 4 * Math.round(255 * clamp((value - low) / (high - low || 1), 0, 1));
   return heat.subarray(at, at + 4);
 }
 
-/** Lays a canvas of tiles over the picture, each `side` pixels high and wide. */
+/** Draws a canvas of tiles over the image, each `side` pixels high and wide. */
 function lay(pen, canvas, side) {
   pen.imageSmoothingEnabled = false;
   pen.drawImage(canvas, 0, 0, canvas.width * side[1], canvas.height * side[0]);
 }
 
-/** A line of `width` pixels of the screen around a rectangle of the picture. */
-function frame(pen, top, left, height, width, colour, line) {
-  pen.strokeStyle = colour;
+/** Draws a line of `line` screen pixels around a rectangle of the image. */
+function frame(pen, top, left, height, width, color, line) {
+  pen.strokeStyle = color;
   pen.lineWidth = line * pen.pixel;
   pen.strokeRect(left, top, width, height);
 }
 
-function frameCell(pen, step, [row, col], colour, line) {
-  frame(pen, row * step.cell[0], col * step.cell[1], ...step.cell, colour, line);
+function frameCell(pen, step, [row, col], color, line) {
+  frame(pen, row * step.cell[0], col * step.cell[1], ...step.cell, color, line);
 }
 
 function drawGrid(pen, step) {
@@ -98,7 +98,7 @@ function drawGrid(pen, step) {
   pen.stroke();
 }
 
-/** Stripes where there is no picture, but padding that the model sees. */
+/** Draws stripes where the input of the model is padding. */
 function drawPadding(pen, image) {
   const [height, width] = image.extent;
   pen.save();
@@ -119,7 +119,7 @@ function drawPadding(pen, image) {
   pen.restore();
 }
 
-/** Fits a canvas into its panel, and gives a pen that draws in pixels of the picture. */
+/** Fits a canvas into its panel, and returns a context whose unit is a pixel of the image. */
 function penFor(canvas, image) {
   const [height, width] = shownExtent(image);
   const style = getComputedStyle(canvas.parentElement);
@@ -160,7 +160,7 @@ function draw() {
   document.body.dataset.held = state.held;
 }
 
-// --- what is chosen ---
+// --- selection ---
 
 function choose(changes) {
   Object.assign(state, changes);
@@ -183,7 +183,7 @@ function writeAddress() {
   history.replaceState(null, "", `#${words.join("&")}`);
 }
 
-/** Takes what the address names, #image=1&block=2.3&window=4.5, as far as it is there. */
+/** Restores the selection from the URL, such as #image=1&block=2.3&window=4.5; ignores values that do not exist. */
 function readAddress() {
   const words = new URLSearchParams(location.hash.slice(1));
   const number = Number(words.get("image"));
@@ -259,9 +259,9 @@ async function start() {
     await new Promise((loaded, failed) => {
       picture.onload = loaded;
       picture.onerror = failed;
-      picture.src = image.picture;
+      picture.src = image.source;
     });
-    image.ground = softened(picture);
+    image.ground = toLightGray(picture);
     image.steps.forEach(unpack);
   }));
   state.spot = data.images[0].size.map((side) => side / 2);

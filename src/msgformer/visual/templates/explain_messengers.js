@@ -1,7 +1,7 @@
 
-// MSG-Transformer: attention of messengers, routes of the exchange, receptive fields. Cells are windows.
+// MSG-Transformer: messenger attention, exchange routes, receptive fields. Cells are windows.
 
-/** Arrays of a block: attention[head][window][0 for the messenger itself, then the patches], each a part of 1. */
+/** Decodes the arrays of a block; attention is [head][window][messenger, then patches]. */
 function unpack(step) {
   const shades = bytes(step.attention), length = 1 + step.window[0] * step.window[1];
   const windows = step.rows * step.cols;
@@ -17,7 +17,7 @@ function unpack(step) {
 
 const headOf = (step) => clamp(state.head, 0, step.heads.length);
 
-/** Attention of a window's messenger, to itself first. */
+/** Returns the attention of a window's messenger: to itself first, then to the patches. */
 function attentionOf(step, window) {
   const length = 1 + step.window[0] * step.window[1], head = headOf(step);
   return (head ? step.heads[head - 1] : step.mean).subarray(window * length, (window + 1) * length);
@@ -25,7 +25,7 @@ function attentionOf(step, window) {
 
 const knows = (step, window, first) => step.reachBits[window * step.reachRow + (first >> 3)] >> (7 - first % 8) & 1;
 
-/** Place of a patch in its window's attention, for a row and a column of the map. */
+/** Returns the index of a patch in the attention of its window, for a row and a column of the map. */
 const patchAt = (step, row, col) => 1 + row % step.window[0] * step.window[1] + col % step.window[1];
 
 function drawAttention(pen, image, step) {
@@ -37,15 +37,15 @@ function drawAttention(pen, image, step) {
   });
   lay(pen, tiles(step.rows * high, step.cols * wide, (row, col) => {
     const window = Math.floor(row / high) * step.cols + Math.floor(col / wide);
-    return heatColour(all[window][patchAt(step, row, col)], limits[window]);
+    return heatColor(all[window][patchAt(step, row, col)], limits[window]);
   }), [step.stride, step.stride]);
   drawGrid(pen, step);
   frameCell(pen, step, chosenCell(step), CHOSEN, state.held ? 5 : 3);
 }
 
-const sourceColour = (place, count, opacity) => `hsl(${Math.round(360 * place / count)} 75% 62% / ${opacity})`;
+const sourceColor = (place, count, opacity) => `hsl(${Math.round(360 * place / count)} 75% 62% / ${opacity})`;
 
-/** Windows that the chosen one takes from, in their order, each once with its whole share. */
+/** Returns the source windows of a window in order, each once with its total share. */
 function sourcesOf(step, window) {
   const shares = new Map();
   for (const [source, share] of step.routes[window]) {
@@ -54,9 +54,9 @@ function sourcesOf(step, window) {
   return shares;
 }
 
-function drawArrow(pen, from, to, colour, width) {
+function drawArrow(pen, from, to, color, width) {
   const angle = Math.atan2(to[0] - from[0], to[1] - from[1]), head = (6 + 2 * width) * pen.pixel;
-  pen.strokeStyle = pen.fillStyle = colour;
+  pen.strokeStyle = pen.fillStyle = color;
   pen.lineWidth = width * pen.pixel;
   pen.beginPath();
   pen.moveTo(from[1], from[0]);
@@ -77,7 +77,7 @@ function drawRoutes(pen, image, step) {
   drawGrid(pen, step);
   sources.forEach((source, order) => {
     const [row, col] = place(source);
-    pen.fillStyle = sourceColour(order, sources.length, 0.15 + 0.6 * source[1] / most);
+    pen.fillStyle = sourceColor(order, sources.length, 0.15 + 0.6 * source[1] / most);
     pen.fillRect(col * step.cell[1], row * step.cell[0], step.cell[1], step.cell[0]);
     frameCell(pen, step, [row, col], LINE, 1);
   });
@@ -100,7 +100,7 @@ function drawReach(pen, image, step) {
   const gradient = step.gradients[window];
   if (gradient) {
     const shades = bytes(gradient.values);
-    lay(pen, tiles(gradient.rows, gradient.cols, (row, col) => heatColour(shades[row * gradient.cols + col], [0, 255])), [4, 4]);
+    lay(pen, tiles(gradient.rows, gradient.cols, (row, col) => heatColor(shades[row * gradient.cols + col], [0, 255])), [4, 4]);
   }
   lay(pen, tiles(rows, cols, (row, col) => known(row, col) ? [0, 0, 0, 0] : [40, 46, 58, 120]), cell);
   pen.strokeStyle = CHOSEN;
@@ -162,18 +162,18 @@ function attentionLine(image, step, window, row, col) {
   const padded = beyond ? `, ${percent(beyond / sum)} to padding` : "";
   const patches = parts.subarray(1);
   return `Attention (${whose}): ${percent(parts[0] / sum)} to the messenger itself${padded}, ` +
-    `${percent(Math.min(...patches) / sum)} to ${percent(Math.max(...patches) / sum)} to a patch; even shares would be ` +
+    `${percent(Math.min(...patches) / sum)} to ${percent(Math.max(...patches) / sum)} per patch; uniform attention would be ` +
     `${percent(1 / parts.length)}.`;
 }
 
 function routesLine(step, window) {
   const sources = sourcesOf(step, window), own = sources.get(window) || 0;
   if (step.channels === null) {
-    return `Exchange (${step.exchange}): mixes messengers; ${percent(own)} of what it does to this one is its own, ` +
-      `${percent(1 - own)} other windows'.`;
+    return `Exchange (${step.exchange}): mixes messengers; ${percent(own)} of the result comes from this window, ` +
+      `${percent(1 - own)} from other windows.`;
   }
   return `Exchange (${step.exchange}): its ${step.channels} channels come from ${sources.size} ` +
-    `window${sources.size === 1 ? "" : "s"}, ${Math.round(own * step.channels)} of them its own.`;
+    `window${sources.size === 1 ? "" : "s"}, ${Math.round(own * step.channels)} of them from this one.`;
 }
 
 function reachLine(step, window) {
@@ -184,12 +184,12 @@ function reachLine(step, window) {
   }
   const measured = step.gradients[window];
   const gradients = measured
-    ? `by gradients, it depends on patches of ${measured.windows}`
+    ? `by gradients, patches in ${measured.windows} of them do`
     : "gradients were measured for the windows with a dot";
-  return `Receptive field: by its routes it can know of ${known} of the ${total} windows of stage 1; ${gradients}.`;
+  return `Receptive field: by routes, ${known} of the ${total} windows of stage 1 can influence the messenger; ${gradients}.`;
 }
 
-/** The choice of heads; stages have different numbers of them. */
+/** Fills the list of heads; stages have different numbers of heads. */
 function fillHeads(step) {
   const select = byId("head");
   if (select.options.length !== step.heads.length + 1) {
@@ -201,14 +201,14 @@ function fillHeads(step) {
   select.value = headOf(step);
 }
 
-/** The chosen messenger's channels after the exchange, in the colours of the windows that they come from. */
+/** Shows the channels of the selected messenger after the exchange, in the colors of their source windows. */
 function fillStrip(step, window) {
   const sources = [...sourcesOf(step, window).keys()];
-  byId("strip").setAttribute("aria-label", "Channels by the window that they come from");
+  byId("strip").setAttribute("aria-label", "Channels by source window");
   byId("strip").replaceChildren(...step.routes[window].map(([source, share]) => {
     const part = document.createElement("span");
     part.style.width = `${100 * share}%`;
-    part.style.background = sourceColour(sources.indexOf(source), sources.length, 0.85);
+    part.style.background = sourceColor(sources.indexOf(source), sources.length, 0.85);
     part.textContent = part.title = `${Math.floor(source / step.cols) + 1}.${source % step.cols + 1}`;
     return part;
   }));

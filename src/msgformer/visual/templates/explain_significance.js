@@ -1,9 +1,9 @@
 
-// SG-Former: significance maps, and the groups of the next block. Cells are tokens.
+// SG-Former: significance maps, and the token groups of the next block. Cells are tokens.
 
 const view = (text, Type) => new Type(bytes(text).buffer);
 
-/** Arrays of a block: the significance and the rank of each token, its group, and the size of each group. */
+/** Decodes the arrays of a block: significance, rank and group of each token, and the size of each group. */
 function unpack(step) {
   step.map = view(step.values, Float32Array);
   const order = Array.from(step.map.keys()).sort((a, b) => step.map[a] - step.map[b] || a - b);
@@ -11,13 +11,13 @@ function unpack(step) {
   order.forEach((token, rank) => { step.rank[token] = rank; });
   if (step.groups) {
     step.groups.map = view(step.groups.of, Int32Array);
-    step.groups.palette = bytes(step.groups.colours);
+    step.groups.palette = bytes(step.groups.colors);
     step.groups.counts = step.groups.kindOfGroup.map(() => 0);
     step.groups.map.forEach((group) => { step.groups.counts[group] += 1; });
   }
 }
 
-/** The borders of the chosen token's group, and of the token. */
+/** Draws the borders of the selected token and of its group. */
 function drawMembers(pen, step) {
   const cell = chosenCell(step), side = step.stride;
   if (step.groups) {
@@ -45,7 +45,7 @@ function drawMembers(pen, step) {
 }
 
 function drawSignificance(pen, image, step) {
-  lay(pen, tiles(step.rows, step.cols, (row, col) => heatColour(step.map[row * step.cols + col], step.limits)), step.cell);
+  lay(pen, tiles(step.rows, step.cols, (row, col) => heatColor(step.map[row * step.cols + col], step.limits)), step.cell);
   drawMembers(pen, step);
 }
 
@@ -64,7 +64,7 @@ function drawGroups(pen, image, step) {
 
 const panels = { significance: drawSignificance, groups: drawGroups };
 
-/** What part of the tokens a kind of group takes. */
+/** Returns which fraction of the tokens a kind of group covers. */
 function kindName(groups, kind) {
   const names = { 1: "quarter", 2: "half", 4: "whole" };
   const where = kind === 0 ? "least significant" : kind === groups.sizes.length - 1 ? "most significant" : "middle";
@@ -75,19 +75,19 @@ function describe(image, step) {
   const [row, col] = chosenCell(step), token = numberOf(step, [row, col]), total = step.map.length;
   const lines = [
     `Token at row ${row + 1}, column ${col + 1} of ${step.rows} × ${step.cols}, ${step.stride} × ${step.stride} pixels.`,
-    `Significance ${step.map[token].toPrecision(3)}, number ${step.rank[token] + 1} of ${total} from the lowest.`,
+    `Significance ${step.map[token].toPrecision(3)}, rank ${step.rank[token] + 1} of ${total} from the lowest.`,
   ];
   if (!step.groups) {
-    return [...lines, "This is the last block of its stage: none uses the map."];
+    return [...lines, "This is the last block of its stage: no block uses the map."];
   }
   const group = step.groups.map[token], kind = step.groups.kindOfGroup[group], size = step.groups.counts[group];
-  const ties = step.groups.otherwise
-    ? ` For ${step.groups.otherwise} tokens of equal significance, half of the heads group otherwise.`
+  const ties = step.groups.differing
+    ? ` Half of the heads group ${step.groups.differing} tokens of equal significance differently.`
     : "";
   return [
     ...lines,
-    `Block ${step.groups.block} merges ${total} tokens to ${step.groups.counts.length}: this one is in group ` +
-      `${group + 1}, ${size} token${size === 1 ? "" : "s"} of the ${kindName(step.groups, kind)} (groups of ` +
-      `${step.groups.sizes[kind]} there).${ties}`,
+    `Block ${step.groups.block} merges ${total} tokens into ${step.groups.counts.length}: this one is in group ` +
+      `${group + 1}, ${size} token${size === 1 ? "" : "s"} of the ${kindName(step.groups, kind)} (group size ` +
+      `${step.groups.sizes[kind]}).${ties}`,
   ];
 }
