@@ -89,7 +89,11 @@ def test_detectors_and_segmenters_are_refused(installed, tmp_path, task, preproc
     [
         ({"mindspore": None}, {}, r"^MindSpore isn't installed; .* best into an environment of its own$"),
         ({"mindspore": "2.10.0", "numpy": "2.3.0"}, {}, r"^MindSpore can't work with NumPy 2\.3\.0; .* mends it$"),
-        ({"mindspore": "2.10.0", "numpy": "1.26.4"}, {"precision": "bf16"}, "^precision: .* supports only float32 here"),
+        (
+            {"mindspore": "2.10.0", "numpy": "1.26.4"},
+            {"precision": "bf16"},
+            "^precision: .* supports only float32 here",
+        ),
         ({"mindspore": "2.10.0", "numpy": "1.26.4"}, {"mode": "train"}, "^backend: .* can't train; use one of eager"),
     ],
     ids=["missing", "NumPy 2", "precision", "mode"],
