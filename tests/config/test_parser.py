@@ -4,6 +4,7 @@ import pytest
 
 from config.verbs import Optim, convert, fit, listed, name, score
 from msgformer.commands.benchmark import benchmark
+from msgformer.commands.train import train
 from msgformer.config.parser import Options
 from msgformer.errors import UserError
 
@@ -176,3 +177,28 @@ def test_help_describes_every_argument(capsys):
     assert "--optim.lr LR Learning rate. (default: 0.5)" in text
     assert "--json As JSON." in text
     assert "--optim CONFIG" not in text
+
+
+def test_help_of_a_training_shows_the_options_and_defaults_of_its_task(capsys):
+    texts = {}
+    for task in ("classify", "detect"):
+        with pytest.raises(SystemExit):
+            Options(train, prog="msgformer train").parse(["--help", "--task", task])
+        texts[task] = " ".join(capsys.readouterr().out.split())
+    assert "defaults below are those of 'embedded/digits'" in texts["classify"]
+    assert "Number of epochs. (default: 30)" in texts["classify"]
+    assert "Images per batch and device. (default: 64)" in texts["classify"]
+    assert "--augment.erasing" in texts["classify"]
+    assert "--detect.head" not in texts["classify"]
+    assert "defaults below are those of 'embedded/detect'" in texts["detect"]
+    assert "--detect.head" in texts["detect"]
+    assert "--augment.erasing" not in texts["detect"]
+    assert "Examples:" in texts["detect"]
+
+
+def test_help_shows_the_defaults_of_a_configuration(config, capsys):
+    with pytest.raises(SystemExit):
+        Options(train).parse(["--config", config("epochs: 7\noptim: {lr: 0.25}"), "--help"])
+    text = " ".join(capsys.readouterr().out.split())
+    assert "Number of epochs. (default: 7)" in text
+    assert "(default: 0.25)" in text

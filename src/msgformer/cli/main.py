@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 from importlib.metadata import version
 from typing import Any
 
+from msgformer.config.other_tools import COMMANDS as OTHER_COMMANDS
 from msgformer.errors import JobError, UserError, shown
 from msgformer.model_names import nearest
 from msgformer.plugins import load_plugins, merge_plugins
@@ -105,7 +106,9 @@ def _run(argv: list[str]) -> int:
     if command not in COMMANDS:
         what = "option" if command.startswith("-") else "command"
         known = [*COMMANDS, "--help", "--version"]
-        raise UserError(f"unknown {what} {command!r}{nearest(command, known)} ('msgformer --help' lists all)")
+        meant = OTHER_COMMANDS.get(command)
+        hint = nearest(command, known) if meant is None else f"; did you mean '{meant}'?"
+        raise UserError(f"unknown {what} {command!r}{hint} ('msgformer --help' lists all)")
 
     from msgformer.config.parser import PLUGINS, Options, split_plugins  # here: jsonargparse takes 0.25 s to import
 

@@ -15,6 +15,7 @@ from typing import Any, ParamSpec, TypeVar
 
 import jsonargparse
 
+from msgformer.config.other_tools import other_option, other_value
 from msgformer.config.recipes import load_config
 from msgformer.config.type_hints import (
     belong_together,
@@ -32,6 +33,8 @@ from msgformer.plugins import load_plugins, merge_plugins
 P = ParamSpec("P")
 R = TypeVar("R")
 
+HELP = {"-h", "--help"}
+EXAMPLES = "Examples:"
 PLUGINS = "plugins"
 PLUGINS_HELP = (
     "Module that registers exchanges, messengers or models, by its dotted name or as a .py file; it is imported first,"
@@ -49,7 +52,11 @@ def named_config(given: Mapping[str, Any]) -> tuple[str, dict[str, Any]] | None:
 
 
 def configured_by(
-    resolver: ConfigResolver, *, show: Callable[..., str] | None = None, python_only: Collection[str] = ()
+    resolver: ConfigResolver,
+    *,
+    show: Callable[..., str] | None = None,
+    python_only: Collection[str] = (),
+    hidden: Callable[[Mapping[str, Any]], Collection[str]] = lambda _: (),
 ) -> Callable[[Callable[P, R]], Callable[P, R]]:
     """Let a command read a configuration: explicit arguments override it, and it overrides the defaults.
 
@@ -61,6 +68,7 @@ def configured_by(
         resolver: Returns the configuration for the explicit arguments.
         show: Takes the function's arguments and returns the YAML for ``--print_config``; None for no such flag.
         python_only: Parameters that are not options, neither on the command line nor in a configuration.
+        hidden: Returns, for the explicit arguments, the parameters that the help leaves out.
     """
 
     def decorate(function: Callable[P, R]) -> Callable[P, R]:
@@ -84,6 +92,7 @@ def configured_by(
         configured.resolver = resolver  # type: ignore[attr-defined]
         configured.show = show  # type: ignore[attr-defined]
         configured.python_only = python_only  # type: ignore[attr-defined]
+        configured.hidden = hidden  # type: ignore[attr-defined]
         return configured
 
     return decorate
@@ -103,6 +112,7 @@ class Options:
         self._resolver: ConfigResolver = getattr(function, "resolver", named_config)
         self.show: Callable[..., str] | None = getattr(function, "show", None)
         self._python_only = set(getattr(function, "python_only", ()))
+        self._hidden: Callable[[Mapping[str, Any]], Collection[str]] | None = getattr(function, "hidden", None)
         parameters = inspect.signature(self.function).parameters.values()
         self.required = [p.name for p in parameters if p.default is inspect.Parameter.empty]
         self.variadic = next((p.name for p in parameters if p.kind is p.VAR_POSITIONAL), "")
@@ -138,6 +148,8 @@ class Options:
             parser.add_argument(f"--{PLUGINS}", metavar="MODULE", default=argparse.SUPPRESS, help=PLUGINS_HELP)
         argv = self._normalize(argv, flags)
         try:
+            if self._hidden is not None and HELP & {*argv}:
+                self._adapt_help(parser, [word for word in argv if word not in HELP])
             parsed = parser.parse_args(argv)
             if "config" in self.hints:
                 explicit = vars(parser.parse_args(argv, defaults=False))
@@ -149,6 +161,21 @@ class Options:
         given = [flag for flag in flags if values.pop(flag)]
         # The configuration is already read: the function must not read it again.
         return {key: value for key, value in vars(values).items() if key != "config"}, given
+
+    def _adapt_help(self, parser: jsonargparse.ArgumentParser, argv: Sequence[str]) -> None:
+        """Let the help show the defaults of the configuration that applies, and leave out options of no use with it."""
+        explicit = vars(parser.parse_args(argv, defaults=False))
+        name, values = self._resolver(explicit) or ("", {})
+        flat = vars(self._read(name, values).as_flat())
+        parser.set_defaults({key: flat[key] for key in self.keys if key in flat and not self._is_group(key)})
+        hidden = self._hidden(explicit) if self._hidden else ()
+        for action in parser._actions:
+            if action.dest.partition(".")[0] in hidden:
+                action.help = argparse.SUPPRESS
+        for group in parser._action_groups:
+            if group._group_actions and all(action.help == argparse.SUPPRESS for action in group._group_actions):
+                group.title = group.description = None
+        parser.description = f"{parser.description}\n\nThe defaults below are those of {name!r}."
 
     def help(self) -> dict[str, str]:
         """Return the help text of every argument, by its key."""
@@ -217,6 +244,7 @@ class Options:
             prog=prog,
             usage=" ".join([prog, *map(self._placeholder, self.required), "[--option VALUE ...]"]),
             description=_summary(self.function),
+            epilog=_examples(self.function),
             formatter_class=_HelpFormatter,
             exit_on_error=False,
             allow_abbrev=False,
@@ -282,7 +310,9 @@ class Options:
                 positional.append(word)
         takes_several = bool(self.variadic) or any(item_type(self.hints[name]) for name in self.required)
         if len(positional) > len(self.required) and not takes_several:
-            raise UserError(f"unexpected argument {positional[len(self.required)]!r}")
+            extra = positional[len(self.required)]
+            hint = f"; did you mean '--data {extra}'?" if not self.required and "data" in self.keys else ""
+            raise UserError(f"unexpected argument {extra!r}{hint}")
         return [*options, "--", *positional] if positional else options
 
     def _normalize_option(self, word: str, following: collections.deque[str], flags: Collection[str]) -> str:
@@ -294,7 +324,8 @@ class Options:
             return f"--{key}{equals}{value}" if long else word
         if not (long and self._is_option(key)):
             known = [f"--{known}" for known in [*self.keys, *flags, PLUGINS, "help", *self._config]]
-            raise UserError(f"unknown option {name!r}{_nearest_option(f'--{key}', known)}")
+            hint = other_option(key, self.keys) or _nearest_option(f"--{key}", known)
+            raise UserError(f"unknown option {name!r}{hint}")
         if equals:
             return f"--{key}={value}"
         has_value = bool(following) and not following[0].startswith("--")
@@ -337,11 +368,17 @@ class Options:
             return UserError(f"{where}{message} (see '{self._parser.prog} --help')")
         choices = [str(choice) for choice in typing.get_args(hint)] if is_literal(hint) else []
         name = f"{('' if where else '--') if prefix is None else prefix}{key[1]}"
-        return UserError(f"{where}{name} must be {describe_type(hint)}, not {value[1]!r}{nearest(value[1], choices)}")
+        advice = other_value(key[1], value[1]) or nearest(value[1], choices)
+        return UserError(f"{where}{name} must be {describe_type(hint)}, not {value[1]!r}{advice}")
 
 
 class _HelpFormatter(jsonargparse.DefaultHelpFormatter):
-    """Show each option with its default, without jsonargparse's notes on types."""
+    """Show each option with its default, without jsonargparse's notes on types, and keep paragraphs apart."""
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        if text.startswith(EXAMPLES):
+            return text
+        return "\n\n".join(super(_HelpFormatter, self)._fill_text(part, width, indent) for part in text.split("\n\n"))
 
     def _get_help_string(self, action: argparse.Action) -> str:
         text = action.help or ""
@@ -353,6 +390,12 @@ class _HelpFormatter(jsonargparse.DefaultHelpFormatter):
 def _summary(function: Callable[..., Any]) -> str:
     """Return a docstring's text before its sections."""
     return re.split(r"\n\n(?=\w+:\n)", inspect.getdoc(function) or "")[0]
+
+
+def _examples(function: Callable[..., Any]) -> str | None:
+    """Return the section of a docstring that shows command lines; None if there is none."""
+    found = re.search(rf"^{EXAMPLES}\n(?:    .+\n?)+", inspect.getdoc(function) or "", flags=re.MULTILINE)
+    return found[0].rstrip() if found else None
 
 
 def split_plugins(argv: Sequence[str]) -> tuple[list[str], list[str]]:

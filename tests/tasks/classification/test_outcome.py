@@ -80,7 +80,7 @@ def test_order_of_worst_mistakes_and_least_certain_images():
 def test_the_calibration_error_is_of_fifteen_bins():
     """Confidences in different bins of fifteen, some of which would share one of ten."""
     confidences = [0.601, 0.634, 0.671, 0.699]
-    outcome = hand_made([0, 1, 2, 0], [0, 1, 1, 1], confidences)
+    outcome = make_outcome([0, 1, 2, 0], [0, 1, 1, 1], confidences)
     # (0.6, 2/3] holds two correct answers, (2/3, 0.7333] two wrong ones.
     expected = 0.5 * (1 - (0.601 + 0.634) / 2) + 0.5 * (0.671 + 0.699) / 2
     assert outcome.calibration_error == pytest.approx(100 * expected, rel=1e-5)
