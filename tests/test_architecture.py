@@ -10,7 +10,7 @@ HEAVY = {"torch", "torchvision", "timm", "lightning", "numpy", "sklearn", "torch
 
 
 def test_modules_import_only_from_lower_layers():
-    """In a separate process: it closes all log handlers, and that of absl would close the file that pytest captures to."""
+    """In a separate process: it closes all log handlers, and absl's handler closes the file that pytest captures to."""
     lint = "import sys; from importlinter.cli import lint_imports; sys.exit(lint_imports(no_cache=True))"
     command = [sys.executable, "-c", lint]
     done = subprocess.run(command, capture_output=True, text=True, cwd=PACKAGE.parents[1], timeout=120)
