@@ -106,5 +106,5 @@ def test_a_benchmark_is_refused_in_one_line(installed, backend, versions, settin
 
 def test_mindspore_is_not_timed_beside_a_gpu():
     setting = Setting("infer", "float32", torch.device("cuda"), None, (32, 32))
-    with pytest.raises(UserError, match=r"^backend: MindSpore runs on the CPU here, .*; give --accelerator cpu$"):
+    with pytest.raises(UserError, match=r"^backend: MindSpore runs only on the CPU here, .*; give --accelerator cpu$"):
         setting.check(["eager", "mindspore-graph"])

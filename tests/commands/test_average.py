@@ -133,7 +133,7 @@ def test_detectors_and_segmenters_are_averaged(task, metric, tmp_path):
 
 def test_runs_that_held_out_different_images_are_not_scored_on_either(data, folder, tmp_path):
     paths = [make_run(data / "train", folder / f"split{seed}", seed=seed, epochs=1) for seed in (1, 2)]
-    with pytest.raises(UserError, match=r"greedy: the runs of .* held out different images.*give --data"):
+    with pytest.raises(UserError, match=r"greedy: the runs of .* held out different images.*pass --data"):
         average(paths, greedy=True, output=tmp_path / "soup.ckpt")
     average(paths, greedy=True, data=data, output=tmp_path / "soup.ckpt", **CPU)
     with pytest.raises(UserError, match=r"soup.ckpt isn't in the folder of its run; give --data"):

@@ -20,7 +20,7 @@ from msgformer.errors import UserError
 
 @pytest.fixture(scope="module")
 def official(tmp_path_factory):
-    """Create a complete checkpoint of the smallest model; its tensors share one byte of memory each."""
+    """Create a complete checkpoint of the smallest model; all of its tensors share the same memory."""
     with torch.device("meta"):
         shapes = {name: value.shape for name, value in timm.create_model("sgformer_small").state_dict().items()}
     memory = torch.arange(2**20).to(torch.uint8)

@@ -79,7 +79,7 @@ def test_weights_from_mindspore_become_a_checkpoint_again(trained, tmp_path, mon
         converting, "read_mindspore", lambda _: (build_model("sgformer_s", 1000, (224, 224), {}).state_dict(), None)
     )
     with pytest.raises(
-        UserError, match=r"^output '.*new\.ckpt' can't be a checkpoint, since 'there\.ckpt' doesn't say"
+        UserError, match=r"^output '.*new\.ckpt' can't be a checkpoint, since 'there\.ckpt' doesn't record"
     ):
         convert(tmp_path / "there.ckpt", tmp_path / "new.ckpt")
     assert not (tmp_path / "new.ckpt").exists()

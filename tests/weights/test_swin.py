@@ -117,7 +117,7 @@ def test_the_overlapping_stem_embeds_the_kernel_of_the_swin():
     ("model", "state", "message"),
     [
         (lambda: timm.create_model("resnet10t"), dict, "MSG-Transformer only, not ResNet"),
-        (make_msg, lambda _: {"layers.0.weight": torch.zeros(1)}, "no weights of a Swin Transformer"),
+        (make_msg, lambda _: {"layers.0.weight": torch.zeros(1)}, "not weights of a Swin Transformer"),
         (lambda: make_msg(num_heads=(2, 4, 8)), dict, "heads are 32 channels wide and the model's 16"),
     ],
 )

@@ -39,7 +39,7 @@ def benchmark(
     """Time models alternately (A B A B), and compare each with the roofline of this machine.
 
     The roofline of a model is the sum of its matrix products and convolutions, each at the fastest time measured for it
-    on this machine. Small differences are reliable because the models are timed alternately.
+    on this machine. Alternating the models keeps a slow phase of the machine from favoring one of them.
 
     Args:
         models: Names of models of this package or of timm (random weights), run folders, checkpoints of classifiers, or

@@ -32,7 +32,7 @@ class SampleData(Result):
     seed: int
 
     def table(self) -> str:
-        """The same in words, and what to do next."""
+        """Return the contents of the data set, and the next command."""
         return (
             f"{self.output}: {self.images} scenes to train on, {self.val} to validate on, in {self.layout}'s layout\n"
             f"'msgformer train --task {self.task} --data {self.output}' trains on them"

@@ -1,4 +1,4 @@
-"""What the type hint of an option says about its words on the command line, and a description for error messages."""
+"""Type hints of options: which words on the command line they accept, and their description in error messages."""
 
 from __future__ import annotations
 

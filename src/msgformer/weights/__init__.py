@@ -1,1 +1,1 @@
-"""Weights from elsewhere, and averages of weights."""
+"""Convert, average and transfer weights of models."""
