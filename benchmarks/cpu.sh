@@ -1,21 +1,23 @@
 #!/usr/bin/env bash
-# Time all of this package's models against Swin of the same size on the CPU, in float32.
+# Compare all models of this package with the Swin of the same size, on the CPU in float32.
 #
 #     benchmarks/cpu.sh [FOLDER]
 #
-# writes benchmark.json, .csv and plots to FOLDER/cpu/tiny, small and base (one image of 224 x 224, one thread; tiny in
-# all backends), int8 (the same of files in 8 bits, calibrated on scenes), batches-1 and batches-2 (batches, one and two
-# threads), training-eager and training-recompute (whole steps, without and with recomputed activations) and sizes
-# (images of 224 to 2,048 pixels); FOLDER is benchmarks/results by default. What is there already is left alone.
-# Nothing else should run meanwhile.
-# MSGFORMER is the command to run, "uv run msgformer" by default.
+# writes benchmark.json, benchmark.csv and plots to folders below FOLDER/cpu (FOLDER: benchmarks/results by default):
+#   tiny, small, base                   one image of 224 x 224, one thread; tiny in all backends
+#   int8                                the same for 8-bit files, calibrated on scenes
+#   batches-1, batches-2                batches, with one and two threads
+#   training-eager, training-recompute  training steps, without and with activation checkpointing
+#   sizes                               images of 224 to 2,048 pixels
+# Existing results are skipped, so a stopped run resumes. Run nothing else on the machine.
+# The environment variable MSGFORMER is the command to run, "uv run msgformer" by default.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 results=${1:-benchmarks/results}/cpu
 read -ra msgformer <<<"${MSGFORMER:-uv run msgformer}"
 
-measure() { # measure NAME SIZE MODEL... [option...]: against the Swin of a size
+measure() { # measure NAME SIZE MODEL... [OPTION...]: compare with the Swin of SIZE
   local folder="$results/$1" against="swin_$2_patch4_window7_224"
   shift 2
   [[ -e $folder/benchmark.json ]] && return
@@ -36,7 +38,7 @@ if [[ ! -e $results/int8/benchmark.json ]]; then
 fi
 measure int8 tiny "${int8[@]}" --backend eager --batch 1 --img_size 224 --threads 1 --rounds 40
 rm -rf "$results/int8-files"
-# Apart: in memory that steps without recomputation have left in pieces, those with it need more.
+# In separate processes: steps without checkpointing fragment memory, and steps with it would then need more.
 for backend in eager recompute; do
   measure "training-$backend" tiny msg_transformer_tiny sgformer_small --mode train --backend "$backend" --batch 8 \
     --threads 2 --rounds 12

@@ -1,10 +1,10 @@
-"""How many images a second are read and varied, alone and with a model behind: the table that docs/ shows.
+"""Measure the throughput of the data pipeline, alone and with a model: the table in docs/data.md.
 
     python benchmarks/data_pipeline.py --output data_pipeline.json
 
-Photographs are those that come with scikit-image, stored as JPEG of 500 x 375 (as ImageNet's) and of 4000 x 3000 (as
-a camera's). A process has one thread. "timm" is what a training does, by Pillow and timm; "torchvision" is the same by
-torchvision's JPEG decoder and its transforms of tensors, which this package doesn't use.
+The images are photographs of scikit-image as JPEGs of 500 x 375 pixels (ImageNet's size) and of 4000 x 3000 pixels (a
+camera's). Each process has one thread. "timm" is the pipeline of this package, with Pillow and timm. "torchvision" is
+the equivalent with torchvision's JPEG decoder and tensor transforms, which this package does not use.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ AUGMENTS = {
 
 
 class Photographs(EncodedSource):
-    """The same few JPEGs again and again, in memory."""
+    """A few JPEGs in memory, repeated."""
 
     classes = ("photograph",)
 
@@ -54,16 +54,16 @@ class Photographs(EncodedSource):
         self.labels = (0,) * count
 
     def name(self, index: int) -> str:
-        """Its number."""
+        """Return the index as a string."""
         return str(index)
 
     def open(self, index: int) -> io.BytesIO:
-        """One of the JPEGs."""
+        """Return one of the JPEGs."""
         return io.BytesIO(self.encoded[index % len(self.encoded)])
 
 
 def encode(size: tuple[int, int]) -> list[bytes]:
-    """The photographs as JPEGs of one size."""
+    """Return the photographs as JPEGs of one size."""
     encoded = []
     for name in NAMES:
         buffer = io.BytesIO()
@@ -73,7 +73,12 @@ def encode(size: tuple[int, int]) -> list[bytes]:
 
 
 def rate(work: Callable[[int], object], seconds: float) -> float:
-    """How often a second ``work`` is done, after a first round."""
+    """Measure calls of `work` per second, after a warm-up.
+
+    Args:
+        work: Function of the index of the call.
+        seconds: Duration of the measurement.
+    """
     for number in range(len(NAMES)):
         work(number)
     done, start = 0, time.perf_counter()
@@ -84,44 +89,56 @@ def rate(work: Callable[[int], object], seconds: float) -> float:
 
 
 def settings(draft: bool = False) -> Preprocessing:
-    """ImageNet's preprocessing at 224 pixels."""
+    """Return ImageNet's preprocessing at 224 pixels."""
     return Preprocessing((3, 224, 224), "bicubic", MEAN, STD, 0.9, "center", draft)
 
 
 def torchvision_transform() -> Callable[[torch.Tensor], torch.Tensor]:
-    """Nearest to the ImageNet recipe in torchvision's transforms of tensors."""
+    """Return torchvision tensor transforms that are closest to the ImageNet recipe."""
     stages = [v2.RandomResizedCrop(224), v2.RandomHorizontalFlip(), v2.RandAugment()]
     return v2.Compose([*stages, v2.ToDtype(torch.float32, scale=True), v2.Normalize(MEAN, STD), v2.RandomErasing(0.25)])
 
 
 def measure_steps(encoded: list[bytes], seconds: float) -> dict[str, float]:
-    """Images a second of each step, in this process alone."""
+    """Measure images per second of each step, in this process only.
+
+    Args:
+        encoded: JPEGs.
+        seconds: Duration per step.
+    """
     source = Photographs(encoded, len(encoded))
     bytes_of = [torch.frombuffer(bytearray(one), dtype=torch.uint8) for one in encoded]
-    pick, varied = len(encoded), torchvision_transform()
+    count, augment = len(encoded), torchvision_transform()
     rates = {
-        "decode, Pillow": rate(lambda i: source.load(i % pick), seconds),
-        "decode, Pillow, draft": rate(lambda i: source.load(i % pick, settings(draft=True).least_side), seconds),
-        "decode, torchvision": rate(lambda i: decode_jpeg(bytes_of[i % pick]), seconds),
-        "ImageNet, torchvision": rate(lambda i: varied(decode_jpeg(bytes_of[i % pick])), seconds),
+        "decode, Pillow": rate(lambda i: source.load(i % count), seconds),
+        "decode, Pillow, draft": rate(lambda i: source.load(i % count, settings(draft=True).least_side), seconds),
+        "decode, torchvision": rate(lambda i: decode_jpeg(bytes_of[i % count]), seconds),
+        "ImageNet, torchvision": rate(lambda i: augment(decode_jpeg(bytes_of[i % count])), seconds),
     }
     for draft in (False, True):
-        kept, mark = settings(draft), ", draft" if draft else ""
+        preprocessing, mark = settings(draft), ", draft" if draft else ""
         for name, transform in {
-            "evaluation": eval_transform(kept),
-            **{name: train_transform(kept, options) for name, options in AUGMENTS.items()},
+            "evaluation": eval_transform(preprocessing),
+            **{name: train_transform(preprocessing, options) for name, options in AUGMENTS.items()},
         }.items():
-            samples = Samples(source, transform, least_side=kept.least_side)
-            rates[f"{name}, timm{mark}"] = rate(lambda i, samples=samples: samples[0, i % pick], seconds)
+            samples = Samples(source, transform, least_side=preprocessing.least_side)
+            rates[f"{name}, timm{mark}"] = rate(lambda i, samples=samples: samples[0, i % count], seconds)
     return rates
 
 
 def measure_loader(encoded: list[bytes], workers: int, count: int, model: torch.nn.Module | None) -> float:
-    """Images a second of the training loader with the ImageNet recipe, perhaps with a training step on each batch."""
+    """Measure images per second of the training loader with the ImageNet recipe.
+
+    Args:
+        encoded: JPEGs.
+        workers: Number of worker processes.
+        count: Number of images.
+        model: Run a forward and backward pass of this model on each batch; None for the loader only.
+    """
     samples = Samples(Photographs(encoded, count), train_transform(settings(), AugmentOptions()))
     loader: DataLoader[Any] = make_loader(samples, EpochSampler(count, 0, shuffle=True), 32, workers)
     batches = iter(loader)
-    next(batches)  # the workers have started by then
+    next(batches)  # starts the workers
     start = time.perf_counter()
     seen = 0
     for images, *_ in batches:
@@ -132,24 +149,24 @@ def measure_loader(encoded: list[bytes], workers: int, count: int, model: torch.
 
 
 def difference() -> dict[str, float]:
-    """Mean and largest difference that drafting makes to evaluated pixels, in shades of 255."""
+    """Return the mean and largest difference of evaluation pixels with draft decoding, in levels of 255."""
     worst, total = 0.0, 0.0
     for one in encode(SIZES["4000 x 3000"]):
         whole, draft = (
-            eval_transform(kept)(read_image(io.BytesIO(one), "photograph", kept.least_side))
-            for kept in (settings(), settings(draft=True))
+            eval_transform(preprocessing)(read_image(io.BytesIO(one), "photograph", preprocessing.least_side))
+            for preprocessing in (settings(), settings(draft=True))
         )
-        apart = (whole - draft).abs() * torch.tensor(STD)[:, None, None] * 255
-        worst, total = max(worst, apart.max().item()), total + apart.mean().item()
+        error = (whole - draft).abs() * torch.tensor(STD)[:, None, None] * 255
+        worst, total = max(worst, error.max().item()), total + error.mean().item()
     return {"mean": total / len(NAMES), "largest": worst}
 
 
 def main() -> None:
-    """Measure, print a table, write JSON."""
+    """Measure, print a table and write JSON."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--seconds", type=float, default=3.0, help="how long each step is measured")
-    parser.add_argument("--images", type=int, default=512, help="images that a loader is measured with")
-    parser.add_argument("--model", default="msg_transformer_tiny", help="the model behind the loader")
+    parser.add_argument("--seconds", type=float, default=3.0, help="seconds per step")
+    parser.add_argument("--images", type=int, default=512, help="images per loader measurement")
+    parser.add_argument("--model", default="msg_transformer_tiny", help="model that trains on the batches")
     parser.add_argument("--output", type=Path, default=Path("data_pipeline.json"), help="JSON file to write")
     options = parser.parse_args()
     torch.set_num_threads(1)
@@ -165,22 +182,22 @@ def main() -> None:
         results["loader"][f"{workers} worker(s), alone"] = measure_loader(small, workers, options.images, None)
     model = create_model(options.model, num_classes=1000)
     for workers in (1, 2):
-        behind = measure_loader(small, workers, min(options.images, 160), model)
-        results["loader"][f"{workers} worker(s), {options.model}"] = behind
+        rate_with_model = measure_loader(small, workers, min(options.images, 160), model)
+        results["loader"][f"{workers} worker(s), {options.model}"] = rate_with_model
     print_table(results)
     options.output.write_text(json.dumps(results, indent=2))
 
 
 def print_table(results: dict[str, Any]) -> None:
-    """Images a second, a line a step."""
-    print(f"{'images a second, one process':36}" + "".join(f"{name:>14}" for name in SIZES))
+    """Print images per second, one line per step."""
+    print(f"{'images per second, one process':36}" + "".join(f"{name:>14}" for name in SIZES))
     for step in results["steps"]["500 x 375"]:
         print(f"{step:36}" + "".join(f"{results['steps'][name][step]:14.1f}" for name in SIZES))
     for name, value in results["loader"].items():
         print(f"loader, {name:28}{value:14.1f}")
-    apart = results["draft_difference"]
-    mean, largest = apart["mean"], apart["largest"]
-    print(f"draft changes evaluated pixels by {mean:.2f} shades of 255 on average, {largest:.0f} at most")
+    difference = results["draft_difference"]
+    mean, largest = difference["mean"], difference["largest"]
+    print(f"draft decoding changes evaluation pixels by {mean:.2f} of 255 levels on average, {largest:.0f} at most")
 
 
 if __name__ == "__main__":

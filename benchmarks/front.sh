@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# Time the models of the published front of latency and accuracy, in one run: one thread, 224 x 224, one image, float32.
+# Compare models from published comparisons of latency and accuracy in one run: one image of 224 x 224, one thread, float32.
 #
 #     benchmarks/front.sh [FOLDER]
 #
-# writes FOLDER/front/benchmark.json and .csv; FOLDER is benchmarks/results by default. What is there already is left alone.
-# Nothing else should run meanwhile.
-# MSGFORMER is the command to run, "uv run --extra fastervit msgformer" by default: FasterViT is in a package of its own.
+# writes FOLDER/front/benchmark.json and .csv; FOLDER is benchmarks/results by default. Existing results are skipped.
+# Run nothing else on the machine.
+# The environment variable MSGFORMER is the command to run, "uv run --extra fastervit msgformer" by default.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 

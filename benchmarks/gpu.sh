@@ -1,15 +1,15 @@
 #!/usr/bin/env bash
-# Time all of this package's models against Swin of the same size on a GPU, in inference and in training; and what the
-# window kernel brings: MSG-Transformers without it, and the kernel alone beside other ways to compute the same.
+# Compare all models of this package with the Swin of the same size on a GPU, in inference and training. Also measure the
+# window kernel: MSG-Transformers without it, and the kernel alone against other implementations of attention.
 #
 #     benchmarks/gpu.sh [FOLDER]
 #
-# writes FOLDER/gpu/MODE-PRECISION-SIZE/benchmark.json, .csv and plots, without the kernel MODE-PRECISION-SIZE-plain, and
-# FOLDER/gpu/window_attention.json; FOLDER is benchmarks/results by default. What is there already is left alone, so that
-# a run that was broken off goes on when it is started again.
+# writes benchmark.json, benchmark.csv and plots to FOLDER/gpu/MODE-PRECISION-SIZE, and without the kernel to
+# MODE-PRECISION-SIZE-plain; and FOLDER/gpu/window_attention.json. FOLDER is benchmarks/results by default. Existing
+# results are skipped, so a stopped run resumes.
 #
-# MSGFORMER and PYTHON are the commands to run, "uv run msgformer" and "uv run python" by default. MSGFORMER_TRY=1 times a
-# tiny model, and the kernel in Triton's interpreter, on the CPU instead, to see that all of this works.
+# The environment variables MSGFORMER and PYTHON are the commands to run, "uv run msgformer" and "uv run python" by
+# default. MSGFORMER_TRY=1 tests the script on a CPU, with a tiny model and Triton's interpreter.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 

@@ -1,12 +1,11 @@
-"""Train the model of the embedded digits in PyTorch and, by `mindspore.train.Model`, in MindSpore, and compare.
+"""Train the model of the bundled digits in PyTorch and in MindSpore (`mindspore.train.Model`), and compare.
 
     uv run --python 3.11 --no-dev --extra mindspore python benchmarks/mindspore_digits.py --epochs 10
 
-Both take the settings of the recipe embedded/digits but for what is random in it or not MindSpore's: without its
-augmentation, which is torchvision's, without dropped paths, and without clipping. They begin with the same weights
-and see the same batches in the same order, so that only rounding tells them apart. Accuracies are of the last epoch
-on the same held-out images. The times hold what each needs to start, and PyTorch's the scoring and saving after every
-epoch.
+Both follow the recipe embedded/digits without augmentation, drop path and gradient clipping, which are random or not
+available in MindSpore. They have the same initial weights and see the same batches in the same order, so that only
+rounding differs. Accuracies are those of the last epoch on the same held-out images. Times include startup; PyTorch's
+include evaluation and saving after every epoch.
 """
 
 from __future__ import annotations
@@ -40,20 +39,25 @@ from msgformer.tasks.opened_model import load_model
 
 RECIPE = "embedded/digits"
 BATCH, PEAK, FIRST, LAST, WARMUP_EPOCHS, DECAY = 64, 2e-3, 1e-6, 1e-5, 2, 0.05
-"""What the recipe sets or leaves as it is: images a batch, learning rates, weight decay."""
+"""Settings of the recipe: batch size, learning rates, warm-up, weight decay."""
 
 BETAS = 0.9, 0.999
 
 
 class Trained(NamedTuple):
-    """Accuracy on the held-out images in per cent, and how long the training took."""
+    """Accuracy on the held-out images in percent, and duration of the training."""
 
     accuracy: float
     seconds: float
 
 
 def write_start(path: Path, seed: int) -> dict[str, Any]:
-    """Write the weights that both begin with; gives the model's settings."""
+    """Write the initial weights and return the model's settings.
+
+    Args:
+        path: File to write.
+        seed: Seed of the random generator.
+    """
     recipe = load_config(RECIPE)
     settings = {**recipe["model_args"], "drop_path_rate": 0.0}
     torch.manual_seed(seed)
@@ -63,7 +67,15 @@ def write_start(path: Path, seed: int) -> dict[str, Any]:
 
 
 def train_pytorch(run: Path, start: Path, settings: dict[str, Any], epochs: int, seed: int) -> Trained:
-    """Train by `msgformer.train` into a new run folder."""
+    """Train with `msgformer.train`.
+
+    Args:
+        run: New run folder.
+        start: File with the initial weights.
+        settings: Model arguments.
+        epochs: Number of epochs.
+        seed: Seed of the run.
+    """
     begun = time.perf_counter()
     msgformer.train(
         config=RECIPE,
@@ -81,9 +93,16 @@ def train_pytorch(run: Path, start: Path, settings: dict[str, Any], epochs: int,
 
 
 def train_mindspore(card: ModelCard, start: Path, epochs: int, seed: int) -> Trained:
-    """Train the same model on the same batches by MindSpore's `Model`."""
+    """Train the same model on the same batches with MindSpore's `Model`.
+
+    Args:
+        card: Card of the PyTorch run.
+        start: File with the initial weights.
+        epochs: Number of epochs.
+        seed: Seed of the run.
+    """
     begun = time.perf_counter()
-    ms.runtime.launch_blocking()  # the threads that would prepare the next operators wait busily
+    ms.runtime.launch_blocking()  # without it, idle threads wait busily
     train, val, _ = open_subsets(card.data["path"], card.data["val_fraction"], card.data["seed"])
     network = create_model(card.model, img_size=card.img_size, num_classes=len(card.classes), **card.model_args)
     load_weights(network, read_weights(start))
@@ -91,21 +110,32 @@ def train_mindspore(card: ModelCard, start: Path, epochs: int, seed: int) -> Tra
     optimizer = build_optimizer(network, learning_rates(epochs, len(order) // (epochs * BATCH)))
     model = Model(network, nn.CrossEntropyLoss(), optimizer, metrics={"accuracy"})
     images = GeneratorDataset(InOrder(*arrays(train, card), order), ["image", "label"], shuffle=False).batch(BATCH)
-    model.train(1, images, dataset_sink_mode=False)  # one of MindSpore's epochs, that holds all
+    model.train(1, images, dataset_sink_mode=False)  # all epochs as one MindSpore epoch
     seconds = time.perf_counter() - begun
     scores = model.eval(NumpySlicesDataset(arrays(val, card), shuffle=False).batch(BATCH), dataset_sink_mode=False)
     return Trained(100 * scores["accuracy"], seconds)
 
 
 def arrays(source: Source, card: ModelCard) -> tuple[np.ndarray, np.ndarray]:
-    """All images [N, channels, height, width], brought to the model's input, and their labels."""
+    """Return all preprocessed images [N, C, H, W] and their labels [N].
+
+    Args:
+        source: The images.
+        card: Card with the preprocessing.
+    """
     transform = eval_transform(Preprocessing.from_dict(card.preprocessing))
     images = [transform(source.load(index)).numpy() for index in range(len(source.labels))]
     return np.stack(images), np.array(source.labels, np.int32)
 
 
 def batch_order(count: int, epochs: int, seed: int) -> list[int]:
-    """Which images `msgformer.train` shows, one after the other: whole batches alone, each epoch in an own order."""
+    """Return the indices of the images in the order of `msgformer.train`, in whole batches.
+
+    Args:
+        count: Number of images.
+        epochs: Number of epochs.
+        seed: Seed of the run.
+    """
     sampler = EpochSampler(count, seed, shuffle=True, multiple_of=BATCH)
     order: list[int] = []
     for epoch in range(epochs):
@@ -115,13 +145,13 @@ def batch_order(count: int, epochs: int, seed: int) -> list[int]:
 
 
 class InOrder:
-    """Images and labels in a given order, an image as often as it is in there."""
+    """Images and labels in a given order, with repetitions."""
 
     def __init__(self, images: np.ndarray, labels: np.ndarray, order: Sequence[int]) -> None:
         self.images, self.labels, self.order = images, labels, order
 
     def __getitem__(self, place: int) -> tuple[np.ndarray, np.ndarray]:
-        """The image [channels, height, width] at a place, and its label."""
+        """Return the image [C, H, W] at a position, and its label."""
         return self.images[self.order[place]], self.labels[self.order[place]]
 
     def __len__(self) -> int:
@@ -129,7 +159,12 @@ class InOrder:
 
 
 def learning_rates(epochs: int, steps: int) -> list[float]:
-    """The rate of each step: a line up to the peak, then a cosine that counts the warm-up in."""
+    """Return the learning rate of each step: linear warm-up, then a cosine that includes the warm-up.
+
+    Args:
+        epochs: Number of epochs.
+        steps: Steps per epoch.
+    """
     warmup, total = WARMUP_EPOCHS * steps, epochs * steps
     rise = [FIRST + (PEAK - FIRST) * step / warmup for step in range(warmup)]
     fall = [LAST + (PEAK - LAST) * (1 + math.cos(math.pi * step / total)) / 2 for step in range(warmup, total)]
@@ -137,10 +172,10 @@ def learning_rates(epochs: int, steps: int) -> list[float]:
 
 
 def build_optimizer(network: nn.Cell, rates: Sequence[float]) -> nn.AdamWeightDecay:
-    """PyTorch's AdamW for `Model`: Adam's bias correction, which `nn.AdamWeightDecay` lacks, is part of the rates.
+    """Build PyTorch's AdamW for `Model`, with Adam's bias correction, which `nn.AdamWeightDecay` lacks, in the rates.
 
-    Without it the second moments are a fifth of what they should be after two hundred steps, and the steps more than
-    twice as long.
+    Without it, second moments are a fifth of their correct value after two hundred steps, and steps are more than twice
+    too long.
 
     Args:
         network: The model.
@@ -154,19 +189,24 @@ def build_optimizer(network: nn.Cell, rates: Sequence[float]) -> nn.AdamWeightDe
 
 
 class StepDecay(nn.Cell):
-    """A weight decay for each step; those of corrected rates undo the correction, which isn't theirs."""
+    """Weight decay of each step, which cancels the bias correction in the rates."""
 
     def __init__(self, decays: Sequence[float]) -> None:
         super().__init__()
         self.decays = Tensor(decays, ms.float32)
 
     def construct(self, step: Tensor) -> Tensor:
-        """The decay of a step, counted from 0."""
+        """Return the decay of a step, counted from 0."""
         return self.decays[step].reshape(())
 
 
 def parameter_groups(network: nn.Cell, decay: nn.Cell) -> list[dict[str, Any]]:
-    """What decays, and what doesn't: biases, weights of norms, position biases."""
+    """Return parameter groups with weight decay, and without: biases, norm weights, position biases.
+
+    Args:
+        network: The model.
+        decay: Weight decay by step.
+    """
     decayed: list[Parameter] = []
     free: list[Parameter] = []
     for name, parameter in network.parameters_and_names():
@@ -176,7 +216,12 @@ def parameter_groups(network: nn.Cell, decay: nn.Cell) -> list[dict[str, Any]]:
 
 
 def compare(epochs: int, seed: int = 0) -> dict[str, Trained]:
-    """Train in both libraries for as many epochs."""
+    """Train in both libraries and return the results by library.
+
+    Args:
+        epochs: Number of epochs.
+        seed: Seed of both trainings.
+    """
     with tempfile.TemporaryDirectory() as folder:
         run, start = Path(folder) / "run", Path(folder) / "start.safetensors"
         settings = write_start(start, seed)
@@ -186,7 +231,7 @@ def compare(epochs: int, seed: int = 0) -> dict[str, Trained]:
 
 
 def main() -> None:
-    """Train, and print what came of it."""
+    """Train and print the results."""
     parser = argparse.ArgumentParser(description=str(__doc__).partition("\n")[0])
     parser.add_argument("--epochs", type=int, default=10)
     parser.add_argument("--seed", type=int, default=0)

@@ -1,11 +1,10 @@
-"""Train four small models from scratch on the photographs of solar cells under one budget, and compare.
+"""Train four small models from scratch on images of solar cells under one budget, and compare.
 
     uv run --extra elpv python benchmarks/solar_cells.py --output runs/solar_cells
 
-All take the recipe examples/elpv as it is; they differ in the model alone. A seed decides the first weights, the split
-into 1,968 photographs to learn from and 656 held out, and all that is random in the training. What has been trained is
-not trained again: a run that was broken off is resumed. Scores are of the last epoch, not of the best one, which would
-be chosen on the held-out photographs.
+All follow the recipe examples/elpv and differ only in the model. The seed determines the initial weights, the split
+into 1,968 training and 656 held-out images, and the randomness of the training. Finished runs are kept, and a stopped
+run is resumed. Scores are those of the last epoch, not of the best one, which is selected on the held-out images.
 """
 
 from __future__ import annotations
@@ -34,15 +33,15 @@ MODELS: dict[str, dict[str, Any]] = {
     "swin_tiny_patch4_window7_224": WINDOWS,
     "resnet10t": {"channels": [32, 64, 128, 256]},
 }
-"""Models and their small widths; photographs are grey."""
+"""Models and their small widths. The images are grayscale."""
 
 
 def main() -> None:
-    """Train what is missing, then write the table and the file."""
+    """Train missing runs, then print the table and write the JSON file."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--output", type=Path, default=Path("runs/solar_cells"), help="folder of the runs")
-    parser.add_argument("--seeds", type=int, default=3, help="runs of each model")
-    parser.add_argument("--epochs", type=int, default=15, help="epochs of each run")
+    parser.add_argument("--seeds", type=int, default=3, help="runs per model")
+    parser.add_argument("--epochs", type=int, default=15, help="epochs per run")
     options = parser.parse_args()
     rows = []
     for name in MODELS:
@@ -55,7 +54,14 @@ def main() -> None:
 
 
 def run(name: str, seed: int, epochs: int, folder: Path) -> float:
-    """Train one model, or go on with it, and return the last epoch's accuracy in per cent."""
+    """Train or resume one model and return the accuracy of the last epoch in percent.
+
+    Args:
+        name: Key of `MODELS`.
+        seed: Seed of the run.
+        epochs: Number of epochs.
+        folder: Run folder.
+    """
     if (folder / "config.yaml").is_file():
         msgformer.train(resume=folder)
     else:

@@ -1,10 +1,10 @@
-"""The window kernel timed beside PyTorch's attention and plain products, in the shapes of MSG-Transformers' stages.
+"""Compare the Triton window kernel with PyTorch's attention and plain products, for the stages of MSG-Transformer.
 
     python benchmarks/window_attention.py --output window_attention.json
 
-Each row is one attention, out of what the linear layer before it leaves and ready for the next: forward alone, or with
-the gradients of queries, keys, values and bias. It needs a GPU that the kernel is for; with TRITON_INTERPRET=1 it goes
-through tiny shapes on a CPU, whose times say nothing.
+Each row is one attention, from the output of the linear layer before to the input of the next one: forward, or forward
+with the gradients of queries, keys, values and bias. It needs a GPU that the kernel supports. TRITON_INTERPRET=1 runs
+tiny shapes on a CPU instead; these times are meaningless.
 """
 
 from __future__ import annotations
@@ -23,48 +23,64 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.utils.benchmark import Timer
 
-TOKENS, CHANNELS = 50, 32  # a window of 7 x 7 and its messenger
-WINDOWS = (64, 16, 4, 1)  # of an image of 224 x 224, in each stage
+TOKENS, CHANNELS = 50, 32  # a window of 7 x 7 tokens and its messenger
+WINDOWS = (64, 16, 4, 1)  # per stage, for an image of 224 x 224
 HEADS = {"MSG-T": (2, 4, 8, 16), "MSG-S, MSG-B": (3, 6, 12, 24)}
 DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16, "tf32": torch.float32}
 
-Way = Callable[[Tensor, Tensor], Tensor]
+Attention = Callable[[Tensor, Tensor], Tensor]
 
 
 def kernel(qkv: Tensor, bias: Tensor) -> Tensor:
-    """This package's kernel."""
+    """Attend with the Triton kernel.
+
+    Args:
+        qkv: Queries, keys and values [W, N, 3, heads, d].
+        bias: Position bias [1, heads, N, N].
+
+    Returns:
+        Values [W, N, heads * d].
+    """
     return torch.ops.msgformer.window_attention([qkv], bias).flatten(2)
 
 
 def fused(qkv: Tensor, bias: Tensor) -> Tensor:
-    """PyTorch's attention."""
+    """Attend with PyTorch's `scaled_dot_product_attention`; shapes as in `kernel`."""
     query, key, value = qkv.permute(2, 0, 3, 1, 4).unbind(0)
     return F.scaled_dot_product_attention(query, key, value, bias.to(qkv.dtype)).transpose(1, 2).flatten(2)
 
 
 def products(qkv: Tensor, bias: Tensor) -> Tensor:
-    """Products and softmax one after the other."""
+    """Attend with separate products and softmax; shapes as in `kernel`."""
     query, key, value = qkv.permute(2, 0, 3, 1, 4).unbind(0)
     scores = (query * query.shape[-1] ** -0.5) @ key.mT + bias.to(qkv.dtype)
     return (scores.softmax(-1) @ value).transpose(1, 2).flatten(2)
 
 
-WAYS: dict[str, Way] = {"kernel": kernel, "sdpa": fused, "products": products}
+ATTENTIONS: dict[str, Attention] = {"kernel": kernel, "sdpa": fused, "products": products}
 
 
-def forward(way: Way, qkv: Tensor, bias: Tensor, _grad: Tensor) -> None:
-    """One attention."""
+def forward(attention: Attention, qkv: Tensor, bias: Tensor, _grad: Tensor) -> None:
+    """Run one attention."""
     with torch.no_grad():
-        way(qkv, bias)
+        attention(qkv, bias)
 
 
-def forward_and_backward(way: Way, qkv: Tensor, bias: Tensor, grad: Tensor) -> None:
-    """One attention and its gradients."""
-    torch.autograd.grad(way(qkv, bias), (qkv, bias), grad)
+def forward_and_backward(attention: Attention, qkv: Tensor, bias: Tensor, grad: Tensor) -> None:
+    """Run one attention and its gradients."""
+    torch.autograd.grad(attention(qkv, bias), (qkv, bias), grad)
 
 
 def measure(windows: int, heads: int, dtype: torch.dtype, device: str, seconds: float) -> dict[str, dict[str, float]]:
-    """Median microseconds of each way, forward and with its gradients."""
+    """Measure median microseconds of each implementation, forward and with gradients.
+
+    Args:
+        windows: Number of windows W.
+        heads: Number of heads.
+        dtype: Number format.
+        device: Device.
+        seconds: Duration per measurement.
+    """
     shape = (windows, TOKENS, 3, heads, CHANNELS)
     qkv = torch.randn(shape, device=device, dtype=dtype, requires_grad=True)
     bias = torch.randn(1, heads, TOKENS, TOKENS, device=device, requires_grad=True)
@@ -72,33 +88,33 @@ def measure(windows: int, heads: int, dtype: torch.dtype, device: str, seconds: 
     times: dict[str, dict[str, float]] = {}
     for step in (forward, forward_and_backward):
         times[step.__name__] = {}
-        for name, way in WAYS.items():
-            step(way, qkv, bias, grad)  # compiles
-            timer = Timer("step(way, qkv, bias, grad)", globals={**locals()})
+        for name, attention in ATTENTIONS.items():
+            step(attention, qkv, bias, grad)  # compiles
+            timer = Timer("step(attention, qkv, bias, grad)", globals={**locals()})
             times[step.__name__][name] = timer.blocked_autorange(min_run_time=seconds).median * 1e6
     return times
 
 
 def main() -> None:
-    """Measure, print a table, write JSON."""
+    """Measure, print a table and write JSON."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--batch", type=int, nargs="+", default=[1, 16, 128], help="images at once")
-    parser.add_argument("--precision", nargs="+", default=["bf16", "tf32"], choices=DTYPES, help="types of numbers")
-    parser.add_argument("--seconds", type=float, default=0.5, help="how long each is measured")
+    parser.add_argument("--batch", type=int, nargs="+", default=[1, 16, 128], help="images per batch")
+    parser.add_argument("--precision", nargs="+", default=["bf16", "tf32"], choices=DTYPES, help="number formats")
+    parser.add_argument("--seconds", type=float, default=0.5, help="seconds per measurement")
     parser.add_argument("--output", type=Path, default=Path("window_attention.json"), help="JSON file to write")
     options = parser.parse_args()
-    tried = os.environ.get("TRITON_INTERPRET") == "1"
+    is_interpreted = os.environ.get("TRITON_INTERPRET") == "1"
     if find_spec("triton") is None:
         sys.exit("the window kernel needs Triton, which is not installed")
     from msgformer.kernels.triton_attention import OLDEST, capability
 
-    if not tried and capability(torch.device("cuda")) < OLDEST:
-        sys.exit("there is no GPU that the window kernel is for; TRITON_INTERPRET=1 goes through this on a CPU")
+    if not is_interpreted and capability(torch.device("cuda")) < OLDEST:
+        sys.exit("the window kernel needs an NVIDIA GPU from Ampere on; TRITON_INTERPRET=1 runs this on a CPU")
     torch.set_float32_matmul_precision("high")
-    device = "cpu" if tried else "cuda"
-    windows, models = (WINDOWS[-1:], {"MSG-T": (2,)}) if tried else (WINDOWS, HEADS)
+    device = "cpu" if is_interpreted else "cuda"
+    windows, models = (WINDOWS[-1:], {"MSG-T": (2,)}) if is_interpreted else (WINDOWS, HEADS)
     rows: list[dict[str, Any]] = []
-    print(f"{'microseconds':40}" + "".join(f"{name:>12}" for name in WAYS))
+    print(f"{'microseconds':40}" + "".join(f"{name:>12}" for name in ATTENTIONS))
     for precision in options.precision:
         for model, heads in models.items():
             for batch in options.batch:
@@ -106,13 +122,18 @@ def main() -> None:
                     times = measure(batch * count, number, DTYPES[precision], device, options.seconds)
                     rows.append(dict(model=model, stage=stage, batch=batch, precision=precision, microseconds=times))
                     print_times(f"{model}, stage {stage}, {batch} x {precision}", times)
-    machine = "CPU" if tried else torch.cuda.get_device_name()
+    machine = "CPU" if is_interpreted else torch.cuda.get_device_name()
     options.output.parent.mkdir(parents=True, exist_ok=True)
     options.output.write_text(json.dumps({"machine": machine, "torch": torch.__version__, "rows": rows}, indent=2))
 
 
 def print_times(title: str, times: dict[str, dict[str, float]]) -> None:
-    """A line for each of forward alone and with gradients."""
+    """Print one line for forward, and one for forward with gradients.
+
+    Args:
+        title: Name of the row.
+        times: Microseconds by step and implementation.
+    """
     for step, found in times.items():
         name = f"{title}{', gradients' if step != 'forward' else ''}"
         print(f"{name:40}" + "".join(f"{value:12.1f}" for value in found.values()))
