@@ -101,7 +101,7 @@ def measure_steps(encoded: list[bytes], seconds: float) -> dict[str, float]:
     pick, varied = len(encoded), torchvision_transform()
     rates = {
         "decode, Pillow": rate(lambda i: source.load(i % pick), seconds),
-        "decode, Pillow, draft": rate(lambda i: source.load(i % pick, settings(draft=True).least_side), seconds),
+        "decode, Pillow, draft": rate(lambda i: source.load(i % pick, settings(draft=True).min_side), seconds),
         "decode, torchvision": rate(lambda i: decode_jpeg(bytes_of[i % pick]), seconds),
         "ImageNet, torchvision": rate(lambda i: varied(decode_jpeg(bytes_of[i % pick])), seconds),
     }
@@ -111,7 +111,7 @@ def measure_steps(encoded: list[bytes], seconds: float) -> dict[str, float]:
             "evaluation": eval_transform(kept),
             **{name: train_transform(kept, options) for name, options in AUGMENTS.items()},
         }.items():
-            samples = Samples(source, transform, least_side=kept.least_side)
+            samples = Samples(source, transform, min_side=kept.min_side)
             rates[f"{name}, timm{mark}"] = rate(lambda i, samples=samples: samples[0, i % pick], seconds)
     return rates
 
@@ -136,7 +136,7 @@ def difference() -> dict[str, float]:
     worst, total = 0.0, 0.0
     for one in encode(SIZES["4000 x 3000"]):
         whole, draft = (
-            eval_transform(kept)(read_image(io.BytesIO(one), "photograph", kept.least_side))
+            eval_transform(kept)(read_image(io.BytesIO(one), "photograph", kept.min_side))
             for kept in (settings(), settings(draft=True))
         )
         apart = (whole - draft).abs() * torch.tensor(STD)[:, None, None] * 255

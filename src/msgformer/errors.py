@@ -24,6 +24,6 @@ class JobError(Exception):
 def shown(name: object) -> str:
     """``name`` as it can stand in a line of text, with control characters and undecodable bytes as escapes.
 
-    A file's name may hold anything but a slash; a message or a table must not be broken, or coloured, by it.
+    A file's name may hold anything but a slash; a message or a table must not be broken, or colored, by it.
     """
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in str(name))

@@ -11,7 +11,7 @@ from msgformer.config.recipes import load_yaml
 
 RUN = Path(__file__).parent / "data" / "run_0_1"
 EXPECTED = {"light": 0.36286407709121704, "dark": 0.3194262981414795, "grey": 0.31770962476730347}
-"""What version 0.1.0 predicted for the picture below."""
+"""What version 0.1.0 predicted for the image below."""
 
 
 @pytest.fixture(scope="module")

@@ -102,7 +102,7 @@ def test_ratios_are_the_medians_of_pairs_and_for_an_image(monkeypatch):
         return [[4.0, 8.0, 40.0], [1.0, 4.0, 30.0]]
 
     monkeypatch.setattr(benchmarking, "ready_in_torch", small)
-    monkeypatch.setattr(benchmarking, "take_turns", turns)
+    monkeypatch.setattr(benchmarking, "time_interleaved", turns)
     result = benchmark(["test_resnet"], against="test_convnext", batch=4, img_size=32, rounds=3, **CPU)
     first, second = result.timings
     assert result.reference == "test_convnext (eager)"
@@ -118,7 +118,7 @@ def test_what_does_not_fit_at_all_is_told(monkeypatch):
     def never(*arguments):
         raise torch.OutOfMemoryError
 
-    monkeypatch.setattr(benchmarking, "take_turns", never)
+    monkeypatch.setattr(benchmarking, "time_interleaved", never)
     with pytest.raises(UserError, match="memory runs out with all models side by side; give fewer"):
         benchmark(["test_resnet"], img_size=32, **CPU)
     monkeypatch.setattr(benchmarking, "ready_in_torch", never)

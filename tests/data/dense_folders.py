@@ -49,7 +49,7 @@ def write_coco(root: Path, content: dict | None = None, subsets: tuple[str, ...]
 
 
 def write_pictures(folder: Path, names: list[str]) -> None:
-    """Write pictures of ``SIZES``."""
+    """Write images of ``SIZES``."""
     folder.mkdir(parents=True, exist_ok=True)
     for name, (width, height) in zip(names, SIZES, strict=False):
         pixels = np.random.default_rng(width).integers(0, 255, (height, width, 3), dtype=np.uint8)

@@ -12,13 +12,13 @@ import numpy as np
 from PIL import Image
 
 RGB = Image.merge("RGB", [Image.radial_gradient("L").resize((40, 36)).point(lambda v, k=k: v // k) for k in (1, 2, 3)])
-"""A picture of 40 x 36 pixels."""
+"""An image of 40 x 36 pixels."""
 
 Write = Callable[[Path], object]
 
 
 def huge_jpeg(path: Path) -> None:
-    """A whole, grey JPEG of 30,000 x 20,000 pixels, made of one code again and again."""
+    """A whole, gray JPEG of 30,000 x 20,000 pixels, made of one code again and again."""
     encoded = io.BytesIO()
     Image.new("L", (8, 8), 128).save(encoded, "JPEG")
     content = bytearray(encoded.getvalue())

@@ -1,4 +1,4 @@
-"""Tar files of small pictures, as tests need them."""
+"""Tar files of small images, as tests need them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from PIL import Image
 
 
 def png(grey: int = 0) -> bytes:
-    """An encoded picture of 12 x 10 pixels."""
+    """An encoded image of 12 x 10 pixels."""
     encoded = io.BytesIO()
     Image.new("RGB", (12, 10), (grey, grey, 255 - grey)).save(encoded, "PNG")
     return encoded.getvalue()
@@ -40,7 +40,7 @@ def tar_bytes(files: Mapping[str, bytes]) -> bytes:
 
 
 def write_shard(path: Path, labels: Mapping[str, object], suffix: str = "cls") -> Path:
-    """Write a WebDataset shard: a picture for each key, whose label is stored under ``suffix``."""
+    """Write a WebDataset shard: an image for each key, whose label is stored under ``suffix``."""
     files: dict[str, bytes] = {}
     for key, label in labels.items():
         files[f"{key}.png"] = png(len(files) * 5)

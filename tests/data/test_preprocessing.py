@@ -102,7 +102,7 @@ def test_decoding_at_a_smaller_scale_leaves_twice_the_pixels_that_are_looked_at(
     given = {"crop_pct": 0.875, "mean": None}
     for draft, side in ((False, 0), (True, 110)):
         settings = Preprocessing.of(model, (32, 48), 3, PreprocessOptions(**given, draft=draft))
-        assert settings.least_side == side
-        assert Preprocessing.from_dict(settings.to_dict()).least_side == side
+        assert settings.min_side == side
+        assert Preprocessing.from_dict(settings.to_dict()).min_side == side
         assert eval_transform(settings)(Image.new("RGB", (160, 120))).shape == (3, 32, 48)
     assert "draft" not in Preprocessing.of(model, (32, 48), 3, PreprocessOptions()).to_dict(), "it is timm's then"

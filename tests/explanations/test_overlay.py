@@ -5,7 +5,7 @@ from PIL import Image
 from explanations.small_models import noise, small_msg
 from msgformer.explanations.messengers import trace_messengers
 from msgformer.explanations.overlay import (
-    LEAST_SIDE,
+    MIN_SIDE,
     attention_map,
     crop,
     draw_windows,
@@ -75,7 +75,7 @@ def test_groups_have_colours_of_their_kind():
 
 
 def test_small_pictures_are_enlarged_and_large_ones_kept():
-    assert enlarge(Image.new("RGB", (64, 32)))[0].size == (LEAST_SIDE, LEAST_SIDE // 2)
+    assert enlarge(Image.new("RGB", (64, 32)))[0].size == (MIN_SIDE, MIN_SIDE // 2)
     assert enlarge(Image.new("RGB", (900, 600)))[1] == 1
 
 

@@ -1,7 +1,7 @@
 import pytest
 
 from msgformer.utils import timing
-from msgformer.utils.timing import Spread, pair_ratios, spread, take_turns
+from msgformer.utils.timing import Spread, pair_ratios, spread, time_interleaved
 
 
 def test_runs_take_turns_and_their_times_are_a_stub_clocks(monkeypatch):
@@ -17,7 +17,7 @@ def test_runs_take_turns_and_their_times_are_a_stub_clocks(monkeypatch):
         return once
 
     monkeypatch.setattr(timing.time, "perf_counter", lambda: now[0])
-    taken = take_turns([run("A", 100, 1, 2, 4), run("B", 100, 3, 4, 6)], rounds=3, warm_up=1)
+    taken = time_interleaved([run("A", 100, 1, 2, 4), run("B", 100, 3, 4, 6)], rounds=3, warm_up=1)
     assert order == ["A", "B"] * 4
     assert taken == [[1, 2, 4], [3, 4, 6]]
     assert pair_ratios(taken[1], taken[0]) == [3, 2, 1.5]

@@ -23,10 +23,10 @@ SUFFIXES: dict[Format, str] = {
     "aoti": ".pt2",
     "executorch": ".pte",
 }
-EXPORTED = tuple(dict.fromkeys(SUFFIXES.values()))
+EXPORTED_SUFFIXES = tuple(dict.fromkeys(SUFFIXES.values()))
 """How the names of exported files end."""
 
-LARGEST_BATCH, LARGEST_SIDE = 1024, 4096
+MAX_BATCH, MAX_SIDE = 1024, 4096
 """Bounds of what is dynamic."""
 
 
@@ -62,7 +62,7 @@ class Sizes:
         (low, high), (left, right) = self.height, self.width
         return (low, left) if (low, left) == (high, right) else None
 
-    def takes(self, height: int, width: int) -> bool:
+    def accepts(self, height: int, width: int) -> bool:
         """Whether images of this size are taken."""
         return self.height[0] <= height <= self.height[1] and self.width[0] <= width <= self.width[1]
 
@@ -79,11 +79,11 @@ class ExportCard:
         task: "classify", "detect" or "segment".
         model: Name of the model, or of the backbone, in timm's registry.
         classes: Class names, in the order of the outputs.
-        preprocessing: How a picture becomes the input, as a checkpoint says it.
+        preprocessing: How an image becomes the input, as a checkpoint says it.
         sizes: The inputs that it takes.
         channels: Of the input.
         outputs: Names of the outputs, in their order.
-        mean: What a detector's or a segmenter's input has to be normalised with, by channel, for pixels in 0..1.
+        mean: What a detector's or a segmenter's input has to be normalized with, by channel, for pixels in 0..1.
         std: Likewise.
         precision: Number format of the weights.
         version: Version of this package that wrote the file.
@@ -126,7 +126,7 @@ class ExportCard:
 
     def check_size(self, height: int, width: int, path: Path) -> None:
         """Refuse images of a size that the file wasn't made for; raises UserError."""
-        if not self.sizes.takes(height, width):
+        if not self.sizes.accepts(height, width):
             static = self.sizes.height[0] == self.sizes.height[1]
             remedy = "export it with --dynamic-size, or with that --img-size" if static else "resize it"
             raise UserError(f"{path} takes images of {self.sizes} pixels, not of {height} x {width}; {remedy}")
@@ -134,4 +134,4 @@ class ExportCard:
 
 def is_exported(path: Path) -> bool:
     """Whether a file is an exported model, by its name."""
-    return path.suffix.lower() in EXPORTED and path.is_file()
+    return path.suffix.lower() in EXPORTED_SUFFIXES and path.is_file()

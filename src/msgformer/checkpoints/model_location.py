@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 
-from msgformer.checkpoints.export_card import EXPORTED, is_exported
-from msgformer.data.files.folder import existing
+from msgformer.checkpoints.export_card import EXPORTED_SUFFIXES, is_exported
+from msgformer.data.files.folder import require_path
 from msgformer.errors import UserError
 from msgformer.model_names import ALIASES, HUB_PREFIXES, MODELS
 
@@ -31,7 +31,7 @@ class ModelKind(Enum):
 
     CHECKPOINT = "checkpoint"
     """A checkpoint of a training."""
-    EXPORTED = "exported file"
+    EXPORTED_SUFFIXES = "exported file"
     """A file of 'msgformer export'."""
     CONVERTED = "safetensors file"
     """Weights of 'msgformer convert', with a header that names the model."""
@@ -81,7 +81,7 @@ def find_model(model: str | Path, key: str = "checkpoint") -> ModelLocation:
     path = Path(model).expanduser()
     if not path.exists() and is_name(str(model)):
         return ModelLocation(ModelKind.NAME, Path(str(model)))
-    path = existing(path, key)
+    path = require_path(path, key)
     if path.is_dir():
         return _find_in_folder(path, key)
     if is_exported(path):
@@ -107,7 +107,7 @@ def find_trained_model(model: str | Path, key: str = "checkpoint") -> ModelLocat
         return location
     name = str(model)
     if name not in MODELS and name not in ALIASES and not name.startswith(HUB_PREFIXES):
-        existing(Path(name), key)  # a mistyped path rather than one of timm's models
+        require_path(Path(name), key)  # a mistyped path rather than one of timm's models
     raise UserError(
         f"{key}: {name} is untrained: the name alone has no weights; give a run folder, a checkpoint or"
         " an exported file"
@@ -124,7 +124,7 @@ def find_checkpoint(path: Path, key: str = "checkpoint") -> Path:
     Raises:
         UserError: There is no checkpoint, or the file is none.
     """
-    path = existing(path, key)
+    path = require_path(path, key)
     if path.is_dir():
         return _find_in_run(path, key)
     check_kind(path, key)
@@ -136,7 +136,7 @@ def is_name(model: str) -> bool:
     if model.startswith(HUB_PREFIXES):
         return True
     path = Path(model)
-    return len(path.parts) == 1 and path.suffix.lower() not in (*WEIGHTS_SUFFIXES, *EXPORTED)
+    return len(path.parts) == 1 and path.suffix.lower() not in (*WEIGHTS_SUFFIXES, *EXPORTED_SUFFIXES)
 
 
 def check_kind(path: Path, key: str = "checkpoint") -> None:

@@ -1,4 +1,4 @@
-"""From a picture to the model's input: the settings, and the transforms that they make."""
+"""From an image to the model's input: the settings, and the transforms that they make."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ if TYPE_CHECKING:
 
     Transform = Callable[[Image.Image], Tensor]
 
-GREY_WEIGHTS = (0.299, 0.587, 0.114)  # of red, green and blue, as Pillow turns colours into grey (ITU-R 601-2)
+GRAY_WEIGHTS = (0.299, 0.587, 0.114)  # of red, green and blue, as Pillow turns colors into gray (ITU-R 601-2)
 
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """Everything that decides which numbers a model sees for a picture; a checkpoint carries it.
+    """Everything that decides which numbers a model sees for an image; a checkpoint carries it.
 
     Attributes:
         input_size: Channels, height and width.
         interpolation: Filter for resizing.
         mean: Mean of each channel, for pixels in 0..1.
         std: Standard deviation of each channel, for pixels in 0..1.
-        crop_pct: Side of the centre crop divided by the side resized to.
+        crop_pct: Side of the center crop divided by the side resized to.
         crop_mode: "center", "squash" or "border".
         draft: Whether a JPEG that is far larger than the input is decoded at a smaller scale.
     """
@@ -42,7 +42,7 @@ class Preprocessing:
     draft: bool = False
 
     @property
-    def least_side(self) -> int:
+    def min_side(self) -> int:
         """Pixels that no side of a JPEG may fall below when it is decoded at a smaller scale; 0: it never is."""
         return math.ceil(2 * max(self.input_size[1:]) / self.crop_pct) if self.draft else 0
 
@@ -53,7 +53,7 @@ class Preprocessing:
         Args:
             model: A timm model.
             size: Height and width to train and evaluate at.
-            channels: 1 for grey, 3 for colour.
+            channels: 1 for gray, 3 for color.
             options: What the user set; None inside means the model's own.
 
         Raises:
@@ -62,11 +62,11 @@ class Preprocessing:
         from timm.data import resolve_model_data_config
 
         if channels not in (1, 3):
-            raise UserError(f"model_args.in_chans must be 1 (grey) or 3 (colour) for images, not {channels}")
+            raise UserError(f"model_args.in_chans must be 1 (gray) or 3 (color) for images, not {channels}")
         config = resolve_model_data_config(model)
         given = {key: value for key, value in asdict(options).items() if value is not None}
         if channels == 1:
-            weights = GREY_WEIGHTS
+            weights = GRAY_WEIGHTS
             for key in ("mean", "std"):
                 config[key] = (sum(w * v for w, v in zip(weights, (*config[key], *config[key])[:3], strict=False)),)
         merged = {**config, **given}
@@ -96,18 +96,18 @@ class Preprocessing:
 
 
 def eval_transform(settings: Preprocessing) -> Transform:
-    """RGB picture of any size -> normalised float tensor [channels, height, width], nothing random."""
+    """RGB image of any size -> normalized float tensor [channels, height, width], nothing random."""
     from timm.data import create_transform
     from torchvision.transforms import Compose
 
     given = asdict(settings)
     del given["draft"]  # which is about decoding
     transform = create_transform(**given)
-    return Compose([*_to_grey(settings), transform])
+    return Compose([*_to_gray(settings), transform])
 
 
 def train_transform(settings: Preprocessing, options: AugmentOptions) -> Transform:
-    """RGB picture of any size -> augmented, normalised float tensor [channels, height, width].
+    """RGB image of any size -> augmented, normalized float tensor [channels, height, width].
 
     Randomness is drawn from the global generators of Python, NumPy and torch.
 
@@ -145,17 +145,17 @@ def train_transform(settings: Preprocessing, options: AugmentOptions) -> Transfo
             f"augment.auto_augment: timm doesn't understand {options.auto_augment!r};"
             " an example is 'rand-m9-mstd0.5-inc1'"
         ) from error
-    geometry, colour, tensor = stages
-    _mend_posterize(colour)
-    # Grey at the end: timm's policies fill borders with a colour, which a grey picture can't hold.
-    return Compose([geometry, colour, *_to_grey(settings), tensor])
+    geometry, color, tensor = stages
+    _fix_posterize(color)
+    # Gray at the end: timm's policies fill borders with a color, which a gray image can't hold.
+    return Compose([geometry, color, *_to_gray(settings), tensor])
 
 
-def _mend_posterize(colour: Any) -> None:
+def _fix_posterize(color: Any) -> None:
     """Let timm's policies posterize to no bits, which they sometimes draw and Pillow refuses since version 13."""
     from timm.data import auto_augment
 
-    for stage in colour.transforms:
+    for stage in color.transforms:
         policies = getattr(stage, "policy", [getattr(stage, "ops", [])])
         for operation in (operation for policy in policies for operation in policy):
             if operation.aug_fn is auto_augment.posterize:
@@ -163,7 +163,7 @@ def _mend_posterize(colour: Any) -> None:
 
 
 def _posterize(image: Image.Image, bits: int, **_: Any) -> Image.Image:
-    """Keep the ``bits`` highest bits of each channel; without any the picture is black, as it was with older Pillow."""
+    """Keep the ``bits`` highest bits of each channel; without any the image is black, as it was with older Pillow."""
     from PIL import Image, ImageOps
 
     if bits >= 8:
@@ -171,7 +171,7 @@ def _posterize(image: Image.Image, bits: int, **_: Any) -> Image.Image:
     return ImageOps.posterize(image, bits) if bits > 0 else Image.new(image.mode, image.size)
 
 
-def _to_grey(settings: Preprocessing) -> list[Any]:
+def _to_gray(settings: Preprocessing) -> list[Any]:
     from torchvision.transforms import Grayscale
 
     return [Grayscale()] if settings.input_size[0] == 1 else []

@@ -14,7 +14,7 @@ Severity = Literal["error", "warning", "note"]
 SEVERITIES: tuple[Severity, ...] = ("error", "warning", "note")
 """The worst first. An error stops a training, a warning will probably spoil it, a note is only worth knowing."""
 
-MOST_ROWS = 20
+MAX_ROWS = 20
 """Problems of one kind that a table lists, before it counts the rest."""
 
 
@@ -35,7 +35,7 @@ class Problem:
     message: str
 
 
-def ordered(problems: Iterable[Problem]) -> list[Problem]:
+def sort_problems(problems: Iterable[Problem]) -> list[Problem]:
     """Problems with the worst first, those of a kind together, and by path within a kind."""
     return sorted(problems, key=lambda one: (SEVERITIES.index(one.severity), one.kind, one.path))
 
@@ -45,7 +45,7 @@ def has_errors(problems: Iterable[Problem]) -> bool:
     return any(problem.severity == "error" for problem in problems)
 
 
-def refuse_errors(problems: Iterable[Problem]) -> None:
+def raise_errors(problems: Iterable[Problem]) -> None:
     """Make sure that there is no error among some problems.
 
     Raises:
@@ -57,21 +57,21 @@ def refuse_errors(problems: Iterable[Problem]) -> None:
         raise UserError(f"{shown(errors[0].path)}: {errors[0].message}{more}")
 
 
-def problem_rows(problems: Sequence[Problem], most: int = MOST_ROWS) -> list[tuple[str, str, str, str]]:
+def problem_rows(problems: Sequence[Problem], max_rows: int = MAX_ROWS) -> list[tuple[str, str, str, str]]:
     """Rows of a table: severity, kind, path and message; of a kind with many problems the first, and a count.
 
     Args:
         problems: In the order of :func:`ordered`.
-        most: Rows that one kind may take.
+        max_rows: Maximum number of rows per kind.
     """
     totals = Counter(problem.kind for problem in problems)
     shown: Counter[str] = Counter()
     rows: list[tuple[str, str, str, str]] = []
     for problem in problems:
         shown[problem.kind] += 1
-        if shown[problem.kind] <= most:
+        if shown[problem.kind] <= max_rows:
             rows.append((problem.severity, problem.kind, problem.path, problem.message))
         elif shown[problem.kind] == totals[problem.kind]:
-            rest = totals[problem.kind] - most
+            rest = totals[problem.kind] - max_rows
             rows.append((problem.severity, problem.kind, f"... and {rest} more", "--json lists them all"))
     return rows

@@ -10,14 +10,14 @@ from pathlib import Path
 
 from msgformer.config.dense_data_options import ReduceZeroLabel
 from msgformer.data.classification.folder_checks import survey_folder
-from msgformer.data.classification.image_checks import check_images_of
+from msgformer.data.classification.image_checks import check_source_images
 from msgformer.data.classification.subsets import open_location
 from msgformer.data.dense.checks import check_instances, check_label_maps
 from msgformer.data.detection.sets import find_readers
 from msgformer.data.files.locations import FOLDER, Location, expand_shards, parse_location
 from msgformer.data.files.sources import FolderSource, Source
 from msgformer.data.files.tars import index_tar
-from msgformer.data.problems import Problem, ordered
+from msgformer.data.problems import Problem, sort_problems
 from msgformer.data.segmentation.sets import find_segmentation, read_subset
 from msgformer.errors import UserError
 
@@ -61,12 +61,12 @@ def survey_classification(data: str, progress: Progress) -> Survey:
             else:
                 sources = {"all": train} if val is None else {"train": train, "val": val}
     with progress(sum(len(source.labels) for source in sources.values())) as advance:
-        problems += check_images_of(sources, advance)
+        problems += check_source_images(sources, advance)
     classes = {
         subset: {name: Counter(source.labels)[label] for label, name in enumerate(source.classes)}
         for subset, source in sources.items()
     }
-    return Survey({subset: len(source.labels) for subset, source in sources.items()}, classes, ordered(problems))
+    return Survey({subset: len(source.labels) for subset, source in sources.items()}, classes, sort_problems(problems))
 
 
 def _shard_problems(location: Location) -> list[Problem]:
@@ -94,7 +94,7 @@ def survey_detection(data: str) -> Survey:
         images[subset] = len(found)
         labels = Counter(instance.label for image in found.images for instance in image.instances)
         classes[subset] = {name: labels[label] for label, name in enumerate(found.classes, start=1)}
-    return Survey(images, classes, ordered(problems))
+    return Survey(images, classes, sort_problems(problems))
 
 
 def survey_segmentation(data: str, *, reduce_zero: ReduceZeroLabel) -> Survey:
@@ -112,4 +112,4 @@ def survey_segmentation(data: str, *, reduce_zero: ReduceZeroLabel) -> Survey:
         found, wrong = read_subset(Path(data), subset, reduce_zero)
         problems += [*wrong, *check_label_maps(found)]
         images[subset] = len(found)
-    return Survey(images, {}, ordered(problems))
+    return Survey(images, {}, sort_problems(problems))

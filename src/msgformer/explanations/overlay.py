@@ -17,7 +17,7 @@ from msgformer.visual.drawing import GOLDEN
 
 Box = tuple[int, int, int, int]
 
-LEAST_SIDE = 512
+MIN_SIDE = 512
 """Pixels that the longer side of a drawn picture has at least, about: smaller ones are enlarged, by a whole number."""
 
 GREY, WHITE = (0.299, 0.587, 0.114), 0.3
@@ -97,7 +97,7 @@ def to_pixels(tokens: np.ndarray, stride: int, size: tuple[int, int]) -> np.ndar
 
 def enlarge(picture: Image.Image) -> tuple[Image.Image, int]:
     """A picture large enough to be drawn on, and how many times it was enlarged."""
-    times = max(1, round(LEAST_SIDE / max(picture.size)))
+    times = max(1, round(MIN_SIDE / max(picture.size)))
     return picture.resize((picture.width * times, picture.height * times), Image.Resampling.BICUBIC), times
 
 

@@ -1,4 +1,4 @@
-"""Weights and activations of an exported file in 8 bits, by NNCF's post-training quantisation."""
+"""Weights and activations of an exported file in 8 bits, by NNCF's post-training quantization."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from msgformer.exporters.program import INPUT, quiet
 
 
 def quantize(model: Any, batches: Sequence[Tensor]) -> Any:
-    """A quantised copy.
+    """A quantized copy.
 
     Args:
         model: An ``onnx.ModelProto`` or an ``openvino.Model``.
-        batches: Inputs [B, C, H, W] of real pictures, from which ranges of activations are taken.
+        batches: Inputs [B, C, H, W] of real images, from which ranges of activations are taken.
 
     Raises:
-        UserError: NNCF can't quantise the model.
+        UserError: NNCF can't quantize the model.
     """
     logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)  # it tells that there is no CUDA
     import nncf
@@ -49,7 +49,7 @@ def quantize(model: Any, batches: Sequence[Tensor]) -> Any:
     except (RuntimeError, nncf.errors.InternalError) as error:
         reason = " ".join(str(error).split())[:200]
         raise UserError(
-            f"NNCF can't quantise this model ({reason}); leave out --int8, or try another format"
+            f"NNCF can't quantize this model ({reason}); leave out --int8, or try another format"
         ) from error
 
 

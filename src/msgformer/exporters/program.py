@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 
-from msgformer.checkpoints.export_card import LARGEST_BATCH, LARGEST_SIDE, Sizes
+from msgformer.checkpoints.export_card import MAX_BATCH, MAX_SIDE, Sizes
 from msgformer.errors import UserError
 
 INPUT = "images"
@@ -33,7 +33,9 @@ def quiet() -> Iterator[None]:
         yield
 
 
-def sizes_of(model: nn.Module, size: tuple[int, int], batch: int, *, dynamic_batch: bool, dynamic_size: bool) -> Sizes:
+def export_sizes(
+    model: nn.Module, size: tuple[int, int], batch: int, *, dynamic_batch: bool, dynamic_size: bool
+) -> Sizes:
     """The inputs that an export takes.
 
     Args:
@@ -42,12 +44,12 @@ def sizes_of(model: nn.Module, size: tuple[int, int], batch: int, *, dynamic_bat
         batch: Number of images, where it is fixed.
         dynamic_batch: Take any number of images.
         dynamic_size: Take images of any size from the least on that leaves the model's last map two steps wide and
-            high: a captured graph is specialised for a map of one.
+            high: a captured graph is specialized for a map of one.
     """
     least = coarsest_stride(model) + 1
-    sides = (least, LARGEST_SIDE)
+    sides = (least, MAX_SIDE)
     return Sizes(
-        (1, LARGEST_BATCH) if dynamic_batch else (batch, batch),
+        (1, MAX_BATCH) if dynamic_batch else (batch, batch),
         sides if dynamic_size else (size[0], size[0]),
         sides if dynamic_size else (size[1], size[1]),
     )
@@ -63,7 +65,7 @@ def coarsest_stride(model: nn.Module) -> int:
 
 
 def example_input(model: nn.Module, sizes: Sizes, channels: int) -> Tensor:
-    """Images to capture a model with: where a size is dynamic, not one that the graph could be specialised for."""
+    """Images to capture a model with: where a size is dynamic, not one that the graph could be specialized for."""
     stride = coarsest_stride(model)
     dynamic_size = sizes.height[0] < sizes.height[1]
     height, width = (3 * stride + 4, 4 * stride + 12) if dynamic_size else (sizes.height[0], sizes.width[0])

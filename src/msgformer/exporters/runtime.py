@@ -72,7 +72,7 @@ class ExportedModel(nn.Module):
         session: The open file.
 
     Attributes:
-        mean: What a segmenter's images have to be normalised with.
+        mean: What a segmenter's images have to be normalized with.
         std: Likewise.
     """
 

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from msgformer.checkpoints.export_card import ExportCard
 from msgformer.errors import UserError
-from msgformer.exporters.dialect import for_file
+from msgformer.exporters.dialect import prepare_for_format
 from msgformer.exporters.program import capture
 
 
@@ -25,13 +25,13 @@ def write_export(model: nn.Module, card: ExportCard, path: Path, calibration: Se
             `GraphRCNN` or `GraphSegmenter`.
         card: What the file is to say about itself, the format among it.
         path: Where to write it.
-        calibration: Inputs to quantise with, where the card's precision is int8.
+        calibration: Inputs to quantize with, where the card's precision is int8.
 
     Raises:
         UserError: the model, or an operator of it, can't be exported.
         OSError: the file can't be written.
     """
-    model = for_file(model, card.format, is_quantized=bool(calibration))
+    model = prepare_for_format(model, card.format, is_quantized=bool(calibration))
     program = capture(model, card.sizes, card.channels)
     if card.format == "torch-export":
         from msgformer.exporters.formats.torch import save_program
@@ -69,7 +69,7 @@ def _quantized(model: Any, calibration: Sequence[Tensor]) -> Any:
 
 
 @contextmanager
-def staged(output: Path) -> Iterator[Path]:
+def stage_output(output: Path) -> Iterator[Path]:
     """A place to write a file to; when all has gone well it, and what was written beside it, moves to ``output``.
 
     Raises:

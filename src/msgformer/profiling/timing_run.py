@@ -37,7 +37,7 @@ from msgformer.tasks import get_task
 from msgformer.tasks.device import find_device
 from msgformer.tasks.export.source import ExportSource
 from msgformer.tasks.opened_model import OpenedModel, open_model
-from msgformer.utils.timing import pair_ratios, spread, take_turns
+from msgformer.utils.timing import pair_ratios, spread, time_interleaved
 
 FIRST_RUNS, WARM_UP = 2, 2
 """Runs in which a model compiles and finds its memory; rounds after those, which aren't timed either."""
@@ -233,7 +233,7 @@ def _time(
     try:
         products = _products(contestants, sources, setting) if setting.mode == "infer" else {}
         floors = _floors(products)
-        seconds = take_turns([one.run for one in contestants], rounds, WARM_UP)
+        seconds = time_interleaved([one.run for one in contestants], rounds, WARM_UP)
         # Once more: a machine that was slow for a moment would make models seem faster than it lets them be.
         floors = {which: min(floors[which], again) for which, again in _floors(products).items()}
     except Exception as error:

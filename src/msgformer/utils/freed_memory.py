@@ -14,15 +14,15 @@ from collections.abc import Callable
 LARGE_PAGES = "THP_MEM_ALLOC_ENABLE"
 """Has PyTorch align large tensors to the large pages of Linux, so that less memory lies idle between them."""
 
-OF_THE_USER = ("MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_MAX_", "GLIBC_TUNABLES")
+USER_VARIABLES = ("MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_MAX_", "GLIBC_TUNABLES")
 """By any of these somebody has decided about memory already."""
 
 # Of mallopt(3): from so many bytes on, tensors come from the system one by one, and are given back alone; so much
 # may lie idle at the end of all others.
 TRIM_THRESHOLD, MMAP_THRESHOLD = -1, -3
 
-ALL = 2**31 - 1  # the most that mallopt takes
-MOST_BEFORE_2_35 = 2**25  # what it took in earlier releases of glibc
+MAX_THRESHOLD = 2**31 - 1  # the most that mallopt takes
+MAX_BEFORE_2_35 = 2**25  # what it took in earlier releases of glibc
 
 
 def keep_freed_memory() -> None:
@@ -32,11 +32,11 @@ def keep_freed_memory() -> None:
     """
     os.environ.setdefault(LARGE_PAGES, "1")
     mallopt = _mallopt()
-    if mallopt is None or any(name in os.environ for name in OF_THE_USER):
+    if mallopt is None or any(name in os.environ for name in USER_VARIABLES):
         return
     # Without the first threshold the second would do harm.
-    if any(mallopt(MMAP_THRESHOLD, size) for size in (ALL, MOST_BEFORE_2_35)):
-        mallopt(TRIM_THRESHOLD, ALL)
+    if any(mallopt(MMAP_THRESHOLD, size) for size in (MAX_THRESHOLD, MAX_BEFORE_2_35)):
+        mallopt(TRIM_THRESHOLD, MAX_THRESHOLD)
 
 
 def _mallopt() -> Callable[[int, int], int] | None:

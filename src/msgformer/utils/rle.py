@@ -26,7 +26,7 @@ def encode_masks(masks: Array) -> list[dict[str, Any]]:
 
 
 def decode_mask(segmentation: Segmentation, height: int, width: int) -> Array:
-    """A mask, bool [height, width], rasterised as COCO's own tools do it; what lies beyond the image is cut.
+    """A mask, bool [height, width], rasterized as COCO's own tools do it; what lies beyond the image is cut.
 
     Args:
         segmentation: Checked by :func:`segmentation_problem`.

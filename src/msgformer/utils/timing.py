@@ -16,7 +16,7 @@ class Spread(NamedTuple):
     high: float
 
 
-def take_turns(runs: Sequence[Callable[[], object]], rounds: int, warm_up: int = 1) -> list[list[float]]:
+def time_interleaved(runs: Sequence[Callable[[], object]], rounds: int, warm_up: int = 1) -> list[list[float]]:
     """Run everything in turns: A B A B.
 
     Args:

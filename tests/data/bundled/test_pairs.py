@@ -1,20 +1,20 @@
-"""Pictures of two digits: what class they have, and what must not tell it."""
+"""Images of two digits: what class they have, and what must not tell it."""
 
 import numpy as np
 import pytest
 
 from msgformer.data.bundled import pairs
-from msgformer.data.bundled.pairs import COUNT, SHARES, SIDE, PairsSource
+from msgformer.data.bundled.pairs import NUM_IMAGES, SHARES, SIDE, PairsSource
 from msgformer.data.classification.subsets import open_subsets
 
 
 @pytest.fixture(scope="module")
 def subsets():
-    return {subset: PairsSource(subset) for subset in COUNT}
+    return {subset: PairsSource(subset) for subset in NUM_IMAGES}
 
 
 def quarters(source, index):
-    """Its picture as four quarters, [4, 32, 32]."""
+    """Its image as four quarters, [4, 32, 32]."""
     picture = np.asarray(source.load(index))
     assert picture.shape == (SIDE, SIDE, 3)
     assert (picture == picture[..., :1]).all()
@@ -25,7 +25,7 @@ def quarters(source, index):
 def test_both_classes_are_frequent(subsets):
     for subset, source in subsets.items():
         assert source.classes == ("different", "same")
-        assert len(source.labels) == COUNT[subset]
+        assert len(source.labels) == NUM_IMAGES[subset]
         assert np.mean(source.labels) == pytest.approx(sum(share**2 for share in SHARES.values()), abs=0.04)
 
 
@@ -57,5 +57,5 @@ def test_pictures_are_functions_of_their_index_and_no_scan_is_in_both_subsets(su
 def test_it_is_a_sample_set_with_a_split_of_its_own():
     train, val, _ = open_subsets("sample:pairs", 0.5, 7)
     assert (train.name(42), val.name(0)) == ("train-0042", "val-0000")
-    assert (len(train.labels), len(val.labels)) == (COUNT["train"], COUNT["val"])
+    assert (len(train.labels), len(val.labels)) == (NUM_IMAGES["train"], NUM_IMAGES["val"])
     assert val.probe(0, whole=True) is None

@@ -7,7 +7,7 @@ from PIL import Image
 
 from msgformer.commands.train import train
 from msgformer.config.recipes import RECIPES, load_yaml
-from msgformer.data.bundled.sample_sets import WHOLE, open_sample_set
+from msgformer.data.bundled.sample_sets import UNSPLIT_SETS, open_sample_set
 from msgformer.data.classification.subsets import open_subsets
 from msgformer.data.files.locations import SAMPLE_SETS, Location, resolve_data
 from msgformer.errors import UserError
@@ -61,7 +61,7 @@ def test_a_broken_table_is_named(cells, table):
 
 
 def test_a_missing_package_or_set_is_named():
-    assert {*WHOLE, "pairs"} == set(SAMPLE_SETS)
+    assert {*UNSPLIT_SETS, "pairs"} == set(SAMPLE_SETS)
     with pytest.raises(UserError, match=r"needs the package 'elpv_dataset'; install it with: pip.*msgformer\[elpv\]"):
         resolve_data("sample:elpv")
     with pytest.raises(UserError, match="unknown sample set 'digit'; did you mean 'digits'"):

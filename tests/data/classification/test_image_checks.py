@@ -3,7 +3,7 @@ import shutil
 import pytest
 
 from data.odd_images import READABLE, RGB, UNREADABLE
-from msgformer.data.classification.image_checks import check_images_of
+from msgformer.data.classification.image_checks import check_source_images
 from msgformer.data.files.folder import list_classes
 from msgformer.data.files.sources import FolderSource
 
@@ -26,7 +26,7 @@ ODD = {
 def checked(**roots):
     sources = {subset: FolderSource(list_classes(root)) for subset, root in roots.items()}
     seen = []
-    problems = check_images_of(sources, lambda: seen.append(1))
+    problems = check_source_images(sources, lambda: seen.append(1))
     assert len(seen) == sum(len(source.labels) for source in sources.values())
     return problems
 

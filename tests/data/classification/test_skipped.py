@@ -5,8 +5,8 @@ from msgformer.data.classification.skipped import (
     check_images,
     check_subsets,
     count_skipped,
+    drop_skipped,
     read_skipped,
-    without,
     write_skipped,
 )
 from msgformer.data.files.folder import list_classes
@@ -74,14 +74,14 @@ def test_what_goes_on_leaves_out_what_it_left_out_at_first(broken, root):
 def test_a_class_does_not_vanish(broken):
     skipped = [Skipped("train", f"dark/0{number}.png", "can't read it") for number in range(3)]
     with pytest.raises(UserError, match="no image of class 'dark' in train can be read: can't read it"):
-        without(broken, skipped, "train")
+        drop_skipped(broken, skipped, "train")
 
 
 def test_nothing_skipped_leaves_no_file(tmp_path, broken):
     write_skipped(tmp_path, [])
     assert list(tmp_path.glob("*.csv")) == []
     assert read_skipped(tmp_path) == []
-    assert without(broken, [], "train") is broken
+    assert drop_skipped(broken, [], "train") is broken
 
 
 def test_odd_names_and_reasons_are_read_back(tmp_path):

@@ -9,7 +9,7 @@ from msgformer.data.files.locations import (
     expand_shards,
     parse_location,
     resolve_data,
-    shards_of_subsets,
+    split_shards,
 )
 from msgformer.errors import UserError
 from msgformer.utils import packages
@@ -114,4 +114,4 @@ def test_shards_of_a_folder_and_of_a_pattern_are_sorted(shards):
     ],
 )
 def test_subsets_are_told_apart_by_names(shards, train, val):
-    assert shards_of_subsets(shards) == (train, val)
+    assert split_shards(shards) == (train, val)

@@ -1,11 +1,11 @@
 import torch
 
-from msgformer.data.loading.color_mix import CENTRE, mix_colors
+from msgformer.data.loading.color_mix import CENTER, mix_colors
 from msgformer.utils.seeding import seeded
 
 
 def fit(image, mixed):
-    """The map [4, 3] from colours, and one, to mixed colours, and what it leaves unexplained."""
+    """The map [4, 3] from colors, and one, to mixed colors, and what it leaves unexplained."""
     colours = torch.cat([image.flatten(1).T, torch.ones(image[0].numel(), 1)], dim=1)
     found = torch.linalg.lstsq(colours, mixed.flatten(1).T).solution
     return found, (colours @ found - mixed.flatten(1).T).abs().max()
@@ -29,4 +29,4 @@ def test_no_strength_leaves_the_picture_or_its_negative():
     for seed in range(4):
         with seeded(seed):
             mixed = mix_colors(image, 0.0)
-        assert torch.allclose(mixed, image, atol=1e-6) or torch.allclose(mixed, 2 * CENTRE - image, atol=1e-6)
+        assert torch.allclose(mixed, image, atol=1e-6) or torch.allclose(mixed, 2 * CENTER - image, atol=1e-6)

@@ -5,7 +5,7 @@ import torch
 
 from msgformer.checkpoints.export_card import ExportCard
 from msgformer.errors import UserError
-from msgformer.exporters.program import sizes_of
+from msgformer.exporters.program import export_sizes
 from msgformer.exporters.runtime import open_session, read_card
 from msgformer.exporters.verify import verify_logits
 from msgformer.exporters.writer import write_export
@@ -23,7 +23,7 @@ def small(name, options):
 
 
 def card_of(model, name):
-    sizes = sizes_of(model, (16, 24), 2, dynamic_batch=False, dynamic_size=False)
+    sizes = export_sizes(model, (16, 24), 2, dynamic_batch=False, dynamic_size=False)
     return ExportCard("executorch", "classify", name, ["a", "b", "c"], {}, sizes)
 
 

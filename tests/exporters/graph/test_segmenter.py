@@ -6,7 +6,7 @@ import torch.nn.functional as F
 
 from msgformer.checkpoints.export_card import SUFFIXES, ExportCard
 from msgformer.exporters.graph.segmenter import AveragePool
-from msgformer.exporters.program import sizes_of
+from msgformer.exporters.program import export_sizes
 from msgformer.exporters.runtime import ExportedModel, open_session
 from msgformer.exporters.verify import verify_logits
 from msgformer.exporters.writer import write_export
@@ -56,7 +56,7 @@ FILES = [
 def test_a_file_runs_at_sizes_it_never_saw(backbone, head, format, tmp_path):
     pytest.importorskip({"torch-export": "torch", "onnx": "onnxscript", "openvino": "openvino"}[format])
     model, path = small(backbone, head), tmp_path / f"model{SUFFIXES[format]}"
-    sizes = sizes_of(model, (64, 64), 1, dynamic_batch=False, dynamic_size=True)
+    sizes = export_sizes(model, (64, 64), 1, dynamic_batch=False, dynamic_size=True)
     norm = {"mean": model.mean, "std": model.std}
     card = ExportCard(format, "segment", backbone, ["a", "b", "c"], {}, sizes, **norm)
     write_export(get_task("segment").as_graph(optimize(model)), card, path)

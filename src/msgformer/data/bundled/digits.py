@@ -1,4 +1,4 @@
-"""Handwritten digits that come with scikit-learn: 1,797 real scans of 8 x 8 pixels in 17 shades of grey.
+"""Handwritten digits that come with scikit-learn: 1,797 real scans of 8 x 8 pixels in 17 shades of gray.
 
 They are the test set of the "Optical Recognition of Handwritten Digits" data of E. Alpaydin and C. Kaynak (UCI).
 """
@@ -19,7 +19,7 @@ WHITE = 16
 
 
 class DigitsSource:
-    """Some of the digits, as small RGB pictures.
+    """Some of the digits, as small RGB images.
 
     Args:
         indices: Which of the 1,797; all by default.
@@ -39,12 +39,12 @@ class DigitsSource:
         """``digit-0042``, by its place among the 1,797."""
         return f"digit-{self.indices[index]:04d}"
 
-    def load(self, index: int, least_side: int = 0) -> Image.Image:  # noqa: ARG002
-        """Picture ``index``, 8 x 8, light strokes on black."""
+    def load(self, index: int, min_side: int = 0) -> Image.Image:  # noqa: ARG002
+        """Image ``index``, 8 x 8, light strokes on black."""
         from PIL import Image
 
         return Image.fromarray(self._pixels[index]).convert("RGB")
 
     def probe(self, index: int, *, whole: bool) -> UserError | None:  # noqa: ARG002
-        """None: the pictures are numbers in memory, of which none can be unreadable."""
+        """None: the images are numbers in memory, of which none can be unreadable."""
         return None

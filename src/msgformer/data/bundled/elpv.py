@@ -1,7 +1,7 @@
 """Solar cells by electroluminescence: 2,624 real photographs, functional or defective, from the package elpv-dataset.
 
 C. Buerhop-Lutz et al., "A Benchmark for Visual Identification of Defective Solar Cells in Electroluminescence Imagery",
-EU PVSEC 2018. Their licence (CC BY-NC-SA 4.0) allows no commercial use, so the package is an extra that users install
+EU PVSEC 2018. Their license (CC BY-NC-SA 4.0) allows no commercial use, so the package is an extra that users install
 themselves, and nothing of it is copied here.
 """
 
@@ -20,7 +20,7 @@ DEFECTIVE = 0.5
 
 
 class ElpvSource(EncodedSource):
-    """The cells, 300 x 300 pixels in grey.
+    """The cells, 300 x 300 pixels in gray.
 
     Raises:
         UserError: the package's table of labels isn't what it should be.

@@ -8,12 +8,12 @@ from msgformer.data.bundled.pairs import PairsSource
 from msgformer.data.files.locations import Location, check_sample
 from msgformer.data.files.sources import Source
 
-WHOLE: dict[str, type[DigitsSource] | type[ElpvSource]] = {"digits": DigitsSource, "elpv": ElpvSource}
+UNSPLIT_SETS: dict[str, type[DigitsSource] | type[ElpvSource]] = {"digits": DigitsSource, "elpv": ElpvSource}
 """Sets without a split of their own."""
 
 
 def open_sample_set(location: Location) -> tuple[Source, Source | None]:
-    """Training and validation pictures; None for the latter where the set has no split of its own.
+    """Training and validation images; None for the latter where the set has no split of its own.
 
     Raises:
         UserError: there is no such set, or its package isn't installed.
@@ -21,4 +21,4 @@ def open_sample_set(location: Location) -> tuple[Source, Source | None]:
     check_sample(location)
     if location.path == "pairs":
         return PairsSource("train"), PairsSource("val")
-    return WHOLE[location.path](), None
+    return UNSPLIT_SETS[location.path](), None

@@ -20,7 +20,7 @@ from msgformer.utils.rle import encode_masks
 
 BACKGROUND = "background"
 QUALITY = 95  # of the JPEGs
-AT_ONCE = 64  # scenes held in memory
+CHUNK_SIZE = 64  # scenes held in memory
 FIRST_LABEL = 1  # in a class map: 0 means "no class", as in ADE20K
 
 Counts = dict[Subset, int]
@@ -77,7 +77,7 @@ def cached_scenes(name: str, write: Callable[[Path, Counts, int], None], counts:
 
 
 def _scenes(folder: Path, subset: Subset, count: int, seed: int) -> Iterator[tuple[str, Scene]]:
-    """Scenes one after the other, each with the name of its picture, which is written to ``folder``."""
+    """Scenes one after the other, each with the name of its image, which is written to ``folder``."""
     from PIL import Image
 
     folder.mkdir(parents=True)
@@ -89,8 +89,8 @@ def _scenes(folder: Path, subset: Subset, count: int, seed: int) -> Iterator[tup
         return name, scene
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        for start in range(0, count, AT_ONCE):
-            yield from pool.map(write, range(start, min(start + AT_ONCE, count)))
+        for start in range(0, count, CHUNK_SIZE):
+            yield from pool.map(write, range(start, min(start + CHUNK_SIZE, count)))
 
 
 def _coco(scenes: Iterator[tuple[str, Scene]]) -> dict[str, Any]:

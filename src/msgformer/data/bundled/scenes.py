@@ -22,16 +22,16 @@ Subset = Literal["train", "val"]
 SIDE = 256
 """Pixels of a scene's side."""
 
-COUNT = (4, 12)
+NUM_DIGITS = (4, 12)
 """Fewest and most digits in a scene."""
 
 SIZE = (14, 96)
 """Smallest and largest side, in pixels, that a scan of 8 x 8 is enlarged to; its logarithm is uniform."""
 
-TURN = 15.0
+MAX_ROTATION = 15.0
 """Most degrees that a digit is turned by, either way."""
 
-COVERED = 0.3
+MAX_COVERED = 0.3
 """Largest part of a digit's pixels that other digits may cover."""
 
 CLASSES = tuple("0123456789")
@@ -54,7 +54,7 @@ _SMALLEST_CROP = 160  # side of the part of a photograph that becomes a scene's 
 
 @dataclass(frozen=True)
 class Scene:
-    """A picture, and which digit each of its pixels belongs to.
+    """An image, and which digit each of its pixels belongs to.
 
     Attributes:
         image: RGB, uint8 [SIDE, SIDE, 3].
@@ -115,7 +115,7 @@ class SceneMaker:
         rng = np.random.default_rng(derive(self.seed, self.number, index))
         canvas = _Canvas(_background(rng, self.photographs), self.scans)
         low, high = np.log(SIZE)
-        for side in np.exp(rng.uniform(low, high, rng.integers(COUNT[0], COUNT[1] + 1))):
+        for side in np.exp(rng.uniform(low, high, rng.integers(NUM_DIGITS[0], NUM_DIGITS[1] + 1))):
             canvas.paste(rng, int(rng.choice(self.digits)), float(side))
         return canvas.scene()
 
@@ -168,21 +168,21 @@ class _Canvas:
 
     def paste(self, rng: np.random.Generator, digit: int, side: float) -> None:
         """Paste scan ``digit`` where it covers no other too much; it gets smaller until there is such a place."""
-        angle = float(rng.uniform(-TURN, TURN))
+        angle = float(rng.uniform(-MAX_ROTATION, MAX_ROTATION))
         while True:
             stroke = _stroke(self.scans.images[digit], side, angle)  # [h, w]
             for _ in range(_TRIES):
                 y, x = (int(rng.integers(SIDE - length + 1)) for length in stroke.shape)
-                if self._free(stroke, y, x):
-                    self._lay(rng, stroke, y, x)
+                if self._fits(stroke, y, x):
+                    self._blend(rng, stroke, y, x)
                     self.labels.append(int(self.scans.target[digit]))
                     return
             side = max(SIZE[0], 0.8 * side)
 
-    def _free(self, stroke: Array, y: int, x: int) -> bool:
+    def _fits(self, stroke: Array, y: int, x: int) -> bool:
         """Whether enough of all digits stays to be seen if a stroke is laid at row ``y`` and column ``x``."""
         rests = zip(self.seen, self._covered(stroke > 0.5, y, x), self.areas, strict=True)
-        return all(seen - covered >= (1 - COVERED) * area for seen, covered, area in rests)
+        return all(seen - covered >= (1 - MAX_COVERED) * area for seen, covered, area in rests)
 
     def _covered(self, mask: Array, y: int, x: int) -> list[int]:
         """Pixels of each digit that a mask at row ``y`` and column ``x`` hides."""
@@ -192,12 +192,12 @@ class _Canvas:
         covered: list[int] = np.bincount(owners + 1, minlength=len(self.areas) + 1)[1:].tolist()
         return covered
 
-    def _lay(self, rng: np.random.Generator, stroke: Array, y: int, x: int) -> None:
+    def _blend(self, rng: np.random.Generator, stroke: Array, y: int, x: int) -> None:
         height, width = stroke.shape
         pixels = self.pixels[y : y + height, x : x + width]
         mask = stroke > 0.5
-        colour = _contrasting(rng, float(pixels[mask].mean()))
-        pixels += stroke[..., None] * (colour - pixels)
+        color = _contrasting(rng, float(pixels[mask].mean()))
+        pixels += stroke[..., None] * (color - pixels)
         self.seen = [seen - covered for seen, covered in zip(self.seen, self._covered(mask, y, x), strict=True)]
         self.owner[y : y + height, x : x + width][mask] = len(self.areas)
         self.areas.append(int(mask.sum()))
@@ -236,18 +236,18 @@ def _stroke(scan: Array, side: float, angle: float) -> Array:
     padded = np.pad(scan / scan.max(), _MARGIN).astype(np.float32)
     length = max(1, round(side * len(padded) / len(scan)))
     image = Image.fromarray(padded).resize((length, length), Image.Resampling.BICUBIC)
-    grey = np.asarray(image.rotate(angle, Image.Resampling.BICUBIC, expand=True))
-    cover = ((grey - 0.5) * _EDGE + 0.5).clip(0, 1)
+    gray = np.asarray(image.rotate(angle, Image.Resampling.BICUBIC, expand=True))
+    cover = ((gray - 0.5) * _EDGE + 0.5).clip(0, 1)
     rows, columns = (np.flatnonzero((cover > 0).any(axis)) for axis in (1, 0))
     return cover[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
 
 
 def _contrasting(rng: np.random.Generator, brightness: float) -> Array:
-    """A random colour [3] that stands out from ``brightness``, 0..1."""
+    """A random color [3] that stands out from ``brightness``, 0..1."""
     import numpy as np
 
     darker, brighter = max(0.0, brightness - _CONTRAST), max(0.0, 1 - brightness - _CONTRAST)
     place = rng.uniform(0, darker + brighter)
-    grey = place if place < darker else brightness + _CONTRAST + place - darker
+    gray = place if place < darker else brightness + _CONTRAST + place - darker
     tint = rng.uniform(-1, 1, 3)
-    return np.clip(grey + 0.25 * (tint - tint.mean()), 0, 1)
+    return np.clip(gray + 0.25 * (tint - tint.mean()), 0, 1)

@@ -10,10 +10,10 @@ from msgformer.data.files.folder import (
     TRAIN_NAMES,
     VAL_NAMES,
     Listing,
-    existing_folder,
     find_images,
+    find_subset,
     is_image,
-    named_subset,
+    require_folder,
 )
 from msgformer.data.problems import Problem
 from msgformer.model_names import nearest
@@ -25,8 +25,8 @@ def survey_folder(path: str) -> tuple[dict[str, Listing], list[Problem]]:
     Raises:
         UserError: there is no such folder.
     """
-    root = existing_folder(path)
-    train, val = named_subset(root, TRAIN_NAMES), named_subset(root, VAL_NAMES)
+    root = require_folder(path)
+    train, val = find_subset(root, TRAIN_NAMES), find_subset(root, VAL_NAMES)
     problems: list[Problem] = []
     if (train is None) != (val is None):
         there, missing = (train, "val") if train else (val, "train")

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from msgformer.data.files.images import FULL_SIZE, opened
+from msgformer.data.files.images import FULL_SIZE, open_image
 from msgformer.data.files.sources import EncodedSource, Source
 from msgformer.data.problems import Problem
 from msgformer.errors import UserError, shown
@@ -25,14 +25,14 @@ SMALL_SIDE = 32
 LARGE_PIXELS = 50_000_000
 """An image with more is noted: it takes long to decode, every epoch anew."""
 
-SKEW = 10
+MAX_CLASS_RATIO = 10
 """A class with so many times the images of another is warned about."""
 
 ORIENTATION = 0x0112  # the tag of EXIF
 
 
 @dataclass(frozen=True)
-class Look:
+class ImageReport:
     """What was seen of one image.
 
     Attributes:
@@ -48,25 +48,25 @@ class Look:
     problems: tuple[Problem, ...]
 
 
-def check_images_of(sources: Mapping[str, Source], advance: Callable[[], object]) -> list[Problem]:
+def check_source_images(sources: Mapping[str, Source], advance: Callable[[], object]) -> list[Problem]:
     """Everything about the images of a data set that a training should not find out.
 
     Args:
         sources: By the subset's name.
         advance: Called after every image.
     """
-    looks: dict[str, list[Look]] = {}
+    looks: dict[str, list[ImageReport]] = {}
     with ThreadPoolExecutor() as pool:  # Pillow's decoders release the lock
         for subset, source in sources.items():
             looks[subset] = []
-            for look in pool.map(lambda index, source=source: _look(source, index), range(len(source.labels))):
+            for look in pool.map(lambda index, source=source: _check_image(source, index), range(len(source.labels))):
                 looks[subset].append(look)
                 advance()
     found = [problem for subset in looks.values() for look in subset for problem in look.problems]
     return [*found, *_duplicates(looks), *_skew(sources)]
 
 
-def _look(source: Source, index: int) -> Look:
+def _check_image(source: Source, index: int) -> ImageReport:
     name = source.where(index) if isinstance(source, EncodedSource) else source.name(index)
     label = source.classes[source.labels[index]]
     problems: list[Problem] = []
@@ -76,8 +76,8 @@ def _look(source: Source, index: int) -> Look:
             file = source.open(index)
             content = Path(file).read_bytes() if isinstance(file, str) else file.read()
             digest = hashlib.blake2b(content).digest()
-            with opened(io.BytesIO(content), name) as image:
-                problems += [Problem("note", kind, name, message) for kind, message in _oddities(image)]
+            with open_image(io.BytesIO(content), name) as image:
+                problems += [Problem("note", kind, name, message) for kind, message in _notes(image)]
                 image.draft("RGB", (image.width // 8, image.height // 8))  # reads the file to its end, only faster
                 image.load()
         else:
@@ -88,10 +88,10 @@ def _look(source: Source, index: int) -> Look:
     except UserError as error:
         message = str(error).replace(f" {shown(name)}", "")
         problems = [Problem("error", "unreadable image", name, message)]
-    return Look(name, label, digest, tuple(problems))
+    return ImageReport(name, label, digest, tuple(problems))
 
 
-def _oddities(image: Image.Image) -> Iterator[tuple[str, str]]:
+def _notes(image: Image.Image) -> Iterator[tuple[str, str]]:
     """What is unusual about an image that can be read, and what is made of it: kinds and messages."""
     width, height = image.info.get(FULL_SIZE, image.size)
     if min(width, height) < SMALL_SIDE:
@@ -99,9 +99,9 @@ def _oddities(image: Image.Image) -> Iterator[tuple[str, str]]:
     if width * height > LARGE_PIXELS:
         yield "large image", f"{width} x {height} pixels; a smaller copy is read much faster"
     if image.mode.startswith("I") or image.mode == "F":
-        yield "wide pixels", f"grey of more than 8 bits ({image.mode}) is scaled to 8"
+        yield "wide pixels", f"gray of more than 8 bits ({image.mode}) is scaled to 8"
     if image.mode == "CMYK":
-        yield "CMYK", "is converted to RGB without a colour profile"
+        yield "CMYK", "is converted to RGB without a color profile"
     if image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info:
         yield "transparency", "transparent parts become white"
     if getattr(image, "n_frames", 1) > 1:
@@ -110,9 +110,9 @@ def _oddities(image: Image.Image) -> Iterator[tuple[str, str]]:
         yield "EXIF orientation", "is turned as it says"
 
 
-def _duplicates(looks: Mapping[str, Sequence[Look]]) -> Iterator[Problem]:
+def _duplicates(looks: Mapping[str, Sequence[ImageReport]]) -> Iterator[Problem]:
     """Images of equal bytes, told of each but the first."""
-    first: dict[bytes, tuple[str, Look]] = {}
+    first: dict[bytes, tuple[str, ImageReport]] = {}
     for subset, seen in looks.items():
         for look in seen:
             if not look.digest:
@@ -138,6 +138,6 @@ def _skew(sources: Mapping[str, Source]) -> Iterator[Problem]:
         for label in sources[subset].labels:
             counts[sources[subset].classes[label]] += 1
         most, least = max(counts, key=lambda name: counts[name]), min(counts, key=lambda name: counts[name])
-        if counts[most] >= SKEW * counts[least]:
+        if counts[most] >= MAX_CLASS_RATIO * counts[least]:
             few = f"{counts[most]} images of {most!r}, but {counts[least]} of {least!r}"
             yield Problem("warning", "skew", subset, f"{few}; --balance sampler or loss in training evens it out")

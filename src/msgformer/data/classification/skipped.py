@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from msgformer.config.data_options import OnBadImage
-from msgformer.data.files.sources import Part, Source
+from msgformer.data.files.sources import Source, SubsetSource
 from msgformer.errors import UserError
 
 SKIPPED_FILE = "skipped.csv"
@@ -75,7 +75,7 @@ def check_subsets(
         if on_bad_image == "skip":
             known = None if recorded is None else [one for one in recorded if one.subset == subset]
             left_out = _unreadable(source, subset) if known is None else known
-            source = without(source, left_out, subset)
+            source = drop_skipped(source, left_out, subset)
             skipped += left_out
         if on_bad_image == "stop" or recorded is not None:
             check_images(source)
@@ -83,7 +83,7 @@ def check_subsets(
     return usable, skipped
 
 
-def without(source: Source, skipped: Sequence[Skipped], subset: str) -> Source:
+def drop_skipped(source: Source, skipped: Sequence[Skipped], subset: str) -> Source:
     """``source`` without the images in ``skipped``.
 
     Raises:
@@ -96,7 +96,7 @@ def without(source: Source, skipped: Sequence[Skipped], subset: str) -> Source:
     if lost := {source.labels[index] for index in range(len(source.labels))} - {source.labels[index] for index in kept}:
         name = source.classes[min(lost)]
         raise UserError(f"no image of class {name!r} in {subset} can be read: {skipped[0].reason}")
-    return Part(source, kept)
+    return SubsetSource(source, kept)
 
 
 def count_skipped(skipped: Sequence[Skipped], place: str) -> str:

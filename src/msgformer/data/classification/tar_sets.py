@@ -10,9 +10,9 @@ from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 from msgformer.data.files.folder import TRAIN_NAMES, VAL_NAMES, is_image
-from msgformer.data.files.locations import Location, expand_shards, shards_of_subsets
+from msgformer.data.files.locations import Location, expand_shards, split_shards
 from msgformer.data.files.remote import fetch_shards
-from msgformer.data.files.sources import EncodedSource, numbered
+from msgformer.data.files.sources import EncodedSource, numbered_classes
 from msgformer.data.files.tars import Member, index_tar
 from msgformer.errors import UserError, shown
 
@@ -23,7 +23,7 @@ LABEL_KEYS = ("label", "cls", "class")
 """Where a record's .json may hold its label."""
 
 
-class Labelled(NamedTuple):
+class LabeledImage(NamedTuple):
     """An image in a tar file and its class, by name or by number."""
 
     image: Member
@@ -64,7 +64,7 @@ def open_tar_set(location: Location) -> tuple[TarSource, TarSource | None]:
     Raises:
         UserError: a shard is damaged, holds nothing to learn from, or the subsets' classes differ.
     """
-    train_shards, val_shards = shards_of_subsets(fetch_shards(expand_shards(location)))
+    train_shards, val_shards = split_shards(fetch_shards(expand_shards(location)))
     names = _class_names(train_shards)
     if location.scheme == "wds":
         train = [one for shard in train_shards for one in _records(shard)]
@@ -75,12 +75,12 @@ def open_tar_set(location: Location) -> tuple[TarSource, TarSource | None]:
             train, val = _split_by_top_folder(train)
         train, val = _named_by_folder(train), None if val is None else _named_by_folder(val)
     if not train or val == []:
-        raise UserError(f"data: no labelled image in {location}")
+        raise UserError(f"data: no labeled image in {location}")
     classes = _classes(train, names, location)
     return _source(train, classes, location), None if val is None else _source(val, classes, location)
 
 
-def _source(images: Sequence[Labelled], classes: tuple[str, ...], location: Location) -> TarSource:
+def _source(images: Sequence[LabeledImage], classes: tuple[str, ...], location: Location) -> TarSource:
     index = {name: number for number, name in enumerate(classes)}
     labels = []
     for one in images:
@@ -94,13 +94,13 @@ def _source(images: Sequence[Labelled], classes: tuple[str, ...], location: Loca
     return TarSource([one.image for one in images], labels, classes)
 
 
-def _classes(train: Sequence[Labelled], names: list[str] | None, location: Location) -> tuple[str, ...]:
+def _classes(train: Sequence[LabeledImage], names: list[str] | None, location: Location) -> tuple[str, ...]:
     """Class names: labels that are text, or the names in a file beside the shards, or numbers as text."""
     labels = {one.label for one in train}
     if len({type(label) for label in labels}) > 1:
         raise UserError(f"data: some labels in {location} are numbers and some are words; make them all the same")
     numbers = [label for label in labels if isinstance(label, int)]
-    classes = tuple(names or (numbered(max(numbers) + 1) if numbers else sorted(map(str, labels))))
+    classes = tuple(names or (numbered_classes(max(numbers) + 1) if numbers else sorted(map(str, labels))))
     if len(labels) < 2:
         raise UserError(f"data: only one class in {location} ({classes[0]!r}): a classifier needs at least two")
     return classes
@@ -115,7 +115,7 @@ def _class_names(shards: Sequence[str]) -> list[str] | None:
     return None
 
 
-def _in_folders(shards: Sequence[str]) -> list[Labelled]:
+def _in_folders(shards: Sequence[str]) -> list[LabeledImage]:
     """All images, each with its folders as a label, or the tar file's own name for one that lies in no folder."""
     found = []
     for shard in shards:
@@ -123,11 +123,11 @@ def _in_folders(shards: Sequence[str]) -> list[Labelled]:
             path = PurePosixPath(member.name)
             if is_image(path.name):
                 parent = "/".join(part for part in path.parent.parts if part != ".")
-                found.append(Labelled(member, parent or Path(shard).stem))
+                found.append(LabeledImage(member, parent or Path(shard).stem))
     return found
 
 
-def _split_by_top_folder(images: Sequence[Labelled]) -> tuple[list[Labelled], list[Labelled] | None]:
+def _split_by_top_folder(images: Sequence[LabeledImage]) -> tuple[list[LabeledImage], list[LabeledImage] | None]:
     """Training and validation images where folders ``train/`` and ``val/`` hold them, perhaps in one folder more."""
     for depth in (0, 1):
         tops = [parts[depth] if len(parts := str(one.label).split("/")) > depth else "" for one in images]
@@ -141,17 +141,17 @@ def _split_by_top_folder(images: Sequence[Labelled]) -> tuple[list[Labelled], li
     return list(images), None
 
 
-def _named_by_folder(images: Sequence[Labelled]) -> list[Labelled]:
+def _named_by_folder(images: Sequence[LabeledImage]) -> list[LabeledImage]:
     """The same images with the first folder in which they differ for a label: a folder around all is no class."""
     parts = [str(one.label).split("/") for one in images]
     depth = 0
     while all(len(one) > depth + 1 for one in parts) and len({one[depth] for one in parts}) == 1:
         depth += 1
-    return [Labelled(one.image, folders[depth]) for one, folders in zip(images, parts, strict=True)]
+    return [LabeledImage(one.image, folders[depth]) for one, folders in zip(images, parts, strict=True)]
 
 
-def _records(shard: str) -> Iterable[Labelled]:
-    """The labelled images of a WebDataset shard: files with the same name up to the first dot are one record.
+def _records(shard: str) -> Iterable[LabeledImage]:
+    """The labeled images of a WebDataset shard: files with the same name up to the first dot are one record.
 
     Raises:
         UserError: the shard is damaged, or a record has no image or no label.
@@ -165,7 +165,7 @@ def _records(shard: str) -> Iterable[Labelled]:
         if image is None or label is None:
             missing = "image" if image is None else f"label (.cls, or .json with one of {', '.join(LABEL_KEYS)})"
             raise UserError(f"record {key!r} in shard {shown(shard)} has no {missing}; write the shard anew")
-        yield Labelled(image, label)
+        yield LabeledImage(image, label)
 
 
 def _key(name: str) -> str:

@@ -30,15 +30,15 @@ class TorchSource:
         """The subset and the place in it, ``train[17]``."""
         return f"{self.subset}[{index}]"
 
-    def load(self, index: int, least_side: int = 0) -> Image.Image:  # noqa: ARG002
-        """Picture ``index`` in RGB; raises UserError naming it if that fails."""
+    def load(self, index: int, min_side: int = 0) -> Image.Image:  # noqa: ARG002
+        """Image ``index`` in RGB; raises UserError naming it if that fails."""
         try:
             return to_rgb(self.dataset[index][0])
         except (OSError, ValueError, SyntaxError) as error:
             raise UserError(f"can't read image {self.name(index)} ({shown(error)}); fetch the set again") from error
 
     def probe(self, index: int, *, whole: bool) -> UserError | None:
-        """What is wrong with picture ``index``, or None; most of these sets are arrays, of which nothing can be."""
+        """What is wrong with image ``index``, or None; most of these sets are arrays, of which nothing can be."""
         if whole and hasattr(self.dataset, "imgs"):
             try:
                 self.load(index)

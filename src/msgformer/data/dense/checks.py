@@ -7,9 +7,9 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 from msgformer.data.detection.instances import AnnotatedImage, InstanceSet, size_problem
-from msgformer.data.files.images import opened
+from msgformer.data.files.images import open_image
 from msgformer.data.problems import Problem
-from msgformer.data.segmentation.label_maps import LabelledImages, map_size_problem, read_label_map
+from msgformer.data.segmentation.label_maps import LabeledImages, map_size_problem, read_label_map
 from msgformer.errors import UserError
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ HEADER_CHECK_LIMIT = 100_000
 """Largest number of images whose headers are read before a training; of larger sets, only a sample of label maps."""
 
 ORIENTATION = 0x0112  # the tag of EXIF
-SIDEWAYS = (5, 6, 7, 8)  # its values for pictures that are turned by a quarter
+SIDEWAYS = (5, 6, 7, 8)  # its values for images that are turned by a quarter
 
 
 def check_instances(data: InstanceSet, *, whole: bool = True) -> list[Problem]:
@@ -35,7 +35,7 @@ def check_instances(data: InstanceSet, *, whole: bool = True) -> list[Problem]:
     return _check(lambda index: _image_problem(data.images[index], whole), range(len(data)))
 
 
-def check_label_maps(data: LabelledImages, *, whole: bool = True) -> list[Problem]:
+def check_label_maps(data: LabeledImages, *, whole: bool = True) -> list[Problem]:
     """What is wrong with the image files and label maps of a segmentation data set.
 
     Args:
@@ -45,7 +45,7 @@ def check_label_maps(data: LabelledImages, *, whole: bool = True) -> list[Proble
     return _check(lambda index: _pair_problem(data, index, whole, read_labels=whole), range(len(data)))
 
 
-def sample_label_maps(data: LabelledImages) -> list[Problem]:
+def sample_label_maps(data: LabeledImages) -> list[Problem]:
     """Find problems in a sample of a large data set.
 
     The labels of ``FULL_CHECK_LIMIT`` evenly spread maps are read, and the headers of the other pairs unless there are
@@ -62,7 +62,7 @@ def check_instances_quickly(data: InstanceSet) -> list[Problem]:
     return check_instances(data, whole=len(data) <= FULL_CHECK_LIMIT) if len(data) <= HEADER_CHECK_LIMIT else []
 
 
-def check_label_maps_quickly(data: LabelledImages) -> list[Problem]:
+def check_label_maps_quickly(data: LabeledImages) -> list[Problem]:
     """Find problems of the files of a segmentation data set, as far as that is quick."""
     return check_label_maps(data) if len(data) <= FULL_CHECK_LIMIT else sample_label_maps(data)
 
@@ -81,7 +81,7 @@ def _image_problem(image: AnnotatedImage, whole: bool) -> Problem | None:
     return Problem("error", "size of an image", image.file, problem) if problem else None
 
 
-def _pair_problem(data: LabelledImages, index: int, whole: bool, read_labels: bool) -> Problem | None:
+def _pair_problem(data: LabeledImages, index: int, whole: bool, read_labels: bool) -> Problem | None:
     image, label_map = data.pairs[index]
     try:
         size, map_size = _size(image, whole), _size(label_map, whole=False)
@@ -97,7 +97,7 @@ def _pair_problem(data: LabelledImages, index: int, whole: bool, read_labels: bo
 
 def _size(path: str, whole: bool) -> tuple[int, int]:
     """Width and height of an image file as it is shown; raises UserError if it can't be read."""
-    with opened(path) as image:
+    with open_image(path) as image:
         if whole:
             image.load()
         return _shown_size(image)

@@ -11,7 +11,7 @@ from torch.utils.data import Dataset
 from msgformer.data.detection.instances import InstanceSet
 from msgformer.data.detection.transforms import DetectTransform, Target
 from msgformer.data.loading.sampling import Draw
-from msgformer.data.segmentation.label_maps import LabelledImages
+from msgformer.data.segmentation.label_maps import LabeledImages
 from msgformer.data.segmentation.transforms import SegmentTransform
 from msgformer.utils.seeding import derive, seeded
 
@@ -52,7 +52,7 @@ class DetectionSamples(Dataset[DenseSample]):
 
     Args:
         source: Where they come from.
-        transform: From a picture and its objects to what a detector takes.
+        transform: From an image and its objects to what a detector takes.
         with_masks: Whether the objects' masks are needed.
         seed: The run's seed.
     """
@@ -76,11 +76,11 @@ class SegmentationSamples(Dataset[DenseSample]):
 
     Args:
         source: Where they come from.
-        transform: From a picture and its label map to what a segmenter takes.
+        transform: From an image and its label map to what a segmenter takes.
         seed: The run's seed.
     """
 
-    def __init__(self, source: LabelledImages, transform: SegmentTransform, seed: int = 0) -> None:
+    def __init__(self, source: LabeledImages, transform: SegmentTransform, seed: int = 0) -> None:
         self.source, self.transform, self.seed = source, transform, seed
 
     def __len__(self) -> int:

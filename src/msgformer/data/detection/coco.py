@@ -23,7 +23,7 @@ KEYS: dict[str, dict[str, type | tuple[type, ...]]] = {
 }
 """What each entry of an annotation file must have."""
 
-BEYOND = 1.0
+MAX_OVERHANG = 1.0
 """Pixels that a box or polygon may reach beyond its image without being worth a note: annotators' rounding."""
 
 
@@ -194,4 +194,4 @@ def _reaches_beyond(polygons: list[list[float]], height: int, width: int) -> boo
 def _beyond(points: list[float], width: float, height: float) -> bool:
     """Whether one of some points ``x1 y1 x2 y2 ...`` lies well outside an image."""
     xs, ys = points[::2], points[1::2]
-    return min(*xs, *ys) < -BEYOND or max(xs) > width + BEYOND or max(ys) > height + BEYOND
+    return min(*xs, *ys) < -MAX_OVERHANG or max(xs) > width + MAX_OVERHANG or max(ys) > height + MAX_OVERHANG

@@ -116,10 +116,10 @@ class InstanceSet:
             UserError: it can't be read, or has another size than its annotations say.
         """
         image = self.images[index]
-        picture = read_image(image.file)
-        if problem := size_problem(picture.size, image):
+        pixels = read_image(image.file)
+        if problem := size_problem(pixels.size, image):
             raise UserError(f"{image.file}: {problem}")
-        return picture
+        return pixels
 
     def target(self, index: int, with_masks: bool) -> dict[str, Tensor]:
         """What a detector is trained on: ``boxes`` [G, 4], ``labels`` [G], perhaps ``masks`` [G, H, W] (uint8).
@@ -200,13 +200,13 @@ def with_classes(data: InstanceSet, classes: Sequence[str]) -> InstanceSet:
     if data.classes == tuple(classes):
         return data
     labels = {name: label for label, name in enumerate(classes, 1)}
-    images = [replace(image, instances=tuple(_relabelled(image, data.classes, labels))) for image in data.images]
+    images = [replace(image, instances=tuple(_relabeled(image, data.classes, labels))) for image in data.images]
     ids = dict(zip(data.classes, data.category_ids, strict=True))
     free = itertools.count(max(ids.values(), default=0) + 1)
     return InstanceSet(data.root, images, classes, [ids[name] if name in ids else next(free) for name in classes])
 
 
-def _relabelled(image: AnnotatedImage, classes: Sequence[str], labels: dict[str, int]) -> list[Instance]:
+def _relabeled(image: AnnotatedImage, classes: Sequence[str], labels: dict[str, int]) -> list[Instance]:
     found = []
     for one in image.instances:
         name = classes[one.label - 1]

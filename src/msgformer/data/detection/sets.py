@@ -9,8 +9,8 @@ from pathlib import Path
 from msgformer.data.detection.coco import read_coco
 from msgformer.data.detection.instances import InstanceSet, with_classes
 from msgformer.data.detection.voc import read_voc, voc_classes
-from msgformer.data.files.folder import existing_folder
-from msgformer.data.problems import Problem, refuse_errors
+from msgformer.data.files.folder import require_folder
+from msgformer.data.problems import Problem, raise_errors
 from msgformer.errors import UserError
 
 SUBSETS = {"train": ("train",), "val": ("val", "test")}
@@ -30,7 +30,7 @@ def find_readers(data: Path) -> dict[str, Callable[[], Reading]]:
     Raises:
         UserError: it isn't laid out in any of these ways, or lacks a subset.
     """
-    root = existing_folder(data)
+    root = require_folder(data)
     if (root / "Annotations").is_dir() and (root / "ImageSets" / "Main").is_dir():
         return _find_voc(root)
     return {subset: partial(read_coco, root, *_find_coco(root, subset)) for subset in SUBSETS}
@@ -57,7 +57,7 @@ def open_detection_val(data: Path, classes: Sequence[str]) -> InstanceSet:
 
 def _checked(reading: Reading) -> InstanceSet:
     found, problems = reading
-    refuse_errors(problems)
+    raise_errors(problems)
     return found
 
 

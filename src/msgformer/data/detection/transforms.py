@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 
 Target = dict[str, "Tensor"]
 DetectTransform = Callable[["Image.Image", Target], tuple["Tensor", Target]]
-"""An RGB picture and its ``boxes``, ``labels`` and perhaps ``masks`` to a tensor [3, H, W], 0..1, and the same."""
+"""An RGB image and its ``boxes``, ``labels`` and perhaps ``masks`` to a tensor [3, H, W], 0..1, and the same."""
 
-LEAST_SIDE = 1.0
+MIN_SIDE = 1.0
 """Pixels that a box must keep in both directions after a crop."""
 
 
@@ -29,18 +29,18 @@ class RandomSidesCrop(v2.Transform):
     """A crop whose height and width are drawn apart from a range, at a random place.
 
     Args:
-        shortest: Least length of a side; a shorter image keeps all of it.
-        longest: Greatest length of a side.
+        min_length: Minimum length of a side; a shorter image keeps its full length.
+        max_length: Maximum length of a side.
     """
 
-    def __init__(self, shortest: int, longest: int) -> None:
+    def __init__(self, min_length: int, max_length: int) -> None:
         super().__init__()
-        self.shortest, self.longest = shortest, longest
+        self.min_length, self.max_length = min_length, max_length
 
     def make_params(self, flat_inputs: list[Any]) -> dict[str, Any]:
         """Where to crop."""
         sides = query_size(flat_inputs)
-        lengths = [_draw(min(side, self.shortest), min(side, self.longest)) for side in sides]
+        lengths = [_draw(min(side, self.min_length), min(side, self.max_length)) for side in sides]
         starts = [_draw(0, side - length) for side, length in zip(sides, lengths, strict=True)]
         return {"top": starts[0], "left": starts[1], "height": lengths[0], "width": lengths[1]}
 
@@ -64,28 +64,28 @@ def detect_train_transform(options: DetectImageOptions) -> DetectTransform:
     pipeline = v2.Compose([*stages, resize])
 
     def transform(image: Image.Image, target: Target) -> tuple[Tensor, Target]:
-        picture, moved = pipeline(image, target)
-        pixels = to_tensor(picture)
+        augmented, moved = pipeline(image, target)
+        pixels = to_tensor(augmented)
         mixed = mix_colors(pixels, options.color_mix) if options.color_mix > 0 else pixels
-        return mixed, _left_in(moved)
+        return mixed, _drop_cropped(moved)
 
     return transform
 
 
 def detect_eval_transform(image: Image.Image, target: Target) -> tuple[Tensor, Target]:
-    """The picture as a tensor, nothing random; the detector itself resizes in evaluation."""
-    return to_tensor(image), _left_in(target)
+    """The image as a tensor, nothing random; the detector itself resizes in evaluation."""
+    return to_tensor(image), _drop_cropped(target)
 
 
 def to_tensor(image: Image.Image) -> Tensor:
-    """A picture as float tensor [3, H, W], 0..1."""
+    """An image as float tensor [3, H, W], 0..1."""
     return F.to_dtype(F.to_image(image), torch.float32, scale=True).as_subclass(torch.Tensor)
 
 
-def _left_in(target: Target) -> Target:
+def _drop_cropped(target: Target) -> Target:
     """The objects whose boxes are still in the image, as plain tensors."""
     boxes = target["boxes"]
-    kept = (boxes[:, 2:] - boxes[:, :2] >= LEAST_SIDE).all(1)
+    kept = (boxes[:, 2:] - boxes[:, :2] >= MIN_SIDE).all(1)
     return {name: value.as_subclass(torch.Tensor)[kept] for name, value in target.items()}
 
 

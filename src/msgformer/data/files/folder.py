@@ -1,4 +1,4 @@
-"""Pictures in folders, a folder a class. This module lists names and opens no image; it needs no library."""
+"""Images in folders, a folder a class. This module lists names and opens no image; it needs no library."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ VAL_NAMES = ("val", "validation", "valid", "test")
 
 @dataclass(frozen=True)
 class Listing:
-    """Labelled images of one subset.
+    """Labeled images of one subset.
 
     Attributes:
         root: Folder that the names are relative to.
@@ -52,8 +52,8 @@ def is_image(name: str) -> bool:
     return stem != "" and not stem.startswith(".") and suffix.lower() in IMAGE_SUFFIXES
 
 
-def existing(path: Path, key: str) -> Path:
-    """``path``, which must exist; ``key`` names it in the message, with the nearest neighbour.
+def require_path(path: Path, key: str) -> Path:
+    """``path``, which must exist; ``key`` names it in the message, with the nearest neighbor.
 
     Raises:
         UserError: nothing is there.
@@ -66,20 +66,20 @@ def existing(path: Path, key: str) -> Path:
     raise UserError(f"{key}: no such file or folder: {shown(path)}{nearest(path.name, siblings)}")
 
 
-def existing_folder(path: str | Path, key: str = "data") -> Path:
+def require_folder(path: str | Path, key: str = "data") -> Path:
     """The folder at ``path``.
 
     Raises:
-        UserError: there is nothing, or a file, at ``path``; names ``key``, and the nearest neighbour's name.
+        UserError: there is nothing, or a file, at ``path``; names ``key``, and the nearest neighbor's name.
     """
-    folder = existing(Path(path).expanduser(), key)
+    folder = require_path(Path(path).expanduser(), key)
     if folder.is_dir():
         return folder
     raise UserError(f"{key}: {shown(folder)} is a file, not a folder; give the folder that holds the class folders")
 
 
 def find_images(folder: str | Path) -> list[str]:
-    """Paths, relative to ``folder``, of all images in it and its sub-folders, sorted; links are followed once."""
+    """Paths, relative to ``folder``, of all images in it and its subfolders, sorted; links are followed once."""
     return list(walk_images(folder))
 
 
@@ -154,8 +154,8 @@ def list_classes(root: Path, classes: Sequence[str] | None = None) -> Listing:
     return Listing(str(root), tuple(names), tuple(labels), known)
 
 
-def named_subset(root: Path, names: Sequence[str]) -> Path | None:
-    """The first of the sub-folders ``names`` that ``root`` has, or None."""
+def find_subset(root: Path, names: Sequence[str]) -> Path | None:
+    """The first of the subfolders ``names`` that ``root`` has, or None."""
     return next((root / name for name in names if (root / name).is_dir()), None)
 
 
@@ -171,8 +171,8 @@ def find_subsets(path: str | Path) -> tuple[Path, Path | None]:
     Raises:
         UserError: the folder isn't laid out in either way.
     """
-    root = existing_folder(path)
-    train, val = named_subset(root, TRAIN_NAMES), named_subset(root, VAL_NAMES)
+    root = require_folder(path)
+    train, val = find_subset(root, TRAIN_NAMES), find_subset(root, VAL_NAMES)
     if train is not None and val is None:
         raise UserError(f"{root} has {train.name}/ but no val/; add one, or give --data {train} to split that")
     if train is None or val is None:

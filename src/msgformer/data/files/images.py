@@ -1,4 +1,4 @@
-"""Image files as RGB pictures, and what is wrong with those that can't be read."""
+"""Image files as RGB images, and what is wrong with those that can't be read."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ if TYPE_CHECKING:
     import numpy as np
     from PIL import Image
 
-KEPT_SIDE = 2048
+MIN_DRAFT_SIDE = 2048
 """A JPEG too large to be decoded whole is decoded at a half, quarter or eighth, but no side below so many pixels."""
 
 FULL_SIZE = "full size"
 """Under this name an opened image's ``info`` has its width and height in the file, if it is decoded smaller."""
 
 
-def read_image(file: str | BinaryIO, name: str | None = None, least_side: int = 0) -> Image.Image:
+def read_image(file: str | BinaryIO, name: str | None = None, min_side: int = 0) -> Image.Image:
     """An encoded image in 8-bit RGB, turned as its EXIF orientation says.
 
-    Transparent pixels become white, 16-bit grey is scaled to 8 bits, and of an animation the first frame is taken. A
+    Transparent pixels become white, 16-bit gray is scaled to 8 bits, and of an animation the first frame is taken. A
     JPEG of more pixels than Pillow takes for safety (``2 * PIL.Image.MAX_IMAGE_PIXELS``) is decoded at a smaller scale.
 
     Args:
         file: A path, or the opened file.
         name: What to call it in messages; by default the path.
-        least_side: Decode a JPEG at a half, a quarter or an eighth of its size as long as no side falls below so many
+        min_side: Decode a JPEG at a half, a quarter or an eighth of its size as long as no side falls below so many
             pixels, which is much faster; 0: decode all.
 
     Raises:
@@ -37,15 +37,15 @@ def read_image(file: str | BinaryIO, name: str | None = None, least_side: int = 
     """
     from PIL import ImageOps
 
-    with opened(file, name) as image:
-        if least_side and image.mode in ("RGB", "L"):  # of other colours, drafting would change more than the size
-            image.draft(image.mode, (least_side, least_side))
+    with open_image(file, name) as image:
+        if min_side and image.mode in ("RGB", "L"):  # of other colors, drafting would change more than the size
+            image.draft(image.mode, (min_side, min_side))
         image.load()
         return to_rgb(ImageOps.exif_transpose(image))
 
 
 @contextmanager
-def opened(file: str | BinaryIO, name: str | None = None) -> Iterator[Image.Image]:
+def open_image(file: str | BinaryIO, name: str | None = None) -> Iterator[Image.Image]:
     """Pillow's image of an encoded file inside the block, its header read; errors of the block are about that file.
 
     The arguments and errors are those of :func:`read_image`.
@@ -56,7 +56,7 @@ def opened(file: str | BinaryIO, name: str | None = None) -> Iterator[Image.Imag
     except UserError:
         raise
     except Exception as error:  # decoders raise whatever a damaged file leads to
-        raise unreadable(name or str(file), error) from error
+        raise unreadable_image(name or str(file), error) from error
 
 
 def _open(file: str | BinaryIO) -> Image.Image:
@@ -72,11 +72,11 @@ def _open(file: str | BinaryIO) -> Image.Image:
         except SyntaxError:  # no JPEG: nothing but all of it can be decoded
             raise error from None
         image.info[FULL_SIZE] = image.size
-        image.draft("RGB", (KEPT_SIDE, KEPT_SIDE))
+        image.draft("RGB", (MIN_DRAFT_SIDE, MIN_DRAFT_SIDE))
         return image
 
 
-def unreadable(name: str, error: Exception) -> UserError:
+def unreadable_image(name: str, error: Exception) -> UserError:
     """The one line to say when the image called ``name`` can't be read."""
     from PIL import Image, UnidentifiedImageError
 
@@ -84,8 +84,8 @@ def unreadable(name: str, error: Exception) -> UserError:
     if isinstance(error, FileNotFoundError):
         return UserError(f"no such image: {name}")
     if isinstance(error, Image.DecompressionBombError):
-        most = 2 * (Image.MAX_IMAGE_PIXELS or 0)
-        return UserError(f"image {name} has more than {most:,} pixels; make it smaller or store it as JPEG")
+        limit = 2 * (Image.MAX_IMAGE_PIXELS or 0)
+        return UserError(f"image {name} has more than {limit:,} pixels; make it smaller or store it as JPEG")
     if isinstance(error, OSError) and error.strerror:
         reason = error.strerror
     else:
@@ -101,7 +101,7 @@ def to_rgb(image: Image.Image) -> Image.Image:
     from PIL import Image
 
     if image.mode.startswith("I") or image.mode == "F":
-        return wide_to_eight_bits(image).convert("RGB")
+        return wide_to_uint8(image).convert("RGB")
     if image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info:
         image = image.convert("RGBA")
         white = Image.new("RGBA", image.size, "white")
@@ -109,8 +109,8 @@ def to_rgb(image: Image.Image) -> Image.Image:
     return image.convert("RGB")
 
 
-def wide_to_eight_bits(image: Image.Image) -> Image.Image:
-    """A grey image of wide pixels brought to 0..255; Pillow itself would clip it.
+def wide_to_uint8(image: Image.Image) -> Image.Image:
+    """A gray image of wide pixels brought to 0..255; Pillow itself would clip it.
 
     Integers reach from 0 to 65535. Floating-point numbers do, too, unless none is above 1 or above 255: then that is
     white.
@@ -139,7 +139,7 @@ def probe(file: str | BinaryIO, name: str | None = None, *, whole: bool) -> User
         whole: Decode all of it; a JPEG at an eighth of its size, which still reads the file to its end.
     """
     try:
-        with opened(file, name) as image:
+        with open_image(file, name) as image:
             if whole:
                 image.draft("RGB", (image.width // 8, image.height // 8))
                 image.load()

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, NamedTuple, Protocol
 from urllib.parse import urlsplit
 
-from msgformer.data.files.folder import existing, is_image, walk_images
+from msgformer.data.files.folder import is_image, require_path, walk_images
 from msgformer.data.files.urls import UrlInput, check_url, is_url
 from msgformer.data.files.videos import is_video, require_pyav, video_frames
 from msgformer.errors import UserError, shown
@@ -44,11 +44,11 @@ class ImageInput(Protocol):
     def reference(self) -> ImageInput:
         """Return the input that a result keeps to load the image again, without pixels if they are stored elsewhere."""
 
-    def load(self, least_side: int = 0) -> Image.Image:
+    def load(self, min_side: int = 0) -> Image.Image:
         """Return the image in RGB.
 
         Args:
-            least_side: Smallest side in pixels at which a JPEG may be decoded; 0 for its full size only.
+            min_side: Smallest side in pixels at which a JPEG may be decoded; 0 for its full size only.
 
         Raises:
             UserError: The image can't be read; the message names it.
@@ -75,7 +75,7 @@ class Input(NamedTuple):
         """Return the input itself, which carries no pixels."""
         return self
 
-    def load(self, least_side: int = 0) -> Image.Image:
+    def load(self, min_side: int = 0) -> Image.Image:
         """The image in RGB.
 
         Raises:
@@ -83,7 +83,7 @@ class Input(NamedTuple):
         """
         from msgformer.data.files.images import read_image
 
-        return read_image(self.name if self.member is None else io.BytesIO(self.member.read()), self.name, least_side)
+        return read_image(self.name if self.member is None else io.BytesIO(self.member.read()), self.name, min_side)
 
 
 def check_inputs(given: Iterable[str]) -> None:
@@ -129,7 +129,7 @@ def find_inputs(given: Iterable[str], listed: BinaryIO | None = None) -> Iterato
     """The images at all places, in the order of the places; those of a folder sorted by path, of a shard as stored.
 
     Args:
-        given: Files, folders, which are searched with their sub-folders, shards (.tar), videos, patterns such as
+        given: Files, folders, which are searched with their subfolders, shards (.tar), videos, patterns such as
             ``photos/**/*.jpg``, http(s) URLs, or "-" for a list of all these but patterns on standard input.
         listed: That list, one a line, or with a zero byte after each as ``find -print0`` writes it; by default
             standard input.
@@ -161,7 +161,7 @@ def _matches(place: str) -> Iterator[str]:
     if glob.has_magic(place) and not exists:
         yield from sorted(glob.iglob(place, recursive=True))  # noqa: PTH207  (a Path can't glob from the root)
     else:
-        existing(Path(place), "images")
+        require_path(Path(place), "images")
         yield place
 
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from msgformer.data.files.folder import TRAIN_NAMES, VAL_NAMES, existing_folder, find_subsets
+from msgformer.data.files.folder import TRAIN_NAMES, VAL_NAMES, find_subsets, require_folder
 from msgformer.errors import UserError
 from msgformer.model_names import nearest
 from msgformer.utils.packages import require_package
@@ -88,7 +88,7 @@ def resolve_data(data: str | Path, *, layout: bool = True) -> str:
         if layout:
             find_subsets(folder)
         else:
-            existing_folder(folder)
+            require_folder(folder)
         return str(folder)
     if location.scheme == "torch":
         name, folder = split_torch(location)
@@ -197,7 +197,7 @@ def _alternatives(inside: str) -> list[str]:
     return words
 
 
-def shards_of_subsets(shards: Sequence[str]) -> tuple[list[str], list[str] | None]:
+def split_shards(shards: Sequence[str]) -> tuple[list[str], list[str] | None]:
     """The training and the validation shards among ``shards``, told apart by their folders' or their own names.
 
     Names such as ``val/0001.tar`` and ``set-validation-0001.tar`` count. Without such names, or with those of one

@@ -33,7 +33,7 @@ class DecodedInput(NamedTuple):
         """Return the input itself, since its pixels are stored nowhere else."""
         return self
 
-    def load(self, least_side: int = 0) -> Image.Image:  # noqa: ARG002  (for files only)
+    def load(self, min_side: int = 0) -> Image.Image:  # noqa: ARG002  (for files only)
         """Return the image in RGB.
 
         Raises:
@@ -64,7 +64,7 @@ class EncodedInput(NamedTuple):
         """Return the input itself, which carries no pixels."""
         return self
 
-    def load(self, least_side: int = 0) -> Image.Image:
+    def load(self, min_side: int = 0) -> Image.Image:
         """Decode the image in RGB.
 
         Raises:
@@ -72,4 +72,4 @@ class EncodedInput(NamedTuple):
         """
         from msgformer.data.files.images import read_image
 
-        return read_image(io.BytesIO(self.content), self.name, least_side)
+        return read_image(io.BytesIO(self.content), self.name, min_side)

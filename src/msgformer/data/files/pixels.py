@@ -143,9 +143,9 @@ def image_from_pil(image: Image.Image, name: str) -> Image.Image:
     """
     from PIL import ImageOps
 
-    from msgformer.data.files.images import to_rgb, unreadable
+    from msgformer.data.files.images import to_rgb, unreadable_image
 
     try:
         return to_rgb(ImageOps.exif_transpose(image))
     except Exception as error:  # decoders raise whatever a damaged file leads to
-        raise unreadable(name, error) from error
+        raise unreadable_image(name, error) from error

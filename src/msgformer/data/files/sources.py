@@ -1,4 +1,4 @@
-"""Where pictures come from: labelled pictures that can be asked for by index, in any order and any process."""
+"""Where images come from: labeled images that can be asked for by index, in any order and any process."""
 
 from __future__ import annotations
 
@@ -14,52 +14,52 @@ from msgformer.model_names import nearest
 if TYPE_CHECKING:
     from PIL import Image
 
-UNLABELLED = -1
+UNLABELED = -1
 
 
 class Source(Protocol):
-    """Labelled pictures that can be asked for by index; it must survive pickling, for workers that are spawned."""
+    """Labeled images that can be asked for by index; it must survive pickling, for workers that are spawned."""
 
     classes: tuple[str, ...]
     labels: tuple[int, ...]
 
     def name(self, index: int) -> str:
-        """What to call picture ``index`` in records; no other picture of the data has the name."""
+        """What to call image ``index`` in records; no other image of the data has the name."""
 
-    def load(self, index: int, least_side: int = 0) -> Image.Image:
-        """Picture ``index`` in RGB; raises UserError naming it if that fails.
+    def load(self, index: int, min_side: int = 0) -> Image.Image:
+        """Image ``index`` in RGB; raises UserError naming it if that fails.
 
-        Where ``least_side`` isn't 0, it may be smaller than stored, but no side below so many pixels.
+        Where ``min_side`` isn't 0, it may be smaller than stored, but no side below so many pixels.
         """
 
     def probe(self, index: int, *, whole: bool) -> UserError | None:
-        """What is wrong with picture ``index``, or None; ``whole``: decode it, don't just look at its header."""
+        """What is wrong with image ``index``, or None; ``whole``: decode it, don't just look at its header."""
 
 
 class EncodedSource(ABC):
-    """Base of sources whose pictures are encoded image files, wherever those lie."""
+    """Base of sources whose images are encoded image files, wherever those lie."""
 
     classes: tuple[str, ...]
     labels: tuple[int, ...]
 
     @abstractmethod
     def name(self, index: int) -> str:
-        """What to call picture ``index`` in records."""
+        """What to call image ``index`` in records."""
 
     @abstractmethod
     def open(self, index: int) -> str | BinaryIO:
-        """The encoded picture: its path, or the opened file."""
+        """The encoded image: its path, or the opened file."""
 
     def where(self, index: int) -> str:
-        """What to call picture ``index`` in messages, so that it can be found."""
+        """What to call image ``index`` in messages, so that it can be found."""
         return self.name(index)
 
-    def load(self, index: int, least_side: int = 0) -> Image.Image:
-        """Picture ``index`` in RGB; ``least_side`` is that of :func:`read_image`, whose errors are raised."""
-        return read_image(self.open(index), self.where(index), least_side)
+    def load(self, index: int, min_side: int = 0) -> Image.Image:
+        """Image ``index`` in RGB; ``min_side`` is that of :func:`read_image`, whose errors are raised."""
+        return read_image(self.open(index), self.where(index), min_side)
 
     def probe(self, index: int, *, whole: bool) -> UserError | None:
-        """What is wrong with picture ``index``, or None."""
+        """What is wrong with image ``index``, or None."""
         try:
             return probe(self.open(index), self.where(index), whole=whole)
         except UserError as error:  # there is no such file
@@ -91,7 +91,7 @@ class FolderSource(EncodedSource):
 
 
 class FileSource(EncodedSource):
-    """Image files that nobody has labelled.
+    """Image files that nobody has labeled.
 
     Args:
         files: Their paths.
@@ -101,7 +101,7 @@ class FileSource(EncodedSource):
 
     def __init__(self, files: list[str]) -> None:
         self.files = files
-        self.labels = (UNLABELLED,) * len(files)
+        self.labels = (UNLABELED,) * len(files)
 
     def name(self, index: int) -> str:
         """The path."""
@@ -112,16 +112,16 @@ class FileSource(EncodedSource):
         return self.files[index]
 
 
-class Part:
-    """Some of another source's pictures, if need be under other classes.
+class SubsetSource:
+    """Some of another source's images, if need be under other classes.
 
     Args:
         source: The other source.
-        indices: Which of its pictures.
+        indices: Which of its images.
         classes: Class names that the labels are to count in; by default the other source's.
 
     Raises:
-        UserError: a picture's class isn't among ``classes``; names the class and the nearest known one.
+        UserError: an image's class isn't among ``classes``; names the class and the nearest known one.
     """
 
     def __init__(self, source: Source, indices: Sequence[int], classes: Sequence[str] | None = None) -> None:
@@ -129,42 +129,42 @@ class Part:
         self.indices = tuple(indices)
         self.classes = source.classes if classes is None else tuple(classes)
         own = tuple(source.labels[index] for index in self.indices)
-        self.labels = own if classes is None else _relabelled(own, source.classes, self.classes)
+        self.labels = own if classes is None else _relabeled(own, source.classes, self.classes)
 
     def name(self, index: int) -> str:
         """As the other source calls it."""
         return self.source.name(self.indices[index])
 
-    def load(self, index: int, least_side: int = 0) -> Image.Image:
-        """Picture ``index`` in RGB, as the other source loads it."""
-        return self.source.load(self.indices[index], least_side)
+    def load(self, index: int, min_side: int = 0) -> Image.Image:
+        """Image ``index`` in RGB, as the other source loads it."""
+        return self.source.load(self.indices[index], min_side)
 
     def probe(self, index: int, *, whole: bool) -> UserError | None:
-        """What is wrong with picture ``index``, or None."""
+        """What is wrong with image ``index``, or None."""
         return self.source.probe(self.indices[index], whole=whole)
 
 
 def with_classes(source: Source, classes: Sequence[str]) -> Source:
-    """All pictures of ``source`` under other classes, such as those of a trained model.
+    """All images of ``source`` under other classes, such as those of a trained model.
 
     Classes are matched by name. A source without class names, whose classes are called "0", "1", ..., is taken to
     number the others in their order.
 
     Raises:
-        UserError: a picture's class isn't among ``classes``.
+        UserError: an image's class isn't among ``classes``.
     """
     if source.classes == tuple(classes):
         return source
-    return Part(source, range(len(source.labels)), classes)
+    return SubsetSource(source, range(len(source.labels)), classes)
 
 
-def numbered(count: int) -> tuple[str, ...]:
+def numbered_classes(count: int) -> tuple[str, ...]:
     """Names for classes that have none: "0", "1", ..."""
     return tuple(map(str, range(count)))
 
 
-def _relabelled(labels: tuple[int, ...], own: tuple[str, ...], classes: tuple[str, ...]) -> tuple[int, ...]:
-    if own == numbered(len(own)) and not set(own) <= set(classes) and len(own) <= len(classes):
+def _relabeled(labels: tuple[int, ...], own: tuple[str, ...], classes: tuple[str, ...]) -> tuple[int, ...]:
+    if own == numbered_classes(len(own)) and not set(own) <= set(classes) and len(own) <= len(classes):
         return labels
     known = {name: index for index, name in enumerate(classes)}
     for name in (own[label] for label in sorted(set(labels))):

@@ -47,7 +47,7 @@ class UrlInput(NamedTuple):
         """Return the input itself, which carries no pixels."""
         return self
 
-    def load(self, least_side: int = 0) -> Image.Image:
+    def load(self, min_side: int = 0) -> Image.Image:
         """Download and decode the image in RGB.
 
         Raises:
@@ -55,7 +55,7 @@ class UrlInput(NamedTuple):
         """
         from msgformer.data.files.images import read_image
 
-        return read_image(io.BytesIO(download(self.name)), self.name, least_side)
+        return read_image(io.BytesIO(download(self.name)), self.name, min_side)
 
 
 def is_url(place: str) -> bool:

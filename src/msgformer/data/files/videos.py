@@ -70,7 +70,7 @@ class FrameInput(NamedTuple):
         """Return the frame without its pixels, so that the results of a whole video stay small."""
         return self._replace(image=None)
 
-    def load(self, least_side: int = 0) -> Image.Image:  # noqa: ARG002  (for files only)
+    def load(self, min_side: int = 0) -> Image.Image:  # noqa: ARG002  (for files only)
         """Return the frame in RGB.
 
         Raises:

@@ -10,17 +10,17 @@ if TYPE_CHECKING:
 
 
 def balanced_order(labels: Sequence[int], generator: np.random.Generator) -> np.ndarray:
-    """As many pictures as there are, in random order, of every class equally often.
+    """As many images as there are, in random order, of every class equally often.
 
-    A class's pictures are drawn in rounds, each of which has all of them once: no picture comes up again before the
-    others have. Of a class with more pictures than its share, some are left out.
+    A class's images are drawn in rounds, each of which has all of them once: no image comes up again before the
+    others have. Of a class with more images than its share, some are left out.
 
     Args:
-        labels: Class of each picture.
+        labels: Class of each image.
         generator: Where chance comes from.
 
     Returns:
-        Indices of pictures [N].
+        Indices of images [N].
     """
     import numpy as np
 
@@ -37,9 +37,9 @@ def balanced_order(labels: Sequence[int], generator: np.random.Generator) -> np.
 
 
 def class_weights(labels: Sequence[int], num_classes: int) -> list[float]:
-    """A weight for each class, in inverse proportion to its number of pictures, whose mean over the pictures is 1.
+    """A weight for each class, in inverse proportion to its number of images, whose mean over the images is 1.
 
-    A class without pictures weighs nothing.
+    A class without images weighs nothing.
     """
     import numpy as np
 

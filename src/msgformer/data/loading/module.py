@@ -14,17 +14,17 @@ from msgformer.data.loading.sampling import Draw, EpochSampler
 
 
 class ImageData(LightningDataModule):
-    """Training and validation pictures of one run, of any task.
+    """Training and validation images of one run, of any task.
 
     Args:
-        train: Training pictures, each a function of the draw (epoch, index) that it is asked for by; of known number.
-        val: Validation pictures, likewise.
-        batch_size: Pictures a batch and process.
+        train: Training images, each a function of the draw (epoch, index) that it is asked for by; of known number.
+        val: Validation images, likewise.
+        batch_size: Images a batch and process.
         workers: Worker processes a loader.
-        seed: The run's seed, for the order of the training pictures.
+        seed: The run's seed, for the order of the training images.
         start_method: How workers start; None leaves it to Python.
         collate: Makes a batch of samples; None: torch's own.
-        balance: Class of each training picture, to show all classes equally often; None: all pictures once.
+        balance: Class of each training image, to show all classes equally often; None: all images once.
     """
 
     def __init__(
@@ -45,7 +45,7 @@ class ImageData(LightningDataModule):
 
     @override
     def train_dataloader(self) -> DataLoader[Any]:
-        """Whole batches of shuffled pictures."""
+        """Whole batches of shuffled images."""
         assert self.trainer is not None
         sampler = self.train_sampler(self.trainer.global_rank, self.trainer.world_size)
         # Lightning asks for the first batches of a resumed run before it tells the epoch.
@@ -53,7 +53,7 @@ class ImageData(LightningDataModule):
         return self._loader(self.train, sampler)
 
     def train_sampler(self, rank: int, world_size: int) -> EpochSampler:
-        """What decides which training pictures process ``rank`` of ``world_size`` sees, and in what order."""
+        """What decides which training images process ``rank`` of ``world_size`` sees, and in what order."""
         return EpochSampler(
             len(self.train),  # type: ignore[arg-type]  # torch's type has no length, as a stream has none
             self.seed,
@@ -66,7 +66,7 @@ class ImageData(LightningDataModule):
 
     @override
     def val_dataloader(self) -> DataLoader[Any]:
-        """Every validation picture once, in order."""
+        """Every validation image once, in order."""
         assert self.trainer is not None
         rank, world = self.trainer.global_rank, self.trainer.world_size
         count = len(self.val)  # type: ignore[arg-type]
@@ -77,7 +77,7 @@ class ImageData(LightningDataModule):
 
 
 def _position(trainer: Trainer, batch_size: int) -> Draw:
-    """The epoch that a training is in as it begins or is resumed, and how many of its pictures a process has seen."""
+    """The epoch that a training is in as it begins or is resumed, and how many of its images a process has seen."""
     loop = trainer.fit_loop
     epochs, batches = loop.epoch_progress.state_dict(), loop.epoch_loop.batch_progress.state_dict()
     seen = batches["current"]["processed"] if loop.restarting else 0

@@ -1,4 +1,4 @@
-"""Which pictures an epoch shows, and in what order: a function of (seed, epoch), the same for any number of workers."""
+"""Which images an epoch shows, and in what order: a function of (seed, epoch), the same for any number of workers."""
 
 from __future__ import annotations
 
@@ -10,24 +10,24 @@ from msgformer.data.loading.balance import balanced_order
 from msgformer.utils.seeding import derive
 
 Draw = tuple[int, int]
-"""Epoch and index of a picture: what a data set needs to know to give a picture, whichever worker it runs in."""
+"""Epoch and index of an image: what a data set needs to know to give an image, whichever worker it runs in."""
 
 
 class EpochSampler(Sampler[Draw]):
-    """Every picture once an epoch, this process's share of them.
+    """Every image once an epoch, this process's share of them.
 
     Lightning calls :meth:`set_epoch`. The epoch travels to the workers inside the draws, so that workers which
     live through many epochs need no state.
 
     Args:
-        count: Pictures in the data set.
+        count: Images in the data set.
         seed: The run's seed.
         shuffle: In another order each epoch; otherwise in their own.
-        multiple_of: Leave out the last few pictures of the epoch's order, so that their number is a multiple of
+        multiple_of: Leave out the last few images of the epoch's order, so that their number is a multiple of
             this; 1 leaves out none.
         rank: This process, 0..world_size-1.
-        world_size: Processes that share the pictures: each takes every ``world_size``-th.
-        balance: Class of each picture, to show all classes equally often instead of all pictures once; shuffled.
+        world_size: Processes that share the images: each takes every ``world_size``-th.
+        balance: Class of each image, to show all classes equally often instead of all images once; shuffled.
     """
 
     def __init__(
@@ -51,7 +51,7 @@ class EpochSampler(Sampler[Draw]):
         self.resumed: Draw | None = None
 
     def resume(self, epoch: int, drawn: int) -> None:
-        """Draw for ``epoch`` from now on, whose first ``drawn`` pictures of this process have been seen.
+        """Draw for ``epoch`` from now on, whose first ``drawn`` images of this process have been seen.
 
         The length stays that of a whole epoch.
         """
@@ -69,7 +69,7 @@ class EpochSampler(Sampler[Draw]):
         return iter([(self.epoch, index) for index in share])
 
     def _order(self) -> list[int]:
-        """The epoch's pictures, for all processes together."""
+        """The epoch's images, for all processes together."""
         import numpy as np
 
         generator = np.random.default_rng(derive(self.seed, self.epoch))

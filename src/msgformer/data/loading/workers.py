@@ -7,7 +7,7 @@ from types import FrameType
 
 import torch
 
-GRACE = 60
+GRACE_SECONDS = 60
 """Seconds that a worker goes on after a signal: the training, which got it too, takes its last batches from it."""
 
 
@@ -21,8 +21,8 @@ def start_worker(_worker: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     for name in ("SIGTERM", "SIGUSR1"):
         if hasattr(signal, name) and hasattr(signal, "alarm"):
-            signal.signal(getattr(signal, name), _end_later)
+            signal.signal(getattr(signal, name), _exit_after_grace)
 
 
-def _end_later(_number: int, _frame: FrameType | None) -> None:
-    signal.alarm(GRACE)  # whose own handling is to end the process
+def _exit_after_grace(_number: int, _frame: FrameType | None) -> None:
+    signal.alarm(GRACE_SECONDS)  # whose own handling is to end the process

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from msgformer.data.files.images import opened, read_image
+from msgformer.data.files.images import open_image, read_image
 from msgformer.errors import UserError
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ class LabelScheme:
     can_reduce_zero: bool = False
 
     @classmethod
-    def counted(cls, classes: Sequence[str], *, reduce_zero: bool) -> LabelScheme:
+    def from_classes(cls, classes: Sequence[str], *, reduce_zero: bool) -> LabelScheme:
         """Classes counted from 0 on or, with ``reduce_zero``, from 1 on with 0 for no class, as in ADE20K."""
         first = 1 if reduce_zero else 0
         values = {label + first: label for label in range(len(classes))}
@@ -58,7 +58,7 @@ class LabelScheme:
         return table
 
 
-class LabelledImages:
+class LabeledImages:
     """Pairs of an image and a label map.
 
     Args:
@@ -147,11 +147,11 @@ def read_label_map(path: str) -> np.ndarray:
     """
     import numpy as np
 
-    with opened(path) as image:
+    with open_image(path) as image:
         image.load()
         if image.mode not in ("L", "P", "1", "I", "I;16"):
             raise UserError(
-                f"{path} is an image in {image.mode}; a label map has one number a pixel (8-bit grey or palette)"
+                f"{path} is an image in {image.mode}; a label map has one number per pixel (8-bit gray or palette)"
             )
         numbers = np.asarray(image)
     if numbers.dtype.itemsize > 1 and (numbers.min() < 0 or numbers.max() > IGNORED):

@@ -6,10 +6,10 @@ import json
 from pathlib import Path
 
 from msgformer.config.dense_data_options import ReduceZeroLabel
-from msgformer.data.files.folder import TRAIN_NAMES, VAL_NAMES, existing_folder, find_images, named_subset
-from msgformer.data.problems import Problem, refuse_errors
+from msgformer.data.files.folder import TRAIN_NAMES, VAL_NAMES, find_images, find_subset, require_folder
+from msgformer.data.problems import Problem, raise_errors
 from msgformer.data.segmentation.cityscapes import is_cityscapes, pair_cityscapes
-from msgformer.data.segmentation.label_maps import LabelledImages, LabelScheme
+from msgformer.data.segmentation.label_maps import LabeledImages, LabelScheme
 from msgformer.errors import UserError
 
 SUBSETS = {"train": TRAIN_NAMES, "val": VAL_NAMES}
@@ -34,11 +34,11 @@ def find_segmentation(data: Path) -> dict[str, tuple[Path, Path]]:
     Raises:
         UserError: it isn't laid out in either way, or lacks a subset.
     """
-    root = existing_folder(data)
+    root = require_folder(data)
     names = ("leftImg8bit", "gtFine") if is_cityscapes(root) else ("images", "annotations")
     found = {}
     for subset, spellings in SUBSETS.items():
-        images, maps = (named_subset(root / name, spellings) for name in names)
+        images, maps = (find_subset(root / name, spellings) for name in names)
         if images is None or maps is None:
             raise UserError(
                 f"{root} has no {subset} images and label maps: it must be laid out as ADE20K (images and annotations,"
@@ -63,7 +63,7 @@ def resolve_reduce_zero(data: Path, asked: ReduceZeroLabel) -> bool:
         return asked
     if asked != "auto":
         raise UserError(f"reduce_zero_label must be true, false or auto, not {asked!r}")
-    root = existing_folder(data)
+    root = require_folder(data)
     if is_cityscapes(root):
         return False
     if (root / LABELS_FILE).is_file():
@@ -82,7 +82,7 @@ def _read_labels_file(path: Path) -> bool:
     raise UserError(f'{path} must hold {{"reduce_zero_label": true}} or false and nothing else; correct or remove it')
 
 
-def open_segmentation(data: Path, reduce_zero: ReduceZeroLabel) -> tuple[LabelledImages, LabelledImages]:
+def open_segmentation(data: Path, reduce_zero: ReduceZeroLabel) -> tuple[LabeledImages, LabeledImages]:
     """Training and validation images with their label maps.
 
     Args:
@@ -97,28 +97,28 @@ def open_segmentation(data: Path, reduce_zero: ReduceZeroLabel) -> tuple[Labelle
     return train, val
 
 
-def open_subset(data: Path, subset: str, reduce_zero: ReduceZeroLabel) -> LabelledImages:
+def open_subset(data: Path, subset: str, reduce_zero: ReduceZeroLabel) -> LabeledImages:
     """One of the subsets "train" and "val"; arguments and errors are those of :func:`open_segmentation`."""
     found, problems = read_subset(data, subset, reduce_zero)
-    refuse_errors(problems)
+    raise_errors(problems)
     return found
 
 
-def read_subset(data: Path, subset: str, reduce_zero: ReduceZeroLabel) -> tuple[LabelledImages, list[Problem]]:
+def read_subset(data: Path, subset: str, reduce_zero: ReduceZeroLabel) -> tuple[LabeledImages, list[Problem]]:
     """The pairs of a subset, and an error for each image without a label map and each label map without an image.
 
     Arguments and errors are those of :func:`open_segmentation`.
     """
     images, maps = find_segmentation(data)[subset]
-    root = existing_folder(data)
+    root = require_folder(data)
     if is_cityscapes(root):
         scheme, pairs, problems = pair_cityscapes(images, maps)
     else:
-        scheme = LabelScheme.counted(read_classes(root), reduce_zero=resolve_reduce_zero(root, reduce_zero))
+        scheme = LabelScheme.from_classes(read_classes(root), reduce_zero=resolve_reduce_zero(root, reduce_zero))
         pairs, problems = _pair_by_name(images, maps)
     if not pairs and not problems:
         problems.append(Problem("error", "no images", str(images), "there are no images in this folder"))
-    return LabelledImages(root, pairs, scheme), problems
+    return LabeledImages(root, pairs, scheme), problems
 
 
 def read_classes(root: Path) -> list[str]:

@@ -21,13 +21,13 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 SegmentTransform = Callable[["Image.Image", "Tensor"], tuple["Tensor", "Tensor"]]
-"""An RGB picture and its label map [H, W] to a normalised tensor [3, h, w] and a label map, int64."""
+"""An RGB image and its label map [H, W] to a normalized tensor [3, h, w] and a label map, int64."""
 
 CROP_TRIES = 10
 
 
 class SegmentTrain:
-    """Resize by a random factor, crop, flip, vary colours, pad: MMSegmentation's pipeline on ADE20K.
+    """Resize by a random factor, crop, flip, vary colors, pad: MMSegmentation's pipeline on ADE20K.
 
     Randomness is drawn from torch's global generator.
 
@@ -43,18 +43,18 @@ class SegmentTrain:
         # One after the other, each half of the time; hue by up to 18 of 180 degrees.
         changes = ({"brightness": 32 / 255}, {"contrast": 0.5}, {"saturation": 0.5}, {"hue": 0.05})
         jitters: list[Any] = [v2.RandomApply([v2.ColorJitter(**change)]) for change in changes]
-        self.colours = v2.Compose(jitters) if options.photometric else v2.Identity()
+        self.jitter = v2.Compose(jitters) if options.photometric else v2.Identity()
         self.flip = v2.RandomHorizontalFlip(options.hflip)
 
     def __call__(self, image: Image.Image, labels: Tensor) -> tuple[Tensor, Tensor]:
-        """A picture [3, crop, crop] and its label map, as :data:`SegmentTransform` says."""
+        """An image [3, crop, crop] and its label map, as :data:`SegmentTransform` says."""
         low, high = self.options.scale
         factor = float(torch.empty(()).uniform_(low, high))
-        size = fitted_size((image.height, image.width), self.options, factor)
+        size = scaled_size((image.height, image.width), self.options, factor)
         image = F.resize(image, size)
         labels = F.resize(labels, size, InterpolationMode.NEAREST)
         image, labels = self.crop(image, labels)
-        image, labels = self.flip(self.colours(image), labels)
+        image, labels = self.flip(self.jitter(image), labels)
         side = self.options.crop
         pixels = to_tensor(image)
         if self.options.color_mix > 0:
@@ -90,15 +90,15 @@ class SegmentEval:
         self.mean, self.std = list(mean), list(std)
 
     def __call__(self, image: Image.Image, labels: Tensor) -> tuple[Tensor, Tensor]:
-        """A picture [3, h, w] and its label map [H, W], as :data:`SegmentTransform` says."""
+        """An image [3, h, w] and its label map [H, W], as :data:`SegmentTransform` says."""
         return self.image(image), labels.as_subclass(torch.Tensor).long()
 
     def image(self, image: Image.Image, factor: float = 1.0) -> Tensor:
-        """The picture alone, at ``factor`` times the size of evaluation."""
-        return self.exactly(image, fitted_size((image.height, image.width), self.options, factor))
+        """The image alone, at ``factor`` times the size of evaluation."""
+        return self.resize(image, scaled_size((image.height, image.width), self.options, factor))
 
-    def exactly(self, image: Image.Image, size: Sequence[int]) -> Tensor:
-        """The picture at a height and a width."""
+    def resize(self, image: Image.Image, size: Sequence[int]) -> Tensor:
+        """The image at a height and a width."""
         return F.normalize(to_tensor(F.resize(image, list(size))), self.mean, self.std)
 
 
@@ -119,18 +119,18 @@ class SegmentViews(SegmentEval):
         self.factors = tuple(factors)
 
     def __call__(self, image: Image.Image, labels: Tensor) -> tuple[list[Tensor], Tensor]:  # type: ignore[override]
-        """Pictures [3, h, w] of all sizes, and the label map [H, W]."""
+        """Images [3, h, w] of all sizes, and the label map [H, W]."""
         views = [self.image(image, factor) for factor in self.factors]
         return views, labels.as_subclass(torch.Tensor).long()
 
 
-def fitted_size(size: tuple[int, int], options: SegmentImageOptions, factor: float) -> list[int]:
+def scaled_size(size: tuple[int, int], options: SegmentImageOptions, factor: float) -> list[int]:
     """Height and width that keep an image's shape within ``factor`` times the short and the long side asked for."""
     scale = factor * min(options.short_side / min(size), options.long_side / max(size))
     return [max(1, int(side * scale + 0.5)) for side in size]
 
 
-def _is_varied(labels: np.ndarray, most: float) -> bool:
+def _is_varied(labels: np.ndarray, max_ratio: float) -> bool:
     """Whether several classes are there and none has more than its part."""
     counts = np.bincount(labels.ravel(), minlength=IGNORED + 1)[:IGNORED]
-    return bool(np.count_nonzero(counts) > 1 and counts.max() < most * counts.sum())
+    return bool(np.count_nonzero(counts) > 1 and counts.max() < max_ratio * counts.sum())

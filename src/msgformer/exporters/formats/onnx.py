@@ -157,7 +157,7 @@ def _open(model: str | bytes, path: Path, providers: list[str], threads: int | N
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3  # warnings are about its own optimiser
+    options.log_severity_level = 3  # warnings are about its own optimizer
     if threads is not None:
         options.intra_op_num_threads = threads
     try:

@@ -98,12 +98,12 @@ class ProgramSession(Session):
     @torch.inference_mode()
     def trace_orders(self, images: Tensor) -> list[Order]:
         """What the graph sorted on the way."""
-        watcher = _SortWatcher(self.module)
+        watcher = _SortRecorder(self.module)
         watcher.run(images)
         return watcher.orders
 
 
-class _SortWatcher(Interpreter):
+class _SortRecorder(Interpreter):
     """Runs a graph and keeps what it sorts."""
 
     def __init__(self, module: Any) -> None:

@@ -1,6 +1,6 @@
 """Detectors in a form that can be captured as a graph: what they find fills lists of a fixed length.
 
-The answers are the live model's. What differs is that nothing has a size that depends on the picture's content:
+The answers are the live model's. What differs is that nothing has a size that depends on the image's content:
 proposals and detections are the best so many, and those that are missing are boxes of zeros with a score of zero.
 """
 
@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torchvision.ops import clip_boxes_to_image, roi_align
 
-from msgformer.exporters.graph.nms import suppress
+from msgformer.exporters.graph.nms import fixed_size_nms
 from msgformer.exporters.graph.segmenter import GraphBackbone, pad_to_strides
 from msgformer.heads import RCNN, RetinaNet
 from msgformer.heads.detection.anchors import AnchorGenerator
@@ -42,13 +42,13 @@ class GraphDetector(nn.Module):
 
     def __init__(self, slow: Any, anchors: AnchorGenerator) -> None:
         super().__init__()
-        self.outputs = found_names(slow)
+        self.outputs = output_names(slow)
         self.pyramid = slow.backbone
         self.pyramid.body = GraphBackbone(self.pyramid.body)
         self.feature_info = [{"reduction": stride} for stride in anchors.strides]
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
-        """A normalised image [1, 3, H, W] to what is found on it.
+        """A normalized image [1, 3, H, W] to what is found on it.
 
         Returns:
             Boxes [1, D, 4] in pixels, labels from 1 on [1, D], scores [1, D], best first, and where the detector has
@@ -112,7 +112,7 @@ class GraphRetinaNet(GraphDetector):
         """The best boxes [N, 4] of a level, their labels from 0 on [N], and scores [N]."""
         answer = self.head([x])
         scores = answer["cls_logits"][0].sigmoid().flatten()  # [anchors * K]
-        scores, place = best_of(torch.where(scores > self.limits.score_threshold, scores, NONE), self.count)
+        scores, place = padded_topk(torch.where(scores > self.limits.score_threshold, scores, NONE), self.count)
         anchor = place // self.num_classes
         boxes = self.coder.decode_single(answer["bbox_regression"][0][anchor], anchors[anchor])
         return clip_boxes_to_image(boxes, size), place % self.num_classes, scores
@@ -161,14 +161,16 @@ class GraphProposals(nn.Module):
         logits, offsets = self.head(maps)
         levels = [self._level(*level, size) for level in zip(logits, offsets, self.anchors(maps), strict=True)]
         boxes, scores = (torch.stack(parts) for parts in zip(*levels, strict=True))  # [L, N, 4], [L, N]
-        left = suppress(boxes, scores.unsqueeze(1), self.after, self.overlap, NONE / 2).squeeze(1)
+        left = fixed_size_nms(boxes, scores.unsqueeze(1), self.after, self.overlap, NONE / 2).squeeze(1)
         best, place = torch.where(left, scores, NONE).flatten().topk(self.after)
         return torch.where((best > NONE).unsqueeze(1), boxes.flatten(0, 1)[place], 0.0)
 
     def _level(self, logits: Tensor, offsets: Tensor, anchors: Tensor, size: Size) -> tuple[Tensor, Tensor]:
         """The best boxes [N, 4] of a level and their scores [N]."""
-        best, place = best_of(by_anchor(logits, 1)[:, 0], self.before)
-        boxes = clip_boxes_to_image(self.coder.decode_single(by_anchor(offsets, 4)[place], anchors[place]), size)
+        best, place = padded_topk(flatten_per_anchor(logits, 1)[:, 0], self.before)
+        boxes = clip_boxes_to_image(
+            self.coder.decode_single(flatten_per_anchor(offsets, 4)[place], anchors[place]), size
+        )
         there = (boxes[:, 2:] > boxes[:, :2]).all(1) & (best > -torch.inf)
         return boxes, torch.where(there, best.sigmoid(), NONE)
 
@@ -197,19 +199,19 @@ class GraphRoIExtractor(RoIExtractor):
         return regions
 
 
-def found_names(detector: RCNN | RetinaNet) -> tuple[str, ...]:
+def output_names(detector: RCNN | RetinaNet) -> tuple[str, ...]:
     """What a detector says of objects: the outputs of its graph, in order."""
     return ("boxes", "labels", "scores", *(("masks",) if detector.with_masks else ()))
 
 
-def best_of(values: Tensor, count: int) -> tuple[Tensor, Tensor]:
+def padded_topk(values: Tensor, count: int) -> tuple[Tensor, Tensor]:
     """The best of values [N] and their places, both [count], best first; where N is less, -inf and 0 at the end."""
     filled = torch.cat([values, values.new_full((count,), -torch.inf)])  # as many as there are at the least size, too
     best, place = filled.topk(count)
     return best, torch.where(best > -torch.inf, place, 0)
 
 
-def by_anchor(x: Tensor, count: int) -> Tensor:
+def flatten_per_anchor(x: Tensor, count: int) -> Tensor:
     """What a head says about anchors, [1, anchors a position * count, H, W], in their order, [anchors, count]."""
     return x[0].flatten(1).T.reshape(-1, count)
 
@@ -226,7 +228,7 @@ def best_detections(boxes: Tensor, scores: Tensor, limits: DetectionLimits) -> d
         ``boxes`` [D, 4], ``labels`` [D] from 0 on and ``scores`` [D], best first, zeros at the end.
     """
     number = boxes.shape[1]
-    left = suppress(boxes, scores, limits.per_image, limits.nms_threshold, limits.score_threshold)
+    left = fixed_size_nms(boxes, scores, limits.per_image, limits.nms_threshold, limits.score_threshold)
     chances = torch.where(left, scores, 0.0).flatten()
     best, place = chances.topk(min(limits.per_image, len(chances)))
     found = boxes.flatten(0, 1)[place % (len(boxes) * number)]

@@ -57,7 +57,7 @@ class GraphSegmenter(nn.Module):
         _replace_pools(self.decode_head)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Normalised images [B, 3, H, W] to logits [B, classes, H, W]."""
+        """Normalized images [B, 3, H, W] to logits [B, classes, H, W]."""
         height, width = images.shape[-2:]
         padded = pad_to_strides(images)
         logits = resize(self.decode_head(self.backbone(padded)), padded.shape[-2:])
@@ -80,11 +80,11 @@ class AveragePool(nn.Module):
         """[B, C, H, W] to [B, C, scale, scale]."""
         if self.scale == 1:
             return x.mean((2, 3), keepdim=True)
-        rows, cols = (averaging(side, self.scale, x) for side in x.shape[-2:])
+        rows, cols = (pooling_matrix(side, self.scale, x) for side in x.shape[-2:])
         return rows @ x @ cols.T
 
 
-def averaging(side: int, scale: int, like: Tensor) -> Tensor:
+def pooling_matrix(side: int, scale: int, like: Tensor) -> Tensor:
     """The matrix [scale, side] that averages ``side`` places to ``scale``, as adaptive average pooling does.
 
     Place i of those that go out is the mean of the places from floor(i * side / scale) to the one before
