@@ -114,17 +114,17 @@ FOLDERS = [
     Row(
         "link to itself",
         "train --data loop",
-        r"loop is a link that leads nowhere; mend or remove it",
+        r"loop is a broken link; fix or remove it",
         lambda p: (p / "loop").symlink_to("loop"),
     ),
     Row(
         "dead link",
         "train --data link",
-        r"link is a link that leads nowhere; mend or remove it",
+        r"link is a broken link; fix or remove it",
         lambda p: (p / "link").symlink_to("gone"),
     ),
     Row("empty folder", "train --data set", "no class folders in .*set: put", lambda p: (p / "set").mkdir()),
-    Row("images in no class", "train --data data/a", "no class folders in .*a: images lie in it directly; put"),
+    Row("images in no class", "train --data data/a", "no class folders in .*a: it holds images directly; put"),
     Row(
         "empty class",
         f"{TRAIN} --data set",

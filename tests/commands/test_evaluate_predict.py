@@ -150,7 +150,7 @@ def test_what_cannot_be_predicted_is_named(run, tmp_path):
     for images, message in (
         ([tmp_path / "gone.png"], r"images: no such file or folder: .*gone\.png"),
         ([tmp_path / "empty"], "no image in folder .*empty"),
-        ([], "none are given"),
+        ([], "the list is empty"),
     ):
         with pytest.raises(UserError, match=message):
             predict(run, images)

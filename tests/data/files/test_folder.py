@@ -59,7 +59,7 @@ def test_no_class_folders(tmp_path):
 
 
 def test_images_without_class_folders(image_folder):
-    with pytest.raises(UserError, match="images lie in it directly"):
+    with pytest.raises(UserError, match="it holds images directly"):
         list_subsets(image_folder() / "dark")
 
 

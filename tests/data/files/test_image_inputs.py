@@ -181,11 +181,11 @@ def test_arrays_of_other_libraries_are_arrays_and_no_lists_of_rows():
         ([torch.zeros(3, 4, 5), np.zeros(5)], r"images\[1\]: array \[5\] is not an image"),
         ([GRADIENT, [GRADIENT]], r"images\[1\]: list inside a list is not an image; give one flat list"),
         ([(GRADIENT, 3)], r"images\[0\]: tuple inside a list is not an image"),
-        ({"image": GRADIENT}, "images: dict is not a kind of image; give a path, a URL, a PIL image"),
-        (None, "images: NoneType is not a kind of image"),
-        ([None], r"images\[0\]: NoneType is not a kind of image"),
-        (3, "images: int is not a kind of image"),
-        ([], "images: none are given"),
+        ({"image": GRADIENT}, "images: dict is not an image; give a path, a URL, a PIL image"),
+        (None, "images: NoneType is not an image"),
+        ([None], r"images\[0\]: NoneType is not an image"),
+        (3, "images: int is not an image"),
+        ([], "images: the list is empty"),
         ("", "images: a path is empty; give a file or folder"),
         ("a" * 5000, r"images: can't open a{100} \(File name too long\)|images: no such file"),
         (io.StringIO("x"), "images: the file is open as text; open it with mode 'rb'"),
@@ -206,10 +206,10 @@ def test_what_is_no_image_is_refused_before_any_work(images, message):
         ),
         (np.full((4, 5, 3), -0.5), r"image 1: float pixels range from -0\.5 to -0\.5; .* before normalization$"),
         (np.full((4, 5), np.inf), r"image 1: float pixels range from inf to inf; expected 0\.\.1"),
-        (np.full((4, 5), np.nan), r"image 1: float pixels hold NaN; expected 0\.\.1$"),
+        (np.full((4, 5), np.nan), r"image 1: float pixels contain NaN; expected 0\.\.1$"),
         (torch.full((3, 4, 5), 255.0), "image 1: float pixels range from 255 to 255"),
-        (torch.zeros(3, 4, 5, device="meta"), "image 1: a strided tensor on device meta has no pixels to read"),
-        (torch.ones(3, 4, 5).to_sparse(), "image 1: a sparse_coo tensor on device cpu has no pixels to read"),
+        (torch.zeros(3, 4, 5, device="meta"), "image 1: pixels of a strided tensor on device meta can't be read"),
+        (torch.ones(3, 4, 5).to_sparse(), "image 1: pixels of a sparse_coo tensor on device cpu can't be read"),
         (b"", r"can't read image 1 \(not an image\); replace or remove it"),
         (b"photo.jpg", r"can't read image 1 \(not an image\)"),
         (io.BytesIO(b"GIF89a"), r"can't read image 1 \("),
@@ -307,7 +307,7 @@ def test_what_is_not_there_is_named_at_once_in_lists_and_when_it_is_reached_in_g
     assert [item.name for item in items] == [str(photo), str(gone), "image 3", "image 4"]
     with pytest.raises(UserError, match=message):
         items[1].load()
-    with pytest.raises(UserError, match=r"images\[2\]: NoneType is not a kind of image"):
+    with pytest.raises(UserError, match=r"images\[2\]: NoneType is not an image"):
         items[2].load()
     assert items[3].load().size == GRADIENT.size
 

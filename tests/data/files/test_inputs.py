@@ -113,10 +113,10 @@ def test_what_is_not_there_is_named_before_anything_is_done(root, tmp_path):
         pass
     (tmp_path / "link.png").symlink_to("gone.png")
     for given, message in (
-        ([tmp_path / "link.png"], r"images: .*link\.png is a link that leads nowhere; mend or remove it"),
+        ([tmp_path / "link.png"], r"images: .*link\.png is a broken link; fix or remove it"),
         ([root / "drak"], r"images: no such file or folder: .*drak; did you mean 'dark'\?"),
         ([root / "*.jpg"], r"images: no file matches .*\*\.jpg"),
-        ([], "images: none are given"),
+        ([], "images: the list is empty"),
     ):
         with pytest.raises(UserError, match=message):
             check_inputs([str(place) for place in given])

@@ -54,7 +54,7 @@ def test_a_folder_with_a_colon_in_its_name_is_a_folder(tmp_path, monkeypatch):
         ("tar:gone.tar", "no such tar file: "),
         ("wds:gone-{0..1}.tar", "no such tar file: gone-0.tar"),
         ("wds:gone-*.tar", "no file matches gone-"),
-        ("tar:notes.txt", "notes.txt is no .tar file; if it is compressed, unpack it"),
+        ("tar:notes.txt", "notes.txt is not a .tar file; if it is compressed, decompress it"),
         ("torch:cifar01:.", "unknown torchvision set 'cifar01'; did you mean 'cifar10'?"),
         ("torch:cifar10", "torch:cifar10 needs the folder"),
         ("torch:cifar10:gone", "torch:cifar10 needs the folder"),

@@ -183,7 +183,7 @@ def test_a_name_that_is_looked_up_for_ever(monkeypatch, short_limits):
 @pytest.mark.parametrize(
     ("url", "message"),
     [
-        ("ftp://host/a.png", "images: ftp://host/a.png: only http and https are read; download the file and give its"),
+        ("ftp://host/a.png", "images: ftp://host/a.png: only http and https are supported; download the file and give"),
         ("file:///etc/a.png", "images: file:///etc/a.png: only http and https are read"),
         ("s3://bucket/a.png", "images: s3://bucket/a.png: only http and https are read"),
         ("http:/host/a.png", "images: http:/host/a.png: a slash is missing after 'http:'; give URLs as strings"),
@@ -192,9 +192,9 @@ def test_a_name_that_is_looked_up_for_ever(monkeypatch, short_limits):
         ("http://[::1/a.png", "is not a valid URL"),
         (
             "https://host/a.mp4?x=1",
-            "images: https://host/a.mp4.*: only images are read from URLs; download it",
+            "images: https://host/a.mp4.*: only images can be read from URLs; download it",
         ),
-        ("https://host/a.tar", "images: https://host/a.tar: only images are read from URLs"),
+        ("https://host/a.tar", "images: https://host/a.tar: only images can be read from URLs"),
     ],
 )
 def test_urls_of_other_kinds_are_refused_without_a_connection(url, message):

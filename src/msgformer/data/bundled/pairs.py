@@ -25,7 +25,7 @@ SIDE = 64
 """Side of an image in pixels; each digit lies within a quarter of the image."""
 
 SHARES = {0: 0.6, 1: 0.4}
-"""Probability of each digit. With equal probabilities, training would get no signal from a single digit to start from."""
+"""Probability of each digit. If they were equal, training would get no initial signal from a single digit."""
 
 SIZE = (22, 30)
 """Minimum and maximum side in pixels to which a scan of 8 x 8 with a border of one pixel is enlarged."""
