@@ -188,7 +188,7 @@ LOCATIONS = [
     Row(
         "compressed shard",
         f"{TRAIN} --data tar:x.tar",
-        r"shard .*x\.tar is compressed; unpack it",
+        r"shard .*x\.tar is compressed; decompress it",
         lambda p: write_tar(p / "x.tar", {"a/1.png": png()}, "w:gz"),
     ),
     Row(

@@ -1,4 +1,4 @@
-"""The form of an optimized model's graph that suits what is to run its file; the answers are the same."""
+"""Variants of an optimized model's graph for different file formats; the outputs are the same."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ _HAS_OPENVINO_FORM = FastAttention, FastGuided, FastHybrid
 
 
 def prepare_for_format(model: nn.Module, file_format: str, *, is_quantized: bool) -> nn.Module:
-    """A copy of a model, optimized or not, to be captured for a file.
+    """Copy a model, optimized or not, and adapt its graph to a file format.
 
     Args:
         model: The model.
-        file_format: Of the file.
-        is_quantized: Whether it is to hold integers of 8 bits.
+        file_format: Format of the file.
+        is_quantized: Whether the file holds 8-bit integers.
     """
     model = copy.deepcopy(model)
     for module in model.modules():

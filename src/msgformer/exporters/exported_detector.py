@@ -1,4 +1,4 @@
-"""An exported detector in the place of the model: images of any size go in, objects in their pixels come out."""
+"""Exported detector with the interface of the model: images of any size in, boxes in their pixels out."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from msgformer.heads.detection.images import DetectionTransform
 
 
 class ExportedDetector(nn.Module):
-    """A file that finds objects on one image at a time.
+    """Runs an exported detector on one image at a time.
 
     Args:
-        session: The open file.
+        session: Session of the exported file.
 
     Attributes:
-        with_masks: Whether it finds masks.
+        with_masks: Whether the detector predicts masks.
     """
 
     def __init__(self, session: Session) -> None:
@@ -32,10 +32,16 @@ class ExportedDetector(nn.Module):
         self.transform = DetectionTransform(**card.preprocessing, mean=card.mean, std=card.std).eval()
 
     def forward(self, images: Sequence[Tensor]) -> list[Detections]:
-        """Images [3, H, W], 0..1, to what :func:`msgformer.create_detector` describes.
+        """Detect objects.
+
+        Args:
+            images: Images in 0..1, [3, H, W].
+
+        Returns:
+            One dictionary per image, as :func:`msgformer.create_detector` describes it.
 
         Raises:
-            UserError: the file takes no images of this size.
+            UserError: The file doesn't accept images of this size.
         """
         return [self._detect(image) for image in images]
 
@@ -53,13 +59,29 @@ class ExportedDetector(nn.Module):
 
 
 def resize_to_fit(image: Tensor, size: Sequence[int]) -> Tensor:
-    """An image [3, h, w] as large as fits into a height and a width, its shape kept."""
-    scale = min(most / side for most, side in zip(size, image.shape[-2:], strict=True))
+    """Resize an image to the largest size that fits into a height and a width, with its aspect ratio.
+
+    Args:
+        image: Image [3, h, w].
+        size: Maximum height and width.
+
+    Returns:
+        Image [3, h', w'].
+    """
+    scale = min(limit / side for limit, side in zip(size, image.shape[-2:], strict=True))
     fitted = [max(1, int(side * scale + 0.5)) for side in image.shape[-2:]]
     return F.interpolate(image[None], fitted, mode="bilinear", align_corners=False)[0]
 
 
 def pad_to_size(image: Tensor, size: Sequence[int]) -> Tensor:
-    """A normalized image [3, h, w] with zeros at the bottom and the right, up to a height and a width."""
+    """Pad a normalized image with zeros at the bottom and the right.
+
+    Args:
+        image: Image [3, h, w].
+        size: Height H and width W of the result.
+
+    Returns:
+        Image [3, H, W].
+    """
     height, width = image.shape[-2:]
     return F.pad(image, (0, size[1] - width, 0, size[0] - height))

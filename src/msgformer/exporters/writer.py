@@ -1,4 +1,4 @@
-"""From a model to a file in any format."""
+"""Export of a model to a file in any format."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ def write_export(model: nn.Module, card: ExportCard, path: Path, calibration: Se
     """Export a model.
 
     Args:
-        model: In evaluation mode, on the CPU, with one input tensor; of a detector or segmenter the form for graphs, as
-            `GraphRCNN` or `GraphSegmenter`.
-        card: What the file is to say about itself, the format among it.
-        path: Where to write it.
-        calibration: Inputs to quantize with, where the card's precision is int8.
+        model: The model, in evaluation mode on the CPU, with one input tensor; for a detector or segmenter its graph
+            variant, such as `GraphRCNN` or `GraphSegmenter`.
+        card: Card of the file, which includes the format.
+        path: Path of the file.
+        calibration: Inputs [B, C, H, W] for quantization, if the card's precision is int8.
 
     Raises:
-        UserError: the model, or an operator of it, can't be exported.
-        OSError: the file can't be written.
+        UserError: The model, or one of its operators, can't be exported.
+        OSError: The file can't be written.
     """
     model = prepare_for_format(model, card.format, is_quantized=bool(calibration))
     program = capture(model, card.sizes, card.channels)
@@ -70,10 +70,10 @@ def _quantized(model: Any, calibration: Sequence[Tensor]) -> Any:
 
 @contextmanager
 def stage_output(output: Path) -> Iterator[Path]:
-    """A place to write a file to; when all has gone well it, and what was written beside it, moves to ``output``.
+    """Yield a temporary path to write a file to; on success, move it and the files beside it to ``output``.
 
     Raises:
-        UserError: the file can't be written, for want of space or permission.
+        UserError: The file can't be written, for lack of space or permission.
     """
     try:
         folder = Path(tempfile.mkdtemp(prefix=f".{output.name}.", dir=output.parent))

@@ -78,7 +78,7 @@ def test_a_damaged_shard_is_named(shard, how):
 
 def test_a_compressed_shard_is_told_so(tmp_path):
     path = write_tar(tmp_path / "a.tar", {"1.png": b"one"}, "w:gz")
-    with pytest.raises(UserError, match=r"a\.tar is compressed; unpack it"):
+    with pytest.raises(UserError, match=r"a\.tar is compressed; decompress it"):
         index_tar(str(path))
 
 

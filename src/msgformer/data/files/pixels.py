@@ -144,7 +144,7 @@ def image_from_tensor(tensor: Tensor, name: str) -> Image.Image:
     except (NotImplementedError, RuntimeError, TypeError) as error:  # meta, sparse, quantized
         layout = str(tensor.layout).removeprefix("torch.")
         raise UserError(
-            f"{name}: pixels of a {layout} tensor on device {tensor.device} can't be read; give a dense tensor with data"
+            f"{name}: pixels of a {layout} tensor on device {tensor.device} can't be read; give a dense tensor"
         ) from error
     return image_from_array(array.transpose(1, 2, 0) if array.ndim == 3 else array, name)
 
