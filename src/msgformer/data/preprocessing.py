@@ -1,4 +1,4 @@
-"""From an image to the model's input: the settings, and the transforms that they make."""
+"""Preprocessing of images for a classifier: the settings, and the transforms made from them."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ if TYPE_CHECKING:
 
     Transform = Callable[[Image.Image], Tensor]
 
-GRAY_WEIGHTS = (0.299, 0.587, 0.114)  # of red, green and blue, as Pillow turns colors into gray (ITU-R 601-2)
+GRAY_WEIGHTS = (0.299, 0.587, 0.114)  # of red, green and blue in Pillow's conversion to gray (ITU-R 601-2)
 
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """Everything that decides which numbers a model sees for an image; a checkpoint carries it.
+    """Settings that define how an image becomes the model's input; stored in checkpoints.
 
     Attributes:
         input_size: Channels, height and width.
         interpolation: Filter for resizing.
         mean: Mean of each channel, for pixels in 0..1.
         std: Standard deviation of each channel, for pixels in 0..1.
-        crop_pct: Side of the center crop divided by the side resized to.
+        crop_pct: Side of the center crop relative to the side after resizing.
         crop_mode: "center", "squash" or "border".
-        draft: Whether a JPEG that is far larger than the input is decoded at a smaller scale.
+        draft: Whether to decode a JPEG that is much larger than the input at a smaller scale.
     """
 
     input_size: tuple[int, int, int]
@@ -43,21 +43,21 @@ class Preprocessing:
 
     @property
     def min_side(self) -> int:
-        """Pixels that no side of a JPEG may fall below when it is decoded at a smaller scale; 0: it never is."""
+        """Minimum side in pixels at which a JPEG may be decoded; 0 for its full size only."""
         return math.ceil(2 * max(self.input_size[1:]) / self.crop_pct) if self.draft else 0
 
     @classmethod
     def of(cls, model: nn.Module, size: tuple[int, int], channels: int, options: PreprocessOptions) -> Preprocessing:
-        """The settings for a timm model: its own configuration, and over it what is given.
+        """Return the settings for a timm model: its own configuration, overridden by the user's options.
 
         Args:
             model: A timm model.
-            size: Height and width to train and evaluate at.
+            size: Height and width for training and evaluation.
             channels: 1 for gray, 3 for color.
-            options: What the user set; None inside means the model's own.
+            options: Options of the user; None selects the model's own value.
 
         Raises:
-            UserError: the channels are neither 1 nor 3, or there isn't one mean and deviation for each.
+            UserError: The channels are neither 1 nor 3, or the mean or std has another number of values.
         """
         from timm.data import resolve_model_data_config
 
@@ -72,7 +72,7 @@ class Preprocessing:
         merged = {**config, **given}
         for key in ("mean", "std"):
             if len(merged[key]) != channels:
-                raise UserError(f"preprocess.{key} needs {channels} number(s), one a channel, not {merged[key]}")
+                raise UserError(f"preprocess.{key} needs {channels} number(s), one per channel, not {merged[key]}")
         return cls(
             input_size=(channels, *size),
             interpolation=merged["interpolation"],
@@ -85,31 +85,35 @@ class Preprocessing:
 
     @classmethod
     def from_dict(cls, stored: dict[str, Any]) -> Preprocessing:
-        """The settings as :meth:`to_dict` wrote them."""
+        """Restore the settings from the result of :meth:`to_dict`."""
         settings: dict[str, Any] = {key: tuple(v) if isinstance(v, list) else v for key, v in stored.items()}
         return cls(**settings)
 
     def to_dict(self) -> dict[str, Any]:
-        """The settings in lists, numbers and strings, those of timm's ``create_transform`` unless JPEGs are drafted."""
+        """Return the settings as plain values: arguments of timm's ``create_transform``, and ``draft`` if it is set."""
         stored = {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(self).items()}
         return stored if self.draft else {key: value for key, value in stored.items() if key != "draft"}
 
 
 def eval_transform(settings: Preprocessing) -> Transform:
-    """RGB image of any size -> normalized float tensor [channels, height, width], nothing random."""
+    """Create the transform from an RGB image of any size to a normalized float tensor [C, H, W], not random."""
     from timm.data import create_transform
     from torchvision.transforms import Compose
 
     given = asdict(settings)
-    del given["draft"]  # which is about decoding
+    del given["draft"]  # applies to decoding
     transform = create_transform(**given)
     return Compose([*_to_gray(settings), transform])
 
 
 def train_transform(settings: Preprocessing, options: AugmentOptions) -> Transform:
-    """RGB image of any size -> augmented, normalized float tensor [channels, height, width].
+    """Create the transform from an RGB image of any size to an augmented, normalized float tensor [C, H, W].
 
-    Randomness is drawn from the global generators of Python, NumPy and torch.
+    Random numbers come from the global generators of Python, NumPy and torch.
+
+    Args:
+        settings: Preprocessing settings.
+        options: Augmentation options.
 
     Raises:
         UserError: timm doesn't understand ``auto_augment``.
@@ -147,12 +151,12 @@ def train_transform(settings: Preprocessing, options: AugmentOptions) -> Transfo
         ) from error
     geometry, color, tensor = stages
     _fix_posterize(color)
-    # Gray at the end: timm's policies fill borders with a color, which a gray image can't hold.
+    # Convert to gray last, since timm's policies fill borders with an RGB color.
     return Compose([geometry, color, *_to_gray(settings), tensor])
 
 
 def _fix_posterize(color: Any) -> None:
-    """Let timm's policies posterize to no bits, which they sometimes draw and Pillow refuses since version 13."""
+    """Let timm's policies posterize to 0 bits, which they sometimes draw and Pillow rejects since version 13."""
     from timm.data import auto_augment
 
     for stage in color.transforms:
@@ -163,7 +167,7 @@ def _fix_posterize(color: Any) -> None:
 
 
 def _posterize(image: Image.Image, bits: int, **_: Any) -> Image.Image:
-    """Keep the ``bits`` highest bits of each channel; without any the image is black, as it was with older Pillow."""
+    """Reduce each channel to its highest ``bits`` bits; 0 gives a black image, as with older Pillow."""
     from PIL import Image, ImageOps
 
     if bits >= 8:

@@ -1,4 +1,4 @@
-"""Everything that can be found out about a data set before a training, for every task."""
+"""Survey of a dataset before training: numbers of images, classes and problems, for every task."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ from msgformer.data.segmentation.sets import find_segmentation, read_subset
 from msgformer.errors import UserError
 
 Progress = Callable[[int], AbstractContextManager[Callable[[], object]]]
-"""Told how many images there are, a context of what is called after each."""
+"""Function from the number of images to a context manager, whose value is called after each image."""
 
 
 @dataclass(frozen=True)
 class Survey:
-    """What was found.
+    """Result of a survey.
 
     Attributes:
-        images: How many images there are, by subset.
-        classes: How many images, or in detection objects, each class has, by subset; empty where it isn't counted.
-        problems: Everything that is wrong or odd, the worst first.
+        images: Number of images per subset.
+        classes: Number of images (for detection, objects) per subset and class; empty if not counted.
+        problems: All problems, worst first.
     """
 
     images: dict[str, int]
@@ -41,10 +41,14 @@ class Survey:
 
 
 def survey_classification(data: str, progress: Progress) -> Survey:
-    """A look at images with a class each, at any location.
+    """Survey a classification dataset at any location.
+
+    Args:
+        data: A folder or ``SCHEME:LOCATION``.
+        progress: Shows the progress over the images.
 
     Raises:
-        UserError: there is nothing at the location.
+        UserError: The location does not exist.
     """
     location = parse_location(data)
     sources: dict[str, Source] = {}
@@ -70,7 +74,7 @@ def survey_classification(data: str, progress: Progress) -> Survey:
 
 
 def _shard_problems(location: Location) -> list[Problem]:
-    """Local shards that are damaged."""
+    """Return a problem for each damaged local shard."""
     problems = []
     if location.scheme in ("tar", "wds") and "://" not in location.path:
         for shard in expand_shards(location):
@@ -82,10 +86,10 @@ def _shard_problems(location: Location) -> list[Problem]:
 
 
 def survey_detection(data: str) -> Survey:
-    """A look at images with annotated objects, in COCO's or Pascal VOC's layout.
+    """Survey a detection dataset in COCO's or Pascal VOC's layout.
 
     Raises:
-        UserError: the folder isn't laid out in either way.
+        UserError: The folder has neither layout.
     """
     images, classes, problems = {}, {}, []
     for subset, read in find_readers(Path(data)).items():
@@ -98,14 +102,14 @@ def survey_detection(data: str) -> Survey:
 
 
 def survey_segmentation(data: str, *, reduce_zero: ReduceZeroLabel) -> Survey:
-    """A look at images with label maps, in ADE20K's or Cityscapes' layout.
+    """Survey a segmentation dataset in ADE20K's or Cityscapes' layout.
 
     Args:
         data: The folder.
-        reduce_zero: Labels count from 1, with 0 for no class; "auto" decides as a training does.
+        reduce_zero: Whether labels count from 1, with 0 for no class; "auto" decides as a training does.
 
     Raises:
-        UserError: the folder isn't laid out in either way.
+        UserError: The folder has neither layout.
     """
     images, problems = {}, []
     for subset in find_segmentation(Path(data)):

@@ -1,4 +1,4 @@
-"""A close look at every image of a source: can it be read, is it odd, is it there twice."""
+"""Checks of every image of a source: unreadable, unusual and duplicate images."""
 
 from __future__ import annotations
 
@@ -20,26 +20,26 @@ if TYPE_CHECKING:
     from PIL import Image
 
 SMALL_SIDE = 32
-"""An image with a shorter side is noted: it will be enlarged many times."""
+"""Images with a shorter side in pixels are noted, since they will be enlarged many times."""
 
 LARGE_PIXELS = 50_000_000
-"""An image with more is noted: it takes long to decode, every epoch anew."""
+"""Images with more pixels are noted, since they are slow to decode in every epoch."""
 
 MAX_CLASS_RATIO = 10
-"""A class with so many times the images of another is warned about."""
+"""Ratio of the largest to the smallest class from which a warning is given."""
 
-ORIENTATION = 0x0112  # the tag of EXIF
+ORIENTATION = 0x0112  # EXIF tag
 
 
 @dataclass(frozen=True)
 class ImageReport:
-    """What was seen of one image.
+    """Result of checking one image.
 
     Attributes:
-        name: Where it is.
-        label: Its class.
-        digest: Equal for images of equal bytes.
-        problems: What is wrong or odd.
+        name: Location of the image.
+        label: Name of its class.
+        digest: Hash of its bytes; empty if it can't be read.
+        problems: Problems of the image.
     """
 
     name: str
@@ -49,11 +49,11 @@ class ImageReport:
 
 
 def check_source_images(sources: Mapping[str, Source], advance: Callable[[], object]) -> list[Problem]:
-    """Everything about the images of a data set that a training should not find out.
+    """Find problems of the images of a dataset.
 
     Args:
-        sources: By the subset's name.
-        advance: Called after every image.
+        sources: Sources by the name of the subset.
+        advance: Called after each image, to show progress.
     """
     looks: dict[str, list[ImageReport]] = {}
     with ThreadPoolExecutor() as pool:  # Pillow's decoders release the lock
@@ -78,7 +78,7 @@ def _check_image(source: Source, index: int) -> ImageReport:
             digest = hashlib.blake2b(content).digest()
             with open_image(io.BytesIO(content), name) as image:
                 problems += [Problem("note", kind, name, message) for kind, message in _notes(image)]
-                image.draft("RGB", (image.width // 8, image.height // 8))  # reads the file to its end, only faster
+                image.draft("RGB", (image.width // 8, image.height // 8))  # faster, and still reads the whole file
                 image.load()
         else:
             digest = hashlib.blake2b(source.load(index).tobytes()).digest()
@@ -92,7 +92,7 @@ def _check_image(source: Source, index: int) -> ImageReport:
 
 
 def _notes(image: Image.Image) -> Iterator[tuple[str, str]]:
-    """What is unusual about an image that can be read, and what is made of it: kinds and messages."""
+    """Yield the kind and message of each unusual property of a readable image, and how it is handled."""
     width, height = image.info.get(FULL_SIZE, image.size)
     if min(width, height) < SMALL_SIDE:
         yield "small image", f"{width} x {height} pixels"
@@ -105,13 +105,13 @@ def _notes(image: Image.Image) -> Iterator[tuple[str, str]]:
     if image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info:
         yield "transparency", "transparent parts become white"
     if getattr(image, "n_frames", 1) > 1:
-        yield "animation", "of several frames the first is taken"
+        yield "animation", "only the first of several frames is used"
     if image.getexif().get(ORIENTATION, 1) != 1:
-        yield "EXIF orientation", "is turned as it says"
+        yield "EXIF orientation", "is rotated accordingly"
 
 
 def _duplicates(looks: Mapping[str, Sequence[ImageReport]]) -> Iterator[Problem]:
-    """Images of equal bytes, told of each but the first."""
+    """Yield a problem for each image with the same bytes as an earlier one."""
     first: dict[bytes, tuple[str, ImageReport]] = {}
     for subset, seen in looks.items():
         for look in seen:
@@ -125,14 +125,14 @@ def _duplicates(looks: Mapping[str, Sequence[ImageReport]]) -> Iterator[Problem]
                 two = f"{original.label!r} there, {look.label!r} here"
                 yield Problem("warning", "two classes", look.name, f"{same}, but {two}; remove the wrong one")
             elif before != subset:
-                flattered = f"{same} in {before}: scores are flattered by what was trained on; remove one"
-                yield Problem("warning", "in both subsets", look.name, flattered)
+                leak = f"{same} in {before}: validation scores would be too high; remove one"
+                yield Problem("warning", "in both subsets", look.name, leak)
             else:
                 yield Problem("note", "duplicate", look.name, same)
 
 
 def _skew(sources: Mapping[str, Source]) -> Iterator[Problem]:
-    """Whether classes to train on differ much in their numbers of images."""
+    """Yield a warning if the training classes differ much in their numbers of images."""
     for subset in {"train", "all"} & set(sources):
         counts: defaultdict[str, int] = defaultdict(int)
         for label in sources[subset].labels:

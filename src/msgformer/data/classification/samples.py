@@ -1,4 +1,4 @@
-"""Labeled images as a torch data set; which ones, and how they are varied, is decided by what asks for them."""
+"""Labeled images as a torch dataset, indexed by (epoch, index)."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ if TYPE_CHECKING:
 
 
 UNREADABLE = -2
-"""The label of an image that stands for one that can't be read."""
+"""Label of the placeholder for an image that can't be read."""
 
 
 class Sample(NamedTuple):
-    """What a data set gives; a loader stacks the same fields to a batch.
+    """One sample; a loader stacks the fields of several samples to a batch.
 
     Attributes:
-        image: Float tensor [channels, height, width].
+        image: Float tensor [C, H, W].
         label: Class index, UNLABELED or UNREADABLE.
-        position: Which image of the source it is.
+        position: Index of the image in the source.
     """
 
     image: Tensor
@@ -38,15 +38,15 @@ class Sample(NamedTuple):
 
 
 class Samples(Dataset[Sample]):
-    """Images of a source, transformed with randomness that is a function of (seed, epoch, index) alone.
+    """Dataset of a source's images; random transforms depend only on (seed, epoch, index).
 
     Args:
-        source: Where the images come from.
-        transform: From an image to a tensor.
-        seed: The run's seed.
-        on_bad_image: What to do about an image that can't be read: "stop" with an error, or give a black one in its
-            place whose label is ``UNREADABLE`` ("skip").
-        min_side: That of the preprocessing: how small a JPEG may be decoded, 0 for never smaller than it is.
+        source: Source of the images.
+        transform: Function from an image to a tensor.
+        seed: Seed of the run.
+        on_bad_image: What to do with an image that can't be read: "stop" with an error, or replace it by a black image
+            with the label ``UNREADABLE`` ("skip").
+        min_side: Minimum side in pixels at which a JPEG may be decoded, as of `Preprocessing`; 0 for its full size.
     """
 
     def __init__(

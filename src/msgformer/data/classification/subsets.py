@@ -1,4 +1,4 @@
-"""The training and the validation images of a run, and how to find the latter again later."""
+"""Training and validation images of a run, and how evaluation finds the latter again."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from msgformer.errors import UserError, shown
 
 
 def open_location(location: Location) -> tuple[Source, Source | None]:
-    """Training and validation images as they lie there; None for the latter where there is one set only.
+    """Open the training and validation images of a location; the latter are None if there is only one set.
 
     Raises:
-        UserError: it can't be read, or isn't laid out as it must be.
+        UserError: The data can't be read, or has an unknown layout.
     """
     if location.scheme == FOLDER:
         train, val = list_subsets(location.path)
@@ -48,21 +48,21 @@ def open_subsets(
     on_bad_image: OnBadImage = "stop",
     recorded: Sequence[Skipped] | None = None,
 ) -> tuple[Source, Source, list[Skipped]]:
-    """Training and validation images that can be read, as far as is known.
+    """Open and check the training and validation images, and split the data if it has no validation images.
 
     Args:
         data: A folder with ``train/`` and ``val/``, or with class folders only, or a location of another kind; None
-            for the bundled digits. What has no validation images is split.
-        val_fraction: Part of each class to validate on, where a split is made.
-        seed: What the split depends on.
+            for the bundled digits.
+        val_fraction: Fraction of each class for validation, if the data is split.
+        seed: Seed of the split.
         on_bad_image: As of :func:`check_subsets`.
         recorded: As of :func:`check_subsets`.
 
     Returns:
-        Both, and what was left out of them.
+        Training images, validation images, and skipped images.
 
     Raises:
-        UserError: the data isn't laid out in a known way, can't be split, or an image can't be read.
+        UserError: The data has an unknown layout, can't be split, or an image can't be read.
     """
     train, val = (DigitsSource(), None) if data is None else open_location(parse_location(data))
     subsets = {"all": train} if val is None else {"train": train, "val": val}
@@ -74,7 +74,13 @@ def open_subsets(
 
 
 def record_subsets(run: Path, train: Source, val: Source) -> None:
-    """Write down in the run folder which images were trained on and which were held out."""
+    """Record the names of the training and validation images in the run folder.
+
+    Args:
+        run: Run folder.
+        train: Training images.
+        val: Validation images.
+    """
     subsets = {}
     for subset, source in (("train", train), ("val", val)):
         names = [source.name(index) for index in range(len(source.labels))]
@@ -83,12 +89,12 @@ def record_subsets(run: Path, train: Source, val: Source) -> None:
 
 
 def open_evaluation(data: str | Path, classes: list[str]) -> Source:
-    """All images to score a trained model on.
+    """Open the images for evaluating a trained model.
 
     Args:
-        data: A folder with ``val/`` (which is taken) or class folders, or a location of another kind, of which the
-            validation images are taken if there are any.
-        classes: The model's classes; those of the data must be among them.
+        data: A folder with ``val/`` or with class folders, or a location of another kind. Validation images are
+            preferred if there are any.
+        classes: Classes of the model; those of the data must be among them.
     """
     location = parse_location(data)
     if location.scheme == FOLDER:
@@ -99,17 +105,17 @@ def open_evaluation(data: str | Path, classes: list[str]) -> Source:
 
 
 def reopen_validation(run: Path, data: str | Path | None, classes: list[str], val_fraction: float, seed: int) -> Source:
-    """The images that a run held out.
+    """Open the validation images of a run again.
 
     Args:
         run: Run folder, with the record of its split.
-        data: The run's data; None for the bundled digits.
-        classes: The model's classes.
-        val_fraction: What the split was made with.
-        seed: What the split was made with.
+        data: Data of the run; None for the bundled digits.
+        classes: Classes of the model.
+        val_fraction: Fraction of the split.
+        seed: Seed of the split.
 
     Raises:
-        UserError: the data or the record is gone, or an image in it.
+        UserError: The data, the record, or a recorded image is missing.
     """
     if data is None:
         return open_subsets(None, val_fraction, seed)[1]
@@ -125,7 +131,7 @@ def reopen_validation(run: Path, data: str | Path | None, classes: list[str], va
 
 
 def _readable(run: Path, source: Source) -> Source:
-    """The validation images without those that the run left out."""
+    """Remove the images that the run skipped from its validation images."""
     return drop_skipped(source, [one for one in read_skipped(run) if one.subset == "val"], "val")
 
 
@@ -134,7 +140,7 @@ def _held_out_files(run: Path, root: Path, classes: list[str]) -> Source:
     missing = [name for name in names if not (root / name).is_file()]
     if missing:
         gone = shown(root / missing[0])
-        raise UserError(f"{gone} was held out by the run, but is gone; restore it or give --data FOLDER")
+        raise UserError(f"{gone} was held out by the run, but is missing; restore it or give --data FOLDER")
     labels = tuple(classes.index(Path(name).parts[0]) for name in names)
     return FolderSource(Listing(str(root), tuple(names), labels, tuple(classes)))
 
@@ -143,7 +149,7 @@ def _held_out(run: Path, source: Source, classes: list[str]) -> Source:
     places = {source.name(index): index for index in range(len(source.labels))}
     names = _recorded(run)
     if missing := next((name for name in names if name not in places), None):
-        raise UserError(f"{shown(missing)} was held out by the run, but is gone; restore it or give --data")
+        raise UserError(f"{shown(missing)} was held out by the run, but is missing; restore it or give --data")
     return SubsetSource(source, [places[name] for name in names], classes)
 
 
