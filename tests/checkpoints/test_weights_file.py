@@ -55,7 +55,7 @@ def test_a_file_cut_short_gives_one_line(tmp_path, kind, part):
         (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n", "git lfs pull"),
         (b"Weights are available on request.", "neither a PyTorch nor a safetensors file"),
         (b"\x00" * 600, "neither a PyTorch nor a safetensors file"),
-        (b"12345678{not json", "cut short or damaged"),
+        (b"12345678{not json", "truncated or damaged"),
         (pickle.dumps({"w": [1.0]}), "not one that PyTorch wrote"),
     ],
 )

@@ -1,6 +1,6 @@
-"""Locations of models: decides which files may be opened as a model, and of which kind they are.
+"""Locations of models: which files can be opened as a model, and of which kind they are.
 
-It deserializes nothing and imports neither torch nor NumPy, so that a wrong path is reported at once.
+This module deserializes nothing and imports neither torch nor NumPy, so that a wrong path is reported quickly.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ BEST, LAST = "best.ckpt", "last.ckpt"
 """Checkpoints of the best and of the last epoch in a run folder."""
 
 SAVED_CONFIG, SAVED_WEIGHTS = "config.json", ("model.safetensors", "pytorch_model.bin")
-"""Files of a folder that ``save_pretrained`` writes, as timm and the Hub name them; of the weights either one."""
+"""Files that ``save_pretrained`` writes, as timm and the Hub name them; one of the weights files is enough."""
 
 WEIGHTS_SUFFIXES = (".ckpt", ".pt", ".pth", ".safetensors")
-"""Endings of file names, by which a missing file is told from a model's name."""
+"""Suffixes of weights files, which distinguish a missing file from a model's name."""
 
 ZIP_MAGIC = b"PK\x03\x04"  # torch.save writes zip archives
 
@@ -122,7 +122,7 @@ def find_checkpoint(path: Path, key: str = "checkpoint") -> Path:
         key: Name of the argument, for messages.
 
     Raises:
-        UserError: There is no checkpoint, or the file is none.
+        UserError: There is no checkpoint, or the file is not one.
     """
     path = require_path(path, key)
     if path.is_dir():
@@ -147,7 +147,7 @@ def check_kind(path: Path, key: str = "checkpoint") -> None:
         key: Name of the argument, for messages.
 
     Raises:
-        UserError: It is empty, a web page, or something else.
+        UserError: The file is empty, a web page, or otherwise not a checkpoint.
     """
     with path.open("rb") as file:
         head = file.read(512)
