@@ -14,5 +14,5 @@ def test_an_unknown_model_suggests_the_nearest():
         resolve("sgformer_smal")
 
 
-def test_nothing_is_suggested_where_nothing_is_near():
+def test_nothing_is_suggested_if_nothing_is_similar():
     assert nearest("zzz", MODELS) == ""

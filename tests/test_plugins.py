@@ -68,7 +68,7 @@ for name, words in commands.items():
     os.wait()
 print(json.dumps([without, answers]))
 """
-"""Runs commands, and then each again with plug-ins in a process forked for it; tells what came of all."""
+"""Runs commands, then each again with plug-ins in a forked process, and prints all results."""
 
 
 def write_module(folder: Path, name: str, text: str = MODULE) -> Path:
@@ -79,7 +79,7 @@ def write_module(folder: Path, name: str, text: str = MODULE) -> Path:
 
 
 def install(site: Path, name: str, module: str) -> None:
-    """Put a distribution into a folder on ``sys.path`` that declares a plug-in."""
+    """Create a distribution that declares a plug-in in a folder on ``sys.path``."""
     info = site / f"{name}-1.0.dist-info"
     info.mkdir(parents=True)
     (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
@@ -95,7 +95,7 @@ def run(folder: Path, *words: object, path: Path | None = None) -> subprocess.Co
 
 
 def refusal(done: subprocess.CompletedProcess[str]) -> str:
-    """The one line that a command ends with."""
+    """Return the single line that a command prints last."""
     assert (done.returncode, done.stdout) == (2, ""), done.stderr
     assert "Traceback" not in done.stderr
     return done.stderr.splitlines()[-1].removeprefix("msgformer: error: ")
@@ -122,7 +122,7 @@ def write_config(folder: Path, name: str, **settings) -> Path:
 
 @pytest.fixture
 def fresh(monkeypatch):
-    """Forgets after the test which plug-ins were imported."""
+    """Reset the list of imported plug-ins after the test."""
     monkeypatch.setattr(plugins, "_loaded", [])
     monkeypatch.setattr(plugins, "_searched", set())
     monkeypatch.setattr(sys, "path", [*sys.path])
@@ -135,7 +135,7 @@ def fresh(monkeypatch):
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory) -> Path:
-    """A folder with data, a plug-in in a folder of its own, and a run that was trained with it by its path."""
+    """A folder with data, a plug-in in another folder, and a run trained with it by its path."""
     folder = tmp_path_factory.mktemp("place")
     make_images(folder / "data", per_class=5)
     path = write_module(folder / "code", "plugin_file")
@@ -170,7 +170,7 @@ COMMANDS = {
 
 @pytest.fixture(scope="module")
 def answers(place) -> list[dict[str, tuple[int, str, str]]]:
-    """By command its exit status, standard output and standard error: without the plug-in, and with it."""
+    """Per command its exit status, standard output and standard error: without the plug-in, and with it."""
     asked = ["--plugins", "code/plugin_file.py", "--json"]
     command = [sys.executable, "-c", SEVERAL, json.dumps(COMMANDS), *asked]
     done = subprocess.run(command, cwd=place, timeout=290, check=True, stdout=subprocess.PIPE, text=True)
@@ -192,7 +192,7 @@ def test_every_command_opens_the_run_with_the_plugin_and_names_it_without(place,
 
 @pytest.fixture
 def refused(place, monkeypatch, capsys, fresh) -> Callable[..., str]:
-    """Runs a command in this process that must end with one line, because a plug-in is missing."""
+    """Run a command in this process that must fail with one line, because a plug-in is missing."""
 
     def run(*words: str) -> str:
         monkeypatch.chdir(place)
@@ -304,12 +304,12 @@ def test_help_and_settings_import_no_plugin(tmp_path, run_light):
     assert (done.returncode, yaml.safe_load(done.stdout)["plugins"]) == (0, ["plugin_loud"])
 
 
-def test_a_plugin_beats_what_is_recorded_under_another_path(tmp_path):
+def test_a_given_plugin_takes_precedence_over_a_recorded_path(tmp_path):
     given, recorded = str(tmp_path / "new/plug.py"), str(tmp_path / "old/plug.py")
     assert plugins.merge_plugins([given], [recorded, "a.b"]) == [given, "a.b"]
 
 
-def test_a_model_tells_its_plugins(tmp_path, fresh):
+def test_a_model_lists_its_plugins(tmp_path, fresh):
     path = write_module(tmp_path, "plugin_told")
     assert plugins_of({"exchange": "shuffle", "messengers": "learned", "attention": "hybrid"}) == []
     assert plugins.load_plugins([path, str(path)]) == [str(path)]

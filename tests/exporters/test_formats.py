@@ -1,4 +1,4 @@
-"""Every format, for tiny models of every family: sizes and numbers of images that the export never saw."""
+"""Every format, for tiny models of every family: sizes and numbers of images that differ from the export."""
 
 import json
 
@@ -70,7 +70,7 @@ def write(family, onnx_model, format, path):
 
 
 @pytest.mark.parametrize("format", ["onnx", "openvino", "torch-export"])
-def test_a_file_runs_at_sizes_it_never_saw_and_says_what_it_is(family, onnx_model, format, tmp_path):
+def test_a_file_runs_at_other_sizes_and_holds_its_card(family, onnx_model, format, tmp_path):
     path = tmp_path / f"model{SUFFIXES[format]}"
     write(family, onnx_model, format, path)
     card = read_card(path)
@@ -88,7 +88,7 @@ def test_a_file_runs_at_sizes_it_never_saw_and_says_what_it_is(family, onnx_mode
     assert (found.significance_difference is not None) == family.name.startswith("sg")
 
 
-def test_onnx_names_its_sizes_and_none_of_this_machine(family, onnx_model):
+def test_onnx_names_its_sizes_and_no_local_paths(family, onnx_model):
     (images,) = onnx_model.graph.input
     assert [size.dim_param or size.dim_value for size in images.type.tensor_type.shape.dim] == [
         "batch",
@@ -172,7 +172,7 @@ def test_a_file_for_one_size_and_number_takes_any_number_of_images(tmp_path):
         session(images[..., :16])
 
 
-def test_a_file_of_another_model_is_told_from_it(tmp_path):
+def test_verification_detects_another_model(tmp_path):
     path = tmp_path / "model.pt2"
     write_export(small(0), static_card(small(0)), path)
     with pytest.raises(UserError, match="differs from the model by"):
@@ -185,7 +185,7 @@ def write_half(output):
         raise OSError(28, "No space left on device")
 
 
-def test_nothing_is_left_of_what_fails(tmp_path):
+def test_a_failed_export_leaves_no_file(tmp_path):
     with pytest.raises(UserError, match=r"output '.*model\.onnx' can't be written: No space"):
         write_half(tmp_path / "model.onnx")
     assert list(tmp_path.iterdir()) == []
@@ -208,7 +208,7 @@ def test_damaged_files_are_named(suffix, content, tmp_path):
         open_session(path)
 
 
-def test_sessions_fill_up_a_last_batch_and_cut_it_off(tmp_path):
+def test_sessions_pad_the_last_batch_and_crop_its_outputs(tmp_path):
     class Doubling(Session):
         def run(self, images):
             assert len(images) == 2

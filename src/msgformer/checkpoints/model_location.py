@@ -31,7 +31,7 @@ class ModelKind(Enum):
 
     CHECKPOINT = "checkpoint"
     """A checkpoint of a training."""
-    EXPORTED_SUFFIXES = "exported file"
+    EXPORTED = "exported file"
     """A file of 'msgformer export'."""
     CONVERTED = "safetensors file"
     """Weights of 'msgformer convert', with a header that names the model."""

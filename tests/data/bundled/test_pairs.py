@@ -1,4 +1,4 @@
-"""Images of two digits: what class they have, and what must not tell it."""
+"""Images of two digits: their classes, and parts of an image that must not reveal the class."""
 
 import numpy as np
 import pytest
@@ -14,7 +14,7 @@ def subsets():
 
 
 def quarters(source, index):
-    """Its image as four quarters, [4, 32, 32]."""
+    """Return an image as four quarters, [4, 32, 32]."""
     picture = np.asarray(source.load(index))
     assert picture.shape == (SIDE, SIDE, 3)
     assert (picture == picture[..., :1]).all()
@@ -35,8 +35,8 @@ def test_two_quarters_hold_a_digit_each(subsets):
     assert {sum(place) for place in places} == {2}
 
 
-def test_the_class_says_whether_they_are_the_same(monkeypatch):
-    """Each scan is replaced by a flat one, as bright as its digit says."""
+def test_the_class_tells_whether_the_digits_are_equal(monkeypatch):
+    """Replace each scan by a uniform one whose brightness encodes the digit."""
     monkeypatch.setattr(pairs, "_stroke", lambda scan, side, _: np.full((side, side), scan, np.uint8))
     source = PairsSource("val")
     source._scans = {digit: np.full(3, 50 * (digit + 1)) for digit in SHARES}
@@ -45,7 +45,7 @@ def test_the_class_says_whether_they_are_the_same(monkeypatch):
         assert (found[0] == found[1]) == source.labels[index]
 
 
-def test_pictures_are_functions_of_their_index_and_no_scan_is_in_both_subsets(subsets):
+def test_images_depend_on_their_index_and_subsets_share_no_scan(subsets):
     source = subsets["train"]
     assert np.array_equal(source.load(3), PairsSource("train").load(3))
     assert not np.array_equal(source.load(3), source.load(5))

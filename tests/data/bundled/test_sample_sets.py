@@ -1,4 +1,4 @@
-"""Sets that come with packages; a small package stands for the real one, which may not be passed on."""
+"""Bundled datasets; a small fake replaces the package elpv-dataset, which may not be redistributed."""
 
 import sys
 
@@ -13,18 +13,18 @@ from msgformer.data.files.locations import SAMPLE_SETS, Location, resolve_data
 from msgformer.errors import UserError
 
 ELPV = Location("sample", "elpv")
-ROWS = [(f"images/cell{n:04}.png", chance) for n, chance in enumerate(("0.0", "0.3333", "0.6667", "1.0") * 6)]
+ROWS = [(f"images/cell{n:04}.png", probability) for n, probability in enumerate(("0.0", "0.3333", "0.6667", "1.0") * 6)]
 
 
 @pytest.fixture
 def cells(tmp_path, monkeypatch):
-    """A package in the shape of elpv-dataset, with 24 cells."""
+    """A fake of the package elpv-dataset with 24 cells."""
     folder = tmp_path / "site" / "elpv_dataset"
     (folder / "data" / "images").mkdir(parents=True)
     (folder / "__init__.py").touch()
-    for name, chance in ROWS:
-        Image.new("L", (30, 30), 100 + int(100 * float(chance))).save(folder / "data" / name)
-    table = "".join(f"{name}  {chance}    mono\n" for name, chance in ROWS)
+    for name, probability in ROWS:
+        Image.new("L", (30, 30), 100 + int(100 * float(probability))).save(folder / "data" / name)
+    table = "".join(f"{name}  {probability}    mono\n" for name, probability in ROWS)
     (folder / "data" / "labels.csv").write_text(table)
     monkeypatch.syspath_prepend(tmp_path / "site")
     yield folder / "data"

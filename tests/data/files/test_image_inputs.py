@@ -24,7 +24,7 @@ GRADIENT = Image.merge("RGB", [_GRAY.point(lambda value, step=step: value // ste
 
 
 def max_alive(items):
-    """How many images of decoded inputs are in memory at once while these are gone through."""
+    """Return the maximum number of decoded images in memory while inputs are iterated."""
     seen, most = [], 0
     for item in items:
         seen.append(weakref.ref(item.image))
@@ -34,12 +34,12 @@ def max_alive(items):
 
 
 def loaded(images):
-    """The pixels of all images, by name."""
+    """Return the pixels of all images by name."""
     return {one.name: np.asarray(one.load()) for one in open_inputs(images).items}
 
 
 def pixels(images):
-    """The pixels of a single image."""
+    """Return the pixels of a single image."""
     inputs = open_inputs(images)
     assert (inputs.single, inputs.total) == (True, 1)
     (item,) = inputs.items
@@ -61,7 +61,7 @@ def folder(image_folder):
 
 
 def kinds_of(path):
-    """One image file as every kind that stands for one image."""
+    """Return one image in every form that means a single image."""
     image = Image.open(path)
     values = np.asarray(image)
     yield str(path)
@@ -191,7 +191,7 @@ def test_arrays_of_other_libraries_are_arrays_and_no_lists_of_rows():
         (io.StringIO("x"), "images: the file is open as text; open it with mode 'rb'"),
     ],
 )
-def test_what_is_no_image_is_refused_before_any_work(images, message):
+def test_invalid_images_are_refused_before_any_work(images, message):
     with pytest.raises(UserError, match=message) as caught:
         open_inputs(images)
     assert "\n" not in str(caught.value)
@@ -353,7 +353,7 @@ def test_nothing_of_an_endless_generator_is_taken_before_it_is_needed():
 
 
 class _Sizes:
-    """A data set whose keys are inputs, as in prediction."""
+    """A dataset indexed by inputs, as in prediction."""
 
     def __getitem__(self, item):
         return item.name, item.load().size[0]
@@ -368,7 +368,7 @@ def test_inputs_go_through_the_workers_of_a_loader(photo, workers):
     assert [name for name, _ in found][1:4] == ["image 2", "image 3", "image 4"]
 
 
-def test_what_decoded_pixels_travel_with_is_known(photo):
+def test_inputs_report_whether_they_carry_pixels(photo):
     images = [photo, photo.read_bytes(), "http://127.0.0.1/a.jpg", GRADIENT, np.asarray(GRADIENT)]
     items = list(open_inputs(images).items)
     assert [item.carries_pixels for item in items] == [False, False, False, True, True]

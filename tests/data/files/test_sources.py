@@ -17,7 +17,7 @@ class Numbered:
     labels = (2, 0, 1)
 
 
-def test_a_part_shows_the_chosen_pictures_in_the_chosen_order(source):
+def test_a_subset_has_the_chosen_images_in_order(source):
     part = SubsetSource(source, [4, 0])
     assert (part.labels, part.classes) == ((1, 0), source.classes)
     assert [part.name(0), part.name(1)] == ["light/01.png", "dark/00.png"]
@@ -25,7 +25,7 @@ def test_a_part_shows_the_chosen_pictures_in_the_chosen_order(source):
     assert SubsetSource(part, [1]).name(0) == "dark/00.png"
 
 
-def test_a_part_looks_at_its_own_pictures(source, tmp_path):
+def test_a_subset_probes_its_own_images(source, tmp_path):
     (tmp_path / "data/light/01.png").write_bytes(b"")
     assert "light/01.png" in str(SubsetSource(source, [4]).probe(0, whole=True))
     assert SubsetSource(source, [3]).probe(0, whole=True) is None

@@ -19,7 +19,7 @@ PLAIN = SegmentImageOptions(short_side=64, crop=64, scale=(1.0, 1.0), hflip=0.0,
 
 
 def coded(height=90, width=120):
-    """An image whose red tells the label of each pixel: four stripes."""
+    """Return an image of four stripes, whose red channel encodes the label of each pixel."""
     labels = np.repeat(np.arange(4), width // 4)[None].repeat(height, 0).astype(np.uint8)
     pixels = np.stack([labels * 60, labels * 0 + 100, labels * 0], -1)
     return Image.fromarray(pixels), Mask(torch.from_numpy(labels))
@@ -61,7 +61,7 @@ def test_a_crop_with_several_classes_is_preferred():
 
 
 @pytest.mark.parametrize("change", [{"photometric": True}, {"color_mix": 0.4}])
-def test_colours_vary_and_labels_do_not(change):
+def test_color_jitter_leaves_labels_unchanged(change):
     image, labels = coded(64, 64)
     varied = SegmentTrain(replace(PLAIN, **change), MEAN, STD)
     results = []
@@ -73,7 +73,7 @@ def test_colours_vary_and_labels_do_not(change):
     assert sum(not torch.allclose(result[0], plain) for result in results) >= 4
 
 
-def test_sizes_keep_the_shape():
+def test_resizing_keeps_the_aspect_ratio():
     options = SegmentImageOptions()
     assert scaled_size((480, 640), options, 1.0) == [512, 683]
     assert scaled_size((480, 640), options, 0.5) == [256, 341]
@@ -88,7 +88,7 @@ def test_evaluation_resizes_the_image_alone():
     assert abs(image[2].mean() - (0 - 0.5) / 0.25) < 1e-4
 
 
-def test_a_sample_follows_from_seed_epoch_and_index(tmp_path):
+def test_samples_depend_on_seed_epoch_and_index(tmp_path):
     train, _ = open_segmentation(write_ade20k(tmp_path), reduce_zero=True)
     samples = SegmentationSamples(train, SegmentTrain(SegmentImageOptions(short_side=40, crop=32), MEAN, STD), seed=4)
     first, other = samples[1, 2], samples[2, 2]

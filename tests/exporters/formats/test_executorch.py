@@ -1,4 +1,4 @@
-"""Files for ExecuTorch: one size, the answers of the model, the card in a method of its own."""
+"""ExecuTorch files: one size, the outputs of the model, and the card in a separate method."""
 
 import pytest
 import torch
@@ -29,7 +29,7 @@ def card_of(model, name):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["msg_transformer_tiny", "msg_transformer_v1_tiny"])
-def test_a_file_answers_as_the_model_does(tmp_path, name):
+def test_a_file_has_the_outputs_of_the_model(tmp_path, name):
     model = small(name, MSG)
     path, card = tmp_path / "model.pte", card_of(model, name)
     write_export(model, card, path)

@@ -1,4 +1,4 @@
-"""Detectors whose outputs have a fixed length: equal to the live ones, before and after the export."""
+"""Detectors with outputs of fixed length: equal to the original ones before and after the export."""
 
 from pathlib import Path
 
@@ -39,7 +39,7 @@ SIZES = [(129, 129), (132, 200)]
 
 
 def small(head, backbone="msg_transformer_tiny"):
-    """A detector whose random weights find objects of all classes, in boxes that moved."""
+    """A detector whose random weights find objects of all classes, in shifted boxes."""
     torch.manual_seed(0)
     model = create_detector(backbone, head, 3, **SETTINGS, **BACKBONES[backbone]).eval()
     for name, module in model.named_modules():
@@ -51,7 +51,7 @@ def small(head, backbone="msg_transformer_tiny"):
     return model
 
 
-def test_suppression_is_torchvisions_for_each_group_and_class():
+def test_nms_equals_torchvisions_per_group_and_class():
     torch.manual_seed(0)
     corner = torch.rand(2, 60, 2) * 40
     boxes = torch.cat([corner, corner + 5 + torch.rand(2, 60, 2) * 20], dim=-1)
@@ -67,7 +67,7 @@ def test_suppression_is_torchvisions_for_each_group_and_class():
             assert few.nonzero()[:, 0].tolist() == sorted(keep[:4].tolist())
 
 
-def test_the_best_of_too_few_are_filled_up():
+def test_topk_of_too_few_values_is_padded():
     best, place = padded_topk(torch.tensor([1.0, 3.0]), 4)
     assert best.tolist() == [3, 1, -torch.inf, -torch.inf]
     assert place.tolist() == [1, 0, 0, 0]
@@ -75,7 +75,7 @@ def test_the_best_of_too_few_are_filled_up():
 
 @pytest.mark.parametrize("head", HEADS)
 @torch.no_grad()
-def test_the_form_for_graphs_finds_what_the_model_finds(head):
+def test_the_graph_variant_finds_the_objects_of_the_model(head):
     model = small(head)
     graph = as_graph(optimize(model))
     counts = []
@@ -97,7 +97,7 @@ def objects(scores, boxes):
     return {"boxes": torch.tensor(boxes).view(-1, 4), "labels": labels, "scores": torch.tensor(scores)}
 
 
-def test_objects_are_likened_by_class_score_and_box():
+def test_objects_are_matched_by_class_score_and_box():
     theirs = objects([0.9, 0.5], [[0.0, 0, 10, 10], [5.0, 5, 9, 9]])
     ours = objects([0.5, 0.91], [[5.0, 5, 9, 9.5], [0.0, 0, 10, 10]])
     assert compare_detections(ours, theirs, 0.1, 1.0) == DetectionDiff(4, 0, pytest.approx(0.01, abs=1e-6), 0.5)
@@ -108,7 +108,7 @@ def test_objects_are_likened_by_class_score_and_box():
     assert compare_detections(nothing, objects([0.9], [[3.0, 3, 3, 8]]), 0.1, 1.0).objects == 0  # a box without area
 
 
-def test_images_are_fitted_into_a_size_with_their_shape_kept():
+def test_images_are_resized_to_fit_with_their_aspect_ratio():
     assert resize_to_fit(torch.zeros(3, 100, 50), (64, 96)).shape == (3, 64, 32)
     filled = pad_to_size(torch.ones(3, 64, 32), (64, 96))
     assert filled.shape == (3, 64, 96)
@@ -132,7 +132,7 @@ def card_of(model, format, size=(128, 160), *, dynamic=False):
 
 
 class EagerSession(Session):
-    """What a file would give, computed by the form that it would be captured of."""
+    """Return the outputs of an exported file, computed by the model variant that is captured."""
 
     def __init__(self, model, *, dynamic=False):
         super().__init__(Path("model.onnx"), card_of(model, "onnx", dynamic=dynamic))
@@ -143,7 +143,7 @@ class EagerSession(Session):
         return list(self.graph(images))
 
 
-def test_a_file_is_told_from_that_of_another_model():
+def test_verification_detects_the_file_of_another_model():
     model, images = small("mask_rcnn"), torch.randn(2, 3, 128, 160)
     session = EagerSession(model)
     found = verify_detector(model, session, images)
@@ -157,7 +157,7 @@ def test_a_file_is_told_from_that_of_another_model():
 
 @pytest.mark.parametrize("dynamic", [False, True])
 @torch.no_grad()
-def test_a_file_takes_pictures_of_any_size(dynamic):
+def test_a_file_accepts_images_of_any_size(dynamic):
     model = small("mask_rcnn")
     exported = ExportedDetector(EagerSession(model, dynamic=dynamic))
     assert exported.with_masks
@@ -178,7 +178,7 @@ class Suppressing(torch.nn.Module):
         return fixed_size_nms(torch.cat([corner, corner + 4], dim=-1), scores, 3, 0.1, 0.3)
 
 
-def test_suppression_is_onnxs_own_operator(tmp_path):
+def test_nms_is_onnxs_operator(tmp_path):
     pytest.importorskip("onnxscript")
     import onnxruntime
 
