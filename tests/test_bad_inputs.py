@@ -330,7 +330,7 @@ COMBINATIONS = [
             {"model_args": {**TINY, "num_heads": [3, 3]}},
             r"can't be built with model_args .*: 8 channels can't be shared out among 3 heads",
         ),
-        ("two channels", {"model_args": {**TINY, "in_chans": 2}}, r"model_args\.in_chans must be 1 \(grey\) or 3"),
+        ("two channels", {"model_args": {**TINY, "in_chans": 2}}, r"model_args\.in_chans must be 1 \(gray\) or 3"),
         (
             "unknown optimiser",
             {"optim": {"optimizer": "adamv", "warmup_epochs": 0}},
@@ -409,7 +409,7 @@ CHECKPOINTS = [
     Row(
         "malicious pickle",
         "evaluate x.ckpt",
-        r"x\.ckpt can't be read as a checkpoint: it holds Python objects, which aren't loaded",
+        r"x\.ckpt can't be read as a checkpoint: it holds Python objects, which are not loaded",
         lambda p: malicious(p / "x.ckpt"),
     ),
     Row(

@@ -76,7 +76,7 @@ def test_held_out_images_that_are_gone_are_named(run, data):
     with (run / "split.csv").open(newline="") as file:
         held_out = next(row["name"] for row in csv.DictReader(file) if row["subset"] == "val")
     (data / held_out).unlink()
-    with pytest.raises(UserError, match=rf"{held_out} was held out by the run, but is gone"):
+    with pytest.raises(UserError, match=rf"{held_out} was held out by the run, but is missing"):
         evaluate(run, **CPU)
     shutil.rmtree(data)
     with pytest.raises(UserError, match=r"the run's data: no such file or folder"):
