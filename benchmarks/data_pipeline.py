@@ -111,7 +111,7 @@ def measure_steps(encoded: list[bytes], seconds: float) -> dict[str, float]:
     count, augment = len(encoded), torchvision_transform()
     rates = {
         "decode, Pillow": rate(lambda i: source.load(i % count), seconds),
-        "decode, Pillow, draft": rate(lambda i: source.load(i % count, settings(draft=True).least_side), seconds),
+        "decode, Pillow, draft": rate(lambda i: source.load(i % count, settings(draft=True).min_side), seconds),
         "decode, torchvision": rate(lambda i: decode_jpeg(bytes_of[i % count]), seconds),
         "ImageNet, torchvision": rate(lambda i: augment(decode_jpeg(bytes_of[i % count])), seconds),
     }
@@ -121,7 +121,7 @@ def measure_steps(encoded: list[bytes], seconds: float) -> dict[str, float]:
             "evaluation": eval_transform(preprocessing),
             **{name: train_transform(preprocessing, options) for name, options in AUGMENTS.items()},
         }.items():
-            samples = Samples(source, transform, least_side=preprocessing.least_side)
+            samples = Samples(source, transform, min_side=preprocessing.min_side)
             rates[f"{name}, timm{mark}"] = rate(lambda i, samples=samples: samples[0, i % count], seconds)
     return rates
 
@@ -153,7 +153,7 @@ def difference() -> dict[str, float]:
     worst, total = 0.0, 0.0
     for one in encode(SIZES["4000 x 3000"]):
         whole, draft = (
-            eval_transform(preprocessing)(read_image(io.BytesIO(one), "photograph", preprocessing.least_side))
+            eval_transform(preprocessing)(read_image(io.BytesIO(one), "photograph", preprocessing.min_side))
             for preprocessing in (settings(), settings(draft=True))
         )
         error = (whole - draft).abs() * torch.tensor(STD)[:, None, None] * 255

@@ -35,7 +35,7 @@ from msgformer.tasks.export.source import ExportSource
 from msgformer.tasks.opened_model import name_model
 from msgformer.utils.freed_memory import keep_freed_memory
 from msgformer.utils.result import text_table
-from msgformer.utils.timing import pair_ratios, spread, take_turns
+from msgformer.utils.timing import pair_ratios, spread, time_interleaved
 
 SETTING = Setting("infer", "float32", torch.device("cpu"), 1, (224, 224))
 BACKENDS: tuple[Backend, ...] = ("eager", "optimized", "compile", "onnxruntime", "openvino")
@@ -157,7 +157,7 @@ def main() -> None:
     keep_freed_memory()
     with SETTING.applied(), tempfile.TemporaryDirectory() as folder:
         runs = prepare_all(options, Path(folder))
-        seconds = dict(zip(runs, take_turns([*runs.values()], options.rounds, WARM_UP), strict=True))
+        seconds = dict(zip(runs, time_interleaved([*runs.values()], options.rounds, WARM_UP), strict=True))
         machine = describe_machine()
     print(table(seconds))
     packages = {name: version(name) for name in ("torch", "timm", "msgformer")}

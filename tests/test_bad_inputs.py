@@ -114,17 +114,17 @@ FOLDERS = [
     Row(
         "link to itself",
         "train --data loop",
-        r"loop is a link that leads nowhere; mend or remove it",
+        r"loop is a broken link; fix or remove it",
         lambda p: (p / "loop").symlink_to("loop"),
     ),
     Row(
         "dead link",
         "train --data link",
-        r"link is a link that leads nowhere; mend or remove it",
+        r"link is a broken link; fix or remove it",
         lambda p: (p / "link").symlink_to("gone"),
     ),
     Row("empty folder", "train --data set", "no class folders in .*set: put", lambda p: (p / "set").mkdir()),
-    Row("images in no class", "train --data data/a", "no class folders in .*a: images lie in it directly; put"),
+    Row("images in no class", "train --data data/a", "no class folders in .*a: it holds images directly; put"),
     Row(
         "empty class",
         f"{TRAIN} --data set",
@@ -188,7 +188,7 @@ LOCATIONS = [
     Row(
         "compressed shard",
         f"{TRAIN} --data tar:x.tar",
-        r"shard .*x\.tar is compressed; unpack it",
+        r"shard .*x\.tar is compressed; decompress it",
         lambda p: write_tar(p / "x.tar", {"a/1.png": png()}, "w:gz"),
     ),
     Row(
@@ -409,7 +409,7 @@ CHECKPOINTS = [
     Row(
         "malicious pickle",
         "evaluate x.ckpt",
-        r"x\.ckpt can't be read as a checkpoint: it holds Python objects, which aren't loaded",
+        r"x\.ckpt can't be read as a checkpoint: it holds Python objects, which are not loaded",
         lambda p: malicious(p / "x.ckpt"),
     ),
     Row(

@@ -182,7 +182,9 @@ def test_every_command_opens_the_run_with_the_plugin_and_names_it_without(place,
     path = place / "code/plugin_file.py"
     status, out, err = answers[0][command]
     assert (status, out, err.count("error")) == (2, "", 1)
-    assert f"needs the plug-in {path}, whose code isn't run unasked; add --plugins {path} (in Python, import the" in err
+    assert (
+        f"needs the plug-in {path}, which is not run automatically; add --plugins {path} (in Python, import the" in err
+    )
     status, out, err = answers[1][command]
     assert status == 0, err
     assert json.loads(out)
@@ -203,7 +205,9 @@ def refused(place, monkeypatch, capsys, fresh) -> Callable[..., str]:
 def test_a_plugin_may_have_moved(tmp_path, fresh):
     write_module(tmp_path / "plugin_package", "plugin_moved")
     recorded = str(tmp_path / "old/plugin_moved.py")
-    with pytest.raises(UserError, match=r"run needs the plug-in .*old/plugin_moved\.py, whose code isn't run unasked"):
+    with pytest.raises(
+        UserError, match=r"run needs the plug-in .*old/plugin_moved\.py, which is not run automatically"
+    ):
         plugins.require_plugins([recorded], "run")
     sys.path.append(str(tmp_path))
     plugins.load_plugins("plugin_package.plugin_moved")
@@ -222,7 +226,7 @@ def test_a_module_is_found_in_the_current_folder_and_may_come_with_others(place,
     assert done.returncode == 0, done.stderr
     assert yaml.safe_load((place / "module/config.yaml").read_text())["plugins"] == ["plugin_module", "plugin_empty"]
     line = refused("predict", "module", "data/dark/00.png")
-    assert "needs plug-ins, whose code isn't run unasked; add --plugins plugin_module --plugins plugin_empty" in line
+    assert "needs plug-ins, which is not run automatically; add --plugins plugin_module --plugins plugin_empty" in line
     line = refused("predict", "module", "data/dark/00.png", "--plugins", "plugin_empty")
     assert "needs the plug-in plugin_module, whose" in line
 
@@ -324,7 +328,7 @@ def test_detectors_and_segmenters_record_the_plugin_of_their_backbone(tmp_path, 
     assert load_model(result.checkpoint)[1].plugins == [str(path)]
     monkeypatch.setattr(plugins, "_loaded", [])
     monkeypatch.delitem(sys.modules, name)
-    with pytest.raises(UserError, match=rf"needs the plug-in {path}, whose code isn't run unasked"):
+    with pytest.raises(UserError, match=rf"needs the plug-in {path}, which is not run automatically"):
         load_model(result.checkpoint)
 
 
@@ -344,7 +348,7 @@ def test_plugins_of_installed_distributions_are_loaded(tmp_path, fresh, capfd):
         create_model("msg_transformer_tiny", **MODEL_ARGS, exchange="plugin_installed_everywhere", num_classes=2)
     warning = [line for line in capfd.readouterr().err.splitlines() if line.startswith("warning:")]
     assert len(warning) == 1, "once per process"
-    assert "plug-in 'bad' of bad (plugin_broken) can't be loaded and is left out: ValueError: no luck (" in warning[0]
+    assert "plug-in 'bad' of bad (plugin_broken) can't be loaded and is skipped: ValueError: no luck (" in warning[0]
 
 
 def test_an_installed_plugin_works_from_the_command_line_and_is_named_where_it_is_missing(place, refused):

@@ -612,5 +612,5 @@ def test_machine_code_is_not_run_without_trust(exported, tmp_path, monkeypatch):
     path.write_bytes(exported.read_bytes())
     card = dataclasses.replace(runtime.read_card(exported), format="aoti")
     monkeypatch.setattr(runtime, "read_card", lambda _: card)
-    with pytest.raises(msgformer.UserError, match=r"model\.pt2 holds machine code, which would run; give --trust true"):
+    with pytest.raises(msgformer.UserError, match=r"model\.pt2 contains machine code; give --trust true"):
         msgformer.load(path, device="cpu")

@@ -1,4 +1,4 @@
-"""Names of the models, readable without torch, so that listings and suggestions answer at once."""
+"""Names of the models, available without importing torch, so that listings and suggestions are fast."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ MODELS: tuple[str, ...] = (
     "sgformer_medium",
     "sgformer_base",
 )
-"""Every model of this package, by its name in timm's registry."""
+"""Names in timm's registry of all models of this package."""
 
 HUB_PREFIXES = ("hf-hub:", "hf_hub:", "local-dir:")
-"""Prefixes with which timm loads a model by its own configuration."""
+"""Prefixes by which timm loads a model from the Hub or a folder, with its configuration."""
 
 ALIASES: dict[str, str] = {
     "msg_tiny_p4_win7_224": "msg_transformer_tiny",
@@ -31,28 +31,31 @@ ALIASES: dict[str, str] = {
     "sgformer_m": "sgformer_medium",
     "sgformer_b": "sgformer_base",
 }
-"""Names in the papers' released code, and what they are called here."""
+"""Names in the released code of the papers, with this package's names."""
 
 
 def list_models() -> list[str]:
-    """The names of all models, as ``timm.create_model`` and :func:`msgformer.create_model` take them."""
+    """Return the names of all models, for ``timm.create_model`` and :func:`msgformer.create_model`."""
     return list(MODELS)
 
 
 def nearest(word: str, known: Sequence[str], cutoff: float = 0.5) -> str:
-    """``"; did you mean 'X'?"`` for the known word that is most like ``word``, or nothing.
+    """Return ``"; did you mean 'X'?"`` with the most similar known word, or an empty string if none is similar.
 
-    Words less alike than ``cutoff``, 0..1, don't count.
+    Args:
+        word: The unknown word.
+        known: The known words.
+        cutoff: Minimum similarity, 0..1.
     """
     close = difflib.get_close_matches(word, known, n=1, cutoff=cutoff)
     return f"; did you mean {close[0]!r}?" if close else ""
 
 
 def resolve(name: str) -> str:
-    """This package's name for a model that may be given by its released name.
+    """Return this package's name of a model given by that name or by its name in the released code.
 
     Raises:
-        UserError: no model of this package has that name; the nearest one is suggested.
+        UserError: No model of this package has that name; the message suggests the most similar one.
     """
     name = ALIASES.get(name, name)
     if name not in MODELS:

@@ -1,4 +1,4 @@
-"""Types of arguments that many commands take. Where a program runs they are those that the command line reads."""
+"""Types of common arguments of commands: for type checkers those of Python, at run time those of the command line."""
 
 from __future__ import annotations
 
@@ -19,4 +19,4 @@ if TYPE_CHECKING:
 else:
     ModelLike = Path
     ModelsLike = list[str]
-    ImagesLike = list[str]  # a Path would take one of the slashes of a URL
+    ImagesLike = list[str]  # a Path would remove one of the slashes of a URL

@@ -1,8 +1,8 @@
-"""Plug-ins: modules of the user that register exchanges, messengers or models of timm when they are imported.
+"""Plug-ins: modules of the user that register exchanges, messengers or timm models when they are imported.
 
-A plug-in is named by its dotted module name or by the path of a ``.py`` file. It is imported only where the user asks
-for it (`load_plugins`, ``--plugins``, or an import statement), or where an installed distribution declares it as an
-entry point of the group `ENTRY_POINTS`. A name that merely stands in a run or a configuration file is never imported.
+A plug-in is named by its dotted module name or by the path of a ``.py`` file. It is imported only on request
+(`load_plugins`, ``--plugins``, or an import statement), or if an installed distribution declares it as an entry point
+of the group `ENTRY_POINTS`. A name in a run or a configuration file alone never causes an import.
 """
 
 from __future__ import annotations
@@ -24,22 +24,22 @@ ENTRY_POINTS = "msgformer.plugins"
 """Entry-point group by which an installed distribution declares its plug-ins."""
 
 _loaded: list[str] = []
-"""What `load_plugins` has imported in this process, as runs record it."""
+"""Plug-ins that `load_plugins` has imported in this process, by the names that runs record."""
 _searched: set[str] = set()
-"""The entry-point groups whose plug-ins this process has imported."""
+"""Entry-point groups whose plug-ins this process has imported."""
 
 
 def load_plugins(names: str | Path | Iterable[str | Path]) -> list[str]:
     """Import plug-ins, which executes their code.
 
-    The current folder, or the folder of a file, is appended to ``sys.path``: the plug-in can import what lies beside
-    it, and processes that are spawned later find it under the same name.
+    The current folder, or the folder of a file, is appended to ``sys.path``, so that the plug-in can import modules
+    beside it, and spawned processes find it under the same name.
 
     Args:
         names: Dotted module names and paths of ``.py`` files.
 
     Returns:
-        The names as a run records them, paths made absolute.
+        The names as a run records them, with absolute paths.
 
     Raises:
         UserError: A plug-in can't be imported; the message holds the error of its code.
@@ -60,7 +60,7 @@ def loaded_plugins() -> list[str]:
 def load_installed_plugins() -> None:
     """Import the plug-ins that installed distributions declare, once per process.
 
-    One that fails is named in a warning line on standard error, and left out.
+    A plug-in that fails is skipped, with a warning on standard error.
     """
     if ENTRY_POINTS in _searched:
         return
@@ -71,22 +71,22 @@ def load_installed_plugins() -> None:
         except (Exception, SystemExit) as error:
             owner = f" of {point.dist.name}" if point.dist else ""
             reason = shown(_reason(error))
-            line = f"warning: plug-in {point.name!r}{owner} ({point.value}) can't be loaded and is left out: {reason}"
+            line = f"warning: plug-in {point.name!r}{owner} ({point.value}) can't be loaded and is skipped: {reason}"
             print(line, file=sys.stderr, flush=True)
 
 
 def merge_plugins(given: Iterable[str | Path], recorded: Iterable[str | Path]) -> list[str]:
-    """Merge the plug-ins that a user gives with those of a configuration, each module once.
+    """Merge the plug-ins given by the user with those of a configuration, each module once.
 
     Args:
-        given: Plug-ins that the user gives. They win if a configuration records the same file by another path.
+        given: Plug-ins given by the user. They take precedence over the same file at another path.
         recorded: Plug-ins of the configuration.
 
     Returns:
-        Their names as a run records them, paths made absolute.
+        Their names as a run records them, with absolute paths.
 
     Raises:
-        UserError: A value is no name.
+        UserError: A value is not a name.
     """
     merged: dict[str, str] = {}
     for name in (*given, *recorded):
@@ -98,14 +98,15 @@ def merge_plugins(given: Iterable[str | Path], recorded: Iterable[str | Path]) -
 
 
 def require_plugins(names: Iterable[str], source: object) -> None:
-    """Make sure that recorded plug-ins have been imported.
+    """Check that recorded plug-ins have been imported.
 
     Args:
-        names: As a run records them.
+        names: Names as a run records them.
         source: The file that names them, for the message.
 
     Raises:
-        UserError: One has not been imported. It isn't imported here, because its code would then run unasked.
+        UserError: A plug-in has not been imported. It isn't imported here, because that would run code without
+            permission.
     """
     names = list(names)
     if not all(map(_is_imported, names)):
@@ -115,19 +116,19 @@ def require_plugins(names: Iterable[str], source: object) -> None:
         options = shown(plugin_options(missing))
         needed = f"the plug-in {shown(missing[0])}" if len(missing) == 1 else "plug-ins"
         raise UserError(
-            f"{source} needs {needed}, whose code isn't run unasked; add {options} (in Python, import the module)"
+            f"{source} needs {needed}, which is not run automatically; add {options} (in Python, import the module)"
         )
 
 
 def plugin_options(names: Iterable[str]) -> str:
-    """Return the options of a command line for plug-ins, quoted for a shell."""
+    """Return the command line options for plug-ins, quoted for a shell."""
     return shlex.join(word for name in names for word in ("--plugins", name))
 
 
 def plugin_of(cls: type) -> str | None:
     """Return the plug-in that defines a class, as a run records it; None for this package's classes.
 
-    A class of the program that is running belongs to its file; one of a notebook has no plug-in.
+    A class of the running script belongs to the file of the script; a class of a notebook has no plug-in.
     """
     module = cls.__module__
     if module.partition(".")[0] == __package__:
@@ -141,7 +142,7 @@ def plugin_of(cls: type) -> str | None:
 
 def _load(name: str) -> None:
     """Import one plug-in by its recorded name."""
-    importlib.invalidate_caches()  # its file may be younger than what the import system remembers of the folder
+    importlib.invalidate_caches()  # the file may be newer than the cached listing of its folder
     module = _module_name(name)
     try:
         with _folder_on_path(Path(name).parent if _is_file(name) else Path.cwd()):
@@ -156,7 +157,7 @@ def _load(name: str) -> None:
 
 @contextlib.contextmanager
 def _folder_on_path(folder: Path) -> Iterator[None]:
-    """Append a folder to ``sys.path``, for good if the block succeeds; last, so that it hides no other module."""
+    """Append a folder to ``sys.path``, and remove it if the block fails; appended, so that it hides no other module."""
     known = str(folder) in sys.path
     if not known:
         sys.path.append(str(folder))
@@ -169,7 +170,7 @@ def _folder_on_path(folder: Path) -> Iterator[None]:
 
 
 def _check_file(path: Path, module: str) -> None:
-    """Make sure that a file is there, and that importing its name imports it and no other module.
+    """Check that a file exists, and that importing its name would import it rather than another module.
 
     Raises:
         UserError: There is no such file, or another module has its name.
@@ -188,7 +189,7 @@ def _check_file(path: Path, module: str) -> None:
 
 
 def _is_imported(name: str) -> bool:
-    """Return whether a recorded plug-in has been imported, perhaps from another folder or as part of a package."""
+    """Return whether a recorded plug-in has been imported, possibly from another folder or as part of a package."""
     module = _module_name(name)
     if module in sys.modules or (_is_file(name) and _file_of("__main__") == Path(name)):
         return True

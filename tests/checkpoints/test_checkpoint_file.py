@@ -16,7 +16,7 @@ PREPROCESSING = {"input_size": [3, 16, 16]}
 
 
 class Trap:
-    """An object whose unpickling leaves a mark."""
+    """An object whose unpickling has a side effect."""
 
     def __init__(self, mark):
         self.mark = mark
@@ -64,7 +64,7 @@ def test_a_write_that_fails_leaves_the_file_before_it(tmp_path):
     assert [entry.name for entry in tmp_path.iterdir()] == ["file"]
 
 
-def test_a_full_disk_is_told_with_the_files_name(tmp_path):
+def test_a_full_disk_is_reported_with_the_file_name(tmp_path):
     def fill(partial):
         raise OSError(errno.ENOSPC, "No space left on device")
 

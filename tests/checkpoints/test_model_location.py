@@ -13,7 +13,7 @@ def test_a_run_stands_for_its_best_checkpoint(tmp_path):
     assert find_checkpoint(tmp_path / "last.ckpt") == tmp_path / "last.ckpt"
 
 
-def test_a_missing_path_is_named_with_its_nearest_neighbor(tmp_path):
+def test_a_missing_path_is_named_with_a_suggestion(tmp_path):
     (tmp_path / "digits-1").mkdir()
     with pytest.raises(UserError, match=r"no such file or folder: .*digit-1; did you mean 'digits-1'"):
         find_checkpoint(tmp_path / "digit-1")

@@ -1,4 +1,4 @@
-"""A run folder of version 0.1.0, made before trained models were one object, works as it did."""
+"""A run folder of version 0.1.0 gives the same results as with that version."""
 
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from msgformer.config.recipes import load_yaml
 
 RUN = Path(__file__).parent / "data" / "run_0_1"
 EXPECTED = {"light": 0.36286407709121704, "dark": 0.3194262981414795, "grey": 0.31770962476730347}
-"""What version 0.1.0 predicted for the picture below."""
+"""Predictions of version 0.1.0 for the image below."""
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +34,7 @@ def test_weights_are_loaded_unchanged():
 
 
 def test_its_configuration_is_understood(tmp_path):
-    """All keys are options still; the data is gone, which is told first."""
+    """All keys of its configuration are still options; the error is about the missing data."""
     assert load_yaml(RUN / "config.yaml")["task"] == "classify"
     with pytest.raises(msgformer.UserError, match=r"data: no such file or folder: /data/grays"):
         train(config=RUN / "config.yaml", output=tmp_path / "run")

@@ -1,4 +1,4 @@
-"""The restricted reader: what it restores, and that nothing in a file is run, changed or believed."""
+"""The restricted reader: what it restores, and that nothing in a file is executed, modified or trusted."""
 
 import argparse
 import io
@@ -33,7 +33,7 @@ def restore(content, zipped):
 
 
 def hand_written(path, opcodes, zipped, data=b"\0" * 16):
-    """A file with a pickle of one's own, and one storage "0"."""
+    """Return a file with a custom pickle and one storage "0"."""
     if zipped:
         with zipfile.ZipFile(path, "w") as archive:
             archive.writestr("archive/data.pkl", opcodes)
@@ -46,7 +46,7 @@ def hand_written(path, opcodes, zipped, data=b"\0" * 16):
 
 
 class Calls:
-    """Pickles as a call of a function."""
+    """An object that is pickled as a function call."""
 
     def __init__(self, function, *args):
         self.call = function, args
@@ -141,7 +141,7 @@ def test_nothing_in_a_file_is_run(tmp_path, zipped, attack):
     "target",
     [b"ctorch._utils\n_rebuild_tensor_v2\n", b"ccollections\nOrderedDict\n", b"cargparse\nNamespace\n"],
 )
-def test_a_file_cannot_change_what_reads_the_next(tmp_path, zipped, target):
+def test_a_file_cannot_modify_the_reader(tmp_path, zipped, target):
     changes = [  # of attributes; of slots
         b"}(X\x01\x00\x00\x00aK\x01X\x08\x00\x00\x00functionK\x01ub.",
         b"N}X\x01\x00\x00\x00aK\x01s\x86b.",
@@ -157,7 +157,7 @@ def test_a_file_cannot_change_what_reads_the_next(tmp_path, zipped, target):
 
 
 def tensor_opcodes(storage="('storage', FloatStorage, '0', 'cpu', 4)", arguments="0, (4,), (1,)"):
-    """A dictionary with a tensor, and an object that only the restricted reader takes."""
+    """A dictionary with a tensor, and an object that only the restricted reader accepts."""
 
     class Pickler(pickle._Pickler):
         def persistent_id(self, value):
@@ -174,7 +174,7 @@ def tensor_opcodes(storage="('storage', FloatStorage, '0', 'cpu', 4)", arguments
 
 
 @FORMATS
-def test_reads_the_hand_written_tensor_that_the_next_tests_spoil(tmp_path, zipped):
+def test_reads_the_handwritten_tensor_of_the_next_tests(tmp_path, zipped):
     data = struct.pack("<4f", 1, 2, 3, 4)
     path = hand_written(tmp_path / "a.pth", tensor_opcodes(), zipped, data)
     assert read_checkpoint(path)["w"].tolist() == [1, 2, 3, 4]
@@ -247,7 +247,7 @@ def test_refuses_storages_that_do_not_fit_the_file(tmp_path, zipped, storage):
     ],
     ids=["memo", "length", "depth", "reduce", "persistent", "extension", "stop"],
 )
-def test_refuses_pickles_that_would_exhaust_or_confuse(tmp_path, zipped, opcodes):
+def test_refuses_pickles_that_exhaust_memory_or_are_inconsistent(tmp_path, zipped, opcodes):
     path = hand_written(tmp_path / "a.pth", opcodes, zipped)
     with pytest.raises(UserError, match=r"a\.pth"):
         read_checkpoint(path)

@@ -1,4 +1,4 @@
-"""Reading files: every format, and one clear line for what isn't a checkpoint."""
+"""Reading of weights files in every format, and one-line errors for other files."""
 
 import argparse
 import pickle
@@ -37,7 +37,7 @@ def test_reads_a_file_by_its_content_whatever_its_name(tmp_path, kind, name):
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("part", [0.02, 0.3, 0.7, 0.95])
-def test_a_file_cut_short_gives_one_line(tmp_path, kind, part):
+def test_a_truncated_file_gives_one_line(tmp_path, kind, part):
     path = write(tmp_path / "cut.pth", kind)
     whole = path.read_bytes()
     path.write_bytes(whole[: max(1, int(part * len(whole)))])
@@ -55,7 +55,7 @@ def test_a_file_cut_short_gives_one_line(tmp_path, kind, part):
         (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n", "git lfs pull"),
         (b"Weights are available on request.", "neither a PyTorch nor a safetensors file"),
         (b"\x00" * 600, "neither a PyTorch nor a safetensors file"),
-        (b"12345678{not json", "cut short or damaged"),
+        (b"12345678{not json", "truncated or damaged"),
         (pickle.dumps({"w": [1.0]}), "not one that PyTorch wrote"),
     ],
 )

@@ -101,7 +101,7 @@ def test_ratios_are_medians_of_pairs_per_image(monkeypatch):
         return [[4.0, 8.0, 40.0], [1.0, 4.0, 30.0]]
 
     monkeypatch.setattr(timing_run, "prepare_torch", limited_memory)
-    monkeypatch.setattr(timing_run, "take_turns", fake_times)
+    monkeypatch.setattr(timing_run, "time_interleaved", fake_times)
     result = benchmark(["test_resnet"], against="test_convnext", batch=4, img_size=32, rounds=3, **CPU)
     first, second = result.timings
     assert result.reference == "test_convnext (eager)"
@@ -117,7 +117,7 @@ def test_out_of_memory_is_reported(monkeypatch):
     def out_of_memory(*arguments):
         raise torch.OutOfMemoryError
 
-    monkeypatch.setattr(timing_run, "take_turns", out_of_memory)
+    monkeypatch.setattr(timing_run, "time_interleaved", out_of_memory)
     with pytest.raises(UserError, match="out of memory with all models loaded; give fewer"):
         benchmark(["test_resnet"], img_size=32, **CPU)
     monkeypatch.setattr(timing_run, "prepare_torch", out_of_memory)

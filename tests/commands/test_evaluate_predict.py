@@ -76,7 +76,7 @@ def test_missing_held_out_images_are_named(run, data):
     with (run / "split.csv").open(newline="") as file:
         held_out = next(row["name"] for row in csv.DictReader(file) if row["subset"] == "val")
     (data / held_out).unlink()
-    with pytest.raises(UserError, match=rf"{held_out} was held out by the run, but is gone"):
+    with pytest.raises(UserError, match=rf"{held_out} was held out by the run, but is missing"):
         evaluate(run, **CPU)
     shutil.rmtree(data)
     with pytest.raises(UserError, match=r"the run's data: no such file or folder"):
@@ -150,7 +150,7 @@ def test_unusable_images_are_named(run, tmp_path):
     for images, message in (
         ([tmp_path / "gone.png"], r"images: no such file or folder: .*gone\.png"),
         ([tmp_path / "empty"], "no image in folder .*empty"),
-        ([], "none are given"),
+        ([], "the list is empty"),
     ):
         with pytest.raises(UserError, match=message):
             predict(run, images)

@@ -107,7 +107,7 @@ def test_missing_held_out_images_are_named(kinds, tmp_path):
     with (run / "split.csv").open(newline="") as file:
         gone = next(row["name"] for row in csv.DictReader(file) if row["subset"] == "val").partition(":")[2]
     write_tar(tmp_path / "set.tar", {f"{name}/x.png": picture(1) for name in ("dark", "light")})
-    with pytest.raises(UserError, match=rf"set\.tar:{gone} was held out by the run, but is gone"):
+    with pytest.raises(UserError, match=rf"set\.tar:{gone} was held out by the run, but is missing"):
         evaluate(run, accelerator="cpu")
 
 

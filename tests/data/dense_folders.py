@@ -1,4 +1,4 @@
-"""Small data sets in COCO's, Pascal VOC's, ADE20K's and Cityscapes' layouts, to be read whole or spoilt first."""
+"""Small datasets in the layouts of COCO, Pascal VOC, ADE20K and Cityscapes, for valid and invalid data."""
 
 import json
 from pathlib import Path
@@ -11,7 +11,7 @@ SIZES = [(40, 30), (30, 40), (32, 32)]
 
 
 def coco_content() -> dict:
-    """Three images; ids of categories have gaps; the second image has a crowd, and the third nothing."""
+    """Three images; the category ids have gaps; the second image has a crowd, and the third no objects."""
     images = [
         {"id": 10 + i, "file_name": f"{i}.png", "width": width, "height": height}
         for i, (width, height) in enumerate(SIZES)
@@ -39,7 +39,7 @@ def coco_content() -> dict:
 
 
 def write_coco(root: Path, content: dict | None = None, subsets: tuple[str, ...] = ("train", "val")) -> Path:
-    """Write a folder in COCO's layout; ``content`` is the training set's."""
+    """Write a folder in COCO's layout; ``content`` is the training annotation."""
     (root / "annotations").mkdir(parents=True)
     for subset in subsets:
         chosen = content if content is not None and subset.startswith("train") else coco_content()
@@ -49,7 +49,7 @@ def write_coco(root: Path, content: dict | None = None, subsets: tuple[str, ...]
 
 
 def write_pictures(folder: Path, names: list[str]) -> None:
-    """Write pictures of ``SIZES``."""
+    """Write one image per size in ``SIZES``."""
     folder.mkdir(parents=True, exist_ok=True)
     for name, (width, height) in zip(names, SIZES, strict=False):
         pixels = np.random.default_rng(width).integers(0, 255, (height, width, 3), dtype=np.uint8)
@@ -57,7 +57,7 @@ def write_pictures(folder: Path, names: list[str]) -> None:
 
 
 def write_voc(root: Path) -> Path:
-    """Write a folder in Pascal VOC's layout, of two images to train on and one to validate on."""
+    """Write a folder in Pascal VOC's layout with two training images and one validation image."""
     names = ["a", "b", "c"]
     write_pictures(root / "JPEGImages", [f"{name}.jpg" for name in names])
     (root / "Annotations").mkdir()
@@ -91,7 +91,7 @@ def write_ade20k(root: Path, classes: tuple[str, ...] | None = ("wall", "sky", "
 
 
 def quarters(width: int, height: int) -> np.ndarray:
-    """Numbers 0 and 1 above, 2 and 3 below."""
+    """Return a label map with 0 and 1 in the upper quarters, 2 and 3 in the lower ones."""
     labels = np.zeros((height, width), np.uint8)
     labels[:, width // 2 :] += 1
     labels[height // 2 :] += 2
@@ -99,7 +99,7 @@ def quarters(width: int, height: int) -> np.ndarray:
 
 
 def write_cityscapes(root: Path, kind: str = "labelIds") -> Path:
-    """Write a folder in Cityscapes' layout; labels are 7 (road), 8 (sidewalk), 9 and 10 (not scored), or train ids."""
+    """Write a folder in Cityscapes' layout; labels are 7 to 10, of which 9 and 10 are not evaluated, or train ids."""
     table = np.array([7, 8, 9, 10] if kind == "labelIds" else [0, 1, 255, 255], np.uint8)
     for subset in ("train", "val"):
         write_pictures(root / "leftImg8bit" / subset / "ulm", [f"ulm_{i}_leftImg8bit.png" for i in range(3)])

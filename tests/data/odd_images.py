@@ -1,4 +1,4 @@
-"""Image files that are unusual, and files that are no images, by what is odd about them."""
+"""Unusual image files, and invalid files, by the kind of irregularity."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ import numpy as np
 from PIL import Image
 
 RGB = Image.merge("RGB", [Image.radial_gradient("L").resize((40, 36)).point(lambda v, k=k: v // k) for k in (1, 2, 3)])
-"""A picture of 40 x 36 pixels."""
+"""An image of 40 x 36 pixels."""
 
 Write = Callable[[Path], object]
 
 
 def huge_jpeg(path: Path) -> None:
-    """A whole, grey JPEG of 30,000 x 20,000 pixels, made of one code again and again."""
+    """Return a complete gray JPEG of 30,000 x 20,000 pixels that repeats one code."""
     encoded = io.BytesIO()
     Image.new("L", (8, 8), 128).save(encoded, "JPEG")
     content = bytearray(encoded.getvalue())
@@ -32,7 +32,7 @@ def huge_jpeg(path: Path) -> None:
 
 
 def huge_png(path: Path) -> None:
-    """A PNG whose header says 30,000 x 20,000 pixels."""
+    """Return a PNG whose header declares 30,000 x 20,000 pixels."""
 
     def chunk(name: bytes, content: bytes) -> bytes:
         return struct.pack(">I", len(content)) + name + content + struct.pack(">I", zlib.crc32(name + content))
@@ -42,21 +42,21 @@ def huge_png(path: Path) -> None:
 
 
 def cut(path: Path, suffix: str, part: float = 0.5) -> None:
-    """The first part of an image file."""
+    """Return the first part of an image file."""
     encoded = io.BytesIO()
     Image.effect_noise((64, 64), 90).convert("RGB").save(encoded, {"jpg": "JPEG"}.get(suffix, suffix.upper()))
     path.write_bytes(encoded.getvalue()[: int(len(encoded.getvalue()) * part)])
 
 
 def rotated(path: Path) -> None:
-    """A JPEG that its EXIF says to turn by a quarter."""
+    """Return a JPEG whose EXIF orientation rotates it by 90 degrees."""
     exif = Image.Exif()
     exif[0x0112] = 6
     RGB.save(path, exif=exif)
 
 
 def animated(path: Path) -> None:
-    """Three frames."""
+    """Return an animation of three frames."""
     RGB.save(path, save_all=True, append_images=[RGB.rotate(90), RGB.rotate(180)], duration=100)
 
 
@@ -84,7 +84,7 @@ READABLE: dict[str, tuple[str, Write]] = {
     "a name with a line break": ("line\nbreak.png", RGB.save),
     "PNG named .jpg": ("really-png.jpg", lambda path: RGB.save(path, "PNG")),
 }
-"""File name and what writes it, for images that are used."""
+"""Writers of readable images by file name."""
 
 UNREADABLE: dict[str, tuple[str, Write]] = {
     "empty": ("empty.png", lambda path: path.write_bytes(b"")),
@@ -100,4 +100,4 @@ UNREADABLE: dict[str, tuple[str, Write]] = {
     "link to itself": ("loop.png", lambda path: path.symlink_to(path.name)),
     "line break": ("bad\nline.png", lambda path: path.write_bytes(b"")),
 }
-"""File name and what writes it, for files that can't be used."""
+"""Writers of unreadable files by file name."""

@@ -1,4 +1,4 @@
-"""Tar files of small pictures, as tests need them."""
+"""Tar files of small images."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from PIL import Image
 
 
 def png(grey: int = 0) -> bytes:
-    """An encoded picture of 12 x 10 pixels."""
+    """Return an encoded image of 12 x 10 pixels."""
     encoded = io.BytesIO()
     Image.new("RGB", (12, 10), (grey, grey, 255 - grey)).save(encoded, "PNG")
     return encoded.getvalue()
 
 
 def write_tar(path: Path, files: Mapping[str, bytes], mode: str = "w") -> Path:
-    """Write a tar file of these files, in their order."""
+    """Write a tar file with the given files in order."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with tarfile.open(path, mode) as tar:
         for name, content in files.items():
@@ -29,7 +29,7 @@ def write_tar(path: Path, files: Mapping[str, bytes], mode: str = "w") -> Path:
 
 
 def tar_bytes(files: Mapping[str, bytes]) -> bytes:
-    """The same in memory."""
+    """Return a tar file with the given files as bytes."""
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w") as tar:
         for name, content in files.items():
@@ -40,7 +40,7 @@ def tar_bytes(files: Mapping[str, bytes]) -> bytes:
 
 
 def write_shard(path: Path, labels: Mapping[str, object], suffix: str = "cls") -> Path:
-    """Write a WebDataset shard: a picture for each key, whose label is stored under ``suffix``."""
+    """Write a WebDataset shard: one image per key, with its label stored under ``suffix``."""
     files: dict[str, bytes] = {}
     for key, label in labels.items():
         files[f"{key}.png"] = png(len(files) * 5)

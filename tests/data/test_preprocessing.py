@@ -41,7 +41,7 @@ def test_images_of_any_size_become_tensors(model, channels, auto_augment):
             assert transform(picture).shape == (channels, 32, 48)
 
 
-def test_pixels_are_normalised(model):
+def test_pixels_are_normalized(model):
     settings = Preprocessing.of(model, (8, 8), 1, PreprocessOptions(mean=[0.5], std=[0.25]))
     assert eval_transform(settings)(Image.new("RGB", (8, 8), "white")).unique().tolist() == [2.0]
 
@@ -89,7 +89,7 @@ def test_policies_run_at_every_strength_that_they_draw(model, policy):
             assert transform(picture).isfinite().all()
 
 
-def test_no_bits_are_black_and_all_bits_are_the_picture():
+def test_zero_bits_give_black_and_eight_bits_the_image():
     picture = Image.new("RGB", (2, 2), (255, 129, 127))
     assert [_posterize(picture, bits).getpixel((0, 0)) for bits in (0, 1, 8)] == [
         (0, 0, 0),
@@ -98,12 +98,12 @@ def test_no_bits_are_black_and_all_bits_are_the_picture():
     ]
 
 
-def test_decoding_at_a_smaller_scale_leaves_twice_the_pixels_that_are_looked_at(model):
+def test_draft_decoding_keeps_twice_the_needed_pixels(model):
     given = {"crop_pct": 0.875, "mean": None}
     for draft, side in ((False, 0), (True, 110)):
         settings = Preprocessing.of(model, (32, 48), 3, PreprocessOptions(**given, draft=draft))
-        assert settings.least_side == side
-        assert Preprocessing.from_dict(settings.to_dict()).least_side == side
+        assert settings.min_side == side
+        assert Preprocessing.from_dict(settings.to_dict()).min_side == side
         assert eval_transform(settings)(Image.new("RGB", (160, 120))).shape == (3, 32, 48)
     assert "draft" not in Preprocessing.of(model, (32, 48), 3, PreprocessOptions()).to_dict(), "it is timm's then"
 

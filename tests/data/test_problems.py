@@ -1,13 +1,13 @@
-from msgformer.data.problems import Problem, has_errors, ordered, problem_rows
+from msgformer.data.problems import Problem, has_errors, problem_rows, sort_problems
 
 NOTE = Problem("note", "animation", "b.gif", "the first frame is used")
 ERROR = Problem("error", "unreadable image", "z.png", "replace it")
 
 
-def test_the_worst_comes_first_and_kinds_stay_together():
+def test_problems_are_sorted_by_severity_and_kind():
     other = Problem("note", "animation", "a.gif", "the first frame is used")
     warning = Problem("warning", "skew", ".", "few")
-    assert ordered([NOTE, warning, other, ERROR]) == [ERROR, warning, other, NOTE]
+    assert sort_problems([NOTE, warning, other, ERROR]) == [ERROR, warning, other, NOTE]
 
 
 def test_only_errors_are_errors():

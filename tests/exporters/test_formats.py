@@ -1,17 +1,17 @@
-"""Every format, for tiny models of every family: sizes and numbers of images that the export never saw."""
+"""Every format, for tiny models of every family: sizes and numbers of images that differ from the export."""
 
 import json
 
 import pytest
 import torch
 
-from msgformer.checkpoints.export_card import EXPORTED, SUFFIXES, ExportCard
+from msgformer.checkpoints.export_card import EXPORTED_SUFFIXES, SUFFIXES, ExportCard
 from msgformer.errors import UserError
-from msgformer.exporters.program import capture, sizes_of
+from msgformer.exporters.program import capture, export_sizes
 from msgformer.exporters.runtime import ExportedModel, open_session, read_card
 from msgformer.exporters.session import Session
 from msgformer.exporters.verify import verify_logits
-from msgformer.exporters.writer import staged, write_export
+from msgformer.exporters.writer import stage_output, write_export
 from msgformer.models import create_model
 from msgformer.optimized.optimize import optimize
 
@@ -32,7 +32,7 @@ class Family:
         torch.manual_seed(0)
         self.name = name
         self.model = create_model(name, num_classes=3, **FAMILIES[name]).eval()
-        self.sizes = sizes_of(self.model, (64, 64), 1, dynamic_batch=True, dynamic_size=True)
+        self.sizes = export_sizes(self.model, (64, 64), 1, dynamic_batch=True, dynamic_size=True)
         self.program = capture(optimize(self.model), self.sizes)  # as `msgformer export` does
 
     def card(self, format, **changes):
@@ -70,7 +70,7 @@ def write(family, onnx_model, format, path):
 
 
 @pytest.mark.parametrize("format", ["onnx", "openvino", "torch-export"])
-def test_a_file_runs_at_sizes_it_never_saw_and_says_what_it_is(family, onnx_model, format, tmp_path):
+def test_a_file_runs_at_other_sizes_and_holds_its_card(family, onnx_model, format, tmp_path):
     path = tmp_path / f"model{SUFFIXES[format]}"
     write(family, onnx_model, format, path)
     card = read_card(path)
@@ -88,7 +88,7 @@ def test_a_file_runs_at_sizes_it_never_saw_and_says_what_it_is(family, onnx_mode
     assert (found.significance_difference is not None) == family.name.startswith("sg")
 
 
-def test_onnx_names_its_sizes_and_none_of_this_machine(family, onnx_model):
+def test_onnx_names_its_sizes_and_no_local_paths(family, onnx_model):
     (images,) = onnx_model.graph.input
     assert [size.dim_param or size.dim_value for size in images.type.tensor_type.shape.dim] == [
         "batch",
@@ -100,7 +100,7 @@ def test_onnx_names_its_sizes_and_none_of_this_machine(family, onnx_model):
     assert b".py" not in onnx_model.SerializeToString()
 
 
-@pytest.mark.parametrize("family", ["sgformer_small"], indirect=True)  # it has what is hardest to quantise
+@pytest.mark.parametrize("family", ["sgformer_small"], indirect=True)  # it has what is hardest to quantize
 @pytest.mark.parametrize("format", ["onnx", "openvino"])
 def test_int8(family, onnx_model, format, tmp_path):
     pytest.importorskip("nncf")
@@ -128,7 +128,7 @@ def small(seed):
 
 
 def static_card(model, format="torch-export", batch=2):
-    sizes = sizes_of(model, (16, 24), batch, dynamic_batch=False, dynamic_size=False)
+    sizes = export_sizes(model, (16, 24), batch, dynamic_batch=False, dynamic_size=False)
     return ExportCard(format, "classify", "msg_transformer_tiny", CLASSES, {}, sizes)
 
 
@@ -141,7 +141,7 @@ def test_int8_of_one_fixed_size_where_layers_share_weights(tmp_path):
     torch.manual_seed(0)
     three_stages = {**MSG, "depths": (1, 1, 1), "num_heads": (1, 2, 4), "shuffle_sizes": (2, 2, 2)}
     model = create_model("msg_transformer_tiny", num_classes=3, **three_stages).eval()
-    sizes = sizes_of(model, (32, 32), 2, dynamic_batch=False, dynamic_size=False)
+    sizes = export_sizes(model, (32, 32), 2, dynamic_batch=False, dynamic_size=False)
     card = ExportCard("openvino", "classify", "msg_transformer_tiny", CLASSES, {}, sizes, precision="int8")
     quantised = quantize(to_openvino(to_onnx(capture(model, sizes), card), card), [torch.rand(2, 3, 32, 32)])
     save_openvino(quantised, tmp_path / "model.xml")
@@ -154,7 +154,7 @@ def test_int8_of_an_optimized_model_whose_layers_become_convolutions(format, tmp
     pytest.importorskip("nncf")
     torch.manual_seed(0)
     model = create_model("sgformer_small", num_classes=3, **FAMILIES["sgformer_small"]).eval()
-    sizes = sizes_of(model, (32, 32), 2, dynamic_batch=False, dynamic_size=False)
+    sizes = export_sizes(model, (32, 32), 2, dynamic_batch=False, dynamic_size=False)
     card = ExportCard(format, "classify", "sgformer_small", CLASSES, {}, sizes, precision="int8")
     path = tmp_path / f"model{SUFFIXES[format]}"
     write_export(optimize(model), card, path, [torch.rand(2, 3, 32, 32)])
@@ -172,7 +172,7 @@ def test_a_file_for_one_size_and_number_takes_any_number_of_images(tmp_path):
         session(images[..., :16])
 
 
-def test_a_file_of_another_model_is_told_from_it(tmp_path):
+def test_verification_detects_another_model(tmp_path):
     path = tmp_path / "model.pt2"
     write_export(small(0), static_card(small(0)), path)
     with pytest.raises(UserError, match="differs from the model by"):
@@ -180,22 +180,22 @@ def test_a_file_of_another_model_is_told_from_it(tmp_path):
 
 
 def write_half(output):
-    with staged(output) as path:
+    with stage_output(output) as path:
         path.write_bytes(b"half")
         raise OSError(28, "No space left on device")
 
 
-def test_nothing_is_left_of_what_fails(tmp_path):
+def test_a_failed_export_leaves_no_file(tmp_path):
     with pytest.raises(UserError, match=r"output '.*model\.onnx' can't be written: No space"):
         write_half(tmp_path / "model.onnx")
     assert list(tmp_path.iterdir()) == []
     (tmp_path / "old.onnx").write_bytes(b"old")
-    with staged(tmp_path / "old.onnx") as path:
+    with stage_output(tmp_path / "old.onnx") as path:
         path.write_bytes(b"new")
     assert (tmp_path / "old.onnx").read_bytes() == b"new"
 
 
-@pytest.mark.parametrize("suffix", EXPORTED)
+@pytest.mark.parametrize("suffix", EXPORTED_SUFFIXES)
 @pytest.mark.parametrize("content", [b"", b"PK\x03\x04 damaged", b"<?xml"])
 def test_damaged_files_are_named(suffix, content, tmp_path):
     for package, needed_by in (("onnx", ".onnx"), ("openvino", ".xml")):
@@ -208,7 +208,7 @@ def test_damaged_files_are_named(suffix, content, tmp_path):
         open_session(path)
 
 
-def test_sessions_fill_up_a_last_batch_and_cut_it_off(tmp_path):
+def test_sessions_pad_the_last_batch_and_crop_its_outputs(tmp_path):
     class Doubling(Session):
         def run(self, images):
             assert len(images) == 2
@@ -224,10 +224,10 @@ def test_sessions_fill_up_a_last_batch_and_cut_it_off(tmp_path):
 @pytest.mark.parametrize("dynamic", [False, True])
 def test_compiled_ahead_of_time(dynamic, tmp_path):
     model, path = small(0), tmp_path / "model.pt2"
-    sizes = sizes_of(model, (16, 24), 2, dynamic_batch=dynamic, dynamic_size=dynamic)
+    sizes = export_sizes(model, (16, 24), 2, dynamic_batch=dynamic, dynamic_size=dynamic)
     card = ExportCard("aoti", "classify", "msg_transformer_tiny", CLASSES, {}, sizes)
     write_export(optimize(model), card, path)
     assert read_card(path).format == "aoti"
-    with pytest.raises(UserError, match="holds machine code, which would run; give --trust true"):
+    with pytest.raises(UserError, match="contains machine code; give --trust true"):
         open_session(path)
     assert verify_logits(model, open_session(path, trust=True), torch.rand(3, 3, 16, 24)).max_difference < 1e-4

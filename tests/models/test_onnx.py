@@ -6,8 +6,8 @@ import torch
 from torch.export import Dim
 
 from msgformer.checkpoints.export_card import ExportCard
-from msgformer.exporters.program import INPUT, sizes_of
-from msgformer.exporters.verify import orders_held
+from msgformer.exporters.program import INPUT, export_sizes
+from msgformer.exporters.verify import force_orders
 from msgformer.model_names import MODELS
 from msgformer.models import create_model
 from msgformer.models.sg_former import SelfGuidedAttention
@@ -45,14 +45,14 @@ def check(model, path, shape, export_shape=None):
             input_names=[INPUT],
             verbose=False,
         )
-    sizes = sizes_of(model, shape[2:], shape[0], dynamic_batch=False, dynamic_size=False)
+    sizes = export_sizes(model, shape[2:], shape[0], dynamic_batch=False, dynamic_size=False)
     session = OnnxSession(path, ExportCard("onnx", "classify", "model", [], {}, sizes), "cpu")
     images = torch.randn(shape, generator=torch.Generator().manual_seed(1))
     guided = [module for module in model.modules() if isinstance(module, SelfGuidedAttention)]
     orders = session.trace_orders(images)
     assert len(orders) == 2 * len(guided)
     # Rounding decides the order of tokens of almost equal significance, so that the model takes the file's.
-    with torch.no_grad(), orders_held(guided, orders) as significances:
+    with torch.no_grad(), force_orders(guided, orders) as significances:
         expected = model(images)
     expected = expected if isinstance(expected, list) else [expected]
     for output, wanted in zip(session.run(images), expected, strict=True):

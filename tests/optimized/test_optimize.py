@@ -8,7 +8,7 @@ import timm
 import torch
 from torch import nn
 
-from msgformer.exporters.dialect import for_file
+from msgformer.exporters.dialect import prepare_for_format
 from msgformer.heads import create_detector, create_segmenter
 from msgformer.model_names import MODELS
 from msgformer.models import create_model
@@ -64,13 +64,13 @@ def test_in_single_precision_on_a_cpu_too(name):
 @torch.no_grad()
 def test_the_form_for_openvino_has_the_same_answers(name):
     fast = optimize(create(name))
-    same(for_file(fast, "openvino", is_quantized=False)(images(97, 131)), fast(images(97, 131)))
+    same(prepare_for_format(fast, "openvino", is_quantized=False)(images(97, 131)), fast(images(97, 131)))
 
 
 @torch.no_grad()
 def test_the_form_to_quantise_has_the_same_answers_by_convolutions():
     fast = optimize(create("sgformer_small"))
-    quantizable = for_file(fast, "onnx", is_quantized=True)
+    quantizable = prepare_for_format(fast, "onnx", is_quantized=True)
     same(quantizable(images(97, 131)), fast(images(97, 131)))
     convolutions = [sum(isinstance(part, PackedConv2d) for part in one.modules()) for one in (fast, quantizable)]
     assert convolutions[1] - convolutions[0] == sum(SG["depths"])

@@ -1,4 +1,4 @@
-"""What becomes of memory that tensors leave behind."""
+"""Reuse of freed memory."""
 
 import os
 import platform
@@ -9,7 +9,7 @@ import pytest
 
 from msgformer.cli import main as cli
 from msgformer.utils import freed_memory
-from msgformer.utils.freed_memory import ALL, LARGE_PAGES, MMAP_THRESHOLD, MOST_BEFORE_2_35, TRIM_THRESHOLD
+from msgformer.utils.freed_memory import LARGE_PAGES, MAX_BEFORE_2_35, MAX_THRESHOLD, MMAP_THRESHOLD, TRIM_THRESHOLD
 
 COUNT_PAGES = """
 import resource
@@ -32,10 +32,10 @@ print(pages())
 
 @pytest.fixture
 def calls(monkeypatch):
-    """What is asked of the C library, whose settings stay as they are; ``most`` is what it takes."""
+    """Record the calls of mallopt without changing settings; ``most`` is the maximum that it accepts."""
 
     class Calls(list):
-        most = ALL
+        most = MAX_THRESHOLD
 
     made = Calls()
 
@@ -50,32 +50,36 @@ def calls(monkeypatch):
 
 def test_the_command_line_keeps_freed_memory(calls):
     assert cli.main(["--version"]) == 0
-    assert calls == [(MMAP_THRESHOLD, ALL), (TRIM_THRESHOLD, ALL)]
+    assert calls == [(MMAP_THRESHOLD, MAX_THRESHOLD), (TRIM_THRESHOLD, MAX_THRESHOLD)]
     assert os.environ[LARGE_PAGES] == "1"
 
 
-def test_an_older_library_takes_less(calls):
-    calls.most = MOST_BEFORE_2_35
+def test_an_older_library_has_a_lower_maximum(calls):
+    calls.most = MAX_BEFORE_2_35
     freed_memory.keep_freed_memory()
-    assert calls == [(MMAP_THRESHOLD, ALL), (MMAP_THRESHOLD, MOST_BEFORE_2_35), (TRIM_THRESHOLD, ALL)]
+    assert calls == [
+        (MMAP_THRESHOLD, MAX_THRESHOLD),
+        (MMAP_THRESHOLD, MAX_BEFORE_2_35),
+        (TRIM_THRESHOLD, MAX_THRESHOLD),
+    ]
 
 
-@pytest.mark.parametrize("name", freed_memory.OF_THE_USER)
-def test_what_somebody_decided_stays(name, calls):
+@pytest.mark.parametrize("name", freed_memory.USER_VARIABLES)
+def test_user_settings_are_kept(name, calls):
     os.environ[name] = "1"
     freed_memory.keep_freed_memory()
     assert not calls
 
 
-def test_large_pages_stay_as_somebody_set_them(calls):
+def test_the_users_setting_of_huge_pages_is_kept(calls):
     os.environ[LARGE_PAGES] = "0"
     freed_memory.keep_freed_memory()
     assert os.environ[LARGE_PAGES] == "0"
 
 
-@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc can be told")
-def test_pages_are_asked_for_once():
-    environment = {key: value for key, value in os.environ.items() if key not in freed_memory.OF_THE_USER}
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="needs glibc")
+def test_page_faults_happen_once():
+    environment = {key: value for key, value in os.environ.items() if key not in freed_memory.USER_VARIABLES}
     script = [sys.executable, "-c", COUNT_PAGES]
     done = subprocess.run(script, env={**environment, LARGE_PAGES: "1"}, check=True, capture_output=True, text=True)
     before, kept = map(int, done.stdout.split())

@@ -19,7 +19,7 @@ def test_masks_survive_compression():
 
 
 def test_runs_are_counted_column_by_column():
-    """Against a count that can be made by hand, and what COCO's own tools write."""
+    """Compare with a count made by hand, and with the output of COCO's tools."""
     mask = np.zeros((1, 4, 3), bool)
     mask[0, 1:3, 1] = True  # one column of 4, one pixel, two pixels, and the rest
     (rle,) = encode_masks(mask)

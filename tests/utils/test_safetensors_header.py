@@ -1,4 +1,4 @@
-"""Files of safetensors are known by their beginning, and say what their header says."""
+"""Detection of safetensors files, and reading of their metadata."""
 
 from pathlib import Path
 

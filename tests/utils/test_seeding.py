@@ -15,7 +15,7 @@ def test_seeds_are_functions_of_all_their_numbers():
     assert len({derive(a, b, c) for a in range(4) for b in range(4) for c in range(4)}) == 64
 
 
-def test_a_block_draws_by_its_seed_alone():
+def test_a_seeded_block_depends_on_its_seed_only():
     with seeded(5):
         first = drawn()
     with seeded(5):
@@ -24,7 +24,7 @@ def test_a_block_draws_by_its_seed_alone():
         assert not set(drawn()) & set(first)
 
 
-def test_what_comes_after_a_block_is_as_if_there_were_none():
+def test_the_random_state_is_restored_after_a_block():
     with seeded(5):
         before = drawn()
         with seeded(9):

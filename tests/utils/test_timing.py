@@ -1,10 +1,10 @@
 import pytest
 
 from msgformer.utils import timing
-from msgformer.utils.timing import Spread, pair_ratios, spread, take_turns
+from msgformer.utils.timing import Spread, pair_ratios, spread, time_interleaved
 
 
-def test_runs_take_turns_and_their_times_are_a_stub_clocks(monkeypatch):
+def test_runs_are_interleaved_and_timed(monkeypatch):
     now, order = [0.0], []
 
     def run(name, *seconds):
@@ -17,7 +17,7 @@ def test_runs_take_turns_and_their_times_are_a_stub_clocks(monkeypatch):
         return once
 
     monkeypatch.setattr(timing.time, "perf_counter", lambda: now[0])
-    taken = take_turns([run("A", 100, 1, 2, 4), run("B", 100, 3, 4, 6)], rounds=3, warm_up=1)
+    taken = time_interleaved([run("A", 100, 1, 2, 4), run("B", 100, 3, 4, 6)], rounds=3, warm_up=1)
     assert order == ["A", "B"] * 4
     assert taken == [[1, 2, 4], [3, 4, 6]]
     assert pair_ratios(taken[1], taken[0]) == [3, 2, 1.5]
@@ -31,6 +31,6 @@ def test_quartiles(values, expected):
     assert spread(values) == Spread(*expected)
 
 
-def test_what_slows_a_whole_round_leaves_the_ratio_of_pairs():
+def test_ratios_are_robust_to_slow_rounds():
     slow = pair_ratios([1, 10, 1], [2, 20, 2])
     assert spread(slow) == (0.5, 0.5, 0.5)

@@ -1,4 +1,4 @@
-"""The model card: the description of a model that a checkpoint holds beside the weights."""
+"""Model card: the description of a model that a checkpoint stores beside the weights."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ KEY = "msgformer"
 
 @dataclass(frozen=True)
 class ModelCard:
-    """Description of a trained model without its weights; holds plain values only, so that it loads safely.
+    """Description of a trained model, in plain values only, so that it loads safely.
 
     Attributes:
         model: Name in timm's registry.
-        model_args: Further arguments of its constructor.
+        model_args: Other arguments of its constructor.
         classes: Class names, in the order of the outputs.
-        preprocessing: How an image becomes the model's input, as ``Preprocessing.to_dict`` gives it.
-        data: Training data: the folder (None for the bundled data), the fraction held out, the seed.
-        task: Name of the task it was trained for.
+        preprocessing: Preprocessing of images, as of ``Preprocessing.to_dict``.
+        data: Training data: the folder (None for the bundled data), the validation fraction, the seed.
+        task: Name of the task.
         version: Version of this package that wrote the file.
         plugins: Modules, or .py files, that must be imported before the model is built.
     """
@@ -40,7 +40,7 @@ class ModelCard:
 
     @property
     def img_size(self) -> tuple[int, int]:
-        """Height and width that a classifier was trained at."""
+        """Height and width of a classifier's training images."""
         _, height, width = self.preprocessing["input_size"]
         return height, width
 
@@ -61,7 +61,7 @@ class ModelCard:
             path: The file, for messages.
 
         Raises:
-            UserError: The text is not a card of this version.
+            UserError: The text is not a valid card.
         """
         try:
             stored = json.loads(text)
@@ -78,12 +78,12 @@ class ModelCard:
             path: The file, for messages.
 
         Raises:
-            UserError: There is no card, or it is of another version.
+            UserError: There is no card, or another version of this package wrote it.
         """
         stored = checkpoint.get(KEY) if isinstance(checkpoint, dict) else None
         if not isinstance(stored, dict):
             raise UserError(
-                f"{path} holds no model card of msgformer; give a best.ckpt or last.ckpt that 'msgformer train' wrote"
+                f"{path} holds no model card of msgformer; give a best.ckpt or last.ckpt of 'msgformer train'"
             )
         try:
             return cls(**stored)

@@ -1,4 +1,4 @@
-"""Checkpoint files of trainings: read without executing their content, and sealed with a checksum."""
+"""Training checkpoints: reading without executing their content, and writing with a checksum (seal)."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ PREFIX = "model."
 """Prefix of the model's parameters inside the Lightning module."""
 
 EMA_PREFIX = "ema.module."
-"""Prefix of the averaged parameters."""
+"""Prefix of the averaged (EMA) parameters."""
 
 SEAL = b"sha256:"
 SEAL_LENGTH = len(SEAL) + 64
@@ -30,17 +30,17 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
         path: The file.
 
     Raises:
-        UserError: The file is no checkpoint, is damaged, or holds anything but tensors and plain values.
+        UserError: The file is not a checkpoint, is damaged, or holds anything but tensors and plain values.
     """
     check_seal(path)
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch raises whatever a damaged pickle leads to
+    except Exception as error:  # torch raises many types of errors for damaged pickles
         if isinstance(error, OSError) and error.filename is not None:
             raise
         reason = " ".join(str(error).split())
         if "weights_only" in reason.lower() or "weights only" in reason.lower():
-            reason = "it holds Python objects, which aren't loaded for safety"
+            reason = "it holds Python objects, which are not loaded for safety"
         raise UserError(f"{path} can't be read as a checkpoint: {reason[:160] or type(error).__name__}") from error
 
 
@@ -49,7 +49,7 @@ def trained_weights(checkpoint: dict[str, Any], *, ema: bool = False) -> dict[st
 
     Args:
         checkpoint: Content of the file, as of `read_checkpoint`.
-        ema: Return the averaged weights if there are any.
+        ema: Whether to return the averaged weights if there are any.
     """
     state = checkpoint.get("state_dict", {})
     prefix = EMA_PREFIX if ema and any(name.startswith(EMA_PREFIX) for name in state) else PREFIX
@@ -63,16 +63,16 @@ def check_seal(path: Path) -> None:
 
 
 def seal(archive: io.BytesIO) -> None:
-    """Add a checksum of a zip archive to it, as the archive's comment.
+    """Add a checksum to a zip archive, as the archive's comment.
 
-    Torch reads tensors without checking the archive's own checksums.
+    Torch doesn't verify the archive's own checksums when it reads tensors.
 
     Raises:
-        ValueError: The archive has a comment already.
+        ValueError: The archive already has a comment.
     """
     with archive.getbuffer() as view:
         if view[-2:] != b"\0\0":
-            raise ValueError("the archive has a comment, so that there is no place for a checksum")
+            raise ValueError("the archive already has a comment, which leaves no place for a checksum")
         view[-2:] = SEAL_LENGTH.to_bytes(2, "little")  # an archive ends with the length of its comment
         digest = hashlib.sha256(view).hexdigest()
     archive.seek(0, os.SEEK_END)
@@ -106,24 +106,24 @@ def save_checkpoint(checkpoint: dict[str, Any], path: Path, keep: str | None = N
         keep: Name that an existing file is renamed to; None replaces it.
 
     Raises:
-        OSError: The file system refuses; the error names ``path``.
+        OSError: The file can't be written; the error names ``path``.
     """
-    buffer = io.BytesIO()  # torch reports a full disk only as an error in its file format
+    buffer = io.BytesIO()  # on a full disk torch would raise an error about its file format
     torch.save(checkpoint, buffer)
     seal(buffer)
     write_atomically(path, lambda partial: partial.write_bytes(buffer.getbuffer()), keep=keep)
 
 
 def write_atomically(path: Path, write: Callable[[Path], object], keep: str | None = None) -> None:
-    """Write a file beside ``path``, and move it there once it is safely on the disk.
+    """Write a temporary file beside ``path``, and rename it once it is on the disk.
 
     Args:
         path: The file.
-        write: Called with the path to write to.
+        write: Function that writes to the path that it is called with.
         keep: Name that an existing file is renamed to; None replaces it.
 
     Raises:
-        OSError: The file system refuses, as when the disk is full; the error names ``path``.
+        OSError: The file can't be written, for example on a full disk; the error names ``path``.
     """
     partial = path.with_name(f".{path.name}.partial")
     try:

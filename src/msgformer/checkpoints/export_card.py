@@ -1,4 +1,4 @@
-"""What an exported file says about itself, in words that need no library to be read."""
+"""Card of an exported file: its description of the model and inputs, readable without further libraries."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Format = Literal["onnx", "openvino", "torch-export", "aoti", "executorch"]
 Precision = Literal["float32", "int8"]
 
 KEY = "msgformer"
-"""Under this name a file's metadata hold the card, as one JSON object."""
+"""Key of the card in a file's metadata, where it is one JSON object."""
 
 SUFFIXES: dict[Format, str] = {
     "onnx": ".onnx",
@@ -23,27 +23,27 @@ SUFFIXES: dict[Format, str] = {
     "aoti": ".pt2",
     "executorch": ".pte",
 }
-EXPORTED = tuple(dict.fromkeys(SUFFIXES.values()))
-"""How the names of exported files end."""
+EXPORTED_SUFFIXES = tuple(dict.fromkeys(SUFFIXES.values()))
+"""Suffixes of exported files."""
 
-LARGEST_BATCH, LARGEST_SIDE = 1024, 4096
-"""Bounds of what is dynamic."""
+MAX_BATCH, MAX_SIDE = 1024, 4096
+"""Upper bounds of dynamic batch sizes and image sides."""
 
 
 def span(bounds: tuple[int, int]) -> str:
-    """Least and most in words, or the one if they are equal."""
-    least, most = bounds
-    return str(least) if least == most else f"{least}..{most}"
+    """Format a minimum and a maximum, or the one value if they are equal."""
+    low, high = bounds
+    return str(low) if low == high else f"{low}..{high}"
 
 
 @dataclass(frozen=True)
 class Sizes:
-    """The inputs that a file takes: images of these numbers and sizes, least and most, both included.
+    """Input sizes that a file accepts, each as a minimum and a maximum, both inclusive.
 
     Attributes:
-        batch: Images at once.
-        height: Pixels.
-        width: Pixels.
+        batch: Number of images.
+        height: Height in pixels.
+        width: Width in pixels.
     """
 
     batch: tuple[int, int]
@@ -52,18 +52,23 @@ class Sizes:
 
     @property
     def fixed_batch(self) -> int | None:
-        """The only number of images that is taken; None if there are several."""
-        least, most = self.batch
-        return least if least == most else None
+        """Number of images if it is fixed, otherwise None."""
+        low, high = self.batch
+        return low if low == high else None
 
     @property
     def fixed_size(self) -> tuple[int, int] | None:
-        """The only height and width that is taken; None if there are several."""
+        """Height and width if they are fixed, otherwise None."""
         (low, high), (left, right) = self.height, self.width
         return (low, left) if (low, left) == (high, right) else None
 
-    def takes(self, height: int, width: int) -> bool:
-        """Whether images of this size are taken."""
+    def accepts(self, height: int, width: int) -> bool:
+        """Return whether the file accepts images of a size.
+
+        Args:
+            height: Height in pixels.
+            width: Width in pixels.
+        """
         return self.height[0] <= height <= self.height[1] and self.width[0] <= width <= self.width[1]
 
     def __str__(self) -> str:
@@ -72,19 +77,19 @@ class Sizes:
 
 @dataclass(frozen=True)
 class ExportCard:
-    """What a file says about itself.
+    """Description of an exported file.
 
     Attributes:
-        format: What wrote it.
+        format: Format of the file.
         task: "classify", "detect" or "segment".
         model: Name of the model, or of the backbone, in timm's registry.
         classes: Class names, in the order of the outputs.
-        preprocessing: How a picture becomes the input, as a checkpoint says it.
-        sizes: The inputs that it takes.
-        channels: Of the input.
-        outputs: Names of the outputs, in their order.
-        mean: What a detector's or a segmenter's input has to be normalised with, by channel, for pixels in 0..1.
-        std: Likewise.
+        preprocessing: Preprocessing of images, as in a checkpoint.
+        sizes: Input sizes that the file accepts.
+        channels: Number of input channels.
+        outputs: Names of the outputs, in order.
+        mean: Channel means for normalizing the input of a detector or segmenter, for pixels in 0..1.
+        std: Channel standard deviations, likewise.
         precision: Number format of the weights.
         version: Version of this package that wrote the file.
     """
@@ -103,18 +108,22 @@ class ExportCard:
     version: str = ""
 
     def to_json(self) -> str:
-        """The card as one JSON object."""
+        """Return the card as one JSON object."""
         return json.dumps(dataclasses.asdict(self), ensure_ascii=False)
 
     @classmethod
     def from_json(cls, text: str | None, path: Path) -> ExportCard:
-        """The card in a file's metadata.
+        """Parse the card in a file's metadata.
+
+        Args:
+            text: The JSON object; None if the file has no card.
+            path: The file, for messages.
 
         Raises:
-            UserError: there is none, or not one of this version's kind.
+            UserError: There is no card, or another version of this package wrote it.
         """
         if not text:
-            raise UserError(f"{path} says nothing about its classes and input; give a file of 'msgformer export'")
+            raise UserError(f"{path} has no card with classes and input sizes; give a file of 'msgformer export'")
         try:
             stored = json.loads(text)
             sizes = Sizes(**{name: tuple(bounds) for name, bounds in stored.pop("sizes").items()})
@@ -125,13 +134,22 @@ class ExportCard:
             raise UserError(f"{path} was written by another version of msgformer ({error})") from error
 
     def check_size(self, height: int, width: int, path: Path) -> None:
-        """Refuse images of a size that the file wasn't made for; raises UserError."""
-        if not self.sizes.takes(height, width):
+        """Check that the file accepts images of a size.
+
+        Args:
+            height: Height in pixels.
+            width: Width in pixels.
+            path: The file, for messages.
+
+        Raises:
+            UserError: The file doesn't accept this size.
+        """
+        if not self.sizes.accepts(height, width):
             static = self.sizes.height[0] == self.sizes.height[1]
             remedy = "export it with --dynamic-size, or with that --img-size" if static else "resize it"
             raise UserError(f"{path} takes images of {self.sizes} pixels, not of {height} x {width}; {remedy}")
 
 
 def is_exported(path: Path) -> bool:
-    """Whether a file is an exported model, by its name."""
-    return path.suffix.lower() in EXPORTED and path.is_file()
+    """Return whether a path is an existing file with the suffix of an exported model."""
+    return path.suffix.lower() in EXPORTED_SUFFIXES and path.is_file()

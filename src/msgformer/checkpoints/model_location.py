@@ -1,6 +1,6 @@
-"""Locations of models: decides which files may be opened as a model, and of which kind they are.
+"""Locations of models: which files can be opened as a model, and of which kind they are.
 
-It deserializes nothing and imports neither torch nor NumPy, so that a wrong path is reported at once.
+This module deserializes nothing and imports neither torch nor NumPy, so that a wrong path is reported quickly.
 """
 
 from __future__ import annotations
@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 
-from msgformer.checkpoints.export_card import EXPORTED, is_exported
-from msgformer.data.files.folder import existing
+from msgformer.checkpoints.export_card import EXPORTED_SUFFIXES, is_exported
+from msgformer.data.files.folder import require_path
 from msgformer.errors import UserError
 from msgformer.model_names import ALIASES, HUB_PREFIXES, MODELS
 
@@ -18,10 +18,10 @@ BEST, LAST = "best.ckpt", "last.ckpt"
 """Checkpoints of the best and of the last epoch in a run folder."""
 
 SAVED_CONFIG, SAVED_WEIGHTS = "config.json", ("model.safetensors", "pytorch_model.bin")
-"""Files of a folder that ``save_pretrained`` writes, as timm and the Hub name them; of the weights either one."""
+"""Files that ``save_pretrained`` writes, as timm and the Hub name them; one of the weights files is enough."""
 
 WEIGHTS_SUFFIXES = (".ckpt", ".pt", ".pth", ".safetensors")
-"""Endings of file names, by which a missing file is told from a model's name."""
+"""Suffixes of weights files, which distinguish a missing file from a model's name."""
 
 ZIP_MAGIC = b"PK\x03\x04"  # torch.save writes zip archives
 
@@ -81,7 +81,7 @@ def find_model(model: str | Path, key: str = "checkpoint") -> ModelLocation:
     path = Path(model).expanduser()
     if not path.exists() and is_name(str(model)):
         return ModelLocation(ModelKind.NAME, Path(str(model)))
-    path = existing(path, key)
+    path = require_path(path, key)
     if path.is_dir():
         return _find_in_folder(path, key)
     if is_exported(path):
@@ -107,7 +107,7 @@ def find_trained_model(model: str | Path, key: str = "checkpoint") -> ModelLocat
         return location
     name = str(model)
     if name not in MODELS and name not in ALIASES and not name.startswith(HUB_PREFIXES):
-        existing(Path(name), key)  # a mistyped path rather than one of timm's models
+        require_path(Path(name), key)  # a mistyped path rather than one of timm's models
     raise UserError(
         f"{key}: {name} is untrained: the name alone has no weights; give a run folder, a checkpoint or"
         " an exported file"
@@ -122,9 +122,9 @@ def find_checkpoint(path: Path, key: str = "checkpoint") -> Path:
         key: Name of the argument, for messages.
 
     Raises:
-        UserError: There is no checkpoint, or the file is none.
+        UserError: There is no checkpoint, or the file is not one.
     """
-    path = existing(path, key)
+    path = require_path(path, key)
     if path.is_dir():
         return _find_in_run(path, key)
     check_kind(path, key)
@@ -136,7 +136,7 @@ def is_name(model: str) -> bool:
     if model.startswith(HUB_PREFIXES):
         return True
     path = Path(model)
-    return len(path.parts) == 1 and path.suffix.lower() not in (*WEIGHTS_SUFFIXES, *EXPORTED)
+    return len(path.parts) == 1 and path.suffix.lower() not in (*WEIGHTS_SUFFIXES, *EXPORTED_SUFFIXES)
 
 
 def check_kind(path: Path, key: str = "checkpoint") -> None:
@@ -147,7 +147,7 @@ def check_kind(path: Path, key: str = "checkpoint") -> None:
         key: Name of the argument, for messages.
 
     Raises:
-        UserError: It is empty, a web page, or something else.
+        UserError: The file is empty, a web page, or otherwise not a checkpoint.
     """
     with path.open("rb") as file:
         head = file.read(512)

@@ -1,7 +1,7 @@
-"""PyTorch files that hold objects of any class, read without importing or running anything that they name.
+"""Restricted unpickler for PyTorch files with objects of any class, which imports and runs nothing that they name.
 
-``torch.load(weights_only=True)`` refuses such files as a whole. Here a pickle can do three things: make plain
-Python values, describe tensors, and make stand-ins that hold nothing. Tensors are made after unpickling, from
+``torch.load(weights_only=True)`` rejects such files entirely. Here a pickle can do three things: create plain Python
+values, describe tensors, and create empty stand-ins for other objects. Tensors are created after unpickling, from
 descriptions that have been checked against the data in the file.
 """
 
@@ -20,8 +20,8 @@ from typing import Any, BinaryIO, NoReturn
 import torch
 from torch import Tensor
 
-# What stands at the start of a file that torch before 1.6 wrote, and newer versions write if asked to.
 LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
+"""First value of a file in the format before torch 1.6, which newer versions still write on request."""
 
 STORAGE_DTYPES = {
     "DoubleStorage": torch.float64,
@@ -38,43 +38,49 @@ STORAGE_DTYPES = {
 
 
 class StandIn:
-    """In the place of whatever isn't known to be safe: a class, a function, an instance, a result.
+    """Empty replacement for anything not known to be safe: a class, a function, an instance or a result.
 
-    Takes everything that a pickle can do to an object, and does and keeps nothing.
+    It accepts every operation of a pickle on an object, and ignores it.
     """
 
     __slots__ = ()
 
     def __new__(cls, *_: Any, **__: Any) -> StandIn:
-        """Lets a class be instantiated, whatever its arguments."""
+        """Accept instantiation with any arguments."""
         return super().__new__(cls)
 
     def __call__(self, *_: Any, **__: Any) -> StandIn:
-        """Lets the result of a function be called in turn."""
+        """Accept a call with any arguments."""
         return self
 
     def __setstate__(self, state: Any) -> None:
-        """Lets attributes be restored, to nowhere."""
+        """Ignore restored attributes."""
 
     def __setitem__(self, key: Any, value: Any) -> None:
-        """Lets items of a mapping be restored, to nowhere."""
+        """Ignore restored items of a mapping."""
 
     def extend(self, items: Any) -> None:
-        """Lets items of a list be restored, to nowhere."""
+        """Ignore restored items of a list."""
 
     append = add = extend
 
 
 class ReadOnly:
-    """Base of what a pickle may refer to but not change: it would otherwise be changed for later files too."""
+    """Base class of objects that a pickle may use but not modify, since they are shared between files."""
 
     def __setstate__(self, state: Any) -> NoReturn:
-        raise pickle.UnpicklingError("it alters what restores tensors")
+        raise pickle.UnpicklingError("it modifies the functions that restore tensors")
 
 
 @dataclasses.dataclass(frozen=True)
 class StorageInfo(ReadOnly):
-    """A flat piece of memory that tensors are views of: ``numel`` elements, stored in the file under ``key``."""
+    """Description of a flat storage that tensors are views of.
+
+    Attributes:
+        key: Name of the storage in the file.
+        dtype: Type of its elements.
+        numel: Number of elements.
+    """
 
     key: str
     dtype: torch.dtype
@@ -82,13 +88,20 @@ class StorageInfo(ReadOnly):
 
     @property
     def nbytes(self) -> int:
-        """Its size in the file."""
+        """Size in bytes."""
         return self.numel * self.dtype.itemsize
 
 
 @dataclasses.dataclass(frozen=True)
 class TensorInfo(ReadOnly):
-    """A tensor as a view of a storage; ``offset`` and ``stride`` count elements."""
+    """Description of a tensor as a view of a storage.
+
+    Attributes:
+        storage: The storage.
+        offset: First element.
+        size: Shape of the tensor.
+        stride: Strides in elements.
+    """
 
     storage: StorageInfo
     offset: int
@@ -96,13 +109,13 @@ class TensorInfo(ReadOnly):
     stride: tuple[int, ...]
 
     def check(self) -> None:
-        """Raises UnpicklingError where the view doesn't lie inside its storage."""
+        """Raise UnpicklingError if the view exceeds its storage."""
         numbers = (self.offset, *self.size, *self.stride)
         valid = (
             isinstance(self.storage, StorageInfo)
             and all(isinstance(number, int) and number >= 0 for number in numbers)
             and len(self.size) == len(self.stride)
-            # An expanded view could be of any size at all: it isn't a parameter.
+            # Expanded views are rejected: they can have any size, and parameters are never expanded.
             and math.prod(self.size) <= self.storage.numel
         )
         steps = ((n - 1) * stride for n, stride in zip(self.size, self.stride, strict=False))
@@ -112,24 +125,37 @@ class TensorInfo(ReadOnly):
 
 @dataclasses.dataclass(frozen=True)
 class Function(ReadOnly):
-    """A function that a pickle may call."""
+    """Wrapper of a function that a pickle may call."""
 
     function: Callable[..., Any]
 
     def __call__(self, *args: Any) -> Any:
-        """What the function returns."""
+        """Call the function."""
         return self.function(*args)
 
 
 def rebuild_tensor(storage: StorageInfo, offset: int, size: Any, stride: Any, *_: Any) -> TensorInfo:
-    """For ``torch._utils._rebuild_tensor`` and ``_v2``, which adds gradient flag, hooks and metadata."""
+    """Replace ``torch._utils._rebuild_tensor`` and ``_rebuild_tensor_v2``.
+
+    Args:
+        storage: The storage.
+        offset: First element in the storage.
+        size: Shape of the tensor.
+        stride: Strides in elements.
+        *_: Gradient flag, hooks and metadata, which are ignored.
+    """
     info = TensorInfo(storage, offset, tuple(size), tuple(stride))
     info.check()
     return info
 
 
 def rebuild_parameter(data: TensorInfo, *_: Any) -> TensorInfo:
-    """For ``torch._utils._rebuild_parameter``, which adds gradient flag and hooks."""
+    """Replace ``torch._utils._rebuild_parameter``.
+
+    Args:
+        data: The tensor.
+        *_: Gradient flag and hooks, which are ignored.
+    """
     return data
 
 
@@ -144,17 +170,17 @@ ALLOWED: dict[str, Any] = {
     **{f"torch.{name}": dtype for name, dtype in STORAGE_DTYPES.items()},
     **{f"torch.cuda.{name}": dtype for name, dtype in STORAGE_DTYPES.items()},
 }
-"""All that a pickle can refer to by name."""
+"""Everything that a pickle can refer to by name."""
 
 
 class RestrictedUnpickler(pickle._Unpickler):
-    """Reads one pickle; ``storages`` and ``left_out`` then say what it referred to.
+    """Unpickler of one pickle; afterwards ``storages`` and ``left_out`` hold what the pickle referred to.
 
-    It extends the unpickler that is written in Python: the one in C allocates memory as a file tells it to.
+    It extends the unpickler written in Python, since the one in C allocates as much memory as a file asks for.
 
     Args:
-        file: Open where the pickle begins; left where it ends.
-        limit: Bytes that storages may have in all.
+        file: File positioned at the start of the pickle.
+        limit: Maximum total size of the storages in bytes.
     """
 
     def __init__(self, file: BinaryIO, limit: int) -> None:
@@ -164,7 +190,12 @@ class RestrictedUnpickler(pickle._Unpickler):
         self.left_out: set[str] = set()
 
     def find_class(self, module: str, name: str) -> Any:
-        """What stands for ``module.name``; nothing is ever imported."""
+        """Return the replacement of a class or function, without importing anything.
+
+        Args:
+            module: Name of the module.
+            name: Name of the class or function.
+        """
         qualified = f"{module}.{name}"
         if qualified in ALLOWED:
             return ALLOWED[qualified]
@@ -172,7 +203,7 @@ class RestrictedUnpickler(pickle._Unpickler):
         return StandIn
 
     def persistent_load(self, pid: Any) -> Any:
-        """The storage that ``pid`` describes: ("storage", type, key, device, numel[, view])."""
+        """Return the storage that ``pid`` describes: ("storage", type, key, device, numel[, view])."""
         match pid:
             case ("storage", torch.dtype() as dtype, str(key), _, int(numel), *view) if view in ([], [None]):
                 return self._register(StorageInfo(key, dtype, numel))
@@ -190,17 +221,17 @@ class RestrictedUnpickler(pickle._Unpickler):
 
 
 def load_restricted(file: BinaryIO, size: int) -> tuple[Any, set[str]]:
-    """Reads a PyTorch file, of the zip format or the one before torch 1.6.
+    """Read a PyTorch file in the zip format or the one before torch 1.6.
 
     Args:
-        file: Open at its beginning.
-        size: Its length in bytes.
+        file: File positioned at its start.
+        size: Length of the file in bytes.
 
     Returns:
-        What it holds, tensors on the CPU, and the names of classes and functions that a `StandIn` replaces.
+        The content, with tensors on the CPU, and the names of classes and functions that a `StandIn` replaces.
 
     Raises:
-        Exception: of almost any type, as damaged and malicious files can make a pickle fail in any way.
+        Exception: Of almost any type, since damaged and malicious files can make unpickling fail in any way.
     """
     zipped = file.read(4) == b"PK\x03\x04"
     file.seek(0)
@@ -226,7 +257,7 @@ def _load_zip(file: BinaryIO, size: int) -> tuple[Any, set[str]]:
 
 
 def _member(archive: zipfile.ZipFile, name: str, limit: int) -> bytearray:
-    """A file of the archive, of which no more than ``limit`` bytes and one are decompressed."""
+    """Read a file of the archive, and decompress at most ``limit + 1`` bytes."""
     with archive.open(name) as stream:
         return bytearray(stream.read(limit + 1))
 
@@ -248,10 +279,10 @@ def _load_legacy(file: BinaryIO, size: int) -> tuple[Any, set[str]]:
 
 
 def _flat(storage: StorageInfo, data: bytearray) -> Tensor:
-    """A storage's bytes as a tensor [numel].
+    """Return a storage's bytes as a tensor [numel].
 
     Raises:
-        UnpicklingError: there are too few or too many.
+        UnpicklingError: The number of bytes is wrong.
     """
     if len(data) != storage.nbytes:
         raise pickle.UnpicklingError("its tensors don't fit its data")
@@ -259,12 +290,12 @@ def _flat(storage: StorageInfo, data: bytearray) -> Tensor:
 
 
 def _with_tensors(value: Any, data: dict[str, Tensor], done: dict[int, Any]) -> Any:
-    """A copy of nested containers with tensors in the place of their descriptions.
+    """Copy nested containers, and replace the descriptions of tensors by tensors.
 
     Args:
-        value: What a pickle holds.
+        value: Content of a pickle.
         data: Storages by key.
-        done: Copies by the identity of their originals: a pickle can refer to one value many times.
+        done: Copies by the id of the original, since a pickle can refer to one value many times.
     """
     if id(value) in done:
         return done[id(value)]
@@ -273,7 +304,7 @@ def _with_tensors(value: Any, data: dict[str, Tensor], done: dict[int, Any]) -> 
         result = data[value.storage.key].as_strided(value.size, value.stride, value.offset)
     elif isinstance(value, dict):
         result = done[id(value)] = {}
-        # Not value.items(): a pickle can give an OrderedDict attributes, which would hide its methods.
+        # Not value.items(), since a pickle can give an OrderedDict attributes that hide its methods.
         result.update((key, _with_tensors(item, data, done)) for key, item in dict.items(value))
     elif isinstance(value, list):
         result = done[id(value)] = []

@@ -1,4 +1,4 @@
-"""Checkpoint files, read whatever their origin: nothing that a file names is imported or run."""
+"""Reading of checkpoint files from any source, without importing or running anything that they name."""
 
 from __future__ import annotations
 
@@ -16,30 +16,30 @@ from msgformer.utils.safetensors_header import is_safetensors
 
 
 class Checkpoint(dict[str, Any]):
-    """What a checkpoint file holds, tensors on the CPU.
+    """Content of a checkpoint file, with tensors on the CPU.
 
     Attributes:
-        left_out: Names of the classes and functions that the file refers to and that were not restored, in
-            alphabetical order; `msgformer.checkpoints.restricted_unpickle.StandIn` is in the place of their objects.
+        left_out: Sorted names of classes and functions that were not restored; their objects are replaced by
+            `msgformer.checkpoints.restricted_unpickle.StandIn`.
     """
 
     left_out: tuple[str, ...] = ()
 
 
 def read_checkpoint(path: str | Path) -> Checkpoint:
-    """Reads a safetensors file, or any file of ``torch.save``, without running code from it.
+    """Read a safetensors file, or any file of ``torch.save``, without running code from it.
 
-    Official checkpoints hold command line arguments and configurations along with the weights, as objects that
-    ``torch.load(weights_only=True)`` refuses; these become stand-ins.
+    Official checkpoints hold command line arguments and configurations beside the weights, as objects that
+    ``torch.load(weights_only=True)`` rejects; they are replaced by stand-ins.
 
     Args:
-        path: The file; its content decides on the format, not its name.
+        path: The file; its format is detected by its content, not by its name.
 
     Returns:
         The dictionary in the file.
 
     Raises:
-        UserError: the file can't be opened, isn't a checkpoint, or is damaged.
+        UserError: The file can't be opened, is not a checkpoint, or is damaged.
     """
     path = Path(path)
     try:
@@ -50,9 +50,9 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
             f"checkpoint '{path}' can't be opened ({error.strerror or error}); "
             "give the path of a .pth or .safetensors file"
         ) from error
-    except Exception as error:  # a damaged or malicious file can make a reader fail in any way
+    except Exception as error:  # a damaged or malicious file can raise any type of error
         known = isinstance(error, pickle.UnpicklingError) and str(error)
-        reason = str(error) if known else "it is cut short or damaged"
+        reason = str(error) if known else "it is truncated or damaged"
         raise UserError(f"checkpoint '{path}' can't be read: {reason}; download or save it again") from error
     checkpoint = Checkpoint(content)
     checkpoint.left_out = tuple(sorted(left_out))
@@ -60,11 +60,11 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
 
 
 def _load(file: BinaryIO, path: Path) -> tuple[dict[str, Any], set[str]]:
-    """What the file holds, and the names of what was not restored.
+    """Return the content of a file, and the names of what was not restored.
 
     Raises:
-        UnpicklingError: it holds something else than a dictionary; the message says what.
-        Exception: it is damaged.
+        UnpicklingError: The file does not hold a dictionary; the message says what it holds.
+        Exception: The file is damaged.
     """
     if is_safetensors(path):
         return load_file(path), set()
@@ -83,15 +83,15 @@ def _load(file: BinaryIO, path: Path) -> tuple[dict[str, Any], set[str]]:
 def _load_torch(file: BinaryIO, size: int) -> tuple[Any, set[str]]:
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # about kinds of files that it refuses, and that are read below
+            warnings.simplefilter("ignore")  # about files that it rejects, and that are read below
             return torch.load(file, map_location="cpu", weights_only=True), set()
-    except Exception:  # whatever the reason: the restricted reader takes the file, or says why not
+    except Exception:  # the restricted reader reads the file, or raises a better error
         file.seek(0)
         return load_restricted(file, size)
 
 
 def _describe(start: bytes) -> str:
-    """What a file is that begins like this, if not a checkpoint."""
+    """Describe a file that is not a checkpoint by its first bytes."""
     text = start.lstrip().lower()
     if not start:
         return "it is empty"

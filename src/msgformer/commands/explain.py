@@ -11,7 +11,7 @@ from typing import Any
 from msgformer.checkpoints.model_location import ModelKind, find_model
 from msgformer.config.constraints import check_choices, check_ranges
 from msgformer.config.training_options import Progress
-from msgformer.data.files.folder import existing
+from msgformer.data.files.folder import require_path
 from msgformer.data.files.image_inputs import open_inputs
 from msgformer.errors import UserError
 from msgformer.model_names import ALIASES, MODELS, nearest, resolve
@@ -152,7 +152,7 @@ def _check_source(
             " ('msgformer models' lists them)"
         )
     if weights is not None:
-        existing(Path(weights), "weights")
+        require_path(Path(weights), "weights")
     elif seed is None:
         raise UserError(
             f"source: {source} is untrained: the name alone has no weights; give a run folder, --weights FILE, or"

@@ -9,7 +9,7 @@ from msgformer.checkpoints.model_location import find_checkpoint
 from msgformer.config.constraints import check_choices, check_ranges
 from msgformer.config.data_options import OnBadImage
 from msgformer.config.training_options import Precision, Progress
-from msgformer.data.files.folder import existing
+from msgformer.data.files.folder import require_path
 from msgformer.data.files.locations import resolve_data
 from msgformer.errors import UserError
 from msgformer.utils.result import Result
@@ -67,7 +67,7 @@ def report(
     """
     check_choices(report, locals())
     check_ranges({"batch_size": batch_size, "workers": workers})
-    run = existing(Path(run), "run")
+    run = require_path(Path(run), "run")
     if not run.is_dir():
         raise UserError(f"run: {run} is a file; give the run folder that it lies in")
     checkpoint = find_checkpoint(run)

@@ -13,7 +13,7 @@ from msgformer.config.parser import configured_by
 from msgformer.config.recipes import load_config
 from msgformer.config.schedule import fit_schedule
 from msgformer.config.training_options import DistillOptions, OptimOptions, TrainerOptions
-from msgformer.data.files.folder import existing
+from msgformer.data.files.folder import require_path
 from msgformer.errors import UserError
 from msgformer.plugins import require_plugins
 from msgformer.runs.output_folder import CONFIG_FILE, check_output, find_run
@@ -75,7 +75,7 @@ def check_start(settings: TrainSettings) -> None:
         return
     if settings.pretrained:
         raise UserError(f"pretrained and init_from are both given ({settings.init_from}); leave one of them out")
-    if existing(Path(settings.init_from), "init_from").is_dir():
+    if require_path(Path(settings.init_from), "init_from").is_dir():
         raise UserError(f"init_from: {settings.init_from} is a folder; give a file, such as best.ckpt in a run folder")
 
 

@@ -1,4 +1,4 @@
-"""From a picture to the model's input: the settings, and the transforms that they make."""
+"""Preprocessing of images for a classifier: the settings, and the transforms made from them."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ if TYPE_CHECKING:
 
     Transform = Callable[[Image.Image], Tensor]
 
-GREY_WEIGHTS = (0.299, 0.587, 0.114)  # of red, green and blue, as Pillow turns colours into grey (ITU-R 601-2)
+GRAY_WEIGHTS = (0.299, 0.587, 0.114)  # of red, green and blue in Pillow's conversion to gray (ITU-R 601-2)
 
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """Everything that decides which numbers a model sees for a picture; a checkpoint carries it.
+    """Settings that define how an image becomes the model's input; stored in checkpoints.
 
     Attributes:
         input_size: Channels, height and width.
         interpolation: Filter for resizing.
         mean: Mean of each channel, for pixels in 0..1.
         std: Standard deviation of each channel, for pixels in 0..1.
-        crop_pct: Side of the centre crop divided by the side resized to.
+        crop_pct: Side of the center crop relative to the side after resizing.
         crop_mode: "center", "squash" or "border".
-        draft: Whether a JPEG that is far larger than the input is decoded at a smaller scale.
+        draft: Whether to decode a JPEG that is much larger than the input at a smaller scale.
     """
 
     input_size: tuple[int, int, int]
@@ -42,37 +42,37 @@ class Preprocessing:
     draft: bool = False
 
     @property
-    def least_side(self) -> int:
-        """Pixels that no side of a JPEG may fall below when it is decoded at a smaller scale; 0: it never is."""
+    def min_side(self) -> int:
+        """Minimum side in pixels at which a JPEG may be decoded; 0 for its full size only."""
         return math.ceil(2 * max(self.input_size[1:]) / self.crop_pct) if self.draft else 0
 
     @classmethod
     def of(cls, model: nn.Module, size: tuple[int, int], channels: int, options: PreprocessOptions) -> Preprocessing:
-        """The settings for a timm model: its own configuration, and over it what is given.
+        """Return the settings for a timm model: its own configuration, overridden by the user's options.
 
         Args:
             model: A timm model.
-            size: Height and width to train and evaluate at.
-            channels: 1 for grey, 3 for colour.
-            options: What the user set; None inside means the model's own.
+            size: Height and width for training and evaluation.
+            channels: 1 for gray, 3 for color.
+            options: Options of the user; None selects the model's own value.
 
         Raises:
-            UserError: the channels are neither 1 nor 3, or there isn't one mean and deviation for each.
+            UserError: The channels are neither 1 nor 3, or the mean or std has another number of values.
         """
         from timm.data import resolve_model_data_config
 
         if channels not in (1, 3):
-            raise UserError(f"model_args.in_chans must be 1 (grey) or 3 (colour) for images, not {channels}")
+            raise UserError(f"model_args.in_chans must be 1 (gray) or 3 (color) for images, not {channels}")
         config = resolve_model_data_config(model)
         given = {key: value for key, value in asdict(options).items() if value is not None}
         if channels == 1:
-            weights = GREY_WEIGHTS
+            weights = GRAY_WEIGHTS
             for key in ("mean", "std"):
                 config[key] = (sum(w * v for w, v in zip(weights, (*config[key], *config[key])[:3], strict=False)),)
         merged = {**config, **given}
         for key in ("mean", "std"):
             if len(merged[key]) != channels:
-                raise UserError(f"preprocess.{key} needs {channels} number(s), one a channel, not {merged[key]}")
+                raise UserError(f"preprocess.{key} needs {channels} number(s), one per channel, not {merged[key]}")
         return cls(
             input_size=(channels, *size),
             interpolation=merged["interpolation"],
@@ -85,31 +85,35 @@ class Preprocessing:
 
     @classmethod
     def from_dict(cls, stored: dict[str, Any]) -> Preprocessing:
-        """The settings as :meth:`to_dict` wrote them."""
+        """Restore the settings from the result of :meth:`to_dict`."""
         settings: dict[str, Any] = {key: tuple(v) if isinstance(v, list) else v for key, v in stored.items()}
         return cls(**settings)
 
     def to_dict(self) -> dict[str, Any]:
-        """The settings in lists, numbers and strings, those of timm's ``create_transform`` unless JPEGs are drafted."""
+        """Return the settings as plain values: arguments of timm's ``create_transform``, and ``draft`` if it is set."""
         stored = {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(self).items()}
         return stored if self.draft else {key: value for key, value in stored.items() if key != "draft"}
 
 
 def eval_transform(settings: Preprocessing) -> Transform:
-    """RGB picture of any size -> normalised float tensor [channels, height, width], nothing random."""
+    """Create the transform from an RGB image of any size to a normalized float tensor [C, H, W], not random."""
     from timm.data import create_transform
     from torchvision.transforms import Compose
 
     given = asdict(settings)
-    del given["draft"]  # which is about decoding
+    del given["draft"]  # applies to decoding
     transform = create_transform(**given)
-    return Compose([*_to_grey(settings), transform])
+    return Compose([*_to_gray(settings), transform])
 
 
 def train_transform(settings: Preprocessing, options: AugmentOptions) -> Transform:
-    """RGB picture of any size -> augmented, normalised float tensor [channels, height, width].
+    """Create the transform from an RGB image of any size to an augmented, normalized float tensor [C, H, W].
 
-    Randomness is drawn from the global generators of Python, NumPy and torch.
+    Random numbers come from the global generators of Python, NumPy and torch.
+
+    Args:
+        settings: Preprocessing settings.
+        options: Augmentation options.
 
     Raises:
         UserError: timm doesn't understand ``auto_augment``.
@@ -145,17 +149,17 @@ def train_transform(settings: Preprocessing, options: AugmentOptions) -> Transfo
             f"augment.auto_augment: timm doesn't understand {options.auto_augment!r};"
             " an example is 'rand-m9-mstd0.5-inc1'"
         ) from error
-    geometry, colour, tensor = stages
-    _mend_posterize(colour)
-    # Grey at the end: timm's policies fill borders with a colour, which a grey picture can't hold.
-    return Compose([geometry, colour, *_to_grey(settings), tensor])
+    geometry, color, tensor = stages
+    _fix_posterize(color)
+    # Convert to gray last, since timm's policies fill borders with an RGB color.
+    return Compose([geometry, color, *_to_gray(settings), tensor])
 
 
-def _mend_posterize(colour: Any) -> None:
-    """Let timm's policies posterize to no bits, which they sometimes draw and Pillow refuses since version 13."""
+def _fix_posterize(color: Any) -> None:
+    """Let timm's policies posterize to 0 bits, which they sometimes draw and Pillow rejects since version 13."""
     from timm.data import auto_augment
 
-    for stage in colour.transforms:
+    for stage in color.transforms:
         policies = getattr(stage, "policy", [getattr(stage, "ops", [])])
         for operation in (operation for policy in policies for operation in policy):
             if operation.aug_fn is auto_augment.posterize:
@@ -163,7 +167,7 @@ def _mend_posterize(colour: Any) -> None:
 
 
 def _posterize(image: Image.Image, bits: int, **_: Any) -> Image.Image:
-    """Keep the ``bits`` highest bits of each channel; without any the picture is black, as it was with older Pillow."""
+    """Reduce each channel to its highest ``bits`` bits; 0 gives a black image, as with older Pillow."""
     from PIL import Image, ImageOps
 
     if bits >= 8:
@@ -171,7 +175,7 @@ def _posterize(image: Image.Image, bits: int, **_: Any) -> Image.Image:
     return ImageOps.posterize(image, bits) if bits > 0 else Image.new(image.mode, image.size)
 
 
-def _to_grey(settings: Preprocessing) -> list[Any]:
+def _to_gray(settings: Preprocessing) -> list[Any]:
     from torchvision.transforms import Grayscale
 
     return [Grayscale()] if settings.input_size[0] == 1 else []

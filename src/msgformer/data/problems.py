@@ -1,4 +1,4 @@
-"""What a check of a data set found: one record a problem, whatever the task, and how they are listed."""
+"""Problems found by the checks of a dataset, with sorting and tabulation."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from msgformer.errors import UserError, shown
 Severity = Literal["error", "warning", "note"]
 
 SEVERITIES: tuple[Severity, ...] = ("error", "warning", "note")
-"""The worst first. An error stops a training, a warning will probably spoil it, a note is only worth knowing."""
+"""Severities, worst first. Errors prevent training, warnings probably harm the result, notes are informative."""
 
-MOST_ROWS = 20
-"""Problems of one kind that a table lists, before it counts the rest."""
+MAX_ROWS = 20
+"""Maximum number of table rows per kind of problem; the rest is only counted."""
 
 
 @dataclass(frozen=True)
 class Problem:
-    """One thing that isn't as it should be.
+    """One problem of a dataset.
 
     Attributes:
         severity: "error", "warning" or "note".
-        kind: What sort of problem, in few words; problems of a kind are listed together.
-        path: The file, folder or shard that it is about.
-        message: What is wrong and what to do, in one line without the path.
+        kind: Kind of problem in a few words; problems of one kind are listed together.
+        path: The affected file, folder or shard.
+        message: The problem and its remedy, in one line without the path.
     """
 
     severity: Severity
@@ -35,21 +35,21 @@ class Problem:
     message: str
 
 
-def ordered(problems: Iterable[Problem]) -> list[Problem]:
-    """Problems with the worst first, those of a kind together, and by path within a kind."""
+def sort_problems(problems: Iterable[Problem]) -> list[Problem]:
+    """Sort problems by severity, worst first, then by kind and path."""
     return sorted(problems, key=lambda one: (SEVERITIES.index(one.severity), one.kind, one.path))
 
 
 def has_errors(problems: Iterable[Problem]) -> bool:
-    """Whether a training would be stopped by one of them."""
+    """Return whether any problem is an error, which prevents training."""
     return any(problem.severity == "error" for problem in problems)
 
 
-def refuse_errors(problems: Iterable[Problem]) -> None:
-    """Make sure that there is no error among some problems.
+def raise_errors(problems: Iterable[Problem]) -> None:
+    """Raise an exception if any problem is an error.
 
     Raises:
-        UserError: names the first, and how many others there are.
+        UserError: There is an error; the message holds the first one and the number of others.
     """
     errors = [problem for problem in problems if problem.severity == "error"]
     if errors:
@@ -57,21 +57,21 @@ def refuse_errors(problems: Iterable[Problem]) -> None:
         raise UserError(f"{shown(errors[0].path)}: {errors[0].message}{more}")
 
 
-def problem_rows(problems: Sequence[Problem], most: int = MOST_ROWS) -> list[tuple[str, str, str, str]]:
-    """Rows of a table: severity, kind, path and message; of a kind with many problems the first, and a count.
+def problem_rows(problems: Sequence[Problem], max_rows: int = MAX_ROWS) -> list[tuple[str, str, str, str]]:
+    """Return table rows with severity, kind, path and message; a kind with many problems ends with a count.
 
     Args:
-        problems: In the order of :func:`ordered`.
-        most: Rows that one kind may take.
+        problems: Problems in the order of :func:`sort_problems`.
+        max_rows: Maximum number of rows per kind.
     """
     totals = Counter(problem.kind for problem in problems)
     shown: Counter[str] = Counter()
     rows: list[tuple[str, str, str, str]] = []
     for problem in problems:
         shown[problem.kind] += 1
-        if shown[problem.kind] <= most:
+        if shown[problem.kind] <= max_rows:
             rows.append((problem.severity, problem.kind, problem.path, problem.message))
         elif shown[problem.kind] == totals[problem.kind]:
-            rest = totals[problem.kind] - most
+            rest = totals[problem.kind] - max_rows
             rows.append((problem.severity, problem.kind, f"... and {rest} more", "--json lists them all"))
     return rows

@@ -1,4 +1,4 @@
-"""Everything that can be found out about a data set before a training, for every task."""
+"""Survey of a dataset before training: numbers of images, classes and problems, for every task."""
 
 from __future__ import annotations
 
@@ -10,29 +10,29 @@ from pathlib import Path
 
 from msgformer.config.dense_data_options import ReduceZeroLabel
 from msgformer.data.classification.folder_checks import survey_folder
-from msgformer.data.classification.image_checks import check_images_of
+from msgformer.data.classification.image_checks import check_source_images
 from msgformer.data.classification.subsets import open_location
 from msgformer.data.dense.checks import check_instances, check_label_maps
 from msgformer.data.detection.sets import find_readers
 from msgformer.data.files.locations import FOLDER, Location, expand_shards, parse_location
 from msgformer.data.files.sources import FolderSource, Source
 from msgformer.data.files.tars import index_tar
-from msgformer.data.problems import Problem, ordered
+from msgformer.data.problems import Problem, sort_problems
 from msgformer.data.segmentation.sets import find_segmentation, read_subset
 from msgformer.errors import UserError
 
 Progress = Callable[[int], AbstractContextManager[Callable[[], object]]]
-"""Told how many images there are, a context of what is called after each."""
+"""Function from the number of images to a context manager, whose value is called after each image."""
 
 
 @dataclass(frozen=True)
 class Survey:
-    """What was found.
+    """Result of a survey.
 
     Attributes:
-        images: How many images there are, by subset.
-        classes: How many images, or in detection objects, each class has, by subset; empty where it isn't counted.
-        problems: Everything that is wrong or odd, the worst first.
+        images: Number of images per subset.
+        classes: Number of images (for detection, objects) per subset and class; empty if not counted.
+        problems: All problems, worst first.
     """
 
     images: dict[str, int]
@@ -41,10 +41,14 @@ class Survey:
 
 
 def survey_classification(data: str, progress: Progress) -> Survey:
-    """A look at images with a class each, at any location.
+    """Survey a classification dataset at any location.
+
+    Args:
+        data: A folder or ``SCHEME:LOCATION``.
+        progress: Shows the progress over the images.
 
     Raises:
-        UserError: there is nothing at the location.
+        UserError: The location does not exist.
     """
     location = parse_location(data)
     sources: dict[str, Source] = {}
@@ -61,16 +65,16 @@ def survey_classification(data: str, progress: Progress) -> Survey:
             else:
                 sources = {"all": train} if val is None else {"train": train, "val": val}
     with progress(sum(len(source.labels) for source in sources.values())) as advance:
-        problems += check_images_of(sources, advance)
+        problems += check_source_images(sources, advance)
     classes = {
         subset: {name: Counter(source.labels)[label] for label, name in enumerate(source.classes)}
         for subset, source in sources.items()
     }
-    return Survey({subset: len(source.labels) for subset, source in sources.items()}, classes, ordered(problems))
+    return Survey({subset: len(source.labels) for subset, source in sources.items()}, classes, sort_problems(problems))
 
 
 def _shard_problems(location: Location) -> list[Problem]:
-    """Local shards that are damaged."""
+    """Return a problem for each damaged local shard."""
     problems = []
     if location.scheme in ("tar", "wds") and "://" not in location.path:
         for shard in expand_shards(location):
@@ -82,10 +86,10 @@ def _shard_problems(location: Location) -> list[Problem]:
 
 
 def survey_detection(data: str) -> Survey:
-    """A look at images with annotated objects, in COCO's or Pascal VOC's layout.
+    """Survey a detection dataset in COCO's or Pascal VOC's layout.
 
     Raises:
-        UserError: the folder isn't laid out in either way.
+        UserError: The folder has neither layout.
     """
     images, classes, problems = {}, {}, []
     for subset, read in find_readers(Path(data)).items():
@@ -94,22 +98,22 @@ def survey_detection(data: str) -> Survey:
         images[subset] = len(found)
         labels = Counter(instance.label for image in found.images for instance in image.instances)
         classes[subset] = {name: labels[label] for label, name in enumerate(found.classes, start=1)}
-    return Survey(images, classes, ordered(problems))
+    return Survey(images, classes, sort_problems(problems))
 
 
 def survey_segmentation(data: str, *, reduce_zero: ReduceZeroLabel) -> Survey:
-    """A look at images with label maps, in ADE20K's or Cityscapes' layout.
+    """Survey a segmentation dataset in ADE20K's or Cityscapes' layout.
 
     Args:
         data: The folder.
-        reduce_zero: Labels count from 1, with 0 for no class; "auto" decides as a training does.
+        reduce_zero: Whether labels count from 1, with 0 for no class; "auto" decides as a training does.
 
     Raises:
-        UserError: the folder isn't laid out in either way.
+        UserError: The folder has neither layout.
     """
     images, problems = {}, []
     for subset in find_segmentation(Path(data)):
         found, wrong = read_subset(Path(data), subset, reduce_zero)
         problems += [*wrong, *check_label_maps(found)]
         images[subset] = len(found)
-    return Survey(images, {}, ordered(problems))
+    return Survey(images, {}, sort_problems(problems))

@@ -1,4 +1,4 @@
-"""The form of an optimised model's graph that suits what is to run its file; the answers are the same."""
+"""Variants of an optimized model's graph for different file formats; the outputs are the same."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from msgformer.optimized.msg_transformer import FastAttention
 from msgformer.optimized.packed import PackedConv2d, PackedLinear
 from msgformer.optimized.sg_former import FastConvMlp, FastGuided, FastHybrid, QuantizableConvMlp
 
-_KNOW_OPENVINO = FastAttention, FastGuided, FastHybrid
+_HAS_OPENVINO_FORM = FastAttention, FastGuided, FastHybrid
 
 
-def for_file(model: nn.Module, file_format: str, *, is_quantized: bool) -> nn.Module:
-    """A copy of a model, optimised or not, to be captured for a file.
+def prepare_for_format(model: nn.Module, file_format: str, *, is_quantized: bool) -> nn.Module:
+    """Copy a model, optimized or not, and adapt its graph to a file format.
 
     Args:
         model: The model.
-        file_format: Of the file.
-        is_quantized: Whether it is to hold integers of 8 bits.
+        file_format: Format of the file.
+        is_quantized: Whether the file holds 8-bit integers.
     """
     model = copy.deepcopy(model)
     for module in model.modules():
-        if isinstance(module, _KNOW_OPENVINO):
+        if isinstance(module, _HAS_OPENVINO_FORM):
             module.is_for_openvino = file_format == "openvino"
         if is_quantized and type(module) is FastConvMlp:
             module.fc2 = _as_convolution(module.fc2)

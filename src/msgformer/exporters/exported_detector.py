@@ -1,4 +1,4 @@
-"""An exported detector in the place of the model: pictures of any size go in, objects in their pixels come out."""
+"""Exported detector with the interface of the model: images of any size in, boxes in their pixels out."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from torch import Tensor, nn
 from torchvision.ops import clip_boxes_to_image
 
 from msgformer.exporters.session import Session
-from msgformer.exporters.verify_detector import Found, objects_of, with_area
+from msgformer.exporters.verify_detector import Detections, drop_empty_boxes, run_detector
 from msgformer.heads.detection.images import DetectionTransform
 
 
 class ExportedDetector(nn.Module):
-    """A file that finds objects on one image at a time.
+    """Runs an exported detector on one image at a time.
 
     Args:
-        session: The open file.
+        session: Session of the exported file.
 
     Attributes:
-        with_masks: Whether it finds masks.
+        with_masks: Whether the detector predicts masks.
     """
 
     def __init__(self, session: Session) -> None:
@@ -31,35 +31,57 @@ class ExportedDetector(nn.Module):
         self.session, self.with_masks = session, "masks" in card.outputs
         self.transform = DetectionTransform(**card.preprocessing, mean=card.mean, std=card.std).eval()
 
-    def forward(self, images: Sequence[Tensor]) -> list[Found]:
-        """Pictures [3, H, W], 0..1, to what :func:`msgformer.create_detector` describes.
+    def forward(self, images: Sequence[Tensor]) -> list[Detections]:
+        """Detect objects.
+
+        Args:
+            images: Images in 0..1, [3, H, W].
+
+        Returns:
+            One dictionary per image, as :func:`msgformer.create_detector` describes it.
 
         Raises:
-            UserError: the file takes no images of this size.
+            UserError: The file doesn't accept images of this size.
         """
         return [self._detect(image) for image in images]
 
-    def _detect(self, image: Tensor) -> Found:
-        sizes, normalised = self.session.card.sizes, self.transform.normalize(image)
+    def _detect(self, image: Tensor) -> Detections:
+        sizes, normalized = self.session.card.sizes, self.transform.normalize(image)
         fixed = sizes.fixed_size
-        fitted = self.transform.resize(normalised)[0] if fixed is None else fit_into(normalised, fixed)
+        fitted = self.transform.resize(normalized)[0] if fixed is None else resize_to_fit(normalized, fixed)
         size, original = ((x.shape[-2], x.shape[-1]) for x in (fitted, image))
         least = (sizes.height[0], sizes.width[0])
-        given = fill_up(fitted, [max(sides) for sides in zip(size, least, strict=True)])
-        found = objects_of(self.session, given.unsqueeze(0))
-        (told,) = self.transform.postprocess([found], [size], [original])
-        told["boxes"] = clip_boxes_to_image(told["boxes"], original)
-        return {name: values.to(image.device) for name, values in with_area(told).items()}
+        given = pad_to_size(fitted, [max(sides) for sides in zip(size, least, strict=True)])
+        found = run_detector(self.session, given.unsqueeze(0))
+        (rescaled,) = self.transform.postprocess([found], [size], [original])
+        rescaled["boxes"] = clip_boxes_to_image(rescaled["boxes"], original)
+        return {name: values.to(image.device) for name, values in drop_empty_boxes(rescaled).items()}
 
 
-def fit_into(image: Tensor, size: Sequence[int]) -> Tensor:
-    """An image [3, h, w] as large as fits into a height and a width, its shape kept."""
-    scale = min(most / side for most, side in zip(size, image.shape[-2:], strict=True))
+def resize_to_fit(image: Tensor, size: Sequence[int]) -> Tensor:
+    """Resize an image to the largest size that fits into a height and a width, with its aspect ratio.
+
+    Args:
+        image: Image [3, h, w].
+        size: Maximum height and width.
+
+    Returns:
+        Image [3, h', w'].
+    """
+    scale = min(limit / side for limit, side in zip(size, image.shape[-2:], strict=True))
     fitted = [max(1, int(side * scale + 0.5)) for side in image.shape[-2:]]
     return F.interpolate(image[None], fitted, mode="bilinear", align_corners=False)[0]
 
 
-def fill_up(image: Tensor, size: Sequence[int]) -> Tensor:
-    """A normalised image [3, h, w] with zeros at the bottom and the right, up to a height and a width."""
+def pad_to_size(image: Tensor, size: Sequence[int]) -> Tensor:
+    """Pad a normalized image with zeros at the bottom and the right.
+
+    Args:
+        image: Image [3, h, w].
+        size: Height H and width W of the result.
+
+    Returns:
+        Image [3, H, W].
+    """
     height, width = image.shape[-2:]
     return F.pad(image, (0, size[1] - width, 0, size[0] - height))

@@ -1,4 +1,4 @@
-"""Weights and activations of an exported file in 8 bits, by NNCF's post-training quantisation."""
+"""Post-training quantization of exported models to 8-bit weights and activations, by NNCF."""
 
 from __future__ import annotations
 
@@ -13,28 +13,28 @@ from msgformer.exporters.program import INPUT, quiet
 
 
 def quantize(model: Any, batches: Sequence[Tensor]) -> Any:
-    """A quantised copy.
+    """Return a quantized copy of a model.
 
     Args:
         model: An ``onnx.ModelProto`` or an ``openvino.Model``.
-        batches: Inputs [B, C, H, W] of real pictures, from which ranges of activations are taken.
+        batches: Inputs [B, C, H, W] of real images, from which the ranges of activations are estimated.
 
     Raises:
-        UserError: NNCF can't quantise the model.
+        UserError: NNCF can't quantize the model.
     """
-    logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)  # it tells that there is no CUDA
+    logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)  # hides a warning about missing CUDA
     import nncf
     from nncf.quantization.advanced_parameters import QuantizationParameters
 
     nncf.set_log_level(logging.ERROR)
-    # One scale a tensor: NNCF takes the wrong axis for the channels of a depth-wise convolution whose input was
-    # permuted, and SG-Former's all are.
+    # One scale per tensor: NNCF uses the wrong channel axis for a depthwise convolution with a permuted input, as all
+    # of SG-Former's are.
     whole = QuantizationParameters(per_channel=False)
     advanced = nncf.AdvancedQuantizationParameters(activations_quantization_params=whole)
     if _is_openvino(model):
         _give_each_layer_its_own_weights(model)
     else:
-        # Scales of channels are chosen by weights, which have to be constants in ONNX: SG-Former reshapes some first.
+        # SmoothQuant needs weights that are constants in ONNX, but SG-Former reshapes some of its weights first.
         advanced.smooth_quant_alphas = nncf.AdvancedSmoothQuantParameters(convolution=-1, matmul=-1)
     dataset = nncf.Dataset(batches, lambda images: {INPUT: images.numpy()})
     try:
@@ -49,15 +49,15 @@ def quantize(model: Any, batches: Sequence[Tensor]) -> Any:
     except (RuntimeError, nncf.errors.InternalError) as error:
         reason = " ".join(str(error).split())[:200]
         raise UserError(
-            f"NNCF can't quantise this model ({reason}); leave out --int8, or try another format"
+            f"NNCF can't quantize this model ({reason}); leave out --int8, or try another format"
         ) from error
 
 
 def _give_each_layer_its_own_weights(model: Any) -> None:
-    """Make what is computed from weights alone a constant, in an OpenVINO graph.
+    """Fold expressions of constants in an OpenVINO graph.
 
-    MSG-Transformer's merging reshapes a convolution's weights for its messengers, and NNCF takes the axes of the one
-    for the other's.
+    MSG-Transformer's patch merging reshapes the weights of a convolution for its messengers, and NNCF would confuse the
+    axes of the two uses.
     """
     from openvino.passes import ConstantFolding, Manager
 

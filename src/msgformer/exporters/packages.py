@@ -1,4 +1,4 @@
-"""What exported files need beyond this package's dependencies."""
+"""Optional packages that are needed to write and run exported files."""
 
 from __future__ import annotations
 
@@ -14,35 +14,35 @@ WRITING: dict[Format, tuple[tuple[str, str], ...]] = {
     "aoti": (),
     "executorch": (("executorch", "executorch"),),
 }
-"""What writing and checking a file of each format needs, and the extra that brings it."""
+"""Packages for writing and verifying each format, with the extra that installs each."""
 
 RUNNING: dict[str, tuple[tuple[str, str], ...]] = {
     ".onnx": (("onnx", "onnx"), ("onnxruntime", "onnx")),
     ".xml": (("openvino", "openvino"),),
     ".pte": (("executorch", "executorch"),),
 }
-"""What running a file by such a name needs."""
+"""Packages for running a file by its suffix, with the extra that installs each."""
 
 
 def require_writer(format: Format, what: str) -> None:
-    """Make sure that a format can be written.
+    """Check that the packages for writing a format are installed.
 
     Args:
-        format: Which.
-        what: What needs it, for messages.
+        format: The format.
+        what: Option or action that needs it, for messages.
 
     Raises:
-        UserError: a package is missing; names the extra that brings it.
+        UserError: A package is missing; the message names the extra that installs it.
     """
     for package, extra in WRITING[format]:
         require_package(package, extra, what)
 
 
 def require_runtime(path: Path) -> None:
-    """Make sure that a file can be run.
+    """Check that the packages for running a file are installed.
 
     Raises:
-        UserError: a package is missing; names the extra that brings it.
+        UserError: A package is missing; the message names the extra that installs it.
     """
     for package, extra in RUNNING.get(path.suffix.lower(), ()):
         require_package(package, extra, str(path))

@@ -1,4 +1,4 @@
-"""A model captured as a graph of torch.export, from which every format is made."""
+"""Capture of a model as a torch.export graph, from which every format is made."""
 
 from __future__ import annotations
 
@@ -11,50 +11,51 @@ import torch
 from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 
-from msgformer.checkpoints.export_card import LARGEST_BATCH, LARGEST_SIDE, Sizes
+from msgformer.checkpoints.export_card import MAX_BATCH, MAX_SIDE, Sizes
 from msgformer.errors import UserError
 
 INPUT = "images"
 
 NOISE = (
-    r".*is deprecated.*",  # torch's, about torch
-    r".*API is experimental.*",  # ExecuTorch's, about all of it
+    r".*is deprecated.*",  # torch about its own functions
+    r".*API is experimental.*",  # ExecuTorch about all of its functions
     r".*converted to a (?:Tensor|Python).*",
 )
-"""Warnings of the exporters that tell the user nothing to act upon."""
+"""Warnings of the exporters that users can't act on."""
 
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Without the warnings in ``NOISE``."""
+    """Hide the warnings in ``NOISE``."""
     with warnings.catch_warnings():
         for pattern in NOISE:
             warnings.filterwarnings("ignore", pattern)
         yield
 
 
-def sizes_of(model: nn.Module, size: tuple[int, int], batch: int, *, dynamic_batch: bool, dynamic_size: bool) -> Sizes:
-    """The inputs that an export takes.
+def export_sizes(
+    model: nn.Module, size: tuple[int, int], batch: int, *, dynamic_batch: bool, dynamic_size: bool
+) -> Sizes:
+    """Return the input sizes of an export.
 
     Args:
-        model: What is exported.
-        size: Height and width, where they are fixed.
-        batch: Number of images, where it is fixed.
-        dynamic_batch: Take any number of images.
-        dynamic_size: Take images of any size from the least on that leaves the model's last map two steps wide and
-            high: a captured graph is specialised for a map of one.
+        model: The model to export.
+        size: Height and width, if they are fixed.
+        batch: Number of images, if it is fixed.
+        dynamic_batch: Whether to accept any number of images.
+        dynamic_size: Whether to accept images of any size. The minimum size gives a coarsest feature map of 2 x 2,
+            since torch specializes a graph for a map of 1 x 1.
     """
-    least = coarsest_stride(model) + 1
-    sides = (least, LARGEST_SIDE)
+    sides = (coarsest_stride(model) + 1, MAX_SIDE)
     return Sizes(
-        (1, LARGEST_BATCH) if dynamic_batch else (batch, batch),
+        (1, MAX_BATCH) if dynamic_batch else (batch, batch),
         sides if dynamic_size else (size[0], size[0]),
         sides if dynamic_size else (size[1], size[1]),
     )
 
 
 def coarsest_stride(model: nn.Module) -> int:
-    """Pixels a step of a model's coarsest map; 32, as of most, where the model doesn't say."""
+    """Return the stride of a model's coarsest feature map; 32, the usual value, if the model doesn't declare it."""
     anchors: Any = getattr(getattr(model, "rpn", model), "anchor_generator", None)
     if anchors is not None:
         return max(anchors.strides)
@@ -63,7 +64,16 @@ def coarsest_stride(model: nn.Module) -> int:
 
 
 def example_input(model: nn.Module, sizes: Sizes, channels: int) -> Tensor:
-    """Images to capture a model with: where a size is dynamic, not one that the graph could be specialised for."""
+    """Return images to capture a model with; dynamic sizes avoid values for which torch would specialize the graph.
+
+    Args:
+        model: The model.
+        sizes: The inputs that the graph accepts.
+        channels: Number of channels C.
+
+    Returns:
+        Random images [B, C, H, W].
+    """
     stride = coarsest_stride(model)
     dynamic_size = sizes.height[0] < sizes.height[1]
     height, width = (3 * stride + 4, 4 * stride + 12) if dynamic_size else (sizes.height[0], sizes.width[0])
@@ -72,15 +82,15 @@ def example_input(model: nn.Module, sizes: Sizes, channels: int) -> Tensor:
 
 
 def capture(model: nn.Module, sizes: Sizes, channels: int = 3) -> ExportedProgram:
-    """The graph of a model in evaluation mode on the CPU.
+    """Capture the graph of a model in evaluation mode on the CPU.
 
     Args:
-        model: Called with images [B, C, H, W].
-        sizes: The inputs that the graph takes.
-        channels: Of the images.
+        model: The model, called with images [B, C, H, W].
+        sizes: The inputs that the graph accepts.
+        channels: Number of channels C.
 
     Raises:
-        UserError: the model can't be captured, or not for these sizes.
+        UserError: The model can't be captured for these sizes.
     """
     bounds = {0: ("batch", sizes.batch), 2: ("height", sizes.height), 3: ("width", sizes.width)}
     dims = {axis: Dim(name, min=low, max=high) for axis, (name, (low, high)) in bounds.items() if low < high}
@@ -88,7 +98,7 @@ def capture(model: nn.Module, sizes: Sizes, channels: int = 3) -> ExportedProgra
     try:
         with torch.no_grad(), quiet():
             return torch.export.export(model, (images,), dynamic_shapes=(dims or None,))
-    except Exception as error:  # whatever it is that the exporter can't follow
+    except Exception as error:  # the exporter raises many types of errors for unsupported code
         reason = " ".join(str(error).split())[:200] or type(error).__name__
-        remedy = "leave out --dynamic-size or --dynamic-batch" if dims else "it has no such form"
+        remedy = "leave out --dynamic-size or --dynamic-batch" if dims else "torch.export doesn't support the model"
         raise UserError(f"{type(model).__name__} can't be exported as a graph ({reason}); {remedy}") from error

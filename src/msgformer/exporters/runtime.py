@@ -1,4 +1,4 @@
-"""Exported files, whatever wrote them, opened and run."""
+"""Opening and running of exported files in any format."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from msgformer.exporters.session import Session
 
 
 def read_card(path: Path) -> ExportCard:
-    """What an exported file says about itself.
+    """Read the card of an exported file.
 
     Raises:
-        UserError: it can't be read, isn't of this package, or a package that runs such files is missing.
+        UserError: The file can't be read, was not written by this package, or needs a package that is missing.
     """
     require_runtime(path)
     suffix = path.suffix.lower()
@@ -32,20 +32,20 @@ def read_card(path: Path) -> ExportCard:
 
 
 def open_session(path: Path, accelerator: str = "auto", threads: int | None = None, *, trust: bool = False) -> Session:
-    """An exported file, ready to run.
+    """Open an exported file.
 
     Args:
         path: The file.
-        accelerator: "auto", "cpu" or "gpu"; those of PyTorch and ExecuTorch run on the CPU.
-        threads: Threads for ONNX Runtime and OpenVINO, by default all cores; other formats use torch's.
-        trust: Allow machine code in the file to run. Files of AOTInductor consist of it.
+        accelerator: "auto", "cpu" or "gpu"; files of PyTorch and ExecuTorch run on the CPU only.
+        threads: Threads for ONNX Runtime and OpenVINO, by default all cores; other formats use torch's setting.
+        trust: Whether to allow machine code in the file to run; AOTInductor files consist of machine code.
 
     Raises:
-        UserError: It can't be read or run, it needs ``trust``, or the device isn't there.
+        UserError: The file can't be read or run, it needs ``trust``, or the device is not available.
     """
     card = read_card(path)
     if card.format == "aoti" and not trust:
-        raise UserError(f"{path} holds machine code, which would run; give --trust true (trust=True) if you trust it")
+        raise UserError(f"{path} contains machine code; give --trust true (trust=True) to run it if you trust it")
     if card.format == "onnx":
         from msgformer.exporters.formats.onnx import OnnxSession
 
@@ -66,14 +66,14 @@ def open_session(path: Path, accelerator: str = "auto", threads: int | None = No
 
 
 class ExportedModel(nn.Module):
-    """An exported classifier or segmenter in the place of the model that it was made of.
+    """Exported classifier or segmenter with the interface of the original model.
 
     Args:
-        session: The open file.
+        session: Session of the exported file.
 
     Attributes:
-        mean: What a segmenter's images have to be normalised with.
-        std: Likewise.
+        mean: Channel means for normalizing the images of a segmenter.
+        std: Channel standard deviations, likewise.
     """
 
     def __init__(self, session: Session) -> None:
@@ -82,10 +82,10 @@ class ExportedModel(nn.Module):
         self.mean, self.std = session.card.mean, session.card.std
 
     def forward(self, images: Tensor) -> Tensor:
-        """Logits of images [B, C, H, W].
+        """Compute logits of images [B, C, H, W].
 
         Raises:
-            UserError: the file takes no images of this size.
+            UserError: The file doesn't accept images of this size.
         """
         (logits,) = self.session(images)
         return logits.to(images.device)

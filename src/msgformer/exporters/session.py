@@ -1,4 +1,4 @@
-"""What every kind of exported file has in common once it is open."""
+"""Base class of sessions, which run exported files."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from torch import Tensor
 from msgformer.checkpoints.export_card import ExportCard
 
 Order = tuple[Tensor, Tensor]
-"""What a graph sorted, [B, n], and the places of its elements in ascending order, [B, n]."""
+"""Values that a graph sorts [B, n], and their indices in ascending order [B, n]."""
 
 
 class Session(ABC):
-    """An exported file, ready to run.
+    """Base class of sessions.
 
     Args:
         path: The file, for messages.
-        card: What it says about itself.
+        card: Card of the file.
     """
 
     def __init__(self, path: Path, card: ExportCard) -> None:
@@ -27,17 +27,17 @@ class Session(ABC):
 
     @abstractmethod
     def run(self, images: Tensor) -> list[Tensor]:
-        """Outputs for images [B, C, H, W] of a size and number that the file takes."""
+        """Return the outputs for images [B, C, H, W] of a size and number that the file accepts."""
 
     def trace_orders(self, images: Tensor) -> list[Order]:  # noqa: ARG002
-        """What the graph sorted on the way, and how, in the order of the model; none where that can't be seen."""
+        """Return what the graph sorts for images [B, C, H, W], in model order; empty if it can't be traced."""
         return []
 
     def __call__(self, images: Tensor) -> list[Tensor]:
-        """Outputs for any number of images [N, C, H, W]: where a file takes a fixed number, so many at a time.
+        """Return the outputs for any number of images [N, C, H, W], run in batches of the file's size.
 
         Raises:
-            UserError: the file takes no images of this size.
+            UserError: The file doesn't accept images of this size.
         """
         self.card.check_size(images.shape[-2], images.shape[-1], self.path)
         batch = self.card.sizes.fixed_batch or self.card.sizes.batch[1]

@@ -1,4 +1,4 @@
-"""From a model to a file in any format."""
+"""Export of a model to a file in any format."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from msgformer.checkpoints.export_card import ExportCard
 from msgformer.errors import UserError
-from msgformer.exporters.dialect import for_file
+from msgformer.exporters.dialect import prepare_for_format
 from msgformer.exporters.program import capture
 
 
@@ -21,17 +21,17 @@ def write_export(model: nn.Module, card: ExportCard, path: Path, calibration: Se
     """Export a model.
 
     Args:
-        model: In evaluation mode, on the CPU, with one input tensor; of a detector or segmenter the form for graphs, as
-            `GraphRCNN` or `GraphSegmenter`.
-        card: What the file is to say about itself, the format among it.
-        path: Where to write it.
-        calibration: Inputs to quantise with, where the card's precision is int8.
+        model: The model, in evaluation mode on the CPU, with one input tensor; for a detector or segmenter its graph
+            variant, such as `GraphRCNN` or `GraphSegmenter`.
+        card: Card of the file, which includes the format.
+        path: Path of the file.
+        calibration: Inputs [B, C, H, W] for quantization, if the card's precision is int8.
 
     Raises:
-        UserError: the model, or an operator of it, can't be exported.
-        OSError: the file can't be written.
+        UserError: The model, or one of its operators, can't be exported.
+        OSError: The file can't be written.
     """
-    model = for_file(model, card.format, is_quantized=bool(calibration))
+    model = prepare_for_format(model, card.format, is_quantized=bool(calibration))
     program = capture(model, card.sizes, card.channels)
     if card.format == "torch-export":
         from msgformer.exporters.formats.torch import save_program
@@ -69,11 +69,11 @@ def _quantized(model: Any, calibration: Sequence[Tensor]) -> Any:
 
 
 @contextmanager
-def staged(output: Path) -> Iterator[Path]:
-    """A place to write a file to; when all has gone well it, and what was written beside it, moves to ``output``.
+def stage_output(output: Path) -> Iterator[Path]:
+    """Yield a temporary path to write a file to; on success, move it and the files beside it to ``output``.
 
     Raises:
-        UserError: the file can't be written, for want of space or permission.
+        UserError: The file can't be written, for lack of space or permission.
     """
     try:
         folder = Path(tempfile.mkdtemp(prefix=f".{output.name}.", dir=output.parent))

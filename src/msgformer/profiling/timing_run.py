@@ -37,7 +37,7 @@ from msgformer.tasks import get_task
 from msgformer.tasks.device import find_device
 from msgformer.tasks.export.source import ExportSource
 from msgformer.tasks.opened_model import OpenedModel, open_model
-from msgformer.utils.timing import pair_ratios, spread, take_turns
+from msgformer.utils.timing import pair_ratios, spread, time_interleaved
 
 FIRST_RUNS, WARM_UP = 2, 2
 """Runs in which a model compiles and allocates memory; warm-up rounds after those."""
@@ -241,7 +241,7 @@ def _time(
     try:
         operations = _record_all(candidates, sources, setting) if setting.mode == "infer" else {}
         rooflines = _measure_rooflines(operations)
-        seconds = take_turns([one.run for one in candidates], rounds, WARM_UP)
+        seconds = time_interleaved([one.run for one in candidates], rounds, WARM_UP)
         # Measured again: if the machine was slow for a moment, models would seem faster than their roofline.
         rooflines = {key: min(rooflines[key], again) for key, again in _measure_rooflines(operations).items()}
     except Exception as error:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from msgformer.data.files.folder import existing
+from msgformer.data.files.folder import require_path
 from msgformer.errors import UserError
 
 CONFIG_FILE = "config.yaml"
@@ -76,7 +76,7 @@ def find_run(path: Path) -> Path:
     Raises:
         UserError: There is no such folder, or it holds no run that can be resumed.
     """
-    run = existing(path, "resume")
+    run = require_path(path, "resume")
     if not run.is_dir():
         raise UserError(f"resume: {run} is a file; give the run folder")
     if not (run / CONFIG_FILE).is_file():

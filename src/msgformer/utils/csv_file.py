@@ -1,4 +1,4 @@
-"""CSV files."""
+"""Writing of CSV files."""
 
 from __future__ import annotations
 

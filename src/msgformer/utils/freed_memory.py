@@ -1,8 +1,7 @@
-"""What becomes of memory that tensors leave behind: kept for the next ones, or given back to the system.
+"""Reuse of freed memory: whether the C library keeps the memory of freed tensors or returns it to the system.
 
-Linux gives a process pages that it clears first, one by one, when they are first touched. By default the C library
-gives large tensors back to the system as soon as they are freed, so that a model whose tensors are large spends much of
-its time on such pages.
+Linux clears each page of memory when a process first touches it. By default the C library returns large tensors to the
+system as soon as they are freed, so a model with large tensors spends much of its time on clearing pages.
 """
 
 from __future__ import annotations
@@ -12,35 +11,35 @@ import os
 from collections.abc import Callable
 
 LARGE_PAGES = "THP_MEM_ALLOC_ENABLE"
-"""Has PyTorch align large tensors to the large pages of Linux, so that less memory lies idle between them."""
+"""Environment variable that makes PyTorch align large tensors to the huge pages of Linux, which wastes less memory."""
 
-OF_THE_USER = ("MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_MAX_", "GLIBC_TUNABLES")
-"""By any of these somebody has decided about memory already."""
+USER_VARIABLES = ("MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_", "MALLOC_MMAP_MAX_", "GLIBC_TUNABLES")
+"""Environment variables by which the user has already configured memory allocation."""
 
-# Of mallopt(3): from so many bytes on, tensors come from the system one by one, and are given back alone; so much
-# may lie idle at the end of all others.
+# Parameters of mallopt(3). From MMAP_THRESHOLD bytes on, blocks are allocated from the system and returned to it one by
+# one. Up to TRIM_THRESHOLD unused bytes are kept at the end of the heap.
 TRIM_THRESHOLD, MMAP_THRESHOLD = -1, -3
 
-ALL = 2**31 - 1  # the most that mallopt takes
-MOST_BEFORE_2_35 = 2**25  # what it took in earlier releases of glibc
+MAX_THRESHOLD = 2**31 - 1  # maximum that mallopt accepts
+MAX_BEFORE_2_35 = 2**25  # maximum in earlier releases of glibc
 
 
 def keep_freed_memory() -> None:
-    """Have this process keep what it frees, from now on, with glibc; elsewhere nothing changes.
+    """Make this process keep freed memory for reuse. Has an effect with glibc only.
 
-    Call it before the first tensor is made: PyTorch asks then whether to align tensors to large pages.
+    Call it before the first tensor is created, since PyTorch then reads whether to align tensors to huge pages.
     """
     os.environ.setdefault(LARGE_PAGES, "1")
     mallopt = _mallopt()
-    if mallopt is None or any(name in os.environ for name in OF_THE_USER):
+    if mallopt is None or any(name in os.environ for name in USER_VARIABLES):
         return
-    # Without the first threshold the second would do harm.
-    if any(mallopt(MMAP_THRESHOLD, size) for size in (ALL, MOST_BEFORE_2_35)):
-        mallopt(TRIM_THRESHOLD, ALL)
+    # The trim threshold alone would make it slower.
+    if any(mallopt(MMAP_THRESHOLD, size) for size in (MAX_THRESHOLD, MAX_BEFORE_2_35)):
+        mallopt(TRIM_THRESHOLD, MAX_THRESHOLD)
 
 
 def _mallopt() -> Callable[[int, int], int] | None:
-    """The function of that name in glibc."""
+    """Return the function ``mallopt`` of glibc; None with other C libraries."""
     try:
         return ctypes.CDLL(None).mallopt
     except (AttributeError, OSError, TypeError):

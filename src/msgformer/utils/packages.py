@@ -1,4 +1,4 @@
-"""Packages that this one can do without."""
+"""Optional packages."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from msgformer.errors import UserError
 
 
 def require_package(package: str, extra: str, what: str) -> None:
-    """Make sure that an optional package is installed.
+    """Check that an optional package is installed.
 
     Args:
-        package: Its name when it is imported.
-        extra: The extra of this package that brings it.
-        what: What needs it, for the message.
+        package: Name by which it is imported.
+        extra: Extra of msgformer that installs it.
+        what: Option or action that needs it, for the message.
 
     Raises:
-        UserError: it isn't; names the extra that brings it.
+        UserError: The package is missing; the message names the extra.
     """
     if importlib.util.find_spec(package) is None:
         raise UserError(f"{what} needs the package {package!r}; install it with: uv sync --extra {extra}")

@@ -1,4 +1,4 @@
-"""Modules by the names that they had before, which work for one release."""
+"""Imports of renamed modules by their old names, which work for one release."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ RENAMED = {
     "msgformer.insight.significance": "msgformer.explanations.significance",
     "msgformer.models.window_kernel": "msgformer.kernels.triton_attention",
 }
-"""Old names that README or docs showed, and the present ones."""
+"""Old names that the README or docs showed, with the new ones."""
 
 
 class RenamedModules(MetaPathFinder, Loader):
-    """Finds a module by its old name, and says once which name to use."""
+    """Finds a module by its old name, and warns once about the new name."""
 
     def find_spec(
         self,
@@ -30,16 +30,22 @@ class RenamedModules(MetaPathFinder, Loader):
         path: Sequence[str] | None,  # noqa: ARG002
         target: ModuleType | None = None,  # noqa: ARG002
     ) -> ModuleSpec | None:
-        """Return a spec for an old name; None for any other name."""
+        """Return a spec for an old name; None for any other name.
+
+        Args:
+            fullname: Name of the module.
+            path: Unused.
+            target: Unused.
+        """
         return ModuleSpec(fullname, self, is_package=True) if fullname in RENAMED else None
 
     def exec_module(self, module: ModuleType) -> None:
-        """Put the module of the present name in the place of the one that was asked for."""
+        """Replace the module of the old name by that of the new name."""
         old, new = module.__name__, RENAMED[module.__name__]
         warnings.warn(f"{old} is deprecated: its name is {new} now", FutureWarning, stacklevel=2)
         sys.modules[old] = importlib.import_module(new)
 
 
 def install() -> None:
-    """Let old names be imported."""
+    """Make old names importable."""
     sys.meta_path.append(RenamedModules())

@@ -1,4 +1,4 @@
-"""What a verb returns: data for Python, and text for the command line to print."""
+"""Results of commands: data for Python, and text for the command line to print."""
 
 from __future__ import annotations
 
@@ -12,35 +12,35 @@ from msgformer.errors import shown
 
 @dataclasses.dataclass(frozen=True)
 class Result:
-    """Base of every verb's result: a frozen dataclass whose fields are its JSON.
+    """Base class of the results of commands: a frozen dataclass whose fields are printed as JSON.
 
-    A subclass adds fields of plain Python types, paths, or nested dataclasses, and overrides :meth:`table`
-    where two columns of names and values aren't what a person wants to read.
+    A subclass adds fields of plain Python types, paths, or nested dataclasses, and may override :meth:`table`, which
+    prints two columns with names and values.
     """
 
     def to_dict(self) -> dict[str, Any]:
-        """The fields by name, nested dataclasses as dictionaries."""
+        """Return the fields by name, with nested dataclasses as dictionaries."""
         return dataclasses.asdict(self)
 
     def table(self) -> str:
-        """The result as a person reads it."""
+        """Return the result as text for people."""
         return text_table(("", ""), self.to_dict().items())
 
     def exit_status(self) -> int:
-        """What the command line exits with: 0, unless the result is that something is wrong."""
+        """Return the exit status of the command: 0, unless the result reports a problem."""
         return 0
 
     def render(self, *, as_json: bool = False) -> str:
-        """The text that the command line prints: :meth:`table`, or the fields as JSON."""
+        """Return the text that the command line prints: :meth:`table`, or the fields as JSON."""
         return json.dumps(self.to_dict(), indent=2, default=str) if as_json else self.table()
 
 
 def text_table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    """Columns aligned for a terminal; a header of empty strings is left out.
+    """Align columns for a terminal.
 
     Args:
-        header: One title a column.
-        rows: Cells, as many a row as the header has; control characters in them are escaped.
+        header: One title per column; a header of empty strings is not printed.
+        rows: Cells, one per column in each row; control characters in them are escaped.
     """
     lines = [list(header)] if any(header) else []
     lines += [[shown(cell) for cell in row] for row in rows]

@@ -1,4 +1,4 @@
-"""Masks as COCO stores them: polygons, or runs of equal pixels counted column by column (RLE)."""
+"""Masks in COCO's formats: polygons, or run-length encoding (RLE) of the pixels column by column."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _ZERO = ord("0")
 
 
 def encode_masks(masks: Array) -> list[dict[str, Any]]:
-    """Compressed RLE of masks [N, H, W], with strings that JSON can hold."""
+    """Encode masks [N, H, W] as compressed RLE, with strings for JSON."""
     import numpy as np
     from faster_coco_eval.core import mask as api
 
@@ -26,12 +26,15 @@ def encode_masks(masks: Array) -> list[dict[str, Any]]:
 
 
 def decode_mask(segmentation: Segmentation, height: int, width: int) -> Array:
-    """A mask, bool [height, width], rasterised as COCO's own tools do it; what lies beyond the image is cut.
+    """Decode a mask as COCO's tools do; parts outside the image are clipped.
 
     Args:
-        segmentation: Checked by :func:`segmentation_problem`.
-        height: Of the image.
-        width: Of the image.
+        segmentation: A segmentation without a :func:`segmentation_problem`.
+        height: Height of the image.
+        width: Width of the image.
+
+    Returns:
+        Mask, bool [height, width].
     """
     from faster_coco_eval.core import mask as api
 
@@ -39,7 +42,13 @@ def decode_mask(segmentation: Segmentation, height: int, width: int) -> Array:
 
 
 def compress(segmentation: Segmentation, height: int, width: int) -> dict[str, Any]:
-    """Compressed RLE of a checked segmentation; its arguments are those of :func:`decode_mask`."""
+    """Convert a segmentation to compressed RLE.
+
+    Args:
+        segmentation: A segmentation without a :func:`segmentation_problem`.
+        height: Height of the image.
+        width: Width of the image.
+    """
     from faster_coco_eval.core import mask as api
 
     if isinstance(segmentation, list):
@@ -52,12 +61,18 @@ def compress(segmentation: Segmentation, height: int, width: int) -> dict[str, A
 
 
 def is_polygon(part: object) -> bool:
-    """Whether COCO's tools take ``part`` for a polygon: three points or more."""
+    """Return whether COCO's tools accept ``part`` as a polygon, which has at least three points."""
     return isinstance(part, list) and len(part) >= 6 and len(part) % 2 == 0 and all(map(_is_number, part))
 
 
 def segmentation_problem(segmentation: object, height: int, width: int) -> str | None:
-    """What makes a segmentation unusable for an image of this size, or None."""
+    """Return why a segmentation is invalid for an image, or None.
+
+    Args:
+        segmentation: The segmentation.
+        height: Height of the image.
+        width: Width of the image.
+    """
     if isinstance(segmentation, list):
         return None if any(map(is_polygon, segmentation)) else "has no polygon of at least 3 points"
     if not isinstance(segmentation, dict) or "counts" not in segmentation or "size" not in segmentation:
@@ -74,13 +89,13 @@ def segmentation_problem(segmentation: object, height: int, width: int) -> str |
 
 
 def run_lengths(counts: list[int] | str) -> list[int]:
-    """The runs that a list, or COCO's compressed string, stands for.
+    """Decode run lengths from a list or from COCO's compressed string.
 
-    A run is a sequence of characters with five bits each, the lowest first, and from the fourth run on the
-    difference from the run before the last (``rleFrString`` in COCO's tools).
+    In the string, each run is a sequence of characters with five bits each, lowest bits first. From the fourth run on,
+    the difference from the run two places earlier is stored (``rleFrString`` in COCO's tools).
 
     Raises:
-        ValueError: the string ends within a run.
+        ValueError: The string ends within a run.
     """
     if not isinstance(counts, str):
         return [int(count) for count in counts]

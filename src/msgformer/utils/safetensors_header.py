@@ -1,4 +1,4 @@
-"""Files of safetensors: how they are known, and what their header says about the tensors."""
+"""Detection of safetensors files, and reading of their metadata."""
 
 from __future__ import annotations
 
@@ -8,21 +8,21 @@ from msgformer.errors import UserError
 
 
 def is_safetensors(path: Path) -> bool:
-    """Whether a file begins as they do: with the length of a header in 8 bytes, then the header in JSON.
+    """Return whether a file starts like a safetensors file: 8 bytes with the length of the header, then JSON.
 
     Raises:
-        OSError: it can't be opened.
+        OSError: The file can't be opened.
     """
     with path.open("rb") as file:
         return file.read(9)[8:] == b"{"
 
 
 def read_header(path: Path) -> dict[str, str]:
-    """What the header of a safetensors file says beside names and shapes; nothing of other files.
+    """Read the metadata in the header of a safetensors file; empty for other files.
 
     Raises:
-        UserError: the file is damaged.
-        OSError: it can't be opened.
+        UserError: The file is damaged.
+        OSError: The file can't be opened.
     """
     from safetensors import SafetensorError, safe_open
 
@@ -32,4 +32,4 @@ def read_header(path: Path) -> dict[str, str]:
         with safe_open(path, "numpy") as tensors:
             return tensors.metadata() or {}
     except SafetensorError as error:
-        raise UserError(f"checkpoint '{path}' is cut short or damaged; convert it again") from error
+        raise UserError(f"checkpoint '{path}' is truncated or damaged; convert it again") from error

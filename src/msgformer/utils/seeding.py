@@ -1,7 +1,7 @@
-"""Randomness as a function of a few numbers, so that nothing has to be remembered to repeat it.
+"""Seeds derived from a few numbers, so that random numbers are reproducible without storing generator states.
 
-Data is drawn from (seed, epoch, index) and the model's randomness from (seed, epoch, step): a run that is stopped
-and resumed, with any number of workers, is then the same run.
+Data augmentation depends on (seed, epoch, index), and the model's random numbers on (seed, epoch, step). A run that is
+stopped and resumed, with any number of workers, therefore gives the same result.
 """
 
 from __future__ import annotations
@@ -12,16 +12,16 @@ from contextlib import contextmanager
 
 
 def derive(*numbers: int) -> int:
-    """A 32-bit seed mixed from non-negative numbers; near numbers give unrelated seeds."""
+    """Derive a 32-bit seed from non-negative numbers; similar numbers give unrelated seeds."""
     import numpy as np
 
     return int(np.random.SeedSequence(numbers).generate_state(1)[0])
 
 
 def seed_generators(seed: int) -> None:
-    """Set the global CPU generators of Python, NumPy and torch.
+    """Seed the global CPU generators of Python, NumPy and torch.
 
-    Accelerators are left alone: a data set that is read in the main process must not disturb them.
+    Generators of accelerators are not changed, since a dataset read in the main process must not affect them.
     """
     import numpy as np
     import torch
@@ -33,7 +33,7 @@ def seed_generators(seed: int) -> None:
 
 @contextmanager
 def seeded(seed: int) -> Iterator[None]:
-    """Global CPU generators that start from ``seed`` inside the block and are put back after it."""
+    """Seed the global CPU generators inside the block, and restore their states after it."""
     import numpy as np
     import torch
 

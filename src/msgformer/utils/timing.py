@@ -1,4 +1,4 @@
-"""Times of several things, taken in turns, so that what slows the machine down slows all of them."""
+"""Interleaved timing of several functions, so that a slowdown of the machine affects all of them equally."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ class Spread(NamedTuple):
     high: float
 
 
-def take_turns(runs: Sequence[Callable[[], object]], rounds: int, warm_up: int = 1) -> list[list[float]]:
-    """Run everything in turns: A B A B.
+def time_interleaved(runs: Sequence[Callable[[], object]], rounds: int, warm_up: int = 1) -> list[list[float]]:
+    """Time several functions alternately: A B A B.
 
     Args:
-        runs: What to time; a run on an accelerator has to wait until it is done.
-        rounds: How often each is timed.
-        warm_up: Rounds before those, which aren't timed.
+        runs: Functions to time; a function that uses an accelerator must wait for it to finish.
+        rounds: Number of timed rounds.
+        warm_up: Number of untimed rounds at the start.
 
     Returns:
-        Seconds of each run, by round.
+        Seconds per function and round.
     """
     seconds: list[list[float]] = [[] for _ in runs]
     for number in range(warm_up + rounds):
@@ -38,12 +38,17 @@ def take_turns(runs: Sequence[Callable[[], object]], rounds: int, warm_up: int =
 
 
 def spread(values: Sequence[float]) -> Spread:
-    """Quartiles of one value or more."""
+    """Return the quartiles of one or more values."""
     if len(values) == 1:
         return Spread(values[0], values[0], values[0])
     return Spread(*quantiles(values, n=4, method="inclusive"))
 
 
 def pair_ratios(seconds: Sequence[float], reference: Sequence[float]) -> list[float]:
-    """What was timed in turns over what it is compared with, round by round, so that what slows both cancels out."""
+    """Return the ratios of interleaved times per round, in which common slowdowns cancel out.
+
+    Args:
+        seconds: Times of a function, by round.
+        reference: Times of the function to compare with, by round.
+    """
     return [mine / other for mine, other in zip(seconds, reference, strict=True)]

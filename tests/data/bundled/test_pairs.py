@@ -1,20 +1,20 @@
-"""Pictures of two digits: what class they have, and what must not tell it."""
+"""Images of two digits: their classes, and parts of an image that must not reveal the class."""
 
 import numpy as np
 import pytest
 
 from msgformer.data.bundled import pairs
-from msgformer.data.bundled.pairs import COUNT, SHARES, SIDE, PairsSource
+from msgformer.data.bundled.pairs import NUM_IMAGES, SHARES, SIDE, PairsSource
 from msgformer.data.classification.subsets import open_subsets
 
 
 @pytest.fixture(scope="module")
 def subsets():
-    return {subset: PairsSource(subset) for subset in COUNT}
+    return {subset: PairsSource(subset) for subset in NUM_IMAGES}
 
 
 def quarters(source, index):
-    """Its picture as four quarters, [4, 32, 32]."""
+    """Return an image as four quarters, [4, 32, 32]."""
     picture = np.asarray(source.load(index))
     assert picture.shape == (SIDE, SIDE, 3)
     assert (picture == picture[..., :1]).all()
@@ -25,7 +25,7 @@ def quarters(source, index):
 def test_both_classes_are_frequent(subsets):
     for subset, source in subsets.items():
         assert source.classes == ("different", "same")
-        assert len(source.labels) == COUNT[subset]
+        assert len(source.labels) == NUM_IMAGES[subset]
         assert np.mean(source.labels) == pytest.approx(sum(share**2 for share in SHARES.values()), abs=0.04)
 
 
@@ -35,8 +35,8 @@ def test_two_quarters_hold_a_digit_each(subsets):
     assert {sum(place) for place in places} == {2}
 
 
-def test_the_class_says_whether_they_are_the_same(monkeypatch):
-    """Each scan is replaced by a flat one, as bright as its digit says."""
+def test_the_class_tells_whether_the_digits_are_equal(monkeypatch):
+    """Replace each scan by a uniform one whose brightness encodes the digit."""
     monkeypatch.setattr(pairs, "_stroke", lambda scan, side, _: np.full((side, side), scan, np.uint8))
     source = PairsSource("val")
     source._scans = {digit: np.full(3, 50 * (digit + 1)) for digit in SHARES}
@@ -45,7 +45,7 @@ def test_the_class_says_whether_they_are_the_same(monkeypatch):
         assert (found[0] == found[1]) == source.labels[index]
 
 
-def test_pictures_are_functions_of_their_index_and_no_scan_is_in_both_subsets(subsets):
+def test_images_depend_on_their_index_and_subsets_share_no_scan(subsets):
     source = subsets["train"]
     assert np.array_equal(source.load(3), PairsSource("train").load(3))
     assert not np.array_equal(source.load(3), source.load(5))
@@ -57,5 +57,5 @@ def test_pictures_are_functions_of_their_index_and_no_scan_is_in_both_subsets(su
 def test_it_is_a_sample_set_with_a_split_of_its_own():
     train, val, _ = open_subsets("sample:pairs", 0.5, 7)
     assert (train.name(42), val.name(0)) == ("train-0042", "val-0000")
-    assert (len(train.labels), len(val.labels)) == (COUNT["train"], COUNT["val"])
+    assert (len(train.labels), len(val.labels)) == (NUM_IMAGES["train"], NUM_IMAGES["val"])
     assert val.probe(0, whole=True) is None

@@ -1,4 +1,4 @@
-"""Sets that come with packages; a small package stands for the real one, which may not be passed on."""
+"""Bundled datasets; a small fake replaces the package elpv-dataset, which may not be redistributed."""
 
 import sys
 
@@ -7,24 +7,24 @@ from PIL import Image
 
 from msgformer.commands.train import train
 from msgformer.config.recipes import RECIPES, load_yaml
-from msgformer.data.bundled.sample_sets import WHOLE, open_sample_set
+from msgformer.data.bundled.sample_sets import UNSPLIT_SETS, open_sample_set
 from msgformer.data.classification.subsets import open_subsets
 from msgformer.data.files.locations import SAMPLE_SETS, Location, resolve_data
 from msgformer.errors import UserError
 
 ELPV = Location("sample", "elpv")
-ROWS = [(f"images/cell{n:04}.png", chance) for n, chance in enumerate(("0.0", "0.3333", "0.6667", "1.0") * 6)]
+ROWS = [(f"images/cell{n:04}.png", probability) for n, probability in enumerate(("0.0", "0.3333", "0.6667", "1.0") * 6)]
 
 
 @pytest.fixture
 def cells(tmp_path, monkeypatch):
-    """A package in the shape of elpv-dataset, with 24 cells."""
+    """A fake of the package elpv-dataset with 24 cells."""
     folder = tmp_path / "site" / "elpv_dataset"
     (folder / "data" / "images").mkdir(parents=True)
     (folder / "__init__.py").touch()
-    for name, chance in ROWS:
-        Image.new("L", (30, 30), 100 + int(100 * float(chance))).save(folder / "data" / name)
-    table = "".join(f"{name}  {chance}    mono\n" for name, chance in ROWS)
+    for name, probability in ROWS:
+        Image.new("L", (30, 30), 100 + int(100 * float(probability))).save(folder / "data" / name)
+    table = "".join(f"{name}  {probability}    mono\n" for name, probability in ROWS)
     (folder / "data" / "labels.csv").write_text(table)
     monkeypatch.syspath_prepend(tmp_path / "site")
     yield folder / "data"
@@ -61,7 +61,7 @@ def test_a_broken_table_is_named(cells, table):
 
 
 def test_a_missing_package_or_set_is_named():
-    assert {*WHOLE, "pairs"} == set(SAMPLE_SETS)
+    assert {*UNSPLIT_SETS, "pairs"} == set(SAMPLE_SETS)
     with pytest.raises(UserError, match=r"needs the package 'elpv_dataset'; install it with: uv sync --extra elpv"):
         resolve_data("sample:elpv")
     with pytest.raises(UserError, match="unknown sample set 'digit'; did you mean 'digits'"):

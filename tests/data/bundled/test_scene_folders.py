@@ -46,7 +46,7 @@ def test_segmentation_is_written_as_ade20k_is(tmp_path):
 def test_nothing_is_overwritten_or_left_half_written(tmp_path, monkeypatch):
     (tmp_path / "full").mkdir()
     (tmp_path / "full/file").touch()
-    with pytest.raises(UserError, match="full is there already"):
+    with pytest.raises(UserError, match="full already exists"):
         write_detection(tmp_path / "full", COUNTS, 0)
     (tmp_path / "empty").mkdir()
     write_segmentation(tmp_path / "empty", COUNTS, 0)
@@ -55,7 +55,7 @@ def test_nothing_is_overwritten_or_left_half_written(tmp_path, monkeypatch):
     with pytest.raises(TypeError):
         write_detection(tmp_path / "scenes", COUNTS, 0)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["empty", "full"]
-    with pytest.raises(UserError, match="can't make"):
+    with pytest.raises(UserError, match="can't create"):
         write_detection(tmp_path / "full/file/scenes", COUNTS, 0)
 
 

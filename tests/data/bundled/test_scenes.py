@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 
 from msgformer.data.bundled.scenes import (
-    COUNT,
-    COVERED,
+    MAX_COVERED,
+    NUM_DIGITS,
     PHOTOGRAPHS,
     SIDE,
     SIZE,
@@ -19,7 +19,7 @@ def scenes():
     return [maker.make(index) for index in range(12)]
 
 
-def test_a_scene_follows_from_seed_subset_and_index(scenes):
+def test_scenes_depend_on_seed_subset_and_index(scenes):
     again = SceneMaker("train", seed=3).make(5)
     np.testing.assert_array_equal(again.image, scenes[5].image)
     np.testing.assert_array_equal(again.owner, scenes[5].owner)
@@ -27,10 +27,10 @@ def test_a_scene_follows_from_seed_subset_and_index(scenes):
     assert all((other.image != again.image).any() for other in others)
 
 
-def test_digits_are_as_many_and_as_large_as_they_should_be(scenes):
+def test_number_and_size_of_digits_are_within_limits(scenes):
     for scene in scenes:
         assert scene.image.shape == (SIDE, SIDE, 3)
-        assert COUNT[0] <= len(scene.labels) <= COUNT[1]
+        assert NUM_DIGITS[0] <= len(scene.labels) <= NUM_DIGITS[1]
         assert set(np.unique(scene.owner)) == set(range(-1, len(scene.labels)))
     sides = [max(box[2:]) for scene in scenes for box in scene.boxes()]
     assert min(sides) >= SIZE[0] * 0.5  # of the scan's square the strokes fill most
@@ -38,7 +38,7 @@ def test_digits_are_as_many_and_as_large_as_they_should_be(scenes):
     assert max(sides) > 3 * min(sides)
 
 
-def test_boxes_masks_and_class_maps_tell_the_same(scenes):
+def test_boxes_masks_and_label_maps_agree(scenes):
     for scene in scenes:
         classes = scene.classes()
         assert (classes == 0).sum() == (scene.owner == -1).sum()
@@ -51,14 +51,14 @@ def test_boxes_masks_and_class_maps_tell_the_same(scenes):
 
 def test_digits_are_covered_by_less_than_a_third(scenes):
     covered = [1 - scene.masks().sum((1, 2)) / scene.areas for scene in scenes]
-    assert 0.05 < max(part.max() for part in covered) <= COVERED
+    assert 0.05 < max(part.max() for part in covered) <= MAX_COVERED
 
 
-def test_digits_stand_out_from_what_they_cover(scenes):
+def test_digits_contrast_with_their_background(scenes):
     for scene in scenes:
         grey = scene.image.mean(-1) / 255
         for mask in scene.masks():
-            assert grey[mask].std() < 0.25  # one colour, its edges blended
+            assert grey[mask].std() < 0.25  # one color, its edges blended
 
 
 def test_subsets_share_neither_digits_nor_photographs():

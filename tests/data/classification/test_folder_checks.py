@@ -6,7 +6,7 @@ from msgformer.errors import UserError
 
 
 def found(root):
-    """Severity, kind and the path from the root on of every problem."""
+    """Return the severity, kind and relative path of every problem."""
     return {
         (one.severity, one.kind, one.path.removeprefix(str(root)).strip("/")) for one in survey_folder(str(root))[1]
     }
@@ -39,7 +39,7 @@ def test_all_problems_are_found_at_once(image_folder):
 
 
 @pytest.mark.parametrize(("there", "missing"), [("train", "val"), ("validation", "train")])
-def test_a_subset_alone(image_folder, there, missing):
+def test_a_missing_subset_is_named(image_folder, there, missing):
     root = image_folder(f"data/{there}").parent
     listings, (problem,) = survey_folder(str(root))
     assert problem.message.startswith(f"there is {there}/ but no {missing}/")

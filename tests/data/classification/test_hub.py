@@ -11,7 +11,7 @@ from msgformer.errors import UserError
 
 
 def table(count=4, label=None, values=None, images=None):
-    """Rows of an image and a label."""
+    """Rows with an image and a label."""
     features = datasets.Features(
         {"image": datasets.Image(), "label": label or datasets.ClassLabel(names=["cats", "dogs"])}
     )

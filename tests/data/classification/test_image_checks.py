@@ -3,7 +3,7 @@ import shutil
 import pytest
 
 from data.odd_images import READABLE, RGB, UNREADABLE
-from msgformer.data.classification.image_checks import check_images_of
+from msgformer.data.classification.image_checks import check_source_images
 from msgformer.data.files.folder import list_classes
 from msgformer.data.files.sources import FolderSource
 
@@ -26,13 +26,13 @@ ODD = {
 def checked(**roots):
     sources = {subset: FolderSource(list_classes(root)) for subset, root in roots.items()}
     seen = []
-    problems = check_images_of(sources, lambda: seen.append(1))
+    problems = check_source_images(sources, lambda: seen.append(1))
     assert len(seen) == sum(len(source.labels) for source in sources.values())
     return problems
 
 
 @pytest.mark.parametrize("kind", READABLE)
-def test_what_is_odd_about_readable_images_is_noted(image_folder, kind):
+def test_unusual_images_are_noted(image_folder, kind):
     root = image_folder(per_class=1)
     shutil.rmtree(root / "dark")
     (root / "dark").mkdir()
@@ -55,7 +55,7 @@ def test_unreadable_images_are_errors_with_the_reason(image_folder, kind):
     assert "\n" not in problem.message
 
 
-def test_images_that_are_there_twice(image_folder):
+def test_duplicate_images(image_folder):
     train = image_folder("data/train", per_class=2)
     val = image_folder("data/val", per_class=1)
     for picture in val.rglob("*.png"):

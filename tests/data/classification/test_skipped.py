@@ -5,8 +5,8 @@ from msgformer.data.classification.skipped import (
     check_images,
     check_subsets,
     count_skipped,
+    drop_skipped,
     read_skipped,
-    without,
     write_skipped,
 )
 from msgformer.data.files.folder import list_classes
@@ -21,7 +21,7 @@ def root(image_folder):
 
 @pytest.fixture
 def broken(root):
-    """Two of the six images can't be read."""
+    """A source of six images, two of which can't be read."""
     (root / "dark" / "01.png").write_bytes(b"")
     (root / "light" / "02.png").write_bytes((root / "light" / "02.png").read_bytes()[:60])
     return FolderSource(list_classes(root))
@@ -36,7 +36,7 @@ def test_the_check_names_the_first_and_counts_the_others(broken):
         check_images(broken)
 
 
-def test_of_many_images_only_headers_are_read_and_of_very_many_nothing(root, monkeypatch):
+def test_large_sets_are_checked_by_headers_or_not_at_all(root, monkeypatch):
     (root / "light" / "02.png").write_bytes((root / "light" / "02.png").read_bytes()[:60])
     cut = FolderSource(list_classes(root))
     with pytest.raises(UserError):
@@ -50,7 +50,7 @@ def test_of_many_images_only_headers_are_read_and_of_very_many_nothing(root, mon
     check_images(cut)
 
 
-def test_unreadable_images_are_left_out_on_request(broken, root, tmp_path):
+def test_unreadable_images_are_skipped_on_request(broken, root, tmp_path):
     with pytest.raises(UserError):
         check_subsets({"train": broken}, "stop")
     (usable,), skipped = check_subsets({"train": broken}, "skip")
@@ -61,7 +61,7 @@ def test_unreadable_images_are_left_out_on_request(broken, root, tmp_path):
     assert read_skipped(tmp_path) == skipped
 
 
-def test_what_goes_on_leaves_out_what_it_left_out_at_first(broken, root):
+def test_a_resumed_run_skips_the_same_images(broken, root):
     recorded = [Skipped("train", "dark/01.png", "why"), Skipped("val", "light/00.png", "why")]
     with pytest.raises(UserError, match=r"light/02\.png"):
         check_subsets({"train": broken}, "skip", recorded)
@@ -71,17 +71,17 @@ def test_what_goes_on_leaves_out_what_it_left_out_at_first(broken, root):
     assert len(skipped) == 2
 
 
-def test_a_class_does_not_vanish(broken):
+def test_a_class_keeps_at_least_one_image(broken):
     skipped = [Skipped("train", f"dark/0{number}.png", "can't read it") for number in range(3)]
     with pytest.raises(UserError, match="no image of class 'dark' in train can be read: can't read it"):
-        without(broken, skipped, "train")
+        drop_skipped(broken, skipped, "train")
 
 
 def test_nothing_skipped_leaves_no_file(tmp_path, broken):
     write_skipped(tmp_path, [])
     assert list(tmp_path.glob("*.csv")) == []
     assert read_skipped(tmp_path) == []
-    assert without(broken, [], "train") is broken
+    assert drop_skipped(broken, [], "train") is broken
 
 
 def test_odd_names_and_reasons_are_read_back(tmp_path):
@@ -90,7 +90,7 @@ def test_odd_names_and_reasons_are_read_back(tmp_path):
     assert read_skipped(tmp_path) == odd
 
 
-def test_the_line_counts_by_subset():
+def test_the_message_counts_by_subset():
     skipped = [Skipped("train", "a", ""), Skipped("val", "b", ""), Skipped("train", "c", "")]
     assert count_skipped(skipped, "run/skipped.csv") == (
         "left out 2 of train, 1 of val: 3 image(s) that can't be read, listed in run/skipped.csv"

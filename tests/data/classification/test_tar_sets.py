@@ -28,14 +28,14 @@ def test_class_folders_in_one_tar_file(tmp_path):
     assert np.asarray(train.load(1))[0, 0].tolist() == [2, 2, 253]
 
 
-def test_a_folder_around_all_is_no_class_and_train_and_val_are_subsets(tmp_path):
+def test_a_common_folder_is_no_class_and_train_and_val_are_subsets(tmp_path):
     files = {f"set/{subset}/{name}/1.png": png() for subset in ("train", "val") for name in ("cats", "dogs")}
     train, val = opened("tar", write_tar(tmp_path / "a.tar", files))
     assert (classes_of(train), classes_of(val)) == (["cats", "dogs"], ["cats", "dogs"])
     assert val.name(0) == "a.tar:set/val/cats/1.png"
 
 
-def test_a_tar_file_a_class(tmp_path):
+def test_one_tar_file_per_class(tmp_path):
     for name in ("cats", "dogs"):
         write_tar(tmp_path / f"{name}.tar", {"1.png": png(), "2.png": png()})
     train, _ = opened("tar", tmp_path)
@@ -49,7 +49,7 @@ def test_tar_files_in_a_tar_file(tmp_path):
     assert train.load(1).size == (12, 10)
 
 
-def test_a_tar_file_a_subset(tmp_path):
+def test_one_tar_file_per_subset(tmp_path):
     for name in ("train", "val"):
         write_tar(tmp_path / f"{name}.tar", {"cats/1.png": png(), "dogs/1.png": png()})
     train, val = opened("tar", tmp_path)
@@ -66,7 +66,7 @@ def test_a_class_that_only_val_has_is_named(tmp_path):
 
 @pytest.mark.parametrize(
     ("files", "message"),
-    [({"notes.txt": b""}, "no labelled image"), ({"cats/1.png": b"", "cats/2.png": b""}, "only one class .*'cats'")],
+    [({"notes.txt": b""}, "no labeled image"), ({"cats/1.png": b"", "cats/2.png": b""}, "only one class .*'cats'")],
 )
 def test_a_tar_file_without_classes(tmp_path, files, message):
     with pytest.raises(UserError, match=message):
@@ -85,7 +85,7 @@ def test_shards_with_numbers(tmp_path):
 
 
 @pytest.mark.parametrize("depth", [0, 1])
-def test_names_of_numbered_classes_lie_beside_the_shards(tmp_path, depth):
+def test_classes_txt_names_numbered_classes(tmp_path, depth):
     shard = write_shard(tmp_path / ("train" if depth else "") / "a.tar", {"a": 1, "b": 0})
     (tmp_path / "classes.txt").write_text("cats\ndogs\nbirds\n")
     train, _ = opened("wds", shard.parent)

@@ -10,7 +10,7 @@ from msgformer.errors import UserError
 
 
 def write_idx(path, array):
-    """MNIST's own format: a magic number, the shape, then bytes."""
+    """Write MNIST's format: a magic number, the shape, then bytes."""
     header = struct.pack(">HBB", 0, 8, array.ndim) + struct.pack(f">{array.ndim}I", *array.shape)
     path.write_bytes(header + array.tobytes())
 

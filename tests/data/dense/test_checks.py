@@ -31,7 +31,7 @@ def test_images_of_a_detection_set(tmp_path):
     assert len(check_instances(train, whole=False)) == 2  # the truncated one has a header
 
 
-def test_turned_photographs_have_the_size_they_are_shown_at(tmp_path):
+def test_rotated_images_have_their_displayed_size(tmp_path):
     train, _ = open_detection(write_coco(tmp_path))
     exif = Image.Exif()
     exif[0x0112] = 6
@@ -57,7 +57,7 @@ def test_label_maps(tmp_path):
 
 
 @pytest.mark.parametrize("header_limit", [2, 1000])
-def test_of_large_sets_a_sample_of_the_label_maps_is_read(header_limit, tmp_path, monkeypatch):
+def test_a_sample_of_label_maps_of_large_sets_is_read(header_limit, tmp_path, monkeypatch):
     train, _ = open_segmentation(write_ade20k(tmp_path), reduce_zero=True)
     maps = tmp_path / "annotations/training"
     for name, (width, height) in zip(("0.png", "2.png"), (SIZES[0], SIZES[2]), strict=True):
@@ -71,7 +71,7 @@ def test_of_large_sets_a_sample_of_the_label_maps_is_read(header_limit, tmp_path
 
 
 @pytest.mark.parametrize("limit", ["HEADER_CHECK_LIMIT", "FULL_CHECK_LIMIT"])
-def test_large_detection_sets_are_not_looked_at_whole(limit, tmp_path, monkeypatch):
+def test_large_detection_sets_are_not_fully_decoded(limit, tmp_path, monkeypatch):
     train, _ = open_detection(write_coco(tmp_path))
     file = tmp_path / "images/train/0.png"
     file.write_bytes(file.read_bytes()[:200])

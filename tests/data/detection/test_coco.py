@@ -59,7 +59,7 @@ def test_layouts_of_the_same_format(layout, tmp_path):
 
 
 def change(**changes):
-    """COCO's content with some values replaced, by paths such as ``annotations__0__bbox``."""
+    """Return COCO content with some values replaced, by paths such as ``annotations__0__bbox``."""
     content = coco_content()
     for path, value in changes.items():
         *parents, last = (int(key) if key.isdigit() else key for key in path.split("__"))
@@ -120,7 +120,7 @@ HANDLED = [
 
 
 @pytest.mark.parametrize(("content", "severity", "kind"), HANDLED)
-def test_what_cocos_tools_put_up_with_is_told_and_handled(content, severity, kind, tmp_path):
+def test_irregularities_that_coco_tolerates_are_reported(content, severity, kind, tmp_path):
     root = write_coco(tmp_path, content)
     problems = problems_of(root)
     assert (severity, kind) in {(problem.severity, problem.kind) for problem in problems}
@@ -169,7 +169,7 @@ def test_classes_are_matched_by_name(tmp_path):
         open_detection_val(tmp_path, ["cats", "dog"])
 
 
-def test_masks_are_asked_for_only_where_there_are_some(tmp_path):
+def test_masks_are_required_only_by_mask_heads(tmp_path):
     content = coco_content()
     for one in content["annotations"]:
         del one["segmentation"]
@@ -192,8 +192,8 @@ def test_an_image_of_another_size_is_named_when_it_is_loaded(tmp_path):
         train.load(0)
 
 
-def test_the_ground_truth_scores_full_marks_against_itself(tmp_path):
-    """What is written out for COCO's tools is what they would have read."""
+def test_the_ground_truth_has_perfect_scores_against_itself(tmp_path):
+    """COCO's tools read the same masks from the original and from the written annotations."""
     from faster_coco_eval.core import mask as api
 
     train, _ = open_detection(write_coco(tmp_path))

@@ -44,7 +44,7 @@ def test_boxes_and_masks_move_with_the_image(scenes):
     assert len(sizes) > 6
 
 
-def test_a_sample_follows_from_seed_epoch_and_index(scenes):
+def test_samples_depend_on_seed_epoch_and_index(scenes):
     samples = DetectionSamples(scenes, detect_train_transform(SMALL), with_masks=False, seed=1)
     first = samples[2, 3]
     torch.manual_seed(5)
@@ -89,7 +89,7 @@ def test_evaluation_changes_nothing(scenes):
 
 
 @pytest.mark.parametrize("name", ["color_jitter", "color_mix"])
-def test_colours_vary_where_asked(scenes, name):
+def test_color_jitter_is_optional(scenes, name):
     options = DetectImageOptions(train_sides=(256,), crop=0.0, hflip=0.0, **{name: 0.4})
     image = DetectionSamples(scenes, detect_train_transform(options), with_masks=False)[0, 0].image
     plain = DetectionSamples(scenes, detect_eval_transform, with_masks=False)[0, 0].image

@@ -30,7 +30,7 @@ def test_images_and_objects_are_read(tmp_path):
         (lambda root: (root / "ImageSets/Main/val.txt").write_text("\n"), r"val\.txt is missing or empty"),
     ],
 )
-def test_what_is_wrong_is_named(spoil, message, tmp_path):
+def test_problems_are_named(spoil, message, tmp_path):
     spoil(write_voc(tmp_path))
     with pytest.raises(UserError, match=message):
         open_detection(tmp_path)

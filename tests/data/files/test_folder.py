@@ -42,7 +42,7 @@ def test_class_folders_alone_leave_the_split_open(image_folder):
     assert (len(listing), val) == (12, None)
 
 
-def test_a_missing_folder_is_named_with_its_nearest_neighbour(image_folder):
+def test_a_missing_folder_is_named_with_a_suggestion(image_folder):
     image_folder("pictures")
     with pytest.raises(UserError, match=r"no such file or folder: .*picturs; did you mean 'pictures'"):
         list_subsets(image_folder("other").parent / "picturs")
@@ -59,7 +59,7 @@ def test_no_class_folders(tmp_path):
 
 
 def test_images_without_class_folders(image_folder):
-    with pytest.raises(UserError, match="images lie in it directly"):
+    with pytest.raises(UserError, match="it holds images directly"):
         list_subsets(image_folder() / "dark")
 
 
@@ -87,7 +87,7 @@ def test_val_is_missing_beside_train(image_folder):
         list_subsets(image_folder("data/train").parent)
 
 
-def test_a_link_up_does_not_bring_other_classes_in(image_folder):
+def test_a_link_to_a_parent_folder_is_not_followed(image_folder):
     root = image_folder(per_class=1)
     (root / "dark" / "up").symlink_to(root, target_is_directory=True)
     (root / "dark" / "itself").symlink_to("itself")

@@ -24,7 +24,7 @@ GRADIENT = Image.merge("RGB", [_GRAY.point(lambda value, step=step: value // ste
 
 
 def max_alive(items):
-    """How many images of decoded inputs are in memory at once while these are gone through."""
+    """Return the maximum number of decoded images in memory while inputs are iterated."""
     seen, most = [], 0
     for item in items:
         seen.append(weakref.ref(item.image))
@@ -34,12 +34,12 @@ def max_alive(items):
 
 
 def loaded(images):
-    """The pixels of all images, by name."""
+    """Return the pixels of all images by name."""
     return {one.name: np.asarray(one.load()) for one in open_inputs(images).items}
 
 
 def pixels(images):
-    """The pixels of a single image."""
+    """Return the pixels of a single image."""
     inputs = open_inputs(images)
     assert (inputs.single, inputs.total) == (True, 1)
     (item,) = inputs.items
@@ -61,7 +61,7 @@ def folder(image_folder):
 
 
 def kinds_of(path):
-    """One image file as every kind that stands for one image."""
+    """Return one image in every form that means a single image."""
     image = Image.open(path)
     values = np.asarray(image)
     yield str(path)
@@ -181,17 +181,17 @@ def test_arrays_of_other_libraries_are_arrays_and_no_lists_of_rows():
         ([torch.zeros(3, 4, 5), np.zeros(5)], r"images\[1\]: array \[5\] is not an image"),
         ([GRADIENT, [GRADIENT]], r"images\[1\]: list inside a list is not an image; give one flat list"),
         ([(GRADIENT, 3)], r"images\[0\]: tuple inside a list is not an image"),
-        ({"image": GRADIENT}, "images: dict is not a kind of image; give a path, a URL, a PIL image"),
-        (None, "images: NoneType is not a kind of image"),
-        ([None], r"images\[0\]: NoneType is not a kind of image"),
-        (3, "images: int is not a kind of image"),
-        ([], "images: none are given"),
+        ({"image": GRADIENT}, "images: dict is not an image; give a path, a URL, a PIL image"),
+        (None, "images: NoneType is not an image"),
+        ([None], r"images\[0\]: NoneType is not an image"),
+        (3, "images: int is not an image"),
+        ([], "images: the list is empty"),
         ("", "images: a path is empty; give a file or folder"),
         ("a" * 5000, r"images: can't open a{100} \(File name too long\)|images: no such file"),
         (io.StringIO("x"), "images: the file is open as text; open it with mode 'rb'"),
     ],
 )
-def test_what_is_no_image_is_refused_before_any_work(images, message):
+def test_invalid_images_are_refused_before_any_work(images, message):
     with pytest.raises(UserError, match=message) as caught:
         open_inputs(images)
     assert "\n" not in str(caught.value)
@@ -206,10 +206,10 @@ def test_what_is_no_image_is_refused_before_any_work(images, message):
         ),
         (np.full((4, 5, 3), -0.5), r"image 1: float pixels range from -0\.5 to -0\.5; .* before normalization$"),
         (np.full((4, 5), np.inf), r"image 1: float pixels range from inf to inf; expected 0\.\.1"),
-        (np.full((4, 5), np.nan), r"image 1: float pixels hold NaN; expected 0\.\.1$"),
+        (np.full((4, 5), np.nan), r"image 1: float pixels contain NaN; expected 0\.\.1$"),
         (torch.full((3, 4, 5), 255.0), "image 1: float pixels range from 255 to 255"),
-        (torch.zeros(3, 4, 5, device="meta"), "image 1: a strided tensor on device meta has no pixels to read"),
-        (torch.ones(3, 4, 5).to_sparse(), "image 1: a sparse_coo tensor on device cpu has no pixels to read"),
+        (torch.zeros(3, 4, 5, device="meta"), "image 1: pixels of a strided tensor on device meta can't be read"),
+        (torch.ones(3, 4, 5).to_sparse(), "image 1: pixels of a sparse_coo tensor on device cpu can't be read"),
         (b"", r"can't read image 1 \(not an image\); replace or remove it"),
         (b"photo.jpg", r"can't read image 1 \(not an image\)"),
         (io.BytesIO(b"GIF89a"), r"can't read image 1 \("),
@@ -307,7 +307,7 @@ def test_what_is_not_there_is_named_at_once_in_lists_and_when_it_is_reached_in_g
     assert [item.name for item in items] == [str(photo), str(gone), "image 3", "image 4"]
     with pytest.raises(UserError, match=message):
         items[1].load()
-    with pytest.raises(UserError, match=r"images\[2\]: NoneType is not a kind of image"):
+    with pytest.raises(UserError, match=r"images\[2\]: NoneType is not an image"):
         items[2].load()
     assert items[3].load().size == GRADIENT.size
 
@@ -353,7 +353,7 @@ def test_nothing_of_an_endless_generator_is_taken_before_it_is_needed():
 
 
 class _Sizes:
-    """A data set whose keys are inputs, as in prediction."""
+    """A dataset indexed by inputs, as in prediction."""
 
     def __getitem__(self, item):
         return item.name, item.load().size[0]
@@ -368,7 +368,7 @@ def test_inputs_go_through_the_workers_of_a_loader(photo, workers):
     assert [name for name, _ in found][1:4] == ["image 2", "image 3", "image 4"]
 
 
-def test_what_decoded_pixels_travel_with_is_known(photo):
+def test_inputs_report_whether_they_carry_pixels(photo):
     images = [photo, photo.read_bytes(), "http://127.0.0.1/a.jpg", GRADIENT, np.asarray(GRADIENT)]
     items = list(open_inputs(images).items)
     assert [item.carries_pixels for item in items] == [False, False, False, True, True]

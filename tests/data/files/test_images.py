@@ -14,7 +14,7 @@ def saved(path, image, **settings):
     return str(path)
 
 
-def test_reads_grey_palette_and_cmyk_as_rgb(tmp_path):
+def test_reads_gray_palette_and_cmyk_as_rgb(tmp_path):
     for number, mode in enumerate(["L", "1", "P", "CMYK"]):
         suffix = "jpg" if mode == "CMYK" else "png"
         read = read_image(saved(tmp_path / f"{number}.{suffix}", Image.new("RGB", (5, 4), "white").convert(mode)))
@@ -32,7 +32,7 @@ def test_transparent_pixels_become_white(tmp_path):
     assert np.asarray(read_image(saved(tmp_path / "clear.png", clear))).min() == 255
 
 
-def test_a_picture_is_turned_as_its_exif_says(tmp_path):
+def test_images_are_rotated_by_their_exif_orientation(tmp_path):
     exif = Image.Exif()
     exif[0x0112] = 6  # to be turned by a quarter
     assert read_image(saved(tmp_path / "turned.jpg", Image.new("RGB", (6, 4)), exif=exif)).size == (4, 6)
@@ -99,7 +99,7 @@ def test_floating_point_pixels_keep_their_shades(tmp_path, values, white):
 def test_a_jpeg_with_too_many_pixels_is_decoded_at_a_smaller_scale(tmp_path, monkeypatch):
     path = saved(tmp_path / "big.jpg", Image.new("RGB", (640, 320), (9, 99, 199)))
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100_000)
-    monkeypatch.setattr("msgformer.data.files.images.KEPT_SIDE", 64)
+    monkeypatch.setattr("msgformer.data.files.images.MIN_DRAFT_SIDE", 64)
     for file in (path, io.BytesIO((tmp_path / "big.jpg").read_bytes())):
         picture = read_image(file, "big.jpg")
         assert picture.size == (160, 80)
@@ -117,16 +117,16 @@ def test_other_images_with_too_many_pixels_are_refused(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("least", "size"), [(0, (640, 480)), (300, (640, 480)), (240, (320, 240)), (100, (160, 120)), (1, (80, 60))]
 )
-def test_a_jpeg_is_decoded_smaller_on_request_but_no_side_below_what_is_needed(tmp_path, least, size):
+def test_a_jpeg_is_decoded_smaller_but_not_below_the_minimum_side(tmp_path, least, size):
     picture = Image.linear_gradient("L").resize((640, 480)).convert("RGB")
     for file in (saved(tmp_path / "a.jpg", picture), saved(tmp_path / "grey.jpg", picture.convert("L"))):
-        read = read_image(file, least_side=least)
+        read = read_image(file, min_side=least)
         assert (read.size, read.mode) == (size, "RGB")
         middle = np.asarray(read)[size[1] // 2, size[0] // 2].astype(int)
         assert np.abs(middle - 127).max() <= 4
-    assert read_image(saved(tmp_path / "a.png", picture), least_side=least).size == (640, 480)
+    assert read_image(saved(tmp_path / "a.png", picture), min_side=least).size == (640, 480)
 
 
 def test_a_jpeg_for_print_is_decoded_whole(tmp_path):
     path = saved(tmp_path / "print.jpg", Image.new("CMYK", (64, 64), (0, 255, 255, 0)))
-    assert read_image(path, least_side=1).size == (64, 64)
+    assert read_image(path, min_side=1).size == (64, 64)

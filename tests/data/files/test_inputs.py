@@ -29,7 +29,7 @@ def shard(root, tmp_path):
     return path
 
 
-def test_places_keep_their_order_and_folders_are_sorted(root, shard):
+def test_inputs_keep_their_order_and_folders_are_sorted(root, shard):
     files = [root / "light" / "01.png", root / "dark", shard, root / "light" / "00.png"]
     assert names(files) == [
         f"{root}/light/01.png",
@@ -80,20 +80,20 @@ def test_a_list_with_zero_bytes_may_hold_names_with_newlines(root):
     assert names(["-"], f"{odd}\0{root}/dark/00.png\0".encode()) == [str(odd), f"{root}/dark/00.png"]
 
 
-def test_images_load_from_wherever_they_are(root, shard):
+def test_images_load_from_files_folders_and_shards(root, shard):
     file, first, second = find_inputs([str(root / "dark" / "00.png"), str(shard)])
     assert file.load().getpixel((0, 0)) == second.load().getpixel((0, 0)) != first.load().getpixel((0, 0))
 
 
-def test_what_is_listed_and_not_there_cannot_be_loaded():
+def test_missing_files_of_a_list_fail_to_load():
     (missing,) = find_inputs(["-"], io.BytesIO(b"/nowhere/1.png\n"))
     with pytest.raises(UserError, match=r"no such image: /nowhere/1\.png"):
         missing.load()
 
 
-def test_a_long_list_is_not_held():
+def test_a_long_list_is_read_lazily():
     class Endless(io.RawIOBase):
-        """A gigabyte of names, if it were read to its end."""
+        """A stream with a gigabyte of names."""
 
         line = b"/dev/null\n" * 1000
 
@@ -107,16 +107,16 @@ def test_a_long_list_is_not_held():
     tracemalloc.stop()
 
 
-def test_what_is_not_there_is_named_before_anything_is_done(root, tmp_path):
+def test_missing_inputs_are_named_at_once(root, tmp_path):
     (tmp_path / "empty").mkdir()
     with tarfile.open(tmp_path / "empty.tar", "w"):
         pass
     (tmp_path / "link.png").symlink_to("gone.png")
     for given, message in (
-        ([tmp_path / "link.png"], r"images: .*link\.png is a link that leads nowhere; mend or remove it"),
+        ([tmp_path / "link.png"], r"images: .*link\.png is a broken link; fix or remove it"),
         ([root / "drak"], r"images: no such file or folder: .*drak; did you mean 'dark'\?"),
         ([root / "*.jpg"], r"images: no file matches .*\*\.jpg"),
-        ([], "images: none are given"),
+        ([], "images: the list is empty"),
     ):
         with pytest.raises(UserError, match=message):
             check_inputs([str(place) for place in given])

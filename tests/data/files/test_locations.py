@@ -9,7 +9,7 @@ from msgformer.data.files.locations import (
     expand_shards,
     parse_location,
     resolve_data,
-    shards_of_subsets,
+    split_shards,
 )
 from msgformer.errors import UserError
 from msgformer.utils import packages
@@ -34,7 +34,7 @@ def shards(tmp_path):
         ("tar:/data/*.tar", Location("tar", "/data/*.tar"), "tar"),
     ],
 )
-def test_a_scheme_stands_before_the_colon(text, expected, title):
+def test_the_scheme_is_before_the_colon(text, expected, title):
     assert parse_location(text) == expected
     assert str(expected) == text
     assert expected.title == title
@@ -54,7 +54,7 @@ def test_a_folder_with_a_colon_in_its_name_is_a_folder(tmp_path, monkeypatch):
         ("tar:gone.tar", "no such tar file: "),
         ("wds:gone-{0..1}.tar", "no such tar file: gone-0.tar"),
         ("wds:gone-*.tar", "no file matches gone-"),
-        ("tar:notes.txt", "notes.txt is no .tar file; if it is compressed, unpack it"),
+        ("tar:notes.txt", "notes.txt is not a .tar file; if it is compressed, decompress it"),
         ("torch:cifar01:.", "unknown torchvision set 'cifar01'; did you mean 'cifar10'?"),
         ("torch:cifar10", "torch:cifar10 needs the folder"),
         ("torch:cifar10:gone", "torch:cifar10 needs the folder"),
@@ -82,7 +82,7 @@ def test_paths_become_absolute(shards, image_folder, monkeypatch):
     assert resolve_data("pictures") == str(shards / "pictures")
 
 
-def test_a_missing_package_is_told_with_its_extra(monkeypatch):
+def test_a_missing_package_is_named_with_its_extra(monkeypatch):
     monkeypatch.setattr(packages.importlib.util, "find_spec", lambda _: None)
     with pytest.raises(UserError, match=r"hfds: needs the package 'datasets'; .* 'msgformer\[hf\]'"):
         resolve_data("hfds:owner/name")
@@ -113,5 +113,5 @@ def test_shards_of_a_folder_and_of_a_pattern_are_sorted(shards):
         (["value-0.tar", "trainer-0.tar"], ["value-0.tar", "trainer-0.tar"], None),
     ],
 )
-def test_subsets_are_told_apart_by_names(shards, train, val):
-    assert shards_of_subsets(shards) == (train, val)
+def test_subsets_are_identified_by_names(shards, train, val):
+    assert split_shards(shards) == (train, val)

@@ -19,7 +19,7 @@ class Quiet(http.server.SimpleHTTPRequestHandler):
 
 @pytest.fixture
 def served(tmp_path, monkeypatch):
-    """A web server of a folder, and a cache of its own."""
+    """A web server of a folder, and an empty cache folder."""
     monkeypatch.setenv("MSGFORMER_CACHE", str(tmp_path / "cache"))
     folder = tmp_path / "served"
     folder.mkdir()

@@ -1,7 +1,7 @@
 import pytest
 
 from msgformer.data.files.folder import list_classes
-from msgformer.data.files.sources import FileSource, FolderSource, Part, with_classes
+from msgformer.data.files.sources import FileSource, FolderSource, SubsetSource, with_classes
 from msgformer.errors import UserError
 
 
@@ -17,18 +17,18 @@ class Numbered:
     labels = (2, 0, 1)
 
 
-def test_a_part_shows_the_chosen_pictures_in_the_chosen_order(source):
-    part = Part(source, [4, 0])
+def test_a_subset_has_the_chosen_images_in_order(source):
+    part = SubsetSource(source, [4, 0])
     assert (part.labels, part.classes) == ((1, 0), source.classes)
     assert [part.name(0), part.name(1)] == ["light/01.png", "dark/00.png"]
     assert part.load(0).tobytes() == source.load(4).tobytes()
-    assert Part(part, [1]).name(0) == "dark/00.png"
+    assert SubsetSource(part, [1]).name(0) == "dark/00.png"
 
 
-def test_a_part_looks_at_its_own_pictures(source, tmp_path):
+def test_a_subset_probes_its_own_images(source, tmp_path):
     (tmp_path / "data/light/01.png").write_bytes(b"")
-    assert "light/01.png" in str(Part(source, [4]).probe(0, whole=True))
-    assert Part(source, [3]).probe(0, whole=True) is None
+    assert "light/01.png" in str(SubsetSource(source, [4]).probe(0, whole=True))
+    assert SubsetSource(source, [3]).probe(0, whole=True) is None
 
 
 def test_classes_are_matched_by_name(source):
@@ -36,7 +36,7 @@ def test_classes_are_matched_by_name(source):
     assert with_classes(source, ["dark", "light"]) is source
     with pytest.raises(UserError, match="class 'dark' of the data is not among the known classes; did you mean 'drk'"):
         with_classes(source, ["drk", "light"])
-    assert Part(source, [3], ["light"]).labels == (0,), "classes without pictures don't count"
+    assert SubsetSource(source, [3], ["light"]).labels == (0,), "classes without pictures don't count"
 
 
 def test_classes_without_names_number_the_others():

@@ -15,7 +15,7 @@ def shard(tmp_path):
     return write_tar(tmp_path / "a.tar", {"x/1.png": b"one", LONG: b"", "ü 2\n.png": b"second"})
 
 
-def test_members_are_read_by_their_place(shard):
+def test_members_are_read_by_offset(shard):
     members = index_tar(str(shard))
     assert [member.name for member in members] == ["x/1.png", LONG, "ü 2\n.png"]
     assert [pickle.loads(pickle.dumps(member)).read() for member in members] == [b"one", b"", b"second"]
@@ -76,13 +76,13 @@ def test_a_damaged_shard_is_named(shard, how):
         index_tar(str(shard))
 
 
-def test_a_compressed_shard_is_told_so(tmp_path):
+def test_a_compressed_shard_is_refused(tmp_path):
     path = write_tar(tmp_path / "a.tar", {"1.png": b"one"}, "w:gz")
-    with pytest.raises(UserError, match=r"a\.tar is compressed; unpack it"):
+    with pytest.raises(UserError, match=r"a\.tar is compressed; decompress it"):
         index_tar(str(path))
 
 
-def test_a_shard_that_is_gone_or_shrinks_is_named(shard):
+def test_a_missing_or_truncated_shard_is_named(shard):
     last = index_tar(str(shard))[-1]
     shard.write_bytes(shard.read_bytes()[:600])
     with pytest.raises(UserError, match=r"a\.tar became shorter"):

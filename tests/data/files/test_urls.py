@@ -16,7 +16,7 @@ from msgformer.errors import UserError
 
 
 class _Handler(http.server.BaseHTTPRequestHandler):
-    """An image, and what else a server may answer."""
+    """An HTTP handler with an image and other responses."""
 
     image = b""
     agents: list[str] = []  # noqa: RUF012  (shared on purpose)
@@ -62,7 +62,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         self.wfile.write(content)
 
     def stream(self, path):
-        """Bytes without an end: fast, slow, or none after the header."""
+        """Send bytes without end: fast, slowly, or none after the header."""
         self.send_response(200)
         self.end_headers()
         try:
@@ -149,7 +149,7 @@ def test_urls_are_downloaded_by_the_workers_of_a_loader(server):
         ("stuck", r": the server is too slow \(0\.5 s per step, 1 s in all\); download it and give its path$"),
     ],
 )
-def test_what_cannot_be_downloaded_is_told_in_one_line(server, short_limits, path, message):
+def test_failed_downloads_give_one_line(server, short_limits, path, message):
     start = time.monotonic()
     (item,) = open_inputs(f"{server}/{path}").items
     with pytest.raises(UserError, match=f"^can't read image {server}/{path}{message}") as caught:
@@ -172,7 +172,7 @@ def test_a_name_without_an_address(monkeypatch):
         next(open_inputs("http://photos.invalid/a").items).load()
 
 
-def test_a_name_that_is_looked_up_for_ever(monkeypatch, short_limits):
+def test_a_host_lookup_that_never_ends(monkeypatch, short_limits):
     monkeypatch.setattr("socket.getaddrinfo", lambda *_, **__: time.sleep(6))
     start = time.monotonic()
     with pytest.raises(UserError, match=r"http://photos\.invalid/a: the server is too slow"):
@@ -183,18 +183,18 @@ def test_a_name_that_is_looked_up_for_ever(monkeypatch, short_limits):
 @pytest.mark.parametrize(
     ("url", "message"),
     [
-        ("ftp://host/a.png", "images: ftp://host/a.png: only http and https are read; download the file and give its"),
-        ("file:///etc/a.png", "images: file:///etc/a.png: only http and https are read"),
-        ("s3://bucket/a.png", "images: s3://bucket/a.png: only http and https are read"),
+        ("ftp://host/a.png", "images: ftp://host/a.png: only http and https are supported; download the file and give"),
+        ("file:///etc/a.png", "images: file:///etc/a.png: only http and https are supported"),
+        ("s3://bucket/a.png", "images: s3://bucket/a.png: only http and https are supported"),
         ("http:/host/a.png", "images: http:/host/a.png: a slash is missing after 'http:'; give URLs as strings"),
         ("http:///a.png", r"images: http:///a.png is not a valid URL; expected http\(s\)://host/path"),
         ("http://host:port/a.png", "images: http://host:port/a.png is not a valid URL"),
         ("http://[::1/a.png", "is not a valid URL"),
         (
             "https://host/a.mp4?x=1",
-            "images: https://host/a.mp4.*: only images are read from URLs; download it",
+            "images: https://host/a.mp4.*: only images can be read from URLs; download it",
         ),
-        ("https://host/a.tar", "images: https://host/a.tar: only images are read from URLs"),
+        ("https://host/a.tar", "images: https://host/a.tar: only images can be read from URLs"),
     ],
 )
 def test_urls_of_other_kinds_are_refused_without_a_connection(url, message):

@@ -17,7 +17,7 @@ CODECS = {"avi": "mpeg4", "m4v": "libx264", "mkv": "libx264", "mov": "libx264", 
 
 
 def write_video(path, count=12, size=(64, 48), noise=False, **display):
-    """A video of one gray per frame, 10 after 10, with a red quarter at the top left."""
+    """Write a video whose gray level increases by 10 per frame, with a red quarter at the top left."""
     random = np.random.default_rng(0)
     with av.open(str(path), "w") as container:
         stream = container.add_stream(CODECS[path.suffix[1:]], rate=10)
@@ -35,7 +35,7 @@ def write_video(path, count=12, size=(64, 48), noise=False, **display):
 
 
 def red_corner(image):
-    """Which corner of an image is red."""
+    """Return which corner of an image is red."""
     corners = {"top left": (4, 4), "top right": (-5, 4), "bottom left": (4, -5), "bottom right": (-5, -5)}
     for name, (x, y) in corners.items():
         red, green, _ = image.getpixel((x % image.width, y % image.height))
@@ -143,7 +143,7 @@ def test_a_file_without_a_video_stream_is_named(tmp_path):
     assert last_error(path) == ([], str(path), message)
 
 
-def test_a_video_that_is_cut_off_ends_with_an_error_after_its_frames(tmp_path):
+def test_a_truncated_video_ends_with_an_error_after_its_frames(tmp_path):
     with av.open(str(tmp_path / "clip.mp4"), "w", options={"movflags": "faststart"}) as container:
         stream = container.add_stream("mpeg4", rate=10)
         (stream.width, stream.height), stream.pix_fmt = (64, 48), "yuv420p"
@@ -160,7 +160,7 @@ def test_a_video_that_is_cut_off_ends_with_an_error_after_its_frames(tmp_path):
     assert message == f"can't read video {path} (file cut off at frame {len(whole)}); replace or remove it"
 
 
-def test_a_matroska_file_that_is_cut_off_is_warned_of(tmp_path):
+def test_a_truncated_matroska_file_gives_a_warning(tmp_path):
     path = write_video(tmp_path / "clip.mkv", 40, (320, 240), noise=True)
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     with pytest.warns(UserWarning, match=r"clip\.mkv ends at [12]\.\d s of 4\.0 s; it may be cut off"):

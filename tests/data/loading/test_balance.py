@@ -10,7 +10,7 @@ def drawn(seed=0, labels=LABELS):
     return balanced_order(labels, np.random.default_rng(seed)).tolist()
 
 
-def test_classes_come_up_equally_often_and_pictures_of_a_class_in_turn():
+def test_classes_are_drawn_equally_and_images_without_replacement():
     order = drawn()
     assert len(order) == len(LABELS)
     counts = np.bincount([LABELS[index] for index in order])
@@ -27,15 +27,15 @@ def test_the_order_follows_the_generator():
     assert drawn(1) != sorted(drawn(1))
 
 
-def test_balanced_classes_are_shown_whole():
+def test_balanced_classes_lose_no_image():
     assert sorted(drawn(labels=[0, 1, 0, 1])) == [0, 1, 2, 3]
 
 
-def test_fewer_pictures_than_classes_would_share():
+def test_a_class_may_have_fewer_images_than_its_share():
     assert sorted(drawn(labels=[0, 1, 2])) == [0, 1, 2]
 
 
-def test_rare_classes_weigh_more():
+def test_rare_classes_have_larger_weights():
     weights = class_weights(LABELS, 4)
     assert weights == pytest.approx([20 / 42, 20 / 12, 0, 20 / 6])
     assert np.mean([weights[label] for label in LABELS]) == pytest.approx(1)

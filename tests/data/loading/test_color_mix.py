@@ -1,17 +1,17 @@
 import torch
 
-from msgformer.data.loading.color_mix import CENTRE, mix_colors
+from msgformer.data.loading.color_mix import CENTER, mix_colors
 from msgformer.utils.seeding import seeded
 
 
 def fit(image, mixed):
-    """The map [4, 3] from colours, and one, to mixed colours, and what it leaves unexplained."""
+    """Fit the affine map [4, 3] from colors to mixed colors; returns the map and the residuals."""
     colours = torch.cat([image.flatten(1).T, torch.ones(image[0].numel(), 1)], dim=1)
     found = torch.linalg.lstsq(colours, mixed.flatten(1).T).solution
     return found, (colours @ found - mixed.flatten(1).T).abs().max()
 
 
-def test_every_pixel_goes_through_the_same_affine_map_and_half_of_the_pictures_are_inverted():
+def test_all_pixels_share_an_affine_map_and_half_of_the_images_are_inverted():
     image = torch.rand(3, 8, 10)
     inverted = 0
     for seed in range(60):
@@ -24,9 +24,9 @@ def test_every_pixel_goes_through_the_same_affine_map_and_half_of_the_pictures_a
     assert 15 < inverted < 45
 
 
-def test_no_strength_leaves_the_picture_or_its_negative():
+def test_zero_strength_keeps_the_image_or_inverts_it():
     image = torch.rand(3, 4, 4)
     for seed in range(4):
         with seeded(seed):
             mixed = mix_colors(image, 0.0)
-        assert torch.allclose(mixed, image, atol=1e-6) or torch.allclose(mixed, 2 * CENTRE - image, atol=1e-6)
+        assert torch.allclose(mixed, image, atol=1e-6) or torch.allclose(mixed, 2 * CENTER - image, atol=1e-6)

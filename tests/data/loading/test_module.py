@@ -60,7 +60,7 @@ def test_epochs_and_seeds_differ(digits):
     assert not torch.equal(first, epoch_of(augmented(digits.source, seed=1), 0, workers=0, seed=1)[0])
 
 
-def test_reading_data_leaves_the_callers_randomness_alone(digits):
+def test_reading_data_keeps_the_callers_random_state(digits):
     torch.manual_seed(0)
     expected = torch.rand(3)
     torch.manual_seed(0)
@@ -68,7 +68,7 @@ def test_reading_data_leaves_the_callers_randomness_alone(digits):
     assert torch.equal(torch.rand(3), expected)
 
 
-def test_an_unreadable_image_in_a_worker_is_told_in_one_line(image_folder):
+def test_an_unreadable_image_in_a_worker_gives_one_line(image_folder):
     root = image_folder()
     samples = augmented(FolderSource(list_classes(root)))
     (root / "light" / "02.png").write_bytes(b"")

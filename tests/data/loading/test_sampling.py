@@ -33,13 +33,13 @@ def test_only_whole_batches_on_request():
 
 
 @pytest.mark.parametrize("world_size", [2, 3])
-def test_processes_share_the_pictures(world_size):
+def test_processes_share_the_images(world_size):
     shares = [drawn(rank=rank, world_size=world_size) for rank in range(world_size)]
     assert sorted(itertools.chain(*shares)) == list(range(10))
     assert shares[1] == drawn()[1::world_size]
 
 
-def test_a_balanced_epoch_shows_rare_classes_as_often_and_is_shared_out_likewise():
+def test_a_balanced_epoch_draws_classes_equally_and_is_divided_among_processes():
     labels = [0] * 8 + [1] * 2
     order = drawn(balance=labels)
     assert sorted(labels[index] for index in order) == [0] * 5 + [1] * 5

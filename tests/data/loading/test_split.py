@@ -8,7 +8,7 @@ LABELS = [0] * 50 + [1] * 10 + [2] * 2
 CLASSES = ["a", "b", "c"]
 
 
-def test_every_class_gives_its_share_and_every_image_goes_to_one_side():
+def test_the_split_is_stratified_and_disjoint():
     train, val = stratified_split(LABELS, CLASSES, 0.2, seed=1)
     assert sorted(train + val) == list(range(len(LABELS)))
     assert np.bincount(np.take(LABELS, val)).tolist() == [10, 2, 1]
@@ -32,7 +32,7 @@ def test_a_class_of_one_image_is_named():
 
 
 @pytest.mark.parametrize("fraction", [0.0, 1.0, -1.0, 20.0])
-def test_the_fraction_is_a_fraction(fraction):
+def test_an_invalid_fraction_is_refused(fraction):
     with pytest.raises(UserError, match="val_fraction must lie between 0 and 1"):
         stratified_split(LABELS, CLASSES, fraction, seed=0)
 

@@ -27,7 +27,7 @@ def test_labels_may_count_from_zero_and_leave_pixels_out(tmp_path):
 
 
 @pytest.mark.parametrize("kind", ["labelIds", "labelTrainIds"])
-def test_cityscapes_labels_are_those_that_are_scored(kind, tmp_path):
+def test_cityscapes_keeps_the_evaluated_labels(kind, tmp_path):
     train, val = open_segmentation(write_cityscapes(tmp_path, kind), reduce_zero=True)
     assert len(val) == 3
     assert train.classes == tuple(CLASSES.values())
@@ -53,21 +53,21 @@ def write_ade20k_table(root, count):
         (write_cityscapes, False),
     ],
 )
-def test_only_ade20k_itself_reduces_zero_unasked(write, expected, tmp_path):
+def test_only_ade20k_itself_reduces_zero_by_default(write, expected, tmp_path):
     root = write(tmp_path)
     assert resolve_reduce_zero(root, "auto") is expected
     assert [resolve_reduce_zero(root, asked) for asked in (True, False)] == [True, False]
 
 
 @pytest.mark.parametrize("content", ["true", "false"])
-def test_a_file_in_the_folder_tells_how_labels_count(content, tmp_path):
+def test_labels_json_sets_the_numbering(content, tmp_path):
     (write_ade20k(tmp_path) / "labels.json").write_text(f'{{"reduce_zero_label": {content}}}')
     assert resolve_reduce_zero(tmp_path, "auto") is (content == "true")
     assert resolve_reduce_zero(tmp_path, content != "true") is (content != "true")
 
 
 @pytest.mark.parametrize("content", ["{", "[]", '{"reduce_zero_label": 1}', '{"reduce_zero_label": true, "more": 1}'])
-def test_such_a_file_that_is_not_understood_is_refused(content, tmp_path):
+def test_an_invalid_labels_json_is_refused(content, tmp_path):
     (write_ade20k(tmp_path) / "labels.json").write_text(content)
     with pytest.raises(UserError, match=r"labels\.json .*correct or remove it"):
         open_segmentation(tmp_path, "auto")
@@ -78,7 +78,7 @@ def test_other_values_are_refused(tmp_path):
         resolve_reduce_zero(write_ade20k(tmp_path), "yes")
 
 
-def test_labels_are_used_as_they_are(tmp_path):
+def test_valid_labels_are_unchanged(tmp_path):
     train, _ = open_segmentation(write_ade20k(tmp_path, ("sea", "wall", "sky", "tree")), "auto")
     np.testing.assert_array_equal(train.labels(0), quarters(40, 30))
 

@@ -11,7 +11,7 @@ from msgformer.config.dense_data_options import SegmentImageOptions
 from msgformer.data.dense.samples import SegmentationSamples
 from msgformer.data.segmentation.label_maps import IGNORED
 from msgformer.data.segmentation.sets import open_segmentation
-from msgformer.data.segmentation.transforms import SegmentEval, SegmentTrain, fitted_size
+from msgformer.data.segmentation.transforms import SegmentEval, SegmentTrain, scaled_size
 from msgformer.utils.seeding import seeded
 
 MEAN, STD = (0.5, 0.5, 0.5), (0.25, 0.25, 0.25)
@@ -19,7 +19,7 @@ PLAIN = SegmentImageOptions(short_side=64, crop=64, scale=(1.0, 1.0), hflip=0.0,
 
 
 def coded(height=90, width=120):
-    """A picture whose red tells the label of each pixel: four stripes."""
+    """Return an image of four stripes, whose red channel encodes the label of each pixel."""
     labels = np.repeat(np.arange(4), width // 4)[None].repeat(height, 0).astype(np.uint8)
     pixels = np.stack([labels * 60, labels * 0 + 100, labels * 0], -1)
     return Image.fromarray(pixels), Mask(torch.from_numpy(labels))
@@ -61,7 +61,7 @@ def test_a_crop_with_several_classes_is_preferred():
 
 
 @pytest.mark.parametrize("change", [{"photometric": True}, {"color_mix": 0.4}])
-def test_colours_vary_and_labels_do_not(change):
+def test_color_jitter_leaves_labels_unchanged(change):
     image, labels = coded(64, 64)
     varied = SegmentTrain(replace(PLAIN, **change), MEAN, STD)
     results = []
@@ -73,11 +73,11 @@ def test_colours_vary_and_labels_do_not(change):
     assert sum(not torch.allclose(result[0], plain) for result in results) >= 4
 
 
-def test_sizes_keep_the_shape():
+def test_resizing_keeps_the_aspect_ratio():
     options = SegmentImageOptions()
-    assert fitted_size((480, 640), options, 1.0) == [512, 683]
-    assert fitted_size((480, 640), options, 0.5) == [256, 341]
-    assert fitted_size((100, 1000), options, 1.0) == [205, 2048]
+    assert scaled_size((480, 640), options, 1.0) == [512, 683]
+    assert scaled_size((480, 640), options, 0.5) == [256, 341]
+    assert scaled_size((100, 1000), options, 1.0) == [205, 2048]
 
 
 def test_evaluation_resizes_the_image_alone():
@@ -88,7 +88,7 @@ def test_evaluation_resizes_the_image_alone():
     assert abs(image[2].mean() - (0 - 0.5) / 0.25) < 1e-4
 
 
-def test_a_sample_follows_from_seed_epoch_and_index(tmp_path):
+def test_samples_depend_on_seed_epoch_and_index(tmp_path):
     train, _ = open_segmentation(write_ade20k(tmp_path), reduce_zero=True)
     samples = SegmentationSamples(train, SegmentTrain(SegmentImageOptions(short_side=40, crop=32), MEAN, STD), seed=4)
     first, other = samples[1, 2], samples[2, 2]

@@ -1,11 +1,11 @@
-"""Files for ExecuTorch: one size, the answers of the model, the card in a method of its own."""
+"""ExecuTorch files: one size, the outputs of the model, and the card in a separate method."""
 
 import pytest
 import torch
 
 from msgformer.checkpoints.export_card import ExportCard
 from msgformer.errors import UserError
-from msgformer.exporters.program import sizes_of
+from msgformer.exporters.program import export_sizes
 from msgformer.exporters.runtime import open_session, read_card
 from msgformer.exporters.verify import verify_logits
 from msgformer.exporters.writer import write_export
@@ -23,13 +23,13 @@ def small(name, options):
 
 
 def card_of(model, name):
-    sizes = sizes_of(model, (16, 24), 2, dynamic_batch=False, dynamic_size=False)
+    sizes = export_sizes(model, (16, 24), 2, dynamic_batch=False, dynamic_size=False)
     return ExportCard("executorch", "classify", name, ["a", "b", "c"], {}, sizes)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["msg_transformer_tiny", "msg_transformer_v1_tiny"])
-def test_a_file_answers_as_the_model_does(tmp_path, name):
+def test_a_file_has_the_outputs_of_the_model(tmp_path, name):
     model = small(name, MSG)
     path, card = tmp_path / "model.pte", card_of(model, name)
     write_export(model, card, path)

@@ -1,4 +1,4 @@
-"""Segmenters whose graph serves all sizes: equal to the live ones, before and after the export."""
+"""Segmenters with a graph for all sizes: equal to the original ones before and after the export."""
 
 import pytest
 import torch
@@ -6,7 +6,7 @@ import torch.nn.functional as F
 
 from msgformer.checkpoints.export_card import SUFFIXES, ExportCard
 from msgformer.exporters.graph.segmenter import AveragePool
-from msgformer.exporters.program import sizes_of
+from msgformer.exporters.program import export_sizes
 from msgformer.exporters.runtime import ExportedModel, open_session
 from msgformer.exporters.verify import verify_logits
 from msgformer.exporters.writer import write_export
@@ -28,7 +28,7 @@ def small(backbone, head):
 
 @pytest.mark.parametrize("scale", [1, 2, 3, 6])
 @pytest.mark.parametrize("size", [(1, 2), (2, 3), (5, 6), (7, 13), (12, 9)])
-def test_pooling_by_products_is_adaptive_pooling(scale, size):
+def test_pooling_by_matrix_products_is_adaptive_pooling(scale, size):
     x = torch.randn(2, 3, *size, dtype=torch.float64)
     torch.testing.assert_close(AveragePool(scale)(x), F.adaptive_avg_pool2d(x, scale))
 
@@ -36,7 +36,7 @@ def test_pooling_by_products_is_adaptive_pooling(scale, size):
 @pytest.mark.parametrize("backbone", BACKBONES)
 @pytest.mark.parametrize("head", ["upernet", "semantic_fpn"])
 @torch.no_grad()
-def test_the_form_for_graphs_gives_the_models_own_answers(backbone, head):
+def test_the_graph_variant_has_the_outputs_of_the_model(backbone, head):
     model = small(backbone, head).double()
     graph = get_task("segment").as_graph(model)
     for size in SIZES:
@@ -53,10 +53,10 @@ FILES = [
 
 
 @pytest.mark.parametrize(("backbone", "head", "format"), FILES)
-def test_a_file_runs_at_sizes_it_never_saw(backbone, head, format, tmp_path):
+def test_a_file_runs_at_other_sizes(backbone, head, format, tmp_path):
     pytest.importorskip({"torch-export": "torch", "onnx": "onnxscript", "openvino": "openvino"}[format])
     model, path = small(backbone, head), tmp_path / f"model{SUFFIXES[format]}"
-    sizes = sizes_of(model, (64, 64), 1, dynamic_batch=False, dynamic_size=True)
+    sizes = export_sizes(model, (64, 64), 1, dynamic_batch=False, dynamic_size=True)
     norm = {"mean": model.mean, "std": model.std}
     card = ExportCard(format, "segment", backbone, ["a", "b", "c"], {}, sizes, **norm)
     write_export(get_task("segment").as_graph(optimize(model)), card, path)

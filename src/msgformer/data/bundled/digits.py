@@ -1,6 +1,6 @@
-"""Handwritten digits that come with scikit-learn: 1,797 real scans of 8 x 8 pixels in 17 shades of grey.
+"""Handwritten digits of scikit-learn: 1,797 real scans of 8 x 8 pixels in 17 shades of gray.
 
-They are the test set of the "Optical Recognition of Handwritten Digits" data of E. Alpaydin and C. Kaynak (UCI).
+They are the test set of "Optical Recognition of Handwritten Digits" by E. Alpaydin and C. Kaynak (UCI).
 """
 
 from __future__ import annotations
@@ -13,16 +13,17 @@ if TYPE_CHECKING:
     from msgformer.errors import UserError
 
 NAME = "digits"
-"""What a run without a data folder calls its data."""
+"""Name of the data of a run that has no data folder."""
 
 WHITE = 16
+"""Pixel value of white in scikit-learn's scans."""
 
 
 class DigitsSource:
-    """Some of the digits, as small RGB pictures.
+    """Image source of digits, as small RGB images.
 
     Args:
-        indices: Which of the 1,797; all by default.
+        indices: Indices of the digits in scikit-learn's data; all 1,797 by default.
     """
 
     classes: tuple[str, ...] = tuple("0123456789")
@@ -36,15 +37,25 @@ class DigitsSource:
         self._pixels = (data.images[self.indices] * (255 / WHITE)).round().astype("uint8")  # [N, 8, 8]
 
     def name(self, index: int) -> str:
-        """``digit-0042``, by its place among the 1,797."""
+        """Return the name of an image by its index in scikit-learn's data, such as ``digit-0042``."""
         return f"digit-{self.indices[index]:04d}"
 
-    def load(self, index: int, least_side: int = 0) -> Image.Image:  # noqa: ARG002
-        """Picture ``index``, 8 x 8, light strokes on black."""
+    def load(self, index: int, min_side: int = 0) -> Image.Image:  # noqa: ARG002
+        """Return an image of 8 x 8 pixels, light strokes on black.
+
+        Args:
+            index: Index of the image.
+            min_side: Unused, since the images are not decoded.
+        """
         from PIL import Image
 
         return Image.fromarray(self._pixels[index]).convert("RGB")
 
     def probe(self, index: int, *, whole: bool) -> UserError | None:  # noqa: ARG002
-        """None: the pictures are numbers in memory, of which none can be unreadable."""
+        """Return None, since images in memory are always readable.
+
+        Args:
+            index: Index of the image.
+            whole: Unused.
+        """
         return None

@@ -1,8 +1,8 @@
-"""Solar cells by electroluminescence: 2,624 real photographs, functional or defective, from the package elpv-dataset.
+"""Electroluminescence images of solar cells, functional or defective: 2,624 images of the package elpv-dataset.
 
 C. Buerhop-Lutz et al., "A Benchmark for Visual Identification of Defective Solar Cells in Electroluminescence Imagery",
-EU PVSEC 2018. Their licence (CC BY-NC-SA 4.0) allows no commercial use, so the package is an extra that users install
-themselves, and nothing of it is copied here.
+EU PVSEC 2018. The license (CC BY-NC-SA 4.0) forbids commercial use, so users install the package as an extra, and this
+repository holds no copy of the data.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from msgformer.errors import UserError
 PACKAGE = "elpv_dataset"
 
 DEFECTIVE = 0.5
-"""A cell whose chance of a defect, as its experts put it (0, 1/3, 2/3 or 1), is at least this counts as defective."""
+"""Minimum defect probability of a defective cell; the experts' labels are 0, 1/3, 2/3 or 1."""
 
 
 class ElpvSource(EncodedSource):
-    """The cells, 300 x 300 pixels in grey.
+    """Image source of the cells, 300 x 300 pixels in gray.
 
     Raises:
-        UserError: the package's table of labels isn't what it should be.
+        UserError: The package's table of labels is missing or malformed.
     """
 
     classes: tuple[str, ...] = ("defective", "functional")
@@ -36,23 +36,23 @@ class ElpvSource(EncodedSource):
         self.names, self.labels = read_labels(self.root / "labels.csv")
 
     def name(self, index: int) -> str:
-        """Its path in the package's data folder, ``images/cell0001.png``."""
+        """Return the path in the package's data folder, such as ``images/cell0001.png``."""
         return self.names[index]
 
     def open(self, index: int) -> str:
-        """Where the file lies."""
+        """Return the path of the file."""
         return self.where(index)
 
     def where(self, index: int) -> str:
-        """Where the file lies."""
+        """Return the path of the file."""
         return str(self.root / self.names[index])
 
 
 def read_labels(path: Path) -> tuple[tuple[str, ...], tuple[int, ...]]:
-    """Names and labels (0 defective, 1 functional) of all cells, from lines "name probability type".
+    """Read the names and labels (0 defective, 1 functional) of all cells from lines "name probability type".
 
     Raises:
-        UserError: the table isn't there, or a line of it is of another kind.
+        UserError: The table is missing or malformed.
     """
     names: list[str] = []
     labels: list[int] = []

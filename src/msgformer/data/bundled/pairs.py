@@ -1,8 +1,8 @@
-"""Pictures of which no part tells the class: two real handwritten digits far apart, which are the same or not.
+"""Images whose class no single part reveals: two real handwritten digits far apart, either equal or different.
 
-The digits are scikit-learn's scans. Each picture is a function of (subset, index), and no scan is in both subsets.
-Whatever looks at quarters of a picture and adds up what it finds in each is wrong about one of the four pairs of digits
-in each two quarters, at best about the rarest: it is right in 84 % of all cases at most.
+The digits are scikit-learn's scans. Each image is a function of (subset, index), and no scan is in both subsets.
+A model that scores each quarter of an image separately and adds up the scores must misjudge one of the four pairs of
+digits, at best the rarest one. Its accuracy is therefore at most 84 %.
 """
 
 from __future__ import annotations
@@ -22,26 +22,26 @@ if TYPE_CHECKING:
 Subset = Literal["train", "val"]
 
 SIDE = 64
-"""Pixels of a picture's side; each digit lies within a quarter."""
+"""Side of an image in pixels; each digit lies within a quarter of the image."""
 
 SHARES = {0: 0.6, 1: 0.4}
-"""Which digits there are, and how often: if they were equally frequent, one alone would tell nothing to begin with."""
+"""Probability of each digit. If they were equal, training would get no initial signal from a single digit."""
 
 SIZE = (22, 30)
-"""Smallest and largest side, in pixels, that a scan of 8 x 8 with a pixel around it is enlarged to."""
+"""Minimum and maximum side in pixels to which a scan of 8 x 8 with a border of one pixel is enlarged."""
 
-TURN = 12.0
-"""Most degrees that a digit is turned by, either way."""
+MAX_ROTATION = 12.0
+"""Maximum rotation of a digit in degrees, in both directions."""
 
-COUNT: dict[Subset, int] = {"train": 4000, "val": 1000}
-"""Pictures a subset."""
+NUM_IMAGES: dict[Subset, int] = {"train": 4000, "val": 1000}
+"""Number of images per subset."""
 
 _TRAIN_SHARE = 0.8  # of the scans
 _WHITE = 16
 
 
 class PairsSource:
-    """The pictures of one subset, light strokes on black; 52 % of the pairs are the same.
+    """Image source of one subset, light strokes on black; 52 % of the pairs are equal digits.
 
     Args:
         subset: "train" or "val".
@@ -55,18 +55,23 @@ class PairsSource:
 
         data = load_digits()
         self.subset: Subset = subset
-        self._number = [*COUNT].index(subset)
+        self._number = [*NUM_IMAGES].index(subset)
         rng = np.random.default_rng(derive(0, self._number))
-        self._digits = rng.choice([*SHARES], (COUNT[subset], 2), p=[*SHARES.values()])
+        self._digits = rng.choice([*SHARES], (NUM_IMAGES[subset], 2), p=[*SHARES.values()])
         self.labels: tuple[int, ...] = tuple((self._digits[:, 0] == self._digits[:, 1]).astype(int).tolist())
-        self._scans = {digit: _own(data.images[data.target == digit], digit, subset) for digit in SHARES}
+        self._scans = {digit: _subset_scans(data.images[data.target == digit], digit, subset) for digit in SHARES}
 
     def name(self, index: int) -> str:
-        """``train-0042``, by its subset and place in it."""
+        """Return the name of an image by its subset and index, such as ``train-0042``."""
         return f"{self.subset}-{index:04d}"
 
-    def load(self, index: int, least_side: int = 0) -> Image.Image:  # noqa: ARG002
-        """Picture ``index``, 64 x 64."""
+    def load(self, index: int, min_side: int = 0) -> Image.Image:  # noqa: ARG002
+        """Compose an image of 64 x 64 pixels.
+
+        Args:
+            index: Index of the image.
+            min_side: Unused, since the images are not decoded.
+        """
         import numpy as np
         from PIL import Image
 
@@ -77,11 +82,16 @@ class PairsSource:
         return Image.fromarray(canvas).convert("RGB")
 
     def probe(self, index: int, *, whole: bool) -> UserError | None:  # noqa: ARG002
-        """None: the pictures are made of numbers in memory, of which none can be unreadable."""
+        """Return None, since composed images are always readable.
+
+        Args:
+            index: Index of the image.
+            whole: Unused.
+        """
         return None
 
     def _paste(self, canvas: Array, rng: Any, digit: int, quarter: tuple[int, int]) -> None:
-        """A random scan of a digit anywhere in a quarter, which is given by its row and column."""
+        """Paste a random scan of a digit at a random place in a quarter, given by its row and column."""
         scans = self._scans[digit]
         stroke = _stroke(scans[rng.integers(len(scans))], int(rng.integers(SIZE[0], SIZE[1] + 1)), rng)
         free = SIDE // 2 - len(stroke)
@@ -89,8 +99,8 @@ class PairsSource:
         canvas[row : row + len(stroke), col : col + len(stroke)] = stroke
 
 
-def _own(scans: Array, digit: int, subset: Subset) -> Array:
-    """A subset's scans of one digit, [n, 8, 8]."""
+def _subset_scans(scans: Array, digit: int, subset: Subset) -> Array:
+    """Return a subset's scans of one digit [n, 8, 8]."""
     import numpy as np
 
     order = np.random.default_rng(derive(0, digit)).permutation(len(scans))
@@ -99,10 +109,10 @@ def _own(scans: Array, digit: int, subset: Subset) -> Array:
 
 
 def _stroke(scan: Array, side: int, rng: Any) -> Array:
-    """A scan [8, 8] enlarged to a square of ``side`` pixels, an empty border included, and turned at random."""
+    """Enlarge a scan [8, 8] with an empty border to a square of ``side`` pixels, and rotate it at random."""
     import numpy as np
     from PIL import Image
 
     padded = np.pad(scan * (255 / _WHITE), 1).round().astype(np.uint8)
     image = Image.fromarray(padded).resize((side, side), Image.Resampling.BICUBIC)
-    return np.asarray(image.rotate(float(rng.uniform(-TURN, TURN)), Image.Resampling.BICUBIC))
+    return np.asarray(image.rotate(float(rng.uniform(-MAX_ROTATION, MAX_ROTATION)), Image.Resampling.BICUBIC))

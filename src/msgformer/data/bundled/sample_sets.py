@@ -1,4 +1,4 @@
-"""Image sets that come with a package, by name."""
+"""Bundled image sets: data that comes with an installed package, by name."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from msgformer.data.bundled.pairs import PairsSource
 from msgformer.data.files.locations import Location, check_sample
 from msgformer.data.files.sources import Source
 
-WHOLE: dict[str, type[DigitsSource] | type[ElpvSource]] = {"digits": DigitsSource, "elpv": ElpvSource}
-"""Sets without a split of their own."""
+UNSPLIT_SETS: dict[str, type[DigitsSource] | type[ElpvSource]] = {"digits": DigitsSource, "elpv": ElpvSource}
+"""Sets without a predefined split."""
 
 
 def open_sample_set(location: Location) -> tuple[Source, Source | None]:
-    """Training and validation pictures; None for the latter where the set has no split of its own.
+    """Open the training and validation images; the latter are None if the set has no predefined split.
 
     Raises:
-        UserError: there is no such set, or its package isn't installed.
+        UserError: The set is unknown, or its package is not installed.
     """
     check_sample(location)
     if location.path == "pairs":
         return PairsSource("train"), PairsSource("val")
-    return WHOLE[location.path](), None
+    return UNSPLIT_SETS[location.path](), None

@@ -1,4 +1,4 @@
-"""Scenes on disk, laid out as COCO and as ADE20K are, so that the same readers read them."""
+"""Generated scenes on disk in the layouts of COCO and ADE20K, so that the same readers read them."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from msgformer.utils.cache import cache_folder
 from msgformer.utils.rle import encode_masks
 
 BACKGROUND = "background"
-QUALITY = 95  # of the JPEGs
-AT_ONCE = 64  # scenes held in memory
-FIRST_LABEL = 1  # in a class map: 0 means "no class", as in ADE20K
+QUALITY = 95  # JPEG quality
+CHUNK_SIZE = 64  # scenes in memory at a time
+FIRST_LABEL = 1  # in a label map; 0 means "no class", as in ADE20K
 
 Counts = dict[Subset, int]
-"""Scenes a subset."""
+"""Number of scenes per subset."""
 
 
 def write_detection(folder: Path, counts: Counts, seed: int) -> None:
@@ -32,8 +32,8 @@ def write_detection(folder: Path, counts: Counts, seed: int) -> None:
 
     Args:
         folder: A new folder, or an empty one.
-        counts: Scenes a subset.
-        seed: What the scenes follow from.
+        counts: Number of scenes per subset.
+        seed: Seed of the scenes.
     """
     with _new_folder(folder) as partial:
         (partial / "annotations").mkdir()
@@ -45,9 +45,13 @@ def write_detection(folder: Path, counts: Counts, seed: int) -> None:
 def write_segmentation(folder: Path, counts: Counts, seed: int) -> None:
     """Write scenes in ADE20K's layout: ``images`` and ``annotations``, each with ``training`` and ``validation``.
 
-    A class map holds 1 for the photograph and 2 + d for digit d; 0, which counts for no class, doesn't occur.
-    ``classes.txt`` names the classes, and ``labels.json`` says that their labels count from 1. The arguments are those
-    of :func:`write_detection`.
+    A label map holds 1 for the photograph and 2 + d for digit d; 0, which means "no class", doesn't occur.
+    ``classes.txt`` names the classes, and ``labels.json`` says that their labels count from 1.
+
+    Args:
+        folder: A new folder, or an empty one.
+        counts: Number of scenes per subset.
+        seed: Seed of the scenes.
     """
     from PIL import Image
 
@@ -62,13 +66,13 @@ def write_segmentation(folder: Path, counts: Counts, seed: int) -> None:
 
 
 def cached_scenes(name: str, write: Callable[[Path, Counts, int], None], counts: Counts, seed: int) -> Path:
-    """Return a folder of scenes in the user's cache folder, which is written at the first call.
+    """Return a folder of scenes in the user's cache folder; the first call writes it.
 
     Args:
-        name: Name of the layout in the folder's name.
-        write: Writes the scenes.
-        counts: Scenes per subset.
-        seed: Seed of the random generator.
+        name: Name of the layout, for the folder's name.
+        write: Function that writes the scenes.
+        counts: Number of scenes per subset.
+        seed: Seed of the scenes.
     """
     folder = cache_folder() / f"scenes-{name}-{counts['train']}-{counts['val']}-seed{seed}"
     if not folder.is_dir():
@@ -77,7 +81,7 @@ def cached_scenes(name: str, write: Callable[[Path, Counts, int], None], counts:
 
 
 def _scenes(folder: Path, subset: Subset, count: int, seed: int) -> Iterator[tuple[str, Scene]]:
-    """Scenes one after the other, each with the name of its picture, which is written to ``folder``."""
+    """Write the images of scenes to ``folder``, and yield the name of each image with its scene."""
     from PIL import Image
 
     folder.mkdir(parents=True)
@@ -89,12 +93,12 @@ def _scenes(folder: Path, subset: Subset, count: int, seed: int) -> Iterator[tup
         return name, scene
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        for start in range(0, count, AT_ONCE):
-            yield from pool.map(write, range(start, min(start + AT_ONCE, count)))
+        for start in range(0, count, CHUNK_SIZE):
+            yield from pool.map(write, range(start, min(start + CHUNK_SIZE, count)))
 
 
 def _coco(scenes: Iterator[tuple[str, Scene]]) -> dict[str, Any]:
-    """The annotations of scenes as COCO's JSON holds them."""
+    """Return the annotations of scenes in COCO's format."""
     images: list[dict[str, Any]] = []
     annotations: list[dict[str, Any]] = []
     for number, (name, scene) in enumerate(scenes, 1):
@@ -109,20 +113,20 @@ def _coco(scenes: Iterator[tuple[str, Scene]]) -> dict[str, Any]:
 
 @contextmanager
 def _new_folder(folder: Path) -> Iterator[Path]:
-    """A folder to fill that gets its name once it is full: whoever finds it finds all of it.
+    """Yield a temporary folder to fill, and rename it to ``folder`` once it is complete.
 
     Raises:
-        UserError: something is in the way, or the folder can't be made.
+        UserError: ``folder`` exists and is not empty, or can't be created.
     """
     if folder.is_file() or (folder.is_dir() and any(folder.iterdir())):
-        raise UserError(f"output: {folder} is there already; give another folder or remove it")
+        raise UserError(f"output: {folder} already exists; give another folder or remove it")
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         partial = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
     except OSError as error:
-        raise UserError(f"output: can't make {folder} ({error.strerror}); give another folder") from error
+        raise UserError(f"output: can't create {folder} ({error.strerror}); give another folder") from error
     try:
-        partial.chmod(0o755)  # mkdtemp's is for its owner alone
+        partial.chmod(0o755)  # mkdtemp gives access to the owner only
         yield partial
         _move(partial, folder)
     finally:
@@ -135,4 +139,4 @@ def _move(partial: Path, folder: Path) -> None:
     except OSError:
         if not folder.is_dir() or not any(folder.iterdir()):
             raise
-        # Another process has written the same folder meanwhile.
+        # Another process has written the same folder in the meantime.

@@ -1,7 +1,7 @@
-"""Scenes to detect and segment on a fresh machine: real handwritten digits pasted on real photographs.
+"""Generated scenes for detection and segmentation without a download: handwritten digits pasted on photographs.
 
-The digits are scikit-learn's 1,797 scans, the photographs those that scikit-learn and scikit-image bring along. Each
-scene is a function of (seed, subset, index); no digit and no photograph is in both subsets.
+The digits are scikit-learn's 1,797 scans; the photographs come with scikit-learn and scikit-image. Each scene is a
+function of (seed, subset, index). No digit and no photograph is in both subsets.
 """
 
 from __future__ import annotations
@@ -20,19 +20,19 @@ if TYPE_CHECKING:
 Subset = Literal["train", "val"]
 
 SIDE = 256
-"""Pixels of a scene's side."""
+"""Side of a scene in pixels."""
 
-COUNT = (4, 12)
-"""Fewest and most digits in a scene."""
+NUM_DIGITS = (4, 12)
+"""Minimum and maximum number of digits in a scene."""
 
 SIZE = (14, 96)
-"""Smallest and largest side, in pixels, that a scan of 8 x 8 is enlarged to; its logarithm is uniform."""
+"""Minimum and maximum side in pixels to which a scan of 8 x 8 is enlarged; the logarithm is uniformly distributed."""
 
-TURN = 15.0
-"""Most degrees that a digit is turned by, either way."""
+MAX_ROTATION = 15.0
+"""Maximum rotation of a digit in degrees, in both directions."""
 
-COVERED = 0.3
-"""Largest part of a digit's pixels that other digits may cover."""
+MAX_COVERED = 0.3
+"""Maximum fraction of a digit's pixels that other digits may cover."""
 
 CLASSES = tuple("0123456789")
 
@@ -42,25 +42,25 @@ PHOTOGRAPHS: dict[Subset, tuple[str, ...]] = {
     "train": ("china.jpg", "chelsea", "coffee", "motorcycle", "brick", "gravel", "camera"),
     "val": ("flower.jpg", "astronaut", "rocket", "grass"),
 }
-"""Names in scikit-learn (those with an ending) and in ``skimage.data``."""
+"""File names in scikit-learn (with a suffix), and names in ``skimage.data`` (without)."""
 
 _TRAIN_SHARE = 0.8  # of the digits
 _MARGIN = 1  # empty pixels around a scan, so that strokes at its border are not cut
-_EDGE = 3.0  # how much steeper a stroke's edge gets by pasting
-_CONTRAST = 0.35  # least difference in brightness between a digit and what it covers, 0..1
-_TRIES = 60  # places tried for a digit before it is made smaller
-_SMALLEST_CROP = 160  # side of the part of a photograph that becomes a scene's background
+_EDGE = 3.0  # factor by which pasting steepens the edge of a stroke
+_CONTRAST = 0.35  # minimum difference in brightness between a digit and its background, 0..1
+_TRIES = 60  # positions to try for a digit before it is made smaller
+_MIN_CROP = 160  # minimum side of the part of a photograph that becomes a background, in pixels
 
 
 @dataclass(frozen=True)
 class Scene:
-    """A picture, and which digit each of its pixels belongs to.
+    """An image and, per pixel, the digit that is visible there.
 
     Attributes:
         image: RGB, uint8 [SIDE, SIDE, 3].
-        owner: int [SIDE, SIDE]: index into ``labels`` of the digit seen at each pixel, -1 on the photograph.
-        labels: The digits, 0..9, those pasted later above those before.
-        areas: Pixels of each digit, with those that others cover.
+        owner: Index into ``labels`` of the digit visible at each pixel, -1 for the photograph; int [SIDE, SIDE].
+        labels: The digits, 0..9, in the order of pasting; later ones cover earlier ones.
+        areas: Number of pixels of each digit, including covered ones.
     """
 
     image: Array
@@ -69,13 +69,13 @@ class Scene:
     areas: tuple[int, ...]
 
     def masks(self) -> Array:
-        """What is seen of each digit, bool [N, SIDE, SIDE]."""
+        """Return the mask of the visible part of each digit, bool [N, SIDE, SIDE]."""
         import numpy as np
 
         return self.owner[None] == np.arange(len(self.labels))[:, None, None]
 
     def boxes(self) -> list[tuple[int, int, int, int]]:
-        """The smallest box ``x y width height`` around what is seen of each digit, in pixels."""
+        """Return the bounding box ``x y width height`` of the visible part of each digit, in pixels."""
         found = []
         for mask in self.masks():
             rows, columns = mask.any(1).nonzero()[0], mask.any(0).nonzero()[0]
@@ -84,11 +84,11 @@ class Scene:
         return found
 
     def classes(self) -> Array:
-        """The class map, uint8 [SIDE, SIDE]: 0 on the photograph, digit d as 1 + d."""
+        """Return the label map, uint8 [SIDE, SIDE]: 0 for the photograph, 1 + d for digit d."""
         import numpy as np
 
         table = np.array([label + 1 for label in self.labels] + [0], dtype=np.uint8)
-        return table[self.owner]  # -1 is the last entry
+        return table[self.owner]  # -1 selects the last entry
 
 
 class SceneMaker:
@@ -96,7 +96,7 @@ class SceneMaker:
 
     Args:
         subset: "train" or "val".
-        seed: What the scenes and the split of the digits follow from.
+        seed: Seed of the scenes and of the split of the digits.
     """
 
     def __init__(self, subset: Subset, seed: int = 0) -> None:
@@ -109,19 +109,19 @@ class SceneMaker:
         self.scans = load_digits()
 
     def make(self, index: int) -> Scene:
-        """Scene ``index``, always the same one."""
+        """Compose a scene; the same index always gives the same scene."""
         import numpy as np
 
         rng = np.random.default_rng(derive(self.seed, self.number, index))
         canvas = _Canvas(_background(rng, self.photographs), self.scans)
         low, high = np.log(SIZE)
-        for side in np.exp(rng.uniform(low, high, rng.integers(COUNT[0], COUNT[1] + 1))):
+        for side in np.exp(rng.uniform(low, high, rng.integers(NUM_DIGITS[0], NUM_DIGITS[1] + 1))):
             canvas.paste(rng, int(rng.choice(self.digits)), float(side))
         return canvas.scene()
 
 
 def split_digits(seed: int) -> tuple[list[int], list[int]]:
-    """Which of the 1,797 digits are pasted into training and into validation scenes."""
+    """Split the indices of the 1,797 digits into those of training and of validation scenes."""
     import numpy as np
     from sklearn.datasets import load_digits
 
@@ -131,7 +131,7 @@ def split_digits(seed: int) -> tuple[list[int], list[int]]:
 
 
 def load_photograph(name: str) -> Image.Image:
-    """A photograph by its name in ``PHOTOGRAPHS``, in RGB; none is fetched from anywhere."""
+    """Load a photograph in RGB by its name in ``PHOTOGRAPHS``, without a download."""
     from PIL import Image
 
     if name.endswith(".jpg"):
@@ -142,17 +142,17 @@ def load_photograph(name: str) -> Image.Image:
 
     import skimage.data
 
-    # As files: some of skimage.data's functions would ask the network first.
+    # Read the files directly: some functions of skimage.data would use the network first.
     file = {"motorcycle": "motorcycle_left.png", "rocket": "rocket.jpg"}.get(name, f"{name}.png")
     with Image.open(Path(skimage.data.__file__).parent / file) as image:
         return image.convert("RGB")
 
 
 class _Canvas:
-    """A scene that is being composed.
+    """Canvas on which a scene is composed.
 
     Args:
-        background: RGB, [SIDE, SIDE, 3], 0..1.
+        background: RGB in 0..1, [SIDE, SIDE, 3].
         scans: scikit-learn's digits.
     """
 
@@ -162,60 +162,61 @@ class _Canvas:
         self.pixels = background
         self.owner = np.full((SIDE, SIDE), -1)
         self.areas: list[int] = []
-        self.seen: list[int] = []  # pixels of each digit that no other covers
+        self.visible: list[int] = []  # number of visible pixels of each digit
         self.labels: list[int] = []
         self.scans = scans
 
     def paste(self, rng: np.random.Generator, digit: int, side: float) -> None:
-        """Paste scan ``digit`` where it covers no other too much; it gets smaller until there is such a place."""
-        angle = float(rng.uniform(-TURN, TURN))
+        """Paste scan ``digit`` where it doesn't cover other digits too much, and shrink it until it fits."""
+        angle = float(rng.uniform(-MAX_ROTATION, MAX_ROTATION))
         while True:
             stroke = _stroke(self.scans.images[digit], side, angle)  # [h, w]
             for _ in range(_TRIES):
                 y, x = (int(rng.integers(SIDE - length + 1)) for length in stroke.shape)
-                if self._free(stroke, y, x):
-                    self._lay(rng, stroke, y, x)
+                if self._fits(stroke, y, x):
+                    self._blend(rng, stroke, y, x)
                     self.labels.append(int(self.scans.target[digit]))
                     return
             side = max(SIZE[0], 0.8 * side)
 
-    def _free(self, stroke: Array, y: int, x: int) -> bool:
-        """Whether enough of all digits stays to be seen if a stroke is laid at row ``y`` and column ``x``."""
-        rests = zip(self.seen, self._covered(stroke > 0.5, y, x), self.areas, strict=True)
-        return all(seen - covered >= (1 - COVERED) * area for seen, covered, area in rests)
+    def _fits(self, stroke: Array, y: int, x: int) -> bool:
+        """Return whether all digits stay visible enough if a stroke is pasted at row ``y`` and column ``x``."""
+        counts = zip(self.visible, self._covered(stroke > 0.5, y, x), self.areas, strict=True)
+        return all(visible - covered >= (1 - MAX_COVERED) * area for visible, covered, area in counts)
 
     def _covered(self, mask: Array, y: int, x: int) -> list[int]:
-        """Pixels of each digit that a mask at row ``y`` and column ``x`` hides."""
+        """Return the number of pixels of each digit that a mask at row ``y`` and column ``x`` covers."""
         import numpy as np
 
         owners = self.owner[y : y + mask.shape[0], x : x + mask.shape[1]][mask]
         covered: list[int] = np.bincount(owners + 1, minlength=len(self.areas) + 1)[1:].tolist()
         return covered
 
-    def _lay(self, rng: np.random.Generator, stroke: Array, y: int, x: int) -> None:
+    def _blend(self, rng: np.random.Generator, stroke: Array, y: int, x: int) -> None:
         height, width = stroke.shape
         pixels = self.pixels[y : y + height, x : x + width]
         mask = stroke > 0.5
-        colour = _contrasting(rng, float(pixels[mask].mean()))
-        pixels += stroke[..., None] * (colour - pixels)
-        self.seen = [seen - covered for seen, covered in zip(self.seen, self._covered(mask, y, x), strict=True)]
+        color = _contrasting(rng, float(pixels[mask].mean()))
+        pixels += stroke[..., None] * (color - pixels)
+        covered = self._covered(mask, y, x)
+        self.visible = [before - lost for before, lost in zip(self.visible, covered, strict=True)]
         self.owner[y : y + height, x : x + width][mask] = len(self.areas)
         self.areas.append(int(mask.sum()))
-        self.seen.append(self.areas[-1])
+        self.visible.append(self.areas[-1])
 
     def scene(self) -> Scene:
-        """What has been composed."""
+        """Return the composed scene."""
         image = (self.pixels * 255).round().astype("uint8")
         return Scene(image, self.owner, tuple(self.labels), tuple(self.areas))
 
 
 def _background(rng: np.random.Generator, photographs: list[Image.Image]) -> Array:
-    """A square part of a photograph, [SIDE, SIDE, 3], 0..1, mirrored half of the time."""
+    """Return a random square crop of a photograph in 0..1, [SIDE, SIDE, 3], flipped with probability 0.5."""
     import numpy as np
     from PIL import Image
 
     photograph = photographs[rng.integers(len(photographs))]
-    side = int(rng.integers(_SMALLEST_CROP, min(photograph.size) + 1))
+    side = int(rng.integers(_MIN_CROP, min(photograph.size) + 1))
     x, y = (int(rng.integers(length - side + 1)) for length in photograph.size)
     part = photograph.resize((SIDE, SIDE), Image.Resampling.BICUBIC, (x, y, x + side, y + side))
     pixels = np.asarray(part).astype(np.float64) / 255
@@ -223,12 +224,12 @@ def _background(rng: np.random.Generator, photographs: list[Image.Image]) -> Arr
 
 
 def _stroke(scan: Array, side: float, angle: float) -> Array:
-    """How much of each pixel a digit covers, [h, w], 0..1, cut to where it is more than half.
+    """Return the coverage of each pixel by an enlarged digit in 0..1, [h, w], cropped to its nonzero part.
 
     Args:
-        scan: [8, 8], 0..16.
-        side: What its side becomes, in pixels.
-        angle: Degrees it is turned by.
+        scan: Pixels in 0..16, [8, 8].
+        side: Side of the enlarged scan in pixels.
+        angle: Rotation in degrees.
     """
     import numpy as np
     from PIL import Image
@@ -236,18 +237,18 @@ def _stroke(scan: Array, side: float, angle: float) -> Array:
     padded = np.pad(scan / scan.max(), _MARGIN).astype(np.float32)
     length = max(1, round(side * len(padded) / len(scan)))
     image = Image.fromarray(padded).resize((length, length), Image.Resampling.BICUBIC)
-    grey = np.asarray(image.rotate(angle, Image.Resampling.BICUBIC, expand=True))
-    cover = ((grey - 0.5) * _EDGE + 0.5).clip(0, 1)
+    gray = np.asarray(image.rotate(angle, Image.Resampling.BICUBIC, expand=True))
+    cover = ((gray - 0.5) * _EDGE + 0.5).clip(0, 1)
     rows, columns = (np.flatnonzero((cover > 0).any(axis)) for axis in (1, 0))
     return cover[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
 
 
 def _contrasting(rng: np.random.Generator, brightness: float) -> Array:
-    """A random colour [3] that stands out from ``brightness``, 0..1."""
+    """Return a random color [3] that contrasts with a brightness in 0..1."""
     import numpy as np
 
     darker, brighter = max(0.0, brightness - _CONTRAST), max(0.0, 1 - brightness - _CONTRAST)
     place = rng.uniform(0, darker + brighter)
-    grey = place if place < darker else brightness + _CONTRAST + place - darker
+    gray = place if place < darker else brightness + _CONTRAST + place - darker
     tint = rng.uniform(-1, 1, 3)
-    return np.clip(grey + 0.25 * (tint - tint.mean()), 0, 1)
+    return np.clip(gray + 0.25 * (tint - tint.mean()), 0, 1)

@@ -1,4 +1,4 @@
-"""Everything that is wrong with the layout of class folders, found in one go; no image is opened."""
+"""Checks of the layout of class folders, without opening images."""
 
 from __future__ import annotations
 
@@ -10,23 +10,23 @@ from msgformer.data.files.folder import (
     TRAIN_NAMES,
     VAL_NAMES,
     Listing,
-    existing_folder,
     find_images,
+    find_subset,
     is_image,
-    named_subset,
+    require_folder,
 )
 from msgformer.data.problems import Problem
 from msgformer.model_names import nearest
 
 
 def survey_folder(path: str) -> tuple[dict[str, Listing], list[Problem]]:
-    """The images of a data folder by subset ("train" and "val", or "all"), and what is wrong with where they lie.
+    """List the images of a data folder by subset ("train" and "val", or "all"), with problems of its layout.
 
     Raises:
-        UserError: there is no such folder.
+        UserError: The folder does not exist.
     """
-    root = existing_folder(path)
-    train, val = named_subset(root, TRAIN_NAMES), named_subset(root, VAL_NAMES)
+    root = require_folder(path)
+    train, val = find_subset(root, TRAIN_NAMES), find_subset(root, VAL_NAMES)
     problems: list[Problem] = []
     if (train is None) != (val is None):
         there, missing = (train, "val") if train else (val, "train")
@@ -43,7 +43,7 @@ def survey_folder(path: str) -> tuple[dict[str, Listing], list[Problem]]:
 
 
 def _list(root: Path, problems: list[Problem]) -> Listing:
-    """The images in the class folders of ``root``; adds what is wrong with the folders to ``problems``."""
+    """List the images in the class folders of ``root``, and add problems of the folders to ``problems``."""
     classes = sorted(entry.name for entry in root.iterdir() if entry.is_dir() and not entry.name.startswith("."))
     names: list[str] = []
     labels: list[int] = []
@@ -55,15 +55,15 @@ def _list(root: Path, problems: list[Problem]) -> Listing:
         names += [f"{name}/{image}" for image in images]
         labels += [label] * len(images)
     loose = sorted(entry.name for entry in root.iterdir() if is_image(entry.name) and entry.is_file())
-    lost = "the image lies in no class folder and isn't used; move it to one"
+    lost = "the image is in no class folder and isn't used; move it to one"
     problems += [Problem("warning", "image without class", str(root / name), lost) for name in loose]
-    ignored = "not an image by its name, so it is left alone"
+    ignored = "not an image by its name, so it is ignored"
     problems += [Problem("note", "other file", path, ignored) for path in _other_files(root)]
     return Listing(str(root), tuple(names), tuple(labels), tuple(classes))
 
 
 def _class_problems(listing: Listing, *, split: bool) -> Iterator[Problem]:
-    """What is wrong with the classes of one subset; ``split``: it is to be split."""
+    """Yield problems of the classes of one subset; ``split`` tells whether it will be split."""
     if len(listing.classes) < 2:
         found = f"only one class folder, {listing.classes[0]!r}" if listing.classes else "no class folders"
         yield Problem("error", "classes", listing.root, f"{found}; a classifier needs at least two")
@@ -75,17 +75,17 @@ def _class_problems(listing: Listing, *, split: bool) -> Iterator[Problem]:
 
 
 def _differences(train: Listing, val: Listing) -> Iterator[Problem]:
-    """Classes that one subset has and the other hasn't."""
+    """Yield classes that only one subset has."""
     for name in sorted(set(val.classes) - set(train.classes)):
         message = f"the class isn't in training{nearest(name, train.classes)}; rename or remove the folder"
         yield Problem("error", "classes", f"{val.root}/{name}", message)
     for name in sorted(set(train.classes) - set(val.classes)):
-        message = "the class isn't in validation, so nothing will tell how well it is known"
+        message = "the class isn't in validation, so its accuracy won't be measured"
         yield Problem("warning", "classes", f"{train.root}/{name}", message)
 
 
 def _other_files(root: Path) -> Iterator[str]:
-    """Files that aren't images by their names, sorted; hidden ones and links to folders don't count."""
+    """Yield the sorted paths of files that are not images by their names, except hidden files and links to folders."""
     for where, folders, files in os.walk(root):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         yield from (f"{where}/{name}" for name in sorted(files) if not is_image(name) and not name.startswith("."))

@@ -1,4 +1,4 @@
-"""Data sets of Hugging Face's ``datasets``: stored ones, local folders and files that it reads, and the hub's."""
+"""Datasets of Hugging Face's ``datasets`` library: saved datasets, local files that it reads, and those of the Hub."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from msgformer.model_names import nearest
 from msgformer.utils.packages import require_package
 
 LABEL_COLUMNS = ("label", "labels", "cls", "class", "fine_label")
-"""Columns that are taken for labels, the likeliest first."""
+"""Names of label columns, in order of preference."""
 
 
 class HubSource(EncodedSource):
-    """One split of a data set, read from its memory-mapped table.
+    """One split of a dataset, read from its memory-mapped table.
 
     Args:
         table: A ``datasets.Dataset`` whose image column isn't decoded.
-        split: What the split is called.
+        split: Name of the split.
         image: Name of the image column.
         labels: Index into ``classes`` of each row.
         classes: Class names.
@@ -33,11 +33,11 @@ class HubSource(EncodedSource):
         self.labels, self.classes = labels, classes
 
     def name(self, index: int) -> str:
-        """The split and the row, ``train[17]``."""
+        """Return the split and the row, such as ``train[17]``."""
         return f"{self.split}[{index}]"
 
     def open(self, index: int) -> str | BinaryIO:
-        """The encoded image in memory, or its path where the table holds no more than that."""
+        """Return the encoded image in memory, or its path if the table holds only that."""
         cell = self.table[index][self.image]
         if cell is None:
             raise UserError(f"row {self.name(index)} has no image in column {self.image!r}")
@@ -45,10 +45,10 @@ class HubSource(EncodedSource):
 
 
 def open_hub_set(location: Location) -> tuple[HubSource, HubSource | None]:
-    """The training split and, where there is one, the validation split.
+    """Open the training split and, if there is one, the validation split.
 
     Raises:
-        UserError: the package is missing, the set can't be opened, has no images or no labels.
+        UserError: The package is missing, or the dataset can't be opened, or has no images or no labels.
     """
     require_package("datasets", "hf", "hfds:")
     splits = _load(location)
@@ -72,14 +72,14 @@ def _load(location: Location) -> dict[str, Any]:
     stored = any((folder / name).is_file() for name in ("dataset_dict.json", "state.json"))
     try:
         loaded = datasets.load_from_disk(location.path) if stored else datasets.load_dataset(location.path)
-    except Exception as error:  # whatever the many readers and the network lead to
+    except Exception as error:  # its readers and the network raise many types of errors
         reason = shown(" ".join(str(error).split()))[:300] or type(error).__name__
         raise UserError(f"data: can't open {location} ({reason})") from error
     return loaded if isinstance(loaded, dict) else {str(loaded.split or "train"): loaded}
 
 
 def _columns(table: Any, location: Location) -> tuple[str, str]:
-    """Names of the image and of the label column."""
+    """Return the names of the image and of the label column."""
     import datasets
 
     images = [name for name, kind in table.features.items() if isinstance(kind, datasets.Image)]
@@ -97,7 +97,7 @@ def _columns(table: Any, location: Location) -> tuple[str, str]:
 
 
 def _classes(table: Any, label: str) -> tuple[str, ...]:
-    """The names that the table gives, or its labels themselves."""
+    """Return the class names of the table, or its distinct labels if it has no names."""
     names = getattr(table.features[label], "names", None)
     return tuple(names) if names else tuple(map(str, sorted(set(table[label]))))
 

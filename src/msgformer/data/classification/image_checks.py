@@ -1,4 +1,4 @@
-"""A close look at every image of a source: can it be read, is it odd, is it there twice."""
+"""Checks of every image of a source: unreadable, unusual and duplicate images."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from msgformer.data.files.images import FULL_SIZE, opened
+from msgformer.data.files.images import FULL_SIZE, open_image
 from msgformer.data.files.sources import EncodedSource, Source
 from msgformer.data.problems import Problem
 from msgformer.errors import UserError, shown
@@ -20,26 +20,26 @@ if TYPE_CHECKING:
     from PIL import Image
 
 SMALL_SIDE = 32
-"""An image with a shorter side is noted: it will be enlarged many times."""
+"""Images with a shorter side in pixels are noted, since they will be enlarged many times."""
 
 LARGE_PIXELS = 50_000_000
-"""An image with more is noted: it takes long to decode, every epoch anew."""
+"""Images with more pixels are noted, since they are slow to decode in every epoch."""
 
-SKEW = 10
-"""A class with so many times the images of another is warned about."""
+MAX_CLASS_RATIO = 10
+"""Ratio of the largest to the smallest class from which a warning is given."""
 
-ORIENTATION = 0x0112  # the tag of EXIF
+ORIENTATION = 0x0112  # EXIF tag
 
 
 @dataclass(frozen=True)
-class Look:
-    """What was seen of one image.
+class ImageReport:
+    """Result of checking one image.
 
     Attributes:
-        name: Where it is.
-        label: Its class.
-        digest: Equal for images of equal bytes.
-        problems: What is wrong or odd.
+        name: Location of the image.
+        label: Name of its class.
+        digest: Hash of its bytes; empty if it can't be read.
+        problems: Problems of the image.
     """
 
     name: str
@@ -48,25 +48,25 @@ class Look:
     problems: tuple[Problem, ...]
 
 
-def check_images_of(sources: Mapping[str, Source], advance: Callable[[], object]) -> list[Problem]:
-    """Everything about the images of a data set that a training should not find out.
+def check_source_images(sources: Mapping[str, Source], advance: Callable[[], object]) -> list[Problem]:
+    """Find problems of the images of a dataset.
 
     Args:
-        sources: By the subset's name.
-        advance: Called after every image.
+        sources: Sources by the name of the subset.
+        advance: Called after each image, to show progress.
     """
-    looks: dict[str, list[Look]] = {}
+    looks: dict[str, list[ImageReport]] = {}
     with ThreadPoolExecutor() as pool:  # Pillow's decoders release the lock
         for subset, source in sources.items():
             looks[subset] = []
-            for look in pool.map(lambda index, source=source: _look(source, index), range(len(source.labels))):
+            for look in pool.map(lambda index, source=source: _check_image(source, index), range(len(source.labels))):
                 looks[subset].append(look)
                 advance()
     found = [problem for subset in looks.values() for look in subset for problem in look.problems]
     return [*found, *_duplicates(looks), *_skew(sources)]
 
 
-def _look(source: Source, index: int) -> Look:
+def _check_image(source: Source, index: int) -> ImageReport:
     name = source.where(index) if isinstance(source, EncodedSource) else source.name(index)
     label = source.classes[source.labels[index]]
     problems: list[Problem] = []
@@ -76,9 +76,9 @@ def _look(source: Source, index: int) -> Look:
             file = source.open(index)
             content = Path(file).read_bytes() if isinstance(file, str) else file.read()
             digest = hashlib.blake2b(content).digest()
-            with opened(io.BytesIO(content), name) as image:
-                problems += [Problem("note", kind, name, message) for kind, message in _oddities(image)]
-                image.draft("RGB", (image.width // 8, image.height // 8))  # reads the file to its end, only faster
+            with open_image(io.BytesIO(content), name) as image:
+                problems += [Problem("note", kind, name, message) for kind, message in _notes(image)]
+                image.draft("RGB", (image.width // 8, image.height // 8))  # faster, and still reads the whole file
                 image.load()
         else:
             digest = hashlib.blake2b(source.load(index).tobytes()).digest()
@@ -88,31 +88,31 @@ def _look(source: Source, index: int) -> Look:
     except UserError as error:
         message = str(error).replace(f" {shown(name)}", "")
         problems = [Problem("error", "unreadable image", name, message)]
-    return Look(name, label, digest, tuple(problems))
+    return ImageReport(name, label, digest, tuple(problems))
 
 
-def _oddities(image: Image.Image) -> Iterator[tuple[str, str]]:
-    """What is unusual about an image that can be read, and what is made of it: kinds and messages."""
+def _notes(image: Image.Image) -> Iterator[tuple[str, str]]:
+    """Yield the kind and message of each unusual property of a readable image, and how it is handled."""
     width, height = image.info.get(FULL_SIZE, image.size)
     if min(width, height) < SMALL_SIDE:
         yield "small image", f"{width} x {height} pixels"
     if width * height > LARGE_PIXELS:
         yield "large image", f"{width} x {height} pixels; a smaller copy is read much faster"
     if image.mode.startswith("I") or image.mode == "F":
-        yield "wide pixels", f"grey of more than 8 bits ({image.mode}) is scaled to 8"
+        yield "wide pixels", f"gray of more than 8 bits ({image.mode}) is scaled to 8"
     if image.mode == "CMYK":
-        yield "CMYK", "is converted to RGB without a colour profile"
+        yield "CMYK", "is converted to RGB without a color profile"
     if image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info:
         yield "transparency", "transparent parts become white"
     if getattr(image, "n_frames", 1) > 1:
-        yield "animation", "of several frames the first is taken"
+        yield "animation", "only the first of several frames is used"
     if image.getexif().get(ORIENTATION, 1) != 1:
-        yield "EXIF orientation", "is turned as it says"
+        yield "EXIF orientation", "is rotated accordingly"
 
 
-def _duplicates(looks: Mapping[str, Sequence[Look]]) -> Iterator[Problem]:
-    """Images of equal bytes, told of each but the first."""
-    first: dict[bytes, tuple[str, Look]] = {}
+def _duplicates(looks: Mapping[str, Sequence[ImageReport]]) -> Iterator[Problem]:
+    """Yield a problem for each image with the same bytes as an earlier one."""
+    first: dict[bytes, tuple[str, ImageReport]] = {}
     for subset, seen in looks.items():
         for look in seen:
             if not look.digest:
@@ -125,19 +125,19 @@ def _duplicates(looks: Mapping[str, Sequence[Look]]) -> Iterator[Problem]:
                 two = f"{original.label!r} there, {look.label!r} here"
                 yield Problem("warning", "two classes", look.name, f"{same}, but {two}; remove the wrong one")
             elif before != subset:
-                flattered = f"{same} in {before}: scores are flattered by what was trained on; remove one"
-                yield Problem("warning", "in both subsets", look.name, flattered)
+                leak = f"{same} in {before}: validation scores would be too high; remove one"
+                yield Problem("warning", "in both subsets", look.name, leak)
             else:
                 yield Problem("note", "duplicate", look.name, same)
 
 
 def _skew(sources: Mapping[str, Source]) -> Iterator[Problem]:
-    """Whether classes to train on differ much in their numbers of images."""
+    """Yield a warning if the training classes differ much in their numbers of images."""
     for subset in {"train", "all"} & set(sources):
         counts: defaultdict[str, int] = defaultdict(int)
         for label in sources[subset].labels:
             counts[sources[subset].classes[label]] += 1
         most, least = max(counts, key=lambda name: counts[name]), min(counts, key=lambda name: counts[name])
-        if counts[most] >= SKEW * counts[least]:
+        if counts[most] >= MAX_CLASS_RATIO * counts[least]:
             few = f"{counts[most]} images of {most!r}, but {counts[least]} of {least!r}"
             yield Problem("warning", "skew", subset, f"{few}; --balance sampler or loss in training evens it out")

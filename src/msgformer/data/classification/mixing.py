@@ -8,14 +8,21 @@ from msgformer.config.data_options import AugmentOptions
 
 
 def mixes(options: AugmentOptions) -> bool:
-    """Whether batches are ever mixed; they must then be of even size."""
+    """Return whether batches may be mixed, which needs an even batch size."""
     return options.enabled and options.mix_prob > 0 and (options.mixup > 0 or options.cutmix > 0)
 
 
 def build_mixer(options: AugmentOptions, num_classes: int) -> Mixup | None:
-    """What mixes a batch, ``images, targets = mixer(images, labels)`` with targets [B, classes]; None if nothing does.
+    """Create the function ``images, targets = mixer(images, labels)``, with targets [B, classes].
 
-    Its choices are drawn from NumPy's global generator.
+    Its random numbers come from NumPy's global generator.
+
+    Args:
+        options: Augmentation options.
+        num_classes: Number of classes.
+
+    Returns:
+        The mixer; None if mixing is disabled.
     """
     if not mixes(options):
         return None

@@ -1,4 +1,4 @@
-"""Labelled pictures as a torch data set; which ones, and how they are varied, is decided by what asks for them."""
+"""Labeled images as a torch dataset, indexed by (epoch, index)."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ if TYPE_CHECKING:
 
 
 UNREADABLE = -2
-"""The label of a picture that stands for one that can't be read."""
+"""Label of the placeholder for an image that can't be read."""
 
 
 class Sample(NamedTuple):
-    """What a data set gives; a loader stacks the same fields to a batch.
+    """One sample; a loader stacks the fields of several samples to a batch.
 
     Attributes:
-        image: Float tensor [channels, height, width].
-        label: Class index, UNLABELLED or UNREADABLE.
-        position: Which picture of the source it is.
+        image: Float tensor [C, H, W].
+        label: Class index, UNLABELED or UNREADABLE.
+        position: Index of the image in the source.
     """
 
     image: Tensor
@@ -38,15 +38,15 @@ class Sample(NamedTuple):
 
 
 class Samples(Dataset[Sample]):
-    """Pictures of a source, transformed with randomness that is a function of (seed, epoch, index) alone.
+    """Dataset of a source's images; random transforms depend only on (seed, epoch, index).
 
     Args:
-        source: Where the pictures come from.
-        transform: From a picture to a tensor.
-        seed: The run's seed.
-        on_bad_image: What to do about a picture that can't be read: "stop" with an error, or give a black one in its
-            place whose label is ``UNREADABLE`` ("skip").
-        least_side: That of the preprocessing: how small a JPEG may be decoded, 0 for never smaller than it is.
+        source: Source of the images.
+        transform: Function from an image to a tensor.
+        seed: Seed of the run.
+        on_bad_image: What to do with an image that can't be read: "stop" with an error, or replace it by a black image
+            with the label ``UNREADABLE`` ("skip").
+        min_side: Minimum side in pixels at which a JPEG may be decoded, as of `Preprocessing`; 0 for its full size.
     """
 
     def __init__(
@@ -55,13 +55,13 @@ class Samples(Dataset[Sample]):
         transform: Transform,
         seed: int = 0,
         on_bad_image: OnBadImage = "stop",
-        least_side: int = 0,
+        min_side: int = 0,
     ) -> None:
         self.source = source
         self.transform = transform
         self.seed = seed
         self.on_bad_image = on_bad_image
-        self.least_side = least_side
+        self.min_side = min_side
 
     def __len__(self) -> int:
         return len(self.source.labels)
@@ -74,7 +74,7 @@ class Samples(Dataset[Sample]):
 
     def _load(self, index: int) -> tuple[Image.Image, int]:
         try:
-            return self.source.load(index, self.least_side), self.source.labels[index]
+            return self.source.load(index, self.min_side), self.source.labels[index]
         except UserError:
             if self.on_bad_image == "stop":
                 raise

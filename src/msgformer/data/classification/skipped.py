@@ -1,4 +1,4 @@
-"""A look at every image before work is based on them, and what becomes of those that can't be read."""
+"""Checks of images before a training, and the record of skipped images that can't be read."""
 
 from __future__ import annotations
 
@@ -10,26 +10,26 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from msgformer.config.data_options import OnBadImage
-from msgformer.data.files.sources import Part, Source
+from msgformer.data.files.sources import Source, SubsetSource
 from msgformer.errors import UserError
 
 SKIPPED_FILE = "skipped.csv"
 
 FULL_CHECK_LIMIT = 5_000
-"""Up to so many images are decoded whole before a training starts; of more, only the headers are read."""
+"""Maximum number of images that are fully decoded before a training; of larger datasets only the headers are read."""
 
 HEADER_CHECK_LIMIT = 100_000
-"""Above so many images nothing is read beforehand: over a network it would take longer than an epoch's surprise."""
+"""Maximum number of images whose headers are read before a training; reading more over a network takes too long."""
 
 
 @dataclass(frozen=True)
 class Skipped:
-    """An image that is left out.
+    """A skipped image.
 
     Attributes:
-        subset: "train" or "val", or "all" where one set was split.
-        name: What its source calls it.
-        reason: Why it can't be read.
+        subset: "train" or "val", or "all" if one set is split.
+        name: Name of the image in its source.
+        reason: Reason why it can't be read.
     """
 
     subset: str
@@ -38,10 +38,10 @@ class Skipped:
 
 
 def check_images(source: Source) -> None:
-    """Make sure before a training that its images can be read, as far as that is quick.
+    """Check before a training that its images can be read, as far as that is quick.
 
     Raises:
-        UserError: names the first image that can't be read, and how many others there are.
+        UserError: An image can't be read; the message names the first one and the number of others.
     """
     count = len(source.labels)
     if count > HEADER_CHECK_LIMIT:
@@ -56,26 +56,26 @@ def check_images(source: Source) -> None:
 def check_subsets(
     subsets: Mapping[str, Source], on_bad_image: OnBadImage, recorded: Sequence[Skipped] | None = None
 ) -> tuple[list[Source], list[Skipped]]:
-    """Subsets of which every image can be read, as far as is known.
+    """Check the images of subsets, and remove those to skip.
 
     Args:
-        subsets: Sources by the subset's name.
-        on_bad_image: "stop" at an image that can't be read, or "skip" it; then every image is decoded beforehand,
-            however many there are.
-        recorded: What the run that goes on has left out when it began; nothing more may be left out then.
+        subsets: Sources by the name of the subset.
+        on_bad_image: "stop" at an image that can't be read, or "skip" it; the latter decodes every image beforehand,
+            regardless of their number.
+        recorded: Images that a resumed run skipped when it started; no other image may then be skipped.
 
     Returns:
-        The sources, and what was left out of them.
+        The remaining sources, and the skipped images.
 
     Raises:
-        UserError: an image can't be read and isn't to be skipped, or a class or subset is left without images.
+        UserError: An image can't be read and may not be skipped, or a class has no image left.
     """
     usable, skipped = [], []
     for subset, source in subsets.items():
         if on_bad_image == "skip":
             known = None if recorded is None else [one for one in recorded if one.subset == subset]
             left_out = _unreadable(source, subset) if known is None else known
-            source = without(source, left_out, subset)
+            source = drop_skipped(source, left_out, subset)
             skipped += left_out
         if on_bad_image == "stop" or recorded is not None:
             check_images(source)
@@ -83,31 +83,46 @@ def check_subsets(
     return usable, skipped
 
 
-def without(source: Source, skipped: Sequence[Skipped], subset: str) -> Source:
-    """``source`` without the images in ``skipped``.
+def drop_skipped(source: Source, skipped: Sequence[Skipped], subset: str) -> Source:
+    """Remove skipped images from a source.
+
+    Args:
+        source: The source.
+        skipped: Images to remove.
+        subset: Name of the subset, for messages.
 
     Raises:
-        UserError: then a class that had images would have none.
+        UserError: A class would have no image left.
     """
     if not skipped:
         return source
     names = {one.name for one in skipped}
-    kept = [index for index in range(len(source.labels)) if source.name(index) not in names]
-    if lost := {source.labels[index] for index in range(len(source.labels))} - {source.labels[index] for index in kept}:
+    usable = [index for index in range(len(source.labels)) if source.name(index) not in names]
+    if lost := set(source.labels) - {source.labels[index] for index in usable}:
         name = source.classes[min(lost)]
         raise UserError(f"no image of class {name!r} in {subset} can be read: {skipped[0].reason}")
-    return Part(source, kept)
+    return SubsetSource(source, usable)
 
 
 def count_skipped(skipped: Sequence[Skipped], place: str) -> str:
-    """The line that tells how many images are left out, and where they are listed."""
+    """Return a message with the number of skipped images.
+
+    Args:
+        skipped: The skipped images.
+        place: File that lists them.
+    """
     by_subset = Counter(one.subset for one in skipped)
     counts = [f"{count} of {subset}" for subset, count in by_subset.items()]
     return f"left out {', '.join(counts)}: {len(skipped)} image(s) that can't be read, listed in {place}"
 
 
 def write_skipped(run: Path, skipped: Sequence[Skipped]) -> None:
-    """Write ``skipped.csv`` with the columns subset, name and reason, unless nothing was left out."""
+    """Write ``skipped.csv`` with the columns subset, name and reason, unless no image was skipped.
+
+    Args:
+        run: Run folder.
+        skipped: The skipped images.
+    """
     if not skipped:
         return
     with (run / SKIPPED_FILE).open("w", newline="", encoding="utf-8", errors="surrogateescape") as file:
@@ -117,7 +132,7 @@ def write_skipped(run: Path, skipped: Sequence[Skipped]) -> None:
 
 
 def read_skipped(run: Path) -> list[Skipped]:
-    """What the run folder's ``skipped.csv`` lists; nothing without that file."""
+    """Read the skipped images of a run from ``skipped.csv``; an empty list if there is no such file."""
     path = run / SKIPPED_FILE
     if not path.is_file():
         return []
@@ -131,7 +146,7 @@ def _unreadable(source: Source, subset: str) -> list[Skipped]:
 
 
 def _problems(source: Source, *, whole: bool) -> dict[int, UserError]:
-    """What is wrong with which image."""
+    """Return the errors of unreadable images by index."""
     with ThreadPoolExecutor() as pool:  # Pillow's decoders release the lock
         found = pool.map(lambda index: source.probe(index, whole=whole), range(len(source.labels)))
         return {index: problem for index, problem in enumerate(found) if problem}

@@ -1,4 +1,4 @@
-"""The training and the validation pictures of a run, and how to find the latter again later."""
+"""Training and validation images of a run, and how evaluation finds the latter again."""
 
 from __future__ import annotations
 
@@ -7,19 +7,19 @@ from pathlib import Path
 
 from msgformer.config.data_options import OnBadImage
 from msgformer.data.bundled.digits import DigitsSource
-from msgformer.data.classification.skipped import Skipped, check_subsets, read_skipped, without
-from msgformer.data.files.folder import VAL_NAMES, Listing, existing_folder, list_classes, list_subsets, named_subset
+from msgformer.data.classification.skipped import Skipped, check_subsets, drop_skipped, read_skipped
+from msgformer.data.files.folder import VAL_NAMES, Listing, find_subset, list_classes, list_subsets, require_folder
 from msgformer.data.files.locations import FOLDER, Location, parse_location
-from msgformer.data.files.sources import FolderSource, Part, Source, with_classes
+from msgformer.data.files.sources import FolderSource, Source, SubsetSource, with_classes
 from msgformer.data.loading.split import read_split, stratified_split, write_split
 from msgformer.errors import UserError, shown
 
 
 def open_location(location: Location) -> tuple[Source, Source | None]:
-    """Training and validation pictures as they lie there; None for the latter where there is one set only.
+    """Open the training and validation images of a location; the latter are None if there is only one set.
 
     Raises:
-        UserError: it can't be read, or isn't laid out as it must be.
+        UserError: The data can't be read, or has an unknown layout.
     """
     if location.scheme == FOLDER:
         train, val = list_subsets(location.path)
@@ -48,21 +48,21 @@ def open_subsets(
     on_bad_image: OnBadImage = "stop",
     recorded: Sequence[Skipped] | None = None,
 ) -> tuple[Source, Source, list[Skipped]]:
-    """Training and validation pictures that can be read, as far as is known.
+    """Open and check the training and validation images, and split the data if it has no validation images.
 
     Args:
         data: A folder with ``train/`` and ``val/``, or with class folders only, or a location of another kind; None
-            for the embedded digits. What has no validation pictures is split.
-        val_fraction: Part of each class to validate on, where a split is made.
-        seed: What the split depends on.
+            for the bundled digits.
+        val_fraction: Fraction of each class for validation, if the data is split.
+        seed: Seed of the split.
         on_bad_image: As of :func:`check_subsets`.
         recorded: As of :func:`check_subsets`.
 
     Returns:
-        Both, and what was left out of them.
+        Training images, validation images, and skipped images.
 
     Raises:
-        UserError: the data isn't laid out in a known way, can't be split, or a picture can't be read.
+        UserError: The data has an unknown layout, can't be split, or an image can't be read.
     """
     train, val = (DigitsSource(), None) if data is None else open_location(parse_location(data))
     subsets = {"all": train} if val is None else {"train": train, "val": val}
@@ -70,11 +70,17 @@ def open_subsets(
     if val is not None:
         return usable[0], usable[1], skipped
     chosen = stratified_split(usable[0].labels, train.classes, val_fraction, seed)
-    return Part(usable[0], chosen[0]), Part(usable[0], chosen[1]), skipped
+    return SubsetSource(usable[0], chosen[0]), SubsetSource(usable[0], chosen[1]), skipped
 
 
 def record_subsets(run: Path, train: Source, val: Source) -> None:
-    """Write down in the run folder which pictures were trained on and which were held out."""
+    """Record the names of the training and validation images in the run folder.
+
+    Args:
+        run: Run folder.
+        train: Training images.
+        val: Validation images.
+    """
     subsets = {}
     for subset, source in (("train", train), ("val", val)):
         names = [source.name(index) for index in range(len(source.labels))]
@@ -83,33 +89,33 @@ def record_subsets(run: Path, train: Source, val: Source) -> None:
 
 
 def open_evaluation(data: str | Path, classes: list[str]) -> Source:
-    """All pictures to score a trained model on.
+    """Open the images for evaluating a trained model.
 
     Args:
-        data: A folder with ``val/`` (which is taken) or class folders, or a location of another kind, of which the
-            validation pictures are taken if there are any.
-        classes: The model's classes; those of the data must be among them.
+        data: A folder with ``val/`` or with class folders, or a location of another kind. Validation images are
+            preferred if there are any.
+        classes: Classes of the model; those of the data must be among them.
     """
     location = parse_location(data)
     if location.scheme == FOLDER:
-        root = existing_folder(location.path)
-        return FolderSource(list_classes(named_subset(root, VAL_NAMES) or root, classes))
+        root = require_folder(location.path)
+        return FolderSource(list_classes(find_subset(root, VAL_NAMES) or root, classes))
     train, val = open_location(location)
     return with_classes(val or train, classes)
 
 
 def reopen_validation(run: Path, data: str | Path | None, classes: list[str], val_fraction: float, seed: int) -> Source:
-    """The pictures that a run held out.
+    """Open the validation images of a run again.
 
     Args:
         run: Run folder, with the record of its split.
-        data: The run's data; None for the embedded digits.
-        classes: The model's classes.
-        val_fraction: What the split was made with.
-        seed: What the split was made with.
+        data: Data of the run; None for the bundled digits.
+        classes: Classes of the model.
+        val_fraction: Fraction of the split.
+        seed: Seed of the split.
 
     Raises:
-        UserError: the data or the record is gone, or a picture in it.
+        UserError: The data, the record, or a recorded image is missing.
     """
     if data is None:
         return open_subsets(None, val_fraction, seed)[1]
@@ -117,16 +123,16 @@ def reopen_validation(run: Path, data: str | Path | None, classes: list[str], va
     if location.scheme != FOLDER:
         train, val = open_location(location)
         return _held_out(run, train, classes) if val is None else _readable(run, with_classes(val, classes))
-    root = existing_folder(location.path, "the run's data")
-    val_folder = named_subset(root, VAL_NAMES)
+    root = require_folder(location.path, "the run's data")
+    val_folder = find_subset(root, VAL_NAMES)
     if val_folder is None:
         return _held_out_files(run, root, classes)
     return _readable(run, FolderSource(list_classes(val_folder, classes)))
 
 
 def _readable(run: Path, source: Source) -> Source:
-    """The validation pictures without those that the run left out."""
-    return without(source, [one for one in read_skipped(run) if one.subset == "val"], "val")
+    """Remove the images that the run skipped from its validation images."""
+    return drop_skipped(source, [one for one in read_skipped(run) if one.subset == "val"], "val")
 
 
 def _held_out_files(run: Path, root: Path, classes: list[str]) -> Source:
@@ -134,7 +140,7 @@ def _held_out_files(run: Path, root: Path, classes: list[str]) -> Source:
     missing = [name for name in names if not (root / name).is_file()]
     if missing:
         gone = shown(root / missing[0])
-        raise UserError(f"{gone} was held out by the run, but is gone; restore it or give --data FOLDER")
+        raise UserError(f"{gone} was held out by the run, but is missing; restore it or give --data FOLDER")
     labels = tuple(classes.index(Path(name).parts[0]) for name in names)
     return FolderSource(Listing(str(root), tuple(names), labels, tuple(classes)))
 
@@ -143,8 +149,8 @@ def _held_out(run: Path, source: Source, classes: list[str]) -> Source:
     places = {source.name(index): index for index in range(len(source.labels))}
     names = _recorded(run)
     if missing := next((name for name in names if name not in places), None):
-        raise UserError(f"{shown(missing)} was held out by the run, but is gone; restore it or give --data")
-    return Part(source, [places[name] for name in names], classes)
+        raise UserError(f"{shown(missing)} was held out by the run, but is missing; restore it or give --data")
+    return SubsetSource(source, [places[name] for name in names], classes)
 
 
 def _recorded(run: Path) -> list[str]:

@@ -1,4 +1,4 @@
-"""Data sets in tar files: images in class folders, and WebDataset shards. Local files are read in place."""
+"""Datasets in tar files: images in class folders, and WebDataset shards. Local files are read without unpacking."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 from msgformer.data.files.folder import TRAIN_NAMES, VAL_NAMES, is_image
-from msgformer.data.files.locations import Location, expand_shards, shards_of_subsets
+from msgformer.data.files.locations import Location, expand_shards, split_shards
 from msgformer.data.files.remote import fetch_shards
-from msgformer.data.files.sources import EncodedSource, numbered
+from msgformer.data.files.sources import EncodedSource, numbered_classes
 from msgformer.data.files.tars import Member, index_tar
 from msgformer.errors import UserError, shown
 
 CLASSES_FILE = "classes.txt"
-"""Beside WebDataset shards whose labels are numbers: the name of each class, a line each."""
+"""File beside WebDataset shards with numeric labels, with the name of one class per line."""
 
 LABEL_KEYS = ("label", "cls", "class")
-"""Where a record's .json may hold its label."""
+"""Keys of the label in a record's .json file."""
 
 
-class Labelled(NamedTuple):
+class LabeledImage(NamedTuple):
     """An image in a tar file and its class, by name or by number."""
 
     image: Member
@@ -31,11 +31,11 @@ class Labelled(NamedTuple):
 
 
 class TarSource(EncodedSource):
-    """Images inside tar files.
+    """Source of images inside tar files.
 
     Args:
-        images: Where they are.
-        labels: Index into ``classes`` of each.
+        images: Locations of the images.
+        labels: Index into ``classes`` of each image.
         classes: Class names.
     """
 
@@ -44,27 +44,27 @@ class TarSource(EncodedSource):
         self.labels, self.classes = tuple(labels), tuple(classes)
 
     def name(self, index: int) -> str:
-        """The name of the tar file and, after a colon, the path in it."""
+        """Return the name of the tar file, a colon, and the path in it."""
         return f"{Path(self.images[index].shard).name}:{self.images[index].name}"
 
     def open(self, index: int) -> io.BytesIO:
-        """The encoded image in memory."""
+        """Return the encoded image in memory."""
         return io.BytesIO(self.images[index].read())
 
     def where(self, index: int) -> str:
-        """The path of the tar file and, after a colon, the path in it."""
+        """Return the path of the tar file, a colon, and the path in it."""
         return f"{self.images[index].shard}:{self.images[index].name}"
 
 
 def open_tar_set(location: Location) -> tuple[TarSource, TarSource | None]:
-    """The training and, where there is one, the validation set of a "tar" or "wds" location.
+    """Open the training and, if there is one, the validation set of a "tar" or "wds" location.
 
-    Subsets are told apart by the names of shards or, in a "tar", by top folders ``train/`` and ``val/``.
+    Subsets are identified by the names of the shards or, for "tar", by the top-level folders ``train/`` and ``val/``.
 
     Raises:
-        UserError: a shard is damaged, holds nothing to learn from, or the subsets' classes differ.
+        UserError: A shard is damaged, there is no labeled image, or the classes of the subsets differ.
     """
-    train_shards, val_shards = shards_of_subsets(fetch_shards(expand_shards(location)))
+    train_shards, val_shards = split_shards(fetch_shards(expand_shards(location)))
     names = _class_names(train_shards)
     if location.scheme == "wds":
         train = [one for shard in train_shards for one in _records(shard)]
@@ -75,12 +75,12 @@ def open_tar_set(location: Location) -> tuple[TarSource, TarSource | None]:
             train, val = _split_by_top_folder(train)
         train, val = _named_by_folder(train), None if val is None else _named_by_folder(val)
     if not train or val == []:
-        raise UserError(f"data: no labelled image in {location}")
+        raise UserError(f"data: no labeled image in {location}")
     classes = _classes(train, names, location)
     return _source(train, classes, location), None if val is None else _source(val, classes, location)
 
 
-def _source(images: Sequence[Labelled], classes: tuple[str, ...], location: Location) -> TarSource:
+def _source(images: Sequence[LabeledImage], classes: tuple[str, ...], location: Location) -> TarSource:
     index = {name: number for number, name in enumerate(classes)}
     labels = []
     for one in images:
@@ -94,20 +94,20 @@ def _source(images: Sequence[Labelled], classes: tuple[str, ...], location: Loca
     return TarSource([one.image for one in images], labels, classes)
 
 
-def _classes(train: Sequence[Labelled], names: list[str] | None, location: Location) -> tuple[str, ...]:
-    """Class names: labels that are text, or the names in a file beside the shards, or numbers as text."""
+def _classes(train: Sequence[LabeledImage], names: list[str] | None, location: Location) -> tuple[str, ...]:
+    """Return the class names: those of ``classes.txt``, or else the labels themselves."""
     labels = {one.label for one in train}
     if len({type(label) for label in labels}) > 1:
         raise UserError(f"data: some labels in {location} are numbers and some are words; make them all the same")
     numbers = [label for label in labels if isinstance(label, int)]
-    classes = tuple(names or (numbered(max(numbers) + 1) if numbers else sorted(map(str, labels))))
+    classes = tuple(names or (numbered_classes(max(numbers) + 1) if numbers else sorted(map(str, labels))))
     if len(labels) < 2:
         raise UserError(f"data: only one class in {location} ({classes[0]!r}): a classifier needs at least two")
     return classes
 
 
 def _class_names(shards: Sequence[str]) -> list[str] | None:
-    """The lines of ``classes.txt`` in the shards' folder or the one above, if it is there."""
+    """Return the lines of ``classes.txt`` in the shards' folder or its parent, or None."""
     folder = Path(shards[0]).parent
     for path in (folder / CLASSES_FILE, folder.parent / CLASSES_FILE):
         if path.is_file():
@@ -115,20 +115,20 @@ def _class_names(shards: Sequence[str]) -> list[str] | None:
     return None
 
 
-def _in_folders(shards: Sequence[str]) -> list[Labelled]:
-    """All images, each with its folders as a label, or the tar file's own name for one that lies in no folder."""
+def _in_folders(shards: Sequence[str]) -> list[LabeledImage]:
+    """Return all images with their folder path as label, or the name of the tar file for images in no folder."""
     found = []
     for shard in shards:
         for member in index_tar(shard):
             path = PurePosixPath(member.name)
             if is_image(path.name):
                 parent = "/".join(part for part in path.parent.parts if part != ".")
-                found.append(Labelled(member, parent or Path(shard).stem))
+                found.append(LabeledImage(member, parent or Path(shard).stem))
     return found
 
 
-def _split_by_top_folder(images: Sequence[Labelled]) -> tuple[list[Labelled], list[Labelled] | None]:
-    """Training and validation images where folders ``train/`` and ``val/`` hold them, perhaps in one folder more."""
+def _split_by_top_folder(images: Sequence[LabeledImage]) -> tuple[list[LabeledImage], list[LabeledImage] | None]:
+    """Split images by folders ``train/`` and ``val/`` at the top or one level below."""
     for depth in (0, 1):
         tops = [parts[depth] if len(parts := str(one.label).split("/")) > depth else "" for one in images]
         train = next((name for name in TRAIN_NAMES if name in tops), None)
@@ -141,31 +141,31 @@ def _split_by_top_folder(images: Sequence[Labelled]) -> tuple[list[Labelled], li
     return list(images), None
 
 
-def _named_by_folder(images: Sequence[Labelled]) -> list[Labelled]:
-    """The same images with the first folder in which they differ for a label: a folder around all is no class."""
+def _named_by_folder(images: Sequence[LabeledImage]) -> list[LabeledImage]:
+    """Reduce the labels to the first folder level that differs, since a folder around all images is not a class."""
     parts = [str(one.label).split("/") for one in images]
     depth = 0
     while all(len(one) > depth + 1 for one in parts) and len({one[depth] for one in parts}) == 1:
         depth += 1
-    return [Labelled(one.image, folders[depth]) for one, folders in zip(images, parts, strict=True)]
+    return [LabeledImage(one.image, folders[depth]) for one, folders in zip(images, parts, strict=True)]
 
 
-def _records(shard: str) -> Iterable[Labelled]:
-    """The labelled images of a WebDataset shard: files with the same name up to the first dot are one record.
+def _records(shard: str) -> Iterable[LabeledImage]:
+    """Yield the labeled images of a WebDataset shard; files with the same name up to the first dot form a record.
 
     Raises:
-        UserError: the shard is damaged, or a record has no image or no label.
+        UserError: The shard is damaged, or a record has no image or no label.
     """
     for key, group in groupby(index_tar(shard), lambda member: _key(member.name)):
         files = {member.name[len(key) + 1 :].lower(): member for member in group}
         image = next((member for suffix, member in files.items() if is_image(f"x.{suffix}")), None)
         label = _label(files, shard, key)
         if image is None and label is None:
-            continue  # a file about the set
+            continue  # a file with metadata of the dataset
         if image is None or label is None:
             missing = "image" if image is None else f"label (.cls, or .json with one of {', '.join(LABEL_KEYS)})"
-            raise UserError(f"record {key!r} in shard {shown(shard)} has no {missing}; write the shard anew")
-        yield Labelled(image, label)
+            raise UserError(f"record {key!r} in shard {shown(shard)} has no {missing}; write the shard again")
+        yield LabeledImage(image, label)
 
 
 def _key(name: str) -> str:
@@ -174,7 +174,7 @@ def _key(name: str) -> str:
 
 
 def _label(files: dict[str, Member], shard: str, key: str) -> str | int | None:
-    """A record's label: a number where it looks like one."""
+    """Return a record's label, as an integer if it looks like one, or None."""
     try:
         if "cls" in files:
             text = files["cls"].read().decode("utf-8").strip()

@@ -1,4 +1,4 @@
-"""The image sets that torchvision reads, through timm."""
+"""Datasets of torchvision, opened through timm."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ if TYPE_CHECKING:
 
 
 class TorchSource:
-    """A set of torchvision.
+    """Source of a torchvision dataset.
 
     Args:
-        dataset: The set, which has ``targets`` and ``classes``.
+        dataset: The dataset, with the attributes ``targets`` and ``classes``.
         subset: "train" or "val".
     """
 
@@ -27,18 +27,31 @@ class TorchSource:
         self.classes = tuple(names)
 
     def name(self, index: int) -> str:
-        """The subset and the place in it, ``train[17]``."""
+        """Return the subset and the index, such as ``train[17]``."""
         return f"{self.subset}[{index}]"
 
-    def load(self, index: int, least_side: int = 0) -> Image.Image:  # noqa: ARG002
-        """Picture ``index`` in RGB; raises UserError naming it if that fails."""
+    def load(self, index: int, min_side: int = 0) -> Image.Image:  # noqa: ARG002
+        """Load an image in RGB.
+
+        Args:
+            index: Index of the image.
+            min_side: Unused, since torchvision decodes at full size.
+
+        Raises:
+            UserError: The image can't be read; the message names it.
+        """
         try:
             return to_rgb(self.dataset[index][0])
         except (OSError, ValueError, SyntaxError) as error:
             raise UserError(f"can't read image {self.name(index)} ({shown(error)}); fetch the set again") from error
 
     def probe(self, index: int, *, whole: bool) -> UserError | None:
-        """What is wrong with picture ``index``, or None; most of these sets are arrays, of which nothing can be."""
+        """Return the error of reading an image, or None; most of these datasets are arrays in memory.
+
+        Args:
+            index: Index of the image.
+            whole: Whether to decode the pixels.
+        """
         if whole and hasattr(self.dataset, "imgs"):
             try:
                 self.load(index)
@@ -48,10 +61,10 @@ class TorchSource:
 
 
 def open_torch_set(location: Location) -> tuple[TorchSource, TorchSource]:
-    """Training and validation set.
+    """Open the training and the validation set.
 
     Raises:
-        UserError: it isn't in the folder, or is damaged there.
+        UserError: The folder does not contain the dataset, or it is damaged.
     """
     from timm.data import create_dataset
 

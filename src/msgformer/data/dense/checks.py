@@ -1,4 +1,4 @@
-"""A look at every image and label map of a detection or segmentation data set before work is based on them."""
+"""Checks of the images and label maps of a detection or segmentation dataset."""
 
 from __future__ import annotations
 
@@ -7,46 +7,46 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 from msgformer.data.detection.instances import AnnotatedImage, InstanceSet, size_problem
-from msgformer.data.files.images import opened
+from msgformer.data.files.images import open_image
 from msgformer.data.problems import Problem
-from msgformer.data.segmentation.label_maps import LabelledImages, map_size_problem, read_label_map
+from msgformer.data.segmentation.label_maps import LabeledImages, map_size_problem, read_label_map
 from msgformer.errors import UserError
 
 if TYPE_CHECKING:
     from PIL import Image
 
 FULL_CHECK_LIMIT = 5_000
-"""Largest number of images that are decoded before a training; of larger sets, headers and this many label maps."""
+"""Maximum number of images decoded before a training; of larger datasets, only headers and this many label maps."""
 
 HEADER_CHECK_LIMIT = 100_000
-"""Largest number of images whose headers are read before a training; of larger sets, only a sample of label maps."""
+"""Maximum number of images whose headers are read before a training; of larger datasets, a sample of label maps."""
 
-ORIENTATION = 0x0112  # the tag of EXIF
-SIDEWAYS = (5, 6, 7, 8)  # its values for pictures that are turned by a quarter
+ORIENTATION = 0x0112  # EXIF tag
+SIDEWAYS = (5, 6, 7, 8)  # its values for images that are rotated by 90 degrees
 
 
 def check_instances(data: InstanceSet, *, whole: bool = True) -> list[Problem]:
-    """What is wrong with the image files of a detection data set.
+    """Find problems of the image files of a detection dataset.
 
     Args:
-        data: The images, as their annotations describe them.
-        whole: Decode the images; otherwise only their headers are read.
+        data: The annotated images.
+        whole: Whether to decode the images, rather than only their headers.
     """
     return _check(lambda index: _image_problem(data.images[index], whole), range(len(data)))
 
 
-def check_label_maps(data: LabelledImages, *, whole: bool = True) -> list[Problem]:
-    """What is wrong with the image files and label maps of a segmentation data set.
+def check_label_maps(data: LabeledImages, *, whole: bool = True) -> list[Problem]:
+    """Find problems of the image files and label maps of a segmentation dataset.
 
     Args:
-        data: Pairs of both.
-        whole: Decode all; otherwise only headers are read, and numbers of unknown classes aren't found.
+        data: The labeled images.
+        whole: Whether to decode all files; otherwise only headers are read, and unknown labels aren't found.
     """
     return _check(lambda index: _pair_problem(data, index, whole, read_labels=whole), range(len(data)))
 
 
-def sample_label_maps(data: LabelledImages) -> list[Problem]:
-    """Find problems in a sample of a large data set.
+def sample_label_maps(data: LabeledImages) -> list[Problem]:
+    """Find problems in a sample of a large segmentation dataset.
 
     The labels of ``FULL_CHECK_LIMIT`` evenly spread maps are read, and the headers of the other pairs unless there are
     more than ``HEADER_CHECK_LIMIT``.
@@ -58,12 +58,12 @@ def sample_label_maps(data: LabelledImages) -> list[Problem]:
 
 
 def check_instances_quickly(data: InstanceSet) -> list[Problem]:
-    """Find problems of the image files of a detection data set, as far as that is quick."""
+    """Find problems of the image files of a detection dataset, as far as that is quick."""
     return check_instances(data, whole=len(data) <= FULL_CHECK_LIMIT) if len(data) <= HEADER_CHECK_LIMIT else []
 
 
-def check_label_maps_quickly(data: LabelledImages) -> list[Problem]:
-    """Find problems of the files of a segmentation data set, as far as that is quick."""
+def check_label_maps_quickly(data: LabeledImages) -> list[Problem]:
+    """Find problems of the files of a segmentation dataset, as far as that is quick."""
     return check_label_maps(data) if len(data) <= FULL_CHECK_LIMIT else sample_label_maps(data)
 
 
@@ -81,7 +81,7 @@ def _image_problem(image: AnnotatedImage, whole: bool) -> Problem | None:
     return Problem("error", "size of an image", image.file, problem) if problem else None
 
 
-def _pair_problem(data: LabelledImages, index: int, whole: bool, read_labels: bool) -> Problem | None:
+def _pair_problem(data: LabeledImages, index: int, whole: bool, read_labels: bool) -> Problem | None:
     image, label_map = data.pairs[index]
     try:
         size, map_size = _size(image, whole), _size(label_map, whole=False)
@@ -96,8 +96,8 @@ def _pair_problem(data: LabelledImages, index: int, whole: bool, read_labels: bo
 
 
 def _size(path: str, whole: bool) -> tuple[int, int]:
-    """Width and height of an image file as it is shown; raises UserError if it can't be read."""
-    with opened(path) as image:
+    """Return the displayed width and height of an image file; raises UserError if it can't be read."""
+    with open_image(path) as image:
         if whole:
             image.load()
         return _shown_size(image)
@@ -105,6 +105,6 @@ def _size(path: str, whole: bool) -> tuple[int, int]:
 
 def _shown_size(image: Image.Image) -> tuple[int, int]:
     width, height = image.size
-    if image.format == "PNG" and "exif" not in image.info:  # Pillow would decode all of it in search of a tag
+    if image.format == "PNG" and "exif" not in image.info:  # Pillow would decode the whole file to find the tag
         return width, height
     return (height, width) if image.getexif().get(ORIENTATION) in SIDEWAYS else (width, height)

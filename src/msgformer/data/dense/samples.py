@@ -1,4 +1,4 @@
-"""Annotated images as torch data sets, varied with randomness that is a function of (seed, epoch, index) alone."""
+"""Annotated images as torch datasets; random transforms depend only on (seed, epoch, index)."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch.utils.data import Dataset
 from msgformer.data.detection.instances import InstanceSet
 from msgformer.data.detection.transforms import DetectTransform, Target
 from msgformer.data.loading.sampling import Draw
-from msgformer.data.segmentation.label_maps import LabelledImages
+from msgformer.data.segmentation.label_maps import LabeledImages
 from msgformer.data.segmentation.transforms import SegmentTransform
 from msgformer.utils.seeding import derive, seeded
 
@@ -20,12 +20,12 @@ if TYPE_CHECKING:
 
 
 class DenseSample(NamedTuple):
-    """What a data set gives.
+    """One sample.
 
     Attributes:
         image: Float tensor [3, H, W].
-        target: A detector's ``boxes``, ``labels`` and perhaps ``masks``, or a segmenter's classes [h, w].
-        position: Which image of the source it is.
+        target: For a detector ``boxes``, ``labels`` and optionally ``masks``; for a segmenter a label map [h, w].
+        position: Index of the image in the source.
     """
 
     image: Tensor
@@ -34,12 +34,12 @@ class DenseSample(NamedTuple):
 
 
 class DenseBatch(NamedTuple):
-    """Samples of any sizes, one after the other.
+    """Batch of samples of different sizes.
 
     Attributes:
         images: Float tensors [3, H, W].
-        targets: One an image, as in :class:`DenseSample`.
-        positions: int64 [B].
+        targets: One target per image, as in :class:`DenseSample`.
+        positions: Indices of the images in the source, int64 [B].
     """
 
     images: list[Tensor]
@@ -48,13 +48,13 @@ class DenseBatch(NamedTuple):
 
 
 class DetectionSamples(Dataset[DenseSample]):
-    """Images and their objects, transformed.
+    """Dataset of transformed images with their objects.
 
     Args:
-        source: Where they come from.
-        transform: From a picture and its objects to what a detector takes.
-        with_masks: Whether the objects' masks are needed.
-        seed: The run's seed.
+        source: Source of the images.
+        transform: Function from an image and its objects to a detector's input and targets.
+        with_masks: Whether the masks of the objects are needed.
+        seed: Seed of the run.
     """
 
     def __init__(self, source: InstanceSet, transform: DetectTransform, with_masks: bool, seed: int = 0) -> None:
@@ -72,15 +72,15 @@ class DetectionSamples(Dataset[DenseSample]):
 
 
 class SegmentationSamples(Dataset[DenseSample]):
-    """Images and their label maps, transformed.
+    """Dataset of transformed images with their label maps.
 
     Args:
-        source: Where they come from.
-        transform: From a picture and its label map to what a segmenter takes.
-        seed: The run's seed.
+        source: Source of the images.
+        transform: Function from an image and its label map to a segmenter's input and targets.
+        seed: Seed of the run.
     """
 
-    def __init__(self, source: LabelledImages, transform: SegmentTransform, seed: int = 0) -> None:
+    def __init__(self, source: LabeledImages, transform: SegmentTransform, seed: int = 0) -> None:
         self.source, self.transform, self.seed = source, transform, seed
 
     def __len__(self) -> int:
@@ -95,6 +95,6 @@ class SegmentationSamples(Dataset[DenseSample]):
 
 
 def collate(samples: Sequence[DenseSample]) -> DenseBatch:
-    """A batch of samples, whatever their sizes."""
+    """Make a batch of samples of different sizes."""
     images, targets, positions = zip(*samples, strict=True)
     return DenseBatch(list(images), list(targets), torch.tensor(positions))

@@ -1,7 +1,7 @@
-"""COCO's annotation files: read, and checked on the way.
+"""Reading and checking of annotation files in COCO's format.
 
-What COCO's own tools and the published detectors put up with is put up with here, and told as a warning or a note;
-what would end in a crash or in a wrong result is an error.
+Irregularities that COCO's tools and published detectors tolerate are reported as warnings or notes. Those that would
+cause a crash or a wrong result are errors.
 """
 
 from __future__ import annotations
@@ -21,22 +21,22 @@ KEYS: dict[str, dict[str, type | tuple[type, ...]]] = {
     "images": {"id": int, "file_name": str, "width": int, "height": int},
     "annotations": {"id": int, "image_id": int, "category_id": int, "bbox": list},
 }
-"""What each entry of an annotation file must have."""
+"""Required keys of the entries of an annotation file, with their types."""
 
-BEYOND = 1.0
-"""Pixels that a box or polygon may reach beyond its image without being worth a note: annotators' rounding."""
+MAX_OVERHANG = 1.0
+"""Pixels by which a box or polygon may exceed its image without a note, to allow for rounding by annotation tools."""
 
 
 def read_coco(root: Path, file: Path, folder: Path) -> tuple[InstanceSet, list[Problem]]:
-    """The images and objects of an annotation file, and all that is wrong with it.
+    """Read the images and objects of an annotation file, and find its problems.
 
     Args:
         root: The data folder.
-        file: ``instances_*.json``.
-        folder: Where its images lie.
+        file: The annotation file, ``instances_*.json``.
+        folder: Folder of the images.
 
     Returns:
-        What can be used, and the problems; where one of them is an error, nothing is to be trained on it.
+        The valid entries, and the problems; if one of them is an error, the data must not be used for training.
     """
     reader = _Reader(file, folder)
     content = reader.load()
@@ -51,18 +51,18 @@ def read_coco(root: Path, file: Path, folder: Path) -> tuple[InstanceSet, list[P
 
 
 class _Reader:
-    """Reads the parts of one annotation file and notes what is wrong with them."""
+    """Reads the parts of one annotation file and records their problems."""
 
     def __init__(self, file: Path, folder: Path) -> None:
         self.file, self.folder = file, folder
         self.problems: list[Problem] = []
 
     def note(self, severity: Severity, kind: str, message: str, path: Path | None = None) -> None:
-        """Add a problem; it is about the annotation file unless ``path`` says otherwise."""
+        """Add a problem of the annotation file, or of ``path`` if it is given."""
         self.problems.append(Problem(severity, kind, str(path or self.file), message))
 
     def load(self) -> dict[str, list[Any]]:
-        """The file's lists by name, empty where they are missing."""
+        """Return the lists of the file by name; missing lists are empty."""
         try:
             content = json.loads(self.file.read_text(encoding="utf-8"))
         except (json.JSONDecodeError, UnicodeDecodeError) as error:
@@ -77,7 +77,7 @@ class _Reader:
         return {key: found[key] if isinstance(found.get(key), list) else [] for key in KEYS}
 
     def entries(self, content: dict[str, list[Any]], key: str) -> Iterator[dict[str, Any]]:
-        """The entries of a list that have all they need, and an id of their own."""
+        """Yield the entries of a list that have all required keys and a unique id."""
         seen: set[int] = set()
         for position, entry in enumerate(content[key]):
             if problem := _entry_problem(entry, KEYS[key]):
@@ -89,7 +89,7 @@ class _Reader:
                 yield entry
 
     def categories(self, content: dict[str, list[Any]]) -> dict[int, str]:
-        """Names by id, in the order of the ids; ids may have gaps, as COCO's own have."""
+        """Return names by id, in the order of the ids; ids may have gaps, as in COCO itself."""
         names = {entry["id"]: entry["name"] for entry in self.entries(content, "categories")}
         ids = sorted(names)
         if ids and ids != list(range(ids[0], ids[0] + len(ids))):
@@ -100,7 +100,7 @@ class _Reader:
         return {number: names[number] for number in ids}
 
     def images(self, content: dict[str, list[Any]]) -> dict[int, dict[str, Any]]:
-        """Entries by id, of images whose files are there."""
+        """Return the image entries by id, and record missing files."""
         found = {}
         for entry in self.entries(content, "images"):
             path = self.folder / entry["file_name"]
@@ -116,7 +116,7 @@ class _Reader:
     def instances(
         self, content: dict[str, list[Any]], images: dict[int, dict[str, Any]], labels: dict[int, int]
     ) -> dict[int, list[Instance]]:
-        """The objects of each image, by the image's id."""
+        """Return the objects of each image by the id of the image."""
         found: dict[int, list[Instance]] = {number: [] for number in images}
         for entry in self.entries(content, "annotations"):
             what = f"annotation {entry['id']}"
@@ -139,12 +139,12 @@ class _Reader:
         return found
 
     def instance(self, what: str, entry: dict[str, Any], box: Box, image: Mapping[str, Any], label: int) -> Instance:
-        """One object; its mask is left out where it can't be used."""
+        """Make one object, without its mask if the mask is invalid."""
         segmentation = entry.get("segmentation")
         if segmentation is not None:
             height, width = image["height"], image["width"]
             if problem := segmentation_problem(segmentation, height, width):
-                # Detectron leaves objects without a proper polygon out; an RLE of the wrong size is a mix-up of files.
+                # Detectron skips objects without a valid polygon; an RLE of the wrong size means a mix-up of files.
                 kind: Severity = "warning" if isinstance(segmentation, list) else "error"
                 self.note(kind, "mask", f"{what}: its mask {problem}; the object isn't used where masks are needed")
                 segmentation = None
@@ -156,7 +156,7 @@ class _Reader:
         return Instance(entry["id"], label, box, area, bool(entry.get("iscrowd", 0)), segmentation)
 
     def check_box(self, what: str, box: Box, image: Mapping[str, Any]) -> None:
-        """Note a box that has no area in its image, or reaches out of it."""
+        """Record a box that has no area in its image, or exceeds it."""
         x, y, width, height = box
         size = f"the image of {image['width']} x {image['height']} pixels"
         if width <= 0 or height <= 0:
@@ -192,6 +192,6 @@ def _reaches_beyond(polygons: list[list[float]], height: int, width: int) -> boo
 
 
 def _beyond(points: list[float], width: float, height: float) -> bool:
-    """Whether one of some points ``x1 y1 x2 y2 ...`` lies well outside an image."""
+    """Return whether any of the points ``x1 y1 x2 y2 ...`` lies outside an image by more than `MAX_OVERHANG`."""
     xs, ys = points[::2], points[1::2]
-    return min(*xs, *ys) < -BEYOND or max(xs) > width + BEYOND or max(ys) > height + BEYOND
+    return min(*xs, *ys) < -MAX_OVERHANG or max(xs) > width + MAX_OVERHANG or max(ys) > height + MAX_OVERHANG

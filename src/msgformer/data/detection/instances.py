@@ -1,4 +1,4 @@
-"""Images with the objects in them, whatever file described them: what detectors are trained and scored on."""
+"""Images with annotated objects, independent of the annotation format, for training and evaluating detectors."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 Box = tuple[float, float, float, float]
-"""``x1 y1 x2 y2`` in pixels from the image's left upper corner."""
+"""Four numbers in pixels from the upper left corner: ``x y width height``, or ``x1 y1 x2 y2`` where it says so."""
 
 
 @dataclass(frozen=True, slots=True)
 class Instance:
-    """One object in an image, or a crowd of them.
+    """One object in an image, or a crowd of objects.
 
     Attributes:
-        id: Its number in the annotation file.
-        label: Its class, from 1 on.
-        bbox: ``x y width height`` in pixels, as COCO writes boxes.
-        area: Pixels, as the annotation file counts them.
-        crowd: Whether it stands for several objects: not trained on, and what is found in it counts neither way.
-        segmentation: Its mask, where there is one that can be used.
+        id: Id in the annotation file.
+        label: Class label, starting at 1.
+        bbox: Box ``x y width height`` in pixels, as in COCO.
+        area: Area in pixels according to the annotation file.
+        crowd: Whether it stands for several objects; it isn't used for training, and detections in it are not scored.
+        segmentation: Mask; None if there is no valid one.
     """
 
     id: int
@@ -48,10 +48,10 @@ class AnnotatedImage:
     """An image and the objects in it.
 
     Attributes:
-        id: Its number in the annotation file.
-        file: Its path.
-        width: In pixels.
-        height: In pixels.
+        id: Id in the annotation file.
+        file: Path of the image.
+        width: Width in pixels.
+        height: Height in pixels.
         instances: The objects.
     """
 
@@ -62,13 +62,13 @@ class AnnotatedImage:
     instances: tuple[Instance, ...]
 
     def clipped(self, instance: Instance) -> Box | None:
-        """The part of an object's box that is in the image, or None if that has no area."""
+        """Clip an object's box to the image; returns ``x1 y1 x2 y2``, or None if nothing is left."""
         x, y, width, height = instance.bbox
         box = max(x, 0.0), max(y, 0.0), min(x + width, float(self.width)), min(y + height, float(self.height))
         return box if box[0] < box[2] and box[1] < box[3] else None
 
     def trainable(self, with_masks: bool) -> list[Instance]:
-        """The objects to train on: no crowds, none without area in the image and, if needed, none without mask."""
+        """Return the objects to train on: no crowds, a box with area in the image and, if needed, a mask."""
         return [
             one
             for one in self.instances
@@ -80,10 +80,10 @@ class InstanceSet:
     """Images with objects of named classes.
 
     Args:
-        root: Folder that the images' names are told relative to.
+        root: Folder that the names of the images are relative to.
         images: The images.
-        classes: Names of the classes; that of label 1 first.
-        category_ids: What the annotation file calls the classes; it need not count without gaps.
+        classes: Names of the classes; the first has label 1.
+        category_ids: Ids of the classes in the annotation file, which may have gaps.
     """
 
     def __init__(
@@ -98,33 +98,38 @@ class InstanceSet:
 
     @cached_property
     def has_masks(self) -> bool:
-        """Whether objects come with masks."""
+        """Whether any object has a mask."""
         return any(one.segmentation is not None for image in self.images for one in image.instances)
 
     def name(self, index: int) -> str:
-        """The path of image ``index`` relative to the data folder."""
+        """Return the path of image ``index`` relative to the data folder."""
         return Path(self.images[index].file).relative_to(self.root).as_posix()
 
     def paths(self) -> list[str]:
-        """Where the images lie."""
+        """Return the paths of the images."""
         return [image.file for image in self.images]
 
     def load(self, index: int) -> Image.Image:
-        """Image ``index`` in RGB.
+        """Load image ``index`` in RGB.
 
         Raises:
-            UserError: it can't be read, or has another size than its annotations say.
+            UserError: The image can't be read, or its size differs from the annotations.
         """
         image = self.images[index]
-        picture = read_image(image.file)
-        if problem := size_problem(picture.size, image):
+        pixels = read_image(image.file)
+        if problem := size_problem(pixels.size, image):
             raise UserError(f"{image.file}: {problem}")
-        return picture
+        return pixels
 
     def target(self, index: int, with_masks: bool) -> dict[str, Tensor]:
-        """What a detector is trained on: ``boxes`` [G, 4], ``labels`` [G], perhaps ``masks`` [G, H, W] (uint8).
+        """Return the training target of an image, as ``tv_tensors`` so that torchvision transforms them with the image.
 
-        The tensors are torchvision's, so that its transforms move them with the image.
+        Args:
+            index: Index of the image.
+            with_masks: Whether to include masks.
+
+        Returns:
+            ``boxes`` [G, 4], ``labels`` [G] and optionally ``masks`` uint8 [G, H, W].
         """
         import numpy as np
         import torch
@@ -145,22 +150,22 @@ class InstanceSet:
         return target
 
     def trainable(self, with_masks: bool) -> InstanceSet:
-        """The images that show something to train on, as COCO's detectors are trained on those alone.
+        """Return the images with objects to train on; published detectors are trained on those only.
 
         Raises:
-            UserError: there is none, or masks are needed and the data has none.
+            UserError: There is no such image, or masks are needed and the data has none.
         """
         if with_masks and not self.has_masks:
             raise UserError(
                 f"{self.root} has boxes but no masks, which this detector needs; choose a --detect.head without mask"
             )
-        kept = [image for image in self.images if image.trainable(with_masks)]
-        if not kept:
+        trainable = [image for image in self.images if image.trainable(with_masks)]
+        if not trainable:
             raise UserError(f"{self.root}: no training image has an object to train on")
-        return InstanceSet(self.root, kept, self.classes, self.category_ids)
+        return InstanceSet(self.root, trainable, self.classes, self.category_ids)
 
     def to_coco(self) -> dict[str, Any]:
-        """The ground truth as COCO's tools take it, with compressed masks where there are any."""
+        """Return the ground truth in COCO's format, with compressed masks if there are any."""
         images = [{"id": one.id, "width": one.width, "height": one.height} for one in self.images]
         annotations = [self._annotation(image, one) for image in self.images for one in image.instances]
         pairs = zip(self.category_ids, self.classes, strict=True)
@@ -182,7 +187,12 @@ class InstanceSet:
 
 
 def size_problem(size: tuple[int, int], image: AnnotatedImage) -> str | None:
-    """What to say of an image file of another size, (width, height), than its annotations tell; None if it is right."""
+    """Return the message for an image file whose size differs from its annotations, or None.
+
+    Args:
+        size: Width and height of the file.
+        image: The annotations.
+    """
     if size == (image.width, image.height):
         return None
     told, found = f"{image.width} x {image.height}", f"{size[0]} x {size[1]}"
@@ -190,23 +200,27 @@ def size_problem(size: tuple[int, int], image: AnnotatedImage) -> str | None:
 
 
 def with_classes(data: InstanceSet, classes: Sequence[str]) -> InstanceSet:
-    """The same images with labels that count ``classes``, such as those of a trained model.
+    """Relabel the objects for another list of classes, such as those of a trained model.
 
-    Classes are matched by name, and keep what their annotation file calls them.
+    Classes are matched by name, and keep their category ids.
+
+    Args:
+        data: The images.
+        classes: Class names that the new labels index.
 
     Raises:
-        UserError: an object is of another class.
+        UserError: The class of an object is not among ``classes``.
     """
     if data.classes == tuple(classes):
         return data
     labels = {name: label for label, name in enumerate(classes, 1)}
-    images = [replace(image, instances=tuple(_relabelled(image, data.classes, labels))) for image in data.images]
+    images = [replace(image, instances=tuple(_relabeled(image, data.classes, labels))) for image in data.images]
     ids = dict(zip(data.classes, data.category_ids, strict=True))
     free = itertools.count(max(ids.values(), default=0) + 1)
     return InstanceSet(data.root, images, classes, [ids[name] if name in ids else next(free) for name in classes])
 
 
-def _relabelled(image: AnnotatedImage, classes: Sequence[str], labels: dict[str, int]) -> list[Instance]:
+def _relabeled(image: AnnotatedImage, classes: Sequence[str], labels: dict[str, int]) -> list[Instance]:
     found = []
     for one in image.instances:
         name = classes[one.label - 1]

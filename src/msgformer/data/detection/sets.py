@@ -1,4 +1,4 @@
-"""Where a detection data set's training and validation images are, in COCO's or Pascal VOC's layout."""
+"""Detection datasets in the layouts of COCO and Pascal VOC."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from pathlib import Path
 from msgformer.data.detection.coco import read_coco
 from msgformer.data.detection.instances import InstanceSet, with_classes
 from msgformer.data.detection.voc import read_voc, voc_classes
-from msgformer.data.files.folder import existing_folder
-from msgformer.data.problems import Problem, refuse_errors
+from msgformer.data.files.folder import require_folder
+from msgformer.data.problems import Problem, raise_errors
 from msgformer.errors import UserError
 
 SUBSETS = {"train": ("train",), "val": ("val", "test")}
-"""What the names of the subsets begin with."""
+"""Prefixes of the names of the subsets."""
 
 Reading = tuple[InstanceSet, list[Problem]]
 
 
 def find_readers(data: Path) -> dict[str, Callable[[], Reading]]:
-    """What reads the subsets "train" and "val" of a data folder; only folders are looked at so far.
+    """Find the files of the subsets "train" and "val" of a data folder, and return functions that read them.
 
     Args:
         data: Folder in COCO's layout, ``annotations/instances_*.json`` with the images in ``NAME`` or ``images/NAME``
@@ -28,41 +28,45 @@ def find_readers(data: Path) -> dict[str, Callable[[], Reading]]:
             ``JPEGImages`` and ``ImageSets/Main``.
 
     Raises:
-        UserError: it isn't laid out in any of these ways, or lacks a subset.
+        UserError: The folder has none of these layouts, or lacks a subset.
     """
-    root = existing_folder(data)
+    root = require_folder(data)
     if (root / "Annotations").is_dir() and (root / "ImageSets" / "Main").is_dir():
         return _find_voc(root)
     return {subset: partial(read_coco, root, *_find_coco(root, subset)) for subset in SUBSETS}
 
 
 def open_detection(data: Path) -> tuple[InstanceSet, InstanceSet]:
-    """Training and validation images, whose labels count alike.
+    """Open the training and validation images, with the same labels for the same classes.
 
     Raises:
-        UserError: the folder isn't laid out as it must be, or its annotations have errors; names the first.
+        UserError: The folder has an unknown layout, or its annotations have errors; the message names the first.
     """
     train, val = (_checked(read()) for read in find_readers(data).values())
     return train, with_classes(val, train.classes)
 
 
 def open_detection_val(data: Path, classes: Sequence[str]) -> InstanceSet:
-    """The validation images, for a model that knows ``classes``.
+    """Open the validation images for evaluating a model.
+
+    Args:
+        data: As of :func:`find_readers`.
+        classes: Classes of the model.
 
     Raises:
-        UserError: as of :func:`open_detection`, or an object is of another class.
+        UserError: As of :func:`open_detection`, or the class of an object is not among ``classes``.
     """
     return with_classes(_checked(find_readers(data)["val"]()), classes)
 
 
 def _checked(reading: Reading) -> InstanceSet:
     found, problems = reading
-    refuse_errors(problems)
+    raise_errors(problems)
     return found
 
 
 def _find_coco(root: Path, subset: str) -> tuple[Path, Path]:
-    """The annotation file of a subset and the folder of its images."""
+    """Return the annotation file of a subset and the folder of its images."""
     official = [
         (path, path.stem.removeprefix("instances_"))
         for folder in (root / "annotations", root)
@@ -87,7 +91,7 @@ def _find_voc(root: Path) -> dict[str, Callable[[], Reading]]:
     for path in lists.values():
         if not path.is_file() or not path.read_text(encoding="utf-8").split():
             raise UserError(f"{path} is missing or empty; it must list the names of the images of its subset")
-    # A list of one class has a second column, which says whether the class is there.
+    # A list for one class has a second column, which tells whether the class is present.
     names = {
         subset: [line.split()[0] for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
         for subset, path in lists.items()

@@ -1,4 +1,4 @@
-"""From an image and its objects to a detector's input, by torchvision's transforms."""
+"""Transforms from an image and its objects to a detector's input, based on torchvision."""
 
 from __future__ import annotations
 
@@ -19,40 +19,46 @@ if TYPE_CHECKING:
 
 Target = dict[str, "Tensor"]
 DetectTransform = Callable[["Image.Image", Target], tuple["Tensor", Target]]
-"""An RGB picture and its ``boxes``, ``labels`` and perhaps ``masks`` to a tensor [3, H, W], 0..1, and the same."""
+"""Function from an RGB image and its ``boxes``, ``labels`` and optional ``masks`` to a tensor in 0..1, [3, H, W], and
+the transformed targets."""
 
-LEAST_SIDE = 1.0
-"""Pixels that a box must keep in both directions after a crop."""
+MIN_SIDE = 1.0
+"""Minimum side of a box in pixels after a crop; smaller boxes are dropped."""
 
 
 class RandomSidesCrop(v2.Transform):
-    """A crop whose height and width are drawn apart from a range, at a random place.
+    """Crop at a random position, with height and width drawn independently from a range.
 
     Args:
-        shortest: Least length of a side; a shorter image keeps all of it.
-        longest: Greatest length of a side.
+        min_length: Minimum length of a side; a shorter image keeps its full length.
+        max_length: Maximum length of a side.
     """
 
-    def __init__(self, shortest: int, longest: int) -> None:
+    def __init__(self, min_length: int, max_length: int) -> None:
         super().__init__()
-        self.shortest, self.longest = shortest, longest
+        self.min_length, self.max_length = min_length, max_length
 
     def make_params(self, flat_inputs: list[Any]) -> dict[str, Any]:
-        """Where to crop."""
+        """Draw the position and size of the crop."""
         sides = query_size(flat_inputs)
-        lengths = [_draw(min(side, self.shortest), min(side, self.longest)) for side in sides]
+        lengths = [_draw(min(side, self.min_length), min(side, self.max_length)) for side in sides]
         starts = [_draw(0, side - length) for side, length in zip(sides, lengths, strict=True)]
         return {"top": starts[0], "left": starts[1], "height": lengths[0], "width": lengths[1]}
 
     def transform(self, inpt: Any, params: dict[str, Any]) -> Any:
-        """Crop an image, boxes or masks."""
+        """Crop an image, boxes or masks.
+
+        Args:
+            inpt: The image, boxes or masks.
+            params: Position and size from `make_params`.
+        """
         return self._call_kernel(F.crop, inpt, **params)
 
 
 def detect_train_transform(options: DetectImageOptions) -> DetectTransform:
-    """Flip, half of the time resize and crop, resize: Swin's and DETR's policy.
+    """Create the training transform of Swin and DETR: flip, resize and crop with probability 0.5, resize.
 
-    Randomness is drawn from torch's global generator.
+    Random numbers come from torch's global generator.
     """
     resize = v2.RandomShortestSize(list(options.train_sides), options.max_side)
     crop = [v2.RandomShortestSize(list(options.crop_resize)), RandomSidesCrop(*options.crop_sides)]
@@ -64,28 +70,33 @@ def detect_train_transform(options: DetectImageOptions) -> DetectTransform:
     pipeline = v2.Compose([*stages, resize])
 
     def transform(image: Image.Image, target: Target) -> tuple[Tensor, Target]:
-        picture, moved = pipeline(image, target)
-        pixels = to_tensor(picture)
+        augmented, moved = pipeline(image, target)
+        pixels = to_tensor(augmented)
         mixed = mix_colors(pixels, options.color_mix) if options.color_mix > 0 else pixels
-        return mixed, _left_in(moved)
+        return mixed, _drop_cropped(moved)
 
     return transform
 
 
 def detect_eval_transform(image: Image.Image, target: Target) -> tuple[Tensor, Target]:
-    """The picture as a tensor, nothing random; the detector itself resizes in evaluation."""
-    return to_tensor(image), _left_in(target)
+    """Convert an image to a tensor without augmentation; the detector itself resizes it.
+
+    Args:
+        image: The image.
+        target: Its ``boxes``, ``labels`` and optional ``masks``.
+    """
+    return to_tensor(image), _drop_cropped(target)
 
 
 def to_tensor(image: Image.Image) -> Tensor:
-    """A picture as float tensor [3, H, W], 0..1."""
+    """Convert an image to a float tensor in 0..1, [3, H, W]."""
     return F.to_dtype(F.to_image(image), torch.float32, scale=True).as_subclass(torch.Tensor)
 
 
-def _left_in(target: Target) -> Target:
-    """The objects whose boxes are still in the image, as plain tensors."""
+def _drop_cropped(target: Target) -> Target:
+    """Drop the objects whose boxes are outside the image after a crop, and return plain tensors."""
     boxes = target["boxes"]
-    kept = (boxes[:, 2:] - boxes[:, :2] >= LEAST_SIDE).all(1)
+    kept = (boxes[:, 2:] - boxes[:, :2] >= MIN_SIDE).all(1)
     return {name: value.as_subclass(torch.Tensor)[kept] for name, value in target.items()}
 
 

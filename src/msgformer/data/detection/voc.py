@@ -1,4 +1,4 @@
-"""Pascal VOC's folders: an XML file an image. Boxes only; its few segmentation maps are another task's."""
+"""Datasets in Pascal VOC's layout, with one XML file per image. Reads boxes, but not its few segmentation maps."""
 
 from __future__ import annotations
 
@@ -12,17 +12,18 @@ from msgformer.data.problems import Problem, Severity
 
 
 def read_voc(root: Path, names: list[str], classes: list[str]) -> tuple[InstanceSet, list[Problem]]:
-    """The images and objects of one subset, and all that is wrong with them.
+    """Read the images and objects of one subset, and find their problems.
 
-    Objects marked as difficult count as crowds: they aren't trained on, and finding them counts neither way.
+    Objects marked as difficult are treated as crowds: they aren't used for training, and detections of them are not
+    scored.
 
     Args:
         root: Folder with ``JPEGImages`` and ``Annotations``.
-        names: Of the images, without ending.
-        classes: Of the objects, from :func:`voc_classes`.
+        names: Names of the images, without suffix.
+        classes: Names of the classes, from :func:`voc_classes`.
 
     Returns:
-        What can be used, and the problems; where one of them is an error, nothing is to be trained on it.
+        The valid images, and the problems; if one of them is an error, the data must not be used for training.
     """
     reader = _Reader(root, classes)
     found = [image for number, name in enumerate(names, 1) if (image := reader.image(number, name))]
@@ -30,7 +31,12 @@ def read_voc(root: Path, names: list[str], classes: list[str]) -> tuple[Instance
 
 
 def voc_classes(root: Path, names: list[str]) -> list[str]:
-    """Names of all classes that the annotations of some images speak of, sorted; unreadable files are left out."""
+    """Return the sorted names of all classes in the annotations of images; unreadable files are skipped.
+
+    Args:
+        root: Folder with ``Annotations``.
+        names: Names of the images, without suffix.
+    """
     found: set[str] = set()
     for name in names:
         try:
@@ -52,7 +58,7 @@ class _Reader:
         self.problems.append(Problem(severity, kind, str(path), message))
 
     def image(self, number: int, name: str) -> AnnotatedImage | None:
-        """One image with its objects, or None if it can't be used."""
+        """Return one image with its objects, or None if it is invalid."""
         path = self.root / "Annotations" / f"{name}.xml"
         file = self._find_image(name)
         try:

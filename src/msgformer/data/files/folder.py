@@ -1,4 +1,4 @@
-"""Pictures in folders, a folder a class. This module lists names and opens no image; it needs no library."""
+"""Images in folders, one folder per class. Lists names without opening images, and imports no third-party library."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from msgformer.errors import UserError, shown
 from msgformer.model_names import nearest
 
 IMAGE_SUFFIXES = frozenset({"bmp", "gif", "jfif", "jpe", "jpeg", "jpg", "pgm", "png", "ppm", "tif", "tiff", "webp"})
-"""Endings, in lower case, of the files that count as images."""
+"""Suffixes of image files, in lower case."""
 
 TRAIN_NAMES = ("train", "training")
 VAL_NAMES = ("val", "validation", "valid", "test")
@@ -19,11 +19,11 @@ VAL_NAMES = ("val", "validation", "valid", "test")
 
 @dataclass(frozen=True)
 class Listing:
-    """Labelled images of one subset.
+    """Labeled images of one subset.
 
     Attributes:
         root: Folder that the names are relative to.
-        names: One path an image, relative to ``root``, in sorted order within a class.
+        names: Path of each image relative to ``root``, sorted within a class.
         labels: Index into ``classes`` of each image.
         classes: Class names, sorted.
     """
@@ -37,65 +37,73 @@ class Listing:
         return len(self.names)
 
     def path(self, index: int) -> str:
-        """Where image ``index`` lies."""
+        """Return the path of image ``index``."""
         return f"{self.root}/{self.names[index]}"
 
     def subset(self, indices: list[int]) -> Listing:
-        """The images at ``indices``, with the same classes."""
+        """Return a listing of the images at ``indices``, with the same classes."""
         names = tuple(self.names[i] for i in indices)
         return Listing(self.root, names, tuple(self.labels[i] for i in indices), self.classes)
 
 
 def is_image(name: str) -> bool:
-    """Whether a file name ends like an image's and isn't hidden."""
+    """Return whether a file name has the suffix of an image and is not hidden."""
     stem, _, suffix = name.rpartition(".")
     return stem != "" and not stem.startswith(".") and suffix.lower() in IMAGE_SUFFIXES
 
 
-def existing(path: Path, key: str) -> Path:
-    """``path``, which must exist; ``key`` names it in the message, with the nearest neighbour.
+def require_path(path: Path, key: str) -> Path:
+    """Return a path after checking that it exists.
+
+    Args:
+        path: The path.
+        key: Name of the option, for messages.
 
     Raises:
-        UserError: nothing is there.
+        UserError: The path does not exist; the message suggests the most similar name beside it.
     """
     if path.exists():
         return path
     if path.is_symlink():
-        raise UserError(f"{key}: {shown(path)} is a link that leads nowhere; mend or remove it")
+        raise UserError(f"{key}: {shown(path)} is a broken link; fix or remove it")
     siblings = [entry.name for entry in path.parent.iterdir()] if path.parent.is_dir() else []
     raise UserError(f"{key}: no such file or folder: {shown(path)}{nearest(path.name, siblings)}")
 
 
-def existing_folder(path: str | Path, key: str = "data") -> Path:
-    """The folder at ``path``.
+def require_folder(path: str | Path, key: str = "data") -> Path:
+    """Return the path of a folder after checking that it exists.
+
+    Args:
+        path: The folder; ``~`` is expanded.
+        key: Name of the option, for messages.
 
     Raises:
-        UserError: there is nothing, or a file, at ``path``; names ``key``, and the nearest neighbour's name.
+        UserError: The path does not exist, or is a file.
     """
-    folder = existing(Path(path).expanduser(), key)
+    folder = require_path(Path(path).expanduser(), key)
     if folder.is_dir():
         return folder
     raise UserError(f"{key}: {shown(folder)} is a file, not a folder; give the folder that holds the class folders")
 
 
 def find_images(folder: str | Path) -> list[str]:
-    """Paths, relative to ``folder``, of all images in it and its sub-folders, sorted; links are followed once."""
+    """Return the relative paths of all images in a folder and its subfolders, sorted; links are followed once."""
     return list(walk_images(folder))
 
 
 def walk_images(folder: str | Path) -> Iterator[str]:
-    """The paths of :func:`find_images` in their order, one folder's names in memory at a time."""
-    # Nor is a link followed that leads up to a folder around: all classes would be in the class that it lies in.
+    """Yield the paths of :func:`find_images`, with the names of only one folder in memory at a time."""
+    # Links to a parent folder are skipped: otherwise the class with the link would contain the images of all classes.
     return _walk(str(folder), "", {str(parent) for parent in Path(folder).resolve().parents})
 
 
 def _walk(folder: str, prefix: str, seen: set[str]) -> Iterator[str]:
     real = os.path.realpath(folder)
-    if real in seen:  # a link that leads back up would be walked for ever
+    if real in seen:  # a link to a parent folder would cause an endless loop
         return
     seen.add(real)
     with os.scandir(folder) as entries:
-        # With the slash that follows it in a path, a folder comes where its images do among all sorted paths.
+        # The trailing slash sorts a folder to where its images belong in the sorted list of all paths.
         names = sorted(f"{entry.name}/" if _is_folder(entry) else entry.name for entry in entries)
     for name in names:
         if name.endswith("/"):
@@ -113,18 +121,18 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
 
 
 def class_folders(root: Path, classes: Sequence[str] | None = None) -> list[str]:
-    """Names of the class folders directly in ``root``, sorted; hidden ones don't count.
+    """Return the sorted names of the class folders in ``root``, without hidden ones.
 
     Args:
-        root: Folder with one folder a class.
-        classes: Class names to expect, some or all; by default any two or more.
+        root: Folder with one subfolder per class.
+        classes: Allowed class names; by default any two or more.
 
     Raises:
-        UserError: there are none, or they aren't the expected ones.
+        UserError: There are no class folders, or one is not among ``classes``.
     """
     found = sorted(entry.name for entry in root.iterdir() if entry.is_dir() and not entry.name.startswith("."))
     if not found:
-        loose = "images lie in it directly; put" if any(is_image(entry.name) for entry in root.iterdir()) else "put"
+        loose = "it holds images directly; put" if any(is_image(entry.name) for entry in root.iterdir()) else "put"
         raise UserError(f"no class folders in {root}: {loose} the images of each class into a folder of its name")
     if classes is None and len(found) < 2:
         raise UserError(f"only one class folder in {root} ({found[0]!r}): a classifier needs at least two")
@@ -136,10 +144,14 @@ def class_folders(root: Path, classes: Sequence[str] | None = None) -> list[str]
 
 
 def list_classes(root: Path, classes: Sequence[str] | None = None) -> Listing:
-    """All images under the class folders of ``root``; the arguments and errors are those of :func:`class_folders`.
+    """List all images in the class folders of ``root``.
+
+    Args:
+        root: Folder with one subfolder per class.
+        classes: Allowed class names, which then define the labels; by default the names of the folders.
 
     Raises:
-        UserError: a class folder is empty, too.
+        UserError: As of :func:`class_folders`, or a class folder is empty.
     """
     found = class_folders(root, classes)
     known = tuple(classes or found)
@@ -154,25 +166,30 @@ def list_classes(root: Path, classes: Sequence[str] | None = None) -> Listing:
     return Listing(str(root), tuple(names), tuple(labels), known)
 
 
-def named_subset(root: Path, names: Sequence[str]) -> Path | None:
-    """The first of the sub-folders ``names`` that ``root`` has, or None."""
+def find_subset(root: Path, names: Sequence[str]) -> Path | None:
+    """Return the first existing subfolder, or None.
+
+    Args:
+        root: The folder.
+        names: Names of the subfolder, in order of preference.
+    """
     return next((root / name for name in names if (root / name).is_dir()), None)
 
 
 def find_subsets(path: str | Path) -> tuple[Path, Path | None]:
-    """Where the class folders for training and for validation lie; only folders are looked at, so it takes no time.
+    """Find the folders of the training and of the validation images, without listing images.
 
     Args:
-        path: Folder that holds ``train/`` and ``val/`` with a folder a class in each, or the class folders alone.
+        path: Folder with ``train/`` and ``val/``, each with one subfolder per class, or with class folders only.
 
     Returns:
-        Both folders; the second is None where there are class folders only and a split must be made.
+        Both folders; the second is None if there are only class folders, which must be split.
 
     Raises:
-        UserError: the folder isn't laid out in either way.
+        UserError: The folder has neither layout.
     """
-    root = existing_folder(path)
-    train, val = named_subset(root, TRAIN_NAMES), named_subset(root, VAL_NAMES)
+    root = require_folder(path)
+    train, val = find_subset(root, TRAIN_NAMES), find_subset(root, VAL_NAMES)
     if train is not None and val is None:
         raise UserError(f"{root} has {train.name}/ but no val/; add one, or give --data {train} to split that")
     if train is None or val is None:
@@ -184,7 +201,7 @@ def find_subsets(path: str | Path) -> tuple[Path, Path | None]:
 
 
 def list_subsets(path: str | Path) -> tuple[Listing, Listing | None]:
-    """The training and the validation images of a data folder, by the rules of :func:`find_subsets`."""
+    """List the training and the validation images of a data folder, as of :func:`find_subsets`."""
     train, val = find_subsets(path)
     training = list_classes(train)
     return training, None if val is None else list_classes(val, training.classes)

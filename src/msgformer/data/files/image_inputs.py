@@ -29,7 +29,7 @@ class ImageInputs:
 
     Attributes:
         single: Whether one image was given, rather than a list or something that holds many.
-        items: The images in their order; they are found, read and converted as they are taken.
+        items: The images in their order; they are found, read and converted lazily.
         total: Number of images; None if it is unknown without a search.
     """
 
@@ -48,8 +48,8 @@ def open_inputs(images: Any) -> ImageInputs:
             any of these.
 
     Raises:
-        UserError: A value is no image. Lists and tuples are checked without reading files; a wrong element of another
-            iterable becomes an input that can't be loaded.
+        UserError: A value is not an image. Lists and tuples are checked without reading files; an invalid element of
+            another iterable becomes an input that fails to load.
     """
     value = _kind(images)
     if value is not _ITERABLE:
@@ -58,7 +58,7 @@ def open_inputs(images: Any) -> ImageInputs:
     total = None
     if isinstance(images, list | tuple):
         if not images:
-            raise UserError("images: none are given; give files or folders")
+            raise UserError("images: the list is empty; give files or folders")
         totals = [_check_element(one, place) for place, one in enumerate(images)]
         known = [one for one in totals if one is not None]
         total = sum(known) if len(known) == len(totals) else None
@@ -70,7 +70,7 @@ _ITERABLE = object()
 
 
 def _kind(value: Any) -> Any:
-    """Reduce a value to the types that `_inputs` takes, or to `_ITERABLE`; an unknown type stays for `_check`."""
+    """Convert a value to a type that `_inputs` accepts, or to `_ITERABLE`; `_check` rejects unknown types later."""
     if isinstance(value, os.PathLike):
         return os.fsdecode(value)
     if isinstance(value, str) or _is_encoded(value):
@@ -105,10 +105,10 @@ def _check_element(value: Any, place: int) -> int | None:
 
 
 def _check(value: Any, name: str) -> int | None:
-    """Check one value of `_kind` without reading it, and return its number of images if it is known.
+    """Check one result of `_kind` without reading it, and return its number of images if it is known.
 
     Raises:
-        UserError: The value is no image and holds none; the message starts with `name`.
+        UserError: The value is not an image and holds none; the message starts with `name`.
     """
     if isinstance(value, str):
         check_inputs([value])
@@ -122,12 +122,12 @@ def _check(value: Any, name: str) -> int | None:
     elif getattr(value, "closed", False):
         raise UserError(f"{name}: the file is closed; give it open, or its path")
     elif not (_is_encoded(value) or is_instance(value, "PIL.Image", "Image")):
-        raise UserError(f"{name}: {shown(type(value).__name__)} is not a kind of image; give {KINDS}")
+        raise UserError(f"{name}: {shown(type(value).__name__)} is not an image; give {KINDS}")
     return len(value) if _is_batch(value) else 1
 
 
 def _stream(images: Iterable[Any]) -> Iterator[ImageInput]:
-    """Yield the inputs of an iterable's elements; a wrong element becomes an input that can't be loaded."""
+    """Yield the inputs of an iterable's elements; an invalid element becomes an input that fails to load."""
     number = 1
     for place, one in enumerate(images):
         try:
@@ -170,5 +170,5 @@ def _decoded(pixels: Any, name: str) -> DecodedInput:
 def _encoded(source: Any, name: str) -> ImageInput:
     try:
         return EncodedInput(name, bytes(source.read() if hasattr(source, "read") else source))
-    except (OSError, TypeError, ValueError) as error:  # closed since, or a file of text
+    except (OSError, TypeError, ValueError) as error:  # closed in the meantime, or a text file
         return DecodedInput(name, error=f"can't read {name} ({shown(error)}); give it open in mode 'rb', or its path")

@@ -1,4 +1,4 @@
-"""Image files as RGB pictures, and what is wrong with those that can't be read."""
+"""Reading of image files as RGB images, with error messages for unreadable files."""
 
 from __future__ import annotations
 
@@ -13,50 +13,55 @@ if TYPE_CHECKING:
     import numpy as np
     from PIL import Image
 
-KEPT_SIDE = 2048
-"""A JPEG too large to be decoded whole is decoded at a half, quarter or eighth, but no side below so many pixels."""
+MIN_DRAFT_SIDE = 2048
+"""Minimum side in pixels to which a JPEG that exceeds Pillow's size limit is reduced while it is decoded."""
 
 FULL_SIZE = "full size"
-"""Under this name an opened image's ``info`` has its width and height in the file, if it is decoded smaller."""
+"""Key in an opened image's ``info`` of its width and height in the file, if it is decoded at a smaller scale."""
 
 
-def read_image(file: str | BinaryIO, name: str | None = None, least_side: int = 0) -> Image.Image:
-    """An encoded image in 8-bit RGB, turned as its EXIF orientation says.
+def read_image(file: str | BinaryIO, name: str | None = None, min_side: int = 0) -> Image.Image:
+    """Read an image file as 8-bit RGB, rotated according to its EXIF orientation.
 
-    Transparent pixels become white, 16-bit grey is scaled to 8 bits, and of an animation the first frame is taken. A
-    JPEG of more pixels than Pillow takes for safety (``2 * PIL.Image.MAX_IMAGE_PIXELS``) is decoded at a smaller scale.
+    Transparent pixels become white, 16-bit gray is scaled to 8 bits, and an animation yields its first frame. A JPEG
+    with more pixels than Pillow's safety limit (``2 * PIL.Image.MAX_IMAGE_PIXELS``) is decoded at a smaller scale.
 
     Args:
         file: A path, or the opened file.
-        name: What to call it in messages; by default the path.
-        least_side: Decode a JPEG at a half, a quarter or an eighth of its size as long as no side falls below so many
-            pixels, which is much faster; 0: decode all.
+        name: Name for messages; by default the path.
+        min_side: Decode a JPEG at 1/2, 1/4 or 1/8 of its size as long as no side is smaller than this number of
+            pixels, which is much faster; 0 decodes at full size.
 
     Raises:
-        UserError: the file can't be read as an image, or has too many pixels; names it and what is wrong.
+        UserError: The file can't be read as an image, or has too many pixels; the message names it and the reason.
     """
     from PIL import ImageOps
 
-    with opened(file, name) as image:
-        if least_side and image.mode in ("RGB", "L"):  # of other colours, drafting would change more than the size
-            image.draft(image.mode, (least_side, least_side))
+    with open_image(file, name) as image:
+        if min_side and image.mode in ("RGB", "L"):  # draft mode would also convert other color spaces
+            image.draft(image.mode, (min_side, min_side))
         image.load()
         return to_rgb(ImageOps.exif_transpose(image))
 
 
 @contextmanager
-def opened(file: str | BinaryIO, name: str | None = None) -> Iterator[Image.Image]:
-    """Pillow's image of an encoded file inside the block, its header read; errors of the block are about that file.
+def open_image(file: str | BinaryIO, name: str | None = None) -> Iterator[Image.Image]:
+    """Open an image file with Pillow, which reads its header; any error inside the block becomes a UserError.
 
-    The arguments and errors are those of :func:`read_image`.
+    Args:
+        file: A path, or the opened file.
+        name: Name for messages; by default the path.
+
+    Raises:
+        UserError: As of :func:`read_image`.
     """
     try:
         with _open(file) as image:
             yield image
     except UserError:
         raise
-    except Exception as error:  # decoders raise whatever a damaged file leads to
-        raise unreadable(name or str(file), error) from error
+    except Exception as error:  # decoders raise many types of errors for damaged files
+        raise unreadable_image(name or str(file), error) from error
 
 
 def _open(file: str | BinaryIO) -> Image.Image:
@@ -69,39 +74,44 @@ def _open(file: str | BinaryIO) -> Image.Image:
             file.seek(0)
         try:
             image = JpegImagePlugin.JpegImageFile(file)
-        except SyntaxError:  # no JPEG: nothing but all of it can be decoded
+        except SyntaxError:  # not a JPEG: other formats can't be decoded at a smaller scale
             raise error from None
         image.info[FULL_SIZE] = image.size
-        image.draft("RGB", (KEPT_SIDE, KEPT_SIDE))
+        image.draft("RGB", (MIN_DRAFT_SIDE, MIN_DRAFT_SIDE))
         return image
 
 
-def unreadable(name: str, error: Exception) -> UserError:
-    """The one line to say when the image called ``name`` can't be read."""
+def unreadable_image(name: str, error: Exception) -> UserError:
+    """Return the error for an image that can't be read.
+
+    Args:
+        name: Name of the image.
+        error: Error of the decoder.
+    """
     from PIL import Image, UnidentifiedImageError
 
     name = shown(name)
     if isinstance(error, FileNotFoundError):
         return UserError(f"no such image: {name}")
     if isinstance(error, Image.DecompressionBombError):
-        most = 2 * (Image.MAX_IMAGE_PIXELS or 0)
-        return UserError(f"image {name} has more than {most:,} pixels; make it smaller or store it as JPEG")
+        limit = 2 * (Image.MAX_IMAGE_PIXELS or 0)
+        return UserError(f"image {name} has more than {limit:,} pixels; make it smaller or store it as JPEG")
     if isinstance(error, OSError) and error.strerror:
         reason = error.strerror
     else:
         reason = " ".join(str(error).split()).rstrip(".") or type(error).__name__
     if isinstance(error, UnidentifiedImageError):
         reason = "not an image"
-    kind = "" if name.startswith("image ") else "image "  # "image 3" is the third of those in memory
+    kind = "" if name.startswith("image ") else "image "  # images in memory are named "image 3"
     return UserError(f"can't read {kind}{name} ({shown(reason)}); replace or remove it")
 
 
 def to_rgb(image: Image.Image) -> Image.Image:
-    """``image`` in 8-bit RGB."""
+    """Convert an image to 8-bit RGB."""
     from PIL import Image
 
     if image.mode.startswith("I") or image.mode == "F":
-        return wide_to_eight_bits(image).convert("RGB")
+        return wide_to_uint8(image).convert("RGB")
     if image.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in image.info:
         image = image.convert("RGBA")
         white = Image.new("RGBA", image.size, "white")
@@ -109,11 +119,10 @@ def to_rgb(image: Image.Image) -> Image.Image:
     return image.convert("RGB")
 
 
-def wide_to_eight_bits(image: Image.Image) -> Image.Image:
-    """A grey image of wide pixels brought to 0..255; Pillow itself would clip it.
+def wide_to_uint8(image: Image.Image) -> Image.Image:
+    """Scale a gray image with more than 8 bits per pixel to 0..255; Pillow's own conversion would clip it.
 
-    Integers reach from 0 to 65535. Floating-point numbers do, too, unless none is above 1 or above 255: then that is
-    white.
+    White is 65535 for integers. For floating-point numbers it is 1, 255 or 65535, the smallest that no pixel exceeds.
     """
     import numpy as np
     from PIL import Image
@@ -126,20 +135,25 @@ def wide_to_eight_bits(image: Image.Image) -> Image.Image:
 
 
 def scale_to_uint8(pixels: np.ndarray, white: float) -> np.ndarray:
-    """Scale pixels from 0..``white`` to uint8 in 0..255, rounded; values outside are clipped."""
+    """Scale pixels to uint8 in 0..255, rounded; values outside the range are clipped.
+
+    Args:
+        pixels: The pixels, of any shape.
+        white: Value of white.
+    """
     return (pixels.clip(0, white) * (255 / white)).round().astype("uint8")
 
 
 def probe(file: str | BinaryIO, name: str | None = None, *, whole: bool) -> UserError | None:
-    """What is wrong with an encoded image, or None.
+    """Return the error of reading an image file, or None.
 
     Args:
         file: A path, or the opened file.
-        name: What to call it in messages; by default the path.
-        whole: Decode all of it; a JPEG at an eighth of its size, which still reads the file to its end.
+        name: Name for messages; by default the path.
+        whole: Whether to decode the pixels; a JPEG is decoded at 1/8 of its size, which still reads the whole file.
     """
     try:
-        with opened(file, name) as image:
+        with open_image(file, name) as image:
             if whole:
                 image.draft("RGB", (image.width // 8, image.height // 8))
                 image.load()

@@ -1,6 +1,6 @@
-"""Inputs of a trained model: files, folders, patterns, shards, URLs, videos and lists of all these, in their order.
+"""Inputs of a trained model: files, folders, patterns, shards, URLs, videos, and lists of these.
 
-Nothing is listed as a whole, so that millions of images take no more memory than one folder's names, or one shard's.
+Inputs are found lazily: memory holds the names of one folder or one shard at a time, even for millions of images.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, NamedTuple, Protocol
 from urllib.parse import urlsplit
 
-from msgformer.data.files.folder import existing, is_image, walk_images
+from msgformer.data.files.folder import is_image, require_path, walk_images
 from msgformer.data.files.urls import UrlInput, check_url, is_url
 from msgformer.data.files.videos import is_video, require_pyav, video_frames
 from msgformer.errors import UserError, shown
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from msgformer.data.files.tars import Member
 
 STDIN = "-"
-"""Stands for a list on standard input."""
+"""Input that means a list on standard input."""
 
 SHARD = ".tar"
 
@@ -39,16 +39,16 @@ class ImageInput(Protocol):
 
     @property
     def carries_pixels(self) -> bool:
-        """Whether decoded pixels travel with the input to a worker, so that many inputs take much memory."""
+        """Whether the input holds decoded pixels, which makes many inputs take much memory."""
 
     def reference(self) -> ImageInput:
-        """Return the input that a result keeps to load the image again, without pixels if they are stored elsewhere."""
+        """Return an input for loading the image again later, without pixels if they can be read from elsewhere."""
 
-    def load(self, least_side: int = 0) -> Image.Image:
+    def load(self, min_side: int = 0) -> Image.Image:
         """Return the image in RGB.
 
         Args:
-            least_side: Smallest side in pixels at which a JPEG may be decoded; 0 for its full size only.
+            min_side: Minimum side in pixels at which a JPEG may be decoded; 0 for its full size only.
 
         Raises:
             UserError: The image can't be read; the message names it.
@@ -59,8 +59,8 @@ class Input(NamedTuple):
     """An image file, or a member of a shard.
 
     Attributes:
-        name: Its path; in a shard the shard's, a colon, and the path inside.
-        member: Where it lies in a shard; None for a file.
+        name: Path of the file; for a member the path of the shard, a colon, and the path inside.
+        member: Location in a shard; None for a file.
     """
 
     name: str
@@ -68,42 +68,45 @@ class Input(NamedTuple):
 
     @property
     def carries_pixels(self) -> bool:
-        """Whether decoded pixels travel with the input to a worker: no, the worker reads the file."""
+        """Return False, since the worker reads the file."""
         return False
 
     def reference(self) -> Input:
         """Return the input itself, which carries no pixels."""
         return self
 
-    def load(self, least_side: int = 0) -> Image.Image:
-        """The image in RGB.
+    def load(self, min_side: int = 0) -> Image.Image:
+        """Read the image in RGB.
+
+        Args:
+            min_side: Minimum side in pixels at which a JPEG may be decoded; 0 for its full size only.
 
         Raises:
-            UserError: it can't be read; names it.
+            UserError: The image can't be read; the message names it.
         """
         from msgformer.data.files.images import read_image
 
-        return read_image(self.name if self.member is None else io.BytesIO(self.member.read()), self.name, least_side)
+        return read_image(self.name if self.member is None else io.BytesIO(self.member.read()), self.name, min_side)
 
 
 def check_inputs(given: Iterable[str]) -> None:
-    """Make sure, as far as that takes no time, that there is something at every place.
+    """Check that inputs exist, without searching folders or connecting to servers.
 
     Args:
         given: Files, folders, shards, videos, patterns, http(s) URLs, or "-".
 
     Raises:
-        UserError: A place doesn't exist, none is given, or PyAV is not installed and a video is given.
+        UserError: An input doesn't exist, none is given, or PyAV is not installed and a video is given.
     """
     places = list(given)
     if not places:
-        raise UserError("images: none are given; give files or folders")
+        raise UserError("images: the list is empty; give files or folders")
     for place in places:
         if is_url(place):
             check_url(place)
             if is_video(urlsplit(place).path) or urlsplit(place).path.lower().endswith(SHARD):
                 raise UserError(
-                    f"images: {shown(place)}: only images are read from URLs; download it and give its path"
+                    f"images: {shown(place)}: only images can be read from URLs; download it and give its path"
                 )
         elif place != STDIN:
             _check_path(place)
@@ -118,7 +121,7 @@ def _check_path(place: str) -> None:
 
 
 def is_single(place: str) -> bool:
-    """Return whether a checked place is a single image: a file or URL, rather than a container of images."""
+    """Return whether a checked input is a single image, a file or URL, rather than a container of images."""
     if is_url(place):
         return True
     path = Path(place)
@@ -126,17 +129,17 @@ def is_single(place: str) -> bool:
 
 
 def find_inputs(given: Iterable[str], listed: BinaryIO | None = None) -> Iterator[ImageInput]:
-    """The images at all places, in the order of the places; those of a folder sorted by path, of a shard as stored.
+    """Yield the images of all inputs in order; those of a folder are sorted by path, those of a shard as stored.
 
     Args:
-        given: Files, folders, which are searched with their sub-folders, shards (.tar), videos, patterns such as
-            ``photos/**/*.jpg``, http(s) URLs, or "-" for a list of all these but patterns on standard input.
-        listed: That list, one a line, or with a zero byte after each as ``find -print0`` writes it; by default
+        given: Files, folders (searched with their subfolders), shards (.tar), videos, patterns such as
+            ``photos/**/*.jpg``, http(s) URLs, or "-" for a list of any of these except patterns on standard input.
+        listed: The list, one path per line, or with a zero byte after each as ``find -print0`` writes it; by default
             standard input.
 
     Raises:
-        UserError: nothing is at a place, a folder holds no image, or a shard can't be read. A file that is listed,
-            but not there, is an input that can't be loaded.
+        UserError: An input doesn't exist, a folder holds no image, or a shard can't be read. A missing file of the
+            list becomes an input that fails to load.
     """
     for place in given:
         if is_url(place):
@@ -150,18 +153,18 @@ def find_inputs(given: Iterable[str], listed: BinaryIO | None = None) -> Iterato
 
 
 def _matches(place: str) -> Iterator[str]:
-    """The paths that a place stands for: itself if it exists, even if it looks like a pattern."""
+    """Yield the paths that match a pattern; an existing path is never a pattern."""
     if not place:
         raise UserError("images: a path is empty; give a file or folder")
     try:
         exists = Path(place).exists()
-    except OSError as error:  # too long, such as the content of a file instead of its name
+    except OSError as error:  # the path is too long, for example file content instead of a name
         reason = error.strerror or "not a path"
         raise UserError(f"images: can't open {shown(place[:100])} ({reason}); give a file or folder") from error
     if glob.has_magic(place) and not exists:
         yield from sorted(glob.iglob(place, recursive=True))  # noqa: PTH207  (a Path can't glob from the root)
     else:
-        existing(Path(place), "images")
+        require_path(Path(place), "images")
         yield place
 
 
@@ -171,7 +174,7 @@ def is_shard(place: str) -> bool:
 
 
 def _inputs_at(place: str) -> Iterator[ImageInput]:
-    """Yield the images of a folder, shard or video; any other path is taken for an image."""
+    """Yield the images of a folder, shard or video; any other path is treated as an image."""
     if is_url(place):
         yield UrlInput(place)
     elif is_shard(place):
@@ -204,7 +207,7 @@ def _in_folder(place: str) -> Iterator[Input]:
 
 
 def _lines(stream: BinaryIO) -> Iterator[str]:
-    """The lines of a list without blank ones, in the file system's encoding; zero bytes part them if there are any."""
+    """Yield the nonblank lines of a list in the file system's encoding, or its entries if zero bytes separate them."""
     rest, separator = b"", None
     while chunk := stream.read1(1 << 16) if isinstance(stream, io.BufferedReader) else stream.read(1 << 16):
         rest += chunk

@@ -1,4 +1,4 @@
-"""What ``--data`` takes: a folder, or ``SCHEME:LOCATION`` for what isn't one. Names only are looked at here."""
+"""Values of ``--data``: a folder, or ``SCHEME:LOCATION`` for other kinds of data. Inspects names only."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from msgformer.data.files.folder import TRAIN_NAMES, VAL_NAMES, existing_folder, find_subsets
+from msgformer.data.files.folder import TRAIN_NAMES, VAL_NAMES, find_subsets, require_folder
 from msgformer.errors import UserError
 from msgformer.model_names import nearest
 from msgformer.utils.packages import require_package
@@ -16,28 +16,28 @@ from msgformer.utils.packages import require_package
 FOLDER = "folder"
 
 SCHEMES: dict[str, str] = {
-    "tar": "a tar file, or a folder or pattern of several, with the images of each class in a folder or in a tar",
+    "tar": "tar files (one file, a folder or a pattern) with one folder or one tar file per class",
     "wds": "WebDataset shards: a folder, a pattern such as train-{000..099}.tar, or URLs",
-    "hfds": "a Hugging Face data set: its name, or a folder that save_to_disk wrote",
-    "torch": "a set of torchvision as NAME:FOLDER, such as cifar10:downloads",
-    "sample": "a set that comes with a package: digits, pairs (of digits far apart), or elpv (solar cells)",
+    "hfds": "a Hugging Face dataset: its name, or a folder written by save_to_disk",
+    "torch": "a torchvision dataset as NAME:FOLDER, such as cifar10:downloads",
+    "sample": "a bundled dataset: digits, pairs (of digits far apart), or elpv (solar cells)",
 }
-"""Every scheme, and what may follow its colon."""
+"""Description of what follows the colon of each scheme."""
 
 TORCH_SETS = ("cifar10", "cifar100", "fashion_mnist", "imagenet", "kmnist", "mnist", "places365", "qmnist")
-"""Sets of torchvision that tell their labels without decoding an image, by timm's names for them."""
+"""Datasets of torchvision that provide labels without decoding images, by timm's names."""
 
 SAMPLE_SETS = {"digits": ("sklearn", ""), "pairs": ("sklearn", ""), "elpv": ("elpv_dataset", "elpv")}
-"""Sets that come with a package: its name, and the extra that brings it where this package's own needs don't."""
+"""Bundled datasets: the package that contains each, and the extra that installs it if it is not a dependency."""
 
 
 @dataclass(frozen=True)
 class Location:
-    """Where data lies.
+    """Location of data.
 
     Attributes:
         scheme: "folder" or one of ``SCHEMES``.
-        path: A folder, or what follows the scheme's colon.
+        path: A folder, or the part after the scheme's colon.
     """
 
     scheme: str
@@ -48,17 +48,17 @@ class Location:
 
     @property
     def title(self) -> str:
-        """A short name, for a run."""
+        """Short name of the data, for the name of a run."""
         path = self.path.partition(":")[0] if self.scheme == "torch" else self.path
         name = re.split(r"[/\\]", path.rstrip("/\\"))[-1]
         return re.sub(r"[{*?\[].*", "", name.removesuffix(".tar")).strip("-_. ") or self.scheme
 
 
 def parse_location(data: str | Path) -> Location:
-    """What ``data`` names; whatever exists under the whole name is a path.
+    """Parse a value of ``--data``; an existing path is never parsed as a scheme.
 
     Raises:
-        UserError: it begins with a scheme that isn't known.
+        UserError: The scheme is unknown.
     """
     text = str(data)
     scheme, colon, rest = text.partition(":")
@@ -73,14 +73,14 @@ def parse_location(data: str | Path) -> Location:
 
 
 def resolve_data(data: str | Path, *, layout: bool = True) -> str:
-    """``data`` with absolute paths, checked as far as that takes no time and no library.
+    """Make the paths of a location absolute and check it, without reading data or importing libraries.
 
     Args:
         data: A folder or ``SCHEME:LOCATION``.
-        layout: A folder must be fit to train on: it holds two classes at least, and the same in all subsets.
+        layout: Whether to check that a folder can be trained on: at least two classes, the same in all subsets.
 
     Raises:
-        UserError: there is nothing, or it isn't laid out as it must be, or a package is missing.
+        UserError: The data does not exist, has an unknown layout, or needs a package that is missing.
     """
     location = parse_location(data)
     if location.scheme == FOLDER:
@@ -88,7 +88,7 @@ def resolve_data(data: str | Path, *, layout: bool = True) -> str:
         if layout:
             find_subsets(folder)
         else:
-            existing_folder(folder)
+            require_folder(folder)
         return str(folder)
     if location.scheme == "torch":
         name, folder = split_torch(location)
@@ -107,10 +107,10 @@ def resolve_data(data: str | Path, *, layout: bool = True) -> str:
 
 
 def check_sample(location: Location) -> None:
-    """Make sure that a sample set is known, and its package installed.
+    """Check that a bundled dataset exists and that its package is installed.
 
     Raises:
-        UserError: it isn't.
+        UserError: The name is unknown, or the package is missing.
     """
     if location.path not in SAMPLE_SETS:
         known = ", ".join(SAMPLE_SETS)
@@ -120,10 +120,10 @@ def check_sample(location: Location) -> None:
 
 
 def split_torch(location: Location) -> tuple[str, Path]:
-    """Name and absolute folder of a torchvision set.
+    """Return the name and the absolute folder of a torchvision dataset.
 
     Raises:
-        UserError: the name isn't known, or there is no such folder.
+        UserError: The name is unknown, or the folder does not exist.
     """
     name, colon, folder = location.path.partition(":")
     if name not in TORCH_SETS:
@@ -135,10 +135,10 @@ def split_torch(location: Location) -> tuple[str, Path]:
 
 
 def expand_shards(location: Location) -> list[str]:
-    """The tar files, or URLs of tar files, that a location stands for, in order.
+    """Return the paths or URLs of a location's tar files, in order.
 
     Raises:
-        UserError: there is none, or a named one doesn't exist.
+        UserError: There is no tar file, or a named one does not exist.
     """
     if "://" in location.path:
         return list(expand_braces(location.path))
@@ -153,12 +153,12 @@ def expand_shards(location: Location) -> list[str]:
     if not found:
         raise UserError(f"data: no file matches {path}")
     if packed := next((name for name in found if not name.endswith(".tar")), None):
-        raise UserError(f"data: {packed} is no .tar file; if it is compressed, unpack it: tar files are read in place")
+        raise UserError(f"data: {packed} is not a .tar file; if it is compressed, decompress it first")
     return found
 
 
 def expand_braces(pattern: str) -> Iterator[str]:
-    """The names that a pattern with ``{a,b}`` and ``{000..123}``, perhaps nested, stands for, in a shell's order."""
+    """Yield the expansions of a pattern with ``{a,b}`` and ``{000..123}``, also nested, in the order of a shell."""
     start = pattern.find("{")
     end = _closing(pattern, start)
     if start < 0 or end < 0:
@@ -172,7 +172,7 @@ def expand_braces(pattern: str) -> Iterator[str]:
 
 
 def _closing(pattern: str, start: int) -> int:
-    """Where the brace that opens at ``start`` is closed, or -1."""
+    """Return the position of the brace that closes the one at ``start``, or -1."""
     depth = 0
     for place in range(max(start, 0), len(pattern)):
         depth += {"{": 1, "}": -1}.get(pattern[place], 0)
@@ -182,7 +182,7 @@ def _closing(pattern: str, start: int) -> int:
 
 
 def _alternatives(inside: str) -> list[str]:
-    """What stands between a pair of braces, one by one: a range's numbers, or the words between commas."""
+    """Return the alternatives inside a pair of braces: the numbers of a range, or the words between commas."""
     first, dots, last = inside.partition("..")
     if dots and first.isdigit() and last.isdigit():
         width = len(first) if first.startswith("0") else 0
@@ -197,11 +197,11 @@ def _alternatives(inside: str) -> list[str]:
     return words
 
 
-def shards_of_subsets(shards: Sequence[str]) -> tuple[list[str], list[str] | None]:
-    """The training and the validation shards among ``shards``, told apart by their folders' or their own names.
+def split_shards(shards: Sequence[str]) -> tuple[list[str], list[str] | None]:
+    """Split shards into those of training and of validation by the names of the files or their folders.
 
-    Names such as ``val/0001.tar`` and ``set-validation-0001.tar`` count. Without such names, or with those of one
-    subset alone, everything is one set and the second is None.
+    Examples of such names are ``val/0001.tar`` and ``set-validation-0001.tar``. If only one subset or none is named,
+    all shards form one set, and the second result is None.
     """
     train = _named(shards, TRAIN_NAMES)
     val = next((found for name in VAL_NAMES if (found := _named(shards, [name]))), None)

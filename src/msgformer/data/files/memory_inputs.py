@@ -12,12 +12,12 @@ if TYPE_CHECKING:
 
 
 class DecodedInput(NamedTuple):
-    """A decoded image, or the reason why there is none.
+    """A decoded image, or the error that prevented decoding.
 
     Attributes:
         name: Name of the image: "image 1" by its position, or a video's path and the number of the frame.
         image: The image in RGB; None if there is an error.
-        error: Message that says why there is no image.
+        error: Error message; None if there is an image.
     """
 
     name: str
@@ -26,15 +26,18 @@ class DecodedInput(NamedTuple):
 
     @property
     def carries_pixels(self) -> bool:
-        """Whether decoded pixels travel with the input to a worker: they do."""
+        """Return True, since the input holds the decoded image."""
         return True
 
     def reference(self) -> DecodedInput:
         """Return the input itself, since its pixels are stored nowhere else."""
         return self
 
-    def load(self, least_side: int = 0) -> Image.Image:  # noqa: ARG002  (for files only)
+    def load(self, min_side: int = 0) -> Image.Image:  # noqa: ARG002  (for files only)
         """Return the image in RGB.
+
+        Args:
+            min_side: Unused, since the image is already decoded.
 
         Raises:
             UserError: There is no image.
@@ -57,19 +60,22 @@ class EncodedInput(NamedTuple):
 
     @property
     def carries_pixels(self) -> bool:
-        """Whether decoded pixels travel with the input to a worker: only its small encoded file does."""
+        """Return False, since the input holds only the encoded file."""
         return False
 
     def reference(self) -> EncodedInput:
         """Return the input itself, which carries no pixels."""
         return self
 
-    def load(self, least_side: int = 0) -> Image.Image:
+    def load(self, min_side: int = 0) -> Image.Image:
         """Decode the image in RGB.
 
+        Args:
+            min_side: Minimum side in pixels at which a JPEG may be decoded; 0 for its full size only.
+
         Raises:
-            UserError: It can't be decoded.
+            UserError: The image can't be decoded.
         """
         from msgformer.data.files.images import read_image
 
-        return read_image(io.BytesIO(self.content), self.name, least_side)
+        return read_image(io.BytesIO(self.content), self.name, min_side)

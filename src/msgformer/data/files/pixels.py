@@ -18,20 +18,30 @@ MODES = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}
 CHANNELS = "1 (gray), 2 (gray, alpha), 3 (RGB) or 4 (RGBA) channels"
 DTYPES = "uint8 in 0..255, uint16 in 0..65535 or float in 0..1"
 TOLERANCE = 1e-3
-"""How far float pixels may lie outside 0..1: less than half a step of 8 bits."""
+"""Maximum distance of float pixels from 0..1, less than half a step of 8 bits."""
 
 
 def is_instance(value: Any, package: str, name: str) -> bool:
-    """Return whether `value` is an instance of ``package.name``, without importing the package."""
+    """Return whether a value is an instance of a class, without importing the package of the class.
+
+    Args:
+        value: The value.
+        package: Module that defines the class.
+        name: Name of the class.
+    """
     module = sys.modules.get(package)
     return module is not None and isinstance(value, getattr(module, name))
 
 
 def check_array(array: np.ndarray, name: str) -> None:
-    """Check shape and dtype of an image [H, W] or [H, W, C], or of a batch [B, H, W, C].
+    """Check that the shape and dtype of an array are those of images.
+
+    Args:
+        array: An image [H, W] or [H, W, C], or a batch [B, H, W, C].
+        name: Name of the image, for messages.
 
     Raises:
-        UserError: They are not those of an image; the message starts with `name`.
+        UserError: The shape or dtype is not that of an image.
     """
     if array.ndim in (3, 4) and array.shape[-1] not in MODES and array.shape[-3] in MODES:
         order = "1, 2, 0" if array.ndim == 3 else "0, 2, 3, 1"
@@ -43,10 +53,14 @@ def check_array(array: np.ndarray, name: str) -> None:
 
 
 def check_tensor(tensor: Tensor, name: str) -> None:
-    """Check shape and dtype of an image [H, W] or [C, H, W], or of a batch [B, C, H, W].
+    """Check that the shape and dtype of a tensor are those of images.
+
+    Args:
+        tensor: An image [H, W] or [C, H, W], or a batch [B, C, H, W].
+        name: Name of the image, for messages.
 
     Raises:
-        UserError: They are not those of an image; the message starts with `name`.
+        UserError: The shape or dtype is not that of an image.
     """
     shape = list(tensor.shape)
     if len(shape) in (3, 4) and shape[-3] not in MODES and shape[-1] in MODES:
@@ -102,9 +116,9 @@ def image_from_array(array: np.ndarray, name: str) -> Image.Image:
 
 
 def _check_range(low: float, high: float, name: str) -> None:
-    """Check the range of float pixels; either bound is NaN if any pixel is."""
+    """Check the range of float pixels; both bounds are NaN if any pixel is."""
     if low != low or high != high:
-        raise UserError(f"{name}: float pixels hold NaN; expected 0..1")
+        raise UserError(f"{name}: float pixels contain NaN; expected 0..1")
     if low >= -TOLERANCE and high <= 1 + TOLERANCE:
         return
     remedy = "divide them by 255" if low >= 0 and high <= 255 else "give the image as it was before normalization"
@@ -130,22 +144,26 @@ def image_from_tensor(tensor: Tensor, name: str) -> Image.Image:
     except (NotImplementedError, RuntimeError, TypeError) as error:  # meta, sparse, quantized
         layout = str(tensor.layout).removeprefix("torch.")
         raise UserError(
-            f"{name}: a {layout} tensor on device {tensor.device} has no pixels to read; give a dense one with data"
+            f"{name}: pixels of a {layout} tensor on device {tensor.device} can't be read; give a dense tensor"
         ) from error
     return image_from_array(array.transpose(1, 2, 0) if array.ndim == 3 else array, name)
 
 
 def image_from_pil(image: Image.Image, name: str) -> Image.Image:
-    """Convert a PIL image of any mode to RGB, oriented as its EXIF data says; always a copy.
+    """Convert a PIL image of any mode to RGB, rotated according to its EXIF orientation; always returns a copy.
+
+    Args:
+        image: The image.
+        name: Name of the image, for messages.
 
     Raises:
-        UserError: Its file is damaged, or was closed before its pixels were read.
+        UserError: The file is damaged, or was closed before its pixels were read.
     """
     from PIL import ImageOps
 
-    from msgformer.data.files.images import to_rgb, unreadable
+    from msgformer.data.files.images import to_rgb, unreadable_image
 
     try:
         return to_rgb(ImageOps.exif_transpose(image))
-    except Exception as error:  # decoders raise whatever a damaged file leads to
-        raise unreadable(name, error) from error
+    except Exception as error:  # decoders raise many types of errors for damaged files
+        raise unreadable_image(name, error) from error

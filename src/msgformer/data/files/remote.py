@@ -1,4 +1,4 @@
-"""Shards that lie elsewhere, copied once to this machine, so that they can be read in any order."""
+"""Download of remote shards to the cache folder, so that they can be read in any order."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from msgformer.utils.cache import cache_folder
 
 
 def fetch_shards(shards: Sequence[str]) -> list[str]:
-    """Local paths of shards: those that are URLs are copied to :func:`cache_folder` unless they are there.
+    """Download shards given as URLs to :func:`cache_folder` unless they are cached, and return local paths.
 
     Raises:
-        UserError: one can't be fetched or stored.
+        UserError: A shard can't be downloaded or stored.
     """
     missing = [shard for shard in shards if "://" in shard and not _place(shard).is_file()]
     for number, url in enumerate(missing, start=1):
@@ -27,7 +27,7 @@ def fetch_shards(shards: Sequence[str]) -> list[str]:
 
 
 def _place(url: str) -> Path:
-    """Where a copy belongs: sets of the same shard names must not meet."""
+    """Return the path in the cache, in one folder per remote folder, since datasets may share names of shards."""
     folder, _, name = url.rpartition("/")
     return cache_folder() / "shards" / hashlib.sha256(folder.encode()).hexdigest()[:16] / name
 
@@ -42,7 +42,7 @@ def _fetch(url: str) -> None:
         with fsspec.open(url, "rb") as source, partial.open("wb") as target:
             shutil.copyfileobj(source, target, 1 << 20)
         partial.replace(place)
-    except Exception as error:  # every protocol has errors of its own
+    except Exception as error:  # every protocol of fsspec raises its own types of errors
         cause = error.__cause__ or error
         reason = " ".join(str(cause).split()) or type(cause).__name__
         raise UserError(f"data: can't fetch {url} to {place.parent} ({shown(reason)[:200]})") from error

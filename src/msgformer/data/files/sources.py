@@ -1,4 +1,4 @@
-"""Where pictures come from: labelled pictures that can be asked for by index, in any order and any process."""
+"""Image sources: labeled images with random access by index, in any process."""
 
 from __future__ import annotations
 
@@ -14,52 +14,76 @@ from msgformer.model_names import nearest
 if TYPE_CHECKING:
     from PIL import Image
 
-UNLABELLED = -1
+UNLABELED = -1
+"""Label of an image without a class."""
 
 
 class Source(Protocol):
-    """Labelled pictures that can be asked for by index; it must survive pickling, for workers that are spawned."""
+    """Labeled images with random access by index. A source must be picklable, for spawned workers."""
 
     classes: tuple[str, ...]
     labels: tuple[int, ...]
 
     def name(self, index: int) -> str:
-        """What to call picture ``index`` in records; no other picture of the data has the name."""
+        """Return the name of an image in records, unique within the data."""
 
-    def load(self, index: int, least_side: int = 0) -> Image.Image:
-        """Picture ``index`` in RGB; raises UserError naming it if that fails.
+    def load(self, index: int, min_side: int = 0) -> Image.Image:
+        """Load an image in RGB.
 
-        Where ``least_side`` isn't 0, it may be smaller than stored, but no side below so many pixels.
+        Args:
+            index: Index of the image.
+            min_side: Minimum side in pixels at which a JPEG may be decoded; 0 for its full size only.
+
+        Raises:
+            UserError: The image can't be read; the message names it.
         """
 
     def probe(self, index: int, *, whole: bool) -> UserError | None:
-        """What is wrong with picture ``index``, or None; ``whole``: decode it, don't just look at its header."""
+        """Return the error of reading an image, or None.
+
+        Args:
+            index: Index of the image.
+            whole: Whether to decode the pixels, rather than only the header.
+        """
 
 
 class EncodedSource(ABC):
-    """Base of sources whose pictures are encoded image files, wherever those lie."""
+    """Base class of sources whose images are encoded files, on disk or in memory."""
 
     classes: tuple[str, ...]
     labels: tuple[int, ...]
 
     @abstractmethod
     def name(self, index: int) -> str:
-        """What to call picture ``index`` in records."""
+        """Return the name of an image in records."""
 
     @abstractmethod
     def open(self, index: int) -> str | BinaryIO:
-        """The encoded picture: its path, or the opened file."""
+        """Return the encoded image: its path, or the opened file."""
 
     def where(self, index: int) -> str:
-        """What to call picture ``index`` in messages, so that it can be found."""
+        """Return the location of an image, for messages."""
         return self.name(index)
 
-    def load(self, index: int, least_side: int = 0) -> Image.Image:
-        """Picture ``index`` in RGB; ``least_side`` is that of :func:`read_image`, whose errors are raised."""
-        return read_image(self.open(index), self.where(index), least_side)
+    def load(self, index: int, min_side: int = 0) -> Image.Image:
+        """Load an image in RGB.
+
+        Args:
+            index: Index of the image.
+            min_side: Minimum side in pixels, as of :func:`read_image`.
+
+        Raises:
+            UserError: The image can't be read; the message names it.
+        """
+        return read_image(self.open(index), self.where(index), min_side)
 
     def probe(self, index: int, *, whole: bool) -> UserError | None:
-        """What is wrong with picture ``index``, or None."""
+        """Return the error of reading an image, or None.
+
+        Args:
+            index: Index of the image.
+            whole: Whether to decode the pixels, rather than only the header.
+        """
         try:
             return probe(self.open(index), self.where(index), whole=whole)
         except UserError as error:  # there is no such file
@@ -67,10 +91,10 @@ class EncodedSource(ABC):
 
 
 class FolderSource(EncodedSource):
-    """The image files of a listing.
+    """Source of the image files of a listing.
 
     Args:
-        listing: Which files, and their classes.
+        listing: The files and their classes.
     """
 
     def __init__(self, listing: Listing) -> None:
@@ -78,50 +102,50 @@ class FolderSource(EncodedSource):
         self.classes, self.labels = listing.classes, listing.labels
 
     def name(self, index: int) -> str:
-        """The path relative to the data folder."""
+        """Return the path relative to the data folder."""
         return self.listing.names[index]
 
     def open(self, index: int) -> str:
-        """The path."""
+        """Return the path."""
         return self.listing.path(index)
 
     def where(self, index: int) -> str:
-        """The path."""
+        """Return the path."""
         return self.listing.path(index)
 
 
 class FileSource(EncodedSource):
-    """Image files that nobody has labelled.
+    """Source of image files without labels.
 
     Args:
-        files: Their paths.
+        files: Paths of the files.
     """
 
     classes: tuple[str, ...] = ()
 
     def __init__(self, files: list[str]) -> None:
         self.files = files
-        self.labels = (UNLABELLED,) * len(files)
+        self.labels = (UNLABELED,) * len(files)
 
     def name(self, index: int) -> str:
-        """The path."""
+        """Return the path."""
         return self.files[index]
 
     def open(self, index: int) -> str:
-        """The path."""
+        """Return the path."""
         return self.files[index]
 
 
-class Part:
-    """Some of another source's pictures, if need be under other classes.
+class SubsetSource:
+    """Subset of another source's images, optionally relabeled for another list of classes.
 
     Args:
         source: The other source.
-        indices: Which of its pictures.
-        classes: Class names that the labels are to count in; by default the other source's.
+        indices: Indices of its images.
+        classes: Class names that the new labels index; by default the other source's.
 
     Raises:
-        UserError: a picture's class isn't among ``classes``; names the class and the nearest known one.
+        UserError: The class of an image is not among ``classes``; the message suggests the most similar one.
     """
 
     def __init__(self, source: Source, indices: Sequence[int], classes: Sequence[str] | None = None) -> None:
@@ -129,42 +153,56 @@ class Part:
         self.indices = tuple(indices)
         self.classes = source.classes if classes is None else tuple(classes)
         own = tuple(source.labels[index] for index in self.indices)
-        self.labels = own if classes is None else _relabelled(own, source.classes, self.classes)
+        self.labels = own if classes is None else _relabeled(own, source.classes, self.classes)
 
     def name(self, index: int) -> str:
-        """As the other source calls it."""
+        """Return the other source's name of the image."""
         return self.source.name(self.indices[index])
 
-    def load(self, index: int, least_side: int = 0) -> Image.Image:
-        """Picture ``index`` in RGB, as the other source loads it."""
-        return self.source.load(self.indices[index], least_side)
+    def load(self, index: int, min_side: int = 0) -> Image.Image:
+        """Load an image in RGB from the other source.
+
+        Args:
+            index: Index of the image in the subset.
+            min_side: Minimum side in pixels, as of :func:`read_image`.
+        """
+        return self.source.load(self.indices[index], min_side)
 
     def probe(self, index: int, *, whole: bool) -> UserError | None:
-        """What is wrong with picture ``index``, or None."""
+        """Return the error of reading an image, or None.
+
+        Args:
+            index: Index of the image in the subset.
+            whole: Whether to decode the pixels, rather than only the header.
+        """
         return self.source.probe(self.indices[index], whole=whole)
 
 
 def with_classes(source: Source, classes: Sequence[str]) -> Source:
-    """All pictures of ``source`` under other classes, such as those of a trained model.
+    """Relabel a source for another list of classes, such as those of a trained model.
 
-    Classes are matched by name. A source without class names, whose classes are called "0", "1", ..., is taken to
-    number the others in their order.
+    Classes are matched by name. If the source has no class names, only "0", "1", ..., its labels are taken as indices
+    into ``classes``.
+
+    Args:
+        source: The source.
+        classes: Class names that the new labels index.
 
     Raises:
-        UserError: a picture's class isn't among ``classes``.
+        UserError: The class of an image is not among ``classes``.
     """
     if source.classes == tuple(classes):
         return source
-    return Part(source, range(len(source.labels)), classes)
+    return SubsetSource(source, range(len(source.labels)), classes)
 
 
-def numbered(count: int) -> tuple[str, ...]:
-    """Names for classes that have none: "0", "1", ..."""
+def numbered_classes(count: int) -> tuple[str, ...]:
+    """Return "0", "1", ... as names of classes without names."""
     return tuple(map(str, range(count)))
 
 
-def _relabelled(labels: tuple[int, ...], own: tuple[str, ...], classes: tuple[str, ...]) -> tuple[int, ...]:
-    if own == numbered(len(own)) and not set(own) <= set(classes) and len(own) <= len(classes):
+def _relabeled(labels: tuple[int, ...], own: tuple[str, ...], classes: tuple[str, ...]) -> tuple[int, ...]:
+    if own == numbered_classes(len(own)) and not set(own) <= set(classes) and len(own) <= len(classes):
         return labels
     known = {name: index for index, name in enumerate(classes)}
     for name in (own[label] for label in sorted(set(labels))):

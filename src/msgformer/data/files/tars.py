@@ -1,4 +1,4 @@
-"""Tar files as stores of files that can be read in any order: an index is made once, from the headers alone."""
+"""Random access to the files inside tar files, by an index that is built once from the headers."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ class Member(NamedTuple):
     """A file inside a tar file.
 
     Attributes:
-        name: Its path in the tar file; that of a tar file inside is a folder of it.
+        name: Path in the tar file; a nested tar file counts as a folder.
         shard: The tar file on disk.
-        offset: Its first byte in there.
-        size: Its length in bytes.
+        offset: Position of the first byte in the tar file.
+        size: Length in bytes.
     """
 
     name: str
@@ -29,13 +29,13 @@ class Member(NamedTuple):
     size: int
 
     def read(self) -> bytes:
-        """The file's bytes. No file stays open, so that this works in any thread and process.
+        """Read the bytes of the file. No file stays open, so this works in any thread and process.
 
         Raises:
-            UserError: the tar file is gone, or shorter than it was.
+            UserError: The tar file is missing, or has become shorter.
         """
         try:
-            with open(self.shard, "rb", buffering=0) as file:  # noqa: PTH123  (called for every image: no Path made)
+            with open(self.shard, "rb", buffering=0) as file:  # noqa: PTH123  (called for every image; a Path is slower)
                 file.seek(self.offset)
                 content = file.read(self.size)
         except OSError as error:
@@ -46,7 +46,7 @@ class Member(NamedTuple):
 
 
 class _Window(io.RawIOBase):
-    """A part of a file as a file."""
+    """Part of a file as a file object."""
 
     def __init__(self, file: BinaryIO, start: int, size: int) -> None:
         self.file, self.start, self.size, self.position = file, start, size, 0
@@ -73,10 +73,10 @@ class _Window(io.RawIOBase):
 
 
 def index_tar(path: str) -> list[Member]:
-    """All files in a tar file, in its order, those of tar files inside it included.
+    """Index all files in a tar file in their order, including those of nested tar files.
 
     Raises:
-        UserError: there is no such file, or it is compressed, damaged or cut off; names it.
+        UserError: The file does not exist, or is compressed, damaged or truncated; the message names it.
     """
     try:
         with open(path, "rb") as file:  # noqa: PTH123
@@ -85,16 +85,16 @@ def index_tar(path: str) -> list[Member]:
         raise UserError(f"can't read shard {shown(path)} ({error.strerror}); give another --data") from error
     except tarfile.TarError as error:
         if isinstance(error, tarfile.ReadError) and _is_compressed(path):
-            raise UserError(f"shard {shown(path)} is compressed; unpack it, as tar files are read in place") from error
+            raise UserError(f"shard {shown(path)} is compressed; decompress it first") from error
         reason = " ".join(str(error).split())
         raise UserError(f"shard {shown(path)} is damaged ({reason}); copy or download it again") from error
 
 
 def _index(file: BinaryIO, window: _Window, path: str, prefix: str) -> Iterator[Member]:
-    """The files in the tar file inside ``window``; ``prefix`` goes before their names."""
+    """Yield the files in the tar file inside ``window``, with ``prefix`` before their names."""
     with tarfile.open(fileobj=window, mode="r:") as tar:
         while (entry := tar.next()) is not None:
-            tar.members.clear()  # type: ignore[attr-defined]  # or every header of a large shard stays in memory
+            tar.members.clear()  # type: ignore[attr-defined]  # frees the headers of a large shard
             if not entry.isreg():
                 continue
             if entry.offset_data + entry.size > window.size:
@@ -105,7 +105,7 @@ def _index(file: BinaryIO, window: _Window, path: str, prefix: str) -> Iterator[
                 yield from _index(file, _Window(file, start, entry.size), path, f"{name.removesuffix('.tar')}/")
             else:
                 yield Member(name, path, start, entry.size)
-        # tarfile takes a damaged header for the end; the true end is a block of zeros.
+        # tarfile treats a damaged header as the end of the archive; the true end is a block of zeros.
         window.seek(tar.offset)
         if window.read(BLOCK) != bytes(BLOCK):
             raise tarfile.ReadError(f"cut off or overwritten at byte {window.start + tar.offset}")

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from PIL import Image
 
 SCHEME = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]+:/")
-"""Start of a URL, but not of a Windows drive; `pathlib.Path` reduces the two slashes to one."""
+"""Start of a URL, but not a Windows drive. One slash is enough, since `pathlib.Path` reduces two slashes to one."""
 
 STEP_TIMEOUT = 10.0
 """Seconds to connect, and to wait for the next bytes."""
@@ -40,22 +40,25 @@ class UrlInput(NamedTuple):
 
     @property
     def carries_pixels(self) -> bool:
-        """Whether decoded pixels travel with the input to a worker: no, the worker downloads it."""
+        """Return False, since the worker downloads the image."""
         return False
 
     def reference(self) -> UrlInput:
         """Return the input itself, which carries no pixels."""
         return self
 
-    def load(self, least_side: int = 0) -> Image.Image:
+    def load(self, min_side: int = 0) -> Image.Image:
         """Download and decode the image in RGB.
 
+        Args:
+            min_side: Minimum side in pixels at which a JPEG may be decoded; 0 for its full size only.
+
         Raises:
-            UserError: It can't be downloaded or is not an image; names the URL.
+            UserError: The URL can't be downloaded or is not an image; the message names the URL.
         """
         from msgformer.data.files.images import read_image
 
-        return read_image(io.BytesIO(download(self.name)), self.name, least_side)
+        return read_image(io.BytesIO(download(self.name)), self.name, min_side)
 
 
 def is_url(place: str) -> bool:
@@ -64,14 +67,14 @@ def is_url(place: str) -> bool:
 
 
 def check_url(url: str) -> None:
-    """Check the form of a URL, without connecting.
+    """Check the syntax of a URL without connecting.
 
     Raises:
-        UserError: It is not an http(s) address.
+        UserError: It is not an http(s) URL.
     """
     scheme = url.partition(":")[0].lower()
     if scheme not in ("http", "https"):
-        raise UserError(f"images: {shown(url)}: only http and https are read; download the file and give its path")
+        raise UserError(f"images: {shown(url)}: only http and https are supported; download the file and give its path")
     if not url[len(scheme) :].startswith("://"):
         raise UserError(
             f"images: {shown(url)}: a slash is missing after '{scheme}:'; give URLs as strings, not as Path"
@@ -86,10 +89,11 @@ def check_url(url: str) -> None:
 
 
 def download(url: str) -> bytes:
-    """Get the content at a URL; redirects are followed to http(s) only.
+    """Download the content of a URL; redirects are followed to http(s) only.
 
     Raises:
-        UserError: It can't be downloaded within `TOTAL_TIMEOUT` and `MAX_BYTES`, or is a web page; names the URL.
+        UserError: The download exceeds `TOTAL_TIMEOUT` or `MAX_BYTES`, fails, or is a web page; the message names the
+            URL.
     """
     import asyncio
 
@@ -99,11 +103,11 @@ def download(url: str) -> bytes:
     def run() -> None:
         try:
             result.append(asyncio.run(_download(url)))
-        except BaseException as error:  # passed on to the caller's thread
+        except BaseException as error:  # passed to the caller's thread
             result.append(error)
 
-    # A thread of its own, because the caller's may already run an event loop (Jupyter). The lookup of a host name can't
-    # be interrupted, so the thread is abandoned at the time limit.
+    # A separate thread, because the caller's may already run an event loop (Jupyter). A host name lookup can't be
+    # interrupted, so the thread is abandoned at the time limit.
     thread = threading.Thread(target=run, daemon=True)
     thread.start()
     thread.join(TOTAL_TIMEOUT + 1)
@@ -123,7 +127,7 @@ async def _download(url: str) -> bytes:
     headers = {
         "User-Agent": f"msgformer/{version('msgformer')}",
         "Accept": "image/*,*/*;q=0.5",
-        "Accept-Encoding": "identity",  # or a small answer could unpack to more than the limit
+        "Accept-Encoding": "identity",  # a small compressed response could expand beyond the limit
     }
     async with (
         aiohttp.ClientSession(timeout=timeout, headers=headers, trust_env=True, auto_decompress=False) as session,
@@ -154,7 +158,7 @@ def _subject(url: str) -> str:
 
 
 def _failure(url: str, error: BaseException) -> BaseException:
-    """Return the UserError for an error of a download; a UserError or an interruption is returned unchanged."""
+    """Return the UserError for a download error; a UserError or an interruption is returned unchanged."""
     import aiohttp
 
     if isinstance(error, UserError) or not isinstance(error, Exception):

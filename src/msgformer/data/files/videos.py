@@ -1,4 +1,4 @@
-"""Frames of video files, decoded one after the other with PyAV."""
+"""Frames of video files, decoded sequentially with PyAV."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from PIL import Image
 
 VIDEO_SUFFIXES = frozenset({".avi", ".m4v", ".mkv", ".mov", ".mp4", ".webm"})
-"""Suffixes, in lower case, of the files that are read as videos."""
+"""Suffixes of video files, in lower case."""
 
 TRANSPOSES = {
     (-1, 0, 0, 1): "FLIP_LEFT_RIGHT",
@@ -48,8 +48,8 @@ class FrameInput(NamedTuple):
 
     Attributes:
         path: The video.
-        number: Number of the frame, from 0 on.
-        image: The frame in RGB; None decodes the video again up to it.
+        number: Number of the frame, starting at 0.
+        image: The frame in RGB; if None, loading decodes the video up to this frame.
     """
 
     path: str
@@ -63,18 +63,21 @@ class FrameInput(NamedTuple):
 
     @property
     def carries_pixels(self) -> bool:
-        """Whether the decoded frame travels with the input to a worker."""
+        """Whether the input holds the decoded frame."""
         return self.image is not None
 
     def reference(self) -> FrameInput:
         """Return the frame without its pixels, so that the results of a whole video stay small."""
         return self._replace(image=None)
 
-    def load(self, least_side: int = 0) -> Image.Image:  # noqa: ARG002  (for files only)
+    def load(self, min_side: int = 0) -> Image.Image:  # noqa: ARG002  (for files only)
         """Return the frame in RGB.
 
+        Args:
+            min_side: Unused, since frames are decoded at full size.
+
         Raises:
-            UserError: The video can't be read (any more).
+            UserError: The video can't be read, or has changed.
         """
         if self.image is not None:
             return self.image
@@ -88,11 +91,11 @@ def video_frames(path: str) -> Iterator[FrameInput | DecodedInput]:
     """Decode a video frame by frame; only the frames that the decoder needs are in memory.
 
     Args:
-        path: The file. A frame is named by it, a colon, and the frame's number from 000000 on.
+        path: The file. The name of a frame is the path, a colon, and the frame number, starting at 000000.
 
     Yields:
-        The frames in the order in which they are shown. A file that can't be opened, or is damaged at some frame, ends
-        with an input that can't be loaded.
+        The frames in display order. If the file can't be opened or is damaged, the last item is an input that fails to
+        load.
 
     Raises:
         UserError: PyAV is not installed.
@@ -102,7 +105,7 @@ def video_frames(path: str) -> Iterator[FrameInput | DecodedInput]:
 
     number = 0
     try:
-        # "file:", because FFmpeg takes a name with a colon for a protocol; the whitelist keeps files from the network.
+        # "file:", because FFmpeg treats a name with a colon as a protocol; the whitelist blocks network access.
         with av.open(f"file:{path}", options={"protocol_whitelist": "file"}) as container:
             operation = None
             for frame in _decode(container, path):
@@ -141,7 +144,7 @@ def _decode(container: InputContainer, path: str) -> Iterator[VideoFrame]:
         if packet.is_corrupt:
             raise OSError(errno.EIO, "file cut off")
     seconds = (container.duration or 0) / 1e6
-    if seconds - end > max(1.0, 0.1 * seconds):  # the only sign in Matroska; or the sound is longer
+    if seconds - end > max(1.0, 0.1 * seconds):  # in Matroska the only sign of truncation; the audio may also be longer
         warnings.warn(f"video {shown(path)} ends at {end:.1f} s of {seconds:.1f} s; it may be cut off", stacklevel=2)
 
 
@@ -150,10 +153,9 @@ def _unreadable(path: str, name: str, reason: str) -> DecodedInput:
 
 
 def _transpose(frame: VideoFrame) -> Image.Transpose | None:
-    """Return the operation that turns a video's frames upright, by a frame's display matrix; None if there is none.
+    """Return the operation that rotates frames upright according to a frame's display matrix; None if there is none.
 
-    Only the first frame is inspected, since reading the matrix makes a reference cycle, which keeps its pixels in
-    memory.
+    Called for the first frame only, since reading the matrix creates a reference cycle that keeps the frame in memory.
     """
     from PIL import Image
 

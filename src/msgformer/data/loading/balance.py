@@ -1,4 +1,4 @@
-"""What can be done where some classes have many more images than others."""
+"""Class balancing: a sampling order and loss weights for classes of different sizes."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ if TYPE_CHECKING:
 
 
 def balanced_order(labels: Sequence[int], generator: np.random.Generator) -> np.ndarray:
-    """As many pictures as there are, in random order, of every class equally often.
+    """Draw as many images as there are, in random order, the same number from each class.
 
-    A class's pictures are drawn in rounds, each of which has all of them once: no picture comes up again before the
-    others have. Of a class with more pictures than its share, some are left out.
+    The images of a class are drawn without replacement until all of them have been drawn, then again. A class with
+    more images than its share loses some.
 
     Args:
-        labels: Class of each picture.
-        generator: Where chance comes from.
+        labels: Class of each image.
+        generator: Random generator.
 
     Returns:
-        Indices of pictures [N].
+        Indices of the images [N].
     """
     import numpy as np
 
@@ -37,9 +37,13 @@ def balanced_order(labels: Sequence[int], generator: np.random.Generator) -> np.
 
 
 def class_weights(labels: Sequence[int], num_classes: int) -> list[float]:
-    """A weight for each class, in inverse proportion to its number of pictures, whose mean over the pictures is 1.
+    """Return one loss weight per class, inversely proportional to its number of images.
 
-    A class without pictures weighs nothing.
+    The mean of the weights over all images is 1. A class without images has weight 0.
+
+    Args:
+        labels: Class of each image.
+        num_classes: Number of classes.
     """
     import numpy as np
 

@@ -1,28 +1,28 @@
-"""Random mixing of the colour channels: a picture keeps its shapes, and its colours tell nothing any more."""
+"""Random mixing of the color channels, an augmentation that keeps shapes and makes colors uninformative."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
 
-CENTRE = 0.5
-"""The grey that contrast grows and shrinks around, and that inversion leaves."""
+CENTER = 0.5
+"""Gray level that contrast and inversion leave unchanged."""
 
 
 def mix_colors(image: Tensor, strength: float) -> Tensor:
-    """Colours by a random 3 x 3 matrix near the identity, inverted half of the time, and shifted.
+    """Multiply the colors by a random 3 x 3 matrix near the identity, invert them with probability 0.5, and shift them.
 
-    Where few photographs are behind many training images, a network learns these by heart, colour by colour; after
-    this it has to look at shapes. The outcome may leave 0..1, so that nothing is lost at the ends.
+    This keeps a network from memorizing colors where many training images are made of few photographs. The result is
+    not clipped to 0..1. Random numbers come from torch's global generator.
 
     Args:
-        image: Picture [3, H, W], 0..1.
-        strength: Standard deviation of the matrix's entries; contrast and brightness vary in proportion.
+        image: Image in 0..1, [3, H, W].
+        strength: Standard deviation of the entries of the matrix; contrast and brightness vary in proportion.
 
     Returns:
-        Picture [3, H, W]. Randomness is drawn from torch's global generator.
+        Image [3, H, W].
     """
     matrix = torch.eye(3) + strength * torch.randn(3, 3)
     contrast = torch.exp(0.75 * strength * torch.randn(())) * (1 - 2 * torch.randint(2, ()))
     shift = 0.2 * strength * torch.randn(3)
-    return (contrast * matrix @ (image.flatten(1) - CENTRE) + (CENTRE + shift)[:, None]).view_as(image)
+    return (contrast * matrix @ (image.flatten(1) - CENTER) + (CENTER + shift)[:, None]).view_as(image)

@@ -1,4 +1,4 @@
-"""Batches of images of like shape, so that little is padded: still a function of (seed, epoch)."""
+"""Batches of images with similar aspect ratios, which need less padding; a function of (seed, epoch)."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from msgformer.utils.seeding import derive
 
 
 class GroupedSampler(EpochSampler):
-    """Shuffled images such that each batch holds upright ones or lying ones only, as far as their numbers allow.
+    """Sampler whose batches hold only portrait or only landscape images, as far as their numbers allow.
 
     Args:
         upright: Whether each image is higher than wide.
-        seed: The run's seed.
-        batch: Images a batch, over all processes; the last few images of an epoch's order are left out.
-        rank: This process, 0..world_size-1.
-        world_size: Processes that share the images: each takes every ``world_size``-th.
+        seed: Seed of the run.
+        batch: Images per batch over all processes; an incomplete last batch is dropped.
+        rank: Rank of this process, 0..world_size-1.
+        world_size: Number of processes; each takes every ``world_size``-th image.
     """
 
     def __init__(self, upright: Sequence[bool], seed: int, *, batch: int, rank: int = 0, world_size: int = 1) -> None:
@@ -30,7 +30,7 @@ class GroupedSampler(EpochSampler):
 
     @override
     def _order(self) -> list[int]:
-        """Whole batches of either kind in random order, then batches of what is left of both."""
+        """Return full batches of either kind in random order, then the remaining images of both."""
         import numpy as np
 
         rng = np.random.default_rng(derive(self.seed, self.epoch))
@@ -46,12 +46,12 @@ class GroupedSampler(EpochSampler):
 
 
 class GroupedData(ImageData):
-    """Batches of images of like shape.
+    """Data module whose training batches hold images with similar aspect ratios.
 
     Args:
-        *args: As of ``ImageData``.
-        upright: Whether each training image is higher than wide; None: batches hold any images.
-        **kwargs: As of ``ImageData``.
+        *args: Arguments of `ImageData`.
+        upright: Whether each training image is higher than wide; None disables grouping.
+        **kwargs: Keyword arguments of `ImageData`.
     """
 
     def __init__(self, *args: Any, upright: Sequence[bool] | None = None, **kwargs: Any) -> None:
@@ -60,7 +60,12 @@ class GroupedData(ImageData):
 
     @override
     def train_sampler(self, rank: int, world_size: int) -> EpochSampler:
-        """By shape, if that is known."""
+        """Return a sampler that groups images by aspect ratio if it is known.
+
+        Args:
+            rank: Rank of this process.
+            world_size: Number of processes.
+        """
         if self.upright is None:
             return super().train_sampler(rank, world_size)
         together = self.batch_size * world_size

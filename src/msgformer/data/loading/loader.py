@@ -1,4 +1,4 @@
-"""Loaders of batches, for training, evaluation and prediction."""
+"""Data loaders for training, evaluation and prediction."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Collate = Callable[[list[Any]], Any]
 
 
 def default_workers() -> int:
-    """Return one worker less than there are usable cores, at least 1 and at most 8."""
+    """Return the number of usable cores minus one, at least 1 and at most 8."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return min(8, max(1, cores - 1))
 
@@ -29,18 +29,18 @@ def make_loader(
     start_method: str | None = None,
     collate: Collate | None = None,
 ) -> DataLoader[Any]:
-    """Return a loader of batches in the sampler's order.
+    """Create a data loader that yields batches in the sampler's order.
 
     Args:
-        samples: The samples, whose indices are those that the sampler yields.
-        sampler: Yields the indices of the samples.
+        samples: The dataset.
+        sampler: Sampler of the dataset's indices.
         batch_size: Samples per batch; the last batch may be smaller.
-        workers: Processes that decode and augment; 0 for the calling process.
+        workers: Number of worker processes; 0 loads in the calling process.
         start_method: "fork", "spawn" or "forkserver"; None for Python's default.
-        collate: Makes a batch of a list of samples; None for torch's default, which stacks their fields.
+        collate: Function that makes a batch of a list of samples; None for torch's default, which stacks their fields.
 
     Returns:
-        The loader; its batches of ``Samples`` are ``Sample(image [B, C, H, W], label [B], position [B])``.
+        The loader. For `Samples` its batches are ``Sample(image [B, C, H, W], label [B], position [B])``.
     """
     return DataLoader(
         samples,

@@ -1,4 +1,4 @@
-"""Loaders of training and validation batches for Lightning."""
+"""Lightning data module with the training and validation images of a run."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from msgformer.data.loading.sampling import Draw, EpochSampler
 
 
 class ImageData(LightningDataModule):
-    """Training and validation pictures of one run, of any task.
+    """Data module of a run, for any task.
 
     Args:
-        train: Training pictures, each a function of the draw (epoch, index) that it is asked for by; of known number.
-        val: Validation pictures, likewise.
-        batch_size: Pictures a batch and process.
-        workers: Worker processes a loader.
-        seed: The run's seed, for the order of the training pictures.
-        start_method: How workers start; None leaves it to Python.
-        collate: Makes a batch of samples; None: torch's own.
-        balance: Class of each training picture, to show all classes equally often; None: all pictures once.
+        train: Training dataset, indexed by (epoch, index); it must have a length.
+        val: Validation dataset, likewise.
+        batch_size: Images per batch and process.
+        workers: Worker processes per loader.
+        seed: Seed of the run, for the order of the training images.
+        start_method: Start method of the workers; None for Python's default.
+        collate: Function that makes a batch of samples; None for torch's default.
+        balance: Class of each training image, to draw all classes equally often; None draws each image once.
     """
 
     def __init__(
@@ -45,17 +45,22 @@ class ImageData(LightningDataModule):
 
     @override
     def train_dataloader(self) -> DataLoader[Any]:
-        """Whole batches of shuffled pictures."""
+        """Return the loader of shuffled full training batches."""
         assert self.trainer is not None
         sampler = self.train_sampler(self.trainer.global_rank, self.trainer.world_size)
-        # Lightning asks for the first batches of a resumed run before it tells the epoch.
+        # Lightning requests the first batches of a resumed run before it sets the epoch.
         sampler.resume(*_position(self.trainer, self.batch_size))
         return self._loader(self.train, sampler)
 
     def train_sampler(self, rank: int, world_size: int) -> EpochSampler:
-        """What decides which training pictures process ``rank`` of ``world_size`` sees, and in what order."""
+        """Return the sampler of the training images of one process.
+
+        Args:
+            rank: Rank of the process.
+            world_size: Number of processes.
+        """
         return EpochSampler(
-            len(self.train),  # type: ignore[arg-type]  # torch's type has no length, as a stream has none
+            len(self.train),  # type: ignore[arg-type]  # torch's Dataset type declares no length
             self.seed,
             shuffle=True,
             multiple_of=self.batch_size * world_size,
@@ -66,7 +71,7 @@ class ImageData(LightningDataModule):
 
     @override
     def val_dataloader(self) -> DataLoader[Any]:
-        """Every validation picture once, in order."""
+        """Return the loader of the validation images, each once and in order."""
         assert self.trainer is not None
         rank, world = self.trainer.global_rank, self.trainer.world_size
         count = len(self.val)  # type: ignore[arg-type]
@@ -77,7 +82,7 @@ class ImageData(LightningDataModule):
 
 
 def _position(trainer: Trainer, batch_size: int) -> Draw:
-    """The epoch that a training is in as it begins or is resumed, and how many of its pictures a process has seen."""
+    """Return the current epoch of a new or resumed run, and the number of its images that a process has seen."""
     loop = trainer.fit_loop
     epochs, batches = loop.epoch_progress.state_dict(), loop.epoch_loop.batch_progress.state_dict()
     seen = batches["current"]["processed"] if loop.restarting else 0

@@ -1,4 +1,4 @@
-"""Which pictures an epoch shows, and in what order: a function of (seed, epoch), the same for any number of workers."""
+"""Sampler of an epoch's images: its order depends on (seed, epoch) only, not on the number of workers."""
 
 from __future__ import annotations
 
@@ -10,24 +10,23 @@ from msgformer.data.loading.balance import balanced_order
 from msgformer.utils.seeding import derive
 
 Draw = tuple[int, int]
-"""Epoch and index of a picture: what a data set needs to know to give a picture, whichever worker it runs in."""
+"""Epoch and index of an image. Datasets are indexed by both, so that augmentation doesn't depend on the worker."""
 
 
 class EpochSampler(Sampler[Draw]):
-    """Every picture once an epoch, this process's share of them.
+    """Sampler that yields each image once per epoch, divided among the processes.
 
-    Lightning calls :meth:`set_epoch`. The epoch travels to the workers inside the draws, so that workers which
-    live through many epochs need no state.
+    Lightning calls :meth:`set_epoch`. The epoch reaches the workers as part of each index, so that persistent workers
+    need no state.
 
     Args:
-        count: Pictures in the data set.
-        seed: The run's seed.
-        shuffle: In another order each epoch; otherwise in their own.
-        multiple_of: Leave out the last few pictures of the epoch's order, so that their number is a multiple of
-            this; 1 leaves out none.
-        rank: This process, 0..world_size-1.
-        world_size: Processes that share the pictures: each takes every ``world_size``-th.
-        balance: Class of each picture, to show all classes equally often instead of all pictures once; shuffled.
+        count: Number of images in the dataset.
+        seed: Seed of the run.
+        shuffle: Whether to use a new random order per epoch, rather than the dataset's.
+        multiple_of: Drop the last images of the order so that their number is a multiple of this; 1 drops none.
+        rank: Rank of this process, 0..world_size-1.
+        world_size: Number of processes; each takes every ``world_size``-th image.
+        balance: Class of each image, to draw all classes equally often in random order; None draws each image once.
     """
 
     def __init__(
@@ -51,15 +50,17 @@ class EpochSampler(Sampler[Draw]):
         self.resumed: Draw | None = None
 
     def resume(self, epoch: int, drawn: int) -> None:
-        """Draw for ``epoch`` from now on, whose first ``drawn`` pictures of this process have been seen.
+        """Continue in the middle of an epoch; the length stays that of a full epoch.
 
-        The length stays that of a whole epoch.
+        Args:
+            epoch: The epoch.
+            drawn: Number of images of this epoch that this process has already seen.
         """
         self.epoch = epoch
         self.resumed = epoch, drawn
 
     def set_epoch(self, epoch: int) -> None:
-        """Draw for this epoch from now on."""
+        """Set the epoch of the following iterations."""
         self.epoch = epoch
 
     def __iter__(self) -> Iterator[Draw]:
@@ -69,7 +70,7 @@ class EpochSampler(Sampler[Draw]):
         return iter([(self.epoch, index) for index in share])
 
     def _order(self) -> list[int]:
-        """The epoch's pictures, for all processes together."""
+        """Return the order of the epoch's images for all processes together."""
         import numpy as np
 
         generator = np.random.default_rng(derive(self.seed, self.epoch))

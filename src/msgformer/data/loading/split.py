@@ -1,4 +1,4 @@
-"""A stratified, seeded split into training and validation images, and its record in the run folder."""
+"""Stratified, seeded split into training and validation images, and its record in the run folder."""
 
 from __future__ import annotations
 
@@ -15,19 +15,21 @@ SPLIT_FILE = "split.csv"
 def stratified_split(
     labels: Sequence[int], classes: Sequence[str], fraction: float, seed: int
 ) -> tuple[list[int], list[int]]:
-    """Indices of the training and of the validation images, both ascending.
+    """Split the images of each class by the same fraction, with at least one image on either side.
 
-    Every class gives the same fraction, at least one image to either side; a class's choice depends on the seed
-    and its own number of images alone.
+    The choice within a class depends only on the seed, the label and the number of images of the class.
 
     Args:
         labels: Class index of each image.
         classes: Class names, for messages.
-        fraction: Part of the images to validate on, 0..1.
+        fraction: Fraction of the images for validation, 0..1.
         seed: Any non-negative number.
 
+    Returns:
+        Indices of the training and of the validation images, both ascending.
+
     Raises:
-        UserError: the fraction isn't between 0 and 1, or a class has a single image.
+        UserError: The fraction is not between 0 and 1, or a class has a single image.
     """
     import numpy as np
 
@@ -51,7 +53,7 @@ def write_split(folder: Path, subsets: Mapping[str, tuple[Sequence[str], Sequenc
 
     Args:
         folder: Run folder.
-        subsets: Names of the images and of their classes, by subset.
+        subsets: Names of the images and of their classes per subset.
     """
     with (folder / SPLIT_FILE).open("w", newline="", encoding="utf-8", errors="surrogateescape") as file:
         writer = csv.writer(file)
@@ -61,7 +63,12 @@ def write_split(folder: Path, subsets: Mapping[str, tuple[Sequence[str], Sequenc
 
 
 def read_split(folder: Path, subset: str) -> list[str] | None:
-    """Names of the images of ``subset`` as ``split.csv`` in the run folder has them; None without that file."""
+    """Read the names of a subset's images from ``split.csv``; None if there is no such file.
+
+    Args:
+        folder: Run folder.
+        subset: "train" or "val".
+    """
     path = folder / SPLIT_FILE
     if not path.is_file():
         return None

@@ -1,4 +1,4 @@
-"""The processes that read and augment for a training."""
+"""Setup of data loader workers."""
 
 from __future__ import annotations
 
@@ -7,22 +7,22 @@ from types import FrameType
 
 import torch
 
-GRACE = 60
-"""Seconds that a worker goes on after a signal: the training, which got it too, takes its last batches from it."""
+GRACE_SECONDS = 60
+"""Seconds that a worker keeps running after a signal, while the training process handles the same signal and saves."""
 
 
 def start_worker(_worker: int) -> None:
-    """Set one thread in a worker, since they are many, and let it outlive what stops the training.
+    """Limit a worker to one thread, and delay its exit after a signal.
 
-    A terminal, SLURM and others send their signals to every process of a job. A worker that ended at once would take
-    down the training before it can save.
+    A terminal or SLURM sends a signal to every process of a job. A worker that exited at once would make the training
+    fail before it can save.
     """
     torch.set_num_threads(1)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     for name in ("SIGTERM", "SIGUSR1"):
         if hasattr(signal, name) and hasattr(signal, "alarm"):
-            signal.signal(getattr(signal, name), _end_later)
+            signal.signal(getattr(signal, name), _exit_after_grace)
 
 
-def _end_later(_number: int, _frame: FrameType | None) -> None:
-    signal.alarm(GRACE)  # whose own handling is to end the process
+def _exit_after_grace(_number: int, _frame: FrameType | None) -> None:
+    signal.alarm(GRACE_SECONDS)  # the default handler of SIGALRM ends the process

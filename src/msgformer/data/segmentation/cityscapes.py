@@ -1,4 +1,4 @@
-"""Cityscapes' folders, and what the numbers in its label maps mean."""
+"""Layout and labels of Cityscapes."""
 
 from __future__ import annotations
 
@@ -29,24 +29,27 @@ CLASSES = {
     32: "motorcycle",
     33: "bicycle",
 }
-"""The 19 classes that are scored, by the numbers in ``*_labelIds.png``."""
+"""The 19 evaluated classes by their ids in ``*_labelIds.png``."""
 
 IMAGE, TRAIN_IDS, LABEL_IDS = "_leftImg8bit.png", "_gtFine_labelTrainIds.png", "_gtFine_labelIds.png"
 
 
 def is_cityscapes(root: Path) -> bool:
-    """Whether a folder is laid out as Cityscapes is."""
+    """Return whether a folder has the layout of Cityscapes."""
     return (root / "leftImg8bit").is_dir() and (root / "gtFine").is_dir()
 
 
 def pair_cityscapes(images: Path, maps: Path) -> tuple[LabelScheme, list[tuple[str, str]], list[Problem]]:
-    """What the labels mean, the pairs of image and label map, and an error for each image without a map.
+    """Pair the images with their label maps.
 
-    ``*_labelTrainIds.png``, where the first image has one, are taken before ``*_labelIds.png``.
+    ``*_labelTrainIds.png`` are preferred to ``*_labelIds.png`` if the first image has one.
 
     Args:
-        images: ``leftImg8bit/SUBSET``.
-        maps: ``gtFine/SUBSET``.
+        images: Folder ``leftImg8bit/SUBSET``.
+        maps: Folder ``gtFine/SUBSET``.
+
+    Returns:
+        The label scheme, the paths of each image and its label map, and an error for each image without a map.
     """
     names = [name for name in find_images(images) if name.endswith(IMAGE)]
     ready = bool(names) and (maps / names[0].replace(IMAGE, TRAIN_IDS)).is_file()

@@ -1,4 +1,4 @@
-"""Images with a class for every pixel, whatever folders they lie in: what segmenters are trained and scored on."""
+"""Images with label maps, independent of their layout on disk, for training and evaluating segmenters."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from msgformer.data.files.images import opened, read_image
+from msgformer.data.files.images import open_image, read_image
 from msgformer.errors import UserError
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 IGNORED = 255
-"""Label of pixels that count for no class."""
+"""Label of pixels without a class."""
 
 REDUCE_ZERO = "--segment_images.reduce_zero_label true (check-data: --reduce_zero_label true)"
 """Options for labels that count from 1."""
@@ -24,13 +24,13 @@ REDUCE_ZERO = "--segment_images.reduce_zero_label true (check-data: --reduce_zer
 
 @dataclass(frozen=True)
 class LabelScheme:
-    """What the numbers in a data set's label maps mean.
+    """Meaning of the numbers in a dataset's label maps.
 
     Attributes:
         classes: Names of the classes, in the order of the model's outputs.
-        values: The class that each number stands for; 255 always counts for none, and further numbers are errors
-            unless ``others_ignored``.
-        others_ignored: Whether numbers that aren't among ``values`` count for no class.
+        values: Class index of each number; 255 always means no class, and other numbers are errors unless
+            ``others_ignored``.
+        others_ignored: Whether numbers that are not in ``values`` mean no class.
         can_reduce_zero: Whether the option ``reduce_zero_label`` would make the labels count from 1.
     """
 
@@ -40,8 +40,13 @@ class LabelScheme:
     can_reduce_zero: bool = False
 
     @classmethod
-    def counted(cls, classes: Sequence[str], *, reduce_zero: bool) -> LabelScheme:
-        """Classes counted from 0 on or, with ``reduce_zero``, from 1 on with 0 for no class, as in ADE20K."""
+    def from_classes(cls, classes: Sequence[str], *, reduce_zero: bool) -> LabelScheme:
+        """Create the scheme of consecutive labels.
+
+        Args:
+            classes: Names of the classes.
+            reduce_zero: Whether labels start at 1, with 0 for no class, as in ADE20K; otherwise they start at 0.
+        """
         first = 1 if reduce_zero else 0
         values = {label + first: label for label in range(len(classes))}
         if reduce_zero:
@@ -49,7 +54,7 @@ class LabelScheme:
         return cls(tuple(classes), values, can_reduce_zero=not reduce_zero)
 
     def table(self) -> np.ndarray:
-        """The class of each number, int16 [256]; -1 for numbers that mustn't occur."""
+        """Return the class index of each number, int16 [256]; -1 for invalid numbers."""
         import numpy as np
 
         table = np.full(256, IGNORED if self.others_ignored else -1, dtype=np.int16)
@@ -58,13 +63,13 @@ class LabelScheme:
         return table
 
 
-class LabelledImages:
+class LabeledImages:
     """Pairs of an image and a label map.
 
     Args:
-        root: Folder that the images' names are told relative to.
-        pairs: Paths of an image and of its label map.
-        scheme: What the numbers in the maps mean.
+        root: Folder that the names of the images are relative to.
+        pairs: Paths of each image and its label map.
+        scheme: Meaning of the numbers in the maps.
     """
 
     def __init__(self, root: Path, pairs: Sequence[tuple[str, str]], scheme: LabelScheme) -> None:
@@ -80,22 +85,22 @@ class LabelledImages:
         return self.scheme.classes
 
     def name(self, index: int) -> str:
-        """The path of image ``index`` relative to the data folder."""
+        """Return the path of image ``index`` relative to the data folder."""
         return Path(self.pairs[index][0]).relative_to(self.root).as_posix()
 
     def paths(self) -> list[str]:
-        """Where the images lie."""
+        """Return the paths of the images."""
         return [image for image, _ in self.pairs]
 
     def load(self, index: int) -> Image.Image:
-        """Image ``index`` in RGB; raises UserError naming it if that fails."""
+        """Load image ``index`` in RGB; raises UserError if it can't be read."""
         return read_image(self.pairs[index][0])
 
     def labels(self, index: int) -> np.ndarray:
-        """The classes of image ``index``, uint8 [H, W], 255 where a pixel counts for none.
+        """Load the label map of image ``index`` as class indices, uint8 [H, W], with 255 for no class.
 
         Raises:
-            UserError: the map can't be read, or holds a number that no class has.
+            UserError: The map can't be read, or holds a label of no class.
         """
         path = self.pairs[index][1]
         numbers = read_label_map(path)
@@ -105,14 +110,14 @@ class LabelledImages:
         return classes.astype("uint8")
 
     def target(self, index: int, size: tuple[int, int]) -> Tensor:
-        """The classes of image ``index`` as torchvision's ``Mask`` [H, W], so that transforms move it with the image.
+        """Load a label map as torchvision's ``Mask`` [H, W], so that transforms apply to it as to the image.
 
         Args:
-            index: Which image.
+            index: Index of the image.
             size: Width and height of the image.
 
         Raises:
-            UserError: as of :meth:`labels`, or the map has another size than the image.
+            UserError: As of :meth:`labels`, or the size of the map differs from the image's.
         """
         import torch
         from torchvision.tv_tensors import Mask
@@ -140,18 +145,18 @@ class LabelledImages:
 
 
 def read_label_map(path: str) -> np.ndarray:
-    """The numbers in a label map, uint8 [H, W].
+    """Read the numbers in a label map, uint8 [H, W].
 
     Raises:
-        UserError: it can't be read, or isn't an image of one number a pixel.
+        UserError: The map can't be read, or doesn't have one number per pixel.
     """
     import numpy as np
 
-    with opened(path) as image:
+    with open_image(path) as image:
         image.load()
         if image.mode not in ("L", "P", "1", "I", "I;16"):
             raise UserError(
-                f"{path} is an image in {image.mode}; a label map has one number a pixel (8-bit grey or palette)"
+                f"{path} is an image in {image.mode}; a label map has one number per pixel (8-bit gray or palette)"
             )
         numbers = np.asarray(image)
     if numbers.dtype.itemsize > 1 and (numbers.min() < 0 or numbers.max() > IGNORED):
@@ -160,7 +165,14 @@ def read_label_map(path: str) -> np.ndarray:
 
 
 def map_size_problem(width: int, height: int, size: tuple[int, int], image: str) -> str | None:
-    """What to say of a label map of another size than its image's, (width, height); None if it is right."""
+    """Return the message for a label map whose size differs from its image's, or None.
+
+    Args:
+        width: Width of the label map.
+        height: Height of the label map.
+        size: Width and height of the image.
+        image: Path of the image.
+    """
     if (width, height) == size:
         return None
     return f"the label map has {width} x {height} pixels, but {image} has {size[0]} x {size[1]}; they must be equal"

@@ -1,4 +1,4 @@
-"""Where a segmentation data set's images and label maps are, in ADE20K's or Cityscapes' layout."""
+"""Segmentation datasets in the layouts of ADE20K and Cityscapes."""
 
 from __future__ import annotations
 
@@ -6,25 +6,25 @@ import json
 from pathlib import Path
 
 from msgformer.config.dense_data_options import ReduceZeroLabel
-from msgformer.data.files.folder import TRAIN_NAMES, VAL_NAMES, existing_folder, find_images, named_subset
-from msgformer.data.problems import Problem, refuse_errors
+from msgformer.data.files.folder import TRAIN_NAMES, VAL_NAMES, find_images, find_subset, require_folder
+from msgformer.data.problems import Problem, raise_errors
 from msgformer.data.segmentation.cityscapes import is_cityscapes, pair_cityscapes
-from msgformer.data.segmentation.label_maps import LabelledImages, LabelScheme
+from msgformer.data.segmentation.label_maps import LabeledImages, LabelScheme
 from msgformer.errors import UserError
 
 SUBSETS = {"train": TRAIN_NAMES, "val": VAL_NAMES}
 
 CLASS_FILES = ("classes.txt", "objectInfo150.txt")
-"""Files beside the images that name the classes: one a line, or ADE20K's table whose last column names them."""
+"""Files in the data folder that name the classes: one per line, or ADE20K's table with names in its last column."""
 
 LABELS_FILE = "labels.json"
-"""File beside the images with the numbering of labels, as ``{"reduce_zero_label": true}``."""
+"""File in the data folder with the numbering of labels, as ``{"reduce_zero_label": true}``."""
 
 ADE20K_CLASSES = 150
 
 
 def find_segmentation(data: Path) -> dict[str, tuple[Path, Path]]:
-    """Folders of the images and of the label maps of the subsets "train" and "val"; only folders are looked at.
+    """Find the folders of the images and label maps of the subsets "train" and "val", without listing files.
 
     Args:
         data: Folder in ADE20K's layout, ``images`` and ``annotations`` with ``training`` and ``validation`` in each and
@@ -32,13 +32,13 @@ def find_segmentation(data: Path) -> dict[str, tuple[Path, Path]]:
             ``gtFine`` with ``train`` and ``val``.
 
     Raises:
-        UserError: it isn't laid out in either way, or lacks a subset.
+        UserError: The folder has neither layout, or lacks a subset.
     """
-    root = existing_folder(data)
+    root = require_folder(data)
     names = ("leftImg8bit", "gtFine") if is_cityscapes(root) else ("images", "annotations")
     found = {}
     for subset, spellings in SUBSETS.items():
-        images, maps = (named_subset(root / name, spellings) for name in names)
+        images, maps = (find_subset(root / name, spellings) for name in names)
         if images is None or maps is None:
             raise UserError(
                 f"{root} has no {subset} images and label maps: it must be laid out as ADE20K (images and annotations,"
@@ -49,21 +49,21 @@ def find_segmentation(data: Path) -> dict[str, tuple[Path, Path]]:
 
 
 def resolve_reduce_zero(data: Path, asked: ReduceZeroLabel) -> bool:
-    """Decide whether a data set's labels count from 1, with 0 for no class.
+    """Decide whether a dataset's labels count from 1, with 0 for no class.
 
     Args:
         data: As of :func:`find_segmentation`.
-        asked: The user's choice. "auto": what ``labels.json`` in the folder says; without that file true for ADE20K
-            itself, which is known by its table of 150 classes, and false for all others.
+        asked: The user's choice. "auto" reads ``labels.json`` in the folder; without that file it means true for
+            ADE20K itself, which is recognized by its table of 150 classes, and false otherwise.
 
     Raises:
-        UserError: ``labels.json`` can't be understood, or the classes have no names.
+        UserError: ``labels.json`` is invalid, or the classes have no names.
     """
     if isinstance(asked, bool):
         return asked
     if asked != "auto":
         raise UserError(f"reduce_zero_label must be true, false or auto, not {asked!r}")
-    root = existing_folder(data)
+    root = require_folder(data)
     if is_cityscapes(root):
         return False
     if (root / LABELS_FILE).is_file():
@@ -82,50 +82,65 @@ def _read_labels_file(path: Path) -> bool:
     raise UserError(f'{path} must hold {{"reduce_zero_label": true}} or false and nothing else; correct or remove it')
 
 
-def open_segmentation(data: Path, reduce_zero: ReduceZeroLabel) -> tuple[LabelledImages, LabelledImages]:
-    """Training and validation images with their label maps.
+def open_segmentation(data: Path, reduce_zero: ReduceZeroLabel) -> tuple[LabeledImages, LabeledImages]:
+    """Open the training and validation images with their label maps.
 
     Args:
         data: As of :func:`find_segmentation`.
-        reduce_zero: Whether labels count from 1, with 0 for no class, as :func:`resolve_reduce_zero` takes it;
-            Cityscapes' own never do.
+        reduce_zero: Whether labels count from 1, with 0 for no class, as of :func:`resolve_reduce_zero`; ignored for
+            Cityscapes.
 
     Raises:
-        UserError: the folder isn't laid out as it must be, the classes have no names, or an image has no label map.
+        UserError: The folder has an unknown layout, the classes have no names, or an image has no label map.
     """
     train, val = (open_subset(data, subset, reduce_zero) for subset in SUBSETS)
     return train, val
 
 
-def open_subset(data: Path, subset: str, reduce_zero: ReduceZeroLabel) -> LabelledImages:
-    """One of the subsets "train" and "val"; arguments and errors are those of :func:`open_segmentation`."""
+def open_subset(data: Path, subset: str, reduce_zero: ReduceZeroLabel) -> LabeledImages:
+    """Open one subset.
+
+    Args:
+        data: As of :func:`find_segmentation`.
+        subset: "train" or "val".
+        reduce_zero: As of :func:`open_segmentation`.
+
+    Raises:
+        UserError: As of :func:`open_segmentation`.
+    """
     found, problems = read_subset(data, subset, reduce_zero)
-    refuse_errors(problems)
+    raise_errors(problems)
     return found
 
 
-def read_subset(data: Path, subset: str, reduce_zero: ReduceZeroLabel) -> tuple[LabelledImages, list[Problem]]:
-    """The pairs of a subset, and an error for each image without a label map and each label map without an image.
+def read_subset(data: Path, subset: str, reduce_zero: ReduceZeroLabel) -> tuple[LabeledImages, list[Problem]]:
+    """Read one subset, with an error for each image without a label map and each label map without an image.
 
-    Arguments and errors are those of :func:`open_segmentation`.
+    Args:
+        data: As of :func:`find_segmentation`.
+        subset: "train" or "val".
+        reduce_zero: As of :func:`open_segmentation`.
+
+    Raises:
+        UserError: The folder has an unknown layout, or the classes have no names.
     """
     images, maps = find_segmentation(data)[subset]
-    root = existing_folder(data)
+    root = require_folder(data)
     if is_cityscapes(root):
         scheme, pairs, problems = pair_cityscapes(images, maps)
     else:
-        scheme = LabelScheme.counted(read_classes(root), reduce_zero=resolve_reduce_zero(root, reduce_zero))
+        scheme = LabelScheme.from_classes(read_classes(root), reduce_zero=resolve_reduce_zero(root, reduce_zero))
         pairs, problems = _pair_by_name(images, maps)
     if not pairs and not problems:
         problems.append(Problem("error", "no images", str(images), "there are no images in this folder"))
-    return LabelledImages(root, pairs, scheme), problems
+    return LabeledImages(root, pairs, scheme), problems
 
 
 def read_classes(root: Path) -> list[str]:
-    """The names of the classes, in the order of their labels.
+    """Read the names of the classes, in the order of their labels.
 
     Raises:
-        UserError: no file tells them, or fewer than two.
+        UserError: No file names the classes, or there are fewer than two.
     """
     path = _class_file(root)
     lines = [line for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
@@ -133,19 +148,19 @@ def read_classes(root: Path) -> list[str]:
     if path.name != CLASS_FILES[0]:
         names = [line.split("\t")[-1].split(",")[0].strip() for line in lines[1:]]
     if len(names) < 2:
-        raise UserError(f"{path} names {len(names)} class(es); a segmenter tells at least two apart")
+        raise UserError(f"{path} names {len(names)} class(es); a segmenter needs at least two")
     return names
 
 
 def _class_file(root: Path) -> Path:
     path = next((root / name for name in CLASS_FILES if (root / name).is_file()), None)
     if path is None:
-        raise UserError(f"{root} has no classes.txt; write one with the name of a class a line, in order of the labels")
+        raise UserError(f"{root} has no classes.txt; write one with one class name per line, in order of the labels")
     return path
 
 
 def _pair_by_name(images: Path, maps: Path) -> tuple[list[tuple[str, str]], list[Problem]]:
-    """Images and label maps whose names are equal up to the ending."""
+    """Pair images and label maps whose names are equal except for the suffix."""
     by_stem = {Path(name).with_suffix("").as_posix(): name for name in find_images(maps)}
     pairs, problems = [], []
     for name in find_images(images):

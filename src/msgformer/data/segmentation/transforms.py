@@ -1,4 +1,4 @@
-"""From an image and its label map to a segmenter's input, by torchvision's transforms."""
+"""Transforms from an image and its label map to a segmenter's input, based on torchvision."""
 
 from __future__ import annotations
 
@@ -21,40 +21,41 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 SegmentTransform = Callable[["Image.Image", "Tensor"], tuple["Tensor", "Tensor"]]
-"""An RGB picture and its label map [H, W] to a normalised tensor [3, h, w] and a label map, int64."""
+"""Function from an RGB image and its label map [H, W] to a normalized tensor [3, h, w] and a label map, int64."""
 
 CROP_TRIES = 10
+"""Maximum number of random crops to try for one with varied classes."""
 
 
 class SegmentTrain:
-    """Resize by a random factor, crop, flip, vary colours, pad: MMSegmentation's pipeline on ADE20K.
+    """Training transform: random resize, crop, flip, color jitter and padding, as MMSegmentation does for ADE20K.
 
-    Randomness is drawn from torch's global generator.
+    Random numbers come from torch's global generator.
 
     Args:
-        options: How much of each.
-        mean: Of the channels, for pixels in 0..1.
-        std: Their standard deviation.
+        options: Image options.
+        mean: Mean of each channel, for pixels in 0..1.
+        std: Standard deviation of each channel, for pixels in 0..1.
     """
 
     def __init__(self, options: SegmentImageOptions, mean: Sequence[float], std: Sequence[float]) -> None:
         self.options = options
         self.mean, self.std = list(mean), list(std)
-        # One after the other, each half of the time; hue by up to 18 of 180 degrees.
+        # In sequence, each with probability 0.5; hue changes by at most 18 degrees.
         changes = ({"brightness": 32 / 255}, {"contrast": 0.5}, {"saturation": 0.5}, {"hue": 0.05})
         jitters: list[Any] = [v2.RandomApply([v2.ColorJitter(**change)]) for change in changes]
-        self.colours = v2.Compose(jitters) if options.photometric else v2.Identity()
+        self.jitter = v2.Compose(jitters) if options.photometric else v2.Identity()
         self.flip = v2.RandomHorizontalFlip(options.hflip)
 
     def __call__(self, image: Image.Image, labels: Tensor) -> tuple[Tensor, Tensor]:
-        """A picture [3, crop, crop] and its label map, as :data:`SegmentTransform` says."""
+        """Return an image [3, crop, crop] and its label map, as of :data:`SegmentTransform`."""
         low, high = self.options.scale
         factor = float(torch.empty(()).uniform_(low, high))
-        size = fitted_size((image.height, image.width), self.options, factor)
+        size = scaled_size((image.height, image.width), self.options, factor)
         image = F.resize(image, size)
         labels = F.resize(labels, size, InterpolationMode.NEAREST)
         image, labels = self.crop(image, labels)
-        image, labels = self.flip(self.colours(image), labels)
+        image, labels = self.flip(self.jitter(image), labels)
         side = self.options.crop
         pixels = to_tensor(image)
         if self.options.color_mix > 0:
@@ -65,7 +66,12 @@ class SegmentTrain:
         return F.pad(tensor, missing, fill=0), padded.long()
 
     def crop(self, image: Image.Image, labels: Tensor) -> tuple[Image.Image, Tensor]:
-        """A random square, or what there is of it, in which no class takes up too much if that is easily had."""
+        """Crop a random square, clipped to the image; prefer one that no single class dominates.
+
+        Args:
+            image: The image.
+            labels: Label map [H, W].
+        """
         height, width = labels.shape
         rows, cols = min(height, self.options.crop), min(width, self.options.crop)
         classes = labels.numpy()
@@ -77,12 +83,12 @@ class SegmentTrain:
 
 
 class SegmentEval:
-    """Resize to the size of evaluation, nothing random; the label map stays as it is.
+    """Evaluation transform: resize the image, but not the label map; not random.
 
     Args:
-        options: To what size.
-        mean: Of the channels, for pixels in 0..1.
-        std: Their standard deviation.
+        options: Image options.
+        mean: Mean of each channel, for pixels in 0..1.
+        std: Standard deviation of each channel, for pixels in 0..1.
     """
 
     def __init__(self, options: SegmentImageOptions, mean: Sequence[float], std: Sequence[float]) -> None:
@@ -90,26 +96,36 @@ class SegmentEval:
         self.mean, self.std = list(mean), list(std)
 
     def __call__(self, image: Image.Image, labels: Tensor) -> tuple[Tensor, Tensor]:
-        """A picture [3, h, w] and its label map [H, W], as :data:`SegmentTransform` says."""
+        """Return an image [3, h, w] and its label map [H, W], as of :data:`SegmentTransform`."""
         return self.image(image), labels.as_subclass(torch.Tensor).long()
 
     def image(self, image: Image.Image, factor: float = 1.0) -> Tensor:
-        """The picture alone, at ``factor`` times the size of evaluation."""
-        return self.exactly(image, fitted_size((image.height, image.width), self.options, factor))
+        """Transform an image without a label map.
 
-    def exactly(self, image: Image.Image, size: Sequence[int]) -> Tensor:
-        """The picture at a height and a width."""
+        Args:
+            image: The image.
+            factor: Factor on the evaluation size.
+        """
+        return self.resize(image, scaled_size((image.height, image.width), self.options, factor))
+
+    def resize(self, image: Image.Image, size: Sequence[int]) -> Tensor:
+        """Resize and normalize an image.
+
+        Args:
+            image: The image.
+            size: Height and width.
+        """
         return F.normalize(to_tensor(F.resize(image, list(size))), self.mean, self.std)
 
 
 class SegmentViews(SegmentEval):
-    """The same at several sizes, for answers that are averaged over them.
+    """Evaluation transform at several sizes, for averaging predictions over them.
 
     Args:
-        options: Size of evaluation.
-        mean: Of the channels, for pixels in 0..1.
-        std: Their standard deviation.
-        factors: The sizes, in parts of that of evaluation.
+        options: Image options.
+        mean: Mean of each channel, for pixels in 0..1.
+        std: Standard deviation of each channel, for pixels in 0..1.
+        factors: Factors on the evaluation size.
     """
 
     def __init__(
@@ -119,18 +135,24 @@ class SegmentViews(SegmentEval):
         self.factors = tuple(factors)
 
     def __call__(self, image: Image.Image, labels: Tensor) -> tuple[list[Tensor], Tensor]:  # type: ignore[override]
-        """Pictures [3, h, w] of all sizes, and the label map [H, W]."""
+        """Return images [3, h, w] of all sizes, and the label map [H, W]."""
         views = [self.image(image, factor) for factor in self.factors]
         return views, labels.as_subclass(torch.Tensor).long()
 
 
-def fitted_size(size: tuple[int, int], options: SegmentImageOptions, factor: float) -> list[int]:
-    """Height and width that keep an image's shape within ``factor`` times the short and the long side asked for."""
+def scaled_size(size: tuple[int, int], options: SegmentImageOptions, factor: float) -> list[int]:
+    """Return the largest height and width with the image's aspect ratio within the scaled side limits.
+
+    Args:
+        size: Height and width of the image.
+        options: Options with the limits ``short_side`` and ``long_side``.
+        factor: Factor on both limits.
+    """
     scale = factor * min(options.short_side / min(size), options.long_side / max(size))
     return [max(1, int(side * scale + 0.5)) for side in size]
 
 
-def _is_varied(labels: np.ndarray, most: float) -> bool:
-    """Whether several classes are there and none has more than its part."""
+def _is_varied(labels: np.ndarray, max_ratio: float) -> bool:
+    """Return whether there are several classes, and none has more than a fraction of the labeled pixels."""
     counts = np.bincount(labels.ravel(), minlength=IGNORED + 1)[:IGNORED]
-    return bool(np.count_nonzero(counts) > 1 and counts.max() < most * counts.sum())
+    return bool(np.count_nonzero(counts) > 1 and counts.max() < max_ratio * counts.sum())

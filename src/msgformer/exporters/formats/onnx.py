@@ -1,4 +1,4 @@
-"""ONNX files: written by torch's exporter, run by ONNX Runtime."""
+"""ONNX files, written by torch's exporter and run by ONNX Runtime."""
 
 from __future__ import annotations
 
@@ -18,10 +18,14 @@ from msgformer.exporters.session import Order, Session
 
 
 def to_onnx(program: ExportedProgram, card: ExportCard) -> Any:
-    """A captured model as an ``onnx.ModelProto`` that holds its card.
+    """Convert a captured model to an ``onnx.ModelProto`` with its card in the metadata.
+
+    Args:
+        program: The captured graph.
+        card: Card of the file.
 
     Raises:
-        UserError: an operator of the model has no translation.
+        UserError: An operator of the model can't be converted.
     """
     try:
         with quiet(), torch.no_grad():
@@ -37,7 +41,7 @@ def to_onnx(program: ExportedProgram, card: ExportCard) -> Any:
             )
     except torch.onnx.OnnxExporterError as error:
         reason = " ".join(str(error.__cause__ or error).split())[:200]
-        raise UserError(f"{card.model} has no form in ONNX ({reason}); try --format torch-export") from error
+        raise UserError(f"{card.model} can't be converted to ONNX ({reason}); try --format torch-export") from error
     assert exported is not None
     _fold(exported.model)
     model = exported.model_proto
@@ -47,14 +51,19 @@ def to_onnx(program: ExportedProgram, card: ExportCard) -> Any:
 
 
 def _fold(model: Any) -> None:
-    """Cut weights into the parts that are used; the exporter leaves this to what runs the file, for large ones."""
+    """Fold slices of weights into constants; the exporter skips this for large weights."""
     from onnxscript import optimizer
 
     optimizer.optimize_ir(model, should_fold=lambda node: True if node.op_type == "Slice" else None)
 
 
 def set_card(model: Any, card: ExportCard) -> None:
-    """Write a card into a model's metadata, in the place of one that is there."""
+    """Write a card into a model's metadata, replacing an existing one.
+
+    Args:
+        model: An ``onnx.ModelProto``.
+        card: Card of the file.
+    """
     others = [entry for entry in model.metadata_props if entry.key != KEY]
     del model.metadata_props[:]
     model.metadata_props.extend(others)
@@ -62,7 +71,7 @@ def set_card(model: Any, card: ExportCard) -> None:
 
 
 def _clean(model: Any, program: ExportedProgram) -> None:
-    """Name the dynamic sizes of a model, and remove the exporter's notes, which name files of this machine."""
+    """Name the dynamic sizes of a model, and remove the exporter's notes, which contain paths of this machine."""
     names = {}
     (images,) = (node.meta["val"] for node in program.graph.nodes if node.name in program.graph_signature.user_inputs)
     for axis, name in ((0, "batch"), (2, "height"), (3, "width")):
@@ -82,10 +91,10 @@ def _clean(model: Any, program: ExportedProgram) -> None:
 
 
 def read_onnx_card(path: Path) -> str | None:
-    """The card in a file, if there is one.
+    """Read the card in a file as JSON; None if there is none.
 
     Raises:
-        UserError: the file can't be read.
+        UserError: The file can't be read.
     """
     import onnx
     from google.protobuf.message import DecodeError
@@ -93,21 +102,23 @@ def read_onnx_card(path: Path) -> str | None:
     try:
         model = onnx.load(path, load_external_data=False)
     except DecodeError as error:
-        raise UserError(f"{path} can't be read as ONNX: it is cut short or no such file; export it again") from error
+        raise UserError(
+            f"{path} can't be read as ONNX: it is truncated or another kind of file; export it again"
+        ) from error
     return next((entry.value for entry in model.metadata_props if entry.key == KEY), None)
 
 
 class OnnxSession(Session):
-    """An ONNX file in ONNX Runtime.
+    """Session of ONNX Runtime.
 
     Args:
         path: The file.
-        card: What it says about itself.
-        accelerator: "auto" for the best that ONNX Runtime was built for, "cpu" or "gpu".
-        threads: Threads for one operator; None: all cores.
+        card: Card of the file.
+        accelerator: "auto" for the best that this build of ONNX Runtime supports, "cpu" or "gpu".
+        threads: Threads per operator; None for all cores.
 
     Raises:
-        UserError: the file can't be used, or the device isn't there.
+        UserError: The file can't be run, or the device is not available.
     """
 
     def __init__(self, path: Path, card: ExportCard, accelerator: str = "auto", threads: int | None = None) -> None:
@@ -116,11 +127,11 @@ class OnnxSession(Session):
         self._session = _open(str(path), path, self._providers, threads)
 
     def run(self, images: Tensor) -> list[Tensor]:
-        """Outputs for images [B, C, H, W]."""
+        """Return the outputs for images [B, C, H, W]."""
         return [torch.from_numpy(output) for output in self._session.run(None, {INPUT: images.numpy()})]
 
     def trace_orders(self, images: Tensor) -> list[Order]:
-        """What the graph sorted on the way, by a copy of it that tells."""
+        """Return what the graph sorts for images [B, C, H, W], by a copy of the graph with additional outputs."""
         import onnx
 
         model = onnx.load(self.path)
@@ -129,15 +140,15 @@ class OnnxSession(Session):
             if node.op_type == "TopK" and len(node.output) == 2:
                 wanted.append((node.input[0], node.output[1]))
         kinds = (onnx.TensorProto.FLOAT, onnx.TensorProto.INT64)
-        told = [
+        outputs = [
             onnx.helper.make_tensor_value_info(*value, None)
             for pair in wanted
             for value in zip(pair, kinds, strict=True)
         ]
         del model.graph.output[:]
-        model.graph.output.extend(told)
+        model.graph.output.extend(outputs)
         session = _open(model.SerializeToString(), self.path, self._providers, self._threads)
-        found = [torch.from_numpy(output) for output in session.run(None, {INPUT: images.numpy()})] if told else []
+        found = [torch.from_numpy(output) for output in session.run(None, {INPUT: images.numpy()})] if outputs else []
         return list(zip(found[::2], found[1::2], strict=True))
 
 
@@ -157,11 +168,11 @@ def _open(model: str | bytes, path: Path, providers: list[str], threads: int | N
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3  # warnings are about its own optimiser
+    options.log_severity_level = 3  # hides warnings about its own optimizer
     if threads is not None:
         options.intra_op_num_threads = threads
     try:
         return onnxruntime.InferenceSession(model, options, providers=providers)
-    except Exception as error:  # onnxruntime's errors have no base of their own
+    except Exception as error:  # onnxruntime's errors have no common base class
         reason = " ".join(str(error).split())[:200]
         raise UserError(f"{path} can't be run by ONNX Runtime ({reason}); export it again") from error

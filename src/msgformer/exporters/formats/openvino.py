@@ -1,4 +1,4 @@
-"""OpenVINO's files, an .xml with the graph and a .bin with the weights: made from ONNX, run by OpenVINO."""
+"""OpenVINO files, an .xml with the graph and a .bin with the weights, converted from ONNX and run by OpenVINO."""
 
 from __future__ import annotations
 
@@ -17,7 +17,12 @@ from msgformer.exporters.session import Order, Session
 
 
 def to_openvino(onnx_model: Any, card: ExportCard) -> Any:
-    """An ``onnx.ModelProto`` as an ``openvino.Model`` that holds its card."""
+    """Convert an ``onnx.ModelProto`` to an ``openvino.Model`` with its card.
+
+    Args:
+        onnx_model: The ONNX model.
+        card: Card of the file.
+    """
     import openvino
 
     model = openvino.Core().read_model(io.BytesIO(onnx_model.SerializeToString()))
@@ -26,20 +31,28 @@ def to_openvino(onnx_model: Any, card: ExportCard) -> Any:
 
 
 def save_openvino(model: Any, path: Path) -> None:
-    """Write the .xml and the .bin, weights in float32; raises OSError where that fails."""
+    """Write the .xml and the .bin, with weights in float32.
+
+    Args:
+        model: An ``openvino.Model``.
+        path: Path of the .xml.
+
+    Raises:
+        OSError: A file can't be written.
+    """
     import openvino
 
     try:
         openvino.save_model(model, str(path), compress_to_fp16=False)
-    except RuntimeError as error:  # which is all that it says of a full disk
+    except RuntimeError as error:  # OpenVINO's only error for a full disk
         raise OSError(None, "OpenVINO can't write it", str(path)) from error
 
 
 def read_openvino_card(path: Path) -> str | None:
-    """The card in a file, if there is one.
+    """Read the card in a file as JSON; None if there is none.
 
     Raises:
-        UserError: the file can't be read.
+        UserError: The file can't be read.
     """
     model = _read(path)
     return model.get_rt_info([KEY]).astype(str) if model.has_rt_info([KEY]) else None
@@ -55,54 +68,54 @@ def _read(path: Path) -> Any:
         return openvino.Core().read_model(str(path), str(weights))
     except RuntimeError as error:
         raise UserError(
-            f"{path} can't be read by OpenVINO: it is cut short or no such file; export it again"
+            f"{path} can't be read by OpenVINO: it is truncated or another kind of file; export it again"
         ) from error
 
 
 class OpenVinoSession(Session):
-    """A file in OpenVINO, computed in float32.
+    """Session of OpenVINO, computed in float32.
 
     Args:
         path: The .xml.
-        card: What it says about itself.
-        accelerator: "auto" or "cpu" for the CPU, "gpu" for a GPU of Intel's.
-        threads: Threads; None: all cores.
+        card: Card of the file.
+        accelerator: "auto" or "cpu" for the CPU, "gpu" for an Intel GPU.
+        threads: Number of threads; None for all cores.
 
     Raises:
-        UserError: the file can't be used, or the device isn't there.
+        UserError: The file can't be run, or the device is not available.
     """
 
     def __init__(self, path: Path, card: ExportCard, accelerator: str = "auto", threads: int | None = None) -> None:
         super().__init__(path, card)
         self._device = _device(accelerator)
-        # Left to itself, it computes in bfloat16 where the CPU has units for that.
+        # By default OpenVINO computes in bfloat16 if the CPU supports it.
         self._config: dict[str, Any] = {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"}
         if threads is not None:
             self._config["INFERENCE_NUM_THREADS"] = threads
         self._model = _compile(_read(path), self._device, self._config)
 
     def run(self, images: Tensor) -> list[Tensor]:
-        """Outputs for images [B, C, H, W]."""
+        """Return the outputs for images [B, C, H, W]."""
         outputs = self._model(images.contiguous().numpy(), share_inputs=True)
         return [torch.from_numpy(outputs[number].copy()) for number in range(len(self._model.outputs))]
 
     def trace_orders(self, images: Tensor) -> list[Order]:
-        """What the graph sorted on the way, by a copy of it that tells."""
+        """Return what the graph sorts for images [B, C, H, W], by a copy of the graph with additional outputs."""
         model = _read(self.path)
         sorts = [node for node in model.get_ordered_ops() if node.get_type_name() == "TopK"]
         if not sorts:
             return []
-        told = model.add_outputs([port for node in sorts for port in (node.input_value(0), node.output(1))])
+        added = model.add_outputs([port for node in sorts for port in (node.input_value(0), node.output(1))])
         first = len(self._model.outputs)
         outputs = _compile(model, self._device, self._config)(images.numpy())
-        found = [torch.from_numpy(outputs[first + number].copy()) for number in range(len(told))]
+        found = [torch.from_numpy(outputs[first + number].copy()) for number in range(len(added))]
         pairs = list(zip(found[::2], found[1::2], strict=True))
         places = [_place(node.friendly_name) for node in sorts]
         return [pair for _, pair in sorted(zip(places, pairs, strict=True), key=itemgetter(0))]
 
 
 def _place(name: str) -> tuple[bool, int]:
-    """Where a sort stands in its model: "node_sort_2__1" of tokens is the third; "node_topk" of boxes comes after."""
+    """Return a sort key of a node: "node_sort_2__1" (tokens) is the third, and "node_topk" (boxes) comes after."""
     number = re.search(r"\d+$", name.partition("__")[0])
     return "sort" not in name, int(number[0]) if number else 0
 

@@ -1,4 +1,4 @@
-"""PyTorch's own files, .pt2: a graph of torch.export, or one that was compiled ahead of time (AOTInductor)."""
+"""PyTorch files (.pt2): a graph of torch.export, or one compiled ahead of time by AOTInductor."""
 
 from __future__ import annotations
 
@@ -23,7 +23,16 @@ CARD = f"{KEY}.json"
 
 
 def save_program(program: ExportedProgram, card: ExportCard, path: Path) -> None:
-    """Write a graph; raises OSError where that fails."""
+    """Write a graph.
+
+    Args:
+        program: The captured graph.
+        card: Card of the file.
+        path: Path of the file.
+
+    Raises:
+        OSError: The file can't be written.
+    """
     file = io.BytesIO()
     torch.export.save(program, file, extra_files={CARD: card.to_json()})
     path.write_bytes(file.getbuffer())
@@ -32,9 +41,14 @@ def save_program(program: ExportedProgram, card: ExportCard, path: Path) -> None
 def save_compiled(program: ExportedProgram, card: ExportCard, path: Path) -> None:
     """Compile a graph for this machine's CPU and write the result.
 
+    Args:
+        program: The captured graph.
+        card: Card of the file.
+        path: Path of the file.
+
     Raises:
-        UserError: there is no C++ compiler, or it fails.
-        OSError: the file can't be written.
+        UserError: There is no C++ compiler, or it fails.
+        OSError: The file can't be written.
     """
     from torch._inductor import aoti_compile_and_package
     from torch._inductor.exc import InvalidCxxCompiler
@@ -46,7 +60,7 @@ def save_compiled(program: ExportedProgram, card: ExportCard, path: Path) -> Non
                 aoti_compile_and_package(program, package_path=str(package))
         except InvalidCxxCompiler as error:
             raise UserError("format aoti needs a C++ compiler, such as g++; install one") from error
-        except Exception as error:  # Inductor raises whatever its compiler and it run into
+        except Exception as error:  # Inductor and its compiler raise many types of errors
             reason = " ".join(str(error).split())[:200] or type(error).__name__
             raise UserError(f"{card.model} can't be compiled by AOTInductor ({reason}); try another format") from error
         with zipfile.ZipFile(package, "a") as archive:
@@ -56,35 +70,35 @@ def save_compiled(program: ExportedProgram, card: ExportCard, path: Path) -> Non
 
 
 def read_torch_card(path: Path) -> str | None:
-    """The card in an archive, if there is one.
+    """Read the card in an archive as JSON; None if there is none.
 
     Raises:
-        UserError: the file is no archive, or damaged.
+        UserError: The file is not an archive, or is damaged.
     """
     try:
         with zipfile.ZipFile(path) as archive:
             name = next((name for name in archive.namelist() if name.endswith(f"/extra/{CARD}")), None)
             return None if name is None else archive.read(name).decode()
     except (zipfile.BadZipFile, OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path} can't be read: it is cut short or no .pt2 file; export it again") from error
+        raise UserError(f"{path} can't be read: it is truncated or not a .pt2 file; export it again") from error
 
 
 class ProgramSession(Session):
-    """A graph of torch.export, run by torch.
+    """Session of a torch.export graph, run by torch.
 
     Args:
         path: The file.
-        card: What it says about itself.
+        card: Card of the file.
     """
 
     def __init__(self, path: Path, card: ExportCard) -> None:
         super().__init__(path, card)
         try:
             with quiet():
-                # The card says what sizes are taken. torch's own guards are stricter than its graph: they hold that
-                # no size on the way is 1, since one of 1 would have been captured otherwise, to the same effect.
+                # The card defines the accepted sizes. torch's guards are stricter than the graph: they exclude
+                # intermediate sizes of 1, for which a capture would give another graph with the same outputs.
                 self.module: Any = torch.export.load(path).module(check_guards=False)
-        except Exception as error:  # a damaged file can make it fail in any way
+        except Exception as error:  # a damaged file can raise any type of error
             reason = " ".join(str(error).split())[:200] or type(error).__name__
             raise UserError(
                 f"{path} can't be loaded by torch {torch.__version__} ({reason}); export it again"
@@ -92,19 +106,19 @@ class ProgramSession(Session):
 
     @torch.inference_mode()
     def run(self, images: Tensor) -> list[Tensor]:
-        """Outputs for images [B, C, H, W]."""
+        """Return the outputs for images [B, C, H, W]."""
         return as_list(self.module(images))
 
     @torch.inference_mode()
     def trace_orders(self, images: Tensor) -> list[Order]:
-        """What the graph sorted on the way."""
-        watcher = _SortWatcher(self.module)
+        """Return what the graph sorts for images [B, C, H, W]."""
+        watcher = _SortRecorder(self.module)
         watcher.run(images)
         return watcher.orders
 
 
-class _SortWatcher(Interpreter):
-    """Runs a graph and keeps what it sorts."""
+class _SortRecorder(Interpreter):
+    """Runs a graph and records what it sorts."""
 
     def __init__(self, module: Any) -> None:
         super().__init__(module)
@@ -118,11 +132,11 @@ class _SortWatcher(Interpreter):
 
 
 class CompiledSession(Session):
-    """A graph that AOTInductor compiled; it runs on machines like the one that it was compiled on.
+    """Session of a graph compiled by AOTInductor, for machines like the one that compiled it.
 
     Args:
-        path: The file. Its machine code is run: open only files that you trust.
-        card: What it says about itself.
+        path: The file. Its machine code is executed, so open only files that you trust.
+        card: Card of the file.
     """
 
     def __init__(self, path: Path, card: ExportCard) -> None:
@@ -136,10 +150,10 @@ class CompiledSession(Session):
 
     @torch.inference_mode()
     def run(self, images: Tensor) -> list[Tensor]:
-        """Outputs for images [B, C, H, W]."""
+        """Return the outputs for images [B, C, H, W]."""
         return as_list(self._model(images))
 
 
 def as_list(outputs: Any) -> list[Tensor]:
-    """A model's outputs, one or several, as a list."""
+    """Return a model's outputs, one or several, as a list."""
     return [outputs] if isinstance(outputs, Tensor) else list(outputs)

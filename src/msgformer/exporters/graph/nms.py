@@ -1,7 +1,8 @@
-"""Suppression of doubles as one operator whose outcome has a size known beforehand.
+"""Fixed-size non-maximum suppression (NMS) as one operator, for graphs with fixed sizes.
 
-torch's own operator gives as many numbers as boxes are left, of which no graph of fixed sizes can be made; this one
-says of each box whether it is left. ONNX has an operator for it, which `onnx_ops` translates it to.
+torchvision's operator returns the indices of the remaining boxes, whose number depends on the data. This operator
+returns a mask over all boxes instead. `onnx_ops` translates it to the operator of ONNX. It is registered under the name
+``msgformer::suppress``, which exported programs refer to.
 """
 
 from __future__ import annotations
@@ -12,29 +13,29 @@ from torchvision.ops import nms
 
 
 @torch.library.custom_op("msgformer::suppress", mutates_args=())
-def suppress(boxes: Tensor, scores: Tensor, most: int, overlap: float, threshold: float) -> Tensor:
-    """Which boxes are left when of those that overlap only the best one stays.
+def fixed_size_nms(boxes: Tensor, scores: Tensor, max_boxes: int, overlap: float, threshold: float) -> Tensor:
+    """Mark the boxes that remain after non-maximum suppression within each group and class.
 
     Args:
-        boxes: ``x1 y1 x2 y2`` of G groups, [G, N, 4]; groups don't touch each other.
-        scores: Of each box for each class, [G, C, N]; neither do classes.
-        most: Boxes left of each group and class at most, the best ones.
-        overlap: IoU above which the weaker of two boxes goes.
-        threshold: Boxes go, too, whose score isn't above this.
+        boxes: Boxes ``x1 y1 x2 y2`` of G groups, [G, N, 4].
+        scores: Score of each box for each class, [G, C, N].
+        max_boxes: Maximum number of boxes per group and class; the best are selected.
+        overlap: IoU above which the box with the lower score is removed.
+        threshold: Boxes with a score up to this are removed.
 
     Returns:
-        Whether a box is left, bool, [G, C, N].
+        Whether each box remains, bool [G, C, N].
     """
     left = torch.zeros_like(scores, dtype=torch.bool)
     for group, classes, marks in zip(boxes, scores, left, strict=True):
         for values, marked in zip(classes, marks, strict=True):
             place = (values > threshold).nonzero()[:, 0]
-            best = nms(group[place], values[place], overlap)[:most]
+            best = nms(group[place], values[place], overlap)[:max_boxes]
             marked[place[best]] = True
     return left
 
 
-@suppress.register_fake
+@fixed_size_nms.register_fake
 def _(boxes: Tensor, scores: Tensor, *limits: float) -> Tensor:
     del boxes, limits
     return torch.empty_like(scores, dtype=torch.bool)

@@ -1,7 +1,7 @@
-"""Segmenters in a form of which one graph serves images of all sizes; the answers are the model's own.
+"""Segmenters that can be captured as one graph for images of all sizes; the results are those of the original model.
 
-Where the live model asks torch for something that depends on a size (what adaptive pooling averages, how a map lies in
-memory, where to crop), a graph would be captured for the sizes at hand. Here all of it is computed from the sizes.
+Some operations of the original model (adaptive pooling, memory layouts, crops) would specialize the graph for the sizes
+of the example input. Here they are computed from symbolic sizes.
 """
 
 from __future__ import annotations
@@ -19,45 +19,45 @@ from msgformer.models.backbone import Backbone
 
 
 class GraphBackbone(nn.Module):
-    """`DenseBackbone`, whose maps lie in memory in one way at every size.
+    """`DenseBackbone` whose feature maps have the same memory format at every size.
 
     Args:
-        slow: The backbone.
+        original: The original backbone.
     """
 
-    def __init__(self, slow: DenseBackbone) -> None:
+    def __init__(self, original: DenseBackbone) -> None:
         super().__init__()
-        self.body, self.norms = slow.body, slow.norms
-        self.channels_last = slow.channels_last
+        self.body, self.norms = original.body, original.norms
+        self.channels_last = original.channels_last
 
     def forward(self, images: Tensor) -> list[Tensor]:
-        """Images [B, 3, H, W] to four maps [B, C, H / stride, W / stride]."""
+        """Compute four feature maps [B, C, H / stride, W / stride] of images [B, 3, H, W]."""
         maps = zip(self.norms, self._maps(images), strict=True)
         return [norm(x).clone(memory_format=torch.contiguous_format) for norm, x in maps]
 
     def _maps(self, images: Tensor) -> list[Tensor]:
         model: Any = getattr(self.body, "model", None)
-        if isinstance(model, Backbone):  # of all that the stages give, the patches alone
+        if isinstance(model, Backbone):  # use only the patch tokens of each stage
             return [outputs[0].permute(0, 3, 1, 2) for outputs in model.forward_stages(images)]
         maps = self.body(images)
         return [x.permute(0, 3, 1, 2) for x in maps] if self.channels_last else maps
 
 
 class GraphSegmenter(nn.Module):
-    """`Segmenter` without its training, for images of any size.
+    """`Segmenter` for inference, for images of any size.
 
     Args:
-        slow: The segmenter; its parts are used, and changed.
+        original: The original segmenter; its modules are reused and modified.
     """
 
-    def __init__(self, slow: Segmenter) -> None:
+    def __init__(self, original: Segmenter) -> None:
         super().__init__()
-        self.backbone = GraphBackbone(slow.backbone)
-        self.decode_head = slow.decode_head
+        self.backbone = GraphBackbone(original.backbone)
+        self.decode_head = original.decode_head
         _replace_pools(self.decode_head)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Normalised images [B, 3, H, W] to logits [B, classes, H, W]."""
+        """Compute logits [B, classes, H, W] of normalized images [B, 3, H, W]."""
         height, width = images.shape[-2:]
         padded = pad_to_strides(images)
         logits = resize(self.decode_head(self.backbone(padded)), padded.shape[-2:])
@@ -66,10 +66,10 @@ class GraphSegmenter(nn.Module):
 
 
 class AveragePool(nn.Module):
-    """Adaptive average pooling as two products with matrices that are computed from the size.
+    """Adaptive average pooling as two matrix products, with matrices computed from the input size.
 
     Args:
-        scale: Rows and columns that go out.
+        scale: Number of output rows and columns.
     """
 
     def __init__(self, scale: int) -> None:
@@ -77,18 +77,26 @@ class AveragePool(nn.Module):
         self.scale = scale
 
     def forward(self, x: Tensor) -> Tensor:
-        """[B, C, H, W] to [B, C, scale, scale]."""
+        """Pool a map [B, C, H, W] to [B, C, scale, scale]."""
         if self.scale == 1:
             return x.mean((2, 3), keepdim=True)
-        rows, cols = (averaging(side, self.scale, x) for side in x.shape[-2:])
+        rows, cols = (pooling_matrix(side, self.scale, x) for side in x.shape[-2:])
         return rows @ x @ cols.T
 
 
-def averaging(side: int, scale: int, like: Tensor) -> Tensor:
-    """The matrix [scale, side] that averages ``side`` places to ``scale``, as adaptive average pooling does.
+def pooling_matrix(side: int, scale: int, like: Tensor) -> Tensor:
+    """Return the matrix of one-dimensional adaptive average pooling.
 
-    Place i of those that go out is the mean of the places from floor(i * side / scale) to the one before
+    Output i is the mean of the inputs from floor(i * side / scale) up to, but not including,
     ceil((i + 1) * side / scale).
+
+    Args:
+        side: Number of inputs.
+        scale: Number of outputs.
+        like: Tensor of any shape, whose device and dtype the matrix gets.
+
+    Returns:
+        Matrix [scale, side].
     """
     out = torch.arange(scale, device=like.device).unsqueeze(1)
     place = torch.arange(side, device=like.device)
@@ -98,10 +106,10 @@ def averaging(side: int, scale: int, like: Tensor) -> Tensor:
 
 
 def pad_to_strides(images: Tensor) -> Tensor:
-    """Images [B, 3, H, W] with zeros at the bottom and the right up to whole steps of the coarsest map.
+    """Pad images [B, 3, H, W] with zeros at the bottom and the right to multiples of the coarsest stride.
 
     Sides are computed as multiples of the stride, because torch can't reason about remainders. ``1 + ...`` shows torch
-    that a side is at least one stride; a graph would be specialized if it could be 0.
+    that a side is at least one stride; otherwise it would specialize the graph.
     """
     coarsest = STRIDES[-1]
     height, width = ((1 + (side - 1) // coarsest) * coarsest - side for side in images.shape[-2:])

@@ -142,7 +142,7 @@ def evaluate_classifier(
     predictor = ClassificationPredictor(model, config, **options.task_options)
     source, name = _evaluation_set(model, data)
     count = len(source.labels)
-    samples = Samples(source, predictor.transform, on_bad_image=options.on_bad_image, least_side=predictor.least_side)
+    samples = Samples(source, predictor.transform, on_bad_image=options.on_bad_image, min_side=predictor.min_side)
     batch_size, workers = config.batch_size or BATCH_SIZE, config.workers
     if workers is None:
         workers = default_workers() if count > batch_size else 0

@@ -73,9 +73,9 @@ class ClassificationPredictor(Predictor):
         return eval_transform(self.preprocessing)
 
     @property
-    def least_side(self) -> int:
-        """The ``least_side`` of the preprocessing."""
-        return self.preprocessing.least_side
+    def min_side(self) -> int:
+        """The ``min_side`` of the preprocessing."""
+        return self.preprocessing.min_side
 
     @property
     def layout(self) -> ClassificationLayout:

@@ -11,8 +11,8 @@ from torch import nn
 from msgformer.checkpoints.card import ModelCard
 from msgformer.data.detection.instances import InstanceSet
 from msgformer.data.loading.split import write_split
-from msgformer.data.problems import Problem, refuse_errors
-from msgformer.data.segmentation.label_maps import LabelledImages
+from msgformer.data.problems import Problem, raise_errors
+from msgformer.data.segmentation.label_maps import LabeledImages
 from msgformer.tasks import get_task
 from msgformer.tasks.training_setup import TrainingSetup
 from msgformer.training.build import known_model
@@ -22,8 +22,8 @@ class DenseSetup(TrainingSetup):
     """Setup of a training on a folder with annotated training and validation images."""
 
     bundled = "scenes"
-    train: InstanceSet | LabelledImages
-    val: InstanceSet | LabelledImages
+    train: InstanceSet | LabeledImages
+    val: InstanceSet | LabeledImages
 
     def image_names(self) -> dict[str, list[str]]:
         """Return paths relative to the data folder."""
@@ -42,7 +42,7 @@ class DenseSetup(TrainingSetup):
             UserError: An image or annotation can't be used.
         """
         for source in (self.train, self.val):
-            refuse_errors(self.find_problems(source))
+            raise_errors(self.find_problems(source))
 
     @abstractmethod
     def find_problems(self, source: Any) -> list[Problem]:

@@ -8,8 +8,8 @@ from typing import Any
 from torch import nn
 
 from msgformer.data.detection.transforms import to_tensor
-from msgformer.exporters.exported_detector import fill_up, fit_into
-from msgformer.exporters.graph.detector import GraphRCNN, GraphRetinaNet, found_names
+from msgformer.exporters.exported_detector import pad_to_size, resize_to_fit
+from msgformer.exporters.graph.detector import GraphRCNN, GraphRetinaNet, output_names
 from msgformer.heads import RCNN
 from msgformer.tasks.export.source import ExportSource
 from msgformer.tasks.opened_model import OpenedModel
@@ -29,11 +29,11 @@ def export_source(model: OpenedModel, size: tuple[int, int] | None) -> ExportSou
         module,
         model.card,
         height_width,
-        lambda image: fill_up(fit_into(transform.normalize(to_tensor(image)), height_width), height_width),
+        lambda image: pad_to_size(resize_to_fit(transform.normalize(to_tensor(image)), height_width), height_width),
         {"min_size": transform.min_size[0] or None, "max_size": transform.max_size},
         mean=tuple(transform.image_mean),
         std=tuple(transform.image_std),
-        outputs=found_names(module),
+        outputs=output_names(module),
         run=model.run,
     )
 

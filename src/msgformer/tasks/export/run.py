@@ -7,10 +7,10 @@ from pathlib import Path
 import torch
 
 from msgformer.checkpoints.export_card import ExportCard, Format
-from msgformer.exporters.program import sizes_of
+from msgformer.exporters.program import export_sizes
 from msgformer.exporters.runtime import open_session
 from msgformer.exporters.verify import Verification
-from msgformer.exporters.writer import staged, write_export
+from msgformer.exporters.writer import write_export
 from msgformer.optimized.optimize import optimize
 from msgformer.tasks.export.images import calibration_batches, real_images
 from msgformer.tasks.export.source import ExportSource
@@ -50,7 +50,7 @@ def run_export(
     batch = card.sizes.fixed_batch or 1
     batches = calibration_batches(calibration, source, batch) if int8 else []
     inputs = torch.stack([source.transform(image) for image in images])
-    with staged(path) as unfinished:
+    with stage_output(path) as unfinished:
         # ExecuTorch 1.5 computes different results from an optimized module, which uses PyTorch's operators for CPUs.
         module = source.module if format == "executorch" else optimize(source.module)
         write_export(source.task.as_graph(module), card, unfinished, batches)
@@ -82,7 +82,7 @@ def export_card(
     """
     card = source.card
     source.task.check_format(format, int8=int8, single=batch_size == 1 and not dynamic_batch)
-    sizes = sizes_of(source.module, source.size, batch_size, dynamic_batch=dynamic_batch, dynamic_size=dynamic_size)
+    sizes = export_sizes(source.module, source.size, batch_size, dynamic_batch=dynamic_batch, dynamic_size=dynamic_size)
     return ExportCard(
         format=format,
         task=card.task,

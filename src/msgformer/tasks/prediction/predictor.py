@@ -132,7 +132,7 @@ class Predictor(ABC):
         """Converts an RGB image to the model's input [C, H, W]; runs in worker processes."""
 
     @property
-    def least_side(self) -> int:
+    def min_side(self) -> int:
         """Smallest side in pixels at which a JPEG may be decoded; 0 for its full size only."""
         return 0
 

@@ -34,16 +34,16 @@ class PreprocessedDataset(Dataset[PreprocessedImage]):
 
     Args:
         transform: Converts an image to a tensor.
-        least_side: Smallest side in pixels at which a JPEG may be decoded; 0 for its full size only.
+        min_side: Smallest side in pixels at which a JPEG may be decoded; 0 for its full size only.
         keep: Pixels of the image to store.
     """
 
-    def __init__(self, transform: Callable[[Image.Image], Tensor], least_side: int = 0, keep: Keep = "nothing") -> None:
-        self.transform, self.least_side, self.keep = transform, least_side, keep
+    def __init__(self, transform: Callable[[Image.Image], Tensor], min_side: int = 0, keep: Keep = "nothing") -> None:
+        self.transform, self.min_side, self.keep = transform, min_side, keep
 
     def __getitem__(self, source: ImageInput) -> PreprocessedImage:
         try:
-            image = source.load(self.least_side)
+            image = source.load(self.min_side)
         except UserError as error:
             return PreprocessedImage(source.reference(), (0, 0), error=str(error))
         size = image.height, image.width
@@ -77,7 +77,7 @@ def stream_batches(
         UserError: An image can't be read, with "stop".
     """
     collate_batch = collate if on_bad_image == "skip" else collate_until_error
-    images = PreprocessedDataset(predictor.transform, predictor.least_side, keep)
+    images = PreprocessedDataset(predictor.transform, predictor.min_side, keep)
     for batch in _load_batches(predictor, images, iter(inputs), collate_batch):
         failed = batch.images[-1].error if on_bad_image == "stop" and batch.images else None
         if failed is None:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from msgformer.checkpoints.card import ModelCard
 from msgformer.data.dense.samples import SegmentationSamples
-from msgformer.data.segmentation.label_maps import IGNORED, LabelledImages
+from msgformer.data.segmentation.label_maps import IGNORED, LabeledImages
 from msgformer.data.segmentation.sets import open_subset
 from msgformer.data.segmentation.transforms import SegmentViews
 from msgformer.errors import UserError
@@ -95,7 +95,7 @@ def held_out_images(card: ModelCard, task: Task) -> tuple[int, Callable[[int], I
     return len(labeled), labeled.load
 
 
-def _open_val(model: OpenedModel, folder: Path) -> LabelledImages:
+def _open_val(model: OpenedModel, folder: Path) -> LabeledImages:
     source = open_subset(folder, "val", image_options(model).reduce_zero_label)
     if list(source.classes) != model.card.classes:
         raise UserError(
@@ -106,7 +106,7 @@ def _open_val(model: OpenedModel, folder: Path) -> LabelledImages:
 
 
 def _examples(
-    segment: Callable[..., Tensor], source: LabelledImages, views: SegmentViews, skipped: Collection[int]
+    segment: Callable[..., Tensor], source: LabeledImages, views: SegmentViews, skipped: Collection[int]
 ) -> Sequence[Example]:
     """Return some images, drawn with their label maps and with the model's predictions."""
     examples = []

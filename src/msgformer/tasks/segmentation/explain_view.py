@@ -8,7 +8,7 @@ from PIL.Image import Resampling
 from torchvision.transforms.v2 import functional as transforms
 
 from msgformer.data.detection.transforms import to_tensor
-from msgformer.data.segmentation.transforms import fitted_size
+from msgformer.data.segmentation.transforms import scaled_size
 from msgformer.tasks.explain_view import ExplainOptions, View, fitted_sides, make_view
 from msgformer.tasks.opened_model import OpenedModel
 from msgformer.tasks.segmentation.predictor import image_options
@@ -27,7 +27,7 @@ def explain_view(model: OpenedModel, image: Image.Image, options: ExplainOptions
     """
     module: Any = model.module
     if options.img_size is None:
-        resized = transforms.resize(image, fitted_size((image.height, image.width), image_options(model), 1.0))
+        resized = transforms.resize(image, scaled_size((image.height, image.width), image_options(model), 1.0))
     else:
         resized = image.resize(fitted_sides(image, options.img_size)[::-1], Resampling.BILINEAR)
     pixels = transforms.normalize(to_tensor(resized), list(module.mean), list(module.std))

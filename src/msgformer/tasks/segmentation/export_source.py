@@ -25,7 +25,7 @@ def export_source(model: OpenedModel, size: tuple[int, int] | None) -> ExportSou
         module,
         model.card,
         height_width,
-        lambda image: views.exactly(image, height_width),
+        lambda image: views.resize(image, height_width),
         model.card.preprocessing,
         mean=tuple(module.mean),
         std=tuple(module.std),

@@ -13,7 +13,7 @@ from msgformer.data.dense.checks import check_label_maps_quickly
 from msgformer.data.dense.samples import SegmentationSamples, collate
 from msgformer.data.loading.module import ImageData
 from msgformer.data.problems import Problem
-from msgformer.data.segmentation.label_maps import LabelledImages
+from msgformer.data.segmentation.label_maps import LabeledImages
 from msgformer.data.segmentation.sets import open_segmentation, resolve_reduce_zero
 from msgformer.data.segmentation.transforms import SegmentEval, SegmentTrain
 from msgformer.tasks import get_task
@@ -34,8 +34,8 @@ class SegmentationSetup(DenseSetup):
     """
 
     scores = ("miou", "pixel_accuracy", "mean_accuracy", "loss")
-    train: LabelledImages
-    val: LabelledImages
+    train: LabeledImages
+    val: LabeledImages
 
     def __init__(self, settings: TrainSettings, resume: Path | None) -> None:
         super().__init__(settings, resume)
@@ -52,7 +52,7 @@ class SegmentationSetup(DenseSetup):
         self.check_files()
 
     @override
-    def find_problems(self, source: LabelledImages) -> list[Problem]:
+    def find_problems(self, source: LabeledImages) -> list[Problem]:
         """Check image files and label maps."""
         return check_label_maps_quickly(source)
 
