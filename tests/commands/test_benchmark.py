@@ -190,7 +190,7 @@ def test_runs_and_exported_files_are_timed_as_well(run, tmp_path, monkeypatch, c
         ),
         ({"mode": "train", "precision": "fp16"}, "training in fp16 needs loss scaling"),
         ({"backend": "onnxruntime", "precision": "bf16"}, "onnxruntime supports only float32 here, not bf16"),
-        ({"backend": "cudagraphs"}, "cudagraphs needs a GPU of NVIDIA's, and this runs on the CPU; give compile"),
+        ({"backend": "cudagraphs"}, "cudagraphs needs an NVIDIA GPU, but the device is the CPU; use compile instead"),
         ({"precision": "tf32"}, "tf32 needs a GPU, but the device is the CPU"),
         ({"accelerator": "abacus"}, "device must be auto, cpu, cuda or cuda:N, not 'abacus'"),
         ({"models": ["test_vitt"]}, r"unknown model 'test_vitt'; did you mean 'test_vit"),
