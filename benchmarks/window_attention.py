@@ -90,9 +90,9 @@ def main() -> None:
     tried = os.environ.get("TRITON_INTERPRET") == "1"
     if find_spec("triton") is None:
         sys.exit("the window kernel needs Triton, which is not installed")
-    from msgformer.kernels.triton_attention import OLDEST, capability
+    from msgformer.kernels.triton_attention import MIN_CAPABILITY, capability
 
-    if not tried and capability(torch.device("cuda")) < OLDEST:
+    if not tried and capability(torch.device("cuda")) < MIN_CAPABILITY:
         sys.exit("there is no GPU that the window kernel is for; TRITON_INTERPRET=1 goes through this on a CPU")
     torch.set_float32_matmul_precision("high")
     device = "cpu" if tried else "cuda"

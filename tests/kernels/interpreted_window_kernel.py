@@ -36,7 +36,7 @@ def outcome(out: Tensor, leaves: list[Tensor], grad: Tensor) -> list[Tensor]:
 def kernel_on_cpu(monkeypatch) -> Iterator[None]:
     """All that decides for the kernel says yes, as on a GPU."""
     monkeypatch.setattr(attention, "_KERNEL_DEVICE", "cpu")
-    monkeypatch.setattr(window_kernel, "capability", lambda _: window_kernel.OLDEST)
+    monkeypatch.setattr(window_kernel, "capability", lambda _: window_kernel.MIN_CAPABILITY)
     torch.set_float32_matmul_precision("high")
     yield
     torch.set_float32_matmul_precision("highest")

@@ -12,13 +12,13 @@ from msgformer.kernels.cpu.attention import padded
 from msgformer.optimized.ops import (
     attend,
     attend_and_measure,
-    attend_and_measure_apart,
-    fill_vectors,
+    attend_and_measure_unfused,
+    pad_keys,
     hide,
     norm_gelu,
     norm_tokens,
     serves,
-    serves_norm,
+    is_norm_supported,
 )
 
 pytestmark = pytest.mark.skipif(shutil.which("c++") is None, reason="there is no C++ compiler")
@@ -83,7 +83,7 @@ def test_norm_and_gelu_are_the_definitions(size, processor):
     nn.init.normal_(norm.bias)
     expected = F.group_norm(x.double(), 1, norm.weight.double(), norm.bias.double(), norm.eps)
     norm.requires_grad_(False)
-    assert serves_norm(norm, x)
+    assert is_norm_supported(norm, x)
     torch.testing.assert_close(norm_gelu(norm, x.clone(), False), expected.float(), rtol=1e-5, atol=2e-6)
     torch.testing.assert_close(norm_gelu(norm, x.clone(), True), F.gelu(expected).float(), rtol=1e-5, atol=2e-6)
 
@@ -117,7 +117,7 @@ def test_parts_by_themselves_are_left_to_pytorch(shape):
 def test_keys_that_fill_vectors_change_nothing(count, filled):
     _, key_value, _ = inputs(2, 9, count, 16)
     query = torch.randn(2, 9, key_value.shape[-1] // 2)
-    more = fill_vectors(key_value)
+    more = pad_keys(key_value)
     bias = hide(more, count)
     assert (bias is None) == (count == filled)
     assert more.shape[1] == filled
@@ -130,7 +130,7 @@ def test_keys_that_fill_vectors_change_nothing(count, filled):
 def test_softmax_taken_apart_is_the_same(factor):
     x, key_value, _ = inputs(2, 9, 20, 16, factor=factor)
     given = [x.double(), *key_value.double().chunk(2, -1)]
-    torch.testing.assert_close(attend_and_measure_apart(given, HEADS), attend_and_measure(given, HEADS))
+    torch.testing.assert_close(attend_and_measure_unfused(given, HEADS), attend_and_measure(given, HEADS))
 
 
 def test_large_scores_and_numbers_that_are_none():

@@ -11,7 +11,7 @@ from torch import nn
 
 from msgformer.kernels.cpu.attention import padded
 from msgformer.optimized import products
-from msgformer.optimized.packed import PackedConv2d, PackedLinear, lay_out
+from msgformer.optimized.packed import PackedConv2d, PackedLinear, prepare_layouts
 
 pytestmark = pytest.mark.skipif(shutil.which("c++") is None, reason="there is no C++ compiler")
 
@@ -109,7 +109,7 @@ def test_compiled_graphs_call_them_and_exported_ones_do_not():
         return graph
 
     layer = PackedLinear(numbers(48, 32), numbers(48), activation="gelu", eps=EPS)
-    lay_out(layer)
+    prepare_layouts(layer)
     x = numbers(4, 32)
     with torch.no_grad():
         torch.testing.assert_close(torch.compile(layer, backend=keep, fullgraph=True)(x), layer(x))

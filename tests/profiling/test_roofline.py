@@ -116,7 +116,7 @@ def test_the_scores_of_a_large_attention_are_not_kept(monkeypatch):
     x = torch.randn(1, 2, 5, 4)
     (operation,) = record(Attention(), x)
     before = len(list(ways(operation, x)))
-    monkeypatch.setattr(floor, "MOST_SCORES", 2 * 5 * 5 - 1)
+    monkeypatch.setattr(floor, "MAX_SCORES_PER_CHUNK", 2 * 5 * 5 - 1)
     assert len(list(ways(operation, x))) == before - 1
 
 

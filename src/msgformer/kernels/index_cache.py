@@ -10,17 +10,17 @@ import torch
 from torch import Tensor
 from torch.fx import Proxy
 
-KEPT = 32
+CACHE_SIZE = 32
 """Results kept of each function."""
 
-MOST_ENTRIES = 2**19
+MAX_ENTRIES = 2**19
 """Of a result's tensors in all, 4 MiB of indices; larger ones are made anew, which such sizes make nobody notice."""
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
 
-def keep_by_size(make: Callable[P, T]) -> Callable[P, T]:
+def cache_by_shape(make: Callable[P, T]) -> Callable[P, T]:
     """Keeps what a function of sizes and a device returns: a tensor, or a tuple of some.
 
     Nobody may change what is returned. Nothing is kept where sizes are symbols or the call itself is recorded: while a
@@ -37,8 +37,8 @@ def keep_by_size(make: Callable[P, T]) -> Callable[P, T]:
             return known
         with torch.inference_mode(False), torch.no_grad():  # otherwise no gradient could use it later
             result = make(*args, **kwargs)
-        if count_entries(result) <= MOST_ENTRIES and not _in_cuda_graph(result):
-            while len(results) >= KEPT:
+        if count_entries(result) <= MAX_ENTRIES and not _in_cuda_graph(result):
+            while len(results) >= CACHE_SIZE:
                 results.pop(next(iter(results)), None)
             results[key] = result
         return result

@@ -24,16 +24,16 @@ from msgformer.utils.cache import cache_folder
 
 DTYPES = {torch.float16: tl.float16, torch.bfloat16: tl.bfloat16, torch.float32: tl.float32}
 CHANNELS = (16, 32)
-MOST_TOKENS = 64
+MAX_TOKENS = 64
 """Larger windows and heads are compiled into kernels whose registers spill into memory."""
 
-OLDEST = (8, 0)  # Ampere, the first with tensor cores for bfloat16 and TF32
+MIN_CAPABILITY = (8, 0)  # Ampere, the first with tensor cores for bfloat16 and TF32
 
-PROGRAMS = 1024
+MAX_PROGRAMS = 1024
 """So many at most: some for each of a GPU's processors, and no more because each writes a gradient of the bias."""
 
 
-def supports(heads: Sequence[Tensor], bias: Tensor) -> bool:
+def is_supported(heads: Sequence[Tensor], bias: Tensor) -> bool:
     """Whether the kernels compute this on the GPU where it lies.
 
     Args:
@@ -52,7 +52,7 @@ def supports(heads: Sequence[Tensor], bias: Tensor) -> bool:
         all(one.dtype == heads[0].dtype and one.device == bias.device for one in heads)
         and heads[0].dtype in DTYPES
         and channels in CHANNELS
-        and max(rows, cols) <= MOST_TOKENS
+        and max(rows, cols) <= MAX_TOKENS
         and bias.shape == (1, number, rows, cols)
         and _allowed(bias.device, heads[0].dtype)
     )
@@ -64,7 +64,7 @@ def _allowed(device: torch.device, dtype: torch.dtype) -> bool:
     # Asked here, because elsewhere PyTorch 2.11 says that it exports when it only compiles.
     if torch.compiler.is_exporting() or (dtype == torch.float32 and _precision() != "tf32"):
         return False
-    return capability(device) >= OLDEST
+    return capability(device) >= MIN_CAPABILITY
 
 
 def capability(device: torch.device) -> tuple[int, int]:
@@ -157,7 +157,7 @@ def _grads(heads: Sequence[Tensor]) -> list[Tensor]:
 
 def _programs(query: Tensor) -> int:
     """How many programs share the windows of a head."""
-    return max(1, min(query.shape[0], PROGRAMS // query.shape[1]))
+    return max(1, min(query.shape[0], MAX_PROGRAMS // query.shape[1]))
 
 
 def _launch(kernel: Any, tensors: Sequence[Tensor], bias: Tensor, *more: Tensor, programs: int) -> None:

@@ -12,7 +12,7 @@ import mindspore as ms
 from mindspore import Tensor, nn, ops
 from mindspore.common.initializer import TruncatedNormal
 
-from msgformer.mindspore.window import take_neighbours
+from msgformer.mindspore.window import gather_neighbors
 
 
 class Linear(nn.Dense):
@@ -82,7 +82,7 @@ class Conv2d(nn.Conv2d):
 
     def construct(self, x: Tensor) -> Tensor:
         """[B, H, W, C] to [B, H', W', C']."""
-        x = x if self.side == 1 else take_neighbours(x, self.step, self.side, self.zeros)  # [B, H', W', k * k * C]
+        x = x if self.side == 1 else gather_neighbors(x, self.step, self.side, self.zeros)  # [B, H', W', k * k * C]
         if self.depthwise:
             kernels = self.weight.reshape(self.out_channels, self.side**2).swapaxes(0, 1)
             batch, height, width, _ = x.shape

@@ -77,7 +77,7 @@ class OverlappingMerging(nn.Cell):
         return self.norm(self.reduction(x))
 
 
-class NeighbourMerging(nn.Cell):
+class NeighborMerging(nn.Cell):
     """Token merging of the first version: four neighbours concatenated, normalised and reduced, as in Swin.
 
     Zeros complete an odd number of rows or columns.
@@ -328,7 +328,7 @@ class MsgTransformer(Backbone):
         self.messenger_side = shuffle_sizes[0]
         self.patch_embed = PatchEmbed(in_chans, embed_dim, overlapping)
         self.msg_tokens = Parameter(initializer(TruncatedNormal(0.02), (1, self.messenger_side**2, 1, embed_dim)))
-        merging = OverlappingMerging if overlapping else NeighbourMerging
+        merging = OverlappingMerging if overlapping else NeighborMerging
         drop_path = split_stages(drop_path_rate, depths)
         self.stages = nn.CellList(
             [

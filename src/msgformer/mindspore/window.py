@@ -66,7 +66,7 @@ def pad_to_multiple(x: Tensor, multiple: Size) -> Tensor:
     return ops.pad(x, (0, 0, 0, beside, 0, below))
 
 
-def take_neighbours(x: Tensor, stride: int, side: int, padding: int) -> Tensor:
+def gather_neighbors(x: Tensor, stride: int, side: int, padding: int) -> Tensor:
     """The tokens under each place of a strided kernel.
 
     Args:

@@ -22,13 +22,13 @@ from msgformer.models.window import (
     are_fixed,
     map_grid,
     map_size,
-    take_neighbours,
+    gather_neighbors,
     to_map,
     to_rows,
     window_grid,
 )
 from msgformer.optimized import products
-from msgformer.optimized.ops import attend, fill_vectors, norm_tokens
+from msgformer.optimized.ops import attend, pad_keys, norm_tokens
 from msgformer.optimized.packed import PackedConv2d, PackedLinear, fold_norm, is_packable
 
 
@@ -57,7 +57,7 @@ class FastAttention(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Sequences [B * n, N, C] to the same."""
         qkv, proj = self.qkv.panels_for(x), self.proj.panels_for(x)
-        if qkv is None or proj is None or not products.serves_windows(x, self.num_heads):
+        if qkv is None or proj is None or not products.is_window_supported(x, self.num_heads):
             return self.proj(self.attended(x), x)
         layers = qkv, self.qkv.bias, proj, self.proj.bias
         return products.window_attention(x, *layers, self.bias, self.num_heads, self.qkv.kernel_eps)
@@ -67,7 +67,7 @@ class FastAttention(nn.Module):
         given = self.qkv.sections(x, 3)
         if self.is_for_openvino:
             query, *key_value = given
-            given = [query, *map(fill_vectors, key_value)]  # the bias hides what was added
+            given = [query, *map(pad_keys, key_value)]  # the bias hides what was added
         return attend(given, self.num_heads, self.bias)
 
     def messengers(self, x: Tensor) -> Tensor:
@@ -112,7 +112,7 @@ class FastBlock(nn.Module):
         if torch.compiler.is_exporting():
             return self.mlp(self._attend_and_exchange(x, plan))
         x = self.attn(x)
-        return self.mlp(msg.with_messengers(x, self.exchange(x[:, 0].clone(), plan)))
+        return self.mlp(msg.replace_messengers(x, self.exchange(x[:, 0].clone(), plan)))
 
     def _attend_and_exchange(self, x: Tensor, plan: Any) -> Tensor:
         """Residual and other messengers chosen in one step: what runs files would copy all tokens behind messengers."""
@@ -177,7 +177,7 @@ class FastMerging(nn.Module):
         is_exporting = torch.compiler.is_exporting()
         if is_exporting and are_fixed(grid.height, grid.width):
             return self._merge_map(to_map(x, grid)).flatten(0, 2)
-        x = take_neighbours(x, grid, stride=2, side=3, first=-1)  # [B * n, 9, C]
+        x = gather_neighbors(x, grid, stride=2, side=3, first=-1)  # [B * n, 9, C]
         if not is_exporting:
             return self.norm(self.product(x.flatten(1)))
         # A convolution would specialize the graph to grids of one window, or of several. The product uses the weight

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from msgformer.kernels.cpu.attention import CHUNK, MOST_KEYS, NO_KEY
+from msgformer.kernels.cpu.attention import CHUNK, MAX_KEYS, PADDING_BIAS
 from msgformer.kernels.cpu.library import CHANNELS, call, integers, is_loaded, is_plain, operator
 from msgformer.models import sg_former
 from msgformer.models.attention import biased_attention, packed_attention
@@ -28,7 +28,7 @@ def attend(given: Sequence[Tensor], num_heads: int, bias: Tensor | None = None) 
     Returns:
         [W, N, C]
     """
-    if serves(given, num_heads, bias):
+    if is_supported(given, num_heads, bias):
         return native_attention(*_joined(given), num_heads, bias)
     if bias is not None:
         bias = bias[..., : given[-1].shape[1]]
@@ -52,13 +52,13 @@ def attend_and_measure(given: Sequence[Tensor], num_heads: int) -> tuple[Tensor,
     Returns:
         [W, N, C] and [W, M]
     """
-    if not serves(given, num_heads):
+    if not is_supported(given, num_heads):
         return sg_former.attend_and_measure(*_apart(given), num_heads)
     out, received = native_attention_received(*_joined(given), num_heads)
     return out, received.sum((0, 2)) / (num_heads * given[0].shape[1])
 
 
-def attend_and_measure_apart(given: Sequence[Tensor], num_heads: int) -> tuple[Tensor, Tensor]:
+def attend_and_measure_unfused(given: Sequence[Tensor], num_heads: int) -> tuple[Tensor, Tensor]:
     """`attend_and_measure` with softmax taken apart.
 
     For OpenVINO, which computes exponentials faster than its softmax: sums of each row divide outcomes instead of
@@ -106,7 +106,7 @@ def _side_by_side(x: Tensor) -> Tensor:
 
 def norm_gelu(norm: nn.GroupNorm, x: Tensor, activate: bool) -> Tensor:
     """GroupNorm, then GELU if it is wanted: [B, C, H, W] to the same, in the place of x, which nobody else may read."""
-    if serves_norm(norm, x):
+    if is_norm_supported(norm, x):
         native_norm_gelu_(x, norm.weight, norm.bias, norm.eps, activate)
         return x
     if torch.compiler.is_compiling():
@@ -127,7 +127,7 @@ def norm_by_means(x: Tensor, weight: Tensor, bias: Tensor, eps: float) -> Tensor
     return centred / (variance + eps).sqrt() * weight + bias
 
 
-def fill_vectors(tokens: Tensor) -> Tensor:
+def pad_keys(tokens: Tensor) -> Tensor:
     """What keys and values are made of, [B, M, C], with zeros behind it, [B, M', C].
 
     For OpenVINO, whose attention takes 147 keys longer than 148, and 60 longer than 64: it is slow with what is left of
@@ -145,22 +145,22 @@ def hide(keys: Tensor, count: int) -> Tensor | None:
     if keys.shape[1] == count:
         return None
     hidden = torch.arange(keys.shape[1], device=keys.device) >= count
-    return (NO_KEY * hidden.to(keys.dtype)).view(1, 1, 1, -1)
+    return (PADDING_BIAS * hidden.to(keys.dtype)).view(1, 1, 1, -1)
 
 
-def serves(given: Sequence[Tensor], num_heads: int, bias: Tensor | None = None) -> bool:
+def is_supported(given: Sequence[Tensor], num_heads: int, bias: Tensor | None = None) -> bool:
     """Whether a C++ kernel computes this attention, here and now; for the arguments see `attend`."""
     if len(given) > 2 or (bias is not None and bias.shape[1] != num_heads):
         return False
     x, key_value = _joined(given)
     if key_value is not None and (key_value.shape[0], key_value.shape[2]) != (x.shape[0], 2 * x.shape[2]):
         return False
-    if given[-1].shape[1] > MOST_KEYS or _channels(x, key_value) % (num_heads * CHANNELS):
+    if given[-1].shape[1] > MAX_KEYS or _channels(x, key_value) % (num_heads * CHANNELS):
         return False
     return all(is_plain(one) and one.stride(-1) == 1 for one in given) and is_loaded()
 
 
-def serves_norm(norm: nn.GroupNorm, x: Tensor) -> bool:
+def is_norm_supported(norm: nn.GroupNorm, x: Tensor) -> bool:
     """Whether a C++ kernel computes this norm of [B, C, H, W], here and now."""
     if norm.num_groups != 1 or x.shape[1] % CHANNELS or norm.weight is None:
         return False

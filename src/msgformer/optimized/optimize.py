@@ -12,7 +12,7 @@ from msgformer.models import msg_transformer as msg
 from msgformer.models import sg_former as sg
 from msgformer.optimized import msg_transformer as fast_msg
 from msgformer.optimized import sg_former as fast_sg
-from msgformer.optimized.packed import PackedConv2d, PackedLinear, lay_out
+from msgformer.optimized.packed import PackedConv2d, PackedLinear, prepare_layouts
 
 _FASTER: dict[type[nn.Module], Callable[[Any], nn.Module]] = {
     msg.PatchEmbed: fast_msg.fast_patch_embed,
@@ -53,7 +53,7 @@ def optimize(model: Model) -> Model:
     """
     fast = copy.deepcopy(model).eval().requires_grad_(False)
     _replace(fast)
-    lay_out(fast)
+    prepare_layouts(fast)
     if type(fast) in _FASTER_MODELS:
         fast.__class__ = _FASTER_MODELS[type(fast)]  # only what it leaves out differs
     return fast

@@ -48,7 +48,7 @@ class Packed(nn.Module):
     def panels_for(self, x: Tensor) -> Tensor | None:
         """The weight in panels, if it is a matrix, and a kernel multiplies such an input by it, here and now."""
         out_channels, in_channels = self.weight.shape[:2]
-        if not self.is_matrix or in_channels % CHANNELS or out_channels % CHANNELS or not is_served(x, self.weight):
+        if not self.is_matrix or in_channels % CHANNELS or out_channels % CHANNELS or not is_supported(x, self.weight):
             return None
         if self.panels is None and not torch.compiler.is_compiling():
             with torch.inference_mode(False):  # or a graph that is compiled later could not use them
@@ -147,7 +147,7 @@ class PackedConv2d(Packed):
 
     def taps_for(self, x: Tensor) -> Tensor | None:
         """The weight as [9, C], if it is depth-wise with a 3 x 3 kernel, and a kernel reads it here and now."""
-        if not (self.is_depthwise and self.weight.shape[0] % CHANNELS == 0 and is_served(x, self.weight)):
+        if not (self.is_depthwise and self.weight.shape[0] % CHANNELS == 0 and is_supported(x, self.weight)):
             return None
         if self.taps is None and not torch.compiler.is_compiling():
             with torch.inference_mode(False):
@@ -182,7 +182,7 @@ class PackedConv2d(Packed):
         )
 
 
-def is_served(x: Tensor, weight: Tensor) -> bool:
+def is_supported(x: Tensor, weight: Tensor) -> bool:
     """Whether the C++ kernels compute with this input, here and now."""
     if torch.is_autocast_enabled("cpu") or x.numel() == 0:
         return False
@@ -225,7 +225,7 @@ def fold_norm(norm: nn.LayerNorm, linear: nn.Linear) -> tuple[Tensor, Tensor]:
     return weight, bias if linear.bias is None else bias + linear.bias
 
 
-def lay_out(model: nn.Module) -> None:
+def prepare_layouts(model: nn.Module) -> None:
     """Makes what kernels read of all layers now: a compiled graph can't, and would leave the kernels out."""
     for module in model.modules():
         if isinstance(module, Packed):

@@ -11,7 +11,7 @@ from typing import Any
 
 from torch import Tensor
 
-from msgformer.kernels.cpu.attention import CHUNK, MOST_KEYS
+from msgformer.kernels.cpu.attention import CHUNK, MAX_KEYS
 from msgformer.kernels.cpu.library import CHANNELS, call, integers, operator
 
 NO_NORM = -1.0
@@ -25,9 +25,9 @@ def pack(weight: Tensor) -> Tensor:
     return panels
 
 
-def serves_windows(x: Tensor, num_heads: int) -> bool:
+def is_window_supported(x: Tensor, num_heads: int) -> bool:
     """Whether `window_attention` computes windows [W, N, C] of so many heads; layers are asked for by themselves."""
-    return x.shape[1] <= MOST_KEYS and x.shape[2] % (num_heads * CHANNELS) == 0
+    return x.shape[1] <= MAX_KEYS and x.shape[2] % (num_heads * CHANNELS) == 0
 
 
 def _like_x(x: Tensor, *_: object) -> Tensor:

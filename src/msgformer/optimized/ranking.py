@@ -15,7 +15,7 @@ from msgformer.models.sg_former import merge_ranked
 from msgformer.models.window import to_rows
 
 
-def merge_twice(x: Tensor, significance: Tensor, kinds: Sequence[MergeKind], merges: Iterable[Any]) -> Tensor:
+def merge_both_orders(x: Tensor, significance: Tensor, kinds: Sequence[MergeKind], merges: Iterable[Any]) -> Tensor:
     """Tokens ranked by significance, in two orders where it is equal, and merged in groups.
 
     Args:

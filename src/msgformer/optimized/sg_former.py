@@ -19,7 +19,7 @@ from msgformer.models.window import (
     from_windows,
     map_grid,
     map_size,
-    take_neighbours,
+    gather_neighbors,
     to_map,
     to_rows,
     to_windows,
@@ -29,15 +29,15 @@ from msgformer.optimized.ops import (
     add,
     attend,
     attend_and_measure,
-    attend_and_measure_apart,
-    fill_vectors,
+    attend_and_measure_unfused,
+    pad_keys,
     hide,
     norm_by_means,
     norm_gelu,
     norm_tokens,
 )
 from msgformer.optimized.packed import PackedConv2d, PackedLinear, conv_between, fold_norm
-from msgformer.optimized.ranking import merge_twice
+from msgformer.optimized.ranking import merge_both_orders
 
 
 class FastConvMlp(nn.Module):
@@ -191,12 +191,12 @@ class FastHybrid(FastAttention):
 
     def _attend_globally(self, x: Tensor) -> tuple[Tensor, Tensor]:
         batch, height, width = grid = map_grid(x)
-        reduced = take_neighbours(to_rows(x), grid, self.ratio, self.ratio).flatten(1)  # [B * m, r * r * C]
+        reduced = gather_neighbors(to_rows(x), grid, self.ratio, self.ratio).flatten(1)  # [B * m, r * r * C]
         reduced = norm_tokens(self.reduction_norm, self.reduction(reduced), activate=True)
         small = Grid(batch, *window_grid((height, width), (self.ratio, self.ratio)))
         key_value = [to_map(part, small).flatten(1, 2) for part in self.kv_global.sections(reduced, 2)]  # [B, m, C]
         out, received = self._attend_and_measure([self.q_global(x).flatten(1, 2), *key_value])
-        above = sg.places_above(grid, self.ratio, x.device)
+        above = sg.reduced_index(grid, self.ratio, x.device)
         return out.view(batch, height, width, -1), received.index_select(1, above).view(batch, height, width)
 
     def _attend_locally(self, x: Tensor) -> tuple[Tensor, Tensor]:
@@ -208,7 +208,7 @@ class FastHybrid(FastAttention):
 
     def _attend_and_measure(self, given: list[Tensor]) -> tuple[Tensor, Tensor]:
         if self.is_for_openvino:
-            return attend_and_measure_apart(given, self.half_heads)
+            return attend_and_measure_unfused(given, self.half_heads)
         return attend_and_measure(given, self.half_heads)
 
 
@@ -226,9 +226,9 @@ class FastGuided(FastAttention):
         """[B, H, W, C] and the map [B, H, W] of the hybrid block before to the same."""
         assert significance is not None  # blocks of a stage begin with a hybrid one
         normed = norm_tokens(self.norm, x)
-        merged, bias = merge_twice(normed, significance, self.kinds, self.merge), None
+        merged, bias = merge_both_orders(normed, significance, self.kinds, self.merge), None
         if self.is_for_openvino:
-            count, merged = merged.shape[1], fill_vectors(merged)
+            count, merged = merged.shape[1], pad_keys(merged)
             bias = hide(merged, count)
         # `chunk` would specialize a captured graph to the number of images.
         by_row, by_column = merged.unflatten(0, (2, x.shape[0])).unbind()
@@ -251,7 +251,7 @@ class FastPlain(FastAttention):
         return self.project(out.view(x.shape), normed, x), significance
 
 
-class OtherAttention(nn.Module):
+class FallbackAttention(nn.Module):
     """Any other attention, of a model to compare with: as it is, between the norm and the residual.
 
     Args:
@@ -281,7 +281,7 @@ class FastBlock(nn.Module):
 
     def __init__(self, slow: sg.Block) -> None:
         super().__init__()
-        self.attn = _FASTER.get(type(slow.attn), OtherAttention)(slow.norm1, slow.attn)
+        self.attn = _FASTER.get(type(slow.attn), FallbackAttention)(slow.norm1, slow.attn)
         self.mlp = FastConvMlp(slow.norm2, slow.mlp)
 
     def forward(self, x: Tensor, significance: Tensor | None) -> tuple[Tensor, Tensor | None]:

@@ -35,7 +35,7 @@ LONG_SECONDS = 0.5
 """What takes so long is run once: warming up is no part of it worth speaking of."""
 
 
-MOST_SCORES = 2**26
+MAX_SCORES_PER_CHUNK = 2**26
 """More than these an attention's products aren't computed one after the other: they take all memory and are slow."""
 
 
@@ -159,7 +159,7 @@ def _attention_ways(func: Any, args: list[Any], kwargs: dict[str, Any]) -> Itera
     query, key, value = args[:3]
     inner = [one.transpose(1, 2).contiguous().transpose(1, 2) for one in (query, key, value)]
     yield lambda: func(*inner, *args[3:], **kwargs)
-    if query.shape[:-1].numel() * key.shape[-2] <= MOST_SCORES:
+    if query.shape[:-1].numel() * key.shape[-2] <= MAX_SCORES_PER_CHUNK:
         scores = query @ key.transpose(-2, -1)
         yield lambda: (query @ key.transpose(-2, -1), scores @ value)
     tokens = [one.transpose(1, 2).flatten(2) for one in (query, key, value)]

@@ -16,7 +16,7 @@ from msgformer.heads.detection.detections import DetectionLimits, select_detecti
 from msgformer.heads.detection.mask_head import MaskHead
 from msgformer.heads.detection.matcher import Matcher
 from msgformer.heads.detection.roi_extractor import RoIExtractor, boxes_to_rois
-from msgformer.heads.detection.roi_losses import BOX_LOSSES, mask_loss, mask_targets, of_class
+from msgformer.heads.detection.roi_losses import BOX_LOSSES, mask_loss, mask_targets, select_class
 from msgformer.heads.detection.roi_sampling import RoISampler, SampledRoIs
 from msgformer.heads.detection.rpn import Targets
 
@@ -140,7 +140,7 @@ class CascadeRoIHeads(nn.Module):
             all_logits.append(logits.float())
             if index + 1 < len(self.stages):
                 best = logits[:, :-1].argmax(dim=1)
-                proposals = self.refine(index, proposals, of_class(deltas, best), sizes)
+                proposals = self.refine(index, proposals, select_class(deltas, best), sizes)
         scores = torch.stack(all_logits).mean(dim=0).softmax(dim=1)[:, :-1]
         detections = self._select(scores, deltas, proposals, sizes)
         if self.mask_head:
@@ -171,7 +171,7 @@ class CascadeRoIHeads(nn.Module):
         rois = torch.cat([sample.boxes for sample in samples])
         truth = torch.cat([target["boxes"][sample.matched] for sample, target in zip(samples, targets, strict=True)])
         positive = labels < self.num_classes
-        own = of_class(deltas[positive], labels[positive])
+        own = select_class(deltas[positive], labels[positive])
         box_loss = self.box_loss(own, rois[positive], truth, self.coders[index]) / max(len(labels), 1)
         return {"loss_classifier": F.cross_entropy(logits, labels), "loss_box_reg": box_loss}
 
@@ -194,7 +194,7 @@ class CascadeRoIHeads(nn.Module):
         """Boxes for the next stage: positives follow their class, background its best class; ground truth goes."""
         labels = torch.cat([sample.labels for sample in samples])
         labels = torch.where(labels < self.num_classes, labels, logits[:, :-1].argmax(dim=1))
-        boxes = self.refine(index, [sample.boxes for sample in samples], of_class(deltas, labels), sizes)
+        boxes = self.refine(index, [sample.boxes for sample in samples], select_class(deltas, labels), sizes)
         return [box[~sample.is_truth] for box, sample in zip(boxes, samples, strict=True)]
 
     def sample(self, index: int, proposals: list[Tensor], targets: Targets) -> list[SampledRoIs]:

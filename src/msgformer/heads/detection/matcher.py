@@ -20,13 +20,13 @@ class Matcher(TorchvisionMatcher):
     Args:
         positive: IoU from which on a candidate is positive.
         negative: IoU below which it is background.
-        low_quality_floor: IoU from which on the best candidates of a ground truth are positive in any case;
+        low_quality_iou: IoU from which on the best candidates of a ground truth are positive in any case;
             ``None`` to have no such rule.
     """
 
-    def __init__(self, positive: float, negative: float, low_quality_floor: float | None = None) -> None:
-        super().__init__(positive, negative, allow_low_quality_matches=low_quality_floor is not None)
-        self.low_quality_floor = low_quality_floor or 0.0
+    def __init__(self, positive: float, negative: float, low_quality_iou: float | None = None) -> None:
+        super().__init__(positive, negative, allow_low_quality_matches=low_quality_iou is not None)
+        self.low_quality_iou = low_quality_iou or 0.0
 
     def set_low_quality_matches_(self, matches: Tensor, all_matches: Tensor, match_quality_matrix: Tensor) -> None:
         """Make the best candidates of every ground truth positive, in place.
@@ -38,7 +38,7 @@ class Matcher(TorchvisionMatcher):
         """
         del all_matches
         best = match_quality_matrix.max(dim=1, keepdim=True).values
-        is_best = (match_quality_matrix == best) & (best >= self.low_quality_floor)
+        is_best = (match_quality_matrix == best) & (best >= self.low_quality_iou)
         order = torch.arange(len(best), device=matches.device)[:, None]
         last = torch.where(is_best, order, -1).max(dim=0).values
         matches.copy_(torch.where(last >= 0, last, matches))

@@ -21,7 +21,7 @@ STRIDES = (8, 16, 32, 64, 128)
 """Pixels a step of each level."""
 
 
-class PreciseHead(RetinaNetHead):
+class Float32Head(RetinaNetHead):
     """torchvision's head with outputs in float32, whatever the precision of the maps: boxes are decoded from them."""
 
     def forward(self, x: list[Tensor]) -> dict[str, Tensor]:
@@ -56,7 +56,7 @@ class RetinaNet(TorchvisionRetinaNet):
             pyramid,
             num_classes,
             anchor_generator=anchors,
-            head=PreciseHead(channels, anchors.num_anchors_per_location()[0], num_classes),
+            head=Float32Head(channels, anchors.num_anchors_per_location()[0], num_classes),
             score_thresh=limits.score_threshold,
             nms_thresh=limits.nms_threshold,
             detections_per_img=limits.per_image,

@@ -10,7 +10,7 @@ from torchvision.ops import generalized_box_iou_loss, roi_align
 from msgformer.heads.detection.box_coder import BoxCoder
 
 
-def of_class(values: Tensor, labels: Tensor) -> Tensor:
+def select_class(values: Tensor, labels: Tensor) -> Tensor:
     """The four offsets or coordinates of each region's own class: [N, K * 4] and [N] to [N, 4]."""
     per_class = values.unflatten(1, (-1, 4))
     return per_class[torch.arange(len(labels), device=labels.device), labels]

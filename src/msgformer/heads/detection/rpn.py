@@ -56,7 +56,7 @@ class RegionProposalNetwork(TorchvisionRPN):
             nms_thresh=nms_threshold,
         )
         self.box_coder = BoxCoder()
-        self.proposal_matcher = Matcher(positive=0.7, negative=0.3, low_quality_floor=0.3)
+        self.proposal_matcher = Matcher(positive=0.7, negative=0.3, low_quality_iou=0.3)
         self.min_size = torch.finfo(torch.float32).tiny  # drops what is empty after clipping, and nothing else
 
     def forward(

@@ -12,20 +12,20 @@ from torch.autograd.function import FunctionCtx
 from msgformer.kernels.cpu.library import CHANNELS, call, integers, is_loaded
 from msgformer.kernels.index_cache import is_recorded
 
-MOST_KEYS = 512
+MAX_KEYS = 512
 """With more keys a head's weights leave the nearest caches; PyTorch's kernel, which takes them in parts, is ahead."""
 
 CHUNK = 256
 """Queries that a thread takes at a time."""
 
-NO_KEY = -1e30
+PADDING_BIAS = -1e30
 """Bias of columns beyond the last key; the C++ kernel adds the same where there is no bias."""
 
 PARTS = 64
 """So many parts of heads and windows are differentiated side by side: not as many as threads, for equal sums."""
 
 
-def serves(qkv: Tensor, bias: Tensor) -> bool:
+def is_supported(qkv: Tensor, bias: Tensor) -> bool:
     """Whether the kernels compute this attention, here and now.
 
     Args:
@@ -33,7 +33,7 @@ def serves(qkv: Tensor, bias: Tensor) -> bool:
         bias: [1, heads, N, N].
     """
     windows, tokens, _, heads, channels = qkv.shape
-    fits = channels % CHANNELS == 0 and tokens <= MOST_KEYS and bias.shape == (1, heads, tokens, tokens)
+    fits = channels % CHANNELS == 0 and tokens <= MAX_KEYS and bias.shape == (1, heads, tokens, tokens)
     floats = all(one.device.type == "cpu" and one.dtype == torch.float32 for one in (qkv, bias))
     free = not is_recorded()  # this is no operator, of which a graph could be made
     return fits and floats and windows > 0 and qkv.is_contiguous() and free and is_loaded()
@@ -41,7 +41,7 @@ def serves(qkv: Tensor, bias: Tensor) -> bool:
 
 def padded(bias: Tensor) -> Tensor:
     """Bias [1, heads, N, M] with columns for keys that there aren't, so that rows are made of whole vectors."""
-    return F.pad(bias, (0, -bias.shape[-1] % CHANNELS), value=NO_KEY)
+    return F.pad(bias, (0, -bias.shape[-1] % CHANNELS), value=PADDING_BIAS)
 
 
 def attend_by_operators(query: Tensor, key: Tensor, value: Tensor, bias: Tensor, dropout: float = 0.0) -> Tensor:
