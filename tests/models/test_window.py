@@ -5,11 +5,11 @@ import torch
 
 from msgformer.models.window import (
     Grid,
-    index_all_images,
     from_sequences,
     from_windows,
-    pad_to_multiple,
     gather_neighbors,
+    index_all_images,
+    pad_to_multiple,
     to_rows,
     to_sequences,
     to_windows,

@@ -8,17 +8,17 @@ import torch.nn.functional as F
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from msgformer.kernels.cpu.attention import padded
+from msgformer.kernels.cpu.attention import pad_bias
 from msgformer.optimized.ops import (
     attend,
     attend_and_measure,
     attend_and_measure_unfused,
-    pad_keys,
     hide,
+    is_norm_supported,
     norm_gelu,
     norm_tokens,
+    pad_keys,
     serves,
-    is_norm_supported,
 )
 
 pytestmark = pytest.mark.skipif(shutil.which("c++") is None, reason="there is no C++ compiler")
@@ -67,7 +67,7 @@ def test_attention_is_the_definitions(shape, processor):
     assert serves(given, HEADS)
     for added in (None, bias):
         expected, value = weights(x, key_value, 0.0 if added is None else added)
-        out = attend(given, HEADS, None if added is None else padded(added))
+        out = attend(given, HEADS, None if added is None else pad_bias(added))
         torch.testing.assert_close(out, tokens(expected @ value), rtol=1e-5, atol=2e-6)
     expected, value = weights(x, key_value)
     out, received = attend_and_measure(given, HEADS)
@@ -110,7 +110,7 @@ def test_parts_by_themselves_are_left_to_pytorch(shape):
     given = x.chunk(3, -1) if key_value is None else [x, *key_value.chunk(2, -1)]
     assert not serves(given, HEADS)
     expected, value = weights(x, key_value, bias)
-    torch.testing.assert_close(attend(given, HEADS, padded(bias)), tokens(expected @ value), rtol=1e-5, atol=2e-6)
+    torch.testing.assert_close(attend(given, HEADS, pad_bias(bias)), tokens(expected @ value), rtol=1e-5, atol=2e-6)
 
 
 @pytest.mark.parametrize(("count", "filled"), [(1, 4), (60, 64), (147, 148), (148, 148), (150, 152)])
@@ -145,7 +145,7 @@ def test_large_scores_and_numbers_that_are_none():
 
 def test_operators_keep_what_pytorch_asks_of_them():
     x, key_value, _ = inputs(2, 9, 20, 16)
-    bias = padded(torch.randn(1, HEADS, 9, 20))
+    bias = pad_bias(torch.randn(1, HEADS, 9, 20))
     image = torch.randn(1, 32, 4, 5).to(memory_format=torch.channels_last)
     with torch.inference_mode(False):
         x, key_value, bias, image = (one.clone() for one in (x, key_value, bias, image))

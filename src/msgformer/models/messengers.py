@@ -24,8 +24,8 @@ from msgformer.models.msg_transformer import (
     MsgTransformer,
     Stage,
     WindowAttention,
-    register_messengers,
     gather_entries,
+    register_messengers,
 )
 from msgformer.models.window import from_windows, map_size, to_windows
 

@@ -27,7 +27,7 @@ from timm.models import checkpoint as run_checkpointed
 from timm.models import generate_default_cfgs, register_model, register_model_deprecations
 from torch import Tensor, nn
 
-from msgformer.kernels.index_cache import is_traced, cache_by_shape
+from msgformer.kernels.index_cache import cache_by_shape, is_traced
 from msgformer.model_names import ALIASES, nearest
 from msgformer.models.attention import SoftmaxAttention
 from msgformer.models.backbone import Backbone, Device, check_heads, check_stages, factory_args, init_linear
@@ -46,10 +46,10 @@ from msgformer.models.window import (
     Grid,
     Size,
     from_windows,
+    gather_neighbors,
     map_grid,
     map_size,
     row_and_column,
-    gather_neighbors,
     to_map,
     to_rows,
     to_windows,

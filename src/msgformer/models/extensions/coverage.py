@@ -25,7 +25,7 @@ from msgformer.models.msg_transformer import (
     replace_messengers,
 )
 from msgformer.models.stochastic_depth import sample_drop_path
-from msgformer.models.window import Grid, Size, row_and_column, gather_rows, window_grid
+from msgformer.models.window import Grid, Size, gather_rows, row_and_column, window_grid
 
 torch.fx.wrap("first_entries")  # torch.fx looks up a wrapped name in the calling module
 
