@@ -42,17 +42,21 @@ def installed(monkeypatch):
 @pytest.mark.parametrize(
     ("versions", "settings", "message"),
     [
-        ({"mindspore": None}, {}, r"^MindSpore isn't installed; 'pip install msgformer\[mindspore\]' installs it, "),
-        ({"mindspore": "2.10.0", "numpy": "2.3.0"}, {}, r"^MindSpore can't work with NumPy 2\.3\.0; .* mends it$"),
+        ({"mindspore": None}, {}, r"^MindSpore is not installed; run 'uv sync --extra mindspore', "),
+        (
+            {"mindspore": "2.10.0", "numpy": "2.3.0"},
+            {},
+            r"^MindSpore does not support NumPy 2\.3\.0; run 'pip install .*'$",
+        ),
         (
             {"mindspore": "2.10.0", "numpy": "1.26.4"},
             {"accelerator": "gpu"},
-            r"^accelerator: MindSpore's models answer on the CPU here, not on 'gpu'; leave it out$",
+            r"^accelerator: MindSpore models run on the CPU only, not on 'gpu'; omit the option$",
         ),
         (
             {"mindspore": "2.10.0", "numpy": "1.26.4"},
             {"precision": "bf16-mixed"},
-            r"^precision: MindSpore's models answer in 32-true here, not in 'bf16-mixed'; leave it out$",
+            r"^precision: MindSpore models run in 32-true only, not in 'bf16-mixed'; omit the option$",
         ),
     ],
     ids=["missing", "NumPy 2", "accelerator", "precision"],
@@ -88,7 +92,11 @@ def test_detectors_and_segmenters_are_refused(installed, tmp_path, task, preproc
     ("versions", "settings", "message"),
     [
         ({"mindspore": None}, {}, r"^MindSpore isn't installed; .* best into an environment of its own$"),
-        ({"mindspore": "2.10.0", "numpy": "2.3.0"}, {}, r"^MindSpore can't work with NumPy 2\.3\.0; .* mends it$"),
+        (
+            {"mindspore": "2.10.0", "numpy": "2.3.0"},
+            {},
+            r"^MindSpore does not support NumPy 2\.3\.0; run 'pip install .*'$",
+        ),
         ({"mindspore": "2.10.0", "numpy": "1.26.4"}, {"precision": "bf16"}, "^precision: .* runs float32 here"),
         ({"mindspore": "2.10.0", "numpy": "1.26.4"}, {"mode": "train"}, "^backend: .* can't train; give one of eager"),
     ],

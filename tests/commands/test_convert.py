@@ -125,7 +125,7 @@ def test_without_mindspore_the_extra_is_named(official, tmp_path, monkeypatch):
     (tmp_path / "trained.ckpt").write_bytes(b"\n" + bytes(20))
     for given, to in ((official, "mindspore"), (tmp_path / "trained.ckpt", "torch")):
         output = tmp_path / f"out{'.ckpt' if to == 'mindspore' else '.safetensors'}"
-        with pytest.raises(UserError, match=r"MindSpore isn't installed; 'pip install msgformer\[mindspore\]'"):
+        with pytest.raises(UserError, match=r"MindSpore is not installed; run 'uv sync --extra mindspore'"):
             convert(given, output, to=to)
     monkeypatch.setattr("msgformer.mindspore_backend.version", lambda _: "2.4.6")
     with pytest.raises(UserError, match=r"can't work with NumPy 2\.4\.6; 'pip install \"numpy<2\"'"):

@@ -6,7 +6,7 @@ It is a process of its own: the threads that it makes would not survive what oth
 import torch
 from torch import nn
 
-from msgformer.kernels.cpu.attention import WindowAttention
+from msgformer.kernels.cpu.attention import WindowAttention, pad_bias
 from msgformer.optimized import products
 from msgformer.optimized.ops import attend, attend_and_measure, norm_gelu, norm_tokens
 from msgformer.optimized.ranking import native_merge, native_rank

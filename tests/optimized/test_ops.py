@@ -13,11 +13,11 @@ from msgformer.optimized.ops import (
     attend,
     attend_and_measure,
     attend_and_measure_unfused,
-    hide,
     is_norm_supported,
     norm_gelu,
     norm_tokens,
     pad_keys,
+    padding_bias,
     serves,
 )
 
@@ -118,7 +118,7 @@ def test_keys_that_fill_vectors_change_nothing(count, filled):
     _, key_value, _ = inputs(2, 9, count, 16)
     query = torch.randn(2, 9, key_value.shape[-1] // 2)
     more = pad_keys(key_value)
-    bias = hide(more, count)
+    bias = padding_bias(more, count)
     assert (bias is None) == (count == filled)
     assert more.shape[1] == filled
     expected = attend([query, key_value], HEADS)

@@ -331,8 +331,8 @@ class HybridAttention(Attention):
         key_value = self.kv_global(F.gelu(self.reduction_norm(reduced)))
         key, value = to_map(key_value, Grid(batch, rows, cols)).flatten(1, 2).chunk(2, dim=-1)  # [B, m, C / 2]
         out, received = self.attend_and_measure(self.global_attn, self.q_global(x).flatten(1, 2), key, value)
-        nearest = reduced_index(grid, self.ratio, x.device)
-        return out.view(batch, height, width, -1), received.index_select(1, nearest).view(batch, height, width)
+        nearest_key = reduced_index(grid, self.ratio, x.device)
+        return out.view(batch, height, width, -1), received.index_select(1, nearest_key).view(batch, height, width)
 
     def attend_locally(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Attend within windows.

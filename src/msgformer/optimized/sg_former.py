@@ -219,8 +219,8 @@ class FastHybrid(FastAttention):
             to_map(part, reduced_grid).flatten(1, 2) for part in self.kv_global.sections(reduced, 2)
         ]  # [B, m, C]
         out, received = self._attend_and_measure([self.q_global(x).flatten(1, 2), *key_value])
-        nearest = sg.reduced_index(grid, self.ratio, x.device)
-        return out.view(batch, height, width, -1), received.index_select(1, nearest).view(batch, height, width)
+        nearest_key = sg.reduced_index(grid, self.ratio, x.device)
+        return out.view(batch, height, width, -1), received.index_select(1, nearest_key).view(batch, height, width)
 
     def _attend_locally(self, x: Tensor) -> tuple[Tensor, Tensor]:
         batch, size = x.shape[0], map_size(x)
