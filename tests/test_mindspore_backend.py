@@ -80,9 +80,9 @@ def test_detectors_and_segmenters_are_refused(installed, tmp_path, task, preproc
     installed(mindspore="2.10.0", numpy="1.26.4")
     card = ModelCard("msg_transformer_tiny", {**BACKBONE, "channels": 16}, ["one"], asdict(preprocessing), task=task)
     write_checkpoint(get_task(task).build_model(card).state_dict(), card, tmp_path / "best.ckpt")
-    pictures = make_images(tmp_path / "pictures", per_class=1)
+    image_folder = make_images(tmp_path / "images", per_class=1)
     message = f"^backend is for classifiers, not for {get_task(task).noun}s; leave it out$"
-    for verb, images in ((evaluate, []), (predict, [[pictures]])):
+    for verb, images in ((evaluate, []), (predict, [[image_folder]])):
         with pytest.raises(UserError, match=message):
             verb(tmp_path, *images, backend="mindspore")
 
@@ -91,7 +91,7 @@ def test_detectors_and_segmenters_are_refused(installed, tmp_path, task, preproc
 @pytest.mark.parametrize(
     ("versions", "settings", "message"),
     [
-        ({"mindspore": None}, {}, r"^MindSpore isn't installed; .* best into an environment of its own$"),
+        ({"mindspore": None}, {}, r"^MindSpore is not installed; .* in a separate environment$"),
         (
             {"mindspore": "2.10.0", "numpy": "2.3.0"},
             {},

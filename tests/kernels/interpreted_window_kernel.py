@@ -51,7 +51,7 @@ def kernel_on_cpu(monkeypatch) -> Iterator[None]:
 def test_numbers_and_gradients(windows, heads, rows, cols, channels, dtype, packed, monkeypatch):
     if packed and rows != cols:
         pytest.skip("packed queries and keys are as many")
-    monkeypatch.setattr(window_kernel, "PROGRAMS", 2 * heads)  # 5 and 3 windows are no multiples of 2 programs
+    monkeypatch.setattr(window_kernel, "MAX_PROGRAMS", 2 * heads)  # 5 and 3 windows are no multiples of 2 programs
     *parts, bias, grad = (one.to(dtype).double() for one in draw(windows, heads, rows, cols, channels))
     leaves = [one.clone().requires_grad_() for one in (*parts, bias)]
     expected = outcome(expect(*leaves), leaves, grad)

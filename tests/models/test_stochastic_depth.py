@@ -29,7 +29,7 @@ def everything_computed(monkeypatch):
         return DropPathMask(batch, None, weight)
 
     def patch() -> None:
-        for module in ("msg_transformer", "sg_former", "coverage"):
+        for module in ("msg_transformer", "sg_former", "extensions.coverage"):
             monkeypatch.setattr(f"msgformer.models.{module}.sample_drop_path", multiply)
 
     return patch

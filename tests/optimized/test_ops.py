@@ -18,7 +18,7 @@ from msgformer.optimized.ops import (
     norm_tokens,
     pad_keys,
     padding_bias,
-    serves,
+    is_supported,
 )
 
 pytestmark = pytest.mark.skipif(shutil.which("c++") is None, reason="there is no C++ compiler")
@@ -64,7 +64,7 @@ def test_attention_is_the_definitions(shape, processor):
     x, key_value, keys = inputs(*shape)
     bias = torch.randn(1, HEADS, x.shape[1], keys)
     given = [x] if key_value is None else [x, key_value]
-    assert serves(given, HEADS)
+    assert is_supported(given, HEADS)
     for added in (None, bias):
         expected, value = weights(x, key_value, 0.0 if added is None else added)
         out = attend(given, HEADS, None if added is None else pad_bias(added))
@@ -108,7 +108,7 @@ def test_parts_by_themselves_are_left_to_pytorch(shape):
     x, key_value, keys = inputs(*shape)
     bias = torch.randn(1, HEADS, x.shape[1], keys)
     given = x.chunk(3, -1) if key_value is None else [x, *key_value.chunk(2, -1)]
-    assert not serves(given, HEADS)
+    assert not is_supported(given, HEADS)
     expected, value = weights(x, key_value, bias)
     torch.testing.assert_close(attend(given, HEADS, pad_bias(bias)), tokens(expected @ value), rtol=1e-5, atol=2e-6)
 
@@ -177,15 +177,15 @@ def test_compiled_graphs_call_them_and_exported_ones_do_not():
 
 def test_what_they_do_not_serve_is_left_to_pytorch():
     x, _, _ = inputs(2, 9, None, 16)
-    assert serves([x], HEADS)
-    assert not serves([x.double()], HEADS)
-    assert not serves([x.half()], HEADS)
-    assert not serves([x], 4)  # of 8 channels each
-    assert not serves([x.mT.contiguous().mT], HEADS)
-    assert not serves([x.repeat(1, 100, 1)], HEADS)
-    assert not serves([x, x], HEADS)  # not twice the channels
+    assert is_supported([x], HEADS)
+    assert not is_supported([x.double()], HEADS)
+    assert not is_supported([x.half()], HEADS)
+    assert not is_supported([x], 4)  # of 8 channels each
+    assert not is_supported([x.mT.contiguous().mT], HEADS)
+    assert not is_supported([x.repeat(1, 100, 1)], HEADS)
+    assert not is_supported([x, x], HEADS)  # not twice the channels
     with FlopCounterMode(display=False):  # which knows PyTorch's operators
-        assert not serves([x], HEADS)
+        assert not is_supported([x], HEADS)
     with torch.inference_mode(False), torch.enable_grad():
         learned = x.clone().requires_grad_()
         attend([learned], HEADS).sum().backward()
