@@ -106,9 +106,9 @@ def main() -> None:
     is_interpreted = os.environ.get("TRITON_INTERPRET") == "1"
     if find_spec("triton") is None:
         sys.exit("the window kernel needs Triton, which is not installed")
-    from msgformer.kernels.triton_attention import OLDEST, capability
+    from msgformer.kernels.triton_attention import MIN_CAPABILITY, capability
 
-    if not is_interpreted and capability(torch.device("cuda")) < OLDEST:
+    if not is_interpreted and capability(torch.device("cuda")) < MIN_CAPABILITY:
         sys.exit("the window kernel needs an NVIDIA GPU from Ampere on; TRITON_INTERPRET=1 runs this on a CPU")
     torch.set_float32_matmul_precision("high")
     device = "cpu" if is_interpreted else "cuda"

@@ -328,7 +328,7 @@ COMBINATIONS = [
         (
             "heads that don't divide",
             {"model_args": {**TINY, "num_heads": [3, 3]}},
-            r"can't be built with model_args .*: 8 channels can't be shared out among 3 heads",
+            r"can't be built with model_args .*: 8 channels are not divisible by 3 heads",
         ),
         ("two channels", {"model_args": {**TINY, "in_chans": 2}}, r"model_args\.in_chans must be 1 \(gr[ae]y\) or 3"),
         (

@@ -47,12 +47,12 @@ def installed(monkeypatch):
         (
             {"mindspore": "2.10.0", "numpy": "1.26.4"},
             {"accelerator": "gpu"},
-            r"^accelerator: MindSpore's models answer on the CPU here, not on 'gpu'; leave it out$",
+            r"^accelerator: MindSpore models run on the CPU only, not on 'gpu'; omit the option$",
         ),
         (
             {"mindspore": "2.10.0", "numpy": "1.26.4"},
             {"precision": "bf16-mixed"},
-            r"^precision: MindSpore's models answer in 32-true here, not in 'bf16-mixed'; leave it out$",
+            r"^precision: MindSpore models run in 32-true only, not in 'bf16-mixed'; omit the option$",
         ),
     ],
     ids=["missing", "NumPy 2", "accelerator", "precision"],
@@ -76,9 +76,9 @@ def test_detectors_and_segmenters_are_refused(installed, tmp_path, task, preproc
     installed(mindspore="2.10.0", numpy="1.26.4")
     card = ModelCard("msg_transformer_tiny", {**BACKBONE, "channels": 16}, ["one"], asdict(preprocessing), task=task)
     write_checkpoint(get_task(task).build_model(card).state_dict(), card, tmp_path / "best.ckpt")
-    pictures = make_images(tmp_path / "pictures", per_class=1)
+    image_folder = make_images(tmp_path / "images", per_class=1)
     message = f"^backend is for classifiers, not for {get_task(task).noun}s; leave it out$"
-    for command, images in ((evaluate, []), (predict, [[pictures]])):
+    for command, images in ((evaluate, []), (predict, [[image_folder]])):
         with pytest.raises(UserError, match=message):
             command(tmp_path, *images, backend="mindspore")
 

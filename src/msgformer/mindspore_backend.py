@@ -1,4 +1,4 @@
-"""Where the verbs meet MindSpore: its checkpoints in and out, and its models. It is imported when it is needed."""
+"""MindSpore for the commands: its checkpoints and models. The library is imported on first use."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ if TYPE_CHECKING:
     from msgformer.checkpoints.card import ModelCard
 
 Library = Literal["torch", "mindspore"]
-Made = TypeVar("Made")
+T = TypeVar("T")
 
 
 def check_mindspore() -> None:
-    """Make sure that MindSpore can work, as far as that can be seen without importing it.
+    """Check that MindSpore can be used, without importing it.
 
     Raises:
-        UserError: it isn't installed, or its binaries can't take the NumPy that is.
+        UserError: It is not installed, or its binaries do not support the installed NumPy.
     """
     try:
         version("mindspore")
@@ -39,7 +39,7 @@ def check_mindspore() -> None:
 
 
 def is_mindspore(path: Path) -> bool:
-    """Whether there is a file that begins as MindSpore's checkpoints do: with the tag of a protocol buffer's field."""
+    """Whether a file begins like a MindSpore checkpoint, with the tag of a protocol buffer field."""
     if path.suffix != ".ckpt" or not path.is_file() or is_safetensors(path):
         return False
     with path.open("rb") as file:
@@ -47,13 +47,13 @@ def is_mindspore(path: Path) -> bool:
 
 
 def read_mindspore(path: Path) -> tuple[dict[str, Tensor], str | None]:
-    """What a checkpoint of MindSpore holds.
+    """Read a MindSpore checkpoint.
 
     Returns:
-        The tensors of a model by this package's names, and what is said about a trained one in JSON.
+        The tensors [...] of a model by this package's names, and the card of a trained model in JSON.
 
     Raises:
-        UserError: it can't be read.
+        UserError: The file can't be read.
     """
     import torch
 
@@ -64,75 +64,86 @@ def read_mindspore(path: Path) -> tuple[dict[str, Tensor], str | None]:
 
 
 def save_mindspore(state: dict[str, Tensor], path: Path, card: str | None) -> None:
-    """Write tensors by this package's names, and what is said about them, as a checkpoint in single precision."""
+    """Write a MindSpore checkpoint in single precision.
+
+    Args:
+        state: Tensors [...] by this package's names.
+        path: File to write.
+        card: Model card in JSON.
+    """
     from msgformer.mindspore.weights import write_weights
 
     write_weights(arrays(state), path, card)
 
 
 def arrays(state: dict[str, Tensor]) -> dict[str, Any]:
-    """Tensors as arrays in single precision."""
+    """Convert tensors to NumPy arrays in single precision."""
     return {name: tensor.float().numpy() for name, tensor in state.items()}
 
 
 def check_backend(backend: Library, accelerator: str, precision: str) -> None:
-    """Make sure that a library can answer as it is asked to, as far as that can be seen without the checkpoint.
+    """Check that a library supports the requested device and precision, before the checkpoint is read.
+
+    Args:
+        backend: The library.
+        accelerator: Requested device.
+        precision: Requested number format.
 
     Raises:
-        UserError: MindSpore isn't there, or is asked for another device than the CPU or another number format.
+        UserError: MindSpore is not available, or does not support the device or number format.
     """
     if backend == "torch":
         return
     check_mindspore()
     if accelerator not in ("auto", "cpu"):
-        raise UserError(f"accelerator: MindSpore's models answer on the CPU here, not on {accelerator!r}; leave it out")
+        raise UserError(f"accelerator: MindSpore models run on the CPU only, not on {accelerator!r}; omit the option")
     if precision not in ("float32", "32-true"):
-        raise UserError(f"precision: MindSpore's models answer in 32-true here, not in {precision!r}; leave it out")
+        raise UserError(f"precision: MindSpore models run in 32-true only, not in {precision!r}; omit the option")
 
 
 def mindspore_logits(model: nn.Module, card: ModelCard, *, graph: bool = False) -> Callable[[Tensor], Tensor]:
-    """A trained model of PyTorch as one of MindSpore.
+    """Convert a trained PyTorch model to a MindSpore function.
 
     Args:
-        model: What to take the weights of.
-        card: What its checkpoint says about it.
-        graph: Compile a graph for each shape of images.
+        model: Model with the weights.
+        card: Card of its checkpoint.
+        graph: Compile a graph per image shape.
 
     Returns:
-        From images [B, channels, height, width] to logits [B, classes], both on the CPU.
+        Function from images [B, channels, height, width] to logits [B, classes], both on the CPU.
 
     Raises:
-        UserError: MindSpore doesn't have the model, or not with these settings.
+        UserError: MindSpore does not have the model, or not with these settings.
     """
     import torch
 
     from msgformer.mindspore import classifier
 
-    ask = _taken("backend", card, partial(classifier, weights=arrays(model.state_dict()), graph=graph))
-    return lambda images: torch.from_numpy(ask(images.numpy()))
+    predict = _create("backend", card, partial(classifier, weights=arrays(model.state_dict()), graph=graph))
+    return lambda images: torch.from_numpy(predict(images.numpy()))
 
 
 def check_model(card: ModelCard, state: dict[str, Tensor]) -> None:
-    """Make sure that MindSpore has a trained model.
+    """Check that MindSpore supports a trained model.
 
     Args:
-        card: What is known about it.
-        state: Its weights.
+        card: Card of the model.
+        state: Its weights, [...] by name.
 
     Raises:
-        UserError: MindSpore doesn't have the model, or not with these settings.
+        UserError: MindSpore does not have the model, or not with these settings.
     """
     from msgformer.mindspore import create_model, load_weights
 
-    load_weights(_taken("to", card, create_model), arrays(state))
+    load_weights(_create("to", card, create_model), arrays(state))
 
 
-def _taken(option: str, card: ModelCard, make: Callable[..., Made]) -> Made:
-    """What is made in MindSpore by a card's name and settings; raises UserError, naming the option, if it can't be."""
+def _create(option: str, card: ModelCard, make: Callable[..., T]) -> T:
+    """Create an object from the name and settings of a card; raise UserError naming the option on failure."""
     if card.model not in MODELS and card.model not in ALIASES:
-        raise UserError(f"{option}: MindSpore has this package's models only, not {card.model}; leave it out")
+        raise UserError(f"{option}: MindSpore supports this package's models only, not {card.model}; omit the option")
     settings = {"img_size": card.img_size, "num_classes": len(card.classes), **card.model_args}
     try:
         return make(card.model, **settings)
     except (TypeError, ValueError) as error:
-        raise UserError(f"{option}: MindSpore can't take this {card.model}: {error}; leave it out") from error
+        raise UserError(f"{option}: MindSpore does not support this {card.model}: {error}; omit the option") from error

@@ -45,7 +45,7 @@ def test_other_models_of_timm(tmp_path):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda s: s.pop("stages.1.blocks.0.norm1.bias"), "it lacks stages.1.blocks.0.norm1.bias"),
+        (lambda s: s.pop("stages.1.blocks.0.norm1.bias"), "stages.1.blocks.0.norm1.bias is missing"),
         (lambda s: s.update({"stages.9.x": torch.zeros(1)}), "stages.9.x is not part of the model"),
         (lambda s: s.update({"patch_embed.norm.bias": torch.zeros(3)}), r"patch_embed.norm.bias has shape \(3,\)"),
     ],

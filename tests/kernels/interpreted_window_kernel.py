@@ -36,7 +36,7 @@ def outcome(out: Tensor, leaves: list[Tensor], grad: Tensor) -> list[Tensor]:
 def kernel_on_cpu(monkeypatch) -> Iterator[None]:
     """All that decides for the kernel says yes, as on a GPU."""
     monkeypatch.setattr(attention, "_KERNEL_DEVICE", "cpu")
-    monkeypatch.setattr(window_kernel, "capability", lambda _: window_kernel.OLDEST)
+    monkeypatch.setattr(window_kernel, "capability", lambda _: window_kernel.MIN_CAPABILITY)
     torch.set_float32_matmul_precision("high")
     yield
     torch.set_float32_matmul_precision("highest")
@@ -51,7 +51,7 @@ def kernel_on_cpu(monkeypatch) -> Iterator[None]:
 def test_numbers_and_gradients(windows, heads, rows, cols, channels, dtype, packed, monkeypatch):
     if packed and rows != cols:
         pytest.skip("packed queries and keys are as many")
-    monkeypatch.setattr(window_kernel, "PROGRAMS", 2 * heads)  # 5 and 3 windows are no multiples of 2 programs
+    monkeypatch.setattr(window_kernel, "MAX_PROGRAMS", 2 * heads)  # 5 and 3 windows are no multiples of 2 programs
     *parts, bias, grad = (one.to(dtype).double() for one in draw(windows, heads, rows, cols, channels))
     leaves = [one.clone().requires_grad_() for one in (*parts, bias)]
     expected = outcome(expect(*leaves), leaves, grad)

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from msgformer.kernels.index_cache import KEPT, MOST_ENTRIES, keep_by_size
+from msgformer.kernels.index_cache import CACHE_SIZE, MAX_ENTRIES, cache_by_shape
 from msgformer.models import create_model
 
 
@@ -15,7 +15,7 @@ def made():
 
 @pytest.fixture
 def places(made):
-    @keep_by_size
+    @cache_by_shape
     def make(count, device):
         made.append(count)
         return torch.arange(count, device=device), None
@@ -30,10 +30,10 @@ def test_the_same_sizes_give_the_same_tensor(places, made):
 
 
 def test_the_sizes_seen_last_are_kept(places, made):
-    for count in range(1, KEPT + 2):
+    for count in range(1, CACHE_SIZE + 2):
         places(count)
     made.clear()
-    places(KEPT + 1)
+    places(CACHE_SIZE + 1)
     assert made == []
     places(1)
     assert made == [1]
@@ -41,9 +41,9 @@ def test_the_sizes_seen_last_are_kept(places, made):
 
 def test_large_ones_are_made_anew(places, made):
     for _ in range(2):
-        places(MOST_ENTRIES)
-        places(MOST_ENTRIES + 1)
-    assert made == [MOST_ENTRIES, MOST_ENTRIES + 1, MOST_ENTRIES + 1]
+        places(MAX_ENTRIES)
+        places(MAX_ENTRIES + 1)
+    assert made == [MAX_ENTRIES, MAX_ENTRIES + 1, MAX_ENTRIES + 1]
 
 
 def test_what_is_recorded_is_made_where_it_is_recorded(places, made):

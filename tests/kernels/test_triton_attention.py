@@ -169,7 +169,8 @@ def outcome(model: nn.Module, images: Tensor) -> list[Tensor]:
 
 
 @pytest.mark.skipif(
-    not torch.cuda.is_available() or torch.cuda.get_device_capability() < window_kernel.OLDEST, reason="there is no GPU"
+    not torch.cuda.is_available() or torch.cuda.get_device_capability() < window_kernel.MIN_CAPABILITY,
+    reason="there is no GPU",
 )
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32])
 def test_equals_the_plain_way_on_a_gpu(dtype):

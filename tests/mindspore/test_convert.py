@@ -105,8 +105,8 @@ def test_a_trained_model_of_any_widths_comes_back_with_all_that_is_known_about_i
             {**ONE_STAGE, "local_position": False},
             "no local_position False for MindSpore, known: T",
         ),
-        ("msg_transformer_tiny", {**MSG, "global_pool": "avgmax"}, "global_pool has to be 'avg' or 'max'"),
-        ("test_resnet", {}, "MindSpore has this package's models only, not test_resnet"),
+        ("msg_transformer_tiny", {**MSG, "global_pool": "avgmax"}, "global_pool must be 'avg' or 'max'"),
+        ("test_resnet", {}, "MindSpore supports this package's models only, not test_resnet"),
     ],
 )
 def test_what_mindspore_has_not_is_refused_in_one_line(name, args, message, tmp_path):
@@ -124,7 +124,7 @@ def test_weights_alone_make_no_checkpoint(tmp_path):
         UserError, match=r"^output '.*new\.ckpt' can't be a checkpoint, since 'there\.ckpt' doesn't say"
     ):
         convert(tmp_path / "there.ckpt", tmp_path / "new.ckpt", num_classes=3)
-    with pytest.raises(UserError, match=r"there\.ckpt' doesn't say which model it is of; convert a checkpoint of"):
+    with pytest.raises(UserError, match=r"there\.ckpt' does not name its model; convert a checkpoint of"):
         load_model(tmp_path / "there.ckpt")
 
 
@@ -144,9 +144,9 @@ def test_a_mistake_is_told_in_one_line(tmp_path):
         convert(tmp_path / "a.ckpt", tmp_path / "b.safetensors", to="mindspore")
     model = create_model("msg_transformer_tiny", embed_dim=16, depths=(1,), num_heads=(1,), shuffle_sizes=(4,))
     weights = {name.replace("gamma", "weight"): value.asnumpy() for name, value in model.parameters_and_names()}
-    with pytest.raises(UserError, match="the weights lack msg_tokens"):
+    with pytest.raises(UserError, match="msg_tokens is missing in the weights"):
         load_weights(model, {name: value for name, value in weights.items() if name != "msg_tokens"})
-    with pytest.raises(UserError, match="the weights have tail, which is not part"):
+    with pytest.raises(UserError, match="the weights contain tail, which is not part"):
         load_weights(model, {**weights, "tail": weights["msg_tokens"]})
     with pytest.raises(UserError, match=r"msg_tokens has shape \(1, 16, 16\), not \(1, 16, 1, 16\)"):
         load_weights(model, {**weights, "msg_tokens": weights["msg_tokens"][:, :, 0]})

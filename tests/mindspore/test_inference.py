@@ -28,7 +28,7 @@ def test_logits_are_those_of_the_pytorch_model_at_any_size(kind, graph):
 
 def test_weights_of_another_model_are_refused():
     name, settings = SMALL["overlapping"]
-    with pytest.raises(UserError, match="the weights lack "):
+    with pytest.raises(UserError, match="is missing in the weights"):
         classifier(name, {}, **settings)
 
 

@@ -225,8 +225,8 @@ def test_another_model_is_refused_by_its_first_difference(name, other, message):
         ("sg", {"pos_embed": (1, 784, 8)}, "img_size=112"),
         ("sg", {"pos_embed": (1, 6, 8)}, "img_size=(height, width), 6 x 16 pixels"),
         ("sg", {"pos_embed": (1, 256, 8), "head.weight": (5, 32)}, "num_classes=5 and img_size=64"),
-        ("sg", {"pos_embed": None}, "give the model that the checkpoint is of"),
-        ("msg", {"msg_tokens": (1, 4, 1, 16)}, "give the model that the checkpoint is of"),
+        ("sg", {"pos_embed": None}, "give the model of the checkpoint"),
+        ("msg", {"msg_tokens": (1, 4, 1, 16)}, "give the model of the checkpoint"),
     ],
 )
 def test_a_model_built_differently_is_refused_with_a_remedy(family, change, remedy):
@@ -242,7 +242,7 @@ def test_a_model_built_differently_is_refused_with_a_remedy(family, change, reme
 
 
 def test_what_is_no_parameter_is_named():
-    with pytest.raises(UserError, match="'epoch' is of type int, no tensor; parameters are expected"):
+    with pytest.raises(UserError, match="'epoch' is of type int, not a tensor; parameters are expected"):
         rename_official({"epoch": 3, "weights": {}})
 
 

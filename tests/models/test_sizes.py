@@ -204,7 +204,7 @@ def test_large_maps_have_some_of_their_scores_at_a_time(most, monkeypatch):
     kept, scores = [], (2, 1, 70, 6)
     whole = attend()
     assert scores in kept
-    monkeypatch.setattr(sg_former, "MOST_SCORES", most)
+    monkeypatch.setattr(sg_former, "MAX_SCORES_PER_CHUNK", most)
     kept = []
     parts = attend()
     assert kept

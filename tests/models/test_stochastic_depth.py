@@ -8,7 +8,7 @@ from torch._subclasses import FakeTensorMode
 from torch.testing import assert_close
 
 from msgformer import create_model
-from msgformer.models.stochastic_depth import Kept, keep_images
+from msgformer.models.stochastic_depth import DropPathMask, sample_drop_path
 
 SMALL = dict(num_classes=5, depths=(1, 2, 2, 1), drop_path_rate=0.5)
 MODELS = {
@@ -21,16 +21,16 @@ MODELS = {
 def everything_computed(monkeypatch):
     """Lets branches be computed for all images, as on a GPU, when it is called."""
 
-    def multiply(drop_path: nn.Module, x: Tensor, batch: int) -> Kept:
-        found = keep_images(drop_path, x, batch)
+    def multiply(drop_path: nn.Module, x: Tensor, batch: int) -> DropPathMask:
+        found = sample_drop_path(drop_path, x, batch)
         if found.images is None:
             return found
         weight = torch.zeros(batch).index_fill(0, found.images, found.weight)
-        return Kept(batch, None, weight)
+        return DropPathMask(batch, None, weight)
 
     def patch() -> None:
-        for module in ("msg_transformer", "sg_former", "coverage"):
-            monkeypatch.setattr(f"msgformer.models.{module}.keep_images", multiply)
+        for module in ("msg_transformer", "sg_former", "extensions.coverage"):
+            monkeypatch.setattr(f"msgformer.models.{module}.sample_drop_path", multiply)
 
     return patch
 
@@ -68,25 +68,25 @@ def test_branches_see_kept_images_alone(monkeypatch):
 
 def test_images_are_kept_as_often_as_asked_and_scaled_for_it():
     drop_path, x = DropPath(0.25).train(), torch.zeros(4000, 2)
-    kept = keep_images(drop_path, x, 4000)
-    out = kept.add(x, torch.ones(len(kept.take(x)), 2))
+    kept = sample_drop_path(drop_path, x, 4000)
+    out = kept.scatter_add(x, torch.ones(len(kept.gather(x)), 2))
     assert out[:, 0].unique().tolist() == pytest.approx([0, 1 / 0.75])
     assert out.mean().item() == pytest.approx(1, abs=0.05)
     assert out[:, 0].equal(out[:, 1])
-    unscaled = keep_images(DropPath(0.25, scale_by_keep=False).train(), x, 4000)
+    unscaled = sample_drop_path(DropPath(0.25, scale_by_keep=False).train(), x, 4000)
     assert unscaled.weight == 1
 
 
 @pytest.mark.parametrize("drop_path", [nn.Identity(), DropPath(0.0), DropPath(0.5).eval()])
 def test_nothing_is_dropped(drop_path):
-    assert keep_images(drop_path, torch.zeros(3, 2), 3) == Kept(3)
+    assert sample_drop_path(drop_path, torch.zeros(3, 2), 3) == DropPathMask(3)
 
 
 @pytest.mark.parametrize("batch", [1, 3])
 def test_parameters_have_gradients_though_all_is_dropped(batch):
     branch, x = nn.Linear(2, 2), torch.randn(batch * 4, 2, requires_grad=True)
-    kept = keep_images(DropPath(1.0).train(), x, batch)
-    out = kept.add(x, branch(kept.take(x)))
+    kept = sample_drop_path(DropPath(1.0).train(), x, batch)
+    out = kept.scatter_add(x, branch(kept.gather(x)))
     assert_close(out, x)
     out.sum().backward()
     assert branch.weight.grad.eq(0).all()
@@ -95,11 +95,11 @@ def test_parameters_have_gradients_though_all_is_dropped(batch):
 
 def test_types_are_those_of_a_sum():
     x, branch = torch.randn(4, 2), torch.randn(2, 2, dtype=torch.bfloat16)
-    some, weighted = Kept(4, torch.tensor([0, 3]), 2.0), Kept(4, None, torch.tensor([2.0, 0, 0, 2]))
+    some, weighted = DropPathMask(4, torch.tensor([0, 3]), 2.0), DropPathMask(4, None, torch.tensor([2.0, 0, 0, 2]))
     whole = torch.zeros(4, 2, dtype=torch.bfloat16).index_copy(0, torch.tensor([0, 3]), branch)
-    assert some.add(x, branch).dtype == weighted.add(x, whole).dtype == torch.float32
-    assert_close(some.add(x, branch), weighted.add(x, whole))
-    assert some.add(x.bfloat16(), branch.float()).dtype == torch.float32
+    assert some.scatter_add(x, branch).dtype == weighted.scatter_add(x, whole).dtype == torch.float32
+    assert_close(some.scatter_add(x, branch), weighted.scatter_add(x, whole))
+    assert some.scatter_add(x.bfloat16(), branch.float()).dtype == torch.float32
 
 
 def test_graphs_have_one_shape():

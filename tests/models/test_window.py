@@ -5,11 +5,11 @@ import torch
 
 from msgformer.models.window import (
     Grid,
-    find_places,
     from_sequences,
     from_windows,
+    gather_neighbors,
+    index_all_images,
     pad_to_multiple,
-    take_neighbours,
     to_rows,
     to_sequences,
     to_windows,
@@ -78,7 +78,7 @@ def test_a_map_of_whole_windows_is_not_copied_by_padding():
 def test_places_beyond_a_border_are_zeros():
     x = numbered(2, 3)
     row, col = torch.meshgrid(torch.arange(-1, 3), torch.arange(-1, 4), indexing="ij")
-    taken = find_places(Grid(2, 2, 3), row.flatten(), col.flatten()).take(to_rows(x)).view(2, 4, 5, 3)
+    taken = index_all_images(Grid(2, 2, 3), row.flatten(), col.flatten()).gather(to_rows(x)).view(2, 4, 5, 3)
     assert torch.equal(taken[:, 1:3, 1:4], x)
     assert taken.sum() == x.sum()
 
@@ -88,7 +88,7 @@ def test_places_beyond_a_border_are_zeros():
 def test_neighbours_are_those_of_a_strided_convolution(size, stride, side, first):
     x = numbered(*size).double()
     rows, cols = window_grid(size, (stride, stride))
-    taken = take_neighbours(to_rows(x), Grid(2, *size), stride, side, first)
+    taken = gather_neighbors(to_rows(x), Grid(2, *size), stride, side, first)
     assert taken.shape == (2 * rows * cols, side**2, 3)
     padded = padded_by_hand(x, rows * stride + side, cols * stride + side)
     padded = padded.roll((-first, -first), dims=(1, 2))  # what comes round is zero

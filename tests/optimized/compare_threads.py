@@ -6,7 +6,7 @@ It is a process of its own: the threads that it makes would not survive what oth
 import torch
 from torch import nn
 
-from msgformer.kernels.cpu.attention import WindowAttention, padded
+from msgformer.kernels.cpu.attention import WindowAttention, pad_bias
 from msgformer.optimized import products
 from msgformer.optimized.ops import attend, attend_and_measure, norm_gelu, norm_tokens
 from msgformer.optimized.ranking import native_merge, native_rank
@@ -24,7 +24,7 @@ def results():
     narrow, wide, taps = products.pack(numbers(64, 64)), products.pack(numbers(192, 64)), numbers(9, 192)
     image = numbers(1, 32, 40, 40).to(memory_format=torch.channels_last)
     orders = native_rank(numbers(2, 20, 20))
-    yield "attention", attend([numbers(70, 26, 192)], 2, padded(numbers(1, 2, 26, 26)))
+    yield "attention", attend([numbers(70, 26, 192)], 2, pad_bias(numbers(1, 2, 26, 26)))
     yield "attention that measures", torch.cat([*map(torch.flatten, attend_and_measure([numbers(2, 600, 192)], 2))])
     yield "group norm", norm_gelu(group_norm, image, activate=True)
     yield "norm", norm_tokens(norm, numbers(1500, 64))
@@ -40,7 +40,7 @@ def results():
         yield f"MLP of {rows}", products.mlp(x, wide, None, products.pack(numbers(64, 192)), None, EPS)
     for windows in (1, 4, 70):
         x = numbers(windows, 26, 64)
-        out = products.window_attention(x, wide, None, narrow, None, padded(numbers(1, 2, 26, 26)), 2, EPS)
+        out = products.window_attention(x, wide, None, narrow, None, pad_bias(numbers(1, 2, 26, 26)), 2, EPS)
         yield f"attention in {windows} windows", out
     for size in ((2, 5, 3), (1, 40, 20), (1, 3, 600)):
         x, layers = numbers(*size, 64), (wide, None, taps, None, products.pack(numbers(64, 192)), None)

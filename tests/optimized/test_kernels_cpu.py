@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from msgformer.kernels.cpu import library
-from msgformer.kernels.cpu.attention import padded
+from msgformer.kernels.cpu.attention import pad_bias
 from msgformer.optimized.ops import attend, attend_and_measure
 from msgformer.optimized.packed import PackedLinear
 
@@ -21,7 +21,7 @@ pytestmark = pytest.mark.skipif(shutil.which("c++") is None, reason="there is no
 def results():
     generator = torch.Generator().manual_seed(0)
     x, key_value = (torch.randn(5, n, c, generator=generator) for n, c in [(9, 32), (20, 64)])
-    bias = padded(torch.randn(1, 2, 9, 20, generator=generator))
+    bias = pad_bias(torch.randn(1, 2, 9, 20, generator=generator))
     weight = torch.randn(48, 32, generator=generator)
     layer = PackedLinear(weight, None, activation="gelu", eps=1e-6)
     return [attend([x, key_value], 2, bias), *attend_and_measure([x, key_value], 2), layer(x)]

@@ -8,17 +8,17 @@ import torch.nn.functional as F
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from msgformer.kernels.cpu.attention import padded
+from msgformer.kernels.cpu.attention import pad_bias
 from msgformer.optimized.ops import (
     attend,
     attend_and_measure,
-    attend_and_measure_apart,
-    fill_vectors,
-    hide,
+    attend_and_measure_unfused,
+    is_norm_supported,
+    is_supported,
     norm_gelu,
     norm_tokens,
-    serves,
-    serves_norm,
+    pad_keys,
+    padding_bias,
 )
 
 pytestmark = pytest.mark.skipif(shutil.which("c++") is None, reason="there is no C++ compiler")
@@ -64,10 +64,10 @@ def test_attention_is_the_definitions(shape, processor):
     x, key_value, keys = inputs(*shape)
     bias = torch.randn(1, HEADS, x.shape[1], keys)
     given = [x] if key_value is None else [x, key_value]
-    assert serves(given, HEADS)
+    assert is_supported(given, HEADS)
     for added in (None, bias):
         expected, value = weights(x, key_value, 0.0 if added is None else added)
-        out = attend(given, HEADS, None if added is None else padded(added))
+        out = attend(given, HEADS, None if added is None else pad_bias(added))
         torch.testing.assert_close(out, tokens(expected @ value), rtol=1e-5, atol=2e-6)
     expected, value = weights(x, key_value)
     out, received = attend_and_measure(given, HEADS)
@@ -83,7 +83,7 @@ def test_norm_and_gelu_are_the_definitions(size, processor):
     nn.init.normal_(norm.bias)
     expected = F.group_norm(x.double(), 1, norm.weight.double(), norm.bias.double(), norm.eps)
     norm.requires_grad_(False)
-    assert serves_norm(norm, x)
+    assert is_norm_supported(norm, x)
     torch.testing.assert_close(norm_gelu(norm, x.clone(), False), expected.float(), rtol=1e-5, atol=2e-6)
     torch.testing.assert_close(norm_gelu(norm, x.clone(), True), F.gelu(expected).float(), rtol=1e-5, atol=2e-6)
 
@@ -108,17 +108,17 @@ def test_parts_by_themselves_are_left_to_pytorch(shape):
     x, key_value, keys = inputs(*shape)
     bias = torch.randn(1, HEADS, x.shape[1], keys)
     given = x.chunk(3, -1) if key_value is None else [x, *key_value.chunk(2, -1)]
-    assert not serves(given, HEADS)
+    assert not is_supported(given, HEADS)
     expected, value = weights(x, key_value, bias)
-    torch.testing.assert_close(attend(given, HEADS, padded(bias)), tokens(expected @ value), rtol=1e-5, atol=2e-6)
+    torch.testing.assert_close(attend(given, HEADS, pad_bias(bias)), tokens(expected @ value), rtol=1e-5, atol=2e-6)
 
 
 @pytest.mark.parametrize(("count", "filled"), [(1, 4), (60, 64), (147, 148), (148, 148), (150, 152)])
 def test_keys_that_fill_vectors_change_nothing(count, filled):
     _, key_value, _ = inputs(2, 9, count, 16)
     query = torch.randn(2, 9, key_value.shape[-1] // 2)
-    more = fill_vectors(key_value)
-    bias = hide(more, count)
+    more = pad_keys(key_value)
+    bias = padding_bias(more, count)
     assert (bias is None) == (count == filled)
     assert more.shape[1] == filled
     expected = attend([query, key_value], HEADS)
@@ -130,7 +130,7 @@ def test_keys_that_fill_vectors_change_nothing(count, filled):
 def test_softmax_taken_apart_is_the_same(factor):
     x, key_value, _ = inputs(2, 9, 20, 16, factor=factor)
     given = [x.double(), *key_value.double().chunk(2, -1)]
-    torch.testing.assert_close(attend_and_measure_apart(given, HEADS), attend_and_measure(given, HEADS))
+    torch.testing.assert_close(attend_and_measure_unfused(given, HEADS), attend_and_measure(given, HEADS))
 
 
 def test_large_scores_and_numbers_that_are_none():
@@ -145,7 +145,7 @@ def test_large_scores_and_numbers_that_are_none():
 
 def test_operators_keep_what_pytorch_asks_of_them():
     x, key_value, _ = inputs(2, 9, 20, 16)
-    bias = padded(torch.randn(1, HEADS, 9, 20))
+    bias = pad_bias(torch.randn(1, HEADS, 9, 20))
     image = torch.randn(1, 32, 4, 5).to(memory_format=torch.channels_last)
     with torch.inference_mode(False):
         x, key_value, bias, image = (one.clone() for one in (x, key_value, bias, image))
@@ -177,15 +177,15 @@ def test_compiled_graphs_call_them_and_exported_ones_do_not():
 
 def test_what_they_do_not_serve_is_left_to_pytorch():
     x, _, _ = inputs(2, 9, None, 16)
-    assert serves([x], HEADS)
-    assert not serves([x.double()], HEADS)
-    assert not serves([x.half()], HEADS)
-    assert not serves([x], 4)  # of 8 channels each
-    assert not serves([x.mT.contiguous().mT], HEADS)
-    assert not serves([x.repeat(1, 100, 1)], HEADS)
-    assert not serves([x, x], HEADS)  # not twice the channels
+    assert is_supported([x], HEADS)
+    assert not is_supported([x.double()], HEADS)
+    assert not is_supported([x.half()], HEADS)
+    assert not is_supported([x], 4)  # of 8 channels each
+    assert not is_supported([x.mT.contiguous().mT], HEADS)
+    assert not is_supported([x.repeat(1, 100, 1)], HEADS)
+    assert not is_supported([x, x], HEADS)  # not twice the channels
     with FlopCounterMode(display=False):  # which knows PyTorch's operators
-        assert not serves([x], HEADS)
+        assert not is_supported([x], HEADS)
     with torch.inference_mode(False), torch.enable_grad():
         learned = x.clone().requires_grad_()
         attend([learned], HEADS).sum().backward()

@@ -9,9 +9,9 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from msgformer.kernels.cpu.attention import padded
+from msgformer.kernels.cpu.attention import pad_bias
 from msgformer.optimized import products
-from msgformer.optimized.packed import PackedConv2d, PackedLinear, lay_out
+from msgformer.optimized.packed import PackedConv2d, PackedLinear, prepare_layouts
 
 pytestmark = pytest.mark.skipif(shutil.which("c++") is None, reason="there is no C++ compiler")
 
@@ -76,7 +76,7 @@ def test_window_attentions_are_the_definitions(windows, processor):
     weights = (query @ key.mT / (channels / heads) ** 0.5 + bias).softmax(-1)
     expected = x + exact((weights @ value).transpose(1, 2).flatten(2), proj, None)
     layers = products.pack(qkv), qkv_bias, products.pack(proj), None
-    out = products.window_attention(x, *layers, padded(bias), heads, EPS)
+    out = products.window_attention(x, *layers, pad_bias(bias), heads, EPS)
     torch.testing.assert_close(out, expected.float(), rtol=1e-5, atol=1e-5)
 
 
@@ -95,7 +95,7 @@ def test_operators_keep_what_pytorch_asks_of_them():
     torch.library.opcheck(ops.native_linear.default, (x, wide, None, numbers(3, 9, 96), EPS, False))
     torch.library.opcheck(ops.native_mlp.default, (x, wide, None, wide, bias, EPS))
     layers = wide, None, panels, bias
-    torch.library.opcheck(ops.native_window_attention.default, (x, *layers, padded(numbers(1, 2, 9, 9)), 2, EPS))
+    torch.library.opcheck(ops.native_window_attention.default, (x, *layers, pad_bias(numbers(1, 2, 9, 9)), 2, EPS))
     layers = wide, None, numbers(9, 96), None, wide, bias
     maps = numbers(1, 3, 4, 32)
     torch.library.opcheck(ops.native_conv_between.default, (maps, *layers, None, maps.clone(), EPS, True))
@@ -109,7 +109,7 @@ def test_compiled_graphs_call_them_and_exported_ones_do_not():
         return graph
 
     layer = PackedLinear(numbers(48, 32), numbers(48), activation="gelu", eps=EPS)
-    lay_out(layer)
+    prepare_layouts(layer)
     x = numbers(4, 32)
     with torch.no_grad():
         torch.testing.assert_close(torch.compile(layer, backend=keep, fullgraph=True)(x), layer(x))

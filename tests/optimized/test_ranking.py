@@ -8,7 +8,7 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from msgformer.models.reallocation import MERGE_KINDS, rank_by_column, rank_by_row
-from msgformer.optimized.ranking import merge_twice, native_merge, native_rank
+from msgformer.optimized.ranking import merge_both_orders, native_merge, native_rank
 
 pytestmark = pytest.mark.skipif(shutil.which("c++") is None, reason="there is no C++ compiler")
 
@@ -35,8 +35,8 @@ def test_merged_tokens_are_the_definitions(size, reduction, processor):
     kinds = MERGE_KINDS[reduction]
     merges = [nn.Linear(kind.group, 1) for kind in kinds]
     with FlopCounterMode(display=False):  # where PyTorch's operators are asked for
-        expected = merge_twice(x, significance, kinds, merges)
-    out = merge_twice(x, significance, kinds, merges)
+        expected = merge_both_orders(x, significance, kinds, merges)
+    out = merge_both_orders(x, significance, kinds, merges)
     torch.testing.assert_close(out, expected, rtol=1e-5, atol=2e-6)
 
 

@@ -1,4 +1,4 @@
-"""What turns a backbone into a detector or a segmenter: pyramid, region proposals, cascaded heads, UPerNet."""
+"""Heads that turn a backbone into a detector or segmenter: pyramid, region proposals, cascaded heads, UPerNet."""
 
 from msgformer.heads.backbone import DenseBackbone, create_backbone
 from msgformer.heads.complexity import count_detector_macs, count_segmenter_macs

@@ -1,4 +1,4 @@
-"""Backbones for dense prediction: four maps of stride 4, 8, 16 and 32 from any hierarchical timm model."""
+"""Backbones for dense prediction: maps of stride 4, 8, 16 and 32 from any hierarchical timm model."""
 
 from __future__ import annotations
 
@@ -17,29 +17,29 @@ from msgformer.models.loading import load_weights
 from msgformer.plugins import load_installed_plugins
 
 STRIDES = (4, 8, 16, 32)
-"""Pixels a step of each map."""
+"""Pixels per step of each map."""
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 
 
 class DenseBackbone(nn.Module):
-    """Feature maps of a body, each under a LayerNorm of its own, the first stages frozen if wanted.
+    """Feature maps of a model, each with its own LayerNorm; the first stages can be frozen.
 
     Args:
-        body: returns a list of maps of stride 4, 8, 16, 32 and describes them in ``feature_info``.
-        map_norm: whether a LayerNorm stands on each map; by default unless the body normalises its maps itself, by
-            BatchNorm or by a norm at the end of each stage. So it is in the published detectors and segmenters: with on
-            MSG-Transformer and Swin, without on ResNet and SG-Former.
-        frozen_stages: how many stages, the stem with the first one, keep their weights and statistics.
+        body: Model that returns a list of maps of stride 4, 8, 16, 32 and describes them in ``feature_info``.
+        map_norm: Whether to add a LayerNorm per map. By default it is added unless the body normalizes its maps itself,
+            by BatchNorm or by a norm at the end of each stage. This matches the published detectors and segmenters:
+            MSG-Transformer and Swin have it, ResNet and SG-Former do not.
+        frozen_stages: Number of stages whose weights and statistics are frozen; the stem belongs to the first stage.
 
     Attributes:
-        channels: of the maps.
-        mean: of the images that the body was made for, by channel.
-        std: their standard deviation.
+        channels: Channels of each map.
+        mean: Mean per channel of the images for which the body was made.
+        std: Standard deviation per channel of these images.
 
     Raises:
-        UserError: the body gives other maps, or its stages can't be told apart to freeze some.
+        UserError: The body returns other maps, or its stages can't be identified for freezing.
     """
 
     def __init__(self, body: nn.Module, map_norm: bool | None = None, frozen_stages: int = 0) -> None:
@@ -52,7 +52,7 @@ class DenseBackbone(nn.Module):
                 f"of stride {STRIDES}"
             )
         if map_norm is None:
-            map_norm = not _is_normalised(body)
+            map_norm = not _is_normalized(body)
         config = getattr(body, "pretrained_cfg", {})
         self.mean: tuple[float, ...] = tuple(config.get("mean", IMAGENET_MEAN))
         self.std: tuple[float, ...] = tuple(config.get("std", IMAGENET_STD))
@@ -67,14 +67,14 @@ class DenseBackbone(nn.Module):
             part.requires_grad_(False)
 
     def forward(self, images: Tensor) -> list[Tensor]:
-        """Images [B, 3, H, W] to four maps [B, C, H / stride, W / stride], sides rounded up."""
+        """Compute four maps [B, C, H / stride, W / stride] of images [B, 3, H, W]; sides are rounded up."""
         maps = self.body(images)
         if self.channels_last:
             maps = [x.permute(0, 3, 1, 2) for x in maps]
         return [norm(x.contiguous()) for norm, x in zip(self.norms, maps, strict=True)]
 
     def train(self, mode: bool = True) -> DenseBackbone:
-        """Switch to training or evaluation; frozen stages stay in evaluation, so that their statistics stay too."""
+        """Set training or evaluation mode; frozen stages stay in evaluation mode to keep their statistics."""
         super().train(mode)
         for part in self.frozen:
             if isinstance(part, nn.Module):
@@ -92,24 +92,24 @@ def create_backbone(
     grad_checkpointing: bool = False,
     **model_options: Any,
 ) -> DenseBackbone:
-    """A backbone for a detector or a segmenter.
+    """Create a backbone for a detector or segmenter.
 
     Args:
-        backbone: name of a model of this package or of timm, or a module that returns a list of maps and describes
-            them in ``feature_info``, as timm's ``features_only`` models do.
-        pretrained: start from timm's published weights.
-        checkpoint: start from a classification checkpoint (.safetensors, .pth); its classifier is left out, bias
-            tables and position embeddings of another size are resampled.
-        map_norm: whether a LayerNorm stands on each map; by default unless the model normalises its maps itself.
-        frozen_stages: how many stages, the stem with the first one, keep their weights and statistics.
-        grad_checkpointing: recompute activations in the backward pass instead of keeping them.
-        **model_options: further options of the model, ``drop_path_rate`` for example.
+        backbone: Name of a model of this package or of timm, or a module that returns a list of maps and describes them
+            in ``feature_info``, as timm's ``features_only`` models do.
+        pretrained: Load timm's published weights.
+        checkpoint: Load a classification checkpoint (.safetensors, .pth); its classifier is ignored, and bias tables
+            and position embeddings of another size are resampled.
+        map_norm: Whether to add a LayerNorm per map; by default unless the model normalizes its maps itself.
+        frozen_stages: Number of stages whose weights and statistics are frozen; the stem belongs to the first stage.
+        grad_checkpointing: Recompute activations in the backward pass instead of storing them.
+        **model_options: Further options of the model, for example ``drop_path_rate``.
 
     Returns:
         The backbone, for images of any size whose sides are divisible by 32.
 
     Raises:
-        UserError: there is no such model, it has other maps, or the checkpoint doesn't fit it.
+        UserError: There is no such model, it returns other maps, or the checkpoint does not fit.
     """
     if isinstance(backbone, str):
         body = _create_body(backbone, pretrained, model_options)
@@ -117,9 +117,7 @@ def create_backbone(
             load_weights(body.get_submodule("model"), checkpoint)
     elif pretrained or checkpoint or model_options:
         given = ["pretrained"] * pretrained + ["checkpoint"] * bool(checkpoint) + list(model_options)
-        raise UserError(
-            f"backbone {type(backbone).__name__} is a module already; options {', '.join(given)} are for names"
-        )
+        raise UserError(f"backbone {type(backbone).__name__} is a module; options {', '.join(given)} need a model name")
     else:
         body = backbone
     if grad_checkpointing:
@@ -131,7 +129,7 @@ def create_backbone(
 
 
 def _create_body(name: str, pretrained: bool, options: dict[str, Any]) -> nn.Module:
-    """A timm model that returns its last four maps, for images of any size."""
+    """Create a timm model that returns its last four maps, for images of any size."""
     import msgformer.models  # noqa: F401 registers this package's models with timm
 
     load_installed_plugins()
@@ -147,20 +145,20 @@ def _create_body(name: str, pretrained: bool, options: dict[str, Any]) -> nn.Mod
 
 
 def _timm_model(body: nn.Module) -> nn.Module:
-    """The model inside timm's wrappers."""
+    """Return the model inside timm's wrappers."""
     inner = [getattr(body, name, None) for name in ("model", "body")]
     return next((module for module in inner if isinstance(module, nn.Module)), body)
 
 
 def _stage_names(body: Any) -> list[str]:
-    """Where in :func:`_timm_model` the stages are, for those that can be found."""
+    """Return the names of the stages within `_timm_model`, as far as they are found."""
     modules = dict(_timm_model(body).named_modules())
     names = [{name, name.replace(".", "_")} for name in body.feature_info.module_name()]  # timm may flatten them
     return [name for spellings in names for name in spellings if name in modules]
 
 
-def _is_normalised(body: nn.Module) -> bool:
-    """Whether maps come normalised: by BatchNorm on the way, or by a LayerNorm that each stage ends in."""
+def _is_normalized(body: nn.Module) -> bool:
+    """Whether maps are normalized, by BatchNorm layers or by a LayerNorm at the end of each stage."""
     if any(isinstance(module, _BatchNorm) for module in body.modules()):
         return True
     stages = [_timm_model(body).get_submodule(name) for name in _stage_names(body)]
@@ -169,12 +167,12 @@ def _is_normalised(body: nn.Module) -> bool:
 
 
 def _first_stages(body: nn.Module, count: int) -> Iterator[nn.Module | nn.Parameter]:
-    """The stem and the first stages: all that is defined up to the end of the last of them."""
+    """Yield the stem and the first stages: all modules defined up to the end of stage ``count``."""
     names = _stage_names(body)
     if len(names) != len(STRIDES) or not 0 < count <= len(STRIDES):
         raise UserError(
-            f"frozen_stages={count} can't be had with backbone {type(body).__name__}: "
-            f"it has {len(names)} stages that can be told apart; give 0 to {len(names)}, or freeze its parameters"
+            f"frozen_stages={count} is not possible with backbone {type(body).__name__}: "
+            f"{len(names)} of its stages were found; give 0 to {len(names)}, or freeze its parameters"
         )
     node = _timm_model(body)
     for name in names[count - 1].split("."):

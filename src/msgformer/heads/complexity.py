@@ -1,4 +1,4 @@
-"""Multiply-adds of detectors and segmenters, counted as the papers' tables count them."""
+"""Multiply-adds of detectors and segmenters, counted as in the papers' tables."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ from msgformer.heads.detection.retinanet import RetinaNet
 from msgformer.models.msg_transformer import Stage
 
 BOX_ROIS, MASK_ROIS = 1000, 100
-"""Regions of an image that box heads and mask heads are counted on."""
+"""Number of regions per image for which box heads and mask heads are counted."""
 
 
 def count_detector_macs(detector: RCNN | RetinaNet, size: tuple[int, int] = (800, 1280)) -> dict[str, int]:
-    """Multiply-adds of one image, part by part; nothing is computed.
+    """Count the multiply-adds per image of each part of a detector, without computing them.
 
     Matrix products and convolutions count, convolution biases once per output, LayerNorm twice per element; RoIAlign,
-    NMS, activations and interpolation don't. The attention of MSG-Transformer counts on whole windows, its MLPs on real
+    NMS, activations and interpolation do not. MSG-Transformer's attention counts on whole windows, its MLPs on real
     tokens and messengers. Each box head counts on 1000 regions, each mask head on 100.
 
     Args:
-        detector: of :func:`~msgformer.heads.detection.detector.create_detector`.
-        size: height and width of the image.
+        detector: Detector from `create_detector`.
+        size: Height and width of the image.
 
     Returns:
         ``backbone``, ``pyramid``, ``rpn``, ``box_heads`` and ``mask_heads``, or ``backbone``, ``pyramid`` and ``head``.
@@ -48,11 +48,11 @@ def count_detector_macs(detector: RCNN | RetinaNet, size: tuple[int, int] = (800
 
 
 def count_segmenter_macs(segmenter: nn.Module, size: tuple[int, int] = (512, 2048)) -> int:
-    """Multiply-adds of one image through a segmenter in evaluation, counted like a detector's.
+    """Count the multiply-adds per image of a segmenter in evaluation, as for a detector.
 
     Args:
-        segmenter: of :func:`~msgformer.heads.segmentation.segmenter.create_segmenter`.
-        size: height and width of the image.
+        segmenter: Segmenter from `create_segmenter`.
+        size: Height and width of the image.
     """
     model = deepcopy(segmenter).to("meta").eval()
     macs, maps = _count(model.backbone, torch.empty(1, 3, *size, device="meta"))
@@ -71,7 +71,7 @@ def _count_roi_heads(heads: CascadeRoIHeads, channels: int) -> dict[str, int]:
 
 
 def _count(module: Any, inputs: Tensor | list[Tensor]) -> tuple[int, Any]:
-    """Multiply-adds of a module, and what it returns."""
+    """Count the multiply-adds of a module, and return them with its output."""
     counter = FlopCounterMode(display=False)
     with torch.no_grad(), counter, _elementwise(module) as extra:
         outputs = module(inputs)
@@ -80,7 +80,7 @@ def _count(module: Any, inputs: Tensor | list[Tensor]) -> tuple[int, Any]:
 
 @contextmanager
 def _elementwise(module: nn.Module) -> Iterator[list[int]]:
-    """Counts what else is counted in the calls made meanwhile: biases, LayerNorms, and MLPs on padding off."""
+    """Count further operations of the calls in this context: biases, LayerNorms, and MLPs on padding as negative."""
     counts: list[int] = []
 
     def count(layer: Any, _: object, output: Any) -> None:
@@ -101,12 +101,12 @@ def _elementwise(module: nn.Module) -> Iterator[list[int]]:
 
 
 def _mlp_on_padding(stage: Stage, patches: Tensor, messengers: Tensor) -> int:
-    """Multiply-adds of a stage's MLPs on tokens that complete windows; the tables count real tokens and messengers.
+    """Count the multiply-adds of a stage's MLPs on padding; the tables count real tokens and messengers only.
 
     Args:
-        stage: of MSG-Transformer.
-        patches: its map, [B, H, W, C].
-        messengers: one a window, [..., C].
+        stage: Stage of MSG-Transformer.
+        patches: Its map [B, H, W, C].
+        messengers: One messenger per window, [..., C].
     """
     windows = messengers.shape[:-1].numel()
     padding = windows * stage.window_size[0] * stage.window_size[1] - patches.shape[:3].numel()

@@ -1,4 +1,4 @@
-"""The layer that box, mask and segmentation heads are built of."""
+"""The convolution layer of box, mask and segmentation heads."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from torch import Tensor, nn
 
 
 class ConvModule(nn.Module):
-    """Convolution, optional BatchNorm, ReLU; size-preserving. Parameters are named as OpenMMLab names them.
+    """Convolution, optional BatchNorm, ReLU, with unchanged size. Parameters have OpenMMLab's names.
 
     Args:
-        in_channels: of the input.
-        out_channels: of the output.
-        kernel_size: odd side of the kernel.
-        norm: whether BatchNorm follows (the convolution then has no bias).
+        in_channels: Channels of the input.
+        out_channels: Channels of the output.
+        kernel_size: Side of the kernel, an odd number.
+        norm: Whether to add BatchNorm; the convolution then has no bias.
     """
 
     def __init__(self, in_channels: int, out_channels: int, kernel_size: int = 3, norm: bool = True) -> None:
@@ -23,12 +23,12 @@ class ConvModule(nn.Module):
         init_conv(self.conv)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map [B, in_channels, H, W] to [B, out_channels, H, W]."""
+        """Apply the layer to a map [B, in_channels, H, W]; return [B, out_channels, H, W]."""
         return self.bn(self.conv(x)).relu()
 
 
 def init_conv(conv: nn.Conv2d | nn.ConvTranspose2d) -> None:
-    """He's initialisation by fan-out, zero bias."""
+    """Initialize a convolution: He's initialization by fan-out, zero bias."""
     nn.init.kaiming_normal_(conv.weight, mode="fan_out", nonlinearity="relu")
     if conv.bias is not None:
         nn.init.zeros_(conv.bias)

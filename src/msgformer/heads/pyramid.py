@@ -1,4 +1,4 @@
-"""Backbone and feature pyramid in one, as torchvision's detectors take them."""
+"""Backbone and feature pyramid in one module, as torchvision's detectors expect."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from msgformer.heads.backbone import DenseBackbone, create_backbone
 
 
 class FeaturePyramid(nn.Module):
-    """Maps of one width on all scales (FPN, figure 3), over the stages of a backbone.
+    """Feature pyramid over the stages of a backbone (FPN, figure 3).
 
     Args:
-        backbone: gives maps of stride 4, 8, 16 and 32.
-        channels: of the pyramid's maps.
-        stages: which of the backbone's maps are used.
-        extra_levels: what makes coarser levels; by default one more, of stride 64, by subsampling.
+        backbone: Backbone with maps of stride 4, 8, 16 and 32.
+        channels: Channels of the pyramid's maps.
+        stages: Indices of the backbone's maps that are used.
+        extra_levels: Module that adds coarser levels; by default one of stride 64, by subsampling.
 
     Attributes:
-        out_channels: the same as ``channels``; torchvision's detectors ask for it.
+        out_channels: Same as ``channels``; torchvision's detectors read it.
     """
 
     def __init__(
@@ -37,30 +37,30 @@ class FeaturePyramid(nn.Module):
         self.stages = tuple(stages)
         self.out_channels = channels
         for stage in set(range(len(backbone.norms))) - set(stages):
-            backbone.norms[stage] = nn.Identity()  # parameters without a gradient would stop distributed training
+            backbone.norms[stage] = nn.Identity()  # parameters without a gradient are an error in distributed training
         widths = [backbone.channels[stage] for stage in stages]
         self.fpn = FeaturePyramidNetwork(widths, channels, extra_levels or LastLevelMaxPool())
         for block in [*self.fpn.inner_blocks, *self.fpn.layer_blocks]:
             nn.init.xavier_uniform_(block[0].weight)
 
     def forward(self, images: Tensor) -> dict[str, Tensor]:
-        """Images [B, 3, H, W] to maps [B, channels, H / stride, W / stride] by the names '0', '1', ..., 'pool'."""
+        """Compute maps [B, channels, H / stride, W / stride], named '0', '1', ..., 'pool', of images [B, 3, H, W]."""
         maps = self.body(images)
         return self.fpn({str(level): maps[stage] for level, stage in enumerate(self.stages)})
 
 
 def create_pyramid(backbone: str | nn.Module, channels: int = 256, **backbone_options: Any) -> FeaturePyramid:
-    """A backbone with a pyramid, for ``torchvision.models.detection.MaskRCNN(backbone=...)`` and its like.
+    """Create a backbone with a pyramid, for ``torchvision.models.detection.MaskRCNN(backbone=...)`` and similar models.
 
     Args:
-        backbone: name or module, see :func:`~msgformer.heads.backbone.create_backbone`.
-        channels: of the pyramid's maps.
-        **backbone_options: see :func:`~msgformer.heads.backbone.create_backbone`.
+        backbone: Name or module, see `create_backbone`.
+        channels: Channels of the pyramid's maps.
+        **backbone_options: Options of `create_backbone`.
 
     Returns:
         A module that returns maps of stride 4, 8, 16, 32 and 64 in a dictionary.
 
     Raises:
-        UserError: the backbone can't be made.
+        UserError: The backbone can't be created.
     """
     return FeaturePyramid(create_backbone(backbone, **backbone_options), channels)

@@ -1,4 +1,4 @@
-"""Which parameters of a detector or segmenter aren't decayed."""
+"""Parameters of detectors and segmenters without weight decay."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from torch import nn
 
 
 def exempt_parameters(model: nn.Module) -> set[str]:
-    """Names of the parameters that the backbone exempts, such as its bias tables; 1-d ones are exempt anyway.
+    """Names of the parameters that the backbone exempts, such as bias tables; 1-d parameters are always exempt.
 
-    timm asks a model for them by the method ``no_weight_decay``; in a detector or segmenter the backbone is a part.
+    timm calls the method ``no_weight_decay`` of a model; in a detector or segmenter the backbone is a submodule.
     """
     exempt: set[str] = set()
     for prefix, part in model.named_modules():

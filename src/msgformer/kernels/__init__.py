@@ -1,1 +1,1 @@
-"""Compiled kernels, for CPUs and GPUs."""
+"""Kernels for attention, norms and token reallocation: C++ for CPUs, Triton for NVIDIA GPUs."""

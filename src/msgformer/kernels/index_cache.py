@@ -1,4 +1,4 @@
-"""Indices of tokens that depend on sizes alone, kept for the sizes seen last instead of computed at every call."""
+"""Cache of token indices that depend on sizes only; results for the most recent sizes are stored."""
 
 from __future__ import annotations
 
@@ -10,35 +10,35 @@ import torch
 from torch import Tensor
 from torch.fx import Proxy
 
-KEPT = 32
-"""Results kept of each function."""
+CACHE_SIZE = 32
+"""Results stored per function."""
 
-MOST_ENTRIES = 2**19
-"""Of a result's tensors in all, 4 MiB of indices; larger ones are made anew, which such sizes make nobody notice."""
+MAX_ENTRIES = 2**19
+"""Largest number of entries of a cached result, 4 MiB of indices; at larger sizes recomputing costs little."""
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
 
-def keep_by_size(make: Callable[P, T]) -> Callable[P, T]:
-    """Keeps what a function of sizes and a device returns: a tensor, or a tuple of some.
+def cache_by_shape(function: Callable[P, T]) -> Callable[P, T]:
+    """Cache the results of a function of sizes and a device, which returns a tensor or a tuple of tensors.
 
-    Nobody may change what is returned. Nothing is kept where sizes are symbols or the call itself is recorded: while a
-    graph is captured or traced, and inside modes that watch or replace operators.
+    Callers must not change the results in place. Nothing is cached where sizes are symbolic or the call is recorded:
+    while a graph is captured or traced, and inside modes that observe or replace operators.
     """
     results: dict[Any, T] = {}
 
-    @wraps(make)
+    @wraps(function)
     def call(*args: P.args, **kwargs: P.kwargs) -> T:
         if is_recorded():
-            return make(*args, **kwargs)
+            return function(*args, **kwargs)
         key = (args, *kwargs.items())
-        if (known := results.get(key)) is not None:
-            return known
-        with torch.inference_mode(False), torch.no_grad():  # otherwise no gradient could use it later
-            result = make(*args, **kwargs)
-        if count_entries(result) <= MOST_ENTRIES and not _in_cuda_graph(result):
-            while len(results) >= KEPT:
+        if (cached := results.get(key)) is not None:
+            return cached
+        with torch.inference_mode(False), torch.no_grad():  # otherwise autograd could not use the result later
+            result = function(*args, **kwargs)
+        if count_entries(result) <= MAX_ENTRIES and not _in_cuda_graph(result):
+            while len(results) >= CACHE_SIZE:
                 results.pop(next(iter(results)), None)
             results[key] = result
         return result
@@ -47,16 +47,16 @@ def keep_by_size(make: Callable[P, T]) -> Callable[P, T]:
 
 
 def is_recorded() -> bool:
-    """Whether operators that are called now are captured, traced, transformed (by torch.func) or watched."""
+    """Whether operators called now are captured, traced, transformed by torch.func, or observed."""
     if torch.compiler.is_compiling() or torch.jit.is_tracing():
         return True
     if torch._C._functorch.peek_interpreter_stack() is not None:
         return True
-    return torch._C._len_torch_dispatch_stack() > 0  # the published way to ask makes a list of them
+    return torch._C._len_torch_dispatch_stack() > 0  # the public function builds a list
 
 
 def is_traced(x: Any) -> bool:
-    """Whether ``x`` stands for a tensor while `torch.fx` traces a model: it has no values and no size to branch on."""
+    """Whether ``x`` is a proxy while `torch.fx` traces a model; a proxy has no values and no size to branch on."""
     return isinstance(x, Proxy)
 
 
@@ -66,10 +66,10 @@ def _tensors(result: Any) -> list[Tensor]:
 
 
 def count_entries(result: Any) -> int:
-    """Numbers in a tensor, or in all tensors of a tuple."""
+    """Count the entries of a tensor, or of all tensors of a tuple."""
     return sum(tensor.numel() for tensor in _tensors(result))
 
 
 def _in_cuda_graph(result: Any) -> bool:
-    """Whether it is made by a CUDA graph that is being captured, and has no values yet."""
+    """Whether a result is computed by a CUDA graph that is being captured, and has no values yet."""
     return any(tensor.is_cuda for tensor in _tensors(result)) and torch.cuda.is_current_stream_capturing()

@@ -1,12 +1,12 @@
-"""Attention inside windows as one kernel each way for NVIDIA GPUs, in Triton; importing this needs Triton.
+"""Window attention as one Triton kernel per direction, for NVIDIA GPUs; importing this module needs Triton.
 
-A program takes one head of several windows, one after the other. A window's scores [N, M] stay in registers, forward
-and backward, so that memory is read and written once for each of queries, keys, values and what comes out. They are
-read where a linear layer left them. The gradient of the bias is summed over a program's windows in registers, and over
-programs in a fixed order, so that it is the same in every run.
+A program processes one head of several windows, one after the other. The scores of a window [N, M] stay in registers,
+forward and backward, so that queries, keys, values and outputs are read and written once. They are read in the layout
+of the linear layer that produced them. The gradient of the bias is summed over the windows of a program in registers,
+and over programs in a fixed order, so that it is deterministic.
 
-Shapes: W windows, N queries and M keys in each, d channels a head. Heads come as a list: queries, keys and values, each
-[W, heads, N or M, d] with any strides, or all three as one tensor, [W, N, 3, heads, d], whose gradient is one as well.
+Shapes: W windows, N queries and M keys per window, d channels per head. ``heads`` is a list: queries, keys and values,
+each [W, heads, N or M, d] with any strides, or one packed tensor [W, N, 3, heads, d], whose gradient is packed, too.
 """
 
 import sys
@@ -24,21 +24,21 @@ from msgformer.utils.cache import cache_folder
 
 DTYPES = {torch.float16: tl.float16, torch.bfloat16: tl.bfloat16, torch.float32: tl.float32}
 CHANNELS = (16, 32)
-MOST_TOKENS = 64
-"""Larger windows and heads are compiled into kernels whose registers spill into memory."""
+MAX_TOKENS = 64
+"""Largest number of tokens per window; kernels of larger windows or heads spill registers to memory."""
 
-OLDEST = (8, 0)  # Ampere, the first with tensor cores for bfloat16 and TF32
+MIN_CAPABILITY = (8, 0)  # Ampere, the first with tensor cores for bfloat16 and TF32
 
-PROGRAMS = 1024
-"""So many at most: some for each of a GPU's processors, and no more because each writes a gradient of the bias."""
+MAX_PROGRAMS = 1024
+"""Largest number of programs: several per multiprocessor, but each one writes a gradient of the bias."""
 
 
-def supports(heads: Sequence[Tensor], bias: Tensor) -> bool:
-    """Whether the kernels compute this on the GPU where it lies.
+def is_supported(heads: Sequence[Tensor], bias: Tensor) -> bool:
+    """Whether the kernels can compute this attention on the GPU of the bias.
 
     Args:
-        heads: See above.
-        bias: [1, heads, N, M], of any floating type.
+        heads: Queries, keys and values, each [W, heads, N or M, d], or one packed tensor [W, N, 3, heads, d].
+        bias: Position bias [1, heads, N, M], of any floating type.
     """
     if len(heads) == 1:
         _, rows, _, number, channels = heads[0].shape
@@ -52,7 +52,7 @@ def supports(heads: Sequence[Tensor], bias: Tensor) -> bool:
         all(one.dtype == heads[0].dtype and one.device == bias.device for one in heads)
         and heads[0].dtype in DTYPES
         and channels in CHANNELS
-        and max(rows, cols) <= MOST_TOKENS
+        and max(rows, cols) <= MAX_TOKENS
         and bias.shape == (1, number, rows, cols)
         and _allowed(bias.device, heads[0].dtype)
     )
@@ -60,33 +60,33 @@ def supports(heads: Sequence[Tensor], bias: Tensor) -> bool:
 
 @torch.compiler.assume_constant_result
 def _allowed(device: torch.device, dtype: torch.dtype) -> bool:
-    """Whether a GPU multiplies matrices of this type in its tensor cores, and may, and no graph is to be exported."""
-    # Asked here, because elsewhere PyTorch 2.11 says that it exports when it only compiles.
+    """Whether a GPU has tensor cores for this type, they are enabled, and no graph is exported."""
+    # Check this here: elsewhere PyTorch 2.11 reports an export during compilation.
     if torch.compiler.is_exporting() or (dtype == torch.float32 and _precision() != "tf32"):
         return False
-    return capability(device) >= OLDEST
+    return capability(device) >= MIN_CAPABILITY
 
 
 def capability(device: torch.device) -> tuple[int, int]:
-    """What a GPU can do, as NVIDIA counts it; nothing where there is none, as behind a fake tensor."""
+    """Return the compute capability of a GPU; (0, 0) if there is none, as for fake tensors."""
     return torch.cuda.get_device_capability(device) if torch.cuda.is_available() else (0, 0)
 
 
 def _precision() -> str:
-    """Of products of float32, as Triton calls it."""
+    """Return Triton's name for the precision of float32 products."""
     return "tf32" if torch.backends.cuda.matmul.fp32_precision == "tf32" else "ieee"
 
 
 @torch.library.custom_op("msgformer::window_attention", mutates_args=())
 def window_attention(heads: Sequence[Tensor], bias: Tensor) -> Tensor:
-    """softmax(Q K^T / sqrt(d) + B) V (equation 5 of the MSG-Transformer paper).
+    """Compute softmax(Q K^T / sqrt(d) + B) V (eq. 5 of the MSG-Transformer paper).
 
     Args:
-        heads: See above.
-        bias: B, [1, heads, N, M].
+        heads: Queries, keys and values, each [W, heads, N or M, d], or one packed tensor [W, N, 3, heads, d].
+        bias: Position bias B [1, heads, N, M].
 
     Returns:
-        [W, N, heads, d], in this order in memory.
+        Tokens by head, contiguous [W, N, heads, d].
     """
     query, key, value = _parts(heads)
     out = _like(query)
@@ -96,15 +96,15 @@ def window_attention(heads: Sequence[Tensor], bias: Tensor) -> Tensor:
 
 @torch.library.custom_op("msgformer::window_attention_backward", mutates_args=())
 def window_attention_backward(grad: Tensor, heads: Sequence[Tensor], bias: Tensor) -> list[Tensor]:
-    """Gradients of heads and bias.
+    """Compute the gradients of heads and bias.
 
     Args:
-        grad: Of what came out, [W, N, heads, d].
-        heads: See above.
-        bias: [1, heads, N, M].
+        grad: Gradient of the output, [W, N, heads, d].
+        heads: Queries, keys and values, each [W, heads, N or M, d], or one packed tensor [W, N, 3, heads, d].
+        bias: Position bias [1, heads, N, M].
 
     Returns:
-        What belongs to each of the heads, and last what belongs to the bias.
+        Gradients of each tensor in ``heads``, same shapes, and last of the bias, [1, heads, N, M].
     """
     parts, grads = _parts(heads), _grads(heads)
     programs = _programs(parts[0])
@@ -123,7 +123,7 @@ def _(_grad: Tensor, heads: Sequence[Tensor], bias: Tensor) -> list[Tensor]:
     return [*_grads(heads), torch.empty_like(bias, memory_format=torch.contiguous_format)]
 
 
-def _keep(ctx: Any, inputs: tuple[Sequence[Tensor], Tensor], output: Tensor) -> None:  # noqa: ARG001
+def _save_inputs(ctx: Any, inputs: tuple[Sequence[Tensor], Tensor], output: Tensor) -> None:  # noqa: ARG001
     heads, bias = inputs
     ctx.save_for_backward(*heads, bias)
 
@@ -134,34 +134,34 @@ def _differentiate(ctx: Any, grad: Tensor) -> tuple[list[Tensor], Tensor]:
     return grads, bias_grad
 
 
-window_attention.register_autograd(_differentiate, setup_context=_keep)
+window_attention.register_autograd(_differentiate, setup_context=_save_inputs)
 
 
 def _parts(heads: Sequence[Tensor]) -> tuple[Tensor, Tensor, Tensor]:
-    """Queries, keys and values, each [W, heads, N or M, d], as views."""
+    """Return queries, keys and values, each [W, heads, N or M, d], as views."""
     query, key, value = heads[0].permute(2, 0, 3, 1, 4).unbind(0) if len(heads) == 1 else heads
     return query, key, value
 
 
 def _like(part: Tensor) -> Tensor:
-    """Room for something like [W, heads, N, d], as [W, N, heads, d]."""
+    """Allocate an output [W, N, heads, d] for queries [W, heads, N, d]."""
     return torch.empty_like(part.transpose(1, 2), memory_format=torch.contiguous_format)
 
 
 def _grads(heads: Sequence[Tensor]) -> list[Tensor]:
-    """Room for the gradients of heads."""
+    """Allocate the gradients of ``heads``."""
     if len(heads) == 1:
         return [torch.empty_like(heads[0], memory_format=torch.contiguous_format)]
     return [_like(one).transpose(1, 2) for one in heads]
 
 
 def _programs(query: Tensor) -> int:
-    """How many programs share the windows of a head."""
-    return max(1, min(query.shape[0], PROGRAMS // query.shape[1]))
+    """Return the number of programs that share the windows of a head."""
+    return max(1, min(query.shape[0], MAX_PROGRAMS // query.shape[1]))
 
 
 def _launch(kernel: Any, tensors: Sequence[Tensor], bias: Tensor, *more: Tensor, programs: int) -> None:
-    """Runs a kernel on tensors [W, heads, N or M, d], a query second and a key third among them."""
+    """Run a kernel on tensors [W, heads, N or M, d]; the second is a query and the third a key."""
     windows, heads, rows, channels = tensors[1].shape
     cols = tensors[2].shape[2]
     row_block, col_block = (max(16, triton.next_power_of_2(tokens)) for tokens in (rows, cols))
@@ -191,9 +191,9 @@ def _launch(kernel: Any, tensors: Sequence[Tensor], bias: Tensor, *more: Tensor,
 
 @lru_cache
 def announce_compilation(compute_capability: tuple[int, int]) -> None:
-    """Print one line about Triton's compilation, once per user, version of Triton and kind of GPU.
+    """Print one line about Triton's compilation, once per user, Triton version and GPU type.
 
-    A marker file records that, because Triton does not say whether it has compiled the kernels already.
+    A marker file records it, because Triton does not report whether the kernels are compiled already.
     """
     kind = ".".join(map(str, compute_capability))
     marker = cache_folder() / "native" / f"triton-{triton.__version__}-{kind}.announced"
@@ -205,7 +205,7 @@ def announce_compilation(compute_capability: tuple[int, int]) -> None:
     except OSError:
         pass  # without the marker the next process prints the line again
     print(
-        f"msgformer: Triton compiles attention kernels for this GPU, once for each size; they are stored in "
+        f"msgformer: Triton compiles attention kernels for this GPU, once per size; they are stored in "
         f"{Path(triton.knobs.cache.dir)} (MSGFORMER_WINDOW_KERNEL=0 turns them off)",
         file=sys.stderr,
         flush=True,
@@ -216,14 +216,14 @@ def announce_compilation(compute_capability: tuple[int, int]) -> None:
 def _places(
     pointer: tl.tensor, strides: tl.tuple, window: tl.tensor, head: tl.tensor, token: tl.tensor, channel: tl.tensor
 ) -> tl.tensor:
-    """Where a window's tokens of one head lie, [n, d]."""
+    """Return the addresses of a window's tokens of one head, [n, d]."""
     first = pointer + tl.cast(window, tl.int64) * strides[0] + head * strides[1]  # large batches go beyond 2^31
     return first + (token[:, None] * strides[2] + channel[None, :] * strides[3])
 
 
 @triton.jit
 def _load(places: tl.tensor, token: tl.tensor, tokens: tl.tensor, product: tl.constexpr) -> tl.tensor:
-    """A window's tokens of one head, [n, d], with zeros after the last."""
+    """Load a window's tokens of one head, [n, d], with zeros after the last."""
     return tl.load(places, mask=token[:, None] < tokens, other=0.0).to(product)
 
 
@@ -237,7 +237,7 @@ def _load_bias(
     rows: tl.tensor,
     cols: tl.tensor,
 ) -> tl.tensor:
-    """The bias of one head, [row block, column block]; keys after the last get no weight."""
+    """Load the bias of one head, [row block, column block], with -inf for columns after the last key."""
     places = head * strides[1] + row[:, None] * strides[2] + col[None, :] * strides[3]
     inside = (row[:, None] < rows) & (col[None, :] < cols)
     bias = tl.load(pointer + places, mask=inside, other=0.0).to(tl.float32)
@@ -248,7 +248,7 @@ def _load_bias(
 def _exponentials(
     query: tl.tensor, key: tl.tensor, bias: tl.tensor, scale: tl.tensor, precision: tl.constexpr
 ) -> tl.tensor:
-    """What softmax divides by its sum, [row block, column block]."""
+    """Compute the numerator of the softmax, [row block, column block]."""
     scores = tl.dot(query, tl.trans(key), input_precision=precision) * scale + bias
     return tl.exp(scores - tl.max(scores, 1)[:, None])
 
@@ -330,7 +330,7 @@ def _backward(
         v_grad = tl.dot(tl.trans(weights.to(product)), g, input_precision=precision)
         tl.store(_places(value_grad, value_grad_strides, window, head, col, channel), v_grad, mask=col[:, None] < cols)
         weights_grad = tl.dot(g, tl.trans(v), input_precision=precision)
-        # Through the softmax: the sum over keys is what it costs all scores of a query that one of them grows.
+        # Gradient of the softmax: dS = P * (dP - rowsum(P * dP)).
         scores_grad = weights * (weights_grad - tl.sum(weights * weights_grad, 1)[:, None])
         total += scores_grad
         scores_grad = scores_grad.to(product)
@@ -343,4 +343,4 @@ def _backward(
     tl.store(bias_grad + place + row[:, None] * cols + col[None, :], total, mask=inside)
 
 
-_INTERPRETED = not isinstance(_forward, triton.JITFunction)  # which knows no products of bfloat16
+_INTERPRETED = not isinstance(_forward, triton.JITFunction)  # the interpreter has no bfloat16 products

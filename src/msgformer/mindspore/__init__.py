@@ -1,7 +1,7 @@
-"""The same models as MindSpore cells, and their weights from and to PyTorch's; nothing here imports PyTorch.
+"""The models as MindSpore cells, and conversion of weights from and to PyTorch; nothing here imports PyTorch.
 
-Everything that MindSpore does with a cell works: graph and PyNative mode, ``ms.value_and_grad``,
-``mindspore.train.Model``, and ``ms.export`` to MindIR for one size of images.
+The cells support graph and PyNative mode, ``ms.value_and_grad``, ``mindspore.train.Model``, and ``ms.export`` to MindIR
+for one image size.
 """
 
 from __future__ import annotations

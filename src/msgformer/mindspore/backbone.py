@@ -1,4 +1,4 @@
-"""What both families share: from the outputs of a sequence of stages to logits."""
+"""Base of both model families: from the outputs of a sequence of stages to logits."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ class Backbone(nn.Cell):
     """A hierarchical vision transformer. A family defines `forward_stages` and `final_features`.
 
     Args:
-        img_size: Height and width of the images that the model is meant for, or the side of a square.
+        img_size: Intended height and width of images, or the side of a square.
         in_chans: Channels of the image.
-        num_classes: Classes; 0 for none.
-        embed_dims: Channels of each stage.
+        num_classes: Number of classes; 0 for none.
+        embed_dims: Channels per stage.
         global_pool: Pooling before the classifier: 'avg', 'max', or '' for none.
-        drop_rate: Drop rate before the classifier.
+        drop_rate: Dropout rate before the classifier.
     """
 
     def __init__(
@@ -37,20 +37,20 @@ class Backbone(nn.Cell):
         self.head = ClassifierHead(self.num_features, num_classes, global_pool, drop_rate)
 
     def forward_features(self, x: Tensor) -> Tensor:
-        """Image [B, 3, S, T] to the features of the last stage that the classifier pools, [B, H, W, C]."""
+        """Compute the features that the classifier pools, [B, H, W, C], of images [B, 3, S, T]."""
         return self.final_features(self.forward_stages(x)[-1])
 
     def construct(self, x: Tensor) -> Tensor:
-        """Image [B, 3, S, T] to logits [B, classes]."""
+        """Classify images [B, 3, S, T]; return logits [B, classes]."""
         return self.head(self.forward_features(x))
 
 
 def check_stages(**settings: tuple[int, ...]) -> None:
-    """Refuses settings that give different numbers of stages.
+    """Check that all settings have the same number of stages.
 
     Raises:
-        ValueError: naming each setting and its value.
+        ValueError: Naming each setting and its value.
     """
     if len({len(setting) for setting in settings.values()}) != 1:
         given = ", ".join(f"{name}={tuple(setting)}" for name, setting in settings.items())
-        raise ValueError(f"each stage needs one entry of each setting, got {given}")
+        raise ValueError(f"each setting needs one entry per stage, got {given}")

@@ -1,6 +1,6 @@
-"""Ways for messengers to talk to each other, chosen by name: ``create_model(..., exchange="shuffle")``.
+"""Operators that exchange information between messenger (MSG) tokens; select one with `exchange=`.
 
-All work on the grid of messengers alone, one for each window; patch tokens never move.
+They work on the grid of messengers, one per window; patch tokens never move.
 """
 
 from __future__ import annotations
@@ -17,16 +17,16 @@ from msgformer.model_names import nearest
 
 Corner = Literal["left-top", "right-bottom"]
 CORNERS: tuple[Corner, Corner] = ("left-top", "right-bottom")
-"""Where the regions of even and of odd blocks are anchored (section 4.2 of the paper)."""
+"""Corners at which the regions of even and odd blocks are anchored (section 4.2 of the paper)."""
 
 
 class Exchange(nn.Cell):
-    """How the messengers of a stage exchange information after a block's attention (equation 3).
+    """Exchanges information between the messengers of a stage after a block's attention (eq. 3).
 
     Args:
         dim: Channels C of a messenger.
-        region: Largest side R of a region, in windows; on a smaller grid it is the largest power of two that fits.
-        corner: Where regions are anchored.
+        region: Largest side R of a region in windows. On a smaller grid, R is the largest power of two that fits.
+        corner: Corner at which regions are anchored.
     """
 
     def __init__(self, dim: int, region: int, corner: Corner) -> None:
@@ -37,19 +37,29 @@ class Exchange(nn.Cell):
 
 
 class NoExchange(Exchange):
-    """Messengers stay where they are (Table 4, "MSG token" without "shuffle op.")."""
+    """Leaves messengers unchanged (Table 4, "MSG token" without "shuffle op.")."""
 
     def construct(self, messengers: Tensor, grid: Grid) -> Tensor:  # noqa: ARG002
-        """The messengers themselves."""
+        """Return the messengers unchanged.
+
+        Args:
+            messengers: Messengers [B * nH * nW, C].
+            grid: Sizes B, nH and nW; not used.
+        """
         return messengers
 
 
 class Shuffle(Exchange):
-    """Channel groups of the messengers of a region swap places (section 3.1, Figure 3, equation 7).
+    """Shuffles channel groups between the messengers of a region (section 3.1, Figure 3, eq. 7).
 
-    The R * R messengers of a region are a matrix [R * R, C]. C is split into R * R groups, and group and
-    messenger are transposed: messenger g takes group g of every messenger n, and puts it in its place n.
-    Messengers outside every region stay as they are.
+    The R * R messengers of a region form a matrix [R * R, C]. The channels are split into R * R groups, and the group
+    and messenger axes are transposed: messenger g receives group g of every messenger n as its own group n. Messengers
+    outside every region stay unchanged.
+
+    Args:
+        dim: Channels C of a messenger, divisible by R * R.
+        region: Largest side R of a region in windows.
+        corner: Corner at which regions are anchored.
     """
 
     def __init__(self, dim: int, region: int, corner: Corner) -> None:
@@ -61,11 +71,14 @@ class Shuffle(Exchange):
             )
 
     def construct(self, messengers: Tensor, grid: Grid) -> Tensor:
-        """Every channel from the place that the plan names.
+        """Shuffle by one gather: reshape, transpose and reshape of eq. 7.
 
         Args:
-            messengers: [B * nH * nW, C]
-            grid: B, nH and nW.
+            messengers: Messengers T_MSG [B * nH * nW, C].
+            grid: Sizes B, nH and nW.
+
+        Returns:
+            Shuffled messengers [B * nH * nW, C].
         """
         plan = shuffle_plan(grid[1], grid[2], self.dim, self.region, self.corner)
         return ops.gather(messengers.reshape(grid[0], -1), plan, 1).reshape(-1, self.dim)
@@ -75,10 +88,16 @@ EXCHANGES: dict[str, type[Exchange]] = {"shuffle": Shuffle, "none": NoExchange}
 
 
 def create_exchange(name: str, dim: int, region: int, corner: Corner) -> Exchange:
-    """The exchange of a name.
+    """Create the exchange that is registered under a name.
+
+    Args:
+        name: Name of the exchange.
+        dim: Channels C of a messenger.
+        region: Largest side R of a region in windows.
+        corner: Corner at which regions are anchored.
 
     Raises:
-        ValueError: there is none of that name for MindSpore, or it can't work with these sizes.
+        ValueError: MindSpore has no exchange of that name, or it does not support these sizes.
     """
     if name not in EXCHANGES:
         known = ", ".join(EXCHANGES)
@@ -87,10 +106,10 @@ def create_exchange(name: str, dim: int, region: int, corner: Corner) -> Exchang
 
 
 class Regions(NamedTuple):
-    """Which region some windows belong to; every field but `side` has the shape of the window indices given.
+    """Region of each window; every field but `side` has the shape of the given window indices.
 
-    Regions of R x R windows are anchored at one corner of the grid. Windows left over at the other two edges
-    belong to none: they are `outside`.
+    Regions of R x R windows are anchored at one corner of the grid. Windows left over at the two opposite edges belong
+    to no region: they are `outside`.
     """
 
     side: int  # R
@@ -101,17 +120,17 @@ class Regions(NamedTuple):
 
 
 def find_regions(window: np.ndarray, rows: int, cols: int, largest: int, corner: Corner) -> Regions:
-    """Finds the regions of windows.
+    """Find the region of each window.
 
-    R is the largest power of two that is <= min(largest, nH, nW), so that (4, 4, 8, 4), the setting of dense
-    tasks, is exactly the classification setting (4, 4, 2, 1) at 224 x 224.
+    R is the largest power of two that is <= min(largest, nH, nW). The setting of dense tasks, (4, 4, 8, 4), therefore
+    equals the classification setting (4, 4, 2, 1) at 224 x 224 (Table 1).
 
     Args:
-        window: Indices of windows in raster order, of any shape.
-        rows: Rows nH of the grid.
-        cols: Columns nW of the grid.
+        window: Indices of windows in raster order, [...].
+        rows: Number of rows nH of the grid.
+        cols: Number of columns nW of the grid.
         largest: Upper bound of R.
-        corner: Where regions are anchored.
+        corner: Corner at which regions are anchored.
     """
     side = 1 << (min(largest, rows, cols).bit_length() - 1)
     shift_row, shift_col = (rows % side, cols % side) if corner == "right-bottom" else (0, 0)
@@ -125,7 +144,18 @@ def find_regions(window: np.ndarray, rows: int, cols: int, largest: int, corner:
 
 @ms.constexpr
 def shuffle_plan(rows: int, cols: int, dim: int, region: int, corner: Corner) -> Tensor:
-    """For each channel of each messenger of an image, the place that it comes from: [nH * nW * C]."""
+    """Compute the source of every channel of an image's messengers.
+
+    Args:
+        rows: Number of rows nH of the grid.
+        cols: Number of columns nW of the grid.
+        dim: Channels C of a messenger.
+        region: Largest side R of a region in windows.
+        corner: Corner at which regions are anchored.
+
+    Returns:
+        Index [nH * nW * C].
+    """
     return Tensor(_shuffle_sources(rows, cols, dim, region, corner))
 
 

@@ -1,4 +1,4 @@
-"""A model as a function of NumPy arrays, for programs that know nothing else of MindSpore."""
+"""Models as functions of NumPy arrays, for programs that do not use MindSpore otherwise."""
 
 from __future__ import annotations
 
@@ -20,22 +20,22 @@ from msgformer.mindspore.weights import load_weights, read_checkpoint
 from msgformer.model_names import resolve
 
 Classifier = Callable[[np.ndarray], np.ndarray]
-"""From images [B, 3, S, T] to logits [B, classes]."""
+"""Function from images [B, 3, S, T] to logits [B, classes]."""
 
 
 def create_model(name: str, **kwargs: Any) -> Backbone:
-    """One of this package's models as a MindSpore cell, by its name or its released name.
+    """Create a model of this package as a MindSpore cell.
 
     Args:
-        name: As `msgformer.list_models` gives it, or as the papers' code calls it.
+        name: Name from `msgformer.list_models`, or a name of the papers' code.
         **kwargs: Settings of `MsgTransformer` or `SgFormer`.
 
     Returns:
-        The model with new weights; like every cell it begins in evaluation mode.
+        The model with new weights; like every cell it starts in evaluation mode.
 
     Raises:
-        UserError: no model of this package has that name.
-        ValueError: settings that contradict each other, or an exchange that MindSpore hasn't.
+        UserError: No model of this package has that name.
+        ValueError: Settings contradict each other, or MindSpore does not have the exchange.
     """
     name = resolve(name)
     family = sg_former if name.startswith("sgformer") else msg_transformer
@@ -43,50 +43,50 @@ def create_model(name: str, **kwargs: Any) -> Backbone:
 
 
 def classifier(name: str, weights: Mapping[str, np.ndarray], *, graph: bool = False, **settings: Any) -> Classifier:
-    """A model with given weights as a function from images to logits.
+    """Create a function from images to logits of a model with given weights.
 
-    It has MindSpore wait for each operator from now on, in the whole process: the threads that would prepare the next
-    ones meanwhile wait busily, and take eight times the model's own share of a CPU.
+    From this call on, MindSpore waits for each operator, in the whole process. The threads that prepare the next
+    operators would otherwise wait busily, and use eight times the CPU time of the model.
 
     Args:
-        name: As of `create_model`.
-        weights: Arrays by the PyTorch models' names, as `read_weights` gives them.
-        graph: Compile a graph for every new shape of images instead of running one operator after the other.
+        name: Name of the model, see `create_model`.
+        weights: Arrays by the PyTorch models' names, as `read_weights` returns them.
+        graph: Compile a graph per image shape instead of running operators one by one.
         **settings: Settings of `MsgTransformer` or `SgFormer`.
 
     Returns:
-        A function of float32 images of any size, whose logits are float32 too.
+        A function from float32 images of any size to float32 logits.
 
     Raises:
-        UserError: no model of this package has that name, or the weights are of another one.
-        ValueError: settings that contradict each other, or an exchange that MindSpore hasn't.
+        UserError: No model of this package has that name, or the weights belong to another model.
+        ValueError: Settings contradict each other, or MindSpore does not have the exchange.
     """
     model = create_model(name, **settings)
     load_weights(model, weights)
     ms.runtime.launch_blocking()
     run = ms.jit(model.construct) if graph else model
 
-    def ask(images: np.ndarray) -> np.ndarray:
+    def predict(images: np.ndarray) -> np.ndarray:
         return run(Tensor(images, ms.float32)).asnumpy()
 
-    return ask
+    return predict
 
 
 def load_model(path: str | Path) -> Backbone:
-    """The trained model in a file of ``msgformer convert``, whatever its widths and settings.
+    """Load the trained model of a file from ``msgformer convert``, with its settings.
 
     Args:
-        path: A MindSpore checkpoint or a safetensors file that was converted from a training's checkpoint.
+        path: MindSpore checkpoint or safetensors file that was converted from a training checkpoint.
 
     Returns:
-        The model with its weights, for images of any size, with one output for each class.
+        The model with its weights, for images of any size, with one output per class.
 
     Raises:
-        UserError: the file can't be read, doesn't say what it is of, or is of a model that MindSpore hasn't.
+        UserError: The file can't be read, does not name its model, or MindSpore does not support the model.
     """
     stored = read_checkpoint(path)
     if stored.card is None:
-        raise UserError(f"'{path}' doesn't say which model it is of; convert a checkpoint of 'msgformer train'")
+        raise UserError(f"'{path}' does not name its model; convert a checkpoint of 'msgformer train'")
     try:
         card = json.loads(stored.card)
         _, height, width = card["preprocessing"]["input_size"]
@@ -94,24 +94,24 @@ def load_model(path: str | Path) -> Backbone:
             card["model"], img_size=(height, width), num_classes=len(card["classes"]), **card["model_args"]
         )
     except (KeyError, TypeError, ValueError) as error:
-        raise UserError(f"'{path}' is of a model that MindSpore can't take: {error}") from error
+        raise UserError(f"the model of '{path}' is not supported in MindSpore: {error}") from error
     load_weights(model, stored.weights)
     return model
 
 
 @lru_cache
 def limit_threads(count: int) -> None:
-    """Gives MindSpore's operators so many threads of the CPU, for good and in the whole process.
+    """Set the number of CPU threads of MindSpore's operators, once per process.
 
     Args:
-        count: Threads; to be given before the first model runs.
+        count: Number of threads; set it before the first model runs.
 
     Raises:
-        UserError: another number was given before.
+        UserError: Another number was set before.
     """
     try:
         op_tuning.threads_num(count)
     except RuntimeError as error:
         raise UserError(
-            f"threads: MindSpore takes a number once in a process, and {count} isn't it; start another process"
+            f"threads: MindSpore accepts one number per process, and {count} is another one; start a new process"
         ) from error

@@ -1,7 +1,7 @@
-"""Layers of both families: MindSpore's own where they serve, and what stands in where they don't.
+"""Layers of both families: MindSpore's own where they are suitable, and replacements elsewhere.
 
-On CPUs MindSpore's convolution knows no float64 and takes many times as long as a product of the same numbers, and
-its LayerNorm computes float64 with seven digits.
+On CPUs MindSpore's convolution does not support float64 and is many times slower than a matrix product, and its
+LayerNorm computes float64 with seven digits.
 """
 
 from __future__ import annotations
@@ -12,15 +12,15 @@ import mindspore as ms
 from mindspore import Tensor, nn, ops
 from mindspore.common.initializer import TruncatedNormal
 
-from msgformer.mindspore.window import take_neighbours
+from msgformer.mindspore.window import gather_neighbors
 
 
 class Linear(nn.Dense):
-    """Linear layer with weights of standard deviation 0.02 and a bias of zeros.
+    """Linear layer with weights of standard deviation 0.02 and zero bias.
 
     Args:
-        inputs: Channels that come in.
-        outputs: Channels that go out.
+        inputs: Channels of the input.
+        outputs: Channels of the output.
         bias: Whether there is a bias.
     """
 
@@ -29,40 +29,40 @@ class Linear(nn.Dense):
 
 
 class LayerNorm(nn.LayerNorm):
-    """Normalisation over the channels of each token, or over a whole map; every channel has its own weight.
+    """Normalization over the channels of each token, or over a whole map; weights are per channel.
 
     Args:
         dim: Channels C.
         eps: Added to the variance.
-        whole: Over a map [B, H, W, C], which is a GroupNorm of one group.
+        whole: Normalize over a map [B, H, W, C], as a GroupNorm with one group.
     """
 
     def __init__(self, dim: int, eps: float = 1e-5, whole: bool = False) -> None:
         super().__init__((dim,), begin_norm_axis=1 if whole else -1, epsilon=eps)
         self.axes = (1, 2, 3) if whole else (-1,)
-        self.eps = Tensor(eps, ms.float64)  # a number would be one of single precision
+        self.eps = Tensor(eps, ms.float64)  # MindSpore converts Python numbers to single precision
 
     def construct(self, x: Tensor) -> Tensor:
-        """[..., C] to the same."""
+        """Normalize tokens [..., C]; same shape."""
         if x.dtype != ms.float64:
             return self.layer_norm(x, self.gamma, self.beta)[0]
-        centred = x - ops.mean(x, self.axes, keep_dims=True)
-        variance = ops.mean(centred * centred, self.axes, keep_dims=True)
-        return centred / ops.sqrt(variance + self.eps) * self.gamma + self.beta
+        centered = x - ops.mean(x, self.axes, keep_dims=True)
+        variance = ops.mean(centered * centered, self.axes, keep_dims=True)
+        return centered / ops.sqrt(variance + self.eps) * self.gamma + self.beta
 
 
 class Conv2d(nn.Conv2d):
-    """Convolution of a map [B, H, W, C], without groups or with one a channel, by a product.
+    """Convolution of a map [B, H, W, C], standard or depth-wise, as a matrix product.
 
     Args:
-        inputs: Channels that come in.
-        outputs: Channels that go out.
+        inputs: Channels of the input.
+        outputs: Channels of the output.
         kernel: Side of the kernel.
-        stride: Tokens from one place to the next.
+        stride: Stride of the kernel.
         padding: Zeros at each border.
-        depthwise: Whether every channel has a kernel of its own.
+        depthwise: Whether every channel has its own kernel.
         bias: Whether there is a bias.
-        **init: Initialisation of `mindspore.nn.Conv2d`.
+        **init: Initialization arguments of `mindspore.nn.Conv2d`.
     """
 
     def __init__(
@@ -81,8 +81,8 @@ class Conv2d(nn.Conv2d):
         self.side, self.step, self.zeros, self.depthwise = kernel, stride, padding, depthwise
 
     def construct(self, x: Tensor) -> Tensor:
-        """[B, H, W, C] to [B, H', W', C']."""
-        x = x if self.side == 1 else take_neighbours(x, self.step, self.side, self.zeros)  # [B, H', W', k * k * C]
+        """Convolve a map [B, H, W, C]; return [B, H', W', C']."""
+        x = x if self.side == 1 else gather_neighbors(x, self.step, self.side, self.zeros)  # [B, H', W', k * k * C]
         if self.depthwise:
             kernels = self.weight.reshape(self.out_channels, self.side**2).swapaxes(0, 1)
             batch, height, width, _ = x.shape
@@ -97,8 +97,8 @@ class Mlp(nn.Cell):
 
     Args:
         dim: Channels C.
-        hidden: Channels between the two.
-        drop: Drop rate after each.
+        hidden: Channels between the two layers.
+        drop: Dropout rate after each layer.
     """
 
     def __init__(self, dim: int, hidden: int, drop: float) -> None:
@@ -109,7 +109,7 @@ class Mlp(nn.Cell):
         self.drop = nn.Dropout(p=drop)
 
     def construct(self, x: Tensor) -> Tensor:
-        """[..., C] to the same."""
+        """Apply the MLP to tokens [..., C]; same shape."""
         return self.drop(self.fc2(self.drop(self.act(self.fc1(x)))))
 
 
@@ -117,7 +117,7 @@ class DropPath(nn.Cell):
     """Drops a residual branch for some images, and scales it for the others.
 
     Args:
-        rate: Share of the images.
+        rate: Probability that an image is dropped.
     """
 
     def __init__(self, rate: float) -> None:
@@ -126,11 +126,19 @@ class DropPath(nn.Cell):
         self.keep = nn.Dropout(p=rate)
 
     def construct(self, x: Tensor, batch: int) -> Tensor:
-        """[B * n, ...] to the same; all rows of an image are kept or dropped together."""
+        """Drop or keep all rows of an image together.
+
+        Args:
+            x: Output of the branch [B * n, ...].
+            batch: Number of images B.
+
+        Returns:
+            Scaled output [B * n, ...].
+        """
         if not self.training or self.rate == 0.0:
             return x
-        kept = self.keep(ops.ones((batch, 1), x.dtype))
-        return (x.reshape(batch, -1) * kept).reshape(x.shape)
+        mask = self.keep(ops.ones((batch, 1), x.dtype))
+        return (x.reshape(batch, -1) * mask).reshape(x.shape)
 
 
 class ClassifierHead(nn.Cell):
@@ -138,24 +146,24 @@ class ClassifierHead(nn.Cell):
 
     Args:
         dim: Channels C.
-        num_classes: Classes; 0 for none.
-        global_pool: 'avg', 'max', or '' for not at all.
-        drop_rate: Drop rate before the linear layer.
+        num_classes: Number of classes; 0 for none.
+        global_pool: 'avg', 'max', or '' for none.
+        drop_rate: Dropout rate before the linear layer.
 
     Raises:
-        ValueError: another pooling, or none together with classes.
+        ValueError: Unknown pooling, or no pooling with classes.
     """
 
     def __init__(self, dim: int, num_classes: int, global_pool: str, drop_rate: float) -> None:
         super().__init__()
         if global_pool not in ("avg", "max", "") or (num_classes and not global_pool):
-            raise ValueError(f"global_pool has to be 'avg' or 'max', or '' without classes, got {global_pool!r}")
+            raise ValueError(f"global_pool must be 'avg' or 'max', or '' without classes, got {global_pool!r}")
         self.global_pool = global_pool
         self.drop = nn.Dropout(p=drop_rate)
         self.fc = Linear(dim, num_classes) if num_classes else nn.Identity()
 
     def construct(self, x: Tensor) -> Tensor:
-        """[B, H, W, C] to logits [B, classes]; without classes, to [B, C] or, without pooling, to itself."""
+        """Classify features [B, H, W, C]; return logits [B, classes], or without classes pooled features [B, C]."""
         if self.global_pool == "avg":
             x = ops.mean(x, (1, 2))
         if self.global_pool == "max":
@@ -163,8 +171,13 @@ class ClassifierHead(nn.Cell):
         return self.fc(self.drop(x))
 
 
-def split_stages(rate: float, depths: tuple[int, ...]) -> list[list[float]]:
-    """Drop path rate of each block by stage, from 0 at the first block linearly to ``rate`` at the last."""
+def drop_path_rates(rate: float, depths: tuple[int, ...]) -> list[list[float]]:
+    """Compute the drop path rate of each block per stage; it rises linearly from 0 at the first block.
+
+    Args:
+        rate: Rate of the last block.
+        depths: Number of blocks per stage.
+    """
     last = max(1, sum(depths) - 1)
     ends = [sum(depths[: index + 1]) for index in range(len(depths))]
     return [[rate * index / last for index in range(end - depth, end)] for end, depth in zip(ends, depths, strict=True)]

@@ -1,16 +1,15 @@
-"""MSG-Transformer: local windows with a messenger each, and messengers that exchange information.
+"""MSG-Transformer: attention in local windows, and messenger (MSG) tokens that exchange information between windows.
 
-Fang et al., "MSG-Transformer: Exchanging Local Spatial Information by Manipulating Messenger Tokens", CVPR 2022,
-arXiv 2105.15168. Sections, figures, tables and equations are cited from there. The PyTorch implementation,
-`msgformer.models.msg_transformer`, has the same classes by the same names.
+Fang et al., "MSG-Transformer: Exchanging Local Spatial Information by Manipulating Messenger Tokens", CVPR 2022, arXiv
+2105.15168. Sections, figures, tables and equations refer to this paper. The PyTorch implementation,
+`msgformer.models.msg_transformer`, has classes of the same names.
 
-Shapes: B images; H x W patch tokens with C channels; windows of h x w tokens (7 x 7 in the paper) in a grid of
-nH x nW; N = 1 + h * w tokens in the sequence of a window, its messenger in front. Patch tokens and messengers
-travel between the stages as a map [B, H, W, C] and as [B * n, C]; inside a stage they are one tensor of
-sequences, [B * n, N, C] with n = nH * nW.
+Shapes: B images; H x W patch tokens with C channels; windows of h x w tokens (7 x 7 in the paper) in a grid of nH x nW,
+n = nH * nW; N = 1 + h * w tokens per window, of which token 0 is the MSG token. Between stages, patch tokens are a map
+[B, H, W, C] and messengers are [B * n, C]. Inside a stage they are one tensor [B * n, N, C].
 
-At the borders: the image is zero-padded at the bottom and the right to a multiple of 4 pixels, and a stage's map
-to whole windows; padded tokens are ordinary tokens inside the stage, and are cropped where the map leaves it.
+Input sizes and padding: the image is zero-padded at the bottom and right to a multiple of 4 pixels, and the map of each
+stage to whole windows. Padded tokens are ordinary tokens inside the stage and are cropped at its end.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ from mindspore.common.initializer import TruncatedNormal, initializer
 
 from msgformer.mindspore.backbone import Backbone, check_stages
 from msgformer.mindspore.exchange import CORNERS, Corner, create_exchange
-from msgformer.mindspore.layers import Conv2d, DropPath, LayerNorm, Linear, Mlp, split_stages
+from msgformer.mindspore.layers import Conv2d, DropPath, LayerNorm, Linear, Mlp, drop_path_rates
 from msgformer.mindspore.window import (
     Grid,
     Size,
@@ -40,12 +39,12 @@ from msgformer.mindspore.window import (
 
 
 class PatchEmbed(nn.Cell):
-    """Image to patch tokens of stride 4 (section 3.2).
+    """Projects an image to patch tokens of stride 4 (section 3.2).
 
     Args:
         in_chans: Channels of the image.
         dim: Channels C of a token.
-        overlapping: Overlapping 7 x 7 patches, as in the paper, or the 4 x 4 patches of the first version.
+        overlapping: Use overlapping 7 x 7 patches as in the paper; otherwise the 4 x 4 patches of the first version.
     """
 
     def __init__(self, in_chans: int, dim: int, overlapping: bool) -> None:
@@ -55,16 +54,23 @@ class PatchEmbed(nn.Cell):
         self.norm = LayerNorm(dim)
 
     def construct(self, image: Tensor) -> Tensor:
-        """Image [B, 3, S, T] to tokens [B, ceil(S / 4), ceil(T / 4), C]."""
-        # Whole patches first: with a padding of 2 the last rows of an image of 4k + 3 would be seen by no patch.
+        """Project an image to patch tokens.
+
+        Args:
+            image: Images [B, 3, S, T].
+
+        Returns:
+            Patch tokens [B, ceil(S / 4), ceil(T / 4), C].
+        """
+        # Pad to whole patches first: with padding 2, no patch would cover the last rows of an image of height 4k + 3.
         return self.norm(self.proj(pad_to_multiple(image.transpose(0, 2, 3, 1), (4, 4))))
 
 
 class OverlappingMerging(nn.Cell):
-    """Token merging by an overlapped 3 x 3 convolution of stride 2, shared by patches and messengers (section 3.2).
+    """Merges tokens by an overlapped 3 x 3 convolution with stride 2, shared by patch and MSG tokens (section 3.2).
 
     Args:
-        dim: Channels C of the tokens that come in; 2C go out.
+        dim: Channels C of the input tokens; the output has 2C.
     """
 
     def __init__(self, dim: int) -> None:
@@ -73,17 +79,24 @@ class OverlappingMerging(nn.Cell):
         self.norm = LayerNorm(2 * dim)
 
     def construct(self, x: Tensor) -> Tensor:
-        """Patches [B, H, W, C] to [B, ceil(H / 2), ceil(W / 2), 2C], or the grid of messengers likewise."""
+        """Merge patch tokens or the grid of messengers.
+
+        Args:
+            x: Tokens [B, H, W, C].
+
+        Returns:
+            Merged tokens [B, ceil(H / 2), ceil(W / 2), 2C].
+        """
         return self.norm(self.reduction(x))
 
 
-class NeighbourMerging(nn.Cell):
-    """Token merging of the first version: four neighbours concatenated, normalised and reduced, as in Swin.
+class NeighborMerging(nn.Cell):
+    """Merges tokens as in the first version and in Swin: four neighbors are concatenated, normalized and reduced.
 
     Zeros complete an odd number of rows or columns.
 
     Args:
-        dim: Channels C of the tokens that come in; 2C go out.
+        dim: Channels C of the input tokens; the output has 2C.
     """
 
     def __init__(self, dim: int) -> None:
@@ -92,23 +105,30 @@ class NeighbourMerging(nn.Cell):
         self.reduction = Linear(4 * dim, 2 * dim, bias=False)
 
     def construct(self, x: Tensor) -> Tensor:
-        """Patches [B, H, W, C] to [B, ceil(H / 2), ceil(W / 2), 2C], or the grid of messengers likewise."""
+        """Merge patch tokens or the grid of messengers.
+
+        Args:
+            x: Tokens [B, H, W, C].
+
+        Returns:
+            Merged tokens [B, ceil(H / 2), ceil(W / 2), 2C].
+        """
         batch, rows, cols = x.shape[0], (x.shape[1] + 1) // 2, (x.shape[2] + 1) // 2
         x = pad_to_multiple(x, (2, 2)).reshape(batch, rows, 2, cols, 2, -1)
-        x = x.transpose(0, 1, 3, 4, 2, 5)  # the linear layer wants column by column
+        x = x.transpose(0, 1, 3, 4, 2, 5)  # Swin's linear layer reads column by column
         return self.reduction(self.norm(x.reshape(batch, rows, cols, -1)))
 
 
 class WindowAttention(nn.Cell):
-    """Multi-head self-attention inside each window, its messenger included (section 3.1, equations 5 and 6).
+    """Multi-head self-attention within each window, over its patch tokens and its MSG token (section 3.1, eq. 5 and 6).
 
     Args:
         dim: Channels C.
         num_heads: Attention heads.
         window: Height h and width w of a window.
         qkv_bias: Whether queries, keys and values have a bias.
-        attn_drop: Drop rate of attention weights.
-        proj_drop: Drop rate after the output projection.
+        attn_drop: Dropout rate of attention weights.
+        proj_drop: Dropout rate after the output projection.
     """
 
     def __init__(
@@ -116,47 +136,59 @@ class WindowAttention(nn.Cell):
     ) -> None:
         super().__init__()
         self.num_heads = num_heads
-        self.scale = Tensor((dim // num_heads) ** -0.5, ms.float64)  # a number would be one of single precision
-        # b^rel of equation 6 for pairs of patches; theta_2 and theta_1, in this order, for pairs with the messenger.
+        self.scale = Tensor(
+            (dim // num_heads) ** -0.5, ms.float64
+        )  # MindSpore converts Python numbers to single precision
+        # Eq. 6: b^rel for pairs of patch tokens; theta_2 and theta_1, in this order, for pairs with the MSG token.
         table = ((2 * window[0] - 1) * (2 * window[1] - 1), num_heads)
         self.relative_position_bias_table = Parameter(initializer(TruncatedNormal(0.02), table))
         self.rel_pos_msg = Parameter(initializer(TruncatedNormal(0.02), (num_heads, 2, 1, 1)))
         self.bias_index = Tensor(relative_position_index(window).reshape(-1))
         self.qkv = Linear(dim, 3 * dim, bias=qkv_bias)
-        self.compare, self.collect = ops.BatchMatMul(transpose_b=True), ops.BatchMatMul()  # far faster than ops.matmul
+        self.matmul_qk, self.matmul_av = (
+            ops.BatchMatMul(transpose_b=True),
+            ops.BatchMatMul(),
+        )  # far faster than ops.matmul
         self.attn_drop = nn.Dropout(p=attn_drop)
         self.proj = Linear(dim, dim)
         self.proj_drop = nn.Dropout(p=proj_drop)
 
     def position_bias(self) -> Tensor:
-        """B of equation 6, flat: [heads, N * N], rows are queries."""
+        """Return the position bias B of eq. 6, flattened [heads, N * N]; rows are queries."""
         messenger = self.rel_pos_msg.reshape(self.num_heads, 2)
         entries = ops.cat((self.relative_position_bias_table.transpose(1, 0), messenger), 1)
         return ops.gather(entries, self.bias_index, 1)
 
     def construct(self, x: Tensor) -> Tensor:
-        """Attention inside windows: [B * n, N, C] to the same."""
+        """Attend within windows (eq. 5).
+
+        Args:
+            x: Window tokens [B * n, 1 + h * w, C]; token 0 is the MSG token.
+
+        Returns:
+            Updated tokens, same shape as `x`.
+        """
         windows, tokens, dim = x.shape
         qkv = self.qkv(x).reshape(windows, tokens, 3, self.num_heads, dim // self.num_heads)
         qkv = qkv.transpose(2, 0, 3, 1, 4)
         query, key, value = qkv[0], qkv[1], qkv[2]  # each [B * n, heads, N, C / heads]
-        scores = self.compare(query * self.scale.astype(x.dtype), key)
+        scores = self.matmul_qk(query * self.scale.astype(x.dtype), key)
         scores = scores + self.position_bias().reshape(self.num_heads, tokens, tokens)
-        out = self.collect(self.attn_drop(ops.softmax(scores, -1)), value)
+        out = self.matmul_av(self.attn_drop(ops.softmax(scores, -1)), value)
         out = out.swapaxes(1, 2).reshape(windows, tokens, dim)
         return self.proj_drop(self.proj(out))
 
 
 def relative_position_index(window: Size) -> np.ndarray:
-    """Where the bias of each pair of tokens of a sequence stands among b^rel, theta_2 and theta_1 (equation 6).
+    """Index of each pair of tokens into the entries b^rel, theta_2, theta_1 (eq. 6).
 
     Args:
         window: Height h and width w of a window.
 
     Returns:
-        Integers [N, N]; rows are queries, and the messenger is token 0. Places 0 .. (2h-1)(2w-1)-1 are b^rel
-        by relative position, the next is theta_2 (a patch looks at the messenger), the last theta_1 (the messenger
-        looks at any token).
+        Integers [N, N]; rows are queries, and token 0 is the MSG token. Entries 0 to (2h-1)(2w-1)-1 are b^rel by
+        relative position, the next one is theta_2 (a patch token attends to the MSG token), and the last one is theta_1
+        (the MSG token attends to any token).
     """
     height, width = window
     token = np.arange(height * width)
@@ -170,20 +202,20 @@ def relative_position_index(window: Size) -> np.ndarray:
 
 
 class Block(nn.Cell):
-    """Attention inside windows, exchange between messengers, MLP (Figure 1, equations 2 to 4).
+    """MSG-Transformer block: local self-attention, exchange between messengers, MLP (Figure 1, eq. 2 to 4).
 
     Args:
         dim: Channels C.
         num_heads: Attention heads.
         window: Height h and width w of a window.
-        exchange: Name of the way in which messengers talk, see `msgformer.mindspore.exchange`.
-        region: Side R of the regions that the exchange works in, in windows.
-        corner: Where those regions are anchored.
-        mlp_ratio: Hidden channels of the MLP over C.
+        exchange: Name of the exchange operator, see `msgformer.mindspore.exchange`.
+        region: Largest side R of the shuffle regions, in windows.
+        corner: Corner at which regions are anchored.
+        mlp_ratio: Hidden channels of the MLP relative to C.
         qkv_bias: Whether queries, keys and values have a bias.
-        attn_drop: Drop rate of attention weights.
-        proj_drop: Drop rate after projections.
-        drop_path: Rate at which a residual branch is dropped.
+        attn_drop: Dropout rate of attention weights.
+        proj_drop: Dropout rate after projections.
+        drop_path: Drop path rate of both residual branches.
     """
 
     def __init__(
@@ -210,53 +242,57 @@ class Block(nn.Cell):
         self.drop_path2 = DropPath(drop_path)
 
     def construct(self, x: Tensor, grid: Grid) -> Tensor:
-        """One block.
+        """Apply equations 2 to 4.
 
         Args:
-            x: Sequences [B * n, N, C].
-            grid: B, nH and nW.
+            x: Window tokens X'_w [B * n, N, C].
+            grid: Sizes B, nH and nW.
 
         Returns:
-            Sequences [B * n, N, C].
+            Updated tokens [B * n, N, C].
         """
+        # X'_w = Local-MSA(LN(X'_w)) + X'_w (eq. 2)
         x = x + self.drop_path1(self.attn(self.norm1(x)), grid[0])
-        x = ops.cat((self.exchange(x[:, 0], grid).expand_dims(1), x[:, 1:]), 1)
+        # T_MSG = shuffle(T_MSG) (eq. 3)
+        msg_tokens = self.exchange(x[:, 0], grid)
+        x = ops.cat((msg_tokens.expand_dims(1), x[:, 1:]), 1)
+        # X'_w = MLP(LN(X'_w)) + X'_w (eq. 4)
         return x + self.drop_path2(self.mlp(self.norm2(x)), grid[0])
 
 
 class Stage(nn.Cell):
     """Token merging, then blocks at one resolution (Figure 2).
 
-    Patch tokens are cut into windows once, and laid back to a map at the end.
+    Patch tokens are partitioned into windows once, and merged back to a map at the end.
 
     Args:
-        downsample: Merges tokens before the first block; None in stage 1.
+        downsample: Token merging before the first block; None in stage 1.
         dim: Channels C inside the stage.
         depth: Number of blocks.
         drop_path: Drop path rate of each block.
-        **block_args: Arguments of `Block` that are the same for all blocks.
+        **block_args: Arguments of `Block` shared by all blocks.
     """
 
     def __init__(self, downsample: Any, dim: int, depth: int, drop_path: list[float], **block_args: Any) -> None:
         super().__init__()
         self.window_size: Size = block_args["window"]
         self.downsample = downsample
-        # Anchored at alternate corners, regions reach the windows that the other corner leaves over (section 4.2).
+        # Alternate corners: regions of one corner cover the windows that the other corner leaves over (section 4.2).
         self.blocks = nn.CellList(
             [Block(dim, corner=CORNERS[index % 2], drop_path=drop_path[index], **block_args) for index in range(depth)]
         )
 
     def construct(self, patches: Tensor, messengers: Tensor) -> tuple[Tensor, Tensor]:
-        """One stage.
+        """Merge tokens, then run all blocks.
 
         Args:
-            patches: Map [B, H, W, C] of the stage before.
-            messengers: Messengers [B * n, C] of the stage before.
+            patches: Patch tokens of the previous stage, [B, H, W, C].
+            messengers: Messengers of the previous stage, [B * n, C].
 
         Returns:
-            This stage's map and messengers. Outside stage 1 both sides of the map and of the grid of windows are
-            halved, rounded up, and C doubles: ceil(ceil(H / 2) / h) equals ceil(ceil(H / h) / 2), so there is still
-            a messenger for every window.
+            Patch tokens [B, H', W', C'] and messengers [B * n', C'] of this stage. After stage 1, both sides of the map
+            and of the window grid are halved (rounded up), and C doubles. ceil(ceil(H / 2) / h) equals ceil(ceil(H / h)
+            / 2), so every window still has one messenger.
         """
         if self.downsample is not None:
             messengers = to_rows(self.downsample(to_map(messengers, self.grid(patches))))
@@ -268,38 +304,38 @@ class Stage(nn.Cell):
         return from_sequences(x, self.window_size, grid[0], map_size(patches))
 
     def grid(self, patches: Tensor) -> Grid:
-        """B, nH and nW of the windows that cover a map."""
+        """Sizes B, nH and nW of the windows that cover a map [B, H, W, C]."""
         rows, cols = window_grid(map_size(patches), self.window_size)
         return patches.shape[0], rows, cols
 
 
 class MsgTransformer(Backbone):
-    """MSG-Transformer (section 3.2, Figure 2).
+    """MSG-Transformer (section 3.2, Figure 2, Table 1).
 
-    Images of any size work; MindSpore compiles a graph for each. For classification the normalised messengers of
-    the last stage are pooled (at 224 x 224 there is one); `forward_stages` gives the patch maps of all stages.
+    Images of any size work; MindSpore compiles one graph per size. For classification, the normalized messengers of the
+    last stage are pooled (at 224 x 224 there is one). `forward_stages` returns the patch maps of all stages.
 
     Args:
-        img_size: Image size that the model is meant for; nothing depends on it.
+        img_size: Intended image size; no parameter depends on it.
         in_chans: Channels of the image.
-        num_classes: Classes; 0 for none, then `construct` returns pooled messengers.
-        global_pool: How the last stage's messengers are pooled: 'avg', 'max', or '' for not at all.
-        embed_dim: Channels of stage 1; every later stage has twice as many as the one before.
-        depths: Blocks of each stage.
-        num_heads: Attention heads of each stage.
+        num_classes: Number of classes; with 0, `construct` returns pooled messengers.
+        global_pool: Pooling of the last stage's messengers: 'avg', 'max', or '' for none.
+        embed_dim: Channels of stage 1; each later stage has twice as many.
+        depths: Number of blocks per stage.
+        num_heads: Attention heads per stage.
         window_size: Side of a window in tokens, or its height and width.
-        shuffle_sizes: Largest side R of the regions of each stage, in windows (Table 1).
-        exchange: Name of the way in which messengers talk, see `msgformer.mindspore.exchange`.
-        overlapping: Overlapping patches and token merging, as in the paper, or those of the first version.
-        mlp_ratio: Hidden channels of the MLPs over C.
+        shuffle_sizes: Largest side R of the shuffle regions per stage, in windows (Table 1).
+        exchange: Name of the exchange operator, see `msgformer.mindspore.exchange`.
+        overlapping: Use overlapping patches and token merging as in the paper; otherwise those of the first version.
+        mlp_ratio: Hidden channels of the MLPs relative to C.
         qkv_bias: Whether queries, keys and values have a bias.
-        drop_rate: Drop rate before the classifier.
-        proj_drop_rate: Drop rate after projections.
-        attn_drop_rate: Drop rate of attention weights.
-        drop_path_rate: Drop path rate of the last block; it rises linearly from 0 at the first.
+        drop_rate: Dropout rate before the classifier.
+        proj_drop_rate: Dropout rate after projections.
+        attn_drop_rate: Dropout rate of attention weights.
+        drop_path_rate: Drop path rate of the last block; it rises linearly from 0 at the first block.
 
     Raises:
-        ValueError: settings that contradict each other; the message names them.
+        ValueError: Settings contradict each other; the message names them.
     """
 
     def __init__(
@@ -328,8 +364,8 @@ class MsgTransformer(Backbone):
         self.messenger_side = shuffle_sizes[0]
         self.patch_embed = PatchEmbed(in_chans, embed_dim, overlapping)
         self.msg_tokens = Parameter(initializer(TruncatedNormal(0.02), (1, self.messenger_side**2, 1, embed_dim)))
-        merging = OverlappingMerging if overlapping else NeighbourMerging
-        drop_path = split_stages(drop_path_rate, depths)
+        merging = OverlappingMerging if overlapping else NeighborMerging
+        drop_path = drop_path_rates(drop_path_rate, depths)
         self.stages = nn.CellList(
             [
                 Stage(
@@ -352,13 +388,13 @@ class MsgTransformer(Backbone):
         self.norm = LayerNorm(self.num_features)
 
     def first_messengers(self, patches: Tensor) -> Tensor:
-        """Learned messengers for the windows of a map; all regions share them (section 3.3).
+        """Assign an initial messenger to each window; all regions share the same R * R entries (section 3.1).
 
         Args:
-            patches: Map [B, H, W, C].
+            patches: Patch tokens of stage 1, [B, H, W, C].
 
         Returns:
-            [B * nH * nW, C]: window (i, j) starts from entry (i mod R) * R + (j mod R), R of stage 1.
+            Messengers [B * nH * nW, C]: window (i, j) starts from entry (i mod R) * R + (j mod R), with R of stage 1.
         """
         batch, rows, cols = self.stages[0].grid(patches)
         side = self.messenger_side
@@ -367,7 +403,11 @@ class MsgTransformer(Backbone):
         return to_rows(grid[:, :rows, :cols])
 
     def forward_stages(self, x: Tensor) -> list[tuple[Tensor, Tensor]]:
-        """Image [B, 3, S, T] to each stage's patch map [B, H, W, C] and messengers [B * nH * nW, C]."""
+        """Run the stages on images [B, 3, S, T].
+
+        Returns:
+            Patch map [B, H, W, C] and messengers [B * nH * nW, C] per stage.
+        """
         patches = self.patch_embed(x)
         messengers = self.first_messengers(patches)
         outputs = []
@@ -377,11 +417,19 @@ class MsgTransformer(Backbone):
         return outputs
 
     def messenger_grid(self, patches: Tensor, messengers: Tensor) -> Tensor:
-        """Messengers [B * nH * nW, C] of the windows of a map [B, H, W, C] as a grid [B, nH, nW, C]."""
+        """Arrange messengers as a grid.
+
+        Args:
+            patches: Patch tokens [B, H, W, C]; only their shape is used.
+            messengers: Messengers of the windows of this map, [B * nH * nW, C].
+
+        Returns:
+            Messengers [B, nH, nW, C].
+        """
         return to_map(messengers, self.stages[0].grid(patches))
 
     def final_features(self, outputs: tuple[Tensor, Tensor]) -> Tensor:
-        """The normalised messengers of the last stage, [B, nH, nW, C]."""
+        """Return the normalized messengers of the last stage, [B, nH, nW, C]."""
         patches, messengers = outputs
         return self.messenger_grid(patches, self.norm(messengers))
 

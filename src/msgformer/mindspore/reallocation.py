@@ -1,4 +1,4 @@
-"""Token reallocation of SG-Former: tokens are ranked by significance, cut into groups, and merged.
+"""Token reallocation of SG-Former: rank tokens by significance, cut them into groups, merge each group.
 
 Group sizes are constants, so a larger map gives more groups. Every token is in exactly one group.
 """
@@ -12,7 +12,12 @@ from mindspore import Tensor, nn, ops
 
 
 class MergeKind(NamedTuple):
-    """Tokens that are merged alike: a share of all tokens, by rank of significance, in groups of one size."""
+    """A share of all tokens, by rank of significance, that is merged in groups of one size.
+
+    Attributes:
+        quarters: Number of quarters of all tokens.
+        group: Tokens per group, g.
+    """
 
     quarters: int
     group: int
@@ -23,41 +28,55 @@ MERGE_KINDS: dict[int, tuple[MergeKind, ...]] = {
     4: (MergeKind(1, 49), MergeKind(2, 14), MergeKind(1, 7)),
     2: (MergeKind(2, 2), MergeKind(2, 1)),
 }
-"""By reduction ratio r, from the least significant tokens to the most."""
+"""Groups per reduction ratio r, from the least to the most significant tokens."""
 
 
 def rank_by_row(significance: Tensor) -> Tensor:
-    """Raster indices of tokens, least significant first, equal ones row by row: [B, H, W] to [B, n]."""
+    """Rank tokens by significance, least significant first, ties in row-major order.
+
+    Args:
+        significance: Significance map [B, H, W].
+
+    Returns:
+        Raster indices of the tokens by rank, [B, n].
+    """
     flat = significance.reshape(significance.shape[0], -1)
     rounded = flat.astype(ms.float32)
     if flat.dtype != ms.float64:
         return ops.argsort(rounded, 1)  # stable on CPUs
-    # A sort of float64 compares numbers rounded to float32: first by what that leaves over, then by what it keeps.
+    # MindSpore sorts float64 by values rounded to float32: sort by the rounding error first, then by the rounded value.
     order = ops.argsort((flat - rounded.astype(ms.float64)).astype(ms.float32), 1)
     return ops.gather_elements(order, 1, ops.argsort(ops.gather_elements(rounded, 1, order), 1))
 
 
 def rank_by_column(significance: Tensor) -> Tensor:
-    """Raster indices of tokens, least significant first, equal ones column by column: [B, H, W] to [B, n]."""
+    """Rank tokens by significance, least significant first, ties in column-major order.
+
+    Args:
+        significance: Significance map [B, H, W].
+
+    Returns:
+        Raster indices of the tokens by rank, [B, n].
+    """
     _, height, width = significance.shape
     order = rank_by_row(significance.swapaxes(1, 2))
     return order % height * width + order // height
 
 
 def merge_groups(x: Tensor, order: Tensor, start: int, end: int, merge: nn.Cell) -> Tensor:
-    """Every g tokens that follow each other in rank to one, by weights that all channels share.
+    """Merge every g tokens of consecutive rank to one by learned weights that all channels share.
 
-    An incomplete last group is completed by zeros; no tokens at all make one group of zeros.
+    Zeros complete an incomplete last group; an empty range gives one group of zeros.
 
     Args:
         x: Tokens of all images, [B * n, C].
-        order: Rows of each image's tokens by rank, [B, n].
+        order: Row of each image's tokens by rank, [B, n].
         start: First rank to merge.
-        end: The rank after the last.
+        end: Rank after the last one to merge.
         merge: Linear layer g -> 1.
 
     Returns:
-        [B, max(1, ceil((end - start) / g)), C]
+        Merged tokens [B, max(1, ceil((end - start) / g)), C].
     """
     batch, channels, group = order.shape[0], x.shape[1], merge.in_channels
     groups = max(1, (end - start + group - 1) // group)

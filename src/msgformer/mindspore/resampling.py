@@ -1,4 +1,4 @@
-"""Bicubic resampling as PyTorch has it: MindSpore's own has another kernel (a = -0.5, PyTorch's is -0.75)."""
+"""Bicubic resampling as in PyTorch; MindSpore's own uses another kernel (a = -0.5 instead of -0.75)."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from mindspore import Tensor, ops
 from msgformer.mindspore.window import Size
 
 A = -0.75
-"""The parameter of Keys' cubic convolution kernel: its slope at distance 1."""
+"""Parameter of Keys' cubic convolution kernel: its slope at distance 1."""
 
 
 def resample_bicubic(x: Tensor, size: Size) -> Tensor:
-    """A map resampled along both axes, one after the other.
+    """Resample a map along both axes, one after the other.
 
     Args:
-        x: [B, H, W, C]
-        size: The new height H' and width W'.
+        x: Map [B, H, W, C].
+        size: Height H' and width W' of the result.
 
     Returns:
-        [B, H', W', C]
+        Map [B, H', W', C].
     """
     batch, height, width, channels = x.shape
     down = resampling_matrix(height, size[0]).astype(x.dtype)
@@ -31,12 +31,28 @@ def resample_bicubic(x: Tensor, size: Size) -> Tensor:
 
 @ms.constexpr
 def resampling_matrix(old: int, new: int) -> Tensor:
-    """What each of ``new`` values takes from ``old`` ones, float64 [new, old]."""
+    """Compute the float64 matrix that resamples an axis.
+
+    Args:
+        old: Number of input values.
+        new: Number of output values.
+
+    Returns:
+        Matrix [new, old].
+    """
     return Tensor(cubic_weights(old, new))
 
 
 def cubic_weights(old: int, new: int) -> np.ndarray:
-    """Weights of cubic convolution, [new, old]: pixels are squares, and the border's values go on beyond it."""
+    """Compute the weights of cubic convolution; border values are repeated.
+
+    Args:
+        old: Number of input values.
+        new: Number of output values.
+
+    Returns:
+        Weights [new, old].
+    """
     place = (np.arange(new) + 0.5) * old / new - 0.5
     first = np.floor(place).astype(int)
     weights = np.zeros((new, old))
@@ -47,7 +63,7 @@ def cubic_weights(old: int, new: int) -> np.ndarray:
 
 
 def cubic_kernel(distance: np.ndarray) -> np.ndarray:
-    """Keys' kernel at distances below 2."""
+    """Evaluate Keys' kernel at distances [...] below 2."""
     d = np.abs(distance)
     inner = ((A + 2) * d - (A + 3)) * d**2 + 1
     outer = A * (((d - 5) * d + 8) * d - 4)

@@ -1,18 +1,18 @@
-"""SG-Former: attention whose keys are merged more coarsely where a significance map says that little happens.
+"""SG-Former: global self-attention over tokens that are merged more coarsely where their significance is low.
 
-Ren et al., "SG-Former: Self-guided Transformer with Evolving Token Reallocation", ICCV 2023, arXiv 2308.12216.
-The PyTorch implementation, `msgformer.models.sg_former`, has the same classes by the same names.
+Ren et al., "SG-Former: Self-guided Transformer with Evolving Token Reallocation", ICCV 2023, arXiv 2308.12216. The
+PyTorch implementation, `msgformer.models.sg_former`, has classes of the same names.
 
-Shapes: B images; a map of H x W tokens with C channels is [B, H, W, C] everywhere, n = H * W tokens; h heads of
-d = C / h channels; r is a stage's reduction ratio, 8, 4, 2 and 1. A significance map is [B, H, W].
+Shapes: B images; a map of H x W tokens with C channels is [B, H, W, C], n = H * W tokens; h heads of d = C / h
+channels; r is the reduction ratio of a stage, 8, 4, 2 and 1. A significance map is [B, H, W].
 
-In stages 1 to 3 blocks alternate: a hybrid-scale block attends at two scales and measures on the way how much
-attention every token receives; the self-guided block after it merges tokens by that map and attends to what is
-left. Stage 4 attends to all tokens.
+In stages 1 to 3, two kinds of blocks alternate. A hybrid-scale block attends at two scales and measures the attention
+that every token receives, its significance. The self-guided block after it merges tokens by this map and attends to the
+merged tokens. Stage 4 attends to all tokens.
 
-At the borders: windows and reductions are zero-padded at the bottom and the right, and padded tokens are ordinary
-tokens there. The position embedding is resampled to the map. Group sizes are constants of the model: a larger map
-gives more tokens after merging, not larger groups.
+Input sizes and padding: windows and reductions are zero-padded at the bottom and right, and padded tokens are ordinary
+tokens there. The position embedding is resampled to the map. Group sizes are constants of the model: a larger map gives
+more merged tokens, not larger groups.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from mindspore import Parameter, Tensor, nn, ops
 from mindspore.common.initializer import Normal
 
 from msgformer.mindspore.backbone import Backbone, check_stages
-from msgformer.mindspore.layers import Conv2d, DropPath, LayerNorm, Linear, split_stages
+from msgformer.mindspore.layers import Conv2d, DropPath, LayerNorm, Linear, drop_path_rates
 from msgformer.mindspore.reallocation import MERGE_KINDS, merge_groups, rank_by_column, rank_by_row
 from msgformer.mindspore.resampling import resample_bicubic
 from msgformer.mindspore.window import (
@@ -41,25 +41,46 @@ from msgformer.mindspore.window import (
 
 
 def convolution(inputs: int, outputs: int, kernel: int, **settings: Any) -> Conv2d:
-    """Convolution with weights of standard deviation sqrt(2 / fan_out) and a bias of zeros."""
+    """Create a convolution with weights of standard deviation sqrt(2 / fan_out) and zero bias.
+
+    Args:
+        inputs: Channels of the input.
+        outputs: Channels of the output.
+        kernel: Side of the kernel.
+        **settings: Further arguments of `Conv2d`.
+    """
     fan_out = kernel**2 * (1 if settings.get("depthwise") else outputs)
     init = dict(weight_init=Normal((2.0 / fan_out) ** 0.5), bias_init="zeros")
     return Conv2d(inputs, outputs, kernel, **settings, **init)
 
 
 def depthwise(dim: int, stride: int = 1, bias: bool = True) -> Conv2d:
-    """Depth-wise 3 x 3 convolution."""
+    """Create a depth-wise 3 x 3 convolution.
+
+    Args:
+        dim: Channels C.
+        stride: Stride of the kernel.
+        bias: Whether there is a bias.
+    """
     return convolution(dim, dim, 3, stride=stride, padding=1, depthwise=True, bias=bias)
 
 
 def split_heads(x: Tensor, num_heads: int) -> Tensor:
-    """Channels of tokens [B, n, C] as heads: [B, heads, n, C / heads]."""
+    """Split channels into heads.
+
+    Args:
+        x: Tokens [B, n, C].
+        num_heads: Attention heads.
+
+    Returns:
+        Heads [B, heads, n, C / heads].
+    """
     batch, tokens, channels = x.shape
     return x.reshape(batch, tokens, num_heads, channels // num_heads).swapaxes(1, 2)
 
 
 def join_heads(x: Tensor) -> Tensor:
-    """The inverse of `split_heads`."""
+    """Join heads [B, heads, n, C / heads] to tokens [B, n, C]."""
     batch, heads, tokens, channels = x.shape
     return x.swapaxes(1, 2).reshape(batch, tokens, heads * channels)
 
@@ -73,7 +94,7 @@ class ConvNorm(nn.Cell):
         self.norm = LayerNorm(conv.out_channels, whole=True)
 
     def construct(self, x: Tensor) -> Tensor:
-        """[B, H, W, C] to [B, H', W', C']."""
+        """Convolve and normalize a map [B, H, W, C]; return [B, H', W', C']."""
         return self.norm(self.conv(x))
 
 
@@ -86,14 +107,14 @@ class ConvStack(nn.Cell):
         self.act = nn.GELU(approximate=False)
 
     def construct(self, x: Tensor) -> Tensor:
-        """[B, H, W, C] to [B, H', W', C']."""
-        for index, layer in enumerate(self.layers):  # a slice would be a new list, and rename its parameters
+        """Apply the layers to a map [B, H, W, C]; return [B, H', W', C']."""
+        for index, layer in enumerate(self.layers):  # slicing would create a new list, and rename its parameters
             x = layer(self.act(x) if index else x)
         return x
 
 
 class PatchEmbed(ConvStack):
-    """Image to tokens of stride 4 by three 3 x 3 convolutions.
+    """Projects an image to tokens of stride 4 by three 3 x 3 convolutions.
 
     Args:
         in_chans: Channels of the image.
@@ -109,16 +130,16 @@ class PatchEmbed(ConvStack):
         self.norm = LayerNorm(dim)
 
     def construct(self, image: Tensor) -> Tensor:
-        """Image [B, 3, S, T] to tokens [B, ceil(S / 4), ceil(T / 4), C]."""
+        """Project images [B, 3, S, T] to tokens [B, ceil(S / 4), ceil(T / 4), C]."""
         return self.norm(super().construct(image.transpose(0, 2, 3, 1)))
 
 
 class Downsample(ConvStack):
-    """Half the resolution between two stages.
+    """Halves the resolution between two stages.
 
     Args:
-        dim: Channels C of the tokens that come in.
-        out_dim: Channels of those that go out.
+        dim: Channels C of the input tokens.
+        out_dim: Channels of the output tokens.
     """
 
     def __init__(self, dim: int, out_dim: int) -> None:
@@ -130,7 +151,11 @@ class Downsample(ConvStack):
 
 
 class LocalPosition(nn.Cell):
-    """Local positional term of every attention: a linear layer, then a depth-wise convolution."""
+    """Local positional term of every attention: a linear layer, then a depth-wise convolution.
+
+    Args:
+        dim: Channels C.
+    """
 
     def __init__(self, dim: int) -> None:
         super().__init__()
@@ -138,45 +163,74 @@ class LocalPosition(nn.Cell):
         self.conv = depthwise(dim)
 
     def construct(self, x: Tensor) -> Tensor:
-        """[B, H, W, C] to the same."""
+        """Compute the positional term of a map [B, H, W, C]; same shape."""
         return self.conv(self.linear(x))
 
 
 class Attention(nn.Cell):
-    """What the three kinds of attention share: out = proj(attention + local positional term).
+    """Base of the three kinds of attention: out = proj(attention + local positional term).
 
     Args:
         dim: Channels C.
         num_heads: Attention heads h.
-        attn_drop: Drop rate of attention weights.
-        proj_drop: Drop rate after the output projection.
+        attn_drop: Dropout rate of attention weights.
+        proj_drop: Dropout rate after the output projection.
     """
 
     def __init__(self, dim: int, num_heads: int, attn_drop: float, proj_drop: float) -> None:
         super().__init__()
         self.num_heads = num_heads
-        self.scale = Tensor((dim // num_heads) ** -0.5, ms.float64)  # a number would be one of single precision
-        self.compare, self.collect = ops.BatchMatMul(transpose_b=True), ops.BatchMatMul()  # far faster than ops.matmul
+        self.scale = Tensor(
+            (dim // num_heads) ** -0.5, ms.float64
+        )  # MindSpore converts Python numbers to single precision
+        self.matmul_qk, self.matmul_av = (
+            ops.BatchMatMul(transpose_b=True),
+            ops.BatchMatMul(),
+        )  # far faster than ops.matmul
         self.attn_drop = nn.Dropout(p=attn_drop)
         self.lepe = LocalPosition(dim)
         self.proj = Linear(dim, dim)
         self.proj_drop = nn.Dropout(p=proj_drop)
 
-    def weigh(self, query: Tensor, key: Tensor) -> Tensor:
-        """Attention weights softmax(q k^T / sqrt(d)) of heads [B, h, n, d] and [B, h, m, d]: [B, h, n, m]."""
-        return ops.softmax(self.compare(query * self.scale.astype(query.dtype), key), -1)
+    def attention_weights(self, query: Tensor, key: Tensor) -> Tensor:
+        """Compute softmax(Q K^T / sqrt(d)).
+
+        Args:
+            query: Queries [B, h, n, d].
+            key: Keys [B, h, m, d].
+
+        Returns:
+            Attention weights [B, h, n, m].
+        """
+        return ops.softmax(self.matmul_qk(query * self.scale.astype(query.dtype), key), -1)
 
     def attend(self, weights: Tensor, value: Tensor) -> Tensor:
-        """Weights [B, h, n, m] and values [B, h, m, d] to tokens [B, n, C]."""
-        return join_heads(self.collect(self.attn_drop(weights), value))
+        """Apply attention weights to values.
+
+        Args:
+            weights: Attention weights [B, h, n, m].
+            value: Values [B, h, m, d].
+
+        Returns:
+            Tokens [B, n, C].
+        """
+        return join_heads(self.matmul_av(self.attn_drop(weights), value))
 
     def project(self, attended: Tensor, x: Tensor) -> Tensor:
-        """Adds the local positional term of x [B, H, W, C] to the attention and projects the sum."""
+        """Add the local positional term and project the sum.
+
+        Args:
+            attended: Output of the attention [B, H, W, C].
+            x: Input of the attention [B, H, W, C].
+
+        Returns:
+            Tokens [B, H, W, C].
+        """
         return self.proj_drop(self.proj(attended + self.lepe(x)))
 
 
 class HybridAttention(Attention):
-    """Hybrid-scale attention: half the heads see a reduced map, half a window; it measures significance.
+    """Hybrid-scale attention: half the heads attend to a reduced map, half to a window; it measures significance.
 
     Args:
         dim: Channels C.
@@ -203,16 +257,19 @@ class HybridAttention(Attention):
         self.kv_local = Linear(dim, dim, bias=qkv_bias)
 
     def construct(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """[B, H, W, C] to the same, and the significance map [B, H, W]."""
-        wide, received_from_afar = self.attend_globally(x)
-        near, received_nearby = self.attend_locally(x)
-        return self.project(ops.cat((wide, near), -1), x), received_nearby + received_from_afar
+        """Attend at both scales to a map [B, H, W, C]; return the same shape and the significance map [B, H, W]."""
+        global_out, global_received = self.attend_globally(x)
+        local_out, local_received = self.attend_locally(x)
+        return self.project(ops.cat((global_out, local_out), -1), x), local_received + global_received
 
     def attend_globally(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """All tokens look at the reduced map.
+        """Attend from all tokens to the reduced map.
+
+        Args:
+            x: Map [B, H, W, C].
 
         Returns:
-            [B, H, W, C / 2], and the attention that the reduced key above each token receives, [B, H, W].
+            Output [B, H, W, C / 2], and per token the attention received by its reduced key, [B, H, W].
         """
         batch, height, width, channels = x.shape
         ratio = self.ratio
@@ -221,16 +278,19 @@ class HybridAttention(Attention):
         key_value = self.kv_global(self.act(self.reduction_norm(reduced))).reshape(batch, rows * cols, channels)
         query = self.q_global(x).reshape(batch, height * width, channels // 2)
         out, received = self.attend_and_measure(query, key_value)
-        # The nearest neighbour: every reduced key stands above r x r tokens.
-        above = ops.tile(received.reshape(batch, rows, 1, cols, 1), (1, 1, ratio, 1, ratio))
-        above = above.reshape(batch, rows * ratio, cols * ratio)[:, :height, :width]
-        return out.reshape(batch, height, width, channels // 2), above
+        # Nearest-neighbor upsampling: every reduced key covers r x r tokens.
+        nearest = ops.tile(received.reshape(batch, rows, 1, cols, 1), (1, 1, ratio, 1, ratio))
+        nearest = nearest.reshape(batch, rows * ratio, cols * ratio)[:, :height, :width]
+        return out.reshape(batch, height, width, channels // 2), nearest
 
     def attend_locally(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Every token looks at its window.
+        """Attend within windows.
+
+        Args:
+            x: Map [B, H, W, C].
 
         Returns:
-            [B, H, W, C / 2], and the attention that each token receives in its window, [B, H, W].
+            Output [B, H, W, C / 2], and the attention that each token receives in its window, [B, H, W].
         """
         batch, size = x.shape[0], map_size(x)
         windows = to_windows(x, self.window_size)  # [B * nH * nW, w * w, C]
@@ -239,34 +299,35 @@ class HybridAttention(Attention):
         return from_windows(out, self.window_size, batch, size), received.squeeze(-1)
 
     def attend_and_measure(self, query: Tensor, key_value: Tensor) -> tuple[Tensor, Tensor]:
-        """Attention whose weights are needed.
+        """Attend with half of the heads and measure the attention that keys receive.
 
         Args:
-            query: [B', n, C / 2]
-            key_value: Keys, then values, [B', m, C]
+            query: Queries [B', n, C / 2].
+            key_value: Keys and values in one tensor [B', m, C].
 
         Returns:
-            [B', n, C / 2], and what each key receives, averaged over heads and queries, [B', m], without gradient.
+            Output [B', n, C / 2], and the attention per key, averaged over heads and queries, [B', m], without
+            gradient.
         """
         half = query.shape[-1]
         key = split_heads(key_value[:, :, :half], self.half_heads)
         value = split_heads(key_value[:, :, half:], self.half_heads)
-        weights = self.weigh(split_heads(query, self.half_heads), key)
+        weights = self.attention_weights(split_heads(query, self.half_heads), key)
         received = ops.mean(ops.stop_gradient(weights), (1, 2))
         return self.attend(weights, value), received
 
 
 class SelfGuidedAttention(Attention):
-    """Self-guided attention: keys and values are tokens merged in groups of like significance.
+    """Self-guided attention: keys and values are tokens merged in groups of similar significance.
 
-    Tokens are sorted by significance and cut into groups, large ones where it is low and small ones where it is
-    high; a group becomes one token. The sequence is made twice, from tokens in row-major order for the first half
-    of the heads and in column-major order for the second: they differ where significances are equal.
+    Tokens are sorted by significance and cut into groups, large ones where it is low and small ones where it is high.
+    Each group becomes one token. This is done twice: ties are broken in row-major order for the first half of the
+    heads, and in column-major order for the second half.
 
     Args:
         dim: Channels C.
         num_heads: Attention heads h, an even number.
-        reduction: Ratio r of the stage, which decides the group sizes.
+        reduction: Reduction ratio r of the stage, which determines the group sizes.
         qkv_bias: Whether queries, keys and values have a bias.
         **attention_args: Further arguments of `Attention`.
     """
@@ -280,7 +341,15 @@ class SelfGuidedAttention(Attention):
         self.kv_column = Linear(dim, dim, bias=qkv_bias)
 
     def construct(self, x: Tensor, significance: Tensor) -> Tensor:
-        """[B, H, W, C] and the map [B, H, W] of the hybrid block before to [B, H, W, C]."""
+        """Attend to merged tokens.
+
+        Args:
+            x: Map [B, H, W, C].
+            significance: Significance map of the preceding hybrid block, [B, H, W].
+
+        Returns:
+            Map [B, H, W, C].
+        """
         batch, height, width, channels = x.shape
         by_row = self.kv_row(self.merge_tokens(x, rank_by_row(significance)))
         by_column = self.kv_column(self.merge_tokens(x, rank_by_column(significance)))
@@ -290,19 +359,19 @@ class SelfGuidedAttention(Attention):
         query = self.q(x).reshape(batch, height * width, channels)
         heads = self.num_heads
         attended = self.attend(
-            self.weigh(split_heads(query, heads), split_heads(key, heads)), split_heads(value, heads)
+            self.attention_weights(split_heads(query, heads), split_heads(key, heads)), split_heads(value, heads)
         )
         return self.project(attended.reshape(x.shape), x)
 
     def merge_tokens(self, x: Tensor, order: Tensor) -> Tensor:
-        """Cuts ranked tokens into groups and merges each.
+        """Cut ranked tokens into groups and merge each group.
 
         Args:
-            x: [B, H, W, C]
+            x: Map [B, H, W, C].
             order: Raster indices of the tokens by rank, [B, n].
 
         Returns:
-            [B, m, C]
+            Merged tokens [B, m, C].
         """
         batch, total = order.shape
         rows = to_rows(x)
@@ -317,7 +386,14 @@ class SelfGuidedAttention(Attention):
 
 
 class PlainAttention(Attention):
-    """Attention of all tokens to all tokens (stage 4)."""
+    """Self-attention over all tokens (stage 4).
+
+    Args:
+        dim: Channels C.
+        num_heads: Attention heads h.
+        qkv_bias: Whether queries, keys and values have a bias.
+        **attention_args: Further arguments of `Attention`.
+    """
 
     def __init__(self, dim: int, num_heads: int, qkv_bias: bool, **attention_args: Any) -> None:
         super().__init__(dim, num_heads, **attention_args)
@@ -325,12 +401,12 @@ class PlainAttention(Attention):
         self.kv = Linear(dim, 2 * dim, bias=qkv_bias)
 
     def construct(self, x: Tensor) -> Tensor:
-        """[B, H, W, C] to the same."""
+        """Attend over all tokens of a map [B, H, W, C]; same shape."""
         batch, height, width, channels = x.shape
         tokens, heads = x.reshape(batch, height * width, channels), self.num_heads
         query, key_value = split_heads(self.q(tokens), heads), self.kv(tokens)
         key, value = split_heads(key_value[:, :, :channels], heads), split_heads(key_value[:, :, channels:], heads)
-        return self.project(self.attend(self.weigh(query, key), value).reshape(x.shape), x)
+        return self.project(self.attend(self.attention_weights(query, key), value).reshape(x.shape), x)
 
 
 class ConvMlp(nn.Cell):
@@ -339,7 +415,7 @@ class ConvMlp(nn.Cell):
     Args:
         dim: Channels C.
         hidden: Channels between the two linear layers.
-        drop: Drop rate after each linear layer.
+        drop: Dropout rate after each linear layer.
     """
 
     def __init__(self, dim: int, hidden: int, drop: float) -> None:
@@ -351,27 +427,27 @@ class ConvMlp(nn.Cell):
         self.drop = nn.Dropout(p=drop)
 
     def construct(self, x: Tensor) -> Tensor:
-        """[B, H, W, C] to the same."""
+        """Apply the MLP to a map [B, H, W, C]; same shape."""
         x = self.fc1(x)
         x = self.drop(self.act(x + self.dwconv(x)))
         return self.drop(self.fc2(x))
 
 
 class Block(nn.Cell):
-    """Attention and MLP on a residual stream; hybrid blocks make a significance map, self-guided ones use it.
+    """Attention and MLP with residuals; hybrid blocks compute a significance map, self-guided blocks use it.
 
     Args:
         dim: Channels C.
         attn: The attention.
-        mlp_ratio: Hidden channels of the MLP over C.
-        proj_drop: Drop rate inside the MLP.
-        drop_path: Rate at which a residual branch is dropped.
+        mlp_ratio: Hidden channels of the MLP relative to C.
+        proj_drop: Dropout rate inside the MLP.
+        drop_path: Drop path rate of both residual branches.
     """
 
     def __init__(self, dim: int, attn: Attention, mlp_ratio: float, proj_drop: float, drop_path: float) -> None:
         super().__init__()
-        self.makes_map = isinstance(attn, HybridAttention)  # isinstance is unknown inside a graph
-        self.uses_map = isinstance(attn, SelfGuidedAttention)
+        self.is_hybrid = isinstance(attn, HybridAttention)  # graphs do not support isinstance
+        self.is_self_guided = isinstance(attn, SelfGuidedAttention)
         self.norm1 = LayerNorm(dim, eps=1e-6)
         self.attn = attn
         self.drop_path1 = DropPath(drop_path)
@@ -380,11 +456,19 @@ class Block(nn.Cell):
         self.drop_path2 = DropPath(drop_path)
 
     def construct(self, x: Tensor, significance: Tensor | None) -> tuple[Tensor, Tensor | None]:
-        """[B, H, W, C] and the latest significance map to the next of both."""
+        """Apply attention and MLP.
+
+        Args:
+            x: Map [B, H, W, C].
+            significance: Latest significance map [B, H, W]; None before the first hybrid block.
+
+        Returns:
+            Updated map [B, H, W, C] and the latest significance map [B, H, W].
+        """
         normed, batch = self.norm1(x), x.shape[0]
-        if self.makes_map:
+        if self.is_hybrid:
             attended, significance = self.attn(normed)
-        elif self.uses_map:
+        elif self.is_self_guided:
             attended = self.attn(normed, significance)
         else:
             attended = self.attn(normed)
@@ -393,15 +477,15 @@ class Block(nn.Cell):
 
 
 class Stage(nn.Cell):
-    """Down-sampling, blocks at one resolution, and a norm.
+    """Downsampling, blocks at one resolution, and a norm.
 
     Args:
-        downsample: Halves the map before the first block; the identity in stage 1.
+        downsample: Halves the resolution before the first block; the identity in stage 1.
         dim: Channels C.
         drop_path: Drop path rate of each block.
-        reduction: Ratio r; 1 for plain attention in all blocks.
+        reduction: Reduction ratio r; 1 for plain attention in all blocks.
         window: Height and width of a window.
-        mlp_ratio: Hidden channels of the MLPs over C.
+        mlp_ratio: Hidden channels of the MLPs relative to C.
         **attention_args: Arguments of `Attention`.
     """
 
@@ -430,7 +514,7 @@ class Stage(nn.Cell):
         self.norm = LayerNorm(dim, eps=1e-6)
 
     def construct(self, x: Tensor) -> Tensor:
-        """Map of the stage before, or patches, [B, H, W, C], to this stage's map."""
+        """Run the stage on the previous map [B, H, W, C]; return this stage's map [B, H', W', C']."""
         x = self.downsample(x)
         significance = None
         for block in self.blocks:
@@ -441,31 +525,31 @@ class Stage(nn.Cell):
 class SgFormer(Backbone):
     """SG-Former.
 
-    Images of any size work; MindSpore compiles a graph for each. Every stage ends with a LayerNorm of its own, so
-    the maps of `forward_stages` are normalised.
+    Images of any size work; MindSpore compiles one graph per size. Every stage ends with its own LayerNorm, so the maps
+    of `forward_stages` are normalized.
 
     Args:
-        img_size: Image size that the position embedding is made for; it is resampled for every other size.
+        img_size: Image size of the position embedding, which is resampled for every other size.
         in_chans: Channels of the image.
-        num_classes: Classes; 0 for none, then `construct` returns pooled tokens.
-        global_pool: How the last stage's tokens are pooled: 'avg', 'max', or '' for not at all.
-        embed_dims: Channels of each stage.
-        depths: Blocks of each stage.
-        num_heads: Attention heads of each stage.
-        reductions: Ratio r of each stage: 8, 4 or 2, or 1 for plain attention.
+        num_classes: Number of classes; with 0, `construct` returns pooled tokens.
+        global_pool: Pooling of the last stage's tokens: 'avg', 'max', or '' for none.
+        embed_dims: Channels per stage.
+        depths: Number of blocks per stage.
+        num_heads: Attention heads per stage.
+        reductions: Reduction ratio r per stage: 8, 4 or 2, or 1 for plain attention.
         window_size: Side of a window in tokens, or its height and width.
-        attention: 'hybrid'; what the PyTorch model has for comparison isn't here.
+        attention: 'hybrid'; MindSpore does not have the ablations of the PyTorch model.
         reallocation: 'significance', likewise.
         local_position: True, likewise.
-        mlp_ratio: Hidden channels of the MLPs over C.
+        mlp_ratio: Hidden channels of the MLPs relative to C.
         qkv_bias: Whether queries, keys and values have a bias.
-        drop_rate: Drop rate before the classifier.
-        proj_drop_rate: Drop rate after projections.
-        attn_drop_rate: Drop rate of attention weights.
-        drop_path_rate: Drop path rate of the last block; it rises linearly from 0 at the first.
+        drop_rate: Dropout rate before the classifier.
+        proj_drop_rate: Dropout rate after projections.
+        attn_drop_rate: Dropout rate of attention weights.
+        drop_path_rate: Drop path rate of the last block; it rises linearly from 0 at the first block.
 
     Raises:
-        ValueError: settings that contradict each other or aren't here; the message names them.
+        ValueError: Settings contradict each other or are not available; the message names them.
     """
 
     def __init__(
@@ -489,9 +573,9 @@ class SgFormer(Backbone):
         attn_drop_rate: float = 0.0,
         drop_path_rate: float = 0.0,
     ) -> None:
-        check_only("attention", attention, "hybrid")
-        check_only("reallocation", reallocation, "significance")
-        check_only("local_position", local_position, True)
+        check_supported("attention", attention, "hybrid")
+        check_supported("reallocation", reallocation, "significance")
+        check_supported("local_position", local_position, True)
         check_stages(embed_dims=embed_dims, depths=depths, num_heads=num_heads, reductions=reductions)
         for dim, heads, ratio in zip(embed_dims, num_heads, reductions, strict=True):
             check_attention(dim, heads, ratio)
@@ -499,7 +583,7 @@ class SgFormer(Backbone):
         self.pos_embed_size: Size = window_grid(self.img_size, (4, 4))
         self.patch_embed = PatchEmbed(in_chans, embed_dims[0])
         self.pos_embed = Parameter(Tensor(sincos_position(self.pos_embed_size, embed_dims[0])))
-        drop_path = split_stages(drop_path_rate, depths)
+        drop_path = drop_path_rates(drop_path_rate, depths)
         self.stages = nn.CellList(
             [
                 Stage(
@@ -519,13 +603,13 @@ class SgFormer(Backbone):
         )
 
     def position(self, size: Size) -> Tensor:
-        """Position embedding for a map of ``size`` tokens, [1, H, W, C]."""
+        """Return the position embedding for a map of ``size`` tokens, [1, H, W, C]."""
         height, width = self.pos_embed_size
         grid = self.pos_embed.reshape(1, height, width, -1)
         return grid if size == self.pos_embed_size else resample_bicubic(grid, size)
 
     def forward_stages(self, x: Tensor) -> list[Tensor]:
-        """Image [B, 3, S, T] to each stage's normalised map [B, H, W, C]."""
+        """Run the stages on images [B, 3, S, T]; return each stage's normalized map [B, H, W, C]."""
         x = self.patch_embed(x)
         x = x + self.position(map_size(x))
         outputs = []
@@ -535,41 +619,58 @@ class SgFormer(Backbone):
         return outputs
 
     def final_features(self, outputs: Tensor) -> Tensor:
-        """The last stage's map [B, H, W, C], whose norm is the stage's own."""
+        """Return the last stage's map [B, H, W, C], which its stage has normalized."""
         return outputs
 
 
-def check_only(setting: str, given: str | bool, known: str | bool) -> None:
-    """Refuses what only the PyTorch model has.
+def check_supported(setting: str, value: str | bool, supported: str | bool) -> None:
+    """Check that MindSpore supports a setting; the PyTorch model has more.
+
+    Args:
+        setting: Name of the setting.
+        value: Its value.
+        supported: The only supported value.
 
     Raises:
-        ValueError: naming the setting and both values.
+        ValueError: Naming the setting and both values.
     """
-    if given != known:
-        raise ValueError(f"no {setting} {given!r} for MindSpore, known: {known!r}")
+    if value != supported:
+        raise ValueError(f"no {setting} {value!r} for MindSpore, known: {supported!r}")
 
 
 def check_attention(dim: int, num_heads: int, reduction: int) -> None:
-    """Refuses a stage that can't be built.
+    """Check the sizes of a stage's attention.
+
+    Args:
+        dim: Channels C.
+        num_heads: Attention heads.
+        reduction: Reduction ratio r.
 
     Raises:
-        ValueError: naming the setting, its value and what it may be.
+        ValueError: Naming the setting, its value and the accepted values.
     """
     if reduction != 1 and reduction not in MERGE_KINDS:
-        raise ValueError(f"reductions have to be 8, 4, 2 or 1, got {reduction}")
+        raise ValueError(f"reductions must be 8, 4, 2 or 1, got {reduction}")
     if dim % num_heads:
-        raise ValueError(f"a stage of {dim} channels can't have {num_heads} heads: embed_dims needs a multiple of it")
-    if reduction != 1 and num_heads % 2:
         raise ValueError(
-            f"a stage with reduction {reduction} splits its heads in two halves, got num_heads {num_heads}"
+            f"a stage of {dim} channels can't have {num_heads} heads: embed_dims must be a multiple of num_heads"
         )
+    if reduction != 1 and num_heads % 2:
+        raise ValueError(f"a stage with reduction {reduction} needs an even number of heads, got num_heads {num_heads}")
 
 
 def sincos_position(size: Size, dim: int) -> np.ndarray:
-    """Two-dimensional sine-cosine embedding of a grid, as MAE has it: [1, H * W, C], columns in the first half.
+    """Compute the two-dimensional sine-cosine embedding of MAE; the first half of the channels encodes columns.
+
+    Args:
+        size: Height H and width W of the grid.
+        dim: Channels C.
+
+    Returns:
+        Embedding [1, H * W, C].
 
     Raises:
-        ValueError: the channels are no multiple of 4.
+        ValueError: The number of channels is not a multiple of 4.
     """
     if dim % 4:
         raise ValueError(f"the position embedding needs embed_dims[0] divisible by 4, got {dim}")

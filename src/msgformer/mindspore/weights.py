@@ -1,4 +1,4 @@
-"""Weights between the two libraries: the same names and shapes but for norms, and files of both kinds."""
+"""Conversion of weights between PyTorch and MindSpore: only the names of norms differ; files of both kinds."""
 
 from __future__ import annotations
 
@@ -16,35 +16,35 @@ from msgformer.errors import UserError
 from msgformer.utils.safetensors_header import is_safetensors, read_header
 
 NORM = re.compile(r"(norm\d?)\.(weight|bias|gamma|beta)$")
-"""Where the name of a parameter is a norm's; MindSpore calls its weight gamma and its bias beta."""
+"""Matches the parameters of norms; MindSpore calls their weight gamma and their bias beta."""
 
 MINDSPORE_NAMES = {"weight": "gamma", "bias": "beta"}
 TORCH_NAMES = {mindspore: torch for torch, mindspore in MINDSPORE_NAMES.items()}
 
 PARTS = ("patch_embed.", "msg_tokens", "pos_embed", "stages.", "norm.", "head.")
-"""How the names of a model's parameters begin. In a checkpoint of a training there are also an optimizer's."""
+"""Prefixes of a model's parameters; a training checkpoint has optimizer states, too."""
 
 CARD = "msgformer"
-"""Under this name a file holds what is said about its model, a text."""
+"""Key of the model card, a text, in a file."""
 
 
 def mindspore_name(name: str) -> str:
-    """MindSpore's name for a parameter of the PyTorch models."""
+    """Return MindSpore's name for a parameter of the PyTorch models."""
     return NORM.sub(lambda found: f"{found[1]}.{MINDSPORE_NAMES.get(found[2], found[2])}", name)
 
 
 def torch_name(name: str) -> str:
-    """The inverse of `mindspore_name`."""
+    """Invert `mindspore_name`."""
     return NORM.sub(lambda found: f"{found[1]}.{TORCH_NAMES.get(found[2], found[2])}", name)
 
 
 class Stored(NamedTuple):
-    """What a file of weights holds.
+    """Contents of a weights file.
 
     Attributes:
         weights: Arrays by the PyTorch models' names.
-        card: What ``msgformer convert`` wrote about a trained model beside them, as a JSON object: its name and
-            settings, its classes, its input; None where it wrote nothing.
+        card: Model card of ``msgformer convert`` as a JSON object: name, settings, classes and input; None if there is
+            none.
     """
 
     weights: dict[str, np.ndarray]
@@ -52,16 +52,16 @@ class Stored(NamedTuple):
 
 
 def read_checkpoint(path: str | Path) -> Stored:
-    """Reads a file of weights of either library.
+    """Read a weights file of either library.
 
     Args:
-        path: A MindSpore checkpoint, or a safetensors file by the PyTorch models' names; its content decides.
+        path: MindSpore checkpoint, or safetensors file with the PyTorch models' names; detected by content.
 
     Returns:
-        The weights of the model, and what the file says about it.
+        The weights of the model and its card.
 
     Raises:
-        UserError: the file can't be opened or is neither.
+        UserError: The file can't be opened or has another format.
     """
     path = Path(path)
     try:
@@ -72,7 +72,7 @@ def read_checkpoint(path: str | Path) -> Stored:
         raise UserError(
             f"checkpoint '{path}' can't be opened ({error.strerror or error}); give another path"
         ) from error
-    except Exception as error:  # each reader has errors of its own for damaged files
+    except Exception as error:  # readers raise various errors for damaged files
         raise UserError(
             f"checkpoint '{path}' is neither a MindSpore checkpoint nor a safetensors file, or it is damaged"
         ) from error
@@ -81,40 +81,42 @@ def read_checkpoint(path: str | Path) -> Stored:
 
 
 def read_weights(path: str | Path) -> dict[str, np.ndarray]:
-    """Reads the weights alone, by the PyTorch models' names; the errors are those of `read_checkpoint`."""
+    """Read the weights only, by the PyTorch models' names; raises the errors of `read_checkpoint`."""
     return read_checkpoint(path).weights
 
 
 def write_weights(weights: Mapping[str, np.ndarray], path: str | Path, card: str | None = None) -> None:
-    """Writes a MindSpore checkpoint, in the place of one that was there before.
+    """Write a MindSpore checkpoint; an existing file is replaced.
 
     Args:
         weights: Arrays by the PyTorch models' names.
-        path: The file to write.
-        card: What to say about the model beside them, as of `Stored`.
+        path: File to write.
+        card: Model card, see `Stored`.
     """
     params = [{"name": mindspore_name(name), "data": Tensor(value)} for name, value in weights.items()]
     ms.save_checkpoint(params, str(path), append_dict=None if card is None else {CARD: card})
 
 
 def load_weights(model: nn.Cell, weights: Mapping[str, np.ndarray]) -> None:
-    """Loads weights into a model, in the model's precision.
+    """Load weights into a model, in the model's precision.
 
     Args:
-        model: What to load into.
+        model: Model to load into.
         weights: Arrays by the PyTorch models' names.
 
     Raises:
-        UserError: one is missing, is not part of the model, or has another shape; the model stays as it was.
+        UserError: A parameter is missing, unexpected, or has another shape; the model stays unchanged.
     """
     given = {mindspore_name(name): value for name, value in weights.items()}
     own = dict(model.parameters_and_names())
     for name in own.keys() | given.keys():
         shown = torch_name(name)
         if name not in given:
-            raise UserError(f"the weights lack {shown}; give those of the same model")
+            raise UserError(f"{shown} is missing in the weights; give those of the same model")
         if name not in own:
-            raise UserError(f"the weights have {shown}, which is not part of the model; give those of the same model")
+            raise UserError(
+                f"the weights contain {shown}, which is not part of the model; give those of the same model"
+            )
         if tuple(given[name].shape) != tuple(own[name].shape):
             raise UserError(
                 f"{shown} has shape {tuple(given[name].shape)}, not {tuple(own[name].shape)}; "
@@ -125,7 +127,15 @@ def load_weights(model: nn.Cell, weights: Mapping[str, np.ndarray]) -> None:
 
 
 def set_precision(model: nn.Cell, dtype: ms.Type) -> nn.Cell:
-    """Sets the precision of a model's parameters, ``ms.float32`` or ``ms.float64``, and returns the model."""
+    """Set the precision of a model's parameters in place.
+
+    Args:
+        model: The model.
+        dtype: ``ms.float32`` or ``ms.float64``.
+
+    Returns:
+        The model.
+    """
     for parameter in model.get_parameters():
         parameter.set_dtype(dtype)
     return model

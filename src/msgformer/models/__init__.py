@@ -8,7 +8,7 @@ from typing import Any
 from timm import create_model as timm_create_model
 from torch import nn
 
-# These register what they hold.
+# Importing these modules registers their models, messengers and exchanges.
 import msgformer.models.ablations.sg_former
 import msgformer.models.extensions.cls_token
 import msgformer.models.extensions.coverage
@@ -40,15 +40,15 @@ def create_model(name: str, pretrained: bool = False, **kwargs: Any) -> nn.Modul
     """Create a model of this package or of timm.
 
     Args:
-        name: As `msgformer.list_models` gives it, as the papers' code calls it, or any name that timm knows.
-        pretrained: Load weights from where ``pretrained_cfg`` says; none are published with this package.
+        name: Name from `msgformer.list_models`, a name of the papers' code, or any name of a timm model.
+        pretrained: Load weights from the source in ``pretrained_cfg``; none are published with this package.
         **kwargs: Arguments of `MsgTransformer`, `SgFormer` or timm's model, and of ``timm.create_model``.
 
     Returns:
         The model; with ``features_only=True`` a module that returns a list of maps [B, C, H, W].
 
     Raises:
-        UserError: neither this package nor timm has a model of that name, or ``pretrained`` finds nothing to load.
+        UserError: Neither this package nor timm has a model of that name, or ``pretrained`` finds no weights.
     """
     return timm_create_model(known_model(name), pretrained=pretrained, **kwargs)
 
@@ -60,7 +60,7 @@ def plugins_of(model_args: Mapping[str, Any]) -> list[str]:
         model_args: Arguments of `create_model`.
 
     Returns:
-        Names as a run records them.
+        Plug-in names as a run records them.
     """
     load_installed_plugins()
     finders: dict[str, Callable[[str], Any]] = {

@@ -1,4 +1,4 @@
-"""Attention with a learned bias, by whichever way is the fastest where it is computed."""
+"""Attention with a learned bias, computed by the fastest implementation for the device at hand."""
 
 import os
 from collections.abc import Iterator, Sequence
@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from timm.layers import use_fused_attn
 from torch import Tensor, nn
 
-from msgformer.kernels.cpu import attention as native_attention
+from msgformer.kernels.cpu import attention as cpu_attention
 from msgformer.kernels.index_cache import is_traced
 
 _KERNEL_DEVICE = "cuda"
@@ -19,12 +19,12 @@ _kernel_wanted = os.environ.get("MSGFORMER_WINDOW_KERNEL") != "0"
 
 
 class SoftmaxAttention(nn.Module):
-    """Base of attention modules whose weights can be observed, as those of timm's models can.
+    """Base of attention modules whose weights can be observed, like those of timm's models.
 
     The weights pass through ``softmax`` and ``attn_drop`` where they are computed explicitly: while `torch.fx` traces
-    the model, while a hook is registered on one of the two, and with ``fused_attn`` off, as
-    ``timm.layers.set_fused_attn(False)`` sets it in models created afterwards. Otherwise a fused kernel computes the
-    attention, and the weights never exist. Both methods of ``timm.utils.AttentionExtract`` work.
+    the model, while a hook is registered on one of the two, and with ``fused_attn`` off, which
+    ``timm.layers.set_fused_attn(False)`` sets in models created afterwards. Otherwise a fused kernel computes the
+    attention, and the weights are never stored. Both methods of ``timm.utils.AttentionExtract`` work.
 
     Args:
         attn_drop: Dropout rate of attention weights.
@@ -42,23 +42,27 @@ class SoftmaxAttention(nn.Module):
         return self.attn_drop.p if self.training else 0.0
 
     def needs_weights(self, x: Tensor) -> bool:
-        """Whether attention weights have to be computed explicitly for the input ``x``."""
+        """Whether attention weights have to be computed explicitly.
+
+        Args:
+            x: Input tokens of the attention, [..., N, C].
+        """
         if not self.fused_attn or is_traced(x):
             return True
         if torch.compiler.is_compiling():
-            return False  # looking at hooks would add guards to every graph
+            return False  # reading hooks would add guards to every graph
         return any(part._forward_hooks or part._forward_pre_hooks for part in (self.softmax, self.attn_drop))
 
     def attention_weights(self, query: Tensor, key: Tensor, bias: Tensor | None = None) -> Tensor:
-        """softmax(Q K^T / sqrt(d) + B) before dropout.
+        """Compute softmax(Q K^T / sqrt(d) + B) before dropout (eq. 5 of the MSG-Transformer paper).
 
         Args:
-            query: [..., heads, N, d].
-            key: [..., heads, M, d].
-            bias: B, broadcastable to [..., heads, N, M].
+            query: Queries Q [..., heads, N, d].
+            key: Keys K [..., heads, M, d].
+            bias: Position bias B, broadcastable to [..., heads, N, M].
 
         Returns:
-            [..., heads, N, M]; rows sum to 1.
+            Attention weights [..., heads, N, M]; each row sums to 1.
         """
         scores = query * query.shape[-1] ** -0.5 @ key.transpose(-2, -1)
         return self.softmax(scores if bias is None else scores + bias)
@@ -66,7 +70,7 @@ class SoftmaxAttention(nn.Module):
 
 @contextmanager
 def plain_attention() -> Iterator[None]:
-    """Leaves attention to PyTorch's operators meanwhile, as ``MSGFORMER_WINDOW_KERNEL=0`` does in the whole process."""
+    """Compute attention with PyTorch's operators in this context, like ``MSGFORMER_WINDOW_KERNEL=0`` per process."""
     global _kernel_wanted
     before, _kernel_wanted = _kernel_wanted, False
     try:
@@ -76,12 +80,12 @@ def plain_attention() -> Iterator[None]:
 
 
 def has_kernel(heads: Sequence[Tensor], bias: Tensor, dropout: float = 0.0) -> bool:
-    """Whether one kernel of this package computes an attention: on newer NVIDIA GPUs, and not in files to be exported.
+    """Whether the Triton kernel of this package computes an attention: on recent NVIDIA GPUs, outside exported files.
 
     Args:
-        heads: Queries, keys and values, or a tensor of them all, as `msgformer.kernels.triton_attention` takes them.
-        bias: [1, heads, N, M].
-        dropout: Drop rate of the attention weights.
+        heads: Queries, keys and values, each [W, heads, N or M, d], or one packed tensor [W, N, 3, heads, d].
+        bias: Position bias [1, heads, N, M].
+        dropout: Dropout rate of the attention weights.
     """
     if bias.device.type != _KERNEL_DEVICE or dropout or torch.jit.is_tracing():
         return False
@@ -89,51 +93,51 @@ def has_kernel(heads: Sequence[Tensor], bias: Tensor, dropout: float = 0.0) -> b
         return False
     from msgformer.kernels import triton_attention as window_kernel
 
-    return window_kernel.supports(heads, bias)
+    return window_kernel.is_supported(heads, bias)
 
 
-def packed_attention(qkv: Tensor, bias: Tensor, dropout: float = 0.0, queries: int | None = None) -> Tensor:
-    """`biased_attention` of queries, keys and values as one linear layer leaves them, for the next to read.
+def packed_attention(qkv: Tensor, bias: Tensor, dropout: float = 0.0, num_queries: int | None = None) -> Tensor:
+    """Compute `biased_attention` on the packed output of one linear layer.
 
     Args:
-        qkv: [W, N, 3, heads, d].
-        bias: B, [1, heads, N, N].
-        dropout: drop rate of the attention weights.
-        queries: M, how many tokens attend, from the first; None: all N.
+        qkv: Queries, keys and values [W, N, 3, heads, d].
+        bias: Position bias B [1, heads, N, N].
+        dropout: Dropout rate of the attention weights.
+        num_queries: Number M of tokens that attend, counted from the first; None for all N.
 
     Returns:
-        [W, M, heads * d].
+        Tokens [W, M, heads * d].
     """
-    if queries is None and has_kernel([qkv], bias, dropout):
+    if num_queries is None and has_kernel([qkv], bias, dropout):
         return torch.ops.msgformer.window_attention([qkv], bias).flatten(2)
-    if queries is None and not dropout and _are_learned(qkv, bias) and native_attention.serves(qkv, bias):
-        return native_attention.WindowAttention.apply(qkv, bias).flatten(2)
+    if num_queries is None and not dropout and _require_grad(qkv, bias) and cpu_attention.is_supported(qkv, bias):
+        return cpu_attention.WindowAttention.apply(qkv, bias).flatten(2)
     query, key, value = qkv.permute(2, 0, 3, 1, 4).unbind(0)  # each [W, heads, N, d]
-    query, bias = query[:, :, :queries], bias[:, :, :queries]
+    query, bias = query[:, :, :num_queries], bias[:, :, :num_queries]
     return biased_attention(query, key, value, bias, dropout).transpose(1, 2).flatten(2)
 
 
 def biased_attention(query: Tensor, key: Tensor, value: Tensor, bias: Tensor, dropout: float = 0.0) -> Tensor:
-    """softmax(Q K^T / sqrt(d) + B) V (equation 5 of the MSG-Transformer paper).
+    """Compute softmax(Q K^T / sqrt(d) + B) V (eq. 5 of the MSG-Transformer paper).
 
     Args:
-        query: [..., heads, N, d].
-        key: [..., heads, M, d].
-        value: [..., heads, M, d].
-        bias: B, [1, heads, N, M]: of four dimensions, which the fused kernel for CPUs asks for.
-        dropout: drop rate of the attention weights.
+        query: Queries Q [..., heads, N, d].
+        key: Keys K [..., heads, M, d].
+        value: Values V [..., heads, M, d].
+        bias: Position bias B [1, heads, N, M]; the fused kernel for CPUs requires four dimensions.
+        dropout: Dropout rate of the attention weights.
 
     Returns:
-        [..., heads, N, d].
+        Updated heads [..., heads, N, d].
     """
     if query.dim() == 4 and has_kernel([query, key, value], bias, dropout):
         return torch.ops.msgformer.window_attention([query, key, value], bias).transpose(1, 2)
-    if query.device.type == "cpu" and (_are_learned(bias) or dropout):
+    if query.device.type == "cpu" and (_require_grad(bias) or dropout):
         # PyTorch has no fused kernel for this on CPUs, and its general one scales, masks and converts more than needed.
-        return native_attention.attend_by_operators(query, key, value, bias, dropout)
+        return cpu_attention.attend_by_operators(query, key, value, bias, dropout)
     return F.scaled_dot_product_attention(query, key, value, bias, dropout)
 
 
-def _are_learned(*tensors: Tensor) -> bool:
-    """Whether gradients of all are wanted; for that of a bias PyTorch has no fused kernel on CPUs."""
+def _require_grad(*tensors: Tensor) -> bool:
+    """Whether all tensors need gradients; PyTorch has no fused CPU kernel for the gradient of the bias."""
     return torch.is_grad_enabled() and all(tensor.requires_grad for tensor in tensors)

@@ -1,4 +1,4 @@
-"""What both families share: the interface of a timm model over a sequence of stages."""
+"""Base of both model families: the interface of a timm model over a sequence of stages."""
 
 from __future__ import annotations
 
@@ -17,25 +17,25 @@ from msgformer.models.window import Size
 
 Device = torch.device | str | None
 
-KEPT_SHARE = 0.15
-"""Of all blocks' activations, as much is kept where others are computed again."""
+STORED_SHARE = 0.15
+"""Share of all activations that gradient checkpointing stores instead of recomputing."""
 
 TRAINED_PREFIX = "model."
 """Prefix of the model's parameters in the state of a training run."""
 
 
 class Backbone(nn.Module, ABC):
-    """A hierarchical vision transformer as timm expects one.
+    """A hierarchical vision transformer with timm's interface.
 
-    A family defines `forward_stages` and `forward_features`; the rest of the interface follows from them.
+    A family defines `forward_stages`, `final_features` and `final_map`; the rest of the interface follows from them.
 
     Args:
-        img_size: Height and width of the images that the model is meant for, or the side of a square.
+        img_size: Intended height and width of images, or the side of a square.
         in_chans: Channels of the image.
-        num_classes: Classes; 0 for none.
-        embed_dims: Channels of each stage.
+        num_classes: Number of classes; 0 for none.
+        embed_dims: Channels per stage.
         global_pool: Pooling before the classifier: 'avg', 'max', ... or '' for none.
-        drop_rate: Drop rate before the classifier.
+        drop_rate: Dropout rate before the classifier.
         device: Device of the parameters.
         dtype: Type of the parameters.
     """
@@ -69,28 +69,28 @@ class Backbone(nn.Module, ABC):
 
     @abstractmethod
     def forward_stages(self, x: Tensor) -> Iterator[tuple[Tensor, ...]]:
-        """Image [B, 3, S, T] to what each stage gives in turn, its map of patch tokens [B, H, W, C] first."""
+        """Run the stages on images [B, 3, S, T]; yield each stage's outputs, first its patch map [B, H, W, C]."""
 
     @abstractmethod
     def final_features(self, *outputs: Tensor) -> Tensor:
-        """What the classifier pools, [B, H, W, C], made of the last stage's outputs."""
+        """Return the features that the classifier pools, [B, H, W, C], from the last stage's outputs."""
 
     def as_maps(self, *outputs: Tensor) -> tuple[Tensor, ...]:
-        """A stage's outputs, all of them as maps [B, H, W, C]."""
+        """Return all outputs of a stage as maps [B, H, W, C]."""
         return outputs
 
     @abstractmethod
     def final_map(self, patches: Tensor) -> Tensor:
-        """The last stage's map of patch tokens [B, H, W, C] under the final norm."""
+        """Apply the final norm to the last stage's patch map [B, H, W, C]; same shape."""
 
     def check_images(self, x: Tensor) -> None:
-        """Refuse a batch that is not images of the model's channels and type. Captured and traced graphs have no check.
+        """Check the shape and type of a batch of images; captured and traced graphs skip the check.
 
         Args:
-            x: The batch.
+            x: Images, expected as [B, C, H, W].
 
         Raises:
-            UserError: It has another rank, another number of channels, no pixels, or another type than the weights.
+            UserError: The batch has another rank, number of channels or type than the model, or no pixels.
         """
         if is_traced(x) or is_recorded():
             return
@@ -104,27 +104,43 @@ class Backbone(nn.Module, ABC):
                 f"images are {x.dtype}, the model's weights {weight.dtype}; scale and normalize images as in training, "
                 "as `timm.data.create_transform` and `msgformer.predict` do"
             )
-        if not torch.is_autocast_enabled(x.device.type) or x.dtype == torch.float64:  # autocast leaves float64 alone
+        if (
+            not torch.is_autocast_enabled(x.device.type) or x.dtype == torch.float64
+        ):  # autocast does not convert float64
             raise UserError(
                 f"images are {x.dtype}, the model's weights {weight.dtype}; give images.to({weight.dtype}), "
                 "or convert the model"
             )
 
     def load_state_dict(self, state_dict: Mapping[str, Any], *args: Any, **kwargs: Any) -> Any:
-        """Load as `nn.Module.load_state_dict` does; the state of a training run, prefixed "model.", is accepted too."""
+        """Load parameters as `nn.Module.load_state_dict` does; accept the state of a training run, too.
+
+        Args:
+            state_dict: Parameters by name; in a training run the names have the prefix "model.".
+            *args: Further arguments of `nn.Module.load_state_dict`.
+            **kwargs: Further arguments of `nn.Module.load_state_dict`.
+        """
         return super().load_state_dict(model_weights(state_dict), *args, **kwargs)
 
     def forward_features(self, x: Tensor) -> Tensor:
-        """Image [B, 3, S, T] to the features of the last stage that the classifier pools, [B, H, W, C]."""
+        """Compute the features that the classifier pools, [B, H, W, C], of images [B, 3, S, T]."""
         *_, outputs = self.forward_stages(x)
         return self.final_features(*outputs)
 
     def forward_head(self, x: Tensor, pre_logits: bool = False) -> Tensor:
-        """Features [B, H, W, C] to logits [B, classes], or to pooled features [B, C] with ``pre_logits``."""
+        """Pool and classify features.
+
+        Args:
+            x: Features [B, H, W, C].
+            pre_logits: Return pooled features instead of logits.
+
+        Returns:
+            Logits [B, classes], or pooled features [B, C].
+        """
         return self.head(x, pre_logits=pre_logits)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Image [B, 3, S, T] to logits [B, classes]."""
+        """Classify images [B, 3, S, T]; return logits [B, classes]."""
         return self.forward_head(self.forward_features(x))
 
     def forward_intermediates(
@@ -136,22 +152,22 @@ class Backbone(nn.Module, ABC):
         output_fmt: str = "NCHW",
         intermediates_only: bool = False,
     ) -> list[Tensor] | tuple[Tensor, list[Tensor]]:
-        """Maps of patch tokens after the stages.
+        """Return the maps of patch tokens after several stages.
 
         Args:
-            x: Image [B, 3, S, T].
-            indices: Stages to take; an int takes the last ones, None all.
+            x: Images [B, 3, S, T].
+            indices: Stages to return; an int selects the last ones, None all.
             norm: Apply the final norm to the last stage's map.
-            stop_early: Leave out the stages after the last one taken.
+            stop_early: Skip the stages after the last selected one.
             output_fmt: 'NCHW' or 'NHWC'.
-            intermediates_only: Return the maps alone.
+            intermediates_only: Return only the maps.
 
         Returns:
-            The maps, or a pair of final features, as of `forward_features`, and maps. Where ``stop_early``
-            leaves stages out, the final features are the map of the last stage that ran.
+            Maps [B, C, H, W] per stage, or a pair of final features (see `forward_features`) and maps. If
+            ``stop_early`` skips stages, the final features are the map of the last stage that ran.
 
         Raises:
-            ValueError: another output format.
+            ValueError: Unknown output format.
         """
         outputs, maps = self._run_stages(x, indices, norm, stop_early, output_fmt)
         patches = [patch_map for (patch_map,) in maps]
@@ -166,13 +182,13 @@ class Backbone(nn.Module, ABC):
         output_fmt: str,
         all_outputs: bool = False,
     ) -> tuple[Tensor, list[tuple[Tensor, ...]]]:
-        """Run the stages for `forward_intermediates`, whose arguments these are.
+        """Run the stages for `forward_intermediates`, which documents the arguments.
 
         Returns:
-            Final features, and per taken stage its patch map, or all its outputs as maps with ``all_outputs``.
+            Final features, and per selected stage its patch map, or all its outputs as maps with ``all_outputs``.
         """
         if output_fmt not in ("NCHW", "NHWC"):
-            raise ValueError(f"output_fmt has to be 'NCHW' or 'NHWC', got {output_fmt!r}")
+            raise ValueError(f"output_fmt must be 'NCHW' or 'NHWC', got {output_fmt!r}")
         take, last = feature_take_indices(len(self.stages), as_indices(indices))
         taken: list[tuple[Tensor, ...]] = []
         outputs: tuple[Tensor, ...] = ()
@@ -181,8 +197,8 @@ class Backbone(nn.Module, ABC):
             if index in take:
                 final = norm and index == self.num_stages - 1
                 maps = self.as_maps(*outputs) if all_outputs else outputs[:1]
-                kept = (self.final_map(maps[0]), *maps[1:]) if final else maps
-                taken.append(tuple(nhwc_to(map_, output_fmt) for map_ in kept))
+                maps = (self.final_map(maps[0]), *maps[1:]) if final else maps
+                taken.append(tuple(nhwc_to(map_, output_fmt) for map_ in maps))
             if stop_early and index == last:
                 break
         complete = index == self.num_stages - 1
@@ -194,15 +210,15 @@ class Backbone(nn.Module, ABC):
         prune_norm: bool = False,
         prune_head: bool = True,
     ) -> list[int]:
-        """Removes what the given stages do not need.
+        """Remove the parts that the selected stages do not need.
 
         Args:
-            indices: Stages to keep the outputs of; an int keeps the last ones.
+            indices: Stages whose outputs are needed; an int selects the last ones.
             prune_norm: Remove the final norm.
             prune_head: Remove the classifier.
 
         Returns:
-            The stages kept, counted from 0.
+            Indices of the selected stages, from 0.
         """
         take, last = feature_take_indices(len(self.stages), as_indices(indices))
         self.stages = self.stages[: last + 1]
@@ -214,40 +230,46 @@ class Backbone(nn.Module, ABC):
 
     @abstractmethod
     def prune_final_norm(self) -> None:
-        """Removes the norm that `final_features` and `final_map` apply, where no stage needs it."""
+        """Remove the norm that `final_features` and `final_map` apply, where no stage needs it."""
 
     def record_args(self, **args: Any) -> None:
-        """Update the constructor arguments that timm's `save_for_hf` writes, after a change of the model."""
+        """Update the constructor arguments that timm's `save_for_hf` writes, after the model has been changed."""
         self._model_args = {**getattr(self, "_model_args", {}), **args}
         if "img_size" in args:
             self._traits = {**getattr(self, "_traits", {}), "img_size": args["img_size"]}
 
     def get_classifier(self) -> nn.Module:
-        """The linear layer of the classifier."""
+        """Return the linear layer of the classifier."""
         return self.head.fc
 
     def reset_classifier(self, num_classes: int, global_pool: str | None = None) -> None:
-        """A new classifier for ``num_classes``, and another pooling where one is given."""
+        """Replace the classifier.
+
+        Args:
+            num_classes: Number of classes.
+            global_pool: Pooling before the classifier; None leaves it unchanged.
+        """
         self.num_classes = num_classes
         self.head.reset(num_classes, global_pool)
 
     def set_grad_checkpointing(self, enable: bool = True) -> None:
-        """Recompute blocks in the backward pass instead of keeping their activations.
+        """Recompute blocks in the backward pass instead of storing their activations.
 
-        The last blocks keep theirs, `KEPT_SHARE` of all. They hold little for the time that computing them takes, and
-        are free again when the backward pass comes to the first blocks, which hold the most.
+        The last blocks still store theirs, a share of `STORED_SHARE` of all activations. They need little memory for
+        the time that recomputing them takes, and it is free again when the backward pass reaches the first blocks,
+        which need the most.
         """
-        # Of a block's activations, up to a factor.
+        # Relative size of a block's activations.
         sizes = [info["num_chs"] / info["reduction"] ** 2 for info in self.feature_info[: len(self.stages)]]
         stages = list(zip(sizes, self.stages, strict=True))
-        room = KEPT_SHARE * sum(size * len(stage.blocks) for size, stage in stages)
+        budget = STORED_SHARE * sum(size * len(stage.blocks) for size, stage in stages)
         for size, stage in reversed(stages):
-            kept = min(len(stage.blocks), int(room / size))
-            room -= kept * size
-            stage.num_recomputed = len(stage.blocks) - kept if enable else 0
+            num_stored = min(len(stage.blocks), int(budget / size))
+            budget -= num_stored * size
+            stage.num_recomputed = len(stage.blocks) - num_stored if enable else 0
 
     def group_matcher(self, coarse: bool = False) -> dict[str, Any]:
-        """Patterns that sort parameters into groups from input to output, for layer-wise learning rates."""
+        """Return patterns that group parameters from input to output, for layer-wise learning rates."""
         return dict(
             stem=r"^(?:patch_embed|msg_tokens|pos_embed)",
             blocks=r"^stages\.(\d+)"
@@ -262,7 +284,12 @@ class Backbone(nn.Module, ABC):
 
 
 def factory_args(device: Device, dtype: torch.dtype | None) -> dict[str, Any]:
-    """Return the arguments that are not None, because a plug-in's constructor may not accept them."""
+    """Return the arguments that are not None, because the constructor of a plug-in may not accept them.
+
+    Args:
+        device: Device of the parameters.
+        dtype: Type of the parameters.
+    """
     given = {"device": device, "dtype": dtype}
     return {name: value for name, value in given.items() if value is not None}
 
@@ -270,7 +297,7 @@ def factory_args(device: Device, dtype: torch.dtype | None) -> dict[str, Any]:
 def model_weights(state: Mapping[str, Any]) -> Mapping[str, Any]:
     """Return the model's parameters and buffers from the state of a training run, and any other state unchanged.
 
-    A training run prefixes the model with "model.", and has other parts, such as averaged weights in "ema.module.".
+    A training run prefixes the model with "model.", and has other entries, such as averaged weights in "ema.module.".
     """
     if not any(name.startswith(TRAINED_PREFIX) for name in state):
         return state
@@ -290,12 +317,20 @@ def _explain_shape(shape: tuple[int, ...], channels: int) -> str:
 
 
 def as_indices(indices: int | Sequence[int] | None) -> int | list[int] | None:
-    """Stages to take in the types that timm's own helper wants."""
+    """Convert stage indices to the types that timm's helper expects."""
     return list(indices) if isinstance(indices, Sequence) else indices
 
 
 def nhwc_to(x: Tensor, output_fmt: str) -> Tensor:
-    """A map [B, H, W, C] as 'NHWC' or, contiguous, as 'NCHW'."""
+    """Convert a map to an output format.
+
+    Args:
+        x: Map [B, H, W, C].
+        output_fmt: 'NHWC' or 'NCHW'.
+
+    Returns:
+        Map [B, H, W, C], or contiguous [B, C, H, W].
+    """
     if output_fmt == "NHWC":
         return x
     # Not `contiguous`: it returns some maps of one row as they are, for which a captured graph would be specialized.
@@ -303,7 +338,7 @@ def nhwc_to(x: Tensor, output_fmt: str) -> Tensor:
 
 
 def init_linear(module: nn.Module) -> None:
-    """Truncated normal of standard deviation 0.02 for the weights of a linear layer, zero for its bias."""
+    """Initialize a linear layer: truncated normal weights with standard deviation 0.02, zero bias."""
     if isinstance(module, nn.Linear):
         trunc_normal_(module.weight, std=0.02)
         if module.bias is not None:
@@ -311,21 +346,25 @@ def init_linear(module: nn.Module) -> None:
 
 
 def check_stages(**settings: tuple[int, ...]) -> None:
-    """Refuses settings that give different numbers of stages.
+    """Check that all settings have the same number of stages.
 
     Raises:
-        ValueError: naming each setting and its value.
+        ValueError: Naming each setting and its value.
     """
     if len({len(setting) for setting in settings.values()}) != 1:
         given = ", ".join(f"{name}={tuple(setting)}" for name, setting in settings.items())
-        raise ValueError(f"each stage needs one entry of each setting, got {given}")
+        raise ValueError(f"each setting needs one entry per stage, got {given}")
 
 
 def check_heads(dim: int, num_heads: int) -> None:
-    """Refuses attention heads that the channels can't be shared out among.
+    """Check that channels are divisible by the number of heads.
+
+    Args:
+        dim: Channels C.
+        num_heads: Attention heads.
 
     Raises:
-        ValueError: naming both numbers.
+        ValueError: Naming both numbers.
     """
     if num_heads < 1 or dim % num_heads:
-        raise ValueError(f"{dim} channels can't be shared out among {num_heads} heads")
+        raise ValueError(f"{dim} channels are not divisible by {num_heads} heads")

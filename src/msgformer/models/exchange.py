@@ -1,8 +1,8 @@
-"""Ways for messengers to talk to each other, chosen by name: ``create_model(..., exchange="shuffle")``.
+"""Operators that exchange information between messenger (MSG) tokens; select one with `exchange=`.
 
-All work on the grid of messengers alone, one for each window; patch tokens never move. The paper's shuffle, and no
-exchange, are here; others in `exchange_extensions`. To add one, subclass `GridExchange`, register it under a name,
-and return the new grid:
+``create_model(..., exchange="shuffle")``. Every operator works on the grid of messengers, one per window; patch tokens
+never move. This module has the paper's shuffle and no exchange; `msgformer.models.extensions.exchange` has others. To
+add one, subclass `GridExchange`, register it under a name, and return the new grid:
 
     @register_exchange("everywhere")
     class Everywhere(GridExchange):
@@ -20,21 +20,21 @@ import torch
 import torch.fx
 from torch import Tensor, nn
 
-from msgformer.kernels.index_cache import keep_by_size
+from msgformer.kernels.index_cache import cache_by_shape
 from msgformer.model_names import nearest
 from msgformer.models.window import Grid, row_and_column
 
 Corner = Literal["left-top", "right-bottom"]
 CORNERS: tuple[Corner, Corner] = ("left-top", "right-bottom")
-"""Where the regions of even and of odd blocks are anchored (section 4.2 of the paper)."""
+"""Corners at which the regions of even and odd blocks are anchored (section 4.2 of the paper)."""
 
 
 class Exchange(nn.Module, ABC):
-    """How the messengers of a stage exchange information after a block's attention (equation 3).
+    """Exchanges information between the messengers of a stage after a block's attention (eq. 3).
 
     Args:
         dim: Channels C of a messenger.
-        region: Largest side R of a region, in windows; on a smaller grid it is the largest power of two that fits.
+        region: Largest side R of a region in windows. On a smaller grid, R is the largest power of two that fits.
     """
 
     def __init__(self, dim: int, region: int) -> None:
@@ -43,16 +43,30 @@ class Exchange(nn.Module, ABC):
         self.region = 1 << (region.bit_length() - 1)  # the largest power of two that is <= region
 
     def plan(self, grid: Grid, corner: Corner, device: torch.device) -> Any:  # noqa: ARG002
-        """What depends on the grid alone: made once a stage and corner, handed to every block's `forward`."""
+        """Prepare what depends on the grid only.
+
+        It is called once per stage and corner; the result is passed to the `forward` of every block.
+
+        Args:
+            grid: Sizes B, nH and nW.
+            corner: Corner at which regions are anchored.
+            device: Device of the tensors in the plan.
+
+        Returns:
+            The plan; by default the grid.
+        """
         return grid
 
     @abstractmethod
     def forward(self, messengers: Tensor, plan: Any) -> Tensor:
-        """Messengers after the exchange.
+        """Exchange information between messengers.
 
         Args:
-            messengers: [B * nH * nW, C], images and then windows in raster order.
-            plan: What `plan` returned.
+            messengers: Messengers [B * nH * nW, C], per image in raster order of the windows.
+            plan: Return value of `plan`.
+
+        Returns:
+            Updated messengers [B * nH * nW, C].
         """
 
 
@@ -61,10 +75,25 @@ class GridExchange(Exchange):
 
     @abstractmethod
     def exchange(self, messengers: Tensor) -> Tensor:
-        """Messengers [B, nH, nW, C] after the exchange."""
+        """Exchange information between the messengers of a grid.
+
+        Args:
+            messengers: Messengers [B, nH, nW, C].
+
+        Returns:
+            Updated messengers [B, nH, nW, C].
+        """
 
     def forward(self, messengers: Tensor, plan: Grid) -> Tensor:
-        """Messengers [B * nH * nW, C] after the exchange."""
+        """Apply `exchange` to the messengers as a grid.
+
+        Args:
+            messengers: Messengers [B * nH * nW, C].
+            plan: Sizes B, nH and nW.
+
+        Returns:
+            Updated messengers [B * nH * nW, C].
+        """
         return self.exchange(messengers.unflatten(0, plan)).flatten(0, 2)
 
 
@@ -72,7 +101,7 @@ _EXCHANGES: dict[str, type[Exchange]] = {}
 
 
 def register_exchange(name: str) -> Callable[[type[Exchange]], type[Exchange]]:
-    """Makes an `Exchange` available as ``exchange=name`` in every MSG-Transformer."""
+    """Make an `Exchange` available as ``exchange=name`` in every MSG-Transformer."""
 
     def register(cls: type[Exchange]) -> type[Exchange]:
         _EXCHANGES[name] = cls
@@ -89,12 +118,12 @@ def create_exchange(
     Args:
         name: Name of the exchange.
         dim: Channels C of a messenger.
-        region: Largest side R of a region, in windows.
-        device: Device of its parameters.
-        dtype: Type of its parameters.
+        region: Largest side R of a region in windows.
+        device: Device of the parameters.
+        dtype: Type of the parameters.
 
     Raises:
-        ValueError: No exchange has that name, or it can't work with these sizes.
+        ValueError: No exchange has that name, or it does not support these sizes.
     """
     if name not in _EXCHANGES:
         known = f"{', '.join(_EXCHANGES)}{nearest(name, [*_EXCHANGES])}"
@@ -109,10 +138,10 @@ def registered_exchange(name: str) -> type[Exchange] | None:
 
 
 class Regions(NamedTuple):
-    """Which region some windows belong to; every field but `side` has the shape of the window indices given.
+    """Region of each window; every field but `side` has the shape of the given window indices.
 
-    Regions of R x R windows are anchored at one corner of the grid. Windows left over at the other two edges
-    belong to none: they are `outside`.
+    Regions of R x R windows are anchored at one corner of the grid. Windows left over at the two opposite edges belong
+    to no region: they are `outside`.
     """
 
     side: Tensor  # R, a scalar
@@ -123,17 +152,17 @@ class Regions(NamedTuple):
 
 
 def find_regions(window: Tensor, grid: Grid, largest: int, corner: Corner) -> Regions:
-    """Finds the regions of windows.
+    """Find the region of each window.
 
-    R is the largest power of two that is <= min(largest, nH, nW), so that (4, 4, 8, 4), the setting of dense
-    tasks, is exactly the classification setting (4, 4, 2, 1) at 224 x 224. R is computed as a tensor: as a number
-    it would specialise a captured graph.
+    R is the largest power of two that is <= min(largest, nH, nW). The setting of dense tasks, (4, 4, 8, 4), therefore
+    equals the classification setting (4, 4, 2, 1) at 224 x 224 (Table 1). R is a tensor, because a Python number would
+    specialize a captured graph.
 
     Args:
-        window: Indices of windows in raster order, of any shape.
-        grid: The grid of windows; its batch does not matter.
+        window: Indices of windows in raster order, [...].
+        grid: Sizes B, nH and nW; B is not used.
         largest: Upper bound of R.
-        corner: Where regions are anchored.
+        corner: Corner at which regions are anchored.
     """
     rows, cols = (window.new_full((), size) for size in (grid.height, grid.width))
     powers = 2 ** torch.arange(1, largest.bit_length(), device=window.device)
@@ -149,20 +178,29 @@ def find_regions(window: Tensor, grid: Grid, largest: int, corner: Corner) -> Re
 
 @register_exchange("none")
 class NoExchange(Exchange):
-    """Messengers stay where they are (Table 4, "MSG token" without "shuffle op.")."""
+    """Leaves messengers unchanged (Table 4, "MSG token" without "shuffle op.")."""
 
     def forward(self, messengers: Tensor, plan: Grid) -> Tensor:  # noqa: ARG002
-        """The messengers themselves."""
+        """Return the messengers unchanged.
+
+        Args:
+            messengers: Messengers [B * nH * nW, C].
+            plan: Not used.
+        """
         return messengers
 
 
 @register_exchange("shuffle")
 class Shuffle(Exchange):
-    """Channel groups of the messengers of a region swap places (section 3.1, Figure 3, equation 7).
+    """Shuffles channel groups between the messengers of a region (section 3.1, Figure 3, eq. 7).
 
-    The R * R messengers of a region are a matrix [R * R, C]. C is split into R * R groups, and group and
-    messenger are transposed: messenger g takes group g of every messenger n, and puts it in its place n.
-    Messengers outside every region stay as they are.
+    The R * R messengers of a region form a matrix [R * R, C]. The channels are split into R * R groups, and the group
+    and messenger axes are transposed: messenger g receives group g of every messenger n as its own group n. Messengers
+    outside every region stay unchanged.
+
+    Args:
+        dim: Channels C of a messenger, divisible by R * R.
+        region: Largest side R of a region in windows.
     """
 
     def __init__(self, dim: int, region: int) -> None:
@@ -174,23 +212,46 @@ class Shuffle(Exchange):
             )
 
     def plan(self, grid: Grid, corner: Corner, device: torch.device) -> Tensor:
-        """For each channel of each messenger, the place in the flat batch that it comes from: [B * nH * nW * C]."""
-        return shuffled_places(self.dim, self.region, grid, corner, device)
-
-    def forward(self, messengers: Tensor, plan: Tensor) -> Tensor:
-        """Every channel from the place that the plan names.
+        """Compute the source of every channel in the flattened batch.
 
         Args:
-            messengers: [B * nH * nW, C]
-            plan: [B * nH * nW * C]
+            grid: Sizes B, nH and nW.
+            corner: Corner at which regions are anchored.
+            device: Device of the result.
+
+        Returns:
+            Index [B * nH * nW * C].
+        """
+        return shuffle_index(self.dim, self.region, grid, corner, device)
+
+    def forward(self, messengers: Tensor, plan: Tensor) -> Tensor:
+        """Shuffle by one gather: reshape, transpose and reshape of eq. 7.
+
+        Args:
+            messengers: Messengers T_MSG [B * nH * nW, C].
+            plan: Source of every channel [B * nH * nW * C].
+
+        Returns:
+            Shuffled messengers [B * nH * nW, C].
         """
         return messengers.flatten().index_select(0, plan).view(-1, self.dim)
 
 
 @torch.fx.wrap
-@keep_by_size
-def shuffled_places(dim: int, region: int, grid: Grid, corner: Corner, device: torch.device) -> Tensor:
-    """The plan of `Shuffle`."""
+@cache_by_shape
+def shuffle_index(dim: int, region: int, grid: Grid, corner: Corner, device: torch.device) -> Tensor:
+    """Compute the plan of `Shuffle`.
+
+    Args:
+        dim: Channels C of a messenger.
+        region: Largest side R of a region in windows.
+        grid: Sizes B, nH and nW.
+        corner: Corner at which regions are anchored.
+        device: Device of the result.
+
+    Returns:
+        Source of every channel in the flattened batch, [B * nH * nW * C].
+    """
     place = torch.arange(grid.height * grid.width * dim, device=device)
     window, channel = place // dim, place % dim
     regions = find_regions(window, grid, region, corner)

@@ -1,4 +1,4 @@
-"""Weights of a checkpoint into a model, made to fit where names or sizes differ."""
+"""Load the weights of a checkpoint into a model; rename and resample parameters where names or sizes differ."""
 
 from __future__ import annotations
 
@@ -16,30 +16,30 @@ from msgformer.models.backbone import Backbone, model_weights
 from msgformer.models.official_weights import rename_official
 
 WRAPPERS = ("state_dict_ema", "model_ema", "state_dict", "model")
-"""Keys under which training programs keep the weights, the ones to prefer first."""
+"""Keys under which training programs store weights, in order of preference."""
 
 PREFIXES = ("module.", "model.")
-"""What parallel training, and then Lightning, put in front of every name."""
+"""Prefixes that parallel training and Lightning add to every name."""
 
 
 def load_weights(model: nn.Module, path: str | Path, *, may_differ: Collection[str] = ()) -> list[str]:
-    """Load a checkpoint of the same architecture, whatever its classes, its image size and its window.
+    """Load a checkpoint of the same architecture, for any number of classes, image size and window size.
 
-    The model's own filter (timm's convention: ``checkpoint_filter_fn`` beside the class), or that of this module for a
-    `Backbone`, renames parameters and resamples bias tables. What belongs to parts that the model has not, as the
-    classifier in a backbone, is left out; everything else has to fit.
+    The model's own filter (timm's convention: ``checkpoint_filter_fn`` next to the class), or that of this module for a
+    `Backbone`, renames parameters and resamples bias tables. Parameters of parts that the model does not have, such as
+    a classifier, are ignored; everything else has to fit.
 
     Args:
-        model: What to load into.
+        model: Model to load into.
         path: Checkpoint, .safetensors or .pth, or one in a run folder.
-        may_differ: Parts of the model, such as its classifier, that keep their own weights where the checkpoint's
-            are missing or of another shape.
+        may_differ: Parts of the model, such as its classifier, that stay unchanged where the checkpoint's parameters
+            are missing or have another shape.
 
     Returns:
-        Names of the parameters that kept their own weights.
+        Names of the parameters that stayed unchanged.
 
     Raises:
-        UserError: the file can't be read, or a parameter is missing in it or has another shape.
+        UserError: The file can't be read, or a parameter is missing or has another shape.
     """
     return fit_weights(model, read_checkpoint(path), path, may_differ=may_differ)
 
@@ -47,7 +47,20 @@ def load_weights(model: nn.Module, path: str | Path, *, may_differ: Collection[s
 def fit_weights(
     model: nn.Module, checkpoint: Mapping[str, Any], path: str | Path, *, may_differ: Collection[str] = ()
 ) -> list[str]:
-    """Do what `load_weights` does with a checkpoint that has been read; error messages name ``path``."""
+    """Load a checkpoint that has been read, as `load_weights` does.
+
+    Args:
+        model: Model to load into.
+        checkpoint: Contents of the checkpoint.
+        path: Path for error messages.
+        may_differ: Parts of the model that may stay unchanged, see `load_weights`.
+
+    Returns:
+        Names of the parameters that stayed unchanged.
+
+    Raises:
+        UserError: A parameter is missing or has another shape.
+    """
     state = unwrap(checkpoint)
     default = checkpoint_filter_fn if isinstance(model, Backbone) else None
     filter_fn = getattr(sys.modules[type(model).__module__], "checkpoint_filter_fn", default)
@@ -56,21 +69,30 @@ def fit_weights(
     own = model.state_dict()
     parts = {name.split(".")[0] for name in own}
     state = {name: value for name, value in state.items() if name.split(".")[0] in parts}
-    misfits = dict(_misfits(state, own))
-    kept = [name for name in misfits if name in own and name.startswith(tuple(f"{part}." for part in may_differ))]
-    problems = [problem for name, problem in misfits.items() if name not in kept]
+    mismatches = dict(_mismatches(state, own))
+    unchanged = [
+        name for name in mismatches if name in own and name.startswith(tuple(f"{part}." for part in may_differ))
+    ]
+    problems = [problem for name, problem in mismatches.items() if name not in unchanged]
     if problems:
         more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
         raise UserError(
             f"checkpoint {str(path)!r} doesn't fit {type(model).__name__}: {problems[0]}{more}; "
             "give a checkpoint of the same model"
         )
-    model.load_state_dict({**own, **{name: value for name, value in state.items() if name not in kept}})
-    return kept
+    model.load_state_dict({**own, **{name: value for name, value in state.items() if name not in unchanged}})
+    return unchanged
 
 
 def unwrap(checkpoint: Mapping[str, Any]) -> dict[str, Tensor]:
-    """The weights in a checkpoint, by names without what training programs put in front of all of them."""
+    """Extract the weights of a checkpoint and strip the common prefix of training programs.
+
+    Args:
+        checkpoint: Contents of the checkpoint.
+
+    Returns:
+        Parameters [...] by name.
+    """
     for key in WRAPPERS:
         if isinstance(checkpoint.get(key), Mapping):
             checkpoint = checkpoint[key]
@@ -82,26 +104,26 @@ def unwrap(checkpoint: Mapping[str, Any]) -> dict[str, Tensor]:
     return state
 
 
-def _misfits(state: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> Iterator[tuple[str, str]]:
-    """Names of the parameters that don't fit, and why."""
+def _mismatches(state: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> Iterator[tuple[str, str]]:
+    """Yield the names of the parameters that do not fit, with the reason."""
     for name, value in own.items():
         if name not in state:
-            yield name, f"it lacks {name}"
+            yield name, f"{name} is missing"
         elif state[name].shape != value.shape:
             yield name, f"{name} has shape {tuple(state[name].shape)}, not {tuple(value.shape)}"
     yield from ((name, f"{name} is not part of the model") for name in state if name not in own)
 
 
 def checkpoint_filter_fn(state_dict: Mapping[str, Any], model: nn.Module) -> dict[str, Tensor]:
-    """Renames official parameters, and resamples bias tables and position embeddings of another size.
+    """Rename official parameters, and resample bias tables and position embeddings of another size.
 
     Args:
-        state_dict: A checkpoint by our names or the official ones, bare or nested as official files are; or the state
-            of a training run, whose names start with "model.".
-        model: The model that is to load it.
+        state_dict: Checkpoint with our names or the official ones, flat or nested as in official files; or the state of
+            a training run, whose names start with "model.".
+        model: Model that will load it.
 
     Returns:
-        Parameters by the names of ``model``.
+        Parameters [...] by the names of ``model``.
     """
     state = rename_official(model_weights(state_dict))
     own = model.state_dict()

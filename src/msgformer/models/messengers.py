@@ -1,7 +1,7 @@
-"""Ways to construct messengers other than the paper's, by name: ``create_model(..., messengers="none")``.
+"""Alternatives to the paper's messengers, by name: ``create_model(..., messengers="none")``.
 
-Each is a subclass of `MsgTransformer` that says what differs. Those here are the ablations of the paper's Tables 4 and
-5. To add one, register a subclass; here each messenger starts as the mean of its window:
+Each is a subclass of `MsgTransformer`. This module has the ablations of Tables 4 and 5 of the paper. To add one,
+register a subclass; in this example each messenger starts as the mean of its window:
 
     @register_messengers("mean")
     class MeanMessengers(MsgTransformer):
@@ -24,33 +24,37 @@ from msgformer.models.msg_transformer import (
     MsgTransformer,
     Stage,
     WindowAttention,
+    gather_entries,
     register_messengers,
-    take_entries,
 )
 from msgformer.models.window import from_windows, map_size, to_windows
 
-torch.fx.wrap("take_entries")  # again, because a wrapped name is looked up in the module that calls it
+torch.fx.wrap("gather_entries")  # torch.fx looks up a wrapped name in the calling module
 
-DRAW = 2105
-"""What the random tokens of an evaluation are drawn by, so that every evaluation has the same."""
+TOKEN_SEED = 2105
+"""Seed of the random tokens in evaluation, so that every evaluation uses the same tokens."""
 
 
 def draw_tokens(like: Tensor) -> Tensor:
-    """Random tokens as a new model has them, but always the same: truncated normal, standard deviation 0.02.
+    """Draw random tokens with the distribution of a new model's, truncated normal of std 0.02, from a fixed seed.
 
     Args:
-        like: Tensor of the same shape, type and device.
+        like: Tensor [...] with the shape, type and device of the result.
     """
     tokens = torch.empty(like.shape, device="cpu", dtype=torch.float32)
-    nn.init.trunc_normal_(tokens, std=0.02, generator=torch.Generator().manual_seed(DRAW))
+    nn.init.trunc_normal_(tokens, std=0.02, generator=torch.Generator().manual_seed(TOKEN_SEED))
     return tokens.to(like)
 
 
 @register_messengers("random_eval")
 class RandomInEvaluation(MsgTransformer):
-    """Messengers learn what to start from, and in evaluation start from random numbers (Table 5, row 2).
+    """Messengers start from learned tokens in training, and from random tokens in evaluation (Table 5, row 2).
 
-    Its parameters are those of an ordinary model, whose checkpoints it can read.
+    Its parameters are those of `MsgTransformer`, whose checkpoints it can load.
+
+    Args:
+        *args: Arguments of `MsgTransformer`.
+        **kwargs: Arguments of `MsgTransformer`.
     """
 
     drawn: Tensor
@@ -64,13 +68,18 @@ class RandomInEvaluation(MsgTransformer):
         self.drawn = draw_tokens(self.drawn)
 
     def input_messengers(self) -> Tensor:
-        """The learned entries in training, random ones in evaluation: [1, R * R, 1, C]."""
+        """Return learned tokens in training and random tokens in evaluation: [1, R * R, 1, C]."""
         return self.msg_tokens if self.training else self.drawn
 
 
 @register_messengers("random")
 class RandomThroughout(RandomInEvaluation):
-    """Messengers start from random numbers that are never trained, and from others in evaluation (Table 5, row 3)."""
+    """Messengers start from untrained random tokens, and from other random tokens in evaluation (Table 5, row 3).
+
+    Args:
+        *args: Arguments of `MsgTransformer`.
+        **kwargs: Arguments of `MsgTransformer`.
+    """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -78,34 +87,39 @@ class RandomThroughout(RandomInEvaluation):
 
 
 class PatchAttention(WindowAttention):
-    """Attention among the patches of a window, without a messenger and the biases that belong to it."""
+    """Attention among the patch tokens of a window, without a messenger and its position biases.
+
+    Args:
+        *args: Arguments of `WindowAttention`.
+        **kwargs: Arguments of `WindowAttention`.
+    """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.rel_pos_msg = None  # type: ignore[assignment]
 
     def make_bias_index(self, device: Device) -> Tensor:
-        """Return the index of each pair of patches in the bias table, [h * w, h * w]."""
+        """Return the index of each pair of patch tokens into the bias table, [h * w, h * w]."""
         return super().make_bias_index(device)[1:, 1:]
 
     def position_bias(self) -> Tensor:
-        """b^rel of equation 6: [heads, h * w, h * w], rows are queries."""
-        return take_entries(self.relative_position_bias_table.T, self.bias_index)
+        """Return b^rel of eq. 6, [heads, h * w, h * w]; rows are queries."""
+        return gather_entries(self.relative_position_bias_table.T, self.bias_index)
 
 
 class PatchBlock(Block):
-    """A block on sequences of patches alone; without exchange it has nothing to do with the first of them."""
+    """A block on windows of patch tokens only; its exchange leaves the first token unchanged."""
 
     attention_type = PatchAttention
 
 
 class PatchStage(Stage):
-    """Token merging, then blocks, on patches alone."""
+    """Token merging, then blocks, on patch tokens only."""
 
     block_type = PatchBlock
 
     def forward(self, patches: Tensor) -> Tensor:  # type: ignore[override]
-        """Map [B, H, W, C] of the stage before to this stage's."""
+        """Run the stage on the previous map [B, H, W, C]; return this stage's map [B, H', W', C']."""
         if self.downsample is not None:
             patches = self.downsample(patches)
         grid = self.grid(patches)
@@ -115,12 +129,17 @@ class PatchStage(Stage):
 
 @register_messengers("none")
 class NoMessengers(MsgTransformer):
-    """Windows without messengers, whose patches are pooled for classification (Table 4, rows 1 and 4).
+    """Windows without messengers; patch tokens are pooled for classification (Table 4, rows 1 and 4).
 
-    Windows don't meet but in token merging and at the pooling.
+    Windows exchange information only in token merging and pooling.
+
+    Args:
+        *args: Arguments of `MsgTransformer`.
+        exchange: Only 'none' is accepted.
+        **kwargs: Arguments of `MsgTransformer`.
 
     Raises:
-        ValueError: an exchange is asked for.
+        ValueError: An exchange is given.
     """
 
     stage_type = PatchStage
@@ -132,7 +151,7 @@ class NoMessengers(MsgTransformer):
         self.msg_tokens = None  # type: ignore[assignment]
 
     def forward_stages(self, x: Tensor) -> Iterator[tuple[Tensor, ...]]:  # type: ignore[override]
-        """Image [B, 3, S, T] to each stage's patch map [B, H, W, C] in turn."""
+        """Run the stages on images [B, 3, S, T] and yield each stage's patch map [B, H, W, C]."""
         self.check_images(x)
         patches = self.patch_embed(x)
         for stage in self.stages:
@@ -140,11 +159,11 @@ class NoMessengers(MsgTransformer):
             yield (patches,)
 
     def as_maps(self, *outputs: Tensor) -> tuple[Tensor, ...]:
-        """The patch map itself."""
+        """Return the patch map [B, H, W, C] itself."""
         return outputs
 
     def final_features(self, *outputs: Tensor) -> Tensor:
-        """The normalised patch tokens of the last stage, [B, H, W, C]."""
+        """Return the normalized patch tokens of the last stage, [B, H, W, C]."""
         return self.norm(outputs[0])
 
     forward = Backbone.forward

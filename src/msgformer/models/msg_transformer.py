@@ -1,15 +1,14 @@
-"""MSG-Transformer: local windows with a messenger each, and messengers that exchange information.
+"""MSG-Transformer: attention in local windows, and messenger (MSG) tokens that exchange information between windows.
 
-Fang et al., "MSG-Transformer: Exchanging Local Spatial Information by Manipulating Messenger Tokens", CVPR 2022,
-arXiv 2105.15168. Sections, figures, tables and equations are cited from there.
+Fang et al., "MSG-Transformer: Exchanging Local Spatial Information by Manipulating Messenger Tokens", CVPR 2022, arXiv
+2105.15168. Sections, figures, tables and equations refer to this paper.
 
-Shapes: B images; H x W patch tokens with C channels; windows of h x w tokens (7 x 7 in the paper) in a grid of
-nH x nW; N = 1 + h * w tokens in the sequence of a window, its messenger in front. Patch tokens and messengers
-travel between the stages as a map [B, H, W, C] and as [B * n, C]; inside a stage they are one tensor of
-sequences, [B * n, N, C] with n = nH * nW.
+Shapes: B images; H x W patch tokens with C channels; windows of h x w tokens (7 x 7 in the paper) in a grid of nH x nW,
+n = nH * nW; N = 1 + h * w tokens per window, of which token 0 is the MSG token. Between stages, patch tokens are a map
+[B, H, W, C] and messengers are [B * n, C]. Inside a stage they are one tensor [B * n, N, C].
 
-At the borders: the image is zero-padded at the bottom and the right to a multiple of 4 pixels, and a stage's map
-to whole windows; padded tokens are ordinary tokens inside the stage, and are cropped where the map leaves it.
+Input sizes and padding: the image is zero-padded at the bottom and right to a multiple of 4 pixels, and the map of each
+stage to whole windows. Padded tokens are ordinary tokens inside the stage and are cropped at its end.
 """
 
 from __future__ import annotations
@@ -38,17 +37,17 @@ from msgformer.models.attention import SoftmaxAttention, packed_attention
 from msgformer.models.backbone import Backbone, Device, check_heads, check_stages, factory_args, init_linear
 from msgformer.models.exchange import CORNERS, Corner, create_exchange
 from msgformer.models.registry import build_backbone, pretrained_cfg
-from msgformer.models.stochastic_depth import keep_images
+from msgformer.models.stochastic_depth import sample_drop_path
 from msgformer.models.window import (
     Grid,
     Size,
     from_sequences,
+    gather_neighbors,
+    gather_rows,
     map_grid,
     map_size,
     pad_to_multiple,
     row_and_column,
-    take_neighbours,
-    take_rows,
     to_map,
     to_rows,
     to_sequences,
@@ -56,16 +55,16 @@ from msgformer.models.window import (
 )
 from msgformer.plugins import load_installed_plugins
 
-torch.fx.wrap("pad_to_multiple")  # a leaf of a traced graph, because it branches on the size
+torch.fx.wrap("pad_to_multiple")  # opaque to torch.fx, because it branches on the size
 
 
 class PatchEmbed(nn.Module):
-    """Image to patch tokens of stride 4 (section 3.2).
+    """Projects an image to patch tokens of stride 4 (section 3.2).
 
     Args:
         in_chans: Channels of the image.
         dim: Channels C of a token.
-        overlapping: Overlapping 7 x 7 patches, as in the paper, or the 4 x 4 patches of the first version.
+        overlapping: Use overlapping 7 x 7 patches as in the paper; otherwise the 4 x 4 patches of the first version.
         device: Device of the parameters.
         dtype: Type of the parameters.
     """
@@ -85,17 +84,24 @@ class PatchEmbed(nn.Module):
         self.norm = nn.LayerNorm(dim, **dd)
 
     def forward(self, image: Tensor) -> Tensor:
-        """Image [B, 3, S, T] to tokens [B, ceil(S / 4), ceil(T / 4), C]."""
-        # Whole patches first: with a padding of 2 the last rows of an image of 4k + 3 would be seen by no patch.
+        """Project an image to patch tokens.
+
+        Args:
+            image: Images [B, 3, S, T].
+
+        Returns:
+            Patch tokens [B, ceil(S / 4), ceil(T / 4), C].
+        """
+        # Pad to whole patches first: with padding 2, no patch would cover the last rows of an image of height 4k + 3.
         image = pad_to_multiple(image.permute(0, 2, 3, 1), (4, 4)).permute(0, 3, 1, 2)
         return self.norm(self.proj(image).permute(0, 2, 3, 1))
 
 
 class OverlappingMerging(nn.Module):
-    """Token merging by an overlapped 3 x 3 convolution of stride 2, shared by patches and messengers (section 3.2).
+    """Merges tokens by an overlapped 3 x 3 convolution with stride 2, shared by patch and MSG tokens (section 3.2).
 
     Args:
-        dim: Channels C of the tokens that come in; 2C go out.
+        dim: Channels C of the input tokens; the output has 2C.
         device: Device of the parameters.
         dtype: Type of the parameters.
     """
@@ -107,28 +113,42 @@ class OverlappingMerging(nn.Module):
         self.norm = nn.LayerNorm(2 * dim, **dd)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Patches [B, H, W, C] to [B, ceil(H / 2), ceil(W / 2), 2C]."""
+        """Merge patch tokens.
+
+        Args:
+            x: Patch tokens [B, H, W, C].
+
+        Returns:
+            Merged tokens [B, ceil(H / 2), ceil(W / 2), 2C].
+        """
         if torch.compiler.is_compiling():
             merged = Grid(x.shape[0], *window_grid(map_size(x), (2, 2)))
             return to_map(self.merge_messengers(to_rows(x), map_grid(x)), merged)
         return self.norm(self.reduction(x.permute(0, 3, 1, 2)).permute(0, 2, 3, 1))
 
     def merge_messengers(self, x: Tensor, grid: Grid) -> Tensor:
-        """Messengers [B * nH * nW, C] to [B * ceil(nH / 2) * ceil(nW / 2), 2C], by the same convolution as a product.
+        """Merge messengers by the same convolution, computed as a matrix product.
 
-        A convolution chooses its kernel and memory layout by size, for which a captured graph would be specialised.
+        A convolution chooses its kernel and memory layout by size, which would specialize a captured graph.
+
+        Args:
+            x: Messengers [B * nH * nW, C].
+            grid: Sizes B, nH and nW.
+
+        Returns:
+            Merged messengers [B * ceil(nH / 2) * ceil(nW / 2), 2C].
         """
-        x = take_neighbours(x, grid, stride=2, side=3, first=-1)  # [B * n, 9, C]
+        x = gather_neighbors(x, grid, stride=2, side=3, first=-1)  # [B * n, 9, C]
         return self.norm(F.linear(x.transpose(1, 2).flatten(1), self.reduction.weight.flatten(1), self.reduction.bias))
 
 
-class NeighbourMerging(nn.Module):
-    """Token merging of the first version: four neighbours concatenated, normalised and reduced, as in Swin.
+class NeighborMerging(nn.Module):
+    """Merges tokens as in the first version and in Swin: four neighbors are concatenated, normalized and reduced.
 
     Zeros complete an odd number of rows or columns.
 
     Args:
-        dim: Channels C of the tokens that come in; 2C go out.
+        dim: Channels C of the input tokens; the output has 2C.
         device: Device of the parameters.
         dtype: Type of the parameters.
     """
@@ -140,28 +160,44 @@ class NeighbourMerging(nn.Module):
         self.reduction = nn.Linear(4 * dim, 2 * dim, bias=False, **dd)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Patches [B, H, W, C] to [B, ceil(H / 2), ceil(W / 2), 2C]."""
+        """Merge patch tokens.
+
+        Args:
+            x: Patch tokens [B, H, W, C].
+
+        Returns:
+            Merged tokens [B, ceil(H / 2), ceil(W / 2), 2C].
+        """
         rows, cols = window_grid(map_size(x), (2, 2))
         return to_map(self.merge_messengers(to_rows(x), map_grid(x)), Grid(x.shape[0], rows, cols))
 
     def merge_messengers(self, x: Tensor, grid: Grid) -> Tensor:
-        """Messengers [B * nH * nW, C] to [B * ceil(nH / 2) * ceil(nW / 2), 2C]."""
-        x = take_neighbours(x, grid, stride=2, side=2)  # [B * n, 4, C], row by row
-        return self.reduction(self.norm(x[:, [0, 2, 1, 3]].flatten(1)))  # the linear layer wants column by column
+        """Merge messengers.
+
+        Args:
+            x: Messengers [B * nH * nW, C].
+            grid: Sizes B, nH and nW.
+
+        Returns:
+            Merged messengers [B * ceil(nH / 2) * ceil(nW / 2), 2C].
+        """
+        x = gather_neighbors(x, grid, stride=2, side=2)  # [B * n, 4, C], row by row
+        return self.reduction(self.norm(x[:, [0, 2, 1, 3]].flatten(1)))  # Swin's linear layer reads column by column
 
 
 class WindowAttention(SoftmaxAttention):
-    """Multi-head self-attention inside each window, its messenger included (section 3.1, equations 5 and 6).
+    """Multi-head self-attention within each window, over its patch tokens and its MSG token (section 3.1, eq. 5 and 6).
 
-    ``softmax`` and ``attn_drop`` see the weights [B * n, heads, N, N] wherever `SoftmaxAttention` computes them.
+    Where `SoftmaxAttention` computes the weights [B * n, heads, N, N] explicitly, they pass through ``softmax`` and
+    ``attn_drop``.
 
     Args:
         dim: Channels C.
         num_heads: Attention heads.
         window: Height h and width w of a window.
         qkv_bias: Whether queries, keys and values have a bias.
-        attn_drop: Drop rate of attention weights.
-        proj_drop: Drop rate after the output projection.
+        attn_drop: Dropout rate of attention weights.
+        proj_drop: Dropout rate after the output projection.
         device: Device of the parameters.
         dtype: Type of the parameters.
     """
@@ -184,7 +220,7 @@ class WindowAttention(SoftmaxAttention):
         check_heads(dim, num_heads)
         self.num_heads = num_heads
         self.window_size = window
-        # b^rel of equation 6 for pairs of patches; theta_2 and theta_1, in this order, for pairs with the messenger.
+        # Eq. 6: b^rel for pairs of patch tokens; theta_2 and theta_1, in this order, for pairs with the MSG token.
         self.relative_position_bias_table = nn.Parameter(
             torch.empty((2 * window[0] - 1) * (2 * window[1] - 1), num_heads, **dd)
         )
@@ -197,32 +233,40 @@ class WindowAttention(SoftmaxAttention):
         trunc_normal_(self.rel_pos_msg, std=0.02)
 
     def make_bias_index(self, device: Device) -> Tensor:
-        """Return the index of each pair of tokens among the bias entries, [N, N]."""
+        """Return the index of each pair of tokens into the bias entries, [N, N]."""
         return relative_position_index(self.window_size).to(device)
 
     def init_non_persistent_buffers(self) -> None:
-        """Compute the index again; timm's ``reinit_non_persistent_buffers`` calls this after ``to_empty``."""
+        """Recompute the index; timm's ``reinit_non_persistent_buffers`` calls this after ``to_empty``."""
         self.bias_index = self.make_bias_index(self.bias_index.device)
 
     def position_bias(self) -> Tensor:
-        """B of equation 6: [heads, N, N], rows are queries."""
+        """Return the position bias B of eq. 6, [heads, N, N]; rows are queries."""
         entries = torch.cat([self.relative_position_bias_table.T, self.rel_pos_msg.flatten(1)], dim=1)
-        return take_entries(entries, self.bias_index)
+        return gather_entries(entries, self.bias_index)
 
-    def forward(self, x: Tensor, queries: int | None = None) -> Tensor:
-        """Attention inside windows: [B * n, N, C] to the same, or to the first ``queries`` tokens of each."""
+    def forward(self, x: Tensor, num_queries: int | None = None) -> Tensor:
+        """Attend within windows (eq. 5).
+
+        Args:
+            x: Window tokens [B * n, 1 + h * w, C]; token 0 is the MSG token.
+            num_queries: Compute only the first tokens of each window; all of them by default.
+
+        Returns:
+            Updated tokens, same shape as `x`, or [B * n, num_queries, C].
+        """
         qkv = self.qkv(x).unflatten(-1, (3, self.num_heads, -1))  # [B * n, N, 3, heads, C / heads]
         bias = self.position_bias().unsqueeze(0)
         if self.needs_weights(x):
             query, key, value = qkv.permute(2, 0, 3, 1, 4).unbind(0)  # each [B * n, heads, N, C / heads]
             attended = self.attn_drop(self.attention_weights(query, key, bias)) @ value
-            attended = attended[:, :, :queries].transpose(1, 2).flatten(2)
+            attended = attended[:, :, :num_queries].transpose(1, 2).flatten(2)
         else:
-            attended = packed_attention(qkv, bias, self.dropout, queries)
+            attended = packed_attention(qkv, bias, self.dropout, num_queries)
         return self.proj_drop(self.proj(attended))
 
     def set_window_size(self, window: Size) -> None:
-        """Another window size, the bias table resampled to it."""
+        """Change the window size and resample the bias table."""
         table = self.relative_position_bias_table
         shape = ((2 * window[0] - 1) * (2 * window[1] - 1), self.num_heads)
         # On the meta device there are no values to resample, and torch 2.11 would fail.
@@ -233,21 +277,29 @@ class WindowAttention(SoftmaxAttention):
 
 
 @torch.fx.wrap
-def take_entries(entries: Tensor, index: Tensor) -> Tensor:
-    """Select entries [heads, n] by an index [N, M]: [heads, N, M]."""
+def gather_entries(entries: Tensor, index: Tensor) -> Tensor:
+    """Gather bias entries for every pair of tokens.
+
+    Args:
+        entries: Bias entries [heads, n].
+        index: Index of each pair [N, M].
+
+    Returns:
+        Biases [heads, N, M].
+    """
     return entries[:, index.flatten()].unflatten(1, index.shape)
 
 
 def relative_position_index(window: Size) -> Tensor:
-    """Where the bias of each pair of tokens of a sequence stands among b^rel, theta_2 and theta_1 (equation 6).
+    """Index of each pair of tokens into the entries b^rel, theta_2, theta_1 (eq. 6).
 
     Args:
         window: Height h and width w of a window.
 
     Returns:
-        Long tensor [N, N]; rows are queries, and the messenger is token 0. Places 0 .. (2h-1)(2w-1)-1 are b^rel
-        by relative position, the next is theta_2 (a patch looks at the messenger), the last theta_1 (the messenger
-        looks at any token).
+        Long tensor [N, N]; rows are queries, and token 0 is the MSG token. Entries 0 to (2h-1)(2w-1)-1 are b^rel by
+        relative position, the next one is theta_2 (a patch token attends to the MSG token), and the last one is theta_1
+        (the MSG token attends to any token).
     """
     height, width = window
     token = torch.arange(height * width)
@@ -261,20 +313,20 @@ def relative_position_index(window: Size) -> Tensor:
 
 
 class Block(nn.Module):
-    """Attention inside windows, exchange between messengers, MLP (Figure 1, equations 2 to 4).
+    """MSG-Transformer block: local self-attention, exchange between messengers, MLP (Figure 1, eq. 2 to 4).
 
     Args:
         dim: Channels C.
         num_heads: Attention heads.
         window: Height h and width w of a window.
-        exchange: Name of the way in which messengers talk, see `msgformer.models.exchange`.
-        region: Side R of the regions that the exchange works in, in windows.
-        corner: Where those regions are anchored.
-        mlp_ratio: Hidden channels of the MLP over C.
+        exchange: Name of the exchange operator, see `msgformer.models.exchange`.
+        region: Largest side R of the shuffle regions, in windows.
+        corner: Corner at which regions are anchored.
+        mlp_ratio: Hidden channels of the MLP relative to C.
         qkv_bias: Whether queries, keys and values have a bias.
-        attn_drop: Drop rate of attention weights.
-        proj_drop: Drop rate after projections.
-        drop_path: Rate at which a residual branch is dropped.
+        attn_drop: Dropout rate of attention weights.
+        proj_drop: Dropout rate after projections.
+        drop_path: Drop path rate of both residual branches.
         device: Device of the parameters.
         dtype: Type of the parameters.
     """
@@ -308,44 +360,56 @@ class Block(nn.Module):
         self.mlp = Mlp(dim, int(dim * mlp_ratio), drop=proj_drop, **dd)
         self.drop_path2 = DropPath(drop_path) if drop_path else nn.Identity()
 
-    def forward(self, x: Tensor, batch: int, plan: Any, queries: int | None = None) -> Tensor:
-        """One block.
+    def forward(self, x: Tensor, batch: int, plan: Any, num_queries: int | None = None) -> Tensor:
+        """Apply equations 2 to 4.
 
         Args:
-            x: Sequences [B * n, N, C].
+            x: Window tokens X'_w [B * n, N, C].
             batch: Number of images B.
-            plan: What the exchange made for this grid and corner.
-            queries: Tokens that are wanted of each sequence, from the first: 1 for the messenger. None for all.
+            plan: Plan of the exchange for this grid and corner.
+            num_queries: Compute only the first tokens of each window (1 for the messenger); None for all of them.
 
         Returns:
-            Sequences [B * n, N, C] or their first ``queries`` tokens.
+            Updated tokens [B * n, N, C], or [B * n, num_queries, C].
         """
-        kept = keep_images(self.drop_path1, x, batch)
-        x = kept.add(x[:, :queries], self.attn(self.norm1(kept.take(x)), queries))
-        x = with_messengers(x, self.exchange(x[:, 0].clone(), plan))
-        kept = keep_images(self.drop_path2, x, batch)
-        return kept.add(x, self.mlp(self.norm2(kept.take(x))))
+        # X'_w = Local-MSA(LN(X'_w)) + X'_w (eq. 2)
+        mask = sample_drop_path(self.drop_path1, x, batch)
+        x = mask.scatter_add(x[:, :num_queries], self.attn(self.norm1(mask.gather(x)), num_queries))
+        # T_MSG = shuffle(T_MSG) (eq. 3)
+        msg_tokens = self.exchange(x[:, 0].clone(), plan)
+        x = replace_messengers(x, msg_tokens)
+        # X'_w = MLP(LN(X'_w)) + X'_w (eq. 4)
+        mask = sample_drop_path(self.drop_path2, x, batch)
+        return mask.scatter_add(x, self.mlp(self.norm2(mask.gather(x))))
 
 
-def with_messengers(x: Tensor, messengers: Tensor) -> Tensor:
-    """Sequences [B * n, N, C] with other messengers, [B * n, C], in front."""
+def replace_messengers(x: Tensor, messengers: Tensor) -> Tensor:
+    """Replace the messenger of each window.
+
+    Args:
+        x: Window tokens [B * n, N, C].
+        messengers: New messengers [B * n, C].
+
+    Returns:
+        Window tokens [B * n, N, C].
+    """
     if torch.compiler.is_compiling() or is_traced(x):
         return torch.cat([messengers.unsqueeze(1), x[:, 1:]], dim=1)
-    x[:, 0] = messengers  # in place: joining anew would copy every patch token
+    x[:, 0] = messengers  # in place: concatenation would copy every patch token
     return x
 
 
 class Stage(nn.Module):
     """Token merging, then blocks at one resolution (Figure 2).
 
-    Patch tokens are cut into windows once, and laid back to a map at the end.
+    Patch tokens are partitioned into windows once, and merged back to a map at the end.
 
     Args:
-        downsample: Merges tokens before the first block; the identity in stage 1.
+        downsample: Token merging before the first block; None in stage 1.
         dim: Channels C inside the stage.
         depth: Number of blocks.
         drop_path: Drop path rate of each block.
-        **block_args: Arguments of `Block` that are the same for all blocks.
+        **block_args: Arguments of `Block` shared by all blocks.
     """
 
     block_type = Block
@@ -353,26 +417,27 @@ class Stage(nn.Module):
     def __init__(self, downsample: Any, dim: int, depth: int, drop_path: list[float], **block_args: Any) -> None:
         super().__init__()
         self.window_size: Size = block_args["window"]
-        self.num_recomputed = 0  # blocks, from the first, whose activations aren't kept for the backward pass
+        self.num_recomputed = 0  # leading blocks whose activations are recomputed in the backward pass
         self.downsample = downsample
-        # Anchored at alternate corners, regions reach the windows that the other corner leaves over (section 4.2).
+        # Alternate corners: regions of one corner cover the windows that the other corner leaves over (section 4.2).
         self.blocks: Any = nn.ModuleList(
             self.block_type(dim, corner=CORNERS[index % 2], drop_path=drop_path[index], **block_args)
             for index in range(depth)
         )
 
     def forward(self, patches: Tensor, messengers: Tensor, only_messengers: bool = False) -> tuple[Tensor, Tensor]:
-        """One stage.
+        """Merge tokens, then run all blocks.
 
         Args:
-            patches: Map [B, H, W, C] of the stage before.
-            messengers: Messengers [B * n, C] of the stage before.
-            only_messengers: Leave out what they don't need of the last block: the map is the one it began with.
+            patches: Patch tokens of the previous stage, [B, H, W, C].
+            messengers: Messengers of the previous stage, [B * n, C].
+            only_messengers: In the last block, compute messengers only; the returned map is the input of the first
+                block.
 
         Returns:
-            This stage's map and messengers. Outside stage 1 both sides of the map and of the grid of windows are
-            halved, rounded up, and C doubles: ceil(ceil(H / 2) / h) equals ceil(ceil(H / h) / 2), so there is still
-            a messenger for every window.
+            Patch tokens [B, H', W', C'] and messengers [B * n', C'] of this stage. After stage 1, both sides of the map
+            and of the window grid are halved (rounded up), and C doubles. ceil(ceil(H / 2) / h) equals ceil(ceil(H / h)
+            / 2), so every window still has one messenger.
         """
         if self.downsample is not None:
             messengers = self.downsample.merge_messengers(messengers, self.grid(patches))
@@ -380,71 +445,71 @@ class Stage(nn.Module):
         grid = self.grid(patches)
         x = to_sequences(patches, messengers, self.window_size)
         if only_messengers:
-            return patches, self.run_blocks(x, grid, queries=1).flatten(1)
+            return patches, self.run_blocks(x, grid, num_queries=1).flatten(1)
         return from_sequences(self.run_blocks(x, grid), self.window_size, grid.batch, map_size(patches))
 
-    def run_blocks(self, x: Tensor, grid: Grid, queries: int | None = None) -> Tensor:
-        """All blocks, one after the other, on the sequences [B * n, N, C] of a grid of windows.
+    def run_blocks(self, x: Tensor, grid: Grid, num_queries: int | None = None) -> Tensor:
+        """Run all blocks.
 
         Args:
-            x: The sequences.
-            grid: B, nH and nW.
-            queries: Tokens that are wanted of each, from the first; None for all N.
+            x: Window tokens [B * n, N, C].
+            grid: Sizes B, nH and nW.
+            num_queries: Tokens per window that the last block computes, counted from the first; None for all N.
 
         Returns:
-            The sequences or their first ``queries`` tokens.
+            Updated tokens [B * n, N, C], or [B * n, num_queries, C].
         """
         plans = {block.corner: block.exchange.plan(grid, block.corner, x.device) for block in self.blocks[:2]}
         last = len(self.blocks) - 1
         for index, block in enumerate(self.blocks):
-            given = (x, grid.batch, plans[block.corner], queries if index == last else None)
+            args = (x, grid.batch, plans[block.corner], num_queries if index == last else None)
             if index < self.num_recomputed and torch.is_grad_enabled() and not is_traced(x):
-                x = run_checkpointed(block, *given)
+                x = run_checkpointed(block, *args)
             else:
-                x = block(*given)
+                x = block(*args)
         return x
 
     def grid(self, patches: Tensor) -> Grid:
-        """B, nH and nW of the windows that cover a map."""
+        """Sizes B, nH and nW of the windows that cover a map [B, H, W, C]."""
         return Grid(patches.shape[0], *window_grid(map_size(patches), self.window_size))
 
     def set_window_size(self, window: Size) -> None:
-        """Another window size, bias tables resampled to it."""
+        """Change the window size and resample the bias tables."""
         self.window_size = window
         for block in self.blocks:
             block.attn.set_window_size(window)
 
 
 class MsgTransformer(Backbone):
-    """MSG-Transformer (section 3.2, Figure 2), with the interface of a timm model.
+    """MSG-Transformer (section 3.2, Figure 2, Table 1), with the interface of a timm model.
 
-    Images of any size work, and sizes may change from batch to batch. For classification the normalised
-    messengers of the last stage are pooled (at 224 x 224 there is one); for dense tasks the patch maps of the
-    stages are taken by ``features_only=True`` or `forward_intermediates`.
+    Images of any size work, and sizes may change between batches. For classification, the normalized messengers of the
+    last stage are pooled (at 224 x 224 there is one). Dense tasks use the patch maps of all stages, from
+    ``features_only=True`` or `forward_intermediates`.
 
     Args:
-        img_size: Image size that the model is meant for, a default for training and export; nothing depends on it.
+        img_size: Intended image size, a default for training and export; no parameter depends on it.
         in_chans: Channels of the image.
-        num_classes: Classes; 0 for none, then `forward` returns pooled messengers.
-        global_pool: How the last stage's messengers are pooled: 'avg', 'max', ... or '' for not at all.
-        embed_dim: Channels of stage 1; every later stage has twice as many as the one before.
-        depths: Blocks of each stage.
-        num_heads: Attention heads of each stage.
+        num_classes: Number of classes; with 0, `forward` returns pooled messengers.
+        global_pool: Pooling of the last stage's messengers: 'avg', 'max', ... or '' for none.
+        embed_dim: Channels of stage 1; each later stage has twice as many.
+        depths: Number of blocks per stage.
+        num_heads: Attention heads per stage.
         window_size: Side of a window in tokens, or its height and width.
-        shuffle_sizes: Largest side R of the regions of each stage, in windows (Table 1).
-        exchange: Name of the way in which messengers talk, see `msgformer.models.exchange`.
-        overlapping: Overlapping patches and token merging, as in the paper, or those of the first version.
-        mlp_ratio: Hidden channels of the MLPs over C.
+        shuffle_sizes: Largest side R of the shuffle regions per stage, in windows (Table 1).
+        exchange: Name of the exchange operator, see `msgformer.models.exchange`.
+        overlapping: Use overlapping patches and token merging as in the paper; otherwise those of the first version.
+        mlp_ratio: Hidden channels of the MLPs relative to C.
         qkv_bias: Whether queries, keys and values have a bias.
-        drop_rate: Drop rate before the classifier.
-        proj_drop_rate: Drop rate after projections.
-        attn_drop_rate: Drop rate of attention weights.
-        drop_path_rate: Drop path rate of the last block; it rises linearly from 0 at the first.
+        drop_rate: Dropout rate before the classifier.
+        proj_drop_rate: Dropout rate after projections.
+        attn_drop_rate: Dropout rate of attention weights.
+        drop_path_rate: Drop path rate of the last block; it rises linearly from 0 at the first block.
         device: Device of the parameters.
         dtype: Type of the parameters.
 
     Raises:
-        ValueError: settings that contradict each other; the message names them.
+        ValueError: Settings contradict each other; the message names them.
     """
 
     stage_type = Stage
@@ -479,7 +544,7 @@ class MsgTransformer(Backbone):
         self.messenger_side = shuffle_sizes[0]
         self.patch_embed = PatchEmbed(in_chans, embed_dim, overlapping, **dd)
         self.msg_tokens = nn.Parameter(torch.empty(1, self.messenger_side**2, 1, embed_dim, **dd))
-        merging = OverlappingMerging if overlapping else NeighbourMerging
+        merging = OverlappingMerging if overlapping else NeighborMerging
         drop_path: Any = calculate_drop_path_rates(drop_path_rate, list(depths), stagewise=True)
         self.stages = nn.ModuleList(
             self.stage_type(
@@ -504,27 +569,27 @@ class MsgTransformer(Backbone):
         self.apply(init_linear)
 
     def input_messengers(self) -> Tensor:
-        """What messengers start from, an entry for each place in a region of stage 1: [1, R * R, 1, C]."""
+        """Return the initial messengers, one entry per position in a region of stage 1: [1, R * R, 1, C]."""
         return self.msg_tokens
 
     def first_messengers(self, patches: Tensor) -> Tensor:
-        """Messengers for the windows of a map; all regions share them (section 3.3).
+        """Assign an initial messenger to each window; all regions share the same R * R entries (section 3.1).
 
         Args:
-            patches: Map [B, H, W, C].
+            patches: Patch tokens of stage 1, [B, H, W, C].
 
         Returns:
-            [B * nH * nW, C]: window (i, j) starts from entry (i mod R) * R + (j mod R), R of stage 1.
+            Messengers [B * nH * nW, C]: window (i, j) starts from entry (i mod R) * R + (j mod R), with R of stage 1.
         """
         entry = first_entries(self.stages[0].grid(patches), self.messenger_side, patches.device)
         return self.input_messengers()[0, :, 0].index_select(0, entry)
 
     def forward_stages(self, x: Tensor, only_messengers: bool = False) -> Iterator[tuple[Tensor, ...]]:
-        """Image [B, 3, S, T] to each stage's patch map [B, H, W, C] and messengers [B * nH * nW, C] in turn.
+        """Run the stages and yield each stage's patch map [B, H, W, C] and messengers [B * nH * nW, C].
 
         Args:
-            x: The image.
-            only_messengers: Leave out what messengers don't need of the last block, whose map is not to be read then.
+            x: Images [B, 3, S, T].
+            only_messengers: In the last block, compute messengers only; do not use the last map then.
         """
         self.check_images(x)
         patches = self.patch_embed(x)
@@ -534,41 +599,57 @@ class MsgTransformer(Backbone):
             yield patches, messengers
 
     def messenger_grid(self, patches: Tensor, messengers: Tensor) -> Tensor:
-        """Messengers [B * nH * nW, C] of the windows of a map [B, H, W, C] as a grid [B, nH, nW, C]."""
+        """Arrange messengers as a grid.
+
+        Args:
+            patches: Patch tokens [B, H, W, C]; only their shape is used.
+            messengers: Messengers of the windows of this map, [B * nH * nW, C].
+
+        Returns:
+            Messengers [B, nH, nW, C].
+        """
         return to_map(messengers, self.stages[0].grid(patches))
 
     def as_maps(self, *outputs: Tensor) -> tuple[Tensor, ...]:
-        """A stage's patch map [B, H, W, C] and its messengers as a grid [B, nH, nW, C]."""
+        """Return a stage's patch map [B, H, W, C] and its messengers as a grid [B, nH, nW, C]."""
         patches, messengers = outputs
         return patches, self.messenger_grid(patches, messengers)
 
     def final_features(self, *outputs: Tensor) -> Tensor:
-        """The normalised messengers of the last stage, [B, nH, nW, C]."""
+        """Return the normalized messengers of the last stage, [B, nH, nW, C]."""
         patches, messengers = outputs
         return self.messenger_grid(patches, self.norm(messengers))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Image [B, 3, S, T] to logits [B, classes]."""
+        """Classify images [B, 3, S, T]; return logits [B, classes]."""
         # A traced graph has to compute every map, because any of them may be extracted.
         only_messengers = self.training and not is_traced(x)
         *_, (patches, messengers) = self.forward_stages(x, only_messengers)
         return self.classify(patches, messengers)
 
     def classify(self, patches: Tensor, messengers: Tensor) -> Tensor:
-        """The last stage's map [B, H, W, C] and messengers [B * nH * nW, C] to logits [B, classes]."""
+        """Compute logits from the outputs of the last stage.
+
+        Args:
+            patches: Patch tokens [B, H, W, C]; only their shape is used.
+            messengers: Messengers [B * nH * nW, C].
+
+        Returns:
+            Logits [B, classes].
+        """
         if not torch.compiler.is_compiling() or self.head.global_pool.is_identity():
             return self.forward_head(self.final_features(patches, messengers))
-        # A row of messengers, each twice, pools like the grid of them, and a captured graph is not specialised for
-        # a grid of one window: [B * 2n, C] can't be mistaken for [B, C].
+        # Repeating each messenger leaves the pooled value unchanged, and keeps a captured graph from being specialized
+        # for a grid of one window, where [B * n, C] would have the shape [B, C].
         batch, rows, cols = self.stages[0].grid(patches)
-        twice = take_rows(messengers, batch, torch.arange(2 * rows * cols, device=patches.device) // 2)
-        return self.forward_head(to_map(self.norm(twice), Grid(batch, 1, 2 * rows * cols)))
+        repeated = gather_rows(messengers, batch, torch.arange(2 * rows * cols, device=patches.device) // 2)
+        return self.forward_head(to_map(self.norm(repeated), Grid(batch, 1, 2 * rows * cols)))
 
     def final_map(self, patches: Tensor) -> Tensor:
-        """The normalised patch tokens of the last stage, [B, H, W, C]."""
+        """Return the normalized patch tokens of the last stage, [B, H, W, C]."""
         return self.norm(patches)
 
-    def forward_intermediates(  # the arguments of Backbone's, and one more
+    def forward_intermediates(  # extends Backbone.forward_intermediates by return_messengers
         self,
         x: Tensor,
         indices: int | Sequence[int] | None = None,
@@ -578,17 +659,30 @@ class MsgTransformer(Backbone):
         intermediates_only: bool = False,
         return_messengers: bool = False,
     ) -> Any:
-        """`Backbone.forward_intermediates`; with ``return_messengers`` each map comes in a pair with its grid."""
+        """Return the maps of several stages, as `Backbone.forward_intermediates` does.
+
+        Args:
+            x: Images [B, 3, S, T].
+            indices: Stages to return; an int selects the last ones, None all.
+            norm: Apply the final norm to the last stage's map.
+            stop_early: Skip the stages after the last selected one.
+            output_fmt: 'NCHW' or 'NHWC'.
+            intermediates_only: Return only the maps.
+            return_messengers: Return each map in a pair with its grid of messengers [B, C, nH, nW].
+
+        Returns:
+            Maps [B, C, H, W] per stage, or a pair of final features [B, nH, nW, C] and maps.
+        """
         features, stages = self._run_stages(x, indices, norm, stop_early, output_fmt, all_outputs=return_messengers)
         intermediates = stages if return_messengers else [patches for (patches,) in stages]
         return intermediates if intermediates_only else (features, intermediates)
 
     def prune_final_norm(self) -> None:
-        """Removes the norm before the classifier; stages do without."""
+        """Remove the norm before the classifier; stages do not need it."""
         self.norm = nn.Identity()
 
     def no_weight_decay(self) -> set[str]:
-        """Position biases, which the published recipe does not decay."""
+        """Names of the position biases, which the published recipe does not decay."""
         return {
             name
             for name, _ in self.named_parameters()
@@ -596,7 +690,7 @@ class MsgTransformer(Backbone):
         }
 
     def set_input_size(self, img_size: int | Size | None = None, window_size: int | Size | None = None) -> None:
-        """Another image size to be meant for, or another window size with its bias tables resampled.
+        """Change the intended image size, or the window size with its bias tables resampled.
 
         Args:
             img_size: Height and width in pixels, or the side of a square.
@@ -614,20 +708,20 @@ class MsgTransformer(Backbone):
 
 @torch.fx.wrap
 def first_entries(grid: Grid, side: int, device: torch.device, coverage: int = 1) -> Tensor:
-    """Find the entry of the input messengers that each window starts from.
+    """Find the entry of the input messengers from which each window starts.
 
     Args:
-        grid: B, nH and nW.
-        side: R of stage 1.
+        grid: Sizes B, nH and nW.
+        side: Side R of the regions of stage 1.
         device: Device of the result.
-        coverage: Windows per row and per column that share a messenger.
+        coverage: Number of windows per row and per column that share a messenger.
 
     Returns:
-        Index among the R * R entries, [B * nH * nW].
+        Index into the R * R entries, [B * nH * nW].
     """
     batch, rows, cols = grid
-    places = row_and_column(torch.arange(rows * cols, device=device), cols)
-    row, col = (place // coverage % side for place in places)
+    row, col = row_and_column(torch.arange(rows * cols, device=device), cols)
+    row, col = row // coverage % side, col // coverage % side
     return (row * side + col).repeat(batch)
 
 
@@ -637,10 +731,10 @@ _MESSENGERS: dict[str, type[MsgTransformer]] = {"learned": MsgTransformer}
 
 
 def register_messengers(name: str) -> Callable[[type[Model]], type[Model]]:
-    """Makes a way to construct messengers available as ``create_model(..., messengers=name)``.
+    """Make a kind of messenger available as ``create_model(..., messengers=name)``.
 
-    It is a subclass of `MsgTransformer`, which may start messengers otherwise, by another `first_messengers`, or let
-    windows attend otherwise, by another `stage_type`, whose blocks take what `Block` takes.
+    It is a subclass of `MsgTransformer`. It may override `first_messengers` to initialize messengers differently, or
+    `stage_type` to change the attention; blocks of another stage take the arguments of `Block`.
     """
 
     def register(cls: type[Model]) -> type[Model]:
@@ -650,7 +744,7 @@ def register_messengers(name: str) -> Callable[[type[Model]], type[Model]]:
     return register
 
 
-def _with_messengers(name: str) -> type[MsgTransformer]:
+def _messenger_class(name: str) -> type[MsgTransformer]:
     if name not in _MESSENGERS:
         known = f"{', '.join(_MESSENGERS)}{nearest(name, [*_MESSENGERS])}"
         raise ValueError(f"unknown messengers {name!r}, known: {known}; --plugins MODULE imports a module with its own")
@@ -664,7 +758,7 @@ def registered_messengers(name: str) -> type[MsgTransformer] | None:
 
 def _create(variant: str, pretrained: bool, messengers: str = "learned", **kwargs: Any) -> nn.Module:
     load_installed_plugins()  # first, because one may register these messengers
-    return build_backbone(_with_messengers(messengers), variant, pretrained, **kwargs)
+    return build_backbone(_messenger_class(messengers), variant, pretrained, **kwargs)
 
 
 def _cfg() -> dict[str, Any]:
@@ -685,42 +779,72 @@ default_cfgs = generate_default_cfgs(
 
 @register_model
 def msg_transformer_tiny(pretrained: bool = False, **kwargs: Any) -> nn.Module:
-    """MSG-T of Table 1."""
+    """MSG-T of Table 1.
+
+    Args:
+        pretrained: Load weights, see `build_timm_model`.
+        **kwargs: Arguments of `MsgTransformer` and of ``timm.create_model``.
+    """
     args = dict(embed_dim=64, depths=(2, 4, 12, 4), num_heads=(2, 4, 8, 16), drop_path_rate=0.1)
     return _create("msg_transformer_tiny", pretrained, **{**args, **kwargs})
 
 
 @register_model
 def msg_transformer_small(pretrained: bool = False, **kwargs: Any) -> nn.Module:
-    """MSG-S of Table 1."""
+    """MSG-S of Table 1.
+
+    Args:
+        pretrained: Load weights, see `build_timm_model`.
+        **kwargs: Arguments of `MsgTransformer` and of ``timm.create_model``.
+    """
     args = dict(embed_dim=96, depths=(2, 4, 12, 4), num_heads=(3, 6, 12, 24), drop_path_rate=0.3)
     return _create("msg_transformer_small", pretrained, **{**args, **kwargs})
 
 
 @register_model
 def msg_transformer_base(pretrained: bool = False, **kwargs: Any) -> nn.Module:
-    """MSG-B of Table 1."""
+    """MSG-B of Table 1.
+
+    Args:
+        pretrained: Load weights, see `build_timm_model`.
+        **kwargs: Arguments of `MsgTransformer` and of ``timm.create_model``.
+    """
     args = dict(embed_dim=96, depths=(2, 4, 28, 4), num_heads=(3, 6, 12, 24), drop_path_rate=0.5)
     return _create("msg_transformer_base", pretrained, **{**args, **kwargs})
 
 
 @register_model
 def msg_transformer_v1_tiny(pretrained: bool = False, **kwargs: Any) -> nn.Module:
-    """MSG-T as first released: the scale of Swin-T, without overlaps (the T of Table 4)."""
+    """MSG-T as first released: the scale of Swin-T, without overlaps (the T of Table 4).
+
+    Args:
+        pretrained: Load weights, see `build_timm_model`.
+        **kwargs: Arguments of `MsgTransformer` and of ``timm.create_model``.
+    """
     args = dict(embed_dim=96, depths=(2, 2, 6, 2), num_heads=(3, 6, 12, 24), drop_path_rate=0.2)
     return _create("msg_transformer_v1_tiny", pretrained, **{**args, "overlapping": False, **kwargs})
 
 
 @register_model
 def msg_transformer_v1_small(pretrained: bool = False, **kwargs: Any) -> nn.Module:
-    """MSG-S as first released: the scale of Swin-S, without overlaps (the S of Table 4)."""
+    """MSG-S as first released: the scale of Swin-S, without overlaps (the S of Table 4).
+
+    Args:
+        pretrained: Load weights, see `build_timm_model`.
+        **kwargs: Arguments of `MsgTransformer` and of ``timm.create_model``.
+    """
     args = dict(embed_dim=96, depths=(2, 2, 18, 2), num_heads=(3, 6, 12, 24), drop_path_rate=0.3)
     return _create("msg_transformer_v1_small", pretrained, **{**args, "overlapping": False, **kwargs})
 
 
 @register_model
 def msg_transformer_v1_base(pretrained: bool = False, **kwargs: Any) -> nn.Module:
-    """MSG-B as first released: the scale of Swin-B, without overlaps."""
+    """MSG-B as first released: the scale of Swin-B, without overlaps.
+
+    Args:
+        pretrained: Load weights, see `build_timm_model`.
+        **kwargs: Arguments of `MsgTransformer` and of ``timm.create_model``.
+    """
     args = dict(embed_dim=128, depths=(2, 2, 18, 2), num_heads=(4, 8, 16, 32), drop_path_rate=0.5)
     return _create("msg_transformer_v1_base", pretrained, **{**args, "overlapping": False, **kwargs})
 

@@ -1,4 +1,4 @@
-"""Official checkpoints in: their parameter names to ours, and a check that they are of the model at hand."""
+"""Conversion of official checkpoints: map their parameter names to ours, and check that they fit the model."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ Replacement = str | Callable[[re.Match[str]], str]
 
 MSG_TRANSFORMER: tuple[tuple[str, Replacement], ...] = (
     (r"^layers\.(\d+)\.blocks\.", r"stages.\1.blocks."),
-    # Down-sampling is the end of a stage there, and the beginning of the next one here.
+    # Official models downsample at the end of a stage, ours at the beginning of the next stage.
     (r"^layers\.(\d+)\.downsample\.", lambda match: f"stages.{int(match[1]) + 1}.downsample."),
 )
-"""Regular expressions on official names, and what takes the place of a match; all that match apply, in order."""
+"""Regular expressions on official names with their replacements; all that match are applied in order."""
 
-# Blocks of the first three stages are hybrid and self-guided in turn. Both have a kv1 and a kv2, for other things.
+# Hybrid and self-guided blocks alternate in the first three stages. Both have kv1 and kv2, with different meanings.
 _HYBRID = r"^(stages\.[0-2]\.blocks\.\d*[02468]\.attn)\."
 _SELF_GUIDED = r"^(stages\.[0-2]\.blocks\.\d*[13579]\.attn)\."
 
@@ -50,33 +50,33 @@ SG_FORMER: tuple[tuple[str, Replacement], ...] = (
     (_SELF_GUIDED + r"kv2\.", r"\1.kv_column."),
     (_SELF_GUIDED + r"f([1-3])\.", lambda match: f"{match[1]}.merge.{int(match[2]) - 1}."),
 )
-"""The same for SG-Former."""
+"""Replacements for SG-Former."""
 
 HEAD: tuple[tuple[str, Replacement], ...] = ((r"^head\.(weight|bias)$", r"head.fc.\1"),)
-"""The same for what both families share."""
+"""Replacements for both families."""
 
 WRAPPERS = re.compile(r"^((module|_orig_mod)\.)+")
-"""What data parallelism and compilation put before a name."""
+"""Prefixes added by data parallelism and compilation."""
 
 BUFFERS = re.compile(r"\.(relative_position_index|attn_mask)$")
-"""What official models store and our models compute."""
+"""Buffers that official models store and our models compute."""
 
 
 def convert_state_dict(official: Mapping[str, Any], model: nn.Module, *, ema: bool = True) -> dict[str, Tensor]:
-    """The parameters of an official checkpoint, for ``model.load_state_dict``.
+    """Convert the parameters of an official checkpoint for ``model.load_state_dict``.
 
     Args:
-        official: A checkpoint by official names or ours: parameters, or a dictionary that holds them under
-            ``model``, ``state_dict`` or ``state_dict_ema``; names may begin with ``module.``.
-        model: The model that they are of.
-        ema: Where a checkpoint holds averaged weights beside the last ones, take the averaged.
+        official: Checkpoint with official names or ours: parameters, or a dictionary that holds them under ``model``,
+            ``state_dict`` or ``state_dict_ema``; names may begin with ``module.``.
+        model: Model of the checkpoint.
+        ema: Prefer averaged weights if the checkpoint has both averaged and last weights.
 
     Returns:
-        The same tensors by the names of ``model``, in its order.
+        The same tensors [...] by the names of ``model``, in its order.
 
     Raises:
-        UserError: they are not of this model; the message names the first parameter that differs, and the
-            model of this package that they are of, if there is one.
+        UserError: The checkpoint is of another model. The message names the first parameter that differs, and the model
+            of this package that fits, if there is one.
     """
     state = rename_official(official, ema=ema)
     _check(state, model)
@@ -84,17 +84,17 @@ def convert_state_dict(official: Mapping[str, Any], model: nn.Module, *, ema: bo
 
 
 def rename_official(official: Mapping[str, Any], *, ema: bool = True) -> dict[str, Tensor]:
-    """The parameters of an official checkpoint by our names, whatever model they are of.
+    """Rename the parameters of an official checkpoint, of any model.
 
     Args:
-        official: As in `convert_state_dict`.
-        ema: As in `convert_state_dict`.
+        official: See `convert_state_dict`.
+        ema: See `convert_state_dict`.
 
     Returns:
-        The same tensors by our names.
+        The same tensors [...] by our names.
 
     Raises:
-        UserError: something in the place of a parameter is no tensor, or a parameter is there twice.
+        UserError: A parameter is not a tensor, or occurs twice.
     """
     state: dict[str, Tensor] = {}
     for name, value in _parameters(official, ema).items():
@@ -103,8 +103,8 @@ def rename_official(official: Mapping[str, Any], *, ema: bool = True) -> dict[st
             continue
         if not isinstance(value, Tensor):
             raise UserError(
-                f"the checkpoint's {name!r} is of type {type(value).__name__}, no tensor; parameters are expected "
-                "by themselves or under 'model', 'state_dict' or 'state_dict_ema'"
+                f"the checkpoint's {name!r} is of type {type(value).__name__}, not a tensor; parameters are expected "
+                "at the top level or under 'model', 'state_dict' or 'state_dict_ema'"
             )
         if ours in state:
             raise UserError(f"the checkpoint holds {ours!r} twice, once as {name!r}; remove one of them")
@@ -113,7 +113,7 @@ def rename_official(official: Mapping[str, Any], *, ema: bool = True) -> dict[st
 
 
 def our_name(official: str) -> str:
-    """A parameter's name here by its official name; a name of ours stays as it is."""
+    """Return our name for an official parameter name; our own names are returned unchanged."""
     name = WRAPPERS.sub("", official)
     for pattern, replacement in (*MSG_TRANSFORMER, *SG_FORMER, *HEAD):
         name = re.sub(pattern, replacement, name)
@@ -121,10 +121,13 @@ def our_name(official: str) -> str:
 
 
 def find_variant(state: Mapping[str, Tensor]) -> str | None:
-    """The model of this package that parameters are of, at any image size and number of classes.
+    """Find the model of this package that parameters belong to, for any image size and number of classes.
 
     Args:
-        state: Parameters by our names.
+        state: Parameters [...] by our names.
+
+    Returns:
+        Name of the model, or None.
     """
     shapes = _body(state)
     family = "msg_" if "msg_tokens" in state else "sg"
@@ -137,14 +140,14 @@ def find_variant(state: Mapping[str, Tensor]) -> str | None:
 
 
 def _parameters(official: Mapping[str, Any], ema: bool) -> Mapping[str, Any]:
-    """The part of a checkpoint that holds the parameters."""
+    """Return the part of a checkpoint that holds the parameters."""
     keys = ["state_dict", "model"]
     keys.insert(0 if ema else len(keys), "state_dict_ema")
     return next((official[key] for key in keys if isinstance(official.get(key), Mapping)), official)
 
 
 def _body(state: Mapping[str, Tensor]) -> dict[str, tuple[int, ...]]:
-    """Shapes of what doesn't depend on image size and number of classes."""
+    """Return the shapes of parameters that do not depend on image size and number of classes."""
     return {name: tuple(value.shape) for name, value in state.items() if not _adjustable(name)}
 
 
@@ -153,10 +156,10 @@ def _adjustable(name: str) -> bool:
 
 
 def _check(state: Mapping[str, Tensor], model: nn.Module) -> None:
-    """Raises UserError where names or shapes are not those of the model."""
+    """Raise UserError where names or shapes differ from those of the model."""
     given = {name: tuple(value.shape) for name, value in state.items()}
     wanted = {name: tuple(value.shape) for name, value in model.state_dict().items()}
-    # What tells variants apart comes first, what can be adjusted last.
+    # Report parameters that distinguish variants first, adjustable ones last.
     names = sorted({**wanted, **given}, key=_adjustable)
     different = [name for name in names if given.get(name) != wanted.get(name)]
     if not different:
@@ -185,4 +188,4 @@ def _remedy(state: Mapping[str, Tensor], wanted: Mapping[str, tuple[int, ...]], 
     if adjustable and settings:
         return f"build the model with {' and '.join(f'{key}={value}' for key, value in settings.items())}"
     variant = None if adjustable else find_variant(state)
-    return f"the checkpoint looks like {variant!r}" if variant else "give the model that the checkpoint is of"
+    return f"the checkpoint looks like {variant!r}" if variant else "give the model of the checkpoint"

@@ -1,4 +1,4 @@
-"""Token reallocation of SG-Former: tokens are ranked by significance, cut into groups, and merged.
+"""Token reallocation of SG-Former: rank tokens by significance, cut them into groups, merge each group.
 
 Group sizes are constants, so a larger map gives more groups. Every token is in exactly one group.
 """
@@ -15,7 +15,12 @@ from msgformer.models.window import are_fixed, row_and_column
 
 
 class MergeKind(NamedTuple):
-    """Tokens that are merged alike: a share of all tokens, by rank of significance, in groups of one size."""
+    """A share of all tokens, by rank of significance, that is merged in groups of one size.
+
+    Attributes:
+        quarters: Number of quarters of all tokens.
+        group: Tokens per group, g.
+    """
 
     quarters: int
     group: int
@@ -26,25 +31,45 @@ MERGE_KINDS: dict[int, tuple[MergeKind, ...]] = {
     4: (MergeKind(1, 49), MergeKind(2, 14), MergeKind(1, 7)),
     2: (MergeKind(2, 2), MergeKind(2, 1)),
 }
-"""By reduction ratio r, from the least significant tokens to the most."""
+"""Groups per reduction ratio r, from the least to the most significant tokens."""
 
 
 def rank_by_row(significance: Tensor) -> Tensor:
-    """Raster indices of tokens, least significant first, equal ones row by row: [B, H, W] to [B, n]."""
+    """Rank tokens by significance, least significant first, ties in row-major order.
+
+    Args:
+        significance: Significance map [B, H, W].
+
+    Returns:
+        Raster indices of the tokens by rank, [B, n].
+    """
     return stable_order(significance.flatten(1))
 
 
 def rank_by_column(significance: Tensor) -> Tensor:
-    """Raster indices of tokens, least significant first, equal ones column by column: [B, H, W] to [B, n]."""
+    """Rank tokens by significance, least significant first, ties in column-major order.
+
+    Args:
+        significance: Significance map [B, H, W].
+
+    Returns:
+        Raster indices of the tokens by rank, [B, n].
+    """
     _, height, width = significance.shape
     col, row = row_and_column(stable_order(significance.transpose(1, 2).flatten(1)), height)
     return row * width + col
 
 
 def stable_order(values: Tensor) -> Tensor:
-    """Return the places of each row's values in ascending order, equal values from left to right: [B, n] to [B, n].
+    """Sort each row in ascending order and keep the order of equal values; return indices.
 
     torch's ONNX exporter can't translate a stable sort. It translates other sorts to ONNX's TopK, which is stable.
+
+    Args:
+        values: Values [B, n].
+
+    Returns:
+        Indices [B, n].
     """
     if torch.onnx.is_in_onnx_export():
         return values.argsort(dim=1)
@@ -52,30 +77,41 @@ def stable_order(values: Tensor) -> Tensor:
 
 
 def merge_groups(rows: Tensor, order: Tensor, start: int, end: int, merge: Any) -> Tensor:
-    """Every g tokens that follow each other in rank to one, by weights that all channels share.
+    """Merge every g tokens of consecutive rank to one by learned weights that all channels share.
 
-    An incomplete last group is completed by zeros; no tokens at all make one group of zeros.
+    Zeros complete an incomplete last group; an empty range gives one group of zeros.
 
     Args:
         rows: Tokens of all images, [B * n, C].
-        order: Rows of each image's tokens by rank, [B, n].
+        order: Row of each image's tokens by rank, [B, n].
         start: First rank to merge.
-        end: The rank after the last.
+        end: Rank after the last one to merge.
         merge: Linear layer g -> 1.
 
     Returns:
-        [B * max(1, ceil((end - start) / g)), C]
+        Merged tokens [B * max(1, ceil((end - start) / g)), C].
     """
     group = merge.in_features
-    tokens = take_groups(rows, order, start, end, group)
-    if group == 1:  # as many products of one number as there are tokens take ten times as long
+    tokens = gather_groups(rows, order, start, end, group)
+    if group == 1:  # a batch of 1 x 1 products takes ten times as long
         return tokens * merge.weight + merge.bias
     return (merge.weight @ tokens.unflatten(0, (-1, group))).squeeze(1) + merge.bias  # of [B * groups, g, C]
 
 
 @torch.fx.wrap
-def take_groups(rows: Tensor, order: Tensor, start: int, end: int, group: int) -> Tensor:
-    """Take the tokens that `merge_groups` merges, zeros completing the last group: [B * groups * g, C]."""
+def gather_groups(rows: Tensor, order: Tensor, start: int, end: int, group: int) -> Tensor:
+    """Gather the tokens that `merge_groups` merges; zeros complete the last group.
+
+    Args:
+        rows: Tokens of all images, [B * n, C].
+        order: Row of each image's tokens by rank, [B, n].
+        start: First rank to merge.
+        end: Rank after the last one to merge.
+        group: Tokens per group, g.
+
+    Returns:
+        Tokens [B * groups * g, C].
+    """
     batch, total = order.shape
     if are_fixed(start, end) and end > start and (end - start) % group == 0:
         return rows.index_select(0, order[:, start:end].flatten())
@@ -88,14 +124,14 @@ def take_groups(rows: Tensor, order: Tensor, start: int, end: int, group: int) -
 
 
 def order_rows(order: Tensor, rows: int) -> Tensor:
-    """Turn raster indices of each image's tokens into places among the rows of all images.
+    """Turn raster indices per image into row indices of the whole batch.
 
     Args:
         order: Raster indices by rank, [k * B, n].
-        rows: Rows of all images, B * n.
+        rows: Number of rows of all images, B * n.
 
     Returns:
-        [k * B, n]
+        Row indices [k * B, n].
     """
     batch, total = order.shape
     _, first = row_and_column(torch.arange(batch, device=order.device) * total, rows)  # row of each image
@@ -103,10 +139,18 @@ def order_rows(order: Tensor, rows: int) -> Tensor:
 
 
 def join_rows(parts: list[Tensor], batch: int) -> Tensor:
-    """Rows of all images, [B * m, C] with an m for each part, to [B, sum of m, C]."""
+    """Concatenate the tokens of each image from several parts.
+
+    Args:
+        parts: Rows of all images, [B * m, C] per part, m differing between parts.
+        batch: Number of images B.
+
+    Returns:
+        Tokens [B, sum of m, C].
+    """
     if are_fixed(batch, *(part.shape[0] for part in parts)):
         return torch.cat([part.unflatten(0, (batch, -1)) for part in parts], dim=1)
-    # A part may have one row an image, for which a captured graph would be specialised: rows are ordered instead.
+    # A part may have one row per image, for which `unflatten` would specialize a captured graph: gather rows instead.
     counts = [part.shape[0] // batch for part in parts]
     place = torch.arange(batch * sum(counts), device=parts[0].device)
     image, row = row_and_column(place, sum(counts))

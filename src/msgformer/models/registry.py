@@ -1,4 +1,4 @@
-"""Registration of models with timm, and their names: this package's, the released ones, and timm's own."""
+"""Registration of models with timm, and resolution of model names: this package's, the released ones, and timm's."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ FASTERVIT = "faster_vit_"
 
 
 def known_model(name: str) -> str:
-    """Return the name under which timm has a model.
+    """Return the name under which timm knows a model.
 
     Args:
         name: Name in this package or in timm, or a released name.
 
     Raises:
-        UserError: Neither this package nor timm has the model, or the package that has it is not installed.
+        UserError: Neither this package nor timm has the model, or the package that provides it is not installed.
     """
     load_installed_plugins()
     name = ALIASES.get(name, name)
     if name.startswith(FASTERVIT):
         require_package("fastervit", "fastervit", f"model {name!r}")
-        with warnings.catch_warnings(action="ignore"):  # it imports from deprecated modules of timm
+        with warnings.catch_warnings(action="ignore"):  # fastervit imports deprecated modules of timm
             importlib.import_module("fastervit.models")
     if name not in MODELS and not name.startswith(HUB_PREFIXES) and not is_model(name):
         known = [*MODELS, *ALIASES, *list_models()]
@@ -59,12 +59,12 @@ def build_backbone(model_cls: type[Backbone], variant: str, pretrained: bool, **
 
 
 def build_timm_model(model_cls: type[nn.Module], variant: str, pretrained: bool, **kwargs: Any) -> nn.Module:
-    """Call `timm.models.build_model_with_cfg`, but refuse ``pretrained`` where there are no weights to load.
+    """Call `timm.models.build_model_with_cfg`, but reject ``pretrained`` where there are no weights to load.
 
     Args:
         model_cls: Class of the model.
         variant: Name in timm's registry.
-        pretrained: Load the weights that ``pretrained_cfg`` or its overlay names.
+        pretrained: Load the weights named by ``pretrained_cfg`` or its overlay.
         **kwargs: Arguments of the class and of `timm.models.build_model_with_cfg`.
 
     Raises:
@@ -76,7 +76,7 @@ def build_timm_model(model_cls: type[nn.Module], variant: str, pretrained: bool,
 
 
 def _has_source(variant: str, config: Any, overlay: dict[str, Any] | None) -> bool:
-    """Whether a model's configuration says where its weights are."""
+    """Whether a model's configuration names a source of weights."""
     if config is not None and not isinstance(config, str | dict):
         config = config.to_dict()
     resolved = resolve_pretrained_cfg(variant, config, overlay)
@@ -86,20 +86,20 @@ def _has_source(variant: str, config: Any, overlay: dict[str, Any] | None) -> bo
 def _explain_pretrained(name: str) -> str:
     """Return the error message for ``pretrained=True`` where no weights are published."""
     if name.startswith("sgformer"):
-        ways = "convert those that its authors offer ('msgformer convert FILE OUTPUT') and give checkpoint_path=OUTPUT"
+        ways = "convert the authors' weights ('msgformer convert FILE OUTPUT') and give checkpoint_path=OUTPUT"
     elif name.startswith("msg_transformer"):
-        ways = "start from a Swin ('msgformer init-from swin_tiny_patch4_window7_224 OUTPUT') or a checkpoint of its "
-        ways += "authors ('msgformer convert') and give checkpoint_path=OUTPUT"
+        ways = "start from a Swin ('msgformer init-from swin_tiny_patch4_window7_224 OUTPUT') or convert a checkpoint "
+        ways += "of the authors ('msgformer convert') and give checkpoint_path=OUTPUT"
     else:
         ways = "give checkpoint_path=FILE"
     return f"pretrained: no weights of {name} are published; {ways}, or train with --init_from FILE"
 
 
 def pretrained_cfg(**kwargs: Any) -> dict[str, Any]:
-    """Return timm's configuration of a model for 224 x 224 that takes any size and has no published weights.
+    """Return timm's configuration of a model for 224 x 224 that accepts any size and has no published weights.
 
     Args:
-        **kwargs: Further entries, and others in place of the defaults.
+        **kwargs: Further entries, and replacements of the defaults.
     """
     return {
         "url": "",

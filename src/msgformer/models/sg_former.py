@@ -1,17 +1,17 @@
-"""SG-Former: attention whose keys are merged more coarsely where a significance map says that little happens.
+"""SG-Former: global self-attention over tokens that are merged more coarsely where their significance is low.
 
 Ren et al., "SG-Former: Self-guided Transformer with Evolving Token Reallocation", ICCV 2023, arXiv 2308.12216.
 
-Shapes: B images; a map of H x W tokens with C channels is [B, H, W, C] everywhere, n = H * W tokens; h heads of
-d = C / h channels; r is a stage's reduction ratio, 8, 4, 2 and 1. A significance map is [B, H, W].
+Shapes: B images; a map of H x W tokens with C channels is [B, H, W, C], n = H * W tokens; h heads of d = C / h
+channels; r is the reduction ratio of a stage, 8, 4, 2 and 1. A significance map is [B, H, W].
 
-In stages 1 to 3 blocks alternate: a hybrid-scale block attends at two scales and measures on the way how much
-attention every token receives; the self-guided block after it merges tokens by that map and attends to what is
-left. Stage 4 attends to all tokens.
+In stages 1 to 3, two kinds of blocks alternate. A hybrid-scale block attends at two scales and measures the attention
+that every token receives, its significance. The self-guided block after it merges tokens by this map and attends to the
+merged tokens. Stage 4 attends to all tokens.
 
-At the borders: windows and reductions are zero-padded at the bottom and the right, and padded tokens are ordinary
-tokens there. The position embedding is resampled to the map. Group sizes are constants of the model: a larger map
-gives more tokens after merging, not larger groups.
+Input sizes and padding: windows and reductions are zero-padded at the bottom and right, and padded tokens are ordinary
+tokens there. The position embedding is resampled to the map. Group sizes are constants of the model: a larger map gives
+more merged tokens, not larger groups.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from timm.models import checkpoint as run_checkpointed
 from timm.models import generate_default_cfgs, register_model, register_model_deprecations
 from torch import Tensor, nn
 
-from msgformer.kernels.index_cache import is_traced, keep_by_size
+from msgformer.kernels.index_cache import cache_by_shape, is_traced
 from msgformer.model_names import ALIASES, nearest
 from msgformer.models.attention import SoftmaxAttention
 from msgformer.models.backbone import Backbone, Device, check_heads, check_stages, factory_args, init_linear
@@ -41,15 +41,15 @@ from msgformer.models.reallocation import (
     rank_by_row,
 )
 from msgformer.models.registry import build_backbone, pretrained_cfg
-from msgformer.models.stochastic_depth import keep_images
+from msgformer.models.stochastic_depth import sample_drop_path
 from msgformer.models.window import (
     Grid,
     Size,
     from_windows,
+    gather_neighbors,
     map_grid,
     map_size,
     row_and_column,
-    take_neighbours,
     to_map,
     to_rows,
     to_windows,
@@ -57,26 +57,49 @@ from msgformer.models.window import (
 )
 from msgformer.plugins import load_installed_plugins
 
-# Leaves of a traced graph, because they branch on sizes or make tensors of them.
+# Opaque to torch.fx, because they branch on sizes or make tensors of them.
 torch.fx.wrap("join_rows")
 torch.fx.wrap("order_rows")
 
-MOST_SCORES = 2**22
-"""So many attention scores of an image are kept at once where they have to be: 16 MiB in float32."""
+MAX_SCORES_PER_CHUNK = 2**22
+"""Largest number of attention scores per image that are stored at once: 16 MiB in float32."""
 
 
 def conv_map(conv: nn.Conv2d, x: Tensor) -> Tensor:
-    """A convolution on a map [B, H, W, C]; the permuted view is channels-last, so nothing is copied."""
+    """Apply a convolution to a map; the permuted view is channels-last, so nothing is copied.
+
+    Args:
+        conv: The convolution.
+        x: Map [B, H, W, C].
+
+    Returns:
+        Map [B, H', W', C'].
+    """
     return conv(x.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
 
 
 def depthwise(dim: int, stride: int = 1, bias: bool = True, **dd: Any) -> nn.Conv2d:
-    """Depth-wise 3 x 3 convolution; ``dd`` holds its device and dtype."""
+    """Create a depth-wise 3 x 3 convolution.
+
+    Args:
+        dim: Channels C.
+        stride: Stride of the kernel.
+        bias: Whether there is a bias.
+        **dd: Device and dtype of the parameters.
+    """
     return nn.Conv2d(dim, dim, 3, stride=stride, padding=1, groups=dim, bias=bias, **dd)
 
 
 def split_heads(x: Tensor, num_heads: int) -> Tensor:
-    """Channels of tokens [..., n, C] as heads: [..., heads, n, C / heads]."""
+    """Split channels into heads.
+
+    Args:
+        x: Tokens [..., n, C].
+        num_heads: Attention heads.
+
+    Returns:
+        Heads [..., heads, n, C / heads].
+    """
     return x.unflatten(-1, (num_heads, -1)).transpose(-3, -2)
 
 
@@ -89,7 +112,7 @@ class ConvNorm(nn.Module):
         self.norm = nn.GroupNorm(1, conv.out_channels, device=conv.weight.device, dtype=conv.weight.dtype)
 
     def forward(self, x: Tensor) -> Tensor:
-        """[B, C, H, W] to [B, C', H', W']."""
+        """Convolve and normalize a map [B, C, H, W]; return [B, C', H', W']."""
         return self.norm(self.conv(x))
 
 
@@ -101,7 +124,7 @@ class ConvStack(nn.Module):
         self.layers = nn.ModuleList(ConvNorm(conv) for conv in convs)
 
     def forward(self, x: Tensor) -> Tensor:
-        """[B, H, W, C] to [B, H', W', C']."""
+        """Apply the layers to a map [B, H, W, C]; return [B, H', W', C']."""
         x = x.permute(0, 3, 1, 2)
         for index, layer in enumerate(self.layers):
             x = layer(F.gelu(x) if index else x)
@@ -109,7 +132,7 @@ class ConvStack(nn.Module):
 
 
 class PatchEmbed(ConvStack):
-    """Image to tokens of stride 4 by three 3 x 3 convolutions.
+    """Projects an image to tokens of stride 4 by three 3 x 3 convolutions.
 
     Args:
         in_chans: Channels of the image.
@@ -128,16 +151,16 @@ class PatchEmbed(ConvStack):
         self.norm = nn.LayerNorm(dim, **dd)
 
     def forward(self, image: Tensor) -> Tensor:
-        """Image [B, 3, S, T] to tokens [B, ceil(S / 4), ceil(T / 4), C]."""
+        """Project images [B, 3, S, T] to tokens [B, ceil(S / 4), ceil(T / 4), C]."""
         return self.norm(super().forward(image.permute(0, 2, 3, 1)))
 
 
 class Downsample(ConvStack):
-    """Half the resolution between two stages.
+    """Halves the resolution between two stages.
 
     Args:
-        dim: Channels C of the tokens that come in.
-        out_dim: Channels of those that go out.
+        dim: Channels C of the input tokens.
+        out_dim: Channels of the output tokens.
         device: Device of the parameters.
         dtype: Type of the parameters.
     """
@@ -152,7 +175,13 @@ class Downsample(ConvStack):
 
 
 class LocalPosition(nn.Module):
-    """Local positional term of every attention: a linear layer, then a depth-wise convolution."""
+    """Local positional term of every attention: a linear layer, then a depth-wise convolution.
+
+    Args:
+        dim: Channels C.
+        device: Device of the parameters.
+        dtype: Type of the parameters.
+    """
 
     def __init__(self, dim: int, device: Device = None, dtype: torch.dtype | None = None) -> None:
         super().__init__()
@@ -160,23 +189,23 @@ class LocalPosition(nn.Module):
         self.conv = depthwise(dim, device=device, dtype=dtype)
 
     def forward(self, x: Tensor) -> Tensor:
-        """[B, H, W, C] to the same."""
+        """Compute the positional term of a map [B, H, W, C]; same shape."""
         return conv_map(self.conv, self.linear(x))
 
 
 class Attention(SoftmaxAttention):
-    """What the three kinds of attention share: out = proj(attention + local positional term).
+    """Base of the three kinds of attention: out = proj(attention + local positional term).
 
-    ``softmax`` and ``attn_drop`` see the weights wherever `SoftmaxAttention` computes them: [B, h, n, m] for the m keys
-    of self-guided and plain attention. `HybridAttention` has two such modules of its own.
+    Where `SoftmaxAttention` computes the weights explicitly, they pass through ``softmax`` and ``attn_drop``: [B, h, n,
+    m] for the m keys of self-guided and plain attention. `HybridAttention` has two such modules of its own.
 
     Args:
         dim: Channels C.
         num_heads: Attention heads h.
         qkv_bias: Whether queries, keys and values have a bias.
-        attn_drop: Drop rate of attention weights.
-        proj_drop: Drop rate after the output projection.
-        local_position: Whether there is a local positional term at all.
+        attn_drop: Dropout rate of attention weights.
+        proj_drop: Dropout rate after the output projection.
+        local_position: Whether to add a local positional term.
         device: Device of the parameters.
         dtype: Type of the parameters.
     """
@@ -202,12 +231,21 @@ class Attention(SoftmaxAttention):
         self.proj_drop = nn.Dropout(proj_drop)
 
     def make_linear(self, out_dim: int) -> nn.Linear:
-        """Create a layer for queries, keys or values, on the device and of the type of the other parameters."""
+        """Create a layer for queries, keys or values, with the device and type of the other parameters."""
         weight = self.proj.weight
         return nn.Linear(len(weight), out_dim, bias=self.qkv_bias, device=weight.device, dtype=weight.dtype)
 
     def attend(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-        """softmax(q k^T / sqrt(d)) v on heads [B, h, n, d], as tokens [B, n, C]."""
+        """Compute softmax(Q K^T / sqrt(d)) V.
+
+        Args:
+            query: Queries [B, h, n, d].
+            key: Keys [B, h, m, d].
+            value: Values [B, h, m, d].
+
+        Returns:
+            Tokens [B, n, C].
+        """
         if self.needs_weights(query):
             out = self.attn_drop(self.attention_weights(query, key)) @ value
         else:
@@ -215,16 +253,24 @@ class Attention(SoftmaxAttention):
         return out.transpose(1, 2).flatten(2)
 
     def project(self, attended: Tensor, x: Tensor) -> Tensor:
-        """Adds the local positional term of x [B, H, W, C] to the attention and projects the sum."""
+        """Add the local positional term and project the sum.
+
+        Args:
+            attended: Output of the attention [B, H, W, C].
+            x: Input of the attention [B, H, W, C].
+
+        Returns:
+            Tokens [B, H, W, C].
+        """
         if self.lepe is not None:
             attended = attended + self.lepe(x)
         return self.proj_drop(self.proj(attended))
 
 
 class HybridAttention(Attention):
-    """Hybrid-scale attention: half the heads see a reduced map, half a window; it measures significance.
+    """Hybrid-scale attention: half the heads attend to a reduced map, half to a window; it measures significance.
 
-    Where weights are computed explicitly, ``global_attn.softmax`` sees those between tokens and the reduced map,
+    Where weights are computed explicitly, ``global_attn.softmax`` receives those between tokens and the reduced map,
     [B, h / 2, n, m], and ``local_attn.softmax`` those inside windows, [B * nH * nW, h / 2, w * w, w * w].
 
     Args:
@@ -232,6 +278,8 @@ class HybridAttention(Attention):
         num_heads: Attention heads h, an even number.
         reduction: Ratio r of the reduced map.
         window: Height and width of a window.
+        device: Device of the parameters.
+        dtype: Type of the parameters.
         **attention_args: Further arguments of `Attention`.
     """
 
@@ -261,33 +309,39 @@ class HybridAttention(Attention):
         self.kv_local = self.make_linear(dim)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """[B, H, W, C] to the same, and the significance map [B, H, W]."""
-        wide, received_from_afar = self.attend_globally(x)
-        near, received_nearby = self.attend_locally(x)
-        return self.project(torch.cat([wide, near], dim=-1), x), received_nearby + received_from_afar
+        """Attend at both scales to a map [B, H, W, C]; return the same shape and the significance map [B, H, W]."""
+        global_out, global_received = self.attend_globally(x)
+        local_out, local_received = self.attend_locally(x)
+        return self.project(torch.cat([global_out, local_out], dim=-1), x), local_received + global_received
 
     def attend_globally(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """All tokens look at the reduced map.
+        """Attend from all tokens to the reduced map.
+
+        Args:
+            x: Map [B, H, W, C].
 
         Returns:
-            [B, H, W, C / 2], and the attention that the reduced key above each token receives, [B, H, W].
+            Output [B, H, W, C / 2], and per token the attention received by its reduced key, [B, H, W].
         """
         batch, height, width = grid = map_grid(x)
         rows, cols = window_grid((height, width), (self.ratio, self.ratio))
-        reduced = take_neighbours(to_rows(x), grid, self.ratio, self.ratio)  # [B * m, r * r, C]
-        # The strided convolution as a product: its kernels do not overlap.
+        reduced = gather_neighbors(to_rows(x), grid, self.ratio, self.ratio)  # [B * m, r * r, C]
+        # A strided convolution whose kernels do not overlap is a matrix product.
         reduced = F.linear(reduced.transpose(1, 2).flatten(1), self.reduction.weight.flatten(1), self.reduction.bias)
         key_value = self.kv_global(F.gelu(self.reduction_norm(reduced)))
         key, value = to_map(key_value, Grid(batch, rows, cols)).flatten(1, 2).chunk(2, dim=-1)  # [B, m, C / 2]
         out, received = self.attend_and_measure(self.global_attn, self.q_global(x).flatten(1, 2), key, value)
-        above = places_above(grid, self.ratio, x.device)
-        return out.view(batch, height, width, -1), received.index_select(1, above).view(batch, height, width)
+        nearest_key = reduced_index(grid, self.ratio, x.device)
+        return out.view(batch, height, width, -1), received.index_select(1, nearest_key).view(batch, height, width)
 
     def attend_locally(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """Every token looks at its window.
+        """Attend within windows.
+
+        Args:
+            x: Map [B, H, W, C].
 
         Returns:
-            [B, H, W, C / 2], and the attention that each token receives in its window, [B, H, W].
+            Output [B, H, W, C / 2], and the attention that each token receives in its window, [B, H, W].
         """
         batch, size = x.shape[0], map_size(x)
         windows = to_windows(x, self.window_size)  # [B * nH * nW, w * w, C]
@@ -299,7 +353,18 @@ class HybridAttention(Attention):
     def attend_and_measure(
         self, attn: SoftmaxAttention, query: Tensor, key: Tensor, value: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """Attend with half of the heads as `attend_and_measure` does; the weights are observable in ``attn``."""
+        """Attend with half of the heads and measure the attention that keys receive.
+
+        Args:
+            attn: Module through which explicit weights pass.
+            query: Queries [B', n, C / 2].
+            key: Keys [B', m, C / 2].
+            value: Values [B', m, C / 2].
+
+        Returns:
+            Output [B', n, C / 2], and the attention per key, averaged over heads and queries, [B', m], without
+            gradient.
+        """
         if not attn.needs_weights(query):
             return attend_and_measure(query, key, value, self.half_heads, attn.dropout)
         query, key, value = (split_heads(t, self.half_heads) for t in (query, key, value))
@@ -311,57 +376,79 @@ class HybridAttention(Attention):
 def attend_and_measure(
     query: Tensor, key: Tensor, value: Tensor, num_heads: int, dropout: float = 0.0
 ) -> tuple[Tensor, Tensor]:
-    """Attention whose weights are needed.
+    """Attend and measure the attention that keys receive, in chunks of queries where there are many scores.
 
     Args:
-        query: [B', n, D]
-        key: [B', m, D]
-        value: [B', m, D]
-        num_heads: Heads among the D channels.
-        dropout: Drop rate of attention weights.
+        query: Queries [B', n, D].
+        key: Keys [B', m, D].
+        value: Values [B', m, D].
+        num_heads: Attention heads among the D channels.
+        dropout: Dropout rate of attention weights.
 
     Returns:
-        [B', n, D], and what each key receives, averaged over heads and queries, [B', m], without gradient.
+        Output [B', n, D], and the attention per key, averaged over heads and queries, [B', m], without gradient.
     """
     query, key, value = (split_heads(t, num_heads) for t in (query, key, value))
-    total, at_once = query.shape[2], MOST_SCORES // (num_heads * key.shape[2])
-    if torch.compiler.is_compiling() or total <= at_once:  # a graph serves all sizes
-        out, received = mix(query, key, value, dropout)
+    total, chunk_size = query.shape[2], MAX_SCORES_PER_CHUNK // (num_heads * key.shape[2])
+    if torch.compiler.is_compiling() or total <= chunk_size:  # no branch on sizes in a graph
+        out, received = attend_chunk(query, key, value, dropout)
     else:
-        # Scores grow with the square of the image's area: only some queries' are kept at a time, in training too.
-        parts = [run_checkpointed(mix, some, key, value, dropout) for some in query.split(max(1, at_once), dim=2)]
+        # Scores grow with the square of the image's area: store those of one chunk of queries, also in training.
+        chunks = query.split(max(1, chunk_size), dim=2)
+        parts = [run_checkpointed(attend_chunk, chunk, key, value, dropout) for chunk in chunks]
         outs, sums = zip(*parts, strict=True)
         out, received = torch.cat(outs, dim=2), torch.stack(sums).sum(0)
     return out.transpose(1, 2).flatten(2), received / (num_heads * total)
 
 
-def mix(query: Tensor, key: Tensor, value: Tensor, dropout: float) -> tuple[Tensor, Tensor]:
-    """Attention of some queries, [B', h, q, d], and the sum of what each key receives, [B', m], without gradient."""
+def attend_chunk(query: Tensor, key: Tensor, value: Tensor, dropout: float) -> tuple[Tensor, Tensor]:
+    """Attend from a chunk of queries.
+
+    Args:
+        query: Queries [B', h, q, d].
+        key: Keys [B', h, m, d].
+        value: Values [B', h, m, d].
+        dropout: Dropout rate of attention weights.
+
+    Returns:
+        Output [B', h, q, d], and the attention per key, summed over heads and queries, [B', m], without gradient.
+    """
     scores = query * query.shape[-1] ** -0.5 @ key.transpose(-2, -1)  # [B', h, q, m]
     weights = scores.softmax(dim=-1)
     return F.dropout(weights, dropout) @ value, weights.detach().sum(dim=(1, 2))
 
 
 @torch.fx.wrap
-@keep_by_size
-def places_above(grid: Grid, ratio: int, device: torch.device) -> Tensor:
-    """For each token of a map the nearest one of the map reduced by a ratio, [H * W]."""
+@cache_by_shape
+def reduced_index(grid: Grid, ratio: int, device: torch.device) -> Tensor:
+    """Index of the nearest token of the reduced map for each token of a map.
+
+    Args:
+        grid: Sizes B, H and W.
+        ratio: Reduction ratio r.
+        device: Device of the result.
+
+    Returns:
+        Index [H * W].
+    """
     _, cols = window_grid((grid.height, grid.width), (ratio, ratio))
     row, col = row_and_column(torch.arange(grid.height * grid.width, device=device), grid.width)
     return row // ratio * cols + col // ratio
 
 
 class SelfGuidedAttention(Attention):
-    """Self-guided attention: keys and values are tokens merged in groups of like significance.
+    """Self-guided attention: keys and values are tokens merged in groups of similar significance.
 
-    Tokens are sorted by significance and cut into groups, large ones where it is low and small ones where it is
-    high; a group becomes one token. The sequence is made twice, from tokens in row-major order for the first half
-    of the heads and in column-major order for the second: they differ where significances are equal.
+    Tokens are sorted by significance and cut into groups, large ones where it is low and small ones where it is high.
+    Each group becomes one token. This is done twice: ties are broken in row-major order for the first half of the
+    heads, and in column-major order for the second half.
 
     Args:
         dim: Channels C.
         num_heads: Attention heads h, an even number.
-        reduction: Ratio r of the stage, which decides the group sizes.
+        reduction: Reduction ratio r of the stage, which determines the group sizes.
+        device: Device of the parameters.
+        dtype: Type of the parameters.
         **attention_args: Further arguments of `Attention`.
     """
 
@@ -383,7 +470,15 @@ class SelfGuidedAttention(Attention):
         self.kv_column = self.make_linear(dim)
 
     def forward(self, x: Tensor, significance: Tensor) -> Tensor:
-        """[B, H, W, C] and the map [B, H, W] of the hybrid block before to [B, H, W, C]."""
+        """Attend to merged tokens.
+
+        Args:
+            x: Map [B, H, W, C].
+            significance: Significance map of the preceding hybrid block, [B, H, W].
+
+        Returns:
+            Map [B, H, W, C].
+        """
         by_row = self.merge_tokens(x, rank_by_row(significance))
         by_column = self.merge_tokens(x, rank_by_column(significance))
         key, value = join_halves(self.kv_row(by_row), self.kv_column(by_column))  # [B, m, C]
@@ -392,14 +487,14 @@ class SelfGuidedAttention(Attention):
         return self.project(attended.view(x.shape), x)
 
     def merge_tokens(self, x: Tensor, order: Tensor) -> Tensor:
-        """Cuts ranked tokens into groups and merges each.
+        """Cut ranked tokens into groups and merge each group.
 
         Args:
-            x: [B, H, W, C]
+            x: Map [B, H, W, C].
             order: Raster indices of the tokens by rank, [B, n].
 
         Returns:
-            [B, m, C]
+            Merged tokens [B, m, C].
         """
         return merge_ranked(to_rows(x), order, self.kinds, self.merge)
 
@@ -409,7 +504,7 @@ def join_halves(first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
 
     Args:
         first: Keys and values of the first half in one tensor, [B, m, C].
-        second: Those of the second half, [B, m, C].
+        second: Keys and values of the second half, [B, m, C].
 
     Returns:
         Keys and values of all heads, [B, m, C] each.
@@ -420,16 +515,16 @@ def join_halves(first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def merge_ranked(rows: Tensor, order: Tensor, kinds: Sequence[MergeKind], merges: Iterable[Any]) -> Tensor:
-    """Cuts ranked tokens into groups and merges each.
+    """Cut ranked tokens into groups and merge each group.
 
     Args:
         rows: Tokens of all images, [B * n, C].
-        order: Raster indices of each image's tokens by rank, [B, n]; or several orders of each, [k * B, n].
-        kinds: What shares of the tokens are merged alike.
-        merges: For each of them a linear layer g -> 1.
+        order: Raster indices of each image's tokens by rank, [B, n]; or k orders per image, [k * B, n].
+        kinds: Shares of the tokens and their group sizes.
+        merges: One linear layer g -> 1 per kind.
 
     Returns:
-        [k * B, m, C]
+        Merged tokens [k * B, m, C].
     """
     batch, total = order.shape
     order = order_rows(order, rows.shape[0])
@@ -443,7 +538,13 @@ def merge_ranked(rows: Tensor, order: Tensor, kinds: Sequence[MergeKind], merges
 
 
 class PlainAttention(Attention):
-    """Attention of all tokens to all tokens (stage 4)."""
+    """Self-attention over all tokens (stage 4).
+
+    Args:
+        dim: Channels C.
+        num_heads: Attention heads h.
+        **attention_args: Further arguments of `Attention`.
+    """
 
     def __init__(self, dim: int, num_heads: int, **attention_args: Any) -> None:
         super().__init__(dim, num_heads, **attention_args)
@@ -451,17 +552,17 @@ class PlainAttention(Attention):
         self.kv = self.make_linear(2 * dim)
 
     def forward(self, x: Tensor) -> Tensor:
-        """[B, H, W, C] to the same."""
+        """Attend over all tokens of a map [B, H, W, C]; same shape."""
         query, (key, value) = self.q(x), self.kv(x).chunk(2, dim=-1)
         heads = (split_heads(t.flatten(1, 2), self.num_heads) for t in (query, key, value))
         return self.project(self.attend(*heads).view(x.shape), x)
 
 
 HYBRID: dict[str, Any] = {"hybrid": HybridAttention}
-"""What measures significance, by its name; alternatives to compare with are in `sg_ablations`."""
+"""Attention that measures significance, by name; `msgformer.models.ablations.sg_former` adds alternatives."""
 
 GUIDED: dict[str, Any] = {"significance": SelfGuidedAttention}
-"""What merges tokens, likewise; one that isn't a `SelfGuidedAttention` is not given a significance map."""
+"""Attention that merges tokens, by name; only subclasses of `SelfGuidedAttention` receive a significance map."""
 
 
 class ConvMlp(nn.Module):
@@ -470,7 +571,7 @@ class ConvMlp(nn.Module):
     Args:
         dim: Channels C.
         hidden: Channels between the two linear layers.
-        drop: Drop rate after each linear layer.
+        drop: Dropout rate after each linear layer.
         device: Device of the parameters.
         dtype: Type of the parameters.
     """
@@ -486,21 +587,21 @@ class ConvMlp(nn.Module):
         self.drop = nn.Dropout(drop)
 
     def forward(self, x: Tensor) -> Tensor:
-        """[B, H, W, C] to the same."""
+        """Apply the MLP to a map [B, H, W, C]; same shape."""
         x = self.fc1(x)
         x = self.drop(F.gelu(x + conv_map(self.dwconv, x)))
         return self.drop(self.fc2(x))
 
 
 class Block(nn.Module):
-    """Attention and MLP on a residual stream; hybrid blocks make a significance map, self-guided ones use it.
+    """Attention and MLP with residuals; hybrid blocks compute a significance map, self-guided blocks use it.
 
     Args:
         dim: Channels C.
         attn: The attention.
-        mlp_ratio: Hidden channels of the MLP over C.
-        proj_drop: Drop rate inside the MLP.
-        drop_path: Rate at which a residual branch is dropped.
+        mlp_ratio: Hidden channels of the MLP relative to C.
+        proj_drop: Dropout rate inside the MLP.
+        drop_path: Drop path rate of both residual branches.
         device: Device of the parameters.
         dtype: Type of the parameters.
     """
@@ -525,20 +626,37 @@ class Block(nn.Module):
         self.drop_path2 = DropPath(drop_path) if drop_path else nn.Identity()
 
     def forward(self, x: Tensor, significance: Tensor | None) -> tuple[Tensor, Tensor | None]:
-        """[B, H, W, C] and the latest significance map to the next of both."""
-        kept = keep_images(self.drop_path1, x, x.shape[0])
-        if isinstance(self.attn, HybridAttention):  # of all images, because significance is not dropped
+        """Apply attention and MLP.
+
+        Args:
+            x: Map [B, H, W, C].
+            significance: Latest significance map [B, H, W]; None before the first hybrid block.
+
+        Returns:
+            Updated map [B, H, W, C] and the latest significance map [B, H, W].
+        """
+        mask = sample_drop_path(self.drop_path1, x, x.shape[0])
+        if isinstance(self.attn, HybridAttention):  # on all images, because the next block needs their significance
             attended, significance = self.attn(self.norm1(x))
-            x = kept.add(x, kept.take(attended))
+            x = mask.scatter_add(x, mask.gather(attended))
         else:
-            given = None if significance is None else kept.take(significance)
-            x = kept.add(x, run_attention(self.attn, self.norm1(kept.take(x)), given)[0])
-        kept = keep_images(self.drop_path2, x, x.shape[0])
-        return kept.add(x, self.mlp(self.norm2(kept.take(x)))), significance
+            gathered = None if significance is None else mask.gather(significance)
+            x = mask.scatter_add(x, run_attention(self.attn, self.norm1(mask.gather(x)), gathered)[0])
+        mask = sample_drop_path(self.drop_path2, x, x.shape[0])
+        return mask.scatter_add(x, self.mlp(self.norm2(mask.gather(x)))), significance
 
 
 def run_attention(attn: Attention, x: Tensor, significance: Tensor | None) -> tuple[Tensor, Tensor | None]:
-    """Attention of any kind on a normalised map [B, H, W, C], and the latest significance map after it."""
+    """Apply any kind of attention.
+
+    Args:
+        attn: The attention.
+        x: Normalized map [B, H, W, C].
+        significance: Latest significance map [B, H, W].
+
+    Returns:
+        Output [B, H, W, C] and the latest significance map [B, H, W].
+    """
     if isinstance(attn, HybridAttention):
         return attn(x)
     if isinstance(attn, SelfGuidedAttention):
@@ -547,17 +665,17 @@ def run_attention(attn: Attention, x: Tensor, significance: Tensor | None) -> tu
 
 
 class Stage(nn.Module):
-    """Down-sampling, blocks at one resolution, and a norm.
+    """Downsampling, blocks at one resolution, and a norm.
 
     Args:
-        downsample: Halves the map before the first block; the identity in stage 1.
+        downsample: Halves the resolution before the first block; the identity in stage 1.
         dim: Channels C.
         drop_path: Drop path rate of each block.
-        reduction: Ratio r; 1 for plain attention in all blocks.
+        reduction: Reduction ratio r; 1 for plain attention in all blocks.
         window: Height and width of a window.
-        mlp_ratio: Hidden channels of the MLPs over C.
-        attention: Name of the attention that measures significance, among `HYBRID`.
-        reallocation: Name of the one that merges tokens, among `GUIDED`.
+        mlp_ratio: Hidden channels of the MLPs relative to C.
+        attention: Name of the attention that measures significance, from `HYBRID`.
+        reallocation: Name of the attention that merges tokens, from `GUIDED`.
         device: Device of the parameters.
         dtype: Type of the parameters.
         **attention_args: Arguments of `Attention`.
@@ -579,7 +697,7 @@ class Stage(nn.Module):
     ) -> None:
         dd = factory_args(device, dtype)
         super().__init__()
-        self.num_recomputed = 0  # blocks, from the first, whose activations aren't kept for the backward pass
+        self.num_recomputed = 0  # leading blocks whose activations are recomputed in the backward pass
         self.downsample = downsample
         self.blocks = nn.ModuleList()
         for index, rate in enumerate(drop_path):
@@ -594,7 +712,7 @@ class Stage(nn.Module):
         self.norm = nn.LayerNorm(dim, eps=1e-6, **dd)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map of the stage before, or patches, [B, H, W, C], to this stage's map."""
+        """Run the stage on the previous map [B, H, W, C]; return this stage's map [B, H', W', C']."""
         x = self.downsample(x)
         significance = None
         for index, block in enumerate(self.blocks):
@@ -608,33 +726,33 @@ class Stage(nn.Module):
 class SgFormer(Backbone):
     """SG-Former, with the interface of a timm model.
 
-    Images of any size work, and sizes may change from batch to batch. Every stage ends with a LayerNorm of its
-    own, so the maps of ``features_only=True`` and `forward_intermediates` are normalised, with ``norm`` or without.
+    Images of any size work, and sizes may change between batches. Every stage ends with its own LayerNorm, so the maps
+    of ``features_only=True`` and `forward_intermediates` are normalized, with or without ``norm``.
 
     Args:
-        img_size: Image size that the position embedding is made for; it is resampled for every other size.
+        img_size: Image size of the position embedding, which is resampled for every other size.
         in_chans: Channels of the image.
-        num_classes: Classes; 0 for none, then `forward` returns pooled tokens.
-        global_pool: How the last stage's tokens are pooled: 'avg', 'max', ... or '' for not at all.
-        embed_dims: Channels of each stage.
-        depths: Blocks of each stage.
-        num_heads: Attention heads of each stage.
-        reductions: Ratio r of each stage: 8, 4 or 2, or 1 for plain attention.
+        num_classes: Number of classes; with 0, `forward` returns pooled tokens.
+        global_pool: Pooling of the last stage's tokens: 'avg', 'max', ... or '' for none.
+        embed_dims: Channels per stage.
+        depths: Number of blocks per stage.
+        num_heads: Attention heads per stage.
+        reductions: Reduction ratio r per stage: 8, 4 or 2, or 1 for plain attention.
         window_size: Side of a window in tokens, or its height and width.
-        attention: Scales of the attention that measures significance: 'hybrid', or for comparison 'local' or 'global'.
-        reallocation: What merging tokens goes by: 'significance', or for comparison 'one_order', 'uniform' or 'random'.
+        attention: Scales of the attention that measures significance: 'hybrid', or for ablations 'local' or 'global'.
+        reallocation: Criterion for merging tokens: 'significance', or for ablations 'one_order', 'uniform' or 'random'.
         local_position: Whether attention has a local positional term.
-        mlp_ratio: Hidden channels of the MLPs over C.
+        mlp_ratio: Hidden channels of the MLPs relative to C.
         qkv_bias: Whether queries, keys and values have a bias.
-        drop_rate: Drop rate before the classifier.
-        proj_drop_rate: Drop rate after projections.
-        attn_drop_rate: Drop rate of attention weights.
-        drop_path_rate: Drop path rate of the last block; it rises linearly from 0 at the first.
+        drop_rate: Dropout rate before the classifier.
+        proj_drop_rate: Dropout rate after projections.
+        attn_drop_rate: Dropout rate of attention weights.
+        drop_path_rate: Drop path rate of the last block; it rises linearly from 0 at the first block.
         device: Device of the parameters.
         dtype: Type of the parameters.
 
     Raises:
-        ValueError: settings that contradict each other; the message names them.
+        ValueError: Settings contradict each other; the message names them.
     """
 
     def __init__(
@@ -695,11 +813,11 @@ class SgFormer(Backbone):
         self.apply(init_conv)
 
     def position(self, size: Size) -> Tensor:
-        """Position embedding for a map of ``size`` tokens, [1, H, W, C]."""
+        """Return the position embedding for a map of ``size`` tokens, [1, H, W, C]."""
         return resize_position(self.pos_embed.unflatten(1, self.pos_embed_size), size, self.pos_embed_size)
 
     def forward_stages(self, x: Tensor) -> Iterator[tuple[Tensor, ...]]:
-        """Image [B, 3, S, T] to each stage's normalised map [B, H, W, C] in turn."""
+        """Run the stages on images [B, 3, S, T] and yield each stage's normalized map [B, H, W, C]."""
         self.check_images(x)
         x = self.patch_embed(x)
         x = x + self.position(map_size(x))
@@ -708,22 +826,22 @@ class SgFormer(Backbone):
             yield (x,)
 
     def final_features(self, *outputs: Tensor) -> Tensor:
-        """The last stage's map [B, H, W, C], whose norm is the stage's own."""
+        """Return the last stage's map [B, H, W, C], which its stage has normalized."""
         return outputs[0]
 
     def final_map(self, patches: Tensor) -> Tensor:
-        """The map itself, [B, H, W, C]."""
+        """Return the map [B, H, W, C] itself."""
         return patches
 
     def prune_final_norm(self) -> None:
-        """Removes nothing: the norms belong to the stages."""
+        """Remove nothing: the norms belong to the stages."""
 
     def no_weight_decay(self) -> set[str]:
-        """Nothing beyond one-dimensional parameters: the published recipe decays the position embedding."""
+        """Names of further parameters without weight decay: none, because the recipe decays the position embedding."""
         return set()
 
     def set_input_size(self, img_size: int | Size | None = None, window_size: int | Size | None = None) -> None:
-        """Another image size, the position embedding resampled to it for good, or another window size.
+        """Change the image size, with the position embedding resampled permanently, or the window size.
 
         Args:
             img_size: Height and width in pixels, or the side of a square.
@@ -747,55 +865,72 @@ class SgFormer(Backbone):
 
 
 @torch.fx.wrap
-def resize_position(grid: Tensor, size: Size, made_for: Size) -> Tensor:
+def resize_position(grid: Tensor, size: Size, grid_size: Size) -> Tensor:
     """Resample a position embedding.
 
     Args:
         grid: The embedding, [1, H, W, C].
         size: Height H' and width W' of the result.
-        made_for: Height H and width W of the embedding.
+        grid_size: Height H and width W of the embedding.
 
     Returns:
-        [1, H', W', C]
+        Resampled embedding [1, H', W', C].
     """
-    if not torch.compiler.is_compiling() and size == made_for:
+    if not torch.compiler.is_compiling() and size == grid_size:
         return grid
-    # Resampled even to its own size while a graph is captured (which changes nothing): one graph for all sizes.
+    # Captured graphs resample even to the same size, which changes nothing, so that one graph supports all sizes.
     grid = F.interpolate(grid.permute(0, 3, 1, 2), size, mode="bicubic")
     return grid.permute(0, 2, 3, 1)
 
 
 def check_choice(setting: str, name: str, known: Mapping[str, Any]) -> None:
-    """Refuses a name that nothing is known by.
+    """Check that a name is known.
+
+    Args:
+        setting: Name of the setting.
+        name: Its value.
+        known: Known values.
 
     Raises:
-        ValueError: naming the setting, its value and the known names.
+        ValueError: Naming the setting, its value and the known names.
     """
     if name not in known:
         raise ValueError(f"unknown {setting} {name!r}, known: {', '.join(known)}{nearest(name, [*known])}")
 
 
 def check_attention(dim: int, num_heads: int, reduction: int) -> None:
-    """Refuses a stage that can't be built.
+    """Check the sizes of a stage's attention.
+
+    Args:
+        dim: Channels C.
+        num_heads: Attention heads.
+        reduction: Reduction ratio r.
 
     Raises:
-        ValueError: naming the setting, its value and what it may be.
+        ValueError: Naming the setting, its value and the accepted values.
     """
     if reduction != 1 and reduction not in MERGE_KINDS:
-        raise ValueError(f"reductions have to be 8, 4, 2 or 1, got {reduction}")
+        raise ValueError(f"reductions must be 8, 4, 2 or 1, got {reduction}")
     if dim % num_heads:
-        raise ValueError(f"a stage of {dim} channels can't have {num_heads} heads: embed_dims needs a multiple of it")
-    if reduction != 1 and num_heads % 2:
         raise ValueError(
-            f"a stage with reduction {reduction} splits its heads in two halves, got num_heads {num_heads}"
+            f"a stage of {dim} channels can't have {num_heads} heads: embed_dims must be a multiple of num_heads"
         )
+    if reduction != 1 and num_heads % 2:
+        raise ValueError(f"a stage with reduction {reduction} needs an even number of heads, got num_heads {num_heads}")
 
 
 def sincos_position(size: Size, dim: int) -> Tensor:
-    """Two-dimensional sine-cosine embedding of a grid, as MAE has it: [1, H * W, C], columns in the first half.
+    """Compute the two-dimensional sine-cosine embedding of MAE; the first half of the channels encodes columns.
+
+    Args:
+        size: Height H and width W of the grid.
+        dim: Channels C.
+
+    Returns:
+        Embedding [1, H * W, C].
 
     Raises:
-        ValueError: the channels are no multiple of 4.
+        ValueError: The number of channels is not a multiple of 4.
     """
     if dim % 4:
         raise ValueError(f"the position embedding needs embed_dims[0] divisible by 4, got {dim}")
@@ -809,7 +944,7 @@ def sincos_position(size: Size, dim: int) -> Tensor:
 
 
 def init_conv(module: nn.Module) -> None:
-    """Normal of standard deviation sqrt(2 / fan_out) for the weights of a convolution, zero for its bias."""
+    """Initialize a convolution: normal weights with standard deviation sqrt(2 / fan_out), zero bias."""
     if isinstance(module, nn.Conv2d):
         fan_out = module.weight[0, 0].numel() * module.out_channels // module.groups
         nn.init.normal_(module.weight, std=(2.0 / fan_out) ** 0.5)
@@ -831,21 +966,36 @@ default_cfgs = generate_default_cfgs({"sgformer_small": _cfg(), "sgformer_medium
 
 @register_model
 def sgformer_small(pretrained: bool = False, **kwargs: Any) -> nn.Module:
-    """SG-Former-S."""
+    """SG-Former-S.
+
+    Args:
+        pretrained: Load weights, see `build_timm_model`.
+        **kwargs: Arguments of `SgFormer` and of ``timm.create_model``.
+    """
     args = dict(embed_dims=(64, 128, 256, 512), depths=(2, 4, 16, 1), num_heads=(2, 4, 8, 16), drop_path_rate=0.1)
     return _create("sgformer_small", pretrained, **{**args, **kwargs})
 
 
 @register_model
 def sgformer_medium(pretrained: bool = False, **kwargs: Any) -> nn.Module:
-    """SG-Former-M."""
+    """SG-Former-M.
+
+    Args:
+        pretrained: Load weights, see `build_timm_model`.
+        **kwargs: Arguments of `SgFormer` and of ``timm.create_model``.
+    """
     args = dict(embed_dims=(64, 128, 256, 512), depths=(2, 6, 28, 2), num_heads=(2, 4, 8, 16), drop_path_rate=0.2)
     return _create("sgformer_medium", pretrained, **{**args, **kwargs})
 
 
 @register_model
 def sgformer_base(pretrained: bool = False, **kwargs: Any) -> nn.Module:
-    """SG-Former-B."""
+    """SG-Former-B.
+
+    Args:
+        pretrained: Load weights, see `build_timm_model`.
+        **kwargs: Arguments of `SgFormer` and of ``timm.create_model``.
+    """
     args = dict(embed_dims=(96, 192, 384, 768), depths=(4, 6, 24, 2), num_heads=(4, 6, 12, 24), drop_path_rate=0.4)
     return _create("sgformer_base", pretrained, **{**args, **kwargs})
 

@@ -1,1 +1,1 @@
-"""Copies of models that are faster in inference, and equal up to rounding."""
+"""Optimized copies of the models for inference."""

@@ -1,8 +1,8 @@
 """MSG-Transformer for inference: the same numbers as `msgformer.models.msg_transformer`, in fewer and larger steps.
 
-What is exact but does not belong in a model that is still trained: norms' weights folded into the layers that follow
-them, position biases gathered once, residuals added inside the products, and, for a classifier, only the messengers'
-half of the last block.
+These optimizations are exact, but not suited to a model that is still trained: the weights of norms are folded into the
+layers that follow them, position biases are gathered once, residuals are added inside the products, and in a classifier
+the last block computes messengers only.
 """
 
 from __future__ import annotations
@@ -13,84 +13,84 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from msgformer.kernels.cpu.attention import padded
+from msgformer.kernels.cpu.attention import pad_bias
 from msgformer.models import msg_transformer as msg
 from msgformer.models.exchange import Corner
 from msgformer.models.window import (
     Grid,
     Size,
     are_fixed,
+    gather_neighbors,
     map_grid,
     map_size,
-    take_neighbours,
     to_map,
     to_rows,
     window_grid,
 )
 from msgformer.optimized import products
-from msgformer.optimized.ops import attend, fill_vectors, norm_tokens
+from msgformer.optimized.ops import attend, norm_tokens, pad_keys
 from msgformer.optimized.packed import PackedConv2d, PackedLinear, fold_norm, is_packable
 
 
 class FastAttention(nn.Module):
-    """The norm before the attention, the attention, and the residual.
+    """Norm, window attention and residual (eq. 2).
 
     Args:
-        norm: The norm.
-        slow: The attention.
+        norm: Norm before the attention.
+        source: Attention to optimize.
     """
 
     bias: Tensor
     is_for_openvino = False
 
-    def __init__(self, norm: nn.LayerNorm, slow: msg.WindowAttention) -> None:
+    def __init__(self, norm: nn.LayerNorm, source: msg.WindowAttention) -> None:
         super().__init__()
-        self.num_heads = slow.num_heads
-        weight, bias = fold_norm(norm, slow.qkv)
-        dim = slow.proj.out_features
+        self.num_heads = source.num_heads
+        weight, bias = fold_norm(norm, source.qkv)
+        dim = source.proj.out_features
         self.qkv = PackedLinear(weight, bias, eps=norm.eps)
         self.messenger_query = PackedLinear(weight[:dim], bias[:dim], eps=norm.eps)
         self.key_value = PackedLinear(weight[dim:], bias[dim:], eps=norm.eps)
-        self.proj = PackedLinear(slow.proj.weight, slow.proj.bias)
-        self.register_buffer("bias", padded(slow.position_bias().detach().unsqueeze(0)))
+        self.proj = PackedLinear(source.proj.weight, source.proj.bias)
+        self.register_buffer("bias", pad_bias(source.position_bias().detach().unsqueeze(0)))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Sequences [B * n, N, C] to the same."""
+        """Apply norm, attention and residual to window tokens [B * n, N, C]; same shape."""
         qkv, proj = self.qkv.panels_for(x), self.proj.panels_for(x)
-        if qkv is None or proj is None or not products.serves_windows(x, self.num_heads):
+        if qkv is None or proj is None or not products.is_window_supported(x, self.num_heads):
             return self.proj(self.attended(x), x)
         layers = qkv, self.qkv.bias, proj, self.proj.bias
         return products.window_attention(x, *layers, self.bias, self.num_heads, self.qkv.kernel_eps)
 
     def attended(self, x: Tensor) -> Tensor:
-        """What the projection reads, [B * n, N, C]."""
-        given = self.qkv.sections(x, 3)
+        """Compute the input of the output projection, [B * n, N, C]."""
+        qkv = self.qkv.sections(x, 3)
         if self.is_for_openvino:
-            query, *key_value = given
-            given = [query, *map(fill_vectors, key_value)]  # the bias hides what was added
-        return attend(given, self.num_heads, self.bias)
+            query, *key_value = qkv
+            qkv = [query, *map(pad_keys, key_value)]  # the bias masks the added keys
+        return attend(qkv, self.num_heads, self.bias)
 
     def messengers(self, x: Tensor) -> Tensor:
-        """Sequences [B * n, N, C] to their messengers alone, [B * n, C]."""
-        given = [self.messenger_query(x[:, :1]), *self.key_value.sections(x, 2)]
-        return self.proj(attend(given, self.num_heads, self.bias[:, :, :1]).flatten(1), x[:, 0])
+        """Compute the messengers [B * n, C] only, of window tokens [B * n, N, C]."""
+        qkv = [self.messenger_query(x[:, :1]), *self.key_value.sections(x, 2)]
+        return self.proj(attend(qkv, self.num_heads, self.bias[:, :, :1]).flatten(1), x[:, 0])
 
 
 class FastMlp(nn.Module):
-    """The norm before the MLP, the MLP, and the residual.
+    """Norm, MLP and residual (eq. 4).
 
     Args:
-        norm: The norm.
-        slow: The MLP.
+        norm: Norm before the MLP.
+        source: MLP to optimize.
     """
 
-    def __init__(self, norm: nn.LayerNorm, slow: Any) -> None:
+    def __init__(self, norm: nn.LayerNorm, source: Any) -> None:
         super().__init__()
-        self.fc1 = PackedLinear(*fold_norm(norm, slow.fc1), activation="gelu", eps=norm.eps)
-        self.fc2 = PackedLinear(slow.fc2.weight, slow.fc2.bias)
+        self.fc1 = PackedLinear(*fold_norm(norm, source.fc1), activation="gelu", eps=norm.eps)
+        self.fc2 = PackedLinear(source.fc2.weight, source.fc2.bias)
 
     def forward(self, x: Tensor) -> Tensor:
-        """[..., C] to the same."""
+        """Apply norm, MLP and residual to tokens [..., C]; same shape."""
         first, second = self.fc1.panels_for(x), self.fc2.panels_for(x)
         if first is None or second is None:
             return self.fc2(self.fc1(x), x)
@@ -98,39 +98,55 @@ class FastMlp(nn.Module):
 
 
 class FastBlock(nn.Module):
-    """`Block` without what only training needs."""
+    """`Block` for inference (eq. 2 to 4)."""
 
-    def __init__(self, slow: msg.Block) -> None:
+    def __init__(self, source: msg.Block) -> None:
         super().__init__()
-        self.corner: Corner = slow.corner
-        self.attn = FastAttention(slow.norm1, slow.attn)
-        self.exchange = slow.exchange
-        self.mlp = FastMlp(slow.norm2, slow.mlp)
+        self.corner: Corner = source.corner
+        self.attn = FastAttention(source.norm1, source.attn)
+        self.exchange = source.exchange
+        self.mlp = FastMlp(source.norm2, source.mlp)
 
     def forward(self, x: Tensor, plan: Any) -> Tensor:
-        """Sequences [B * n, N, C] to the same."""
+        """Apply equations 2 to 4.
+
+        Args:
+            x: Window tokens [B * n, N, C].
+            plan: Plan of the exchange for this grid and corner.
+
+        Returns:
+            Updated tokens [B * n, N, C].
+        """
         if torch.compiler.is_exporting():
             return self.mlp(self._attend_and_exchange(x, plan))
         x = self.attn(x)
-        return self.mlp(msg.with_messengers(x, self.exchange(x[:, 0].clone(), plan)))
+        return self.mlp(msg.replace_messengers(x, self.exchange(x[:, 0].clone(), plan)))
 
     def _attend_and_exchange(self, x: Tensor, plan: Any) -> Tensor:
-        """Residual and other messengers chosen in one step: what runs files would copy all tokens behind messengers."""
-        change = self.attn.proj(self.attn.attended(x))
-        messengers = self.exchange(x[:, 0] + change[:, 0], plan)
+        """Add the residual and replace messengers in one step; runtimes of exported files would copy all tokens."""
+        update = self.attn.proj(self.attn.attended(x))
+        messengers = self.exchange(x[:, 0] + update[:, 0], plan)
         is_messenger = torch.arange(x.shape[1], device=x.device).unsqueeze(1) == 0  # [N, 1]
-        return torch.where(is_messenger, messengers.unsqueeze(1), x + change)
+        return torch.where(is_messenger, messengers.unsqueeze(1), x + update)
 
     def messengers(self, x: Tensor, plan: Any) -> Tensor:
-        """Sequences [B * n, N, C] to their messengers alone, [B * n, C]."""
+        """Compute the messengers only.
+
+        Args:
+            x: Window tokens [B * n, N, C].
+            plan: Plan of the exchange for this grid and corner.
+
+        Returns:
+            Messengers [B * n, C].
+        """
         return self.mlp(self.exchange(self.attn.messengers(x), plan))
 
 
 class TokenNorm(nn.Module):
-    """A norm of tokens, which may be those of a map.
+    """A norm of tokens or maps of tokens.
 
     Args:
-        norm: The norm.
+        norm: Norm to optimize.
     """
 
     def __init__(self, norm: nn.LayerNorm) -> None:
@@ -138,46 +154,54 @@ class TokenNorm(nn.Module):
         self.norm = norm
 
     def forward(self, x: Tensor) -> Tensor:
-        """[..., C] to the same."""
+        """Normalize tokens [..., C]; same shape."""
         return norm_tokens(self.norm, x)
 
 
-def fast_patch_embed(slow: msg.PatchEmbed) -> msg.PatchEmbed:
-    """`PatchEmbed`, changed in place."""
-    slow.norm = TokenNorm(slow.norm)  # type: ignore[assignment]
-    return slow
+def fast_patch_embed(source: msg.PatchEmbed) -> msg.PatchEmbed:
+    """Optimize a `PatchEmbed` in place."""
+    source.norm = TokenNorm(source.norm)  # type: ignore[assignment]
+    return source
 
 
 class FastMerging(nn.Module):
-    """`OverlappingMerging`, as a product where neither oneDNN nor what runs a file computes the convolution.
+    """`OverlappingMerging` as a matrix product where neither oneDNN nor a runtime computes the convolution.
 
-    The product's weight takes the tokens under the kernel one after the other: as the convolution has it, a token's
-    channels are nine numbers apart, and would be gathered one by one.
+    The weight of the product is laid out token by token: in the convolution's layout the channels of a token are nine
+    numbers apart.
 
     Args:
-        slow: The merging.
+        source: Token merging to optimize.
     """
 
-    def __init__(self, slow: msg.OverlappingMerging) -> None:
+    def __init__(self, source: msg.OverlappingMerging) -> None:
         super().__init__()
-        weight = slow.reduction.weight
-        self.conv = PackedConv2d(slow.reduction)
-        self.product = PackedLinear(weight.permute(0, 2, 3, 1).flatten(1), slow.reduction.bias)
-        self.norm = TokenNorm(slow.norm)
+        weight = source.reduction.weight
+        self.conv = PackedConv2d(source.reduction)
+        self.product = PackedLinear(weight.permute(0, 2, 3, 1).flatten(1), source.reduction.bias)
+        self.norm = TokenNorm(source.norm)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Patches [B, H, W, C] to [B, ceil(H / 2), ceil(W / 2), 2C]."""
+        """Merge patch tokens [B, H, W, C] to [B, ceil(H / 2), ceil(W / 2), 2C]."""
         if is_packable(x, self.conv.weight) or torch.compiler.is_exporting():
             return self._merge_map(x)
         merged = Grid(x.shape[0], *window_grid(map_size(x), (2, 2)))
         return to_map(self.merge_messengers(to_rows(x), map_grid(x)), merged)
 
     def merge_messengers(self, x: Tensor, grid: Grid) -> Tensor:
-        """Messengers [B * nH * nW, C] to [B * ceil(nH / 2) * ceil(nW / 2), 2C]."""
+        """Merge messengers.
+
+        Args:
+            x: Messengers [B * nH * nW, C].
+            grid: Sizes B, nH and nW.
+
+        Returns:
+            Merged messengers [B * ceil(nH / 2) * ceil(nW / 2), 2C].
+        """
         is_exporting = torch.compiler.is_exporting()
         if is_exporting and are_fixed(grid.height, grid.width):
             return self._merge_map(to_map(x, grid)).flatten(0, 2)
-        x = take_neighbours(x, grid, stride=2, side=3, first=-1)  # [B * n, 9, C]
+        x = gather_neighbors(x, grid, stride=2, side=3, first=-1)  # [B * n, 9, C]
         if not is_exporting:
             return self.norm(self.product(x.flatten(1)))
         # A convolution would specialize the graph to grids of one window, or of several. The product uses the weight
@@ -191,16 +215,23 @@ class FastMerging(nn.Module):
 class FastStage(nn.Module):
     """`Stage` for inference."""
 
-    def __init__(self, slow: msg.Stage) -> None:
+    def __init__(self, source: msg.Stage) -> None:
         super().__init__()
-        self.window_size: Size = slow.window_size
-        self.downsample = slow.downsample
-        self.blocks: Any = nn.ModuleList(FastBlock(block) for block in slow.blocks)
+        self.window_size: Size = source.window_size
+        self.downsample = source.downsample
+        self.blocks: Any = nn.ModuleList(FastBlock(block) for block in source.blocks)
 
     def forward(self, patches: Tensor, messengers: Tensor, only_messengers: bool = False) -> tuple[Tensor, Tensor]:
-        """Map [B, H, W, C] and messengers [B * n, C] of the stage before to this stage's.
+        """Merge tokens, then run all blocks.
 
-        With ``only_messengers`` the map is the one that the blocks began with.
+        Args:
+            patches: Patch tokens of the previous stage, [B, H, W, C].
+            messengers: Messengers of the previous stage, [B * n, C].
+            only_messengers: In the last block, compute messengers only; the returned map is the input of the first
+                block.
+
+        Returns:
+            Patch tokens [B, H', W', C'] and messengers [B * n', C'] of this stage.
         """
         x, plans, patches = self._enter(patches, messengers)
         *blocks, last = self.blocks
@@ -212,7 +243,7 @@ class FastStage(nn.Module):
         return msg.from_sequences(x, self.window_size, patches.shape[0], map_size(patches))
 
     def grid(self, patches: Tensor) -> Grid:
-        """B, nH and nW of the windows that cover a map."""
+        """Sizes B, nH and nW of the windows that cover a map [B, H, W, C]."""
         return Grid(patches.shape[0], *window_grid(map_size(patches), self.window_size))
 
     def _enter(self, patches: Tensor, messengers: Tensor) -> tuple[Tensor, dict[Corner, Any], Tensor]:
@@ -226,16 +257,25 @@ class FastStage(nn.Module):
 
 
 class FastMsgTransformer(msg.MsgTransformer):
-    """`MsgTransformer` for inference; its last block computes messengers alone where only they are asked for."""
+    """`MsgTransformer` for inference; as a classifier, its last block computes messengers only."""
 
     def forward(self, x: Tensor) -> Tensor:
-        """Image [B, 3, S, T] to logits [B, classes]."""
+        """Classify images [B, 3, S, T]; return logits [B, classes]."""
         *_, (patches, messengers) = self.forward_stages(x, only_messengers=True)
         return self.classify(patches, messengers)
 
 
 def join_windows(patches: Tensor, messengers: Tensor, window: Size) -> Tensor:
-    """`to_sequences`, in one copy where the map is made of whole windows."""
+    """Compute `to_sequences` in one copy where the map consists of whole windows (eq. 1).
+
+    Args:
+        patches: Patch tokens [B, H, W, C].
+        messengers: Messengers [B * nH * nW, C].
+        window: Height h and width w of a window.
+
+    Returns:
+        Window tokens [B * nH * nW, 1 + h * w, C].
+    """
     batch, height, width, dim = patches.shape
     (rows, cols), (tall, wide) = window_grid((height, width), window), window
     if torch.compiler.is_compiling() or (rows * tall, cols * wide) != (height, width):

@@ -1,4 +1,4 @@
-"""Attention and normalisation of optimised models: on CPUs by C++ kernels, or else by PyTorch's."""
+"""Attention and normalization of optimized models: C++ kernels on CPUs, PyTorch's operators elsewhere."""
 
 from __future__ import annotations
 
@@ -9,32 +9,32 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from msgformer.kernels.cpu.attention import CHUNK, MOST_KEYS, NO_KEY
+from msgformer.kernels.cpu.attention import CHUNK, MAX_KEYS, PADDING_BIAS
 from msgformer.kernels.cpu.library import CHANNELS, call, integers, is_loaded, is_plain, operator
 from msgformer.models import sg_former
 from msgformer.models.attention import biased_attention, packed_attention
 from msgformer.models.sg_former import split_heads
 
 
-def attend(given: Sequence[Tensor], num_heads: int, bias: Tensor | None = None) -> Tensor:
-    """softmax(Q K^T / sqrt(d) + B) V of what linear layers leave, for the next one to read.
+def attend(qkv: Sequence[Tensor], num_heads: int, bias: Tensor | None = None) -> Tensor:
+    """Compute softmax(Q K^T / sqrt(d) + B) V (eq. 5) on the outputs of linear layers.
 
     Args:
-        given: Q, K and V side by side, one tensor [W, N, 3C]; or Q, [W, N, C], and K and V side by side, [W, M, 2C];
-            or each by itself.
-        num_heads: Heads among the C channels.
-        bias: B, [1, heads, N, M'] as `padded` returns it, or [1, 1, 1, M] as `hide` does, if there is one.
+        qkv: Q, K and V in one tensor [W, N, 3C]; or Q [W, N, C], and K and V in one tensor [W, M, 2C]; or Q [W, N, C],
+            K and V [W, M, C] as three tensors.
+        num_heads: Attention heads among the C channels.
+        bias: Position bias B [1, heads, N, M'] from `pad_bias`, or [1, 1, 1, M] from `padding_bias`; None for no bias.
 
     Returns:
-        [W, N, C]
+        Tokens [W, N, C].
     """
-    if serves(given, num_heads, bias):
-        return native_attention(*_joined(given), num_heads, bias)
+    if is_supported(qkv, num_heads, bias):
+        return native_attention(*_as_pair(qkv), num_heads, bias)
     if bias is not None:
-        bias = bias[..., : given[-1].shape[1]]
-    if len(given) == 1 and bias is not None:
-        return packed_attention(given[0].unflatten(-1, (3, num_heads, -1)), bias)
-    query, key, value = (split_heads(part, num_heads) for part in _apart(given))
+        bias = bias[..., : qkv[-1].shape[1]]
+    if len(qkv) == 1 and bias is not None:
+        return packed_attention(qkv[0].unflatten(-1, (3, num_heads, -1)), bias)
+    query, key, value = (split_heads(part, num_heads) for part in _split_qkv(qkv))
     if bias is None:
         out = F.scaled_dot_product_attention(query, key, value)
     else:
@@ -42,29 +42,36 @@ def attend(given: Sequence[Tensor], num_heads: int, bias: Tensor | None = None) 
     return out.transpose(1, 2).flatten(2)
 
 
-def attend_and_measure(given: Sequence[Tensor], num_heads: int) -> tuple[Tensor, Tensor]:
-    """`attend`, and what each key receives, averaged over heads and queries.
+def attend_and_measure(qkv: Sequence[Tensor], num_heads: int) -> tuple[Tensor, Tensor]:
+    """Compute `attend`, and the attention that each key receives, averaged over heads and queries.
 
     Args:
-        given: See `attend`.
-        num_heads: Heads among the C channels.
+        qkv: Q [W, N, C], K and V [W, M, C], joined or separate, see `attend`.
+        num_heads: Attention heads among the C channels.
 
     Returns:
-        [W, N, C] and [W, M]
+        Tokens [W, N, C], and the attention per key [W, M].
     """
-    if not serves(given, num_heads):
-        return sg_former.attend_and_measure(*_apart(given), num_heads)
-    out, received = native_attention_received(*_joined(given), num_heads)
-    return out, received.sum((0, 2)) / (num_heads * given[0].shape[1])
+    if not is_supported(qkv, num_heads):
+        return sg_former.attend_and_measure(*_split_qkv(qkv), num_heads)
+    out, received = native_attention_received(*_as_pair(qkv), num_heads)
+    return out, received.sum((0, 2)) / (num_heads * qkv[0].shape[1])
 
 
-def attend_and_measure_apart(given: Sequence[Tensor], num_heads: int) -> tuple[Tensor, Tensor]:
-    """`attend_and_measure` with softmax taken apart.
+def attend_and_measure_unfused(qkv: Sequence[Tensor], num_heads: int) -> tuple[Tensor, Tensor]:
+    """Compute `attend_and_measure` with the parts of the softmax as separate operators.
 
-    For OpenVINO, which computes exponentials faster than its softmax: sums of each row divide outcomes instead of
-    weights, and what keys receive is a product of these sums and the exponentials.
+    OpenVINO computes exponentials faster than its softmax. Row sums divide the outputs instead of the weights, and the
+    attention per key is a matrix product of the inverse sums and the exponentials.
+
+    Args:
+        qkv: Q [W, N, C], K and V [W, M, C], joined or separate, see `attend`.
+        num_heads: Attention heads among the C channels.
+
+    Returns:
+        Tokens [W, N, C], and the attention per key [W, M].
     """
-    query, key, value = (split_heads(part, num_heads) for part in _apart(given))
+    query, key, value = (split_heads(part, num_heads) for part in _split_qkv(qkv))
     rows, depth = query.shape[2:]
     scores = query @ key.transpose(-2, -1)
     exponentials = ((scores - scores.amax(-1, keepdim=True)) * depth**-0.5).exp()
@@ -75,9 +82,18 @@ def attend_and_measure_apart(given: Sequence[Tensor], num_heads: int) -> tuple[T
 
 
 def norm_tokens(norm: nn.LayerNorm, x: Tensor, activate: bool = False) -> Tensor:
-    """LayerNorm of tokens [..., C], then GELU if it is wanted; a compiler puts it together with its neighbours."""
-    served = norm.weight is not None and norm.bias is not None and x.shape[-1] % CHANNELS == 0 and x.numel() > 0
-    if not served or torch.compiler.is_compiling() or not (is_plain(x) and is_plain(norm.weight) and is_loaded()):
+    """Apply LayerNorm, and optionally GELU; a compiler fuses them with adjacent operators.
+
+    Args:
+        norm: The norm.
+        x: Tokens [..., C].
+        activate: Apply GELU.
+
+    Returns:
+        Tokens [..., C].
+    """
+    is_fusable = norm.weight is not None and norm.bias is not None and x.shape[-1] % CHANNELS == 0 and x.numel() > 0
+    if not is_fusable or torch.compiler.is_compiling() or not (is_plain(x) and is_plain(norm.weight) and is_loaded()):
         normed = layer_norm(x, norm.weight, norm.bias, norm.eps)
         return F.gelu(normed) if activate else normed
     x = x.contiguous()
@@ -87,26 +103,53 @@ def norm_tokens(norm: nn.LayerNorm, x: Tensor, activate: bool = False) -> Tensor
 
 
 def layer_norm(x: Tensor, weight: Tensor | None, bias: Tensor | None, eps: float) -> Tensor:
-    """LayerNorm of tokens [..., C] by PyTorch."""
-    return F.layer_norm(_side_by_side(x), x.shape[-1:], weight, bias, eps).view(x.shape)
+    """Apply LayerNorm by PyTorch.
+
+    Args:
+        x: Tokens [..., C].
+        weight: Weight [C].
+        bias: Bias [C].
+        eps: Added to the variance.
+
+    Returns:
+        Tokens [..., C].
+    """
+    return F.layer_norm(_flatten_exported_map(x), x.shape[-1:], weight, bias, eps).view(x.shape)
 
 
 def add(x: Tensor, other: Tensor) -> Tensor:
-    """Sum of tokens [..., C]."""
-    return (_side_by_side(x) + _side_by_side(other)).view(x.shape)
+    """Add two tensors of tokens.
+
+    Args:
+        x: Tokens [..., C].
+        other: Tokens [..., C].
+
+    Returns:
+        Sum [..., C].
+    """
+    return (_flatten_exported_map(x) + _flatten_exported_map(other)).view(x.shape)
 
 
-def _side_by_side(x: Tensor) -> Tensor:
-    """Tokens [..., C]; those of a map that is to be exported become [B, H * W, C].
+def _flatten_exported_map(x: Tensor) -> Tensor:
+    """Flatten maps [B, H, W, C] to [B, H * W, C] during export; return other tokens unchanged.
 
-    For a norm of a map OpenVINO takes more operations, and next to a convolution it turns maps around.
+    OpenVINO needs more operations for the norm of a map, and transposes maps next to a convolution.
     """
     return x.flatten(1, 2) if x.dim() == 4 and torch.compiler.is_exporting() else x
 
 
 def norm_gelu(norm: nn.GroupNorm, x: Tensor, activate: bool) -> Tensor:
-    """GroupNorm, then GELU if it is wanted: [B, C, H, W] to the same, in the place of x, which nobody else may read."""
-    if serves_norm(norm, x):
+    """Apply GroupNorm, and optionally GELU, in place where a kernel supports it.
+
+    Args:
+        norm: The norm.
+        x: Map [B, C, H, W]; it may be overwritten.
+        activate: Apply GELU.
+
+    Returns:
+        Map [B, C, H, W].
+    """
+    if is_norm_supported(norm, x):
         native_norm_gelu_(x, norm.weight, norm.bias, norm.eps, activate)
         return x
     if torch.compiler.is_compiling():
@@ -117,78 +160,106 @@ def norm_gelu(norm: nn.GroupNorm, x: Tensor, activate: bool) -> Tensor:
 
 
 def norm_by_means(x: Tensor, weight: Tensor, bias: Tensor, eps: float) -> Tensor:
-    """GroupNorm of one group, [B, ...] to the same.
+    """Apply GroupNorm with one group by elementary operators.
 
-    Exported files have no operator for it that takes channels last: they would turn the map around and back.
+    Exported files have no operator for it in channels-last layout: they would transpose the map twice.
+
+    Args:
+        x: Map [B, ...].
+        weight: Weight, broadcastable to [B, ...].
+        bias: Bias, broadcastable to [B, ...].
+        eps: Added to the variance.
+
+    Returns:
+        Map [B, ...].
     """
-    every = tuple(range(1, x.dim()))
-    centred = x - x.mean(every, keepdim=True)
-    variance = centred.square().mean(every, keepdim=True)
-    return centred / (variance + eps).sqrt() * weight + bias
+    axes = tuple(range(1, x.dim()))
+    centered = x - x.mean(axes, keepdim=True)
+    variance = centered.square().mean(axes, keepdim=True)
+    return centered / (variance + eps).sqrt() * weight + bias
 
 
-def fill_vectors(tokens: Tensor) -> Tensor:
-    """What keys and values are made of, [B, M, C], with zeros behind it, [B, M', C].
+def pad_keys(tokens: Tensor) -> Tensor:
+    """Pad the tokens of keys and values [B, M, C] with zeros to a length that OpenVINO computes fast, [B, M', C].
 
-    For OpenVINO, whose attention takes 147 keys longer than 148, and 60 longer than 64: it is slow with what is left of
-    a vector unless that is a quarter or half of one. In a graph for many sizes, where M isn't known, nothing is added.
+    OpenVINO's attention takes longer for 147 keys than for 148, and for 60 than for 64: the remainder of a vector
+    should be a quarter or half of one. In a graph for several sizes, where M is unknown, nothing is added.
     """
     count: Any = tokens.shape[1]
     if not isinstance(count, int):
         return tokens
-    more = next(more for more in range(CHANNELS) if (count + more) % CHANNELS in (0, 4, 8))
-    return F.pad(tokens, (0, 0, 0, more))
+    extra = next(extra for extra in range(CHANNELS) if (count + extra) % CHANNELS in (0, 4, 8))
+    return F.pad(tokens, (0, 0, 0, extra))
 
 
-def hide(keys: Tensor, count: int) -> Tensor | None:
-    """Bias [1, 1, 1, M'] that leaves the first keys alone, of [B, M', C]; None if that is all of them."""
+def padding_bias(keys: Tensor, count: int) -> Tensor | None:
+    """Compute a bias that masks the keys added by `pad_keys`.
+
+    Args:
+        keys: Padded keys [B, M', C].
+        count: Number M of keys before padding.
+
+    Returns:
+        Bias [1, 1, 1, M'], or None if no keys were added.
+    """
     if keys.shape[1] == count:
         return None
-    hidden = torch.arange(keys.shape[1], device=keys.device) >= count
-    return (NO_KEY * hidden.to(keys.dtype)).view(1, 1, 1, -1)
+    masked = torch.arange(keys.shape[1], device=keys.device) >= count
+    return (PADDING_BIAS * masked.to(keys.dtype)).view(1, 1, 1, -1)
 
 
-def serves(given: Sequence[Tensor], num_heads: int, bias: Tensor | None = None) -> bool:
-    """Whether a C++ kernel computes this attention, here and now; for the arguments see `attend`."""
-    if len(given) > 2 or (bias is not None and bias.shape[1] != num_heads):
+def is_supported(qkv: Sequence[Tensor], num_heads: int, bias: Tensor | None = None) -> bool:
+    """Whether a C++ kernel can compute this attention here and now.
+
+    Args:
+        qkv: Q [W, N, C], K and V [W, M, C], joined or separate, see `attend`.
+        num_heads: Attention heads among the C channels.
+        bias: Position bias [1, heads, N, M'].
+    """
+    if len(qkv) > 2 or (bias is not None and bias.shape[1] != num_heads):
         return False
-    x, key_value = _joined(given)
+    x, key_value = _as_pair(qkv)
     if key_value is not None and (key_value.shape[0], key_value.shape[2]) != (x.shape[0], 2 * x.shape[2]):
         return False
-    if given[-1].shape[1] > MOST_KEYS or _channels(x, key_value) % (num_heads * CHANNELS):
+    if qkv[-1].shape[1] > MAX_KEYS or _channels(x, key_value) % (num_heads * CHANNELS):
         return False
-    return all(is_plain(one) and one.stride(-1) == 1 for one in given) and is_loaded()
+    return all(is_plain(one) and one.stride(-1) == 1 for one in qkv) and is_loaded()
 
 
-def serves_norm(norm: nn.GroupNorm, x: Tensor) -> bool:
-    """Whether a C++ kernel computes this norm of [B, C, H, W], here and now."""
+def is_norm_supported(norm: nn.GroupNorm, x: Tensor) -> bool:
+    """Whether a C++ kernel can compute this norm here and now.
+
+    Args:
+        norm: The norm.
+        x: Map [B, C, H, W].
+    """
     if norm.num_groups != 1 or x.shape[1] % CHANNELS or norm.weight is None:
         return False
     return is_plain(x) and x.is_contiguous(memory_format=torch.channels_last) and is_loaded()
 
 
 def _channels(x: Tensor, key_value: Tensor | None) -> int:
-    """C of `attend`."""
+    """Return the number of channels C, see `attend`."""
     return x.shape[-1] // 3 if key_value is None else x.shape[-1]
 
 
-def _joined(given: Sequence[Tensor]) -> tuple[Tensor, Tensor | None]:
-    """One or two tensors of `attend` as kernels take them."""
-    return (given[0], given[1]) if len(given) == 2 else (given[0], None)
+def _as_pair(qkv: Sequence[Tensor]) -> tuple[Tensor, Tensor | None]:
+    """Return the tensors of `attend` as kernels expect them: one or two tensors."""
+    return (qkv[0], qkv[1]) if len(qkv) == 2 else (qkv[0], None)
 
 
-def _apart(given: Sequence[Tensor]) -> tuple[Tensor, Tensor, Tensor]:
-    """Q [W, N, C], K and V [W, M, C] of `attend`."""
-    *first, last = given
-    query, key, value = given if len(given) == 3 else (*first, *last.chunk(4 - len(given), dim=-1))
+def _split_qkv(qkv: Sequence[Tensor]) -> tuple[Tensor, Tensor, Tensor]:
+    """Return Q [W, N, C], K and V [W, M, C], see `attend`."""
+    *first, last = qkv
+    query, key, value = qkv if len(qkv) == 3 else (*first, *last.chunk(4 - len(qkv), dim=-1))
     return query, key, value
 
 
-def _room(x: Tensor, key_value: Tensor | None, *_: object) -> Tensor:
+def _empty_output(x: Tensor, key_value: Tensor | None, *_: object) -> Tensor:
     return x.new_empty(*x.shape[:-1], _channels(x, key_value))
 
 
-def _room_received(x: Tensor, key_value: Tensor | None, num_heads: int) -> Tensor:
+def _empty_received(x: Tensor, key_value: Tensor | None, num_heads: int) -> Tensor:
     windows, rows, _ = x.shape
     keys = rows if key_value is None else key_value.shape[1]
     return x.new_empty((rows + CHUNK - 1) // CHUNK, windows, num_heads, keys)
@@ -197,7 +268,7 @@ def _room_received(x: Tensor, key_value: Tensor | None, num_heads: int) -> Tenso
 def _run_attention(
     out: Tensor, received: Tensor | None, x: Tensor, key_value: Tensor | None, num_heads: int, bias: Tensor | None
 ) -> None:
-    query, key, value = _apart([x] if key_value is None else [x, key_value])
+    query, key, value = _split_qkv([x] if key_value is None else [x, key_value])
     windows, rows, channels = query.shape
     depth = channels // num_heads
     call(
@@ -209,36 +280,59 @@ def _run_attention(
     )  # fmt: skip
 
 
-def _room_pair(x: Tensor, key_value: Tensor | None, num_heads: int) -> tuple[Tensor, Tensor]:
-    return _room(x, key_value), _room_received(x, key_value, num_heads)
+def _empty_pair(x: Tensor, key_value: Tensor | None, num_heads: int) -> tuple[Tensor, Tensor]:
+    return _empty_output(x, key_value), _empty_received(x, key_value, num_heads)
 
 
-@operator("native_attention", _room)
+@operator("native_attention", _empty_output)
 def native_attention(x: Tensor, key_value: Tensor | None, num_heads: int, bias: Tensor | None) -> Tensor:
-    """`attend` by the C++ kernel."""
-    out = _room(x, key_value)
+    """Compute `attend` by the C++ kernel.
+
+    Args:
+        x: Q, K and V [W, N, 3C], or Q [W, N, C].
+        key_value: K and V [W, M, 2C]; None if ``x`` contains them.
+        num_heads: Attention heads among the C channels.
+        bias: Position bias [1, heads, N, M'].
+
+    Returns:
+        Tokens [W, N, C].
+    """
+    out = _empty_output(x, key_value)
     _run_attention(out, None, x, key_value, num_heads, bias)
     return out
 
 
-@operator("native_attention_received", _room_pair)
+@operator("native_attention_received", _empty_pair)
 def native_attention_received(x: Tensor, key_value: Tensor | None, num_heads: int) -> tuple[Tensor, Tensor]:
-    """`attend` by the C++ kernel, and the weights that keys receive.
+    """Compute `attend` by the C++ kernel, and the attention that keys receive.
+
+    Args:
+        x: Q, K and V [W, N, 3C], or Q [W, N, C].
+        key_value: K and V [W, M, 2C]; None if ``x`` contains them.
+        num_heads: Attention heads among the C channels.
 
     Returns:
-        [W, N, C], and sums over parts of the queries, [parts, W, heads, M].
+        Tokens [W, N, C], and the attention per key, summed over chunks of queries, [chunks, W, heads, M].
     """
-    out, received = _room_pair(x, key_value, num_heads)
+    out, received = _empty_pair(x, key_value, num_heads)
     _run_attention(out, received, x, key_value, num_heads, None)
     return out, received
 
 
 def _nothing(*_: object) -> None:
-    """What is changed in place returns nothing."""
+    """Fake result of an operator that changes its argument in place."""
 
 
 @operator("native_norm_gelu_", _nothing, mutates_args=("x",))
 def native_norm_gelu_(x: Tensor, weight: Tensor, bias: Tensor, eps: float, activate: bool) -> None:
-    """`norm_gelu` by the C++ kernel, of a map that is channels-last."""
+    """Compute `norm_gelu` by the C++ kernel, in place.
+
+    Args:
+        x: Channels-last map [B, C, H, W]; it is overwritten.
+        weight: Weight [C].
+        bias: Bias [C].
+        eps: Added to the variance.
+        activate: Apply GELU.
+    """
     batch, channels, height, width = x.shape
     call("norm_gelu", x, weight, bias, batch, height * width, channels, eps, activate)

@@ -1,10 +1,10 @@
-"""Linear layers and convolutions for inference on CPUs: weights laid out once, and what follows them in the same call.
+"""Linear layers and convolutions for inference on CPUs: weights are packed once, and fused with subsequent operators.
 
-Linear layers and depth-wise convolutions are C++ kernels of this package where there can be some. For the rest oneDNN
-keeps weights in blocks of its own, which PyTorch lays out anew at every call of a convolution, and applies an
-activation or adds a residual while a product is still in the cache. PyTorch offers both to its own compiler; they are
-called here directly. Where neither applies (another device or type, a graph being captured, no oneDNN) the same is
-computed by ordinary operators.
+Linear layers and depth-wise convolutions are C++ kernels of this package where available. Otherwise oneDNN stores
+weights in a blocked layout, which PyTorch would recompute at every call of a convolution, and applies an activation or
+adds a residual while the output is in the cache. PyTorch offers both to its own compiler only; here they are called
+directly. Where neither applies (another device or type, a captured graph, no oneDNN), ordinary operators compute the
+same.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ Activation = Literal["none", "gelu"]
 
 
 class Packed(nn.Module):
-    """Weight and bias as buffers, and the weight in other layouts, which are made when they are first used.
+    """Weight and bias as buffers, and the weight in other layouts, which are computed at first use.
 
     Args:
-        weight: The weight.
-        bias: The bias, if there is one.
-        activation: Applied to the outcome.
+        weight: Weight of a layer, [out, in, ...].
+        bias: Bias [out], or None.
+        activation: Activation of the output.
     """
 
     weight: Tensor
@@ -46,35 +46,42 @@ class Packed(nn.Module):
         vars(self).update(dict.fromkeys(self.layouts))
 
     def panels_for(self, x: Tensor) -> Tensor | None:
-        """The weight in panels, if it is a matrix, and a kernel multiplies such an input by it, here and now."""
+        """Return the weight in panels, if the layer is a matrix product and a kernel supports the input.
+
+        Args:
+            x: Input [...] of the layer.
+
+        Returns:
+            Panels [out * in], or None.
+        """
         out_channels, in_channels = self.weight.shape[:2]
-        if not self.is_matrix or in_channels % CHANNELS or out_channels % CHANNELS or not is_served(x, self.weight):
+        if not self.is_matrix or in_channels % CHANNELS or out_channels % CHANNELS or not is_supported(x, self.weight):
             return None
         if self.panels is None and not torch.compiler.is_compiling():
-            with torch.inference_mode(False):  # or a graph that is compiled later could not use them
+            with torch.inference_mode(False):  # otherwise a graph that is compiled later could not use them
                 self.panels = products.pack(self.weight.view(out_channels, in_channels))
         return self.panels
 
     def __getstate__(self) -> dict[str, object]:
-        # A tensor in oneDNN's layout can neither be copied nor stored, and another machine may want others.
+        # A tensor in oneDNN's layout can neither be copied nor stored, and other machines need other layouts.
         return {**self.__dict__, **dict.fromkeys(self.layouts)}
 
     def _apply(self, *args: Any, **kwargs: Any) -> Any:
         before = self.weight
         super()._apply(*args, **kwargs)
-        if self.weight is not before:  # the layouts are of the old type and device
+        if self.weight is not before:  # the layouts have the old type and device
             vars(self).update(dict.fromkeys(self.layouts))
         return self
 
 
 class PackedLinear(Packed):
-    """A linear layer for inference, with a norm, and an activation or a residual.
+    """A linear layer for inference, with a preceding norm, and an activation or a residual.
 
     Args:
-        weight: [out, in]
-        bias: [out]
-        activation: Applied to the outcome; not together with a residual.
-        eps: Of a LayerNorm without weights that comes first, if there is one.
+        weight: Weight [out, in].
+        bias: Bias [out].
+        activation: Activation of the output; not together with a residual.
+        eps: Epsilon of a preceding LayerNorm without weights; None for no norm.
     """
 
     def __init__(
@@ -86,13 +93,20 @@ class PackedLinear(Packed):
 
     @property
     def kernel_eps(self) -> float:
-        """`eps` as kernels take it."""
+        """`eps` in the encoding of the kernels."""
         return products.NO_NORM if self.eps is None else self.eps
 
     def sections(self, x: Tensor, count: int) -> list[Tensor]:
-        """Tokens [..., in] to what `attend` takes: [..., out] or, in a graph to be exported, equal parts of that.
+        """Compute the inputs of `attend`: one tensor or, during export, several.
 
-        What runs such files copies parts out of one tensor, which takes it longer than a product for each.
+        Runtimes of exported files copy parts out of one tensor, which takes longer than separate products.
+
+        Args:
+            x: Tokens [..., in].
+            count: Number of equal parts.
+
+        Returns:
+            One tensor [..., out], or `count` tensors [..., out / count].
         """
         if not torch.compiler.is_exporting():
             return [self(x)]
@@ -101,17 +115,25 @@ class PackedLinear(Packed):
         return [self._product(x, self.weight[part], None if self.bias is None else self.bias[part]) for part in parts]
 
     def _product(self, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-        is_exporting = torch.compiler.is_exporting()  # then of a matrix, to which what runs files adds the bias at once
+        is_exporting = torch.compiler.is_exporting()  # export a matrix product: runtimes fuse it with the bias
         out = F.linear(x.flatten(0, -2) if is_exporting else x, weight, bias)
         out = F.gelu(out) if self.activation == "gelu" else out
         return out.view(*x.shape[:-1], len(weight)) if is_exporting else out
 
     def normed(self, x: Tensor) -> Tensor:
-        """What the product reads, [..., in]."""
+        """Apply the norm, if there is one, to tokens [..., in]; same shape."""
         return x if self.eps is None else layer_norm(x, None, None, self.eps)
 
     def forward(self, x: Tensor, residual: Tensor | None = None) -> Tensor:
-        """Tokens [..., in] to [..., out], to which ``residual`` of that shape is added."""
+        """Apply norm, linear layer, and activation or residual.
+
+        Args:
+            x: Tokens [..., in].
+            residual: Added to the output, [..., out].
+
+        Returns:
+            Tokens [..., out].
+        """
         panels = self.panels_for(x)
         if panels is not None:
             return products.linear(x, panels, self.bias, residual, self.kernel_eps, self.activation == "gelu")
@@ -127,11 +149,11 @@ class PackedLinear(Packed):
 
 
 class PackedConv2d(Packed):
-    """A convolution for inference, with an activation or a residual; maps come and go channels-last.
+    """A convolution for inference, with an activation or a residual; maps are channels-last.
 
     Args:
-        conv: The convolution, with zeros as padding.
-        activation: Applied to the outcome; not together with a residual.
+        conv: The convolution, with zero padding.
+        activation: Activation of the output; not together with a residual.
     """
 
     taps: Tensor | None
@@ -139,15 +161,22 @@ class PackedConv2d(Packed):
 
     def __init__(self, conv: nn.Conv2d, activation: Activation = "none") -> None:
         super().__init__(conv.weight, conv.bias, activation)
-        self.where: Any = ([*conv.padding], [*conv.stride], [*conv.dilation], conv.groups)
+        self.conv_args: Any = ([*conv.padding], [*conv.stride], [*conv.dilation], conv.groups)
         size, channels = tuple(self.weight.shape[2:]), self.weight.shape[0]
-        self.is_matrix = size == (1, 1) and self.where == ([0, 0], [1, 1], [1, 1], 1)
-        self.is_depthwise = size == (3, 3) and self.where == ([1, 1], [1, 1], [1, 1], channels)
-        self.packed_for: torch.Size | None = None
+        self.is_matrix = size == (1, 1) and self.conv_args == ([0, 0], [1, 1], [1, 1], 1)
+        self.is_depthwise = size == (3, 3) and self.conv_args == ([1, 1], [1, 1], [1, 1], channels)
+        self.packed_shape: torch.Size | None = None
 
     def taps_for(self, x: Tensor) -> Tensor | None:
-        """The weight as [9, C], if it is depth-wise with a 3 x 3 kernel, and a kernel reads it here and now."""
-        if not (self.is_depthwise and self.weight.shape[0] % CHANNELS == 0 and is_served(x, self.weight)):
+        """Return the weight as [9, C], if it is a depth-wise 3 x 3 kernel and a C++ kernel supports the input.
+
+        Args:
+            x: Input [B, C, H, W].
+
+        Returns:
+            Weight [9, C], or None.
+        """
+        if not (self.is_depthwise and self.weight.shape[0] % CHANNELS == 0 and is_supported(x, self.weight)):
             return None
         if self.taps is None and not torch.compiler.is_compiling():
             with torch.inference_mode(False):
@@ -155,7 +184,15 @@ class PackedConv2d(Packed):
         return self.taps
 
     def forward(self, x: Tensor, residual: Tensor | None = None) -> Tensor:
-        """[B, C, H, W] to [B, C', H', W'], to which ``residual`` of that shape is added."""
+        """Apply the convolution, and activation or residual.
+
+        Args:
+            x: Map [B, C, H, W].
+            residual: Added to the output, [B, C', H', W'].
+
+        Returns:
+            Map [B, C', H', W'].
+        """
         if (panels := self.panels_for(x)) is not None:
             added = None if residual is None else residual.permute(0, 2, 3, 1)
             return products.linear(
@@ -163,27 +200,32 @@ class PackedConv2d(Packed):
             ).permute(0, 3, 1, 2)
         if not is_packable(x, self.weight):
             if torch.compiler.is_compiling() and not torch.compiler.is_exporting():
-                x = x.contiguous(memory_format=torch.channels_last)  # what the compiler does anyway, without saying so
-            padding, stride, dilation, groups = self.where
+                x = x.contiguous(memory_format=torch.channels_last)  # the compiler does this implicitly
+            padding, stride, dilation, groups = self.conv_args
             out = F.conv2d(x, self.weight, self.bias, stride, padding, dilation, groups)
             out = F.gelu(out) if self.activation == "gelu" else out
             return out if residual is None else residual + out
-        if self.packed is None or self.packed_for != x.shape:
-            # For the size at hand: what suits the size that oneDNN else supposes can be ten times slower at this one.
-            reorder: Any = torch._C._nn.mkldnn_reorder_conv2d_weight  # whose published type lacks an argument
-            self.packed, self.packed_for = reorder(self.weight.to_mkldnn(), *self.where, list(x.shape)), x.shape
+        if self.packed is None or self.packed_shape != x.shape:
+            # Reorder for the current size: a layout for oneDNN's default size can be ten times slower.
+            reorder: Any = torch._C._nn.mkldnn_reorder_conv2d_weight  # its type stub lacks an argument
+            self.packed, self.packed_shape = reorder(self.weight.to_mkldnn(), *self.conv_args, list(x.shape)), x.shape
         x = x.contiguous(memory_format=torch.channels_last)
         if residual is None:
             return torch.ops.mkldnn._convolution_pointwise(
-                x, self.packed, self.bias, *self.where, self.activation, [], "none"
+                x, self.packed, self.bias, *self.conv_args, self.activation, [], "none"
             )
         return torch.ops.mkldnn._convolution_pointwise.binary(
-            x, residual, self.packed, self.bias, *self.where, "add", 1, None, [], None
+            x, residual, self.packed, self.bias, *self.conv_args, "add", 1, None, [], None
         )
 
 
-def is_served(x: Tensor, weight: Tensor) -> bool:
-    """Whether the C++ kernels compute with this input, here and now."""
+def is_supported(x: Tensor, weight: Tensor) -> bool:
+    """Whether the C++ kernels support this input here and now.
+
+    Args:
+        x: Input [...].
+        weight: Weight [out, in, ...].
+    """
     if torch.is_autocast_enabled("cpu") or x.numel() == 0:
         return False
     return is_plain(x) and is_plain(weight) and is_loaded()
@@ -192,15 +234,18 @@ def is_served(x: Tensor, weight: Tensor) -> bool:
 def conv_between(
     x: Tensor, first: PackedLinear, conv: PackedConv2d, second: PackedLinear, residual: Tensor, added: Tensor | None
 ) -> Tensor | None:
-    """Residual + second(conv(first(x)) + added) in one step, with conv's activation, if there is a kernel for it.
+    """Compute residual + second(conv(first(x)) + added) in one kernel, with conv's activation.
 
     Args:
-        x: [B, H, W, in]
-        first: Its norm is included.
-        conv: A depth-wise convolution; with an activation nothing is added.
-        second: A layer without activation or norm.
-        residual: [B, H, W, out]
-        added: [B, H, W, C], or nothing.
+        x: Map [B, H, W, in].
+        first: First layer, with its norm.
+        conv: Depth-wise convolution; with an activation, ``added`` is None.
+        second: Second layer, without activation or norm.
+        residual: Map [B, H, W, out].
+        added: Map [B, H, W, C], or None.
+
+    Returns:
+        Map [B, H, W, out], or None if there is no kernel.
     """
     panels1, taps, panels2 = first.panels_for(x), conv.taps_for(x), second.panels_for(x)
     if panels1 is None or taps is None or panels2 is None:
@@ -210,7 +255,12 @@ def conv_between(
 
 
 def is_packable(x: Tensor, weight: Tensor) -> bool:
-    """Whether oneDNN's layout can be used for this input, here and now."""
+    """Whether oneDNN's layout can be used for this input here and now.
+
+    Args:
+        x: Input [...].
+        weight: Weight [out, in, ...].
+    """
     if torch.compiler.is_compiling() or torch.jit.is_tracing() or torch.is_autocast_enabled("cpu"):
         return False
     if not (torch.backends.mkldnn.is_available() and torch.backends.mkldnn.enabled):
@@ -219,14 +269,22 @@ def is_packable(x: Tensor, weight: Tensor) -> bool:
 
 
 def fold_norm(norm: nn.LayerNorm, linear: nn.Linear) -> tuple[Tensor, Tensor]:
-    """Weight and bias of a linear layer that takes the weight and bias of the norm before it upon itself."""
+    """Fold the weight and bias of a norm into the linear layer after it.
+
+    Args:
+        norm: The norm.
+        linear: The linear layer.
+
+    Returns:
+        Weight [out, in] and bias [out].
+    """
     weight = linear.weight * norm.weight
     bias = linear.weight @ norm.bias
     return weight, bias if linear.bias is None else bias + linear.bias
 
 
-def lay_out(model: nn.Module) -> None:
-    """Makes what kernels read of all layers now: a compiled graph can't, and would leave the kernels out."""
+def prepare_layouts(model: nn.Module) -> None:
+    """Pack the weights of all layers; a compiled graph can't do this, and would not use the kernels."""
     for module in model.modules():
         if isinstance(module, Packed):
             module.panels_for(module.weight)

@@ -1,8 +1,8 @@
-"""Linear layers by C++ kernels on CPUs, with the norm before them and the residual after them in the same call.
+"""Fused linear layers by C++ kernels on CPUs, with the norm before them and the residual after them.
 
-And what is more than one layer: both halves of an MSG-Transformer's block, and layers around a depth-wise convolution,
-which SG-Former's blocks are made of. They take as many windows or rows at a time as leave what lies between the layers
-in the caches. Weights come in panels, as `pack` lays them out. Biases may be absent.
+Larger kernels compute both halves of an MSG-Transformer block, and the layers around a depth-wise convolution in
+SG-Former's blocks. They process as many windows or rows at a time as keep the intermediate tokens in the caches.
+Weights are in panels, see `pack`. Biases may be None.
 """
 
 from __future__ import annotations
@@ -11,23 +11,28 @@ from typing import Any
 
 from torch import Tensor
 
-from msgformer.kernels.cpu.attention import CHUNK, MOST_KEYS
+from msgformer.kernels.cpu.attention import CHUNK, MAX_KEYS
 from msgformer.kernels.cpu.library import CHANNELS, call, integers, operator
 
 NO_NORM = -1.0
-"""Instead of an epsilon: there is no norm before the layer."""
+"""Epsilon that means no norm before the layer."""
 
 
 def pack(weight: Tensor) -> Tensor:
-    """A linear layer's weight [out, in], both multiples of 16, to panels for this processor, [out * in]."""
+    """Pack the weight of a linear layer [out, in], both multiples of 16, to panels for this processor, [out * in]."""
     panels = weight.new_empty(weight.numel())
     call("pack", panels, weight.contiguous(), *weight.shape)
     return panels
 
 
-def serves_windows(x: Tensor, num_heads: int) -> bool:
-    """Whether `window_attention` computes windows [W, N, C] of so many heads; layers are asked for by themselves."""
-    return x.shape[1] <= MOST_KEYS and x.shape[2] % (num_heads * CHANNELS) == 0
+def is_window_supported(x: Tensor, num_heads: int) -> bool:
+    """Whether `window_attention` supports the window size; `Packed.panels_for` checks the layers.
+
+    Args:
+        x: Windows [W, N, C].
+        num_heads: Attention heads among the C channels.
+    """
+    return x.shape[1] <= MAX_KEYS and x.shape[2] % (num_heads * CHANNELS) == 0
 
 
 def _like_x(x: Tensor, *_: object) -> Tensor:
@@ -45,18 +50,18 @@ def _with_columns(x: Tensor, panels: Tensor, *_: object) -> Tensor:
 
 @operator("native_linear", _with_columns)
 def linear(x: Tensor, panels: Tensor, bias: Tensor | None, residual: Tensor | None, eps: float, gelu: bool) -> Tensor:
-    """A linear layer.
+    """Apply norm, linear layer, residual and activation.
 
     Args:
-        x: [..., in]
-        panels: Its weight, by `pack`.
-        bias: [out]
-        residual: Added to the outcome, [..., out].
-        eps: Of a LayerNorm without weights that comes first, or `NO_NORM`.
-        gelu: GELU comes last.
+        x: Tokens [..., in].
+        panels: Weight from `pack`, [out * in].
+        bias: Bias [out].
+        residual: Added to the output, [..., out].
+        eps: Epsilon of a preceding LayerNorm without weights, or `NO_NORM`.
+        gelu: Apply GELU at the end.
 
     Returns:
-        [..., out]
+        Tokens [..., out].
     """
     out = _with_columns(x, panels)
     x, residual = x.contiguous(), None if residual is None else residual.contiguous()
@@ -67,18 +72,18 @@ def linear(x: Tensor, panels: Tensor, bias: Tensor | None, residual: Tensor | No
 
 @operator("native_mlp", _like_x)
 def mlp(x: Tensor, panels1: Tensor, bias1: Tensor | None, panels2: Tensor, bias2: Tensor | None, eps: float) -> Tensor:
-    """An MLP with norm and residual, x + fc2(GELU(fc1(norm(x)))).
+    """Compute an MLP with norm and residual, x + fc2(GELU(fc1(norm(x)))).
 
     Args:
-        x: [..., C]
-        panels1: fc1's weight [hidden, C], by `pack`.
-        bias1: [hidden]
-        panels2: fc2's weight [C, hidden], by `pack`.
-        bias2: [C]
-        eps: Of the norm, which has no weights.
+        x: Tokens [..., C].
+        panels1: Weight of fc1 from `pack`, [hidden * C].
+        bias1: Bias of fc1, [hidden].
+        panels2: Weight of fc2 from `pack`, [C * hidden].
+        bias2: Bias of fc2, [C].
+        eps: Epsilon of the norm, which has no weights.
 
     Returns:
-        [..., C]
+        Tokens [..., C].
     """
     x = x.contiguous()
     channels = x.shape[-1]
@@ -98,26 +103,28 @@ def window_attention(
     num_heads: int,
     eps: float,
 ) -> Tensor:
-    """Attention in windows with norm and residual: x + proj(softmax(Q K^T / sqrt(d) + B) V), Q, K, V = qkv(norm(x)).
+    """Compute window attention with norm and residual: x + proj(softmax(Q K^T / sqrt(d) + B) V).
+
+    Q, K and V are qkv(norm(x)).
 
     Args:
-        x: Windows, [W, N, C].
-        qkv_panels: The weight of queries, keys and values [3C, C], by `pack`.
-        qkv_bias: [3C]
-        proj_panels: The projection's weight [C, C], by `pack`.
-        proj_bias: [C]
-        bias: B, [1, heads, N, M] as `msgformer.optimized.ops.padded` returns it.
-        num_heads: Heads among the C channels, multiples of 16 each.
-        eps: Of the norm, which has no weights.
+        x: Windows [W, N, C].
+        qkv_panels: Weight of queries, keys and values from `pack`, [3C * C].
+        qkv_bias: Bias [3C].
+        proj_panels: Weight of the projection from `pack`, [C * C].
+        proj_bias: Bias [C].
+        bias: Position bias B [1, heads, N, M] from `msgformer.kernels.cpu.attention.pad_bias`.
+        num_heads: Attention heads among the C channels; each has a multiple of 16 channels.
+        eps: Epsilon of the norm, which has no weights.
 
     Returns:
-        [W, N, C]
+        Windows [W, N, C].
     """
     x = x.contiguous()
-    places = x, qkv_panels, qkv_bias, proj_panels, proj_bias, bias
-    factor = (x.shape[-1] // num_heads) ** -0.5
+    tensors = x, qkv_panels, qkv_bias, proj_panels, proj_bias, bias
+    scale = (x.shape[-1] // num_heads) ** -0.5
     steps = integers(bias.stride(1), bias.stride(2))
-    call("window_attention", out := _like_x(x), *places, *x.shape, num_heads, CHUNK, steps, eps, factor)
+    call("window_attention", out := _like_x(x), *tensors, *x.shape, num_heads, CHUNK, steps, eps, scale)
     return out
 
 
@@ -135,23 +142,23 @@ def conv_between(
     eps: float,
     gelu: bool,
 ) -> Tensor:
-    """Two layers around a depth-wise convolution of 3 x 3: residual + fc2(f(added + conv(fc1(norm(x))))).
+    """Compute two layers around a depth-wise 3 x 3 convolution: residual + fc2(f(added + conv(fc1(norm(x))))).
 
     Args:
-        x: Maps, [B, H, W, in].
-        panels1: fc1's weight [C, in], by `pack`.
-        bias1: [C]
-        taps: The convolution's weight, [9, C].
-        tap_bias: [C]
-        panels2: fc2's weight [out, C], by `pack`.
-        bias2: [out]
-        added: [B, H, W, C]
-        residual: [B, H, W, out]
-        eps: Of the norm, which has no weights, or `NO_NORM`.
-        gelu: f is GELU.
+        x: Maps [B, H, W, in].
+        panels1: Weight of fc1 from `pack`, [C * in].
+        bias1: Bias of fc1, [C].
+        taps: Weight of the convolution, [9, C].
+        tap_bias: Bias of the convolution, [C].
+        panels2: Weight of fc2 from `pack`, [out * C].
+        bias2: Bias of fc2, [out].
+        added: Maps [B, H, W, C].
+        residual: Maps [B, H, W, out].
+        eps: Epsilon of the norm, which has no weights, or `NO_NORM`.
+        gelu: Whether f is GELU; otherwise f is the identity.
 
     Returns:
-        [B, H, W, out]
+        Maps [B, H, W, out].
     """
     x, residual, added = x.contiguous(), residual.contiguous(), None if added is None else added.contiguous()
     layers = panels1, bias1, taps, tap_bias, panels2, bias2

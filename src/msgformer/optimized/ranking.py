@@ -1,4 +1,4 @@
-"""SG-Former's reallocation of tokens in optimised models: on CPUs by C++ kernels, or else by PyTorch."""
+"""SG-Former's token reallocation in optimized models: C++ kernels on CPUs, PyTorch elsewhere."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from msgformer.models.sg_former import merge_ranked
 from msgformer.models.window import to_rows
 
 
-def merge_twice(x: Tensor, significance: Tensor, kinds: Sequence[MergeKind], merges: Iterable[Any]) -> Tensor:
-    """Tokens ranked by significance, in two orders where it is equal, and merged in groups.
+def merge_both_orders(x: Tensor, significance: Tensor, kinds: Sequence[MergeKind], merges: Iterable[Any]) -> Tensor:
+    """Rank tokens by significance, with ties in row-major and in column-major order, and merge them in groups.
 
     Args:
-        x: [B, H, W, C]
-        significance: [B, H, W]
-        kinds: What shares of the tokens are merged alike.
-        merges: For each of them a linear layer g -> 1.
+        x: Map [B, H, W, C].
+        significance: Significance map [B, H, W].
+        kinds: Shares of the tokens and their group sizes.
+        merges: One linear layer g -> 1 per kind.
 
     Returns:
-        [2B, m, C]: of all images by rows first, then by columns.
+        Merged tokens [2B, m, C]: of all images in row-major order first, then in column-major order.
     """
     if not (is_plain(x) and is_plain(significance) and x.shape[-1] % CHANNELS == 0 and x.numel() and is_loaded()):
         orders = torch.cat([rank_by_row(significance), rank_by_column(significance)])  # [2B, n]
@@ -45,7 +45,7 @@ def _orders(significance: Tensor) -> Tensor:
 
 @operator("native_rank", _orders)
 def native_rank(significance: Tensor) -> Tensor:
-    """Places of tokens, least significant first, equal ones by row, then by column: [B, H, W] to [2B, n]."""
+    """Rank tokens of a significance map [B, H, W], ties in row-major, then in column-major order: indices [2B, n]."""
     orders = _orders(significance)
     call("rank_twice", orders, significance.contiguous(), *significance.shape)
     return orders
@@ -61,18 +61,18 @@ def _merged(x: Tensor, orders: Tensor, _w: Tensor, _b: Tensor, groups: Sequence[
 def native_merge(
     x: Tensor, orders: Tensor, weights: Tensor, biases: Tensor, groups: Sequence[int], ends: Sequence[int]
 ) -> Tensor:
-    """Tokens in some orders, merged in groups of each kind.
+    """Merge ranked tokens in groups by the C++ kernel.
 
     Args:
-        x: [B, H, W, C]
-        orders: Places of each image's tokens, [k * B, n].
-        weights: Of all kinds, [sum of groups].
-        biases: [kinds]
-        groups: How many tokens a kind merges.
-        ends: Up to which rank.
+        x: Map [B, H, W, C].
+        orders: Raster indices of each image's tokens by rank, [k * B, n].
+        weights: Weights of all kinds, [sum of groups].
+        biases: One bias per kind, [kinds].
+        groups: Tokens per group, one number per kind.
+        ends: Rank after the last one of each kind.
 
     Returns:
-        [k * B, m, C]
+        Merged tokens [k * B, m, C].
     """
     x, out = x.contiguous(), _merged(x, orders, weights, biases, groups, ends)
     (batch, tokens), channels = (x.shape[0], orders.shape[1]), x.shape[-1]

@@ -1,8 +1,7 @@
 """SG-Former for inference: the same numbers as `msgformer.models.sg_former`, in fewer and larger steps.
 
-Linear layers that read the same tokens are one, residuals and local positional terms are added inside the products and
-convolutions, both orders of a self-guided block are merged at once, and the reduced map is a product whose weight
-takes the tokens under it one after the other.
+Linear layers with the same input are joined, residuals and local positional terms are added inside the products and
+convolutions, both orders of a self-guided block are merged at once, and the reduced map is a matrix product.
 """
 
 from __future__ import annotations
@@ -17,9 +16,9 @@ from msgformer.models.window import (
     Grid,
     Size,
     from_windows,
+    gather_neighbors,
     map_grid,
     map_size,
-    take_neighbours,
     to_map,
     to_rows,
     to_windows,
@@ -29,88 +28,88 @@ from msgformer.optimized.ops import (
     add,
     attend,
     attend_and_measure,
-    attend_and_measure_apart,
-    fill_vectors,
-    hide,
+    attend_and_measure_unfused,
     norm_by_means,
     norm_gelu,
     norm_tokens,
+    pad_keys,
+    padding_bias,
 )
 from msgformer.optimized.packed import PackedConv2d, PackedLinear, conv_between, fold_norm
-from msgformer.optimized.ranking import merge_twice
+from msgformer.optimized.ranking import merge_both_orders
 
 
 class FastConvMlp(nn.Module):
-    """The norm before a `ConvMlp`, the MLP, and the residual.
+    """Norm, `ConvMlp` and residual.
 
-    y + conv(y) is one convolution, whose kernel has 1 added at its centre.
+    y + conv(y) is one convolution, whose kernel has 1 added at its center.
 
     Args:
-        norm: The norm.
-        slow: The MLP.
+        norm: Norm before the MLP.
+        source: MLP to optimize.
     """
 
-    def __init__(self, norm: nn.LayerNorm, slow: sg.ConvMlp) -> None:
+    def __init__(self, norm: nn.LayerNorm, source: sg.ConvMlp) -> None:
         super().__init__()
         with torch.no_grad():
-            slow.dwconv.weight[:, 0, 1, 1] += 1
-        self.fc1 = PackedLinear(*fold_norm(norm, slow.fc1), eps=norm.eps)
-        self.dwconv = PackedConv2d(slow.dwconv, activation="gelu")
-        self.fc2: Any = PackedLinear(slow.fc2.weight, slow.fc2.bias)
+            source.dwconv.weight[:, 0, 1, 1] += 1
+        self.fc1 = PackedLinear(*fold_norm(norm, source.fc1), eps=norm.eps)
+        self.dwconv = PackedConv2d(source.dwconv, activation="gelu")
+        self.fc2: Any = PackedLinear(source.fc2.weight, source.fc2.bias)
 
     def forward(self, x: Tensor) -> Tensor:
-        """[B, H, W, C] to the same."""
+        """Apply norm, MLP and residual to a map [B, H, W, C]; same shape."""
         out = conv_between(x, self.fc1, self.dwconv, self.fc2, residual=x, added=None)
         return self.fc2(self.hidden(x).permute(0, 2, 3, 1), x) if out is None else out
 
     def hidden(self, x: Tensor) -> Tensor:
-        """What fc2 reads, [B, 4C, H, W], channels-last."""
+        """Compute the input of fc2, [B, 4C, H, W], channels-last."""
         return self.dwconv(self.fc1(x).permute(0, 3, 1, 2))
 
 
 class QuantizableConvMlp(FastConvMlp):
-    """`FastConvMlp` in the form that is fast once it is quantised: fc2 is a 1 x 1 convolution.
+    """`FastConvMlp` in the form that is fast after quantization: fc2 is a 1 x 1 convolution.
 
-    The transposition between both layers costs nothing in the layout that convolutions like. A linear layer is
-    quantised on its far side, after a scale for each channel, and it would have to be carried out.
+    The transposition between both layers is free in the layout of convolutions. A linear layer is quantized after the
+    transposition, with a scale per channel, and the transposition would be computed.
     """
 
     def forward(self, x: Tensor) -> Tensor:
-        """[B, H, W, C] to the same."""
+        """Apply norm, MLP and residual to a map [B, H, W, C]; same shape."""
         return add(x, self.fc2(self.hidden(x)).permute(0, 2, 3, 1))
 
 
 class FastConvNorm(nn.Module):
-    """`ConvNorm`, and the GELU that follows it.
+    """`ConvNorm` and the GELU after it.
 
     Args:
-        slow: Convolution and norm.
+        source: Convolution and norm to optimize.
     """
 
-    def __init__(self, slow: Any) -> None:
+    def __init__(self, source: Any) -> None:
         super().__init__()
-        self.conv, self.norm = PackedConv2d(slow.conv), slow.norm
+        self.conv, self.norm = PackedConv2d(source.conv), source.norm
 
     def forward(self, x: Tensor) -> Tensor:
-        """[B, C, H, W] to [B, C', H', W']."""
+        """Convolve, normalize and activate a map [B, C, H, W]; return [B, C', H', W']."""
         return norm_gelu(self.norm, self.conv(x), activate=True)
 
 
 class FastConvStack(nn.Module):
-    """`ConvStack`.
+    """`ConvStack` for inference.
 
     Args:
-        slow: The stack.
+        source: Stack to optimize.
     """
 
-    def __init__(self, slow: sg.ConvStack) -> None:
+    def __init__(self, source: sg.ConvStack) -> None:
         super().__init__()
-        *inner, last = slow.layers
+        *inner, last = source.layers
         self.layers = nn.Sequential(*map(FastConvNorm, inner))
         self.last: Any = last
 
     def forward(self, x: Tensor) -> Tensor:
-        """[B, H, W, C] to [B, H', W', C']."""
+        """Apply the layers to a map [B, H, W, C]; return [B, H', W', C']."""
         x = self.last.conv(self.layers(x.permute(0, 3, 1, 2)))
         norm = self.last.norm
         if not torch.compiler.is_exporting():
@@ -120,40 +119,49 @@ class FastConvStack(nn.Module):
 
 
 class FastPatchEmbed(FastConvStack):
-    """`PatchEmbed`.
+    """`PatchEmbed` for inference.
 
     Args:
-        slow: The embedding.
+        source: Patch embedding to optimize.
     """
 
-    def __init__(self, slow: sg.PatchEmbed) -> None:
-        super().__init__(slow)
-        self.norm = slow.norm
+    def __init__(self, source: sg.PatchEmbed) -> None:
+        super().__init__(source)
+        self.norm = source.norm
 
     def forward(self, x: Tensor) -> Tensor:
-        """Image [B, 3, S, T] to tokens [B, ceil(S / 4), ceil(T / 4), C]."""
+        """Project images [B, 3, S, T] to tokens [B, ceil(S / 4), ceil(T / 4), C]."""
         return norm_tokens(self.norm, super().forward(x.permute(0, 2, 3, 1)))
 
 
 class FastAttention(nn.Module):
-    """What the three kinds of attention share: the norm before them, the local positional term, and the residual.
+    """Base of the three kinds of attention: norm, local positional term and residual.
 
     Args:
-        norm: The norm.
-        slow: The attention.
+        norm: Norm before the attention.
+        source: Attention to optimize.
     """
 
-    def __init__(self, norm: nn.LayerNorm, slow: sg.Attention) -> None:
+    def __init__(self, norm: nn.LayerNorm, source: sg.Attention) -> None:
         super().__init__()
         self.norm = norm
-        self.num_heads = slow.num_heads
+        self.num_heads = source.num_heads
         self.linear = self.conv = None
-        if slow.lepe is not None:
-            self.linear, self.conv = _pack(slow.lepe.linear), PackedConv2d(slow.lepe.conv)
-        self.proj = _pack(slow.proj)
+        if source.lepe is not None:
+            self.linear, self.conv = _pack(source.lepe.linear), PackedConv2d(source.lepe.conv)
+        self.proj = _pack(source.proj)
 
     def project(self, attended: Tensor, normed: Tensor, x: Tensor) -> Tensor:
-        """Local positional term and projection of an attention, added to x, [B, H, W, C] all of them."""
+        """Add the local positional term, project the sum and add the residual.
+
+        Args:
+            attended: Output of the attention [B, H, W, C].
+            normed: Normalized input [B, H, W, C].
+            x: Residual [B, H, W, C].
+
+        Returns:
+            Map [B, H, W, C].
+        """
         if self.linear is None or self.conv is None:
             return self.proj(attended, x)
         out = conv_between(normed, self.linear, self.conv, self.proj, residual=x, added=attended)
@@ -169,35 +177,50 @@ class FastAttention(nn.Module):
 
 
 class FastHybrid(FastAttention):
-    """`HybridAttention`; queries, keys and values of a window are one product."""
+    """`HybridAttention` for inference; queries, keys and values of a window are one product.
+
+    Args:
+        norm: Norm before the attention.
+        source: Attention to optimize.
+    """
 
     is_for_openvino = False
 
-    def __init__(self, norm: nn.LayerNorm, slow: sg.HybridAttention) -> None:
-        super().__init__(norm, slow)
-        self.ratio, self.window_size, self.half_heads = slow.ratio, slow.window_size, slow.half_heads
-        self.q_global, self.kv_global = _pack(slow.q_global), _pack(slow.kv_global)
-        weight = slow.reduction.weight.permute(0, 2, 3, 1).flatten(1)  # a token's channels side by side
-        self.reduction = PackedLinear(weight, slow.reduction.bias)
-        self.reduction_norm = slow.reduction_norm
-        self.local = _pack(slow.q_local, slow.kv_local)
+    def __init__(self, norm: nn.LayerNorm, source: sg.HybridAttention) -> None:
+        super().__init__(norm, source)
+        self.ratio, self.window_size, self.half_heads = source.ratio, source.window_size, source.half_heads
+        self.q_global, self.kv_global = _pack(source.q_global), _pack(source.kv_global)
+        weight = source.reduction.weight.permute(0, 2, 3, 1).flatten(1)  # channels of a token are contiguous
+        self.reduction = PackedLinear(weight, source.reduction.bias)
+        self.reduction_norm = source.reduction_norm
+        self.local = _pack(source.q_local, source.kv_local)
 
     def forward(self, x: Tensor, significance: Tensor | None) -> tuple[Tensor, Tensor | None]:  # noqa: ARG002
-        """[B, H, W, C] to the same, and a significance map [B, H, W]."""
+        """Attend at both scales.
+
+        Args:
+            x: Map [B, H, W, C].
+            significance: Not used, [B, H, W].
+
+        Returns:
+            Map [B, H, W, C] and significance map [B, H, W].
+        """
         normed = norm_tokens(self.norm, x)
-        wide, received_from_afar = self._attend_globally(normed)
-        near, received_nearby = self._attend_locally(normed)
-        return self.project(torch.cat([wide, near], dim=-1), normed, x), received_nearby + received_from_afar
+        global_out, global_received = self._attend_globally(normed)
+        local_out, local_received = self._attend_locally(normed)
+        return self.project(torch.cat([global_out, local_out], dim=-1), normed, x), local_received + global_received
 
     def _attend_globally(self, x: Tensor) -> tuple[Tensor, Tensor]:
         batch, height, width = grid = map_grid(x)
-        reduced = take_neighbours(to_rows(x), grid, self.ratio, self.ratio).flatten(1)  # [B * m, r * r * C]
+        reduced = gather_neighbors(to_rows(x), grid, self.ratio, self.ratio).flatten(1)  # [B * m, r * r * C]
         reduced = norm_tokens(self.reduction_norm, self.reduction(reduced), activate=True)
-        small = Grid(batch, *window_grid((height, width), (self.ratio, self.ratio)))
-        key_value = [to_map(part, small).flatten(1, 2) for part in self.kv_global.sections(reduced, 2)]  # [B, m, C]
+        reduced_grid = Grid(batch, *window_grid((height, width), (self.ratio, self.ratio)))
+        key_value = [
+            to_map(part, reduced_grid).flatten(1, 2) for part in self.kv_global.sections(reduced, 2)
+        ]  # [B, m, C]
         out, received = self._attend_and_measure([self.q_global(x).flatten(1, 2), *key_value])
-        above = sg.places_above(grid, self.ratio, x.device)
-        return out.view(batch, height, width, -1), received.index_select(1, above).view(batch, height, width)
+        nearest_key = sg.reduced_index(grid, self.ratio, x.device)
+        return out.view(batch, height, width, -1), received.index_select(1, nearest_key).view(batch, height, width)
 
     def _attend_locally(self, x: Tensor) -> tuple[Tensor, Tensor]:
         batch, size = x.shape[0], map_size(x)
@@ -206,30 +229,43 @@ class FastHybrid(FastAttention):
         out = from_windows(out, self.window_size, batch, size)
         return out, from_windows(received.unsqueeze(-1), self.window_size, batch, size).squeeze(-1)
 
-    def _attend_and_measure(self, given: list[Tensor]) -> tuple[Tensor, Tensor]:
+    def _attend_and_measure(self, qkv: list[Tensor]) -> tuple[Tensor, Tensor]:
         if self.is_for_openvino:
-            return attend_and_measure_apart(given, self.half_heads)
-        return attend_and_measure(given, self.half_heads)
+            return attend_and_measure_unfused(qkv, self.half_heads)
+        return attend_and_measure(qkv, self.half_heads)
 
 
 class FastGuided(FastAttention):
-    """`SelfGuidedAttention`; tokens in both orders are merged at once."""
+    """`SelfGuidedAttention` for inference; both orders are merged at once.
+
+    Args:
+        norm: Norm before the attention.
+        source: Attention to optimize.
+    """
 
     is_for_openvino = False
 
-    def __init__(self, norm: nn.LayerNorm, slow: sg.SelfGuidedAttention) -> None:
-        super().__init__(norm, slow)
-        self.q, self.kv_row, self.kv_column = _pack(slow.q), _pack(slow.kv_row), _pack(slow.kv_column)
-        self.kinds, self.merge = slow.kinds, slow.merge
+    def __init__(self, norm: nn.LayerNorm, source: sg.SelfGuidedAttention) -> None:
+        super().__init__(norm, source)
+        self.q, self.kv_row, self.kv_column = _pack(source.q), _pack(source.kv_row), _pack(source.kv_column)
+        self.kinds, self.merge = source.kinds, source.merge
 
     def forward(self, x: Tensor, significance: Tensor | None) -> tuple[Tensor, Tensor | None]:
-        """[B, H, W, C] and the map [B, H, W] of the hybrid block before to the same."""
-        assert significance is not None  # blocks of a stage begin with a hybrid one
+        """Attend to merged tokens.
+
+        Args:
+            x: Map [B, H, W, C].
+            significance: Significance map of the preceding hybrid block, [B, H, W].
+
+        Returns:
+            Map [B, H, W, C] and the given significance map [B, H, W].
+        """
+        assert significance is not None  # every stage begins with a hybrid block
         normed = norm_tokens(self.norm, x)
-        merged, bias = merge_twice(normed, significance, self.kinds, self.merge), None
+        merged, bias = merge_both_orders(normed, significance, self.kinds, self.merge), None
         if self.is_for_openvino:
-            count, merged = merged.shape[1], fill_vectors(merged)
-            bias = hide(merged, count)
+            count, merged = merged.shape[1], pad_keys(merged)
+            bias = padding_bias(merged, count)
         # `chunk` would specialize a captured graph to the number of images.
         by_row, by_column = merged.unflatten(0, (2, x.shape[0])).unbind()
         halves = self.kv_row.sections(by_row, 2), self.kv_column.sections(by_column, 2)
@@ -238,33 +274,54 @@ class FastGuided(FastAttention):
 
 
 class FastPlain(FastAttention):
-    """`PlainAttention`; queries, keys and values are one product."""
+    """`PlainAttention` for inference; queries, keys and values are one product.
 
-    def __init__(self, norm: nn.LayerNorm, slow: sg.PlainAttention) -> None:
-        super().__init__(norm, slow)
-        self.qkv = _pack(slow.q, slow.kv)
+    Args:
+        norm: Norm before the attention.
+        source: Attention to optimize.
+    """
+
+    def __init__(self, norm: nn.LayerNorm, source: sg.PlainAttention) -> None:
+        super().__init__(norm, source)
+        self.qkv = _pack(source.q, source.kv)
 
     def forward(self, x: Tensor, significance: Tensor | None) -> tuple[Tensor, Tensor | None]:
-        """[B, H, W, C] to the same."""
+        """Attend over all tokens.
+
+        Args:
+            x: Map [B, H, W, C].
+            significance: Returned unchanged, [B, H, W].
+
+        Returns:
+            Map [B, H, W, C] and the given significance map [B, H, W].
+        """
         normed = norm_tokens(self.norm, x)
         out = attend(self.qkv.sections(normed.flatten(1, 2), 3), self.num_heads)
         return self.project(out.view(x.shape), normed, x), significance
 
 
-class OtherAttention(nn.Module):
-    """Any other attention, of a model to compare with: as it is, between the norm and the residual.
+class FallbackAttention(nn.Module):
+    """Any other attention, unchanged, between the norm and the residual; used for ablations.
 
     Args:
-        norm: The norm.
-        slow: The attention.
+        norm: Norm before the attention.
+        source: The attention.
     """
 
-    def __init__(self, norm: nn.LayerNorm, slow: sg.Attention) -> None:
+    def __init__(self, norm: nn.LayerNorm, source: sg.Attention) -> None:
         super().__init__()
-        self.norm, self.attn = norm, slow
+        self.norm, self.attn = norm, source
 
     def forward(self, x: Tensor, significance: Tensor | None) -> tuple[Tensor, Tensor | None]:
-        """[B, H, W, C] and the latest significance map to the next of both."""
+        """Apply norm, attention and residual.
+
+        Args:
+            x: Map [B, H, W, C].
+            significance: Latest significance map [B, H, W].
+
+        Returns:
+            Map [B, H, W, C] and the latest significance map [B, H, W].
+        """
         attended, significance = sg.run_attention(self.attn, self.norm(x), significance)
         return x + attended, significance
 
@@ -277,34 +334,42 @@ _FASTER: dict[type[sg.Attention], Any] = {
 
 
 class FastBlock(nn.Module):
-    """`Block` without what only training needs."""
+    """`Block` for inference."""
 
-    def __init__(self, slow: sg.Block) -> None:
+    def __init__(self, source: sg.Block) -> None:
         super().__init__()
-        self.attn = _FASTER.get(type(slow.attn), OtherAttention)(slow.norm1, slow.attn)
-        self.mlp = FastConvMlp(slow.norm2, slow.mlp)
+        self.attn = _FASTER.get(type(source.attn), FallbackAttention)(source.norm1, source.attn)
+        self.mlp = FastConvMlp(source.norm2, source.mlp)
 
     def forward(self, x: Tensor, significance: Tensor | None) -> tuple[Tensor, Tensor | None]:
-        """[B, H, W, C] and the latest significance map to the next of both."""
+        """Apply attention and MLP.
+
+        Args:
+            x: Map [B, H, W, C].
+            significance: Latest significance map [B, H, W].
+
+        Returns:
+            Map [B, H, W, C] and the latest significance map [B, H, W].
+        """
         x, significance = self.attn(x, significance)
         return self.mlp(x), significance
 
 
 class FastSgFormer(sg.SgFormer):
-    """`SgFormer` for inference; its position embedding is resampled only where the size asks for it.
+    """`SgFormer` for inference; the position embedding is resampled only for sizes other than its own.
 
-    A compiled model has a graph for the size that the embedding has, and one for all others.
+    A compiled model has one graph for the size of the embedding, and one for all other sizes.
     """
 
     def position(self, size: Size) -> Tensor:
-        """Position embedding for a map of ``size`` tokens, [1, H, W, C]."""
+        """Return the position embedding for a map of ``size`` tokens, [1, H, W, C]."""
         if torch.compiler.is_exporting() or size != self.pos_embed_size:
             return super().position(size)
         return self.pos_embed.unflatten(1, self.pos_embed_size)
 
 
 def _join_halves(by_row: list[Tensor], by_column: list[Tensor]) -> list[Tensor]:
-    """Keys and values of half of the heads each, [B, m, C] or apart, to those of all, [B, m, 2C] or apart."""
+    """Join keys and values of both halves of the heads, each [B, m, C] or separate, to [B, m, 2C] or separate."""
     if len(by_row) > 1:
         return [torch.cat(halves, dim=-1) for halves in zip(by_row, by_column, strict=True)]
     halves = by_row[0].chunk(2, dim=-1), by_column[0].chunk(2, dim=-1)
@@ -312,7 +377,7 @@ def _join_halves(by_row: list[Tensor], by_column: list[Tensor]) -> list[Tensor]:
 
 
 def _pack(*linears: nn.Linear) -> PackedLinear:
-    """Linear layers that read the same tokens, as one."""
+    """Join linear layers with the same input to one layer."""
     biases = tuple(linear.bias for linear in linears)
     bias = None if any(one is None for one in biases) else torch.cat(biases)
     return PackedLinear(torch.cat(tuple(linear.weight for linear in linears)), bias)

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from msgformer.models.attention import plain_attention
-from msgformer.optimized.ops import attend, serves
+from msgformer.optimized.ops import attend, is_supported
 from msgformer.optimized.packed import PackedLinear
 
 aten = torch.ops.aten
@@ -168,7 +168,7 @@ def _attention_implementations(func: Any, args: list[Any], kwargs: dict[str, Any
         yield lambda: (query @ key.transpose(-2, -1), scores @ value)
     tokens = [one.transpose(1, 2).flatten(2) for one in (query, key, value)]
     given, heads = [tokens[0], torch.cat(tokens[1:], dim=-1)], query.shape[1]
-    if serves(given, heads):
+    if is_supported(given, heads):
         yield lambda: attend(given, heads)
 
 

@@ -4,7 +4,7 @@ import torch
 from heads.conftest import NUM_CLASSES, SIZES, small_heads, unpack
 from msgformer.heads.detection.cascade import CASCADE, CascadeRoIHeads
 from msgformer.heads.detection.roi_extractor import boxes_to_rois
-from msgformer.heads.detection.roi_losses import mask_targets, of_class
+from msgformer.heads.detection.roi_losses import mask_targets, select_class
 
 
 @pytest.fixture
@@ -91,7 +91,7 @@ def test_stages_in_evaluation(golden, proposals):
         torch.testing.assert_close(logits, stage["cls_score"], atol=5e-6, rtol=1e-6)
         torch.testing.assert_close(deltas, stage["bbox_pred"], atol=5e-6, rtol=1e-6)
         if index < 2:
-            proposals = heads.refine(index, proposals, of_class(deltas, logits[:, :-1].argmax(dim=1)), SIZES)
+            proposals = heads.refine(index, proposals, select_class(deltas, logits[:, :-1].argmax(dim=1)), SIZES)
     boxes = heads.refine(2, proposals, deltas, SIZES)
     torch.testing.assert_close(torch.cat(boxes), torch.cat(golden["test"]["final_all_boxes"]), atol=2e-4, rtol=0)
 

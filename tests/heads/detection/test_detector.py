@@ -130,7 +130,7 @@ def test_bfloat16_trains_and_detects():
         ({"labels": torch.tensor([0])}, "label 0 is not one of 1 to 3"),
         ({"labels": torch.tensor([4])}, "label 4 is not one of 1 to 3"),
         ({"masks": torch.zeros(1, 9, 9)}, r"'masks' has shape \(1, 9, 9\) instead of \(1, 120, 100\)"),
-        ({"masks": None}, "it lacks 'masks'"),
+        ({"masks": None}, "'masks' is missing"),
     ],
 )
 def test_targets_that_cannot_be_trained_on_are_named(change, message):

@@ -10,7 +10,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from msgformer import create_model
 from msgformer.kernels.cpu import attention as native_attention
-from msgformer.kernels.cpu.attention import WindowAttention, serves
+from msgformer.kernels.cpu.attention import WindowAttention, is_supported
 from msgformer.models import attention
 from msgformer.models.attention import packed_attention
 
@@ -38,7 +38,7 @@ def exact(inputs: list[Tensor]) -> tuple[list[Tensor], Tensor]:
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
 def test_attention_and_gradients_are_the_definitions(shape, processor):
     inputs = draw(shape)
-    assert serves(*inputs)
+    assert is_supported(*inputs)
     doubles, expected = exact(inputs)
     out, (windows, tokens, heads, channels) = WindowAttention.apply(*inputs), shape
     assert_close(out, expected.float(), rtol=1e-5, atol=2e-5)
@@ -69,7 +69,7 @@ def calls(inputs: list[Tensor], *args, **kwargs) -> bool:
 def test_chosen_where_it_can_compute(monkeypatch):
     assert calls(draw())
     assert not calls(draw(), 0.1)
-    assert not calls(draw(), queries=1)
+    assert not calls(draw(), num_queries=1)
     assert not calls(draw(dtype=torch.float64))
     assert not calls(draw((1, 5, 1, 8)))
     qkv, bias = draw()
@@ -104,6 +104,6 @@ def test_models_train_as_without(monkeypatch):
         return list(torch.autograd.grad(model(images).square().sum(), list(model.parameters())))
 
     found = step()
-    monkeypatch.setattr(attention.native_attention, "serves", lambda *_: False)
+    monkeypatch.setattr(attention.cpu_attention, "is_supported", lambda *_: False)
     for one, two in zip(found, step(), strict=True):  # theta_1's is nothing but rounding
         assert_close(one, two, rtol=1e-4, atol=1e-5 * max(1e-3, two.abs().max().item()))

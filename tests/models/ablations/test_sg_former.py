@@ -92,13 +92,13 @@ def test_uniform_groups_are_as_many_as_those_by_significance(reduction, size):
     guided, uniform = build(SelfGuidedAttention, reduction=reduction), build(UniformAttention, reduction=reduction)
     x = tokens(*size)
     order = torch.arange(size[0] * size[1]).expand(2, -1)
-    assert uniform.merge_neighbours(x).shape[1] == min(guided.merge_tokens(x, order).shape[1], size[0] * size[1])
+    assert uniform.merge_neighbors(x).shape[1] == min(guided.merge_tokens(x, order).shape[1], size[0] * size[1])
     assert uniform(x).shape == x.shape
 
 
 def test_uniform_groups_are_means_of_neighbours():
     uniform, x = build(UniformAttention, reduction=2), tokens(6, 2)  # 3 groups of 2 and 6 of 1: 9 of 12 tokens
-    merged = uniform.merge_neighbours(x)
+    merged = uniform.merge_neighbors(x)
     torch.testing.assert_close(merged[:, 0], x[:, 0].mean(dim=1))
     torch.testing.assert_close(merged.mean(dim=1), x.mean(dim=(1, 2)), atol=0.4, rtol=0)
 

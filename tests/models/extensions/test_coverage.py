@@ -85,5 +85,5 @@ def test_the_window_can_be_changed():
 
 @pytest.mark.parametrize(("settings", "told"), [({"coverage": 0}, "coverage"), ({"margin": -1}, "margin")])
 def test_less_than_that_is_refused(settings, told):
-    with pytest.raises(ValueError, match=f"{told} has to be at least"):
+    with pytest.raises(ValueError, match=f"{told} must be at least"):
         make("shared" if told == "coverage" else "overlapping", **settings)

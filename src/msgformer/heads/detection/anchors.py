@@ -1,4 +1,4 @@
-"""Anchors: the fixed boxes that a region proposal network or a one-stage head starts from."""
+"""Anchors: the reference boxes of a region proposal network or a one-stage head."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from torchvision.models.detection.image_list import ImageList
 class AnchorGenerator(TorchvisionAnchorGenerator):
     """Anchors of side ``scale * stride``, in torchvision's order (row, column, scale and ratio).
 
-    torchvision's own generator rounds the anchors to whole pixels, derives strides from the image size (wrong for a
-    level whose side was rounded up) and takes the data type of the maps (in bfloat16, centres beyond 256 pixels are
-    off by a pixel and more). Here strides are given, nothing is rounded, and anchors are float32.
+    torchvision's own generator rounds anchors to whole pixels, derives strides from the image size (wrong for a level
+    whose side was rounded up) and uses the data type of the maps (in bfloat16, centers beyond 256 pixels are off by a
+    pixel and more). Here strides are given, nothing is rounded, and anchors are float32.
 
     Args:
-        scales: sides of the square anchor, in strides.
-        ratios: height over width.
-        strides: pixels between neighbouring anchors, one a level.
+        scales: Sides of the square anchor, in strides.
+        ratios: Ratios of height to width.
+        strides: Pixels between adjacent anchors, one number per level.
     """
 
     def __init__(
@@ -40,13 +40,13 @@ class AnchorGenerator(TorchvisionAnchorGenerator):
         dtype: torch.dtype = torch.float32,
         device: torch.device | str = "cpu",
     ) -> Tensor:
-        """Anchors around the origin, unrounded.
+        """Compute the anchors around the origin, without rounding.
 
         Args:
-            scales: sides of the square anchor, in pixels.
-            aspect_ratios: height over width.
-            dtype: of the anchors.
-            device: of the anchors.
+            scales: Sides of the square anchor, in pixels.
+            aspect_ratios: Ratios of height to width.
+            dtype: Type of the anchors.
+            device: Device of the anchors.
 
         Returns:
             Boxes ``x1 y1 x2 y2``, [len(aspect_ratios) * len(scales), 4].
@@ -58,14 +58,14 @@ class AnchorGenerator(TorchvisionAnchorGenerator):
         return torch.stack([-widths, -heights, widths, heights], dim=1) * 0.5
 
     def forward(self, image_list: ImageList, feature_maps: list[Tensor]) -> list[Tensor]:
-        """Anchors of all levels, for each image of a batch.
+        """Compute the anchors of all levels, per image of a batch.
 
         Args:
-            image_list: the batch; only its length is used.
-            feature_maps: one map a level, [B, C, H, W].
+            image_list: The batch; only its length is used.
+            feature_maps: One map per level, [B, C, H, W].
 
         Returns:
-            For each image the same boxes, [sum of H * W * anchors a position, 4], float32.
+            The same float32 boxes per image, [sum of H * W * anchors per position, 4].
         """
         self.set_cell_anchors(torch.float32, feature_maps[0].device)
         sizes = [list(feature.shape[-2:]) for feature in feature_maps]

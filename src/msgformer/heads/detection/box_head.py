@@ -1,4 +1,4 @@
-"""The box head: what class a region shows, and where its box should move."""
+"""Box head: class and box offsets of a region."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from msgformer.heads.layers import ConvModule
 class BoxHead(nn.Module):
     """Convolutions with BatchNorm, fully connected layers, then class logits and box offsets per class.
 
-    Four convolutions and one layer make the "4conv1fc" head of the Cascade Mask R-CNN tables, none and two the head
-    of Mask R-CNN and Faster R-CNN.
+    Four convolutions and one layer make the "4conv1fc" head of the Cascade Mask R-CNN tables; no convolution and two
+    layers make the head of Mask R-CNN and Faster R-CNN.
 
     Args:
-        in_channels: of the regions.
-        num_classes: object classes; the background is one more, and the last.
-        num_convs: number of 3x3 convolutions.
-        num_fcs: number of fully connected layers.
-        conv_channels: width of the convolutions.
-        fc_channels: width of the layers.
-        roi_size: side of the regions.
+        in_channels: Channels of the regions.
+        num_classes: Number of object classes; the background is an additional, last class.
+        num_convs: Number of 3 x 3 convolutions.
+        num_fcs: Number of fully connected layers.
+        conv_channels: Channels of the convolutions.
+        fc_channels: Channels of the fully connected layers.
+        roi_size: Side of the regions.
     """
 
     def __init__(
@@ -45,7 +45,7 @@ class BoxHead(nn.Module):
         self.init_weights()
 
     def init_weights(self) -> None:
-        """Xavier for the shared layers, small normal values for the predictions."""
+        """Initialize shared layers by Xavier's method, and predictions by small normal values."""
         nn.init.normal_(self.fc_cls.weight, std=0.01)
         nn.init.normal_(self.fc_reg.weight, std=0.001)
         for layer in (self.fc_cls, self.fc_reg, *self.shared_fcs):
@@ -54,10 +54,10 @@ class BoxHead(nn.Module):
             nn.init.xavier_uniform_(layer.get_parameter("weight"))
 
     def forward(self, regions: Tensor) -> tuple[Tensor, Tensor]:
-        """Classify and refine.
+        """Classify and refine regions.
 
         Args:
-            regions: [N, in_channels, roi_size, roi_size].
+            regions: Features of the regions [N, in_channels, roi_size, roi_size].
 
         Returns:
             Class logits [N, num_classes + 1], the background last, and box offsets [N, num_classes * 4].

@@ -1,4 +1,4 @@
-"""Box and mask heads on regions, in one stage (Mask R-CNN) or several of rising quality (Cascade R-CNN)."""
+"""Box and mask heads on regions: one stage (Mask R-CNN), or several of increasing quality (Cascade R-CNN)."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ from msgformer.heads.detection.detections import DetectionLimits, select_detecti
 from msgformer.heads.detection.mask_head import MaskHead
 from msgformer.heads.detection.matcher import Matcher
 from msgformer.heads.detection.roi_extractor import RoIExtractor, boxes_to_rois
-from msgformer.heads.detection.roi_losses import BOX_LOSSES, mask_loss, mask_targets, of_class
+from msgformer.heads.detection.roi_losses import BOX_LOSSES, mask_loss, mask_targets, select_class
 from msgformer.heads.detection.roi_sampling import RoISampler, SampledRoIs
 from msgformer.heads.detection.rpn import Targets
 
 Sizes = Sequence[tuple[int, int]]
-"""Height and width of each image before padding."""
+"""Height and width per image before padding."""
 
 
 @dataclass(frozen=True)
 class StageSetting:
-    """How one stage is trained.
+    """Training settings of one stage.
 
     Attributes:
-        iou: overlap with ground truth from which on a region is positive.
-        stds: of the box offsets.
-        loss_weight: of the stage's losses.
-        low_quality: whether a ground truth's best region is positive even where another one overlaps it more.
+        iou: Minimum overlap of a positive region with ground truth.
+        stds: Standard deviations of the box offsets.
+        loss_weight: Weight of the stage's losses.
+        low_quality: Whether the best region of a ground truth is positive even if another region overlaps it more.
     """
 
     iou: float = 0.5
@@ -50,18 +50,18 @@ CASCADE = (
 
 
 class CascadeRoIHeads(nn.Module):
-    """Stages that each classify and refine the boxes of the one before (Cascade R-CNN, section 4).
+    """Stages that classify and refine the boxes of the previous stage (Cascade R-CNN, section 4).
 
-    Inside, classes count from 0 and the background comes last; outside, as in torchvision, classes count from 1.
+    Inside, classes count from 0 and the background is last; outside, as in torchvision, classes count from 1.
 
     Args:
-        box_heads: one a stage.
-        mask_heads: one a stage, or none for a detector of boxes alone.
-        stages: how each stage is trained.
-        num_classes: object classes.
+        box_heads: One box head per stage.
+        mask_heads: One mask head per stage, or none for a detector without masks.
+        stages: Training settings per stage.
+        num_classes: Number of object classes.
         box_loss: ``"giou"`` on decoded boxes or ``"l1"`` on offsets.
-        num_samples: regions sampled an image and stage; a quarter of them may be positive.
-        limits: which detections are kept.
+        num_samples: Number of sampled regions per image and stage; at most a quarter of them are positive.
+        limits: Limits of the returned detections.
     """
 
     def __init__(
@@ -94,21 +94,22 @@ class CascadeRoIHeads(nn.Module):
         image_shapes: list[tuple[int, int]],
         targets: Targets | None = None,
     ) -> tuple[list[dict[str, Tensor]], dict[str, Tensor]]:
-        """Losses in training, detections otherwise.
+        """Compute losses in training, and detections otherwise.
 
         Args:
-            features: maps of the pyramid, [B, C, H, W], strides 4, 8, 16, 32 and further ones.
-            proposals: boxes of each image, [N, 4].
-            image_shapes: height and width of each image before padding.
-            targets: of each image ``boxes`` [G, 4], ``labels`` [G] from 1 on and, for masks, ``masks`` [G, h, w].
+            features: Maps of the pyramid, [B, C, H, W], of strides 4, 8, 16, 32 and more.
+            proposals: Boxes per image, [N, 4].
+            image_shapes: Height and width per image before padding.
+            targets: Ground truth per image: ``boxes`` [G, 4], ``labels`` [G] from 1 and, for masks, ``masks`` [G, h,
+                w].
 
         Returns:
-            Detections (none in training): ``boxes``, ``labels`` from 1 on, ``scores`` and, with mask heads, ``masks``
-            [D, 28, 28] (probabilities within the box); and losses (none in evaluation).
+            Detections (none in training): ``boxes`` [D, 4], ``labels`` [D] from 1, ``scores`` [D] and, with mask heads,
+            ``masks`` [D, 28, 28] (probabilities within the box); and losses (none in evaluation).
         """
         maps = list(features.values())
         if torch.is_autocast_enabled(maps[0].device.type):
-            maps = [x.float() for x in maps]  # once, not in every RoIAlign, which samples in float32
+            maps = [x.float() for x in maps]  # RoIAlign samples in float32; convert once
         if self.training:
             if targets is None:
                 raise ValueError("targets are needed in training")
@@ -118,7 +119,17 @@ class CascadeRoIHeads(nn.Module):
     def losses(
         self, features: list[Tensor], proposals: list[Tensor], sizes: Sizes, targets: Targets
     ) -> dict[str, Tensor]:
-        """Losses of all stages, weighted; each stage trains on the boxes that the one before has refined."""
+        """Compute the weighted losses of all stages; each stage trains on the refined boxes of the previous one.
+
+        Args:
+            features: Maps of the pyramid, [B, C, H, W] each.
+            proposals: Boxes per image, [N, 4].
+            sizes: Height and width per image before padding.
+            targets: Ground truth per image, see `forward`.
+
+        Returns:
+            Losses by name, [] each.
+        """
         losses: dict[str, Tensor] = {}
         for index, stage in enumerate(self.stages):
             samples = self.sample(index, proposals, targets)
@@ -133,14 +144,24 @@ class CascadeRoIHeads(nn.Module):
         return losses
 
     def detect(self, features: list[Tensor], proposals: list[Tensor], sizes: Sizes) -> list[dict[str, Tensor]]:
-        """Detections of each image: logits averaged over the stages, boxes of the last, masks averaged."""
+        """Detect objects: logits are averaged over the stages, boxes are those of the last stage, masks are averaged.
+
+        Args:
+            features: Maps of the pyramid, [B, C, H, W] each.
+            proposals: Boxes per image, [N, 4].
+            sizes: Height and width per image before padding.
+
+        Returns:
+            Detections per image: ``boxes`` [D, 4], ``labels`` [D], ``scores`` [D] and, with mask heads, ``masks`` [D,
+            28, 28].
+        """
         all_logits = []
         for index in range(len(self.stages)):
             logits, deltas = self.predict_boxes(index, features, proposals)
             all_logits.append(logits.float())
             if index + 1 < len(self.stages):
                 best = logits[:, :-1].argmax(dim=1)
-                proposals = self.refine(index, proposals, of_class(deltas, best), sizes)
+                proposals = self.refine(index, proposals, select_class(deltas, best), sizes)
         scores = torch.stack(all_logits).mean(dim=0).softmax(dim=1)[:, :-1]
         detections = self._select(scores, deltas, proposals, sizes)
         if self.mask_head:
@@ -148,11 +169,29 @@ class CascadeRoIHeads(nn.Module):
         return [{**detection, "labels": detection["labels"] + 1} for detection in detections]
 
     def predict_boxes(self, index: int, features: list[Tensor], boxes: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
-        """Class logits [N, K + 1] and offsets [N, K * 4] of stage ``index`` for the boxes of all images."""
+        """Predict classes and offsets for the boxes of all images.
+
+        Args:
+            index: Index of the stage.
+            features: Maps of the pyramid, [B, C, H, W] each.
+            boxes: Boxes per image, [N, 4].
+
+        Returns:
+            Class logits [sum N, K + 1] and offsets [sum N, K * 4].
+        """
         return self.bbox_head[index](self.box_extractor(features, boxes_to_rois(boxes)))
 
     def predict_masks(self, features: list[Tensor], boxes: Sequence[Tensor], labels: Tensor) -> Tensor:
-        """Probabilities [N, 28, 28] of the labels' masks in boxes, averaged over the stages."""
+        """Predict the masks of labeled boxes, averaged over the stages.
+
+        Args:
+            features: Maps of the pyramid, [B, C, H, W] each.
+            boxes: Boxes per image, [N, 4].
+            labels: Class of each box of all images, [sum N].
+
+        Returns:
+            Mask probabilities [sum N, 28, 28].
+        """
         regions = self.mask_extractor(features, boxes_to_rois(boxes))
         rows = torch.arange(len(labels), device=labels.device)
         masks = [head(regions)[rows, labels].float().sigmoid() for head in self.mask_head]
@@ -166,17 +205,38 @@ class CascadeRoIHeads(nn.Module):
         samples: list[SampledRoIs],
         targets: Targets,
     ) -> dict[str, Tensor]:
-        """Cross entropy over all regions, and the box loss over positives, divided by the number of regions."""
+        """Compute cross entropy over all regions, and the box loss over positives per region.
+
+        Args:
+            index: Index of the stage.
+            logits: Class logits of the samples, [S, K + 1].
+            deltas: Predicted offsets of the samples, [S, K * 4].
+            samples: Sampled regions per image.
+            targets: Ground truth per image, see `forward`.
+
+        Returns:
+            ``loss_classifier`` [] and ``loss_box_reg`` [].
+        """
         labels = torch.cat([sample.labels for sample in samples])
         rois = torch.cat([sample.boxes for sample in samples])
         truth = torch.cat([target["boxes"][sample.matched] for sample, target in zip(samples, targets, strict=True)])
         positive = labels < self.num_classes
-        own = of_class(deltas[positive], labels[positive])
+        own = select_class(deltas[positive], labels[positive])
         box_loss = self.box_loss(own, rois[positive], truth, self.coders[index]) / max(len(labels), 1)
         return {"loss_classifier": F.cross_entropy(logits, labels), "loss_box_reg": box_loss}
 
     def mask_losses(self, index: int, features: list[Tensor], samples: list[SampledRoIs], targets: Targets) -> Tensor:
-        """Binary cross entropy on the masks of the positives of stage ``index``."""
+        """Compute binary cross entropy on the masks of the positives.
+
+        Args:
+            index: Index of the stage.
+            features: Maps of the pyramid, [B, C, H, W] each.
+            samples: Sampled regions per image.
+            targets: Ground truth per image, see `forward`.
+
+        Returns:
+            The loss [].
+        """
         boxes = [sample.boxes[: len(sample.matched)] for sample in samples]
         labels = torch.cat([sample.labels[: len(sample.matched)] for sample in samples])
         logits = self.mask_head[index](self.mask_extractor(features, boxes_to_rois(boxes)))
@@ -191,14 +251,36 @@ class CascadeRoIHeads(nn.Module):
     def refine_samples(
         self, index: int, logits: Tensor, deltas: Tensor, samples: list[SampledRoIs], sizes: Sizes
     ) -> list[Tensor]:
-        """Boxes for the next stage: positives follow their class, background its best class; ground truth goes."""
+        """Compute the boxes of the next stage; ground-truth boxes are removed.
+
+        Positives are refined by the offsets of their class, background regions by those of their most probable class.
+
+        Args:
+            index: Index of the stage.
+            logits: Class logits of the samples, [S, K + 1].
+            deltas: Predicted offsets of the samples, [S, K * 4].
+            samples: Sampled regions per image.
+            sizes: Height and width per image before padding.
+
+        Returns:
+            Boxes per image, [N, 4].
+        """
         labels = torch.cat([sample.labels for sample in samples])
         labels = torch.where(labels < self.num_classes, labels, logits[:, :-1].argmax(dim=1))
-        boxes = self.refine(index, [sample.boxes for sample in samples], of_class(deltas, labels), sizes)
+        boxes = self.refine(index, [sample.boxes for sample in samples], select_class(deltas, labels), sizes)
         return [box[~sample.is_truth] for box, sample in zip(boxes, samples, strict=True)]
 
     def sample(self, index: int, proposals: list[Tensor], targets: Targets) -> list[SampledRoIs]:
-        """Regions of each image that stage ``index`` is trained on."""
+        """Sample the training regions of a stage.
+
+        Args:
+            index: Index of the stage.
+            proposals: Boxes per image, [N, 4].
+            targets: Ground truth per image: ``boxes`` [G, 4], ``labels`` [G].
+
+        Returns:
+            Sampled regions per image.
+        """
         sampler = self.samplers[index]
         return [
             sampler(boxes, target["boxes"], target["labels"] - 1)
@@ -206,7 +288,17 @@ class CascadeRoIHeads(nn.Module):
         ]
 
     def refine(self, index: int, boxes: Sequence[Tensor], deltas: Tensor, sizes: Sizes) -> list[Tensor]:
-        """Move the boxes of each image by offsets [sum N, 4 or K * 4] and clip them to the image."""
+        """Apply offsets to the boxes of each image and clip them to the image.
+
+        Args:
+            index: Index of the stage.
+            boxes: Boxes per image, [N, 4].
+            deltas: Offsets of all images, [sum N, 4 or K * 4].
+            sizes: Height and width per image before padding.
+
+        Returns:
+            Boxes per image, [N, 4 or K * 4].
+        """
         parts = deltas.split([len(box) for box in boxes])
         moved = [self.coders[index].decode_single(part, box) for part, box in zip(parts, boxes, strict=True)]
         return [
@@ -228,5 +320,5 @@ class CascadeRoIHeads(nn.Module):
 
 
 def _pad(masks: Tensor, size: Sequence[int]) -> Tensor:
-    """Masks [G, h, w] with zeros on the right and bottom up to (height, width)."""
+    """Pad masks [G, h, w] with zeros on the right and bottom to [G, height, width]."""
     return F.pad(masks, (0, size[1] - masks.shape[-1], 0, size[0] - masks.shape[-2]))

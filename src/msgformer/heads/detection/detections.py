@@ -1,4 +1,4 @@
-"""From scores, boxes and small masks to what a detector returns."""
+"""Selection of detections by score and NMS, and pasting of masks into images."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from torchvision.ops import batched_nms
 
 @dataclass(frozen=True)
 class DetectionLimits:
-    """Which detections are kept.
+    """Limits of the returned detections.
 
     Attributes:
-        score_threshold: probability that a detection must exceed.
-        nms_threshold: IoU above which the weaker of two boxes of one class is dropped.
-        per_image: number of detections kept, the most probable ones.
+        score_threshold: Minimum probability of a detection (exclusive).
+        nms_threshold: IoU above which the less probable of two boxes of one class is dropped.
+        per_image: Maximum number of detections per image, the most probable ones.
     """
 
     score_threshold: float = 0.05
@@ -26,15 +26,15 @@ class DetectionLimits:
 
 
 def select_detections(scores: Tensor, boxes: Tensor, limits: DetectionLimits) -> dict[str, Tensor]:
-    """Threshold, suppress doubles within each class, keep the best.
+    """Apply the score threshold, NMS within each class, and the maximum number.
 
     Args:
-        scores: probabilities of the object classes, [N, K].
-        boxes: one a class, [N, K * 4].
-        limits: what to keep.
+        scores: Probabilities of the object classes, [N, K].
+        boxes: One box per class, [N, K * 4].
+        limits: Limits of the returned detections.
 
     Returns:
-        ``boxes`` [D, 4], ``labels`` [D] from 0 on and ``scores`` [D], best first.
+        ``boxes`` [D, 4], ``labels`` [D] from 0 and ``scores`` [D] in descending order.
     """
     region, label = (scores > limits.score_threshold).nonzero(as_tuple=True)
     candidates = boxes.unflatten(1, (-1, 4))[region, label]
@@ -44,16 +44,16 @@ def select_detections(scores: Tensor, boxes: Tensor, limits: DetectionLimits) ->
 
 
 def paste_masks(probabilities: Tensor, boxes: Tensor, size: tuple[int, int], threshold: float = 0.5) -> Tensor:
-    """Lay the masks of boxes into the image, sampled at pixel centres with sub-pixel alignment.
+    """Paste the masks of boxes into the image, sampled at pixel centers with sub-pixel alignment.
 
     Args:
-        probabilities: of the pixels of each box, [D, S, S].
-        boxes: in pixels of the image, [D, 4].
-        size: height and width of the image.
-        threshold: probability from which on a pixel belongs to the mask.
+        probabilities: Probabilities of the pixels of each box, [D, S, S].
+        boxes: Boxes in pixels of the image, [D, 4].
+        size: Height and width of the image.
+        threshold: Minimum probability of a pixel of the mask.
 
     Returns:
-        Masks, bool, [D, height, width].
+        Boolean masks [D, height, width].
     """
     height, width = size
     masks = torch.zeros(len(boxes), height, width, dtype=torch.bool, device=boxes.device)
@@ -69,7 +69,7 @@ def paste_masks(probabilities: Tensor, boxes: Tensor, size: tuple[int, int], thr
 
 
 def _sample(values: Tensor, box: Tensor, x: Tensor, y: Tensor) -> Tensor:
-    """Values [S, S] of a box at places of the image, [len(y), len(x)]; zero outside the box."""
+    """Sample the values [S, S] of a box at coordinates of the image, [len(y), len(x)]; zero outside the box."""
     x = (x - box[0]) / (box[2] - box[0]) * 2 - 1
     y = (y - box[1]) / (box[3] - box[1]) * 2 - 1
     grid = torch.stack(torch.meshgrid(x, y, indexing="xy"), dim=-1)  # [rows, columns, 2]

@@ -1,4 +1,4 @@
-"""Detectors: a backbone, a pyramid, a head, by name."""
+"""Detectors by name: a backbone, a pyramid and a head."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ from msgformer.model_names import nearest
 
 @dataclass(frozen=True)
 class DetectorSizes:
-    """How large a detector is and how much it is trained on; the published detectors' sizes by default.
+    """Sizes of a detector and of its training samples; by default those of the published detectors.
 
     Attributes:
-        channels: of the pyramid and the heads' convolutions.
-        fc_channels: of the box heads' fully connected layers.
-        anchor_size: side of the smallest anchors in pixels; it doubles from level to level.
-        train_proposals: proposals per level before NMS, and in total after it, in training.
-        test_proposals: the same in evaluation.
-        rois_per_image: proposals sampled an image for each stage's losses.
+        channels: Channels of the pyramid and the heads' convolutions.
+        fc_channels: Channels of the box heads' fully connected layers.
+        anchor_size: Side of the smallest anchors in pixels; it doubles from level to level.
+        train_proposals: Proposals per level before NMS, and in total after it, in training.
+        test_proposals: Proposals per level before NMS, and in total after it, in evaluation.
+        rois_per_image: Sampled proposals per image for the losses of each stage.
     """
 
     channels: int = 256
@@ -48,14 +48,14 @@ class DetectorSizes:
 
 @dataclass(frozen=True)
 class RCNNSetting:
-    """What distinguishes the two-stage detectors.
+    """Settings that distinguish the two-stage detectors.
 
     Attributes:
-        stages: how each stage is trained.
-        with_masks: whether there are mask heads.
-        num_convs: convolutions of a box head.
-        num_fcs: fully connected layers of a box head.
-        box_loss: name of the box loss.
+        stages: Training settings per stage.
+        with_masks: Whether there are mask heads.
+        num_convs: Number of convolutions of a box head.
+        num_fcs: Number of fully connected layers of a box head.
+        box_loss: Name of the box loss.
     """
 
     stages: tuple[StageSetting, ...]
@@ -81,12 +81,12 @@ class RCNN(GeneralizedRCNN):
     """Two-stage detector: region proposals, then box and mask heads in one or more stages.
 
     Args:
-        backbone: gives maps of stride 4, 8, 16 and 32.
-        setting: of the heads.
-        num_classes: object classes.
-        transform: of images and detections.
-        limits: which detections are kept.
-        sizes: of the parts.
+        backbone: Backbone with maps of stride 4, 8, 16 and 32.
+        setting: Settings of the heads.
+        num_classes: Number of object classes.
+        transform: Preprocessing of images and postprocessing of detections.
+        limits: Limits of the returned detections.
+        sizes: Sizes of the parts.
     """
 
     def __init__(
@@ -114,14 +114,19 @@ class RCNN(GeneralizedRCNN):
         self.with_masks = setting.with_masks
 
     def forward(self, images: list[Tensor], targets: list[dict[str, Tensor]] | None = None) -> Any:
-        """Losses in training, detections otherwise; see :func:`create_detector`."""
+        """Compute losses in training, and detections otherwise; see `create_detector`.
+
+        Args:
+            images: Images [3, H, W] each.
+            targets: Ground truth per image: ``boxes`` [G, 4], ``labels`` [G] and, with masks, ``masks`` [G, H, W].
+        """
         if self.training:
             check_targets(images, targets, self.num_classes, self.with_masks)
             return super().forward(images, targets)
         return super().forward(images)
 
     def no_weight_decay(self) -> set[str]:
-        """Names of the parameters that the backbone exempts from decay."""
+        """Names of the parameters that the backbone exempts from weight decay."""
         return exempt_parameters(self)
 
 
@@ -145,43 +150,43 @@ def create_detector(
     detections_per_image: int = 100,
     **backbone_options: Any,
 ) -> RCNN | RetinaNet:
-    """A detector on any backbone, used as torchvision's detectors are.
+    """Create a detector on any backbone, with the interface of torchvision's detectors.
 
-    In training it is called with ``images``, a list of tensors [3, H, W] with values from 0 to 1, and ``targets``, for
-    each image a dictionary of ``boxes`` [G, 4] (x1 y1 x2 y2 in pixels), ``labels`` [G] from **1** to ``num_classes``
-    (as in torchvision, 0 is the background's) and, with masks, ``masks`` [G, H, W]; it returns losses by name, to be
-    summed. In evaluation it is called with ``images`` alone and returns for each image a dictionary of ``boxes``
-    [D, 4] in pixels of that image, ``labels`` [D] from 1 on, ``scores`` [D], best first, and ``masks`` [D, H, W],
-    bool (torchvision's own are probabilities [D, 1, H, W]).
+    In training, call it with ``images``, a list of tensors [3, H, W] with values from 0 to 1, and ``targets``, one
+    dictionary per image: ``boxes`` [G, 4] (x1 y1 x2 y2 in pixels), ``labels`` [G] from **1** to ``num_classes`` (as in
+    torchvision, 0 is the background) and, with masks, ``masks`` [G, H, W]. It returns losses by name; sum them. In
+    evaluation, call it with ``images`` only. It returns one dictionary per image: ``boxes`` [D, 4] in pixels of that
+    image, ``labels`` [D] from 1, ``scores`` [D] in descending order, and boolean ``masks`` [D, H, W] (torchvision's own
+    masks are probabilities [D, 1, H, W]).
 
-    Training images are taken as they come; resizing them at random is up to the data pipeline.
+    Training images are not resized; random resizing belongs to the data pipeline.
 
     Args:
-        backbone: name of a model of this package or of timm, or a module that returns a list of maps of stride 4, 8,
-            16 and 32 and describes them in ``feature_info``.
+        backbone: Name of a model of this package or of timm, or a module that returns a list of maps of stride 4, 8, 16
+            and 32 and describes them in ``feature_info``.
         head: ``"cascade_mask_rcnn"``, ``"mask_rcnn"``, ``"cascade_rcnn"``, ``"faster_rcnn"`` or ``"retinanet"``.
-        num_classes: object classes, the background not counted: 80 for COCO.
-        channels: of the pyramid and the heads' convolutions.
-        fc_channels: of the box heads' fully connected layers (not for RetinaNet, which has none).
-        anchor_size: side of the smallest anchors in pixels; it doubles from level to level.
-        train_proposals: proposals per level before NMS, and in total after it, in training (not for RetinaNet).
-        test_proposals: the same in evaluation (not for RetinaNet).
-        rois_per_image: proposals sampled an image for each stage's losses (not for RetinaNet).
-        min_size: shorter side that images are resized to in evaluation, ``None`` for not at all.
-        max_size: bound of the longer side then.
-        image_mean: of the image's channels; by default what the backbone was made for.
-        image_std: of the image's channels; by default what the backbone was made for.
-        score_threshold: probability that a detection must exceed.
-        nms_threshold: IoU above which the weaker of two boxes of one class is dropped.
-        detections_per_image: number of detections kept.
+        num_classes: Number of object classes without the background: 80 for COCO.
+        channels: Channels of the pyramid and the heads' convolutions.
+        fc_channels: Channels of the box heads' fully connected layers (not for RetinaNet, which has none).
+        anchor_size: Side of the smallest anchors in pixels; it doubles from level to level.
+        train_proposals: Proposals per level before NMS, and in total after it, in training (not for RetinaNet).
+        test_proposals: Proposals per level before NMS, and in total after it, in evaluation (not for RetinaNet).
+        rois_per_image: Sampled proposals per image for the losses of each stage (not for RetinaNet).
+        min_size: Shorter side to which images are resized in evaluation; ``None`` for no resizing.
+        max_size: Maximum of the longer side after resizing.
+        image_mean: Mean per image channel; by default that of the backbone.
+        image_std: Standard deviation per image channel; by default that of the backbone.
+        score_threshold: Minimum probability of a detection (exclusive).
+        nms_threshold: IoU above which the less probable of two boxes of one class is dropped.
+        detections_per_image: Maximum number of detections per image.
         **backbone_options: ``checkpoint``, ``pretrained``, ``map_norm``, ``frozen_stages``, ``grad_checkpointing`` and
-            options of the model, see :func:`~msgformer.heads.backbone.create_backbone`.
+            options of the model, see `create_backbone`.
 
     Returns:
         The detector, in training mode.
 
     Raises:
-        UserError: there is no such head or backbone, or a checkpoint doesn't fit.
+        UserError: There is no such head or backbone, or a checkpoint does not fit.
     """
     if head not in HEADS:
         raise UserError(f"unknown head {head!r}{nearest(head, HEADS)} (known: {', '.join(HEADS)})")

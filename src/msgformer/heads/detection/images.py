@@ -1,4 +1,4 @@
-"""Images as the network takes them, and detections as the user takes them."""
+"""Preprocessing of images for detectors, and postprocessing of detections."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from msgformer.heads.detection.detections import paste_masks
 
 
 class DetectionTransform(GeneralizedRCNNTransform):
-    """Normalise, resize in evaluation, pad to a batch; lay detections back onto the images given.
+    """Normalizes images, resizes them in evaluation, pads them to a batch, and scales detections back.
 
-    Training images are taken as they come: their resizing is augmentation, the matter of whoever loads them.
+    Training images are not resized: that is augmentation, which belongs to the data pipeline.
 
     Args:
-        min_size: shorter side that images are resized to in evaluation; ``None`` to take them as they are.
-        max_size: bound of the longer side.
-        mean: of the image's channels.
-        std: of the image's channels.
-        size_divisible: both sides of the batch are padded to a multiple of it.
+        min_size: Shorter side to which images are resized in evaluation; ``None`` for no resizing.
+        max_size: Maximum of the longer side.
+        mean: Mean per image channel.
+        std: Standard deviation per image channel.
+        size_divisible: Both sides of the batch are padded to a multiple of this number.
     """
 
     def __init__(
@@ -35,14 +35,14 @@ class DetectionTransform(GeneralizedRCNNTransform):
         super().__init__(min_size or 0, max_size, list(mean), list(std), size_divisible)
 
     def resize(self, image: Tensor, target: dict[str, Tensor] | None = None) -> tuple[Tensor, dict[str, Tensor] | None]:
-        """Resize an image in evaluation; sides are rounded, as in the published evaluations.
+        """Resize an image in evaluation; sides are rounded as in the published evaluations.
 
         Args:
-            image: [C, H, W].
-            target: handed through.
+            image: Image [C, H, W].
+            target: Ground truth, [...] by name; returned unchanged.
 
         Returns:
-            The image and the target.
+            The image [C, H', W'] and the target.
         """
         min_size = self.min_size[0]
         if self.training or not min_size:
@@ -58,15 +58,16 @@ class DetectionTransform(GeneralizedRCNNTransform):
         image_shapes: list[tuple[int, int]],
         original_image_sizes: list[tuple[int, int]],
     ) -> list[dict[str, Tensor]]:
-        """Scale detections to the images given.
+        """Scale detections to the original images.
 
         Args:
-            result: of each image ``boxes`` [D, 4] and perhaps ``masks`` [D, S, S], probabilities within the boxes.
-            image_shapes: height and width that the boxes refer to.
-            original_image_sizes: height and width that they shall refer to.
+            result: Detections per image: ``boxes`` [D, 4] and optionally ``masks`` [D, S, S], probabilities within the
+                boxes.
+            image_shapes: Height and width of the resized images, to which the boxes refer.
+            original_image_sizes: Height and width of the original images.
 
         Returns:
-            The same with ``boxes`` in pixels of the images given and ``masks`` [D, H, W], bool.
+            The detections with ``boxes`` [D, 4] in pixels of the original images and boolean ``masks`` [D, H, W].
         """
         if self.training:
             return result

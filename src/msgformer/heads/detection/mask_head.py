@@ -1,4 +1,4 @@
-"""The mask head: which pixels of a region belong to the object."""
+"""Mask head: the pixels of a region that belong to the object."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from msgformer.heads.layers import ConvModule, init_conv
 
 
 class MaskHead(nn.Module):
-    """Four 3x3 convolutions, a doubling of the resolution, one mask per class (Mask R-CNN, figure 4 right).
+    """3 x 3 convolutions, upsampling by 2, and one mask per class (Mask R-CNN, figure 4 right).
 
     Args:
-        in_channels: of the regions.
-        num_classes: object classes.
-        num_convs: number of 3x3 convolutions.
-        channels: width of the convolutions.
+        in_channels: Channels of the regions.
+        num_classes: Number of object classes.
+        num_convs: Number of 3 x 3 convolutions.
+        channels: Channels of the convolutions.
     """
 
     def __init__(self, in_channels: int, num_classes: int, num_convs: int = 4, channels: int = 256) -> None:
@@ -29,5 +29,5 @@ class MaskHead(nn.Module):
         init_conv(self.conv_logits)
 
     def forward(self, regions: Tensor) -> Tensor:
-        """Mask logits [N, num_classes, 2S, 2S] of regions [N, in_channels, S, S]."""
+        """Compute mask logits [N, num_classes, 2S, 2S] of regions [N, in_channels, S, S]."""
         return self.conv_logits(self.upsample(self.convs(regions)).relu())

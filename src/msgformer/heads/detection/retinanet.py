@@ -1,4 +1,4 @@
-"""RetinaNet: torchvision's, on any backbone and at any precision."""
+"""torchvision's RetinaNet on any backbone, at any precision."""
 
 from __future__ import annotations
 
@@ -18,27 +18,27 @@ from msgformer.heads.pyramid import FeaturePyramid
 from msgformer.heads.weight_decay import exempt_parameters
 
 STRIDES = (8, 16, 32, 64, 128)
-"""Pixels a step of each level."""
+"""Pixels per step of each level."""
 
 
-class PreciseHead(RetinaNetHead):
-    """torchvision's head with outputs in float32, whatever the precision of the maps: boxes are decoded from them."""
+class Float32Head(RetinaNetHead):
+    """torchvision's head with float32 outputs at any precision of the maps, because boxes are decoded from them."""
 
     def forward(self, x: list[Tensor]) -> dict[str, Tensor]:
-        """Maps [B, C, H, W] to logits and offsets [B, anchors, K or 4]."""
+        """Compute logits and offsets [B, anchors, K or 4] of maps [B, C, H, W]."""
         return {name: output.float() for name, output in super().forward(x).items()}
 
 
 class RetinaNet(TorchvisionRetinaNet):
-    """One-stage detector on levels of stride 8 to 128; classes count from 1 outside and from 0 inside.
+    """One-stage detector on levels of stride 8 to 128; class labels start at 1 outside and at 0 inside.
 
     Args:
-        backbone: gives maps of stride 4, 8, 16 and 32.
-        num_classes: object classes.
-        transform: of images and detections.
-        limits: which detections are kept.
-        channels: of the pyramid's maps.
-        anchor_size: side of the smallest anchors in pixels; there are three sides an octave (RetinaNet, section 4).
+        backbone: Backbone with maps of stride 4, 8, 16 and 32.
+        num_classes: Number of object classes.
+        transform: Preprocessing of images and postprocessing of detections.
+        limits: Limits of the returned detections.
+        channels: Channels of the pyramid's maps.
+        anchor_size: Side of the smallest anchors in pixels; there are three sides per octave (RetinaNet, section 4).
     """
 
     def __init__(
@@ -56,7 +56,7 @@ class RetinaNet(TorchvisionRetinaNet):
             pyramid,
             num_classes,
             anchor_generator=anchors,
-            head=PreciseHead(channels, anchors.num_anchors_per_location()[0], num_classes),
+            head=Float32Head(channels, anchors.num_anchors_per_location()[0], num_classes),
             score_thresh=limits.score_threshold,
             nms_thresh=limits.nms_threshold,
             detections_per_img=limits.per_image,
@@ -66,7 +66,12 @@ class RetinaNet(TorchvisionRetinaNet):
         self.with_masks = False
 
     def forward(self, images: list[Tensor], targets: list[dict[str, Tensor]] | None = None) -> Any:
-        """Losses in training, detections otherwise; see :func:`~msgformer.heads.detection.detector.create_detector`."""
+        """Compute losses in training, and detections otherwise; see `create_detector`.
+
+        Args:
+            images: Images [3, H, W] each.
+            targets: Ground truth per image: ``boxes`` [G, 4] and ``labels`` [G].
+        """
         if self.training:
             check_targets(images, targets, self.num_classes, self.with_masks)
             assert targets is not None
@@ -75,5 +80,5 @@ class RetinaNet(TorchvisionRetinaNet):
         return [{**found, "labels": found["labels"] + 1} for found in super().forward(images)]
 
     def no_weight_decay(self) -> set[str]:
-        """Names of the parameters that the backbone exempts from decay."""
+        """Names of the parameters that the backbone exempts from weight decay."""
         return exempt_parameters(self)

@@ -1,4 +1,4 @@
-"""What box and mask heads are trained to: classes, boxes, masks."""
+"""Losses and targets of box and mask heads."""
 
 from __future__ import annotations
 
@@ -10,57 +10,81 @@ from torchvision.ops import generalized_box_iou_loss, roi_align
 from msgformer.heads.detection.box_coder import BoxCoder
 
 
-def of_class(values: Tensor, labels: Tensor) -> Tensor:
-    """The four offsets or coordinates of each region's own class: [N, K * 4] and [N] to [N, 4]."""
+def select_class(values: Tensor, labels: Tensor) -> Tensor:
+    """Select the four offsets or coordinates of each region's own class.
+
+    Args:
+        values: Offsets or boxes per class, [N, K * 4].
+        labels: Class of each region, [N].
+
+    Returns:
+        Offsets or boxes [N, 4].
+    """
     per_class = values.unflatten(1, (-1, 4))
     return per_class[torch.arange(len(labels), device=labels.device), labels]
 
 
 def giou_loss(deltas: Tensor, rois: Tensor, truth: Tensor, coder: BoxCoder) -> Tensor:
-    """Sum of ``1 - GIoU`` between decoded, unclipped boxes and ground truth, times ten.
+    """Compute ten times the sum of ``1 - GIoU`` between decoded, unclipped boxes and ground truth.
 
     Args:
-        deltas: predicted offsets of the ground-truth class, [P, 4].
-        rois: boxes started from, [P, 4].
-        truth: boxes aimed at, [P, 4].
-        coder: of the stage.
+        deltas: Predicted offsets of the ground-truth class, [P, 4].
+        rois: Reference boxes, [P, 4].
+        truth: Ground-truth boxes, [P, 4].
+        coder: Box coder of the stage.
+
+    Returns:
+        The loss [].
     """
     return 10 * generalized_box_iou_loss(coder.decode_single(deltas, rois), truth, reduction="sum")
 
 
 def l1_loss(deltas: Tensor, rois: Tensor, truth: Tensor, coder: BoxCoder) -> Tensor:
-    """Sum of absolute differences between predicted and true offsets; arguments as :func:`giou_loss`."""
+    """Compute the sum of absolute differences between predicted and true offsets.
+
+    Args:
+        deltas: Predicted offsets of the ground-truth class, [P, 4].
+        rois: Reference boxes, [P, 4].
+        truth: Ground-truth boxes, [P, 4].
+        coder: Box coder of the stage.
+
+    Returns:
+        The loss [].
+    """
     return F.l1_loss(deltas.to(rois.dtype), coder.encode_single(truth, rois), reduction="sum")
 
 
 BOX_LOSSES = {"giou": giou_loss, "l1": l1_loss}
-"""Losses on boxes by name; each is divided by the number of all sampled regions."""
+"""Box losses by name; each is divided by the number of all sampled regions."""
 
 
 def mask_targets(masks: Tensor, matched: Tensor, boxes: Tensor, size: int) -> Tensor:
-    """Ground-truth masks of one image as seen through boxes.
+    """Crop and resize the ground-truth masks of one image to boxes.
 
     Args:
-        masks: of all ground truths, [G, H, W], of the image padded as it was for the backbone.
-        matched: which of them belongs to each box, [P].
-        boxes: [P, 4].
-        size: side of the targets.
+        masks: Masks of all ground truths, [G, H, W], padded like the image.
+        matched: Index of the ground truth of each box, [P].
+        boxes: Boxes [P, 4].
+        size: Side S of the targets.
 
     Returns:
-        [P, size, size], 0 or 1, in the boxes' type.
+        Targets [P, S, S], 0 or 1, in the type of the boxes.
     """
     rois = torch.cat([matched[:, None].to(boxes.dtype), boxes], dim=1)
-    seen = roi_align(masks[:, None].to(boxes.dtype), rois, size, sampling_ratio=0, aligned=True)
-    return (seen[:, 0] >= 0.5).to(boxes.dtype)
+    cropped = roi_align(masks[:, None].to(boxes.dtype), rois, size, sampling_ratio=0, aligned=True)
+    return (cropped[:, 0] >= 0.5).to(boxes.dtype)
 
 
 def mask_loss(logits: Tensor, targets: Tensor, labels: Tensor) -> Tensor:
-    """Mean binary cross entropy of the ground-truth class's mask; zero, with a gradient, without positives.
+    """Compute the mean binary cross entropy of the ground-truth class's mask; without positives, a differentiable zero.
 
     Args:
-        logits: [P, K, S, S].
-        targets: [P, S, S].
-        labels: classes, [P].
+        logits: Mask logits [P, K, S, S].
+        targets: Targets [P, S, S].
+        labels: Class of each region, [P].
+
+    Returns:
+        The loss [].
     """
     if not len(labels):
         return logits.sum() * 0

@@ -1,4 +1,4 @@
-"""Choice of the regions that a stage of the box and mask heads is trained on."""
+"""Sampling of the regions on which a stage of the box and mask heads is trained."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from msgformer.heads.detection.matcher import Matcher
 
 @dataclass(frozen=True)
 class SampledRoIs:
-    """Regions of one image, positives first (ground truth itself, then proposals), then background.
+    """Regions of one image: positives (ground truth, then proposals), then background.
 
     Attributes:
-        boxes: the regions, [S, 4].
-        labels: class of each, 0 to num_classes - 1, or num_classes for the background, [S].
-        matched: index of the ground truth of each positive, [P].
-        is_truth: whether a region is a ground-truth box itself, [S].
+        boxes: Boxes [S, 4].
+        labels: Class of each region from 0 to num_classes - 1, or num_classes for the background, [S].
+        matched: Index of the ground truth of each positive, [P].
+        is_truth: Whether a region is a ground-truth box itself, [S].
     """
 
     boxes: Tensor
@@ -32,14 +32,14 @@ class SampledRoIs:
 class RoISampler:
     """Matches proposals with ground truth and samples a fixed number of them.
 
-    Ground-truth boxes are added to the proposals, each matched with itself, so that a stage sees positives from the
-    first step on.
+    Ground-truth boxes are added to the proposals, each matched with itself, so that a stage has positives from the
+    first step.
 
     Args:
-        matcher: assigns proposals to ground truth.
-        num_classes: object classes; this is also the background's label.
-        num_samples: regions an image.
-        positive_fraction: the part of them that positives may take.
+        matcher: Assignment of proposals to ground truth.
+        num_classes: Number of object classes; also the label of the background.
+        num_samples: Number of regions per image.
+        positive_fraction: Maximum fraction of positives.
     """
 
     def __init__(
@@ -50,12 +50,12 @@ class RoISampler:
         self.choose = BalancedPositiveNegativeSampler(num_samples, positive_fraction)
 
     def __call__(self, proposals: Tensor, truth: Tensor, classes: Tensor) -> SampledRoIs:
-        """Sample.
+        """Sample regions of one image.
 
         Args:
-            proposals: [N, 4].
-            truth: ground-truth boxes, [G, 4].
-            classes: their classes from 0 on, [G].
+            proposals: Boxes [N, 4].
+            truth: Ground-truth boxes, [G, 4].
+            classes: Their classes from 0, [G].
 
         Returns:
             The sampled regions.
@@ -63,7 +63,7 @@ class RoISampler:
         own = torch.arange(len(truth), device=truth.device)
         matches = torch.cat([own, self._match(proposals, truth)])
         boxes = torch.cat([truth, proposals])
-        # The sampler counts from 1 on as positive and 0 as background.
+        # For the sampler, values from 1 are positive and 0 is background.
         (positive,), (negative,) = self.choose([matches + 1])
         chosen = torch.cat([positive.nonzero()[:, 0], negative.nonzero()[:, 0]])
         matched = matches[positive.nonzero()[:, 0]]
@@ -72,7 +72,7 @@ class RoISampler:
         return SampledRoIs(boxes[chosen], labels, matched, chosen < len(truth))
 
     def _match(self, proposals: Tensor, truth: Tensor) -> Tensor:
-        """Index of the ground truth for each proposal, or -1, [N]."""
+        """Return the index of the ground truth for each proposal, or -1: [N]."""
         if not len(truth):
             return torch.full((len(proposals),), Matcher.BELOW_LOW_THRESHOLD, device=proposals.device)
         return self.matcher(box_iou(truth, proposals))

@@ -1,4 +1,4 @@
-"""The region proposal network: where in the image there may be an object."""
+"""Region proposal network: boxes that may contain an object."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ from msgformer.heads.detection.box_coder import BoxCoder
 from msgformer.heads.detection.matcher import Matcher
 
 Targets = list[dict[str, Tensor]]
-"""Ground truth, one dictionary an image, as torchvision's detectors take it."""
+"""Ground truth, one dictionary per image, as in torchvision's detectors."""
 
 
 class RegionProposalNetwork(TorchvisionRPN):
     """torchvision's network with the published assignment of anchors.
 
-    Positive from IoU 0.7 on, background below 0.3, the best anchors of a ground truth positive from 0.3 on; anchors
-    that leave the (unpadded) image take no part in the training.
+    Anchors are positive from IoU 0.7 and background below 0.3; the best anchors of a ground truth are positive from
+    0.3. Anchors that cross the border of the unpadded image are not used in training.
 
     Args:
-        channels: of the pyramid's maps.
-        anchors: the anchor generator.
-        num_train: proposals per level before NMS, and in total after it, in training.
-        num_test: the same in evaluation.
-        num_samples: anchors sampled per image for the losses, half of them positive if there are enough.
-        nms_threshold: IoU above which the weaker of two proposals of one level is dropped.
+        channels: Channels of the pyramid's maps.
+        anchors: The anchor generator.
+        num_train: Proposals per level before NMS, and in total after it, in training.
+        num_test: Proposals per level before NMS, and in total after it, in evaluation.
+        num_samples: Sampled anchors per image for the losses, half of them positive if there are enough.
+        nms_threshold: IoU above which the less probable of two proposals of one level is dropped.
     """
 
     def __init__(
@@ -56,8 +56,8 @@ class RegionProposalNetwork(TorchvisionRPN):
             nms_thresh=nms_threshold,
         )
         self.box_coder = BoxCoder()
-        self.proposal_matcher = Matcher(positive=0.7, negative=0.3, low_quality_floor=0.3)
-        self.min_size = torch.finfo(torch.float32).tiny  # drops what is empty after clipping, and nothing else
+        self.proposal_matcher = Matcher(positive=0.7, negative=0.3, low_quality_iou=0.3)
+        self.min_size = torch.finfo(torch.float32).tiny  # drop only boxes that are empty after clipping
 
     def forward(
         self, images: ImageList, features: dict[str, Tensor], targets: Targets | None = None
@@ -65,13 +65,13 @@ class RegionProposalNetwork(TorchvisionRPN):
         """Propose boxes.
 
         Args:
-            images: the batch, with each image's size before padding.
-            features: maps of the pyramid, [B, C, H, W], from the finest on.
-            targets: for each image a dictionary with ``boxes`` [G, 4]; needed in training.
+            images: The batch, with the size of each image before padding.
+            features: Maps of the pyramid, [B, C, H, W], from the finest.
+            targets: One dictionary per image with ``boxes`` [G, 4]; needed in training.
 
         Returns:
-            Proposals of each image, [N, 4], best first, and in training the losses ``loss_objectness`` and
-            ``loss_rpn_box_reg``.
+            Proposals per image, [N, 4], most probable first, and in training the losses ``loss_objectness`` [] and
+            ``loss_rpn_box_reg`` [].
         """
         if targets is not None:
             sizes = [torch.tensor(size) for size in images.image_sizes]
@@ -82,17 +82,17 @@ class RegionProposalNetwork(TorchvisionRPN):
         """Label the anchors that lie inside their image.
 
         Args:
-            anchors: of each image, [N, 4].
-            targets: of each image, with ``boxes`` [G, 4] and ``size`` (height, width).
+            anchors: Anchors per image, [N, 4].
+            targets: One dictionary per image with ``boxes`` [G, 4] and ``size`` (height, width) [2].
 
         Returns:
-            For each image labels [N] (1 object, 0 background, -1 unused) and the boxes aimed at [N, 4].
+            Labels per image [N] (1 object, 0 background, -1 unused) and target boxes per image [N, 4].
         """
         inside = [_inside(boxes, target["size"].tolist()) for boxes, target in zip(anchors, targets, strict=True)]
-        kept = [boxes[mask] for boxes, mask in zip(anchors, inside, strict=True)]
-        kept_labels, kept_boxes = super().assign_targets_to_anchors(kept, targets)
+        inner = [boxes[mask] for boxes, mask in zip(anchors, inside, strict=True)]
+        inner_labels, inner_boxes = super().assign_targets_to_anchors(inner, targets)
         labels, matched = [], []
-        for boxes, mask, label, box in zip(anchors, inside, kept_labels, kept_boxes, strict=True):
+        for boxes, mask, label, box in zip(anchors, inside, inner_labels, inner_boxes, strict=True):
             labels.append(label.new_full((len(boxes),), -1).masked_scatter(mask, label))
             matched.append(boxes.masked_scatter(mask[:, None], box))
         return labels, matched
@@ -104,24 +104,24 @@ class RegionProposalNetwork(TorchvisionRPN):
         image_shapes: list[tuple[int, int]],
         num_anchors_per_level: list[int],
     ) -> tuple[list[Tensor], list[Tensor]]:
-        """Clip, drop empty boxes, suppress doubles; in the boxes' precision, since NMS takes no mixture.
+        """Clip boxes, drop empty ones, and apply NMS; in the type of the boxes, because NMS needs a single type.
 
         Args:
-            proposals: decoded boxes, [B, N, 4].
-            objectness: their logits, B * N values.
-            image_shapes: height and width of each image before padding.
-            num_anchors_per_level: how the N are distributed over the levels.
+            proposals: Decoded boxes, [B, N, 4].
+            objectness: Logits of the boxes, [B * N].
+            image_shapes: Height and width per image before padding.
+            num_anchors_per_level: Number of anchors per level; their sum is N.
 
         Returns:
-            For each image boxes [M, 4] and their probabilities [M], best first.
+            Boxes [M, 4] per image and their probabilities [M], in descending order.
         """
         logits = objectness.to(proposals.dtype)
         return super().filter_proposals(proposals, logits, image_shapes, num_anchors_per_level)
 
 
 def _inside(boxes: Tensor, size: Sequence[int]) -> Tensor:
-    """Mask [N] of the boxes that lie inside an image of (height, width); of all, where none does."""
+    """Return a mask [N] of the boxes that lie inside an image (height, width), or of all boxes if none does."""
     height, width = size
     low, high = boxes[:, :2], boxes[:, 2:]
     inside = (low >= 0).all(1) & (high < high.new_tensor([width, height])).all(1)
-    return inside | ~inside.any()  # an image smaller than the smallest anchor still trains
+    return inside | ~inside.any()  # so that images smaller than the smallest anchor can be trained on

@@ -1,4 +1,4 @@
-"""Ground truth that can't be trained on, named before it does harm."""
+"""Checks of ground truth before training."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ def check_targets(
     """Check the ground truth of a batch.
 
     Args:
-        images: [3, H, W] each.
-        targets: of each image ``boxes`` [G, 4], ``labels`` [G] and perhaps ``masks`` [G, H, W].
-        num_classes: object classes; labels run from 1 to this number.
-        with_masks: whether masks are needed.
+        images: Images [3, H, W] each.
+        targets: Ground truth per image: ``boxes`` [G, 4], ``labels`` [G] and optionally ``masks`` [G, H, W].
+        num_classes: Number of object classes; labels run from 1 to this number.
+        with_masks: Whether masks are needed.
 
     Raises:
-        UserError: naming the image by its place in the batch, and what is wrong.
+        UserError: Naming the index of the image in the batch and the problem.
     """
     if targets is None or len(targets) != len(images):
         found = "none" if targets is None else len(targets)
@@ -35,9 +35,9 @@ def check_targets(
 
 def _find_problem(image: Tensor, target: dict[str, Tensor], num_classes: int, with_masks: bool) -> str | None:
     needed = ["boxes", "labels"] + ["masks"] * with_masks
-    lacking = [key for key in needed if key not in target]
-    if lacking:
-        return f"it lacks {lacking[0]!r}; it needs {', '.join(needed)}"
+    missing = [key for key in needed if key not in target]
+    if missing:
+        return f"{missing[0]!r} is missing; required are {', '.join(needed)}"
     boxes, labels = target["boxes"], target["labels"]
     expected = {"boxes": (len(boxes), 4), "labels": (len(boxes),), "masks": (len(boxes), *image.shape[-2:])}
     for key in needed:

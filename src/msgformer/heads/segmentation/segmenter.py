@@ -1,4 +1,4 @@
-"""Semantic segmenters: a backbone and a head, by name."""
+"""Semantic segmenters by name: a backbone and a head."""
 
 from __future__ import annotations
 
@@ -15,24 +15,24 @@ from msgformer.heads.weight_decay import exempt_parameters
 from msgformer.model_names import nearest
 
 IGNORED = 255
-"""Label of pixels that don't count."""
+"""Label of ignored pixels."""
 
 HEADS = ("upernet", "semantic_fpn")
 """Names of the segmentation heads."""
 
 
 class Segmenter(nn.Module):
-    """A class for every pixel.
+    """Predicts a class per pixel.
 
     Args:
-        backbone: gives maps of stride 4, 8, 16 and 32.
-        decode_head: makes logits of them.
-        auxiliary_head: makes further logits for the training.
-        auxiliary_weight: of the loss on those.
+        backbone: Backbone with maps of stride 4, 8, 16 and 32.
+        decode_head: Head that computes logits.
+        auxiliary_head: Head that computes further logits in training.
+        auxiliary_weight: Weight of the auxiliary loss.
 
     Attributes:
-        mean: that images have to be normalised with, by channel, for values from 0 to 1.
-        std: likewise.
+        mean: Mean per channel for the normalization of images with values from 0 to 1.
+        std: Standard deviation per channel for the normalization.
     """
 
     def __init__(
@@ -51,19 +51,19 @@ class Segmenter(nn.Module):
         self.mean, self.std = backbone.mean, backbone.std
 
     def forward(self, images: Tensor, targets: Tensor | None = None) -> Tensor | dict[str, Tensor]:
-        """Losses where targets are given, logits otherwise.
+        """Compute losses if targets are given, and logits otherwise.
 
         Args:
-            images: normalised, [B, 3, H, W], of any size.
-            targets: classes from 0 on, [B, H, W]; 255 where a pixel doesn't count.
+            images: Normalized images [B, 3, H, W], of any size.
+            targets: Classes from 0, [B, H, W]; 255 for ignored pixels.
 
         Returns:
-            Logits [B, num_classes, H, W], or the losses ``loss_seg`` and, with an auxiliary head, ``loss_aux``, already
-            weighted, to be summed.
+            Logits [B, num_classes, H, W], or the weighted losses ``loss_seg`` [] and, with an auxiliary head,
+            ``loss_aux`` [], to be summed.
 
         Raises:
-            UserError: a single image in training, where BatchNorm has nothing to average over, or images and targets
-                of different sizes.
+            UserError: A single image in training, for which BatchNorm has no statistics, or different sizes of images
+                and targets.
         """
         height, width = images.shape[-2:]
         padded = F.pad(images, (0, -width % STRIDES[-1], 0, -height % STRIDES[-1]))
@@ -79,7 +79,7 @@ class Segmenter(nn.Module):
         return losses
 
     def no_weight_decay(self) -> set[str]:
-        """Names of the parameters that the backbone exempts from decay."""
+        """Names of the parameters that the backbone exempts from weight decay."""
         return exempt_parameters(self)
 
     @staticmethod
@@ -90,18 +90,21 @@ class Segmenter(nn.Module):
         expected = (len(images), *images.shape[-2:])
         if tuple(targets.shape) != expected:
             raise UserError(f"targets have shape {tuple(targets.shape)}, but the images need {expected}")
-        # On several devices (SyncBatchNorm) a single image each is enough; here the 1x1 pooling has one value.
+        # One image per device is enough for SyncBatchNorm; BatchNorm after 1 x 1 pooling would have one value.
         plain = any(type(module) is nn.BatchNorm2d for module in self.decode_head.modules())
         if self.training and plain and len(images) == 1:
             raise UserError("a batch of 1 image can't train a segmenter with BatchNorm; give 2 images or more")
 
 
 def pixel_loss(logits: Tensor, targets: Tensor) -> Tensor:
-    """Mean cross entropy over all pixels, those that don't count as zero, as in MMSegmentation's tables.
+    """Compute the mean cross entropy over all pixels, with ignored pixels as zero, as in MMSegmentation's tables.
 
     Args:
-        logits: [B, K, H, W].
-        targets: [B, H, W], 255 where a pixel doesn't count.
+        logits: Logits [B, K, H, W].
+        targets: Classes [B, H, W]; 255 for ignored pixels.
+
+    Returns:
+        The loss [].
     """
     return F.cross_entropy(logits, targets.long(), ignore_index=IGNORED, reduction="none").mean()
 
@@ -116,28 +119,27 @@ def create_segmenter(
     auxiliary_weight: float = 0.4,
     **backbone_options: Any,
 ) -> Segmenter:
-    """A semantic segmenter on any backbone.
+    """Create a semantic segmenter on any backbone.
 
-    It is called with normalised images [B, 3, H, W] (``segmenter.mean`` and ``segmenter.std`` say how) and, for losses,
-    with classes [B, H, W] from 0 on, 255 where a pixel doesn't count; without them it returns logits
-    [B, num_classes, H, W].
+    Call it with normalized images [B, 3, H, W] (see ``segmenter.mean`` and ``segmenter.std``). With classes [B, H, W]
+    from 0, and 255 for ignored pixels, it returns losses; without them it returns logits [B, num_classes, H, W].
 
     Args:
-        backbone: name of a model of this package or of timm, or a module that returns a list of maps of stride 4, 8,
-            16 and 32 and describes them in ``feature_info``.
+        backbone: Name of a model of this package or of timm, or a module that returns a list of maps of stride 4, 8, 16
+            and 32 and describes them in ``feature_info``.
         head: ``"upernet"`` (512 channels, pooling 1, 2, 3, 6) or ``"semantic_fpn"``.
-        num_classes: classes: 150 for ADE20K.
-        channels: width of the head; by default 512 for UPerNet and 128 for Semantic FPN.
-        auxiliary: whether UPerNet is trained with an auxiliary head on the map of stride 16.
-        auxiliary_weight: of its loss.
+        num_classes: Number of classes: 150 for ADE20K.
+        channels: Channels of the head; by default 512 for UPerNet and 128 for Semantic FPN.
+        auxiliary: Whether UPerNet is trained with an auxiliary head on the map of stride 16.
+        auxiliary_weight: Weight of the auxiliary loss.
         **backbone_options: ``checkpoint``, ``pretrained``, ``map_norm``, ``frozen_stages``, ``grad_checkpointing`` and
-            options of the model, see :func:`~msgformer.heads.backbone.create_backbone`.
+            options of the model, see `create_backbone`.
 
     Returns:
         The segmenter, in training mode.
 
     Raises:
-        UserError: there is no such head or backbone, or a checkpoint doesn't fit.
+        UserError: There is no such head or backbone, or a checkpoint does not fit.
     """
     if head not in HEADS:
         raise UserError(f"unknown head {head!r}{nearest(head, HEADS)} (known: {', '.join(HEADS)})")

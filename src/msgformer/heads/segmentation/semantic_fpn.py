@@ -13,12 +13,12 @@ from msgformer.heads.segmentation.upernet import PixelClassifier, resize
 
 
 class SemanticFPNHead(PixelClassifier):
-    """Every level of the pyramid doubled step by step up to stride 4, then summed (Panoptic FPN, figure 3).
+    """Upsamples every level of the pyramid in steps of 2 to stride 4 and sums them (Panoptic FPN, figure 3).
 
     Args:
-        in_channels: of the maps of stride 4, 8, 16, 32.
-        num_classes: classes.
-        channels: width of the head; the pyramid is twice as wide.
+        in_channels: Channels of the maps of stride 4, 8, 16, 32.
+        num_classes: Number of classes.
+        channels: Channels of the head; the pyramid has twice as many.
     """
 
     def __init__(self, in_channels: Sequence[int], num_classes: int, channels: int = 128) -> None:
@@ -30,7 +30,7 @@ class SemanticFPNHead(PixelClassifier):
 
     @staticmethod
     def _scale_head(level: int, in_channels: int, channels: int) -> nn.Sequential:
-        """Convolutions of a level, each but the finest level's followed by a doubling."""
+        """Create the convolutions of a level, each followed by upsampling by 2 except at the finest level."""
         layers: list[nn.Module] = []
         for step in range(max(level, 1)):
             layers.append(ConvModule(channels if step else in_channels, channels))
@@ -39,7 +39,7 @@ class SemanticFPNHead(PixelClassifier):
         return nn.Sequential(*layers)
 
     def forward(self, maps: Sequence[Tensor]) -> Tensor:
-        """Logits [B, num_classes, H / 4, W / 4] of maps [B, C, H / stride, W / stride]."""
+        """Compute logits [B, num_classes, H / 4, W / 4] of maps [B, C, H / stride, W / stride]."""
         levels = self.fpn({str(level): x for level, x in enumerate(maps)}).values()
         scaled = [head(x) for head, x in zip(self.scale_heads, levels, strict=True)]
         return self.classify(torch.stack([resize(x, scaled[0].shape[-2:]) for x in scaled]).sum(dim=0))

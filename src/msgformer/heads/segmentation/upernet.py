@@ -1,4 +1,4 @@
-"""UPerNet, and the auxiliary head it is trained with; parameters are named as MMSegmentation names them."""
+"""UPerNet and its auxiliary head; parameters have MMSegmentation's names."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from msgformer.heads.layers import ConvModule
 
 
 class PixelClassifier(nn.Module):
-    """What segmentation heads end in: dropout of whole channels, then a class for each position.
+    """Base of segmentation heads: dropout of whole channels, then logits per position.
 
     Args:
-        channels: of the features.
-        num_classes: classes.
-        dropout: rate.
+        channels: Channels of the features.
+        num_classes: Number of classes.
+        dropout: Dropout rate.
     """
 
     def __init__(self, channels: int, num_classes: int, dropout: float = 0.1) -> None:
@@ -28,18 +28,18 @@ class PixelClassifier(nn.Module):
         nn.init.zeros_(self.conv_seg.get_parameter("bias"))
 
     def classify(self, features: Tensor) -> Tensor:
-        """Logits [B, num_classes, H, W] of features [B, channels, H, W]."""
+        """Compute logits [B, num_classes, H, W] of features [B, channels, H, W]."""
         return self.conv_seg(self.dropout(features))
 
 
 class UPerHead(PixelClassifier):
-    """Pyramid pooling on the last map, a feature pyramid over all, and their fusion (UPerNet, section 3.1).
+    """Pyramid pooling on the last map, a feature pyramid over all maps, and their fusion (UPerNet, section 3.1).
 
     Args:
-        in_channels: of the maps of stride 4, 8, 16, 32.
-        num_classes: classes.
-        channels: width of the head.
-        pool_scales: grids that the last map is pooled to.
+        in_channels: Channels of the maps of stride 4, 8, 16, 32.
+        num_classes: Number of classes.
+        channels: Channels of the head.
+        pool_scales: Sides of the grids to which the last map is pooled.
     """
 
     def __init__(
@@ -60,12 +60,12 @@ class UPerHead(PixelClassifier):
         self.fpn_bottleneck = ConvModule(len(in_channels) * channels, channels)
 
     def pool(self, x: Tensor) -> Tensor:
-        """The last map [B, C, H, W] with its pooled versions, fused to [B, channels, H, W]."""
+        """Fuse the last map [B, C, H, W] with its pooled versions to [B, channels, H, W]."""
         pooled = [resize(module(x), x.shape[-2:]) for module in self.psp_modules]
         return self.bottleneck(torch.cat([x, *pooled], dim=1))
 
     def forward(self, maps: Sequence[Tensor]) -> Tensor:
-        """Logits [B, num_classes, H / 4, W / 4] of maps [B, C, H / stride, W / stride]."""
+        """Compute logits [B, num_classes, H / 4, W / 4] of maps [B, C, H / stride, W / stride]."""
         laterals = [conv(x) for conv, x in zip(self.lateral_convs, maps[:-1], strict=True)]
         laterals.append(self.pool(maps[-1]))
         for level in range(len(laterals) - 1, 0, -1):
@@ -80,9 +80,9 @@ class FCNHead(PixelClassifier):
     """One convolution and a classifier on the map of stride 16, for an auxiliary loss in training.
 
     Args:
-        in_channels: of the maps of stride 4, 8, 16, 32.
-        num_classes: classes.
-        channels: width of the head.
+        in_channels: Channels of the maps of stride 4, 8, 16, 32.
+        num_classes: Number of classes.
+        channels: Channels of the head.
     """
 
     def __init__(self, in_channels: Sequence[int], num_classes: int, channels: int = 256) -> None:
@@ -90,10 +90,18 @@ class FCNHead(PixelClassifier):
         self.convs = nn.Sequential(ConvModule(in_channels[2], channels))
 
     def forward(self, maps: Sequence[Tensor]) -> Tensor:
-        """Logits [B, num_classes, H / 16, W / 16] of maps [B, C, H / stride, W / stride]."""
+        """Compute logits [B, num_classes, H / 16, W / 16] of maps [B, C, H / stride, W / stride]."""
         return self.classify(self.convs(maps[2]))
 
 
 def resize(x: Tensor, size: Sequence[int]) -> Tensor:
-    """A map [B, C, H, W] bilinearly at another size, corners not aligned."""
+    """Resize a map bilinearly, with corners not aligned.
+
+    Args:
+        x: Map [B, C, H, W].
+        size: Height H' and width W' of the result.
+
+    Returns:
+        Map [B, C, H', W'].
+    """
     return F.interpolate(x, size=tuple(size), mode="bilinear", align_corners=False)

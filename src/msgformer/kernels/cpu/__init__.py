@@ -1,1 +1,1 @@
-"""C++ kernels for CPUs, and how they are compiled and called."""
+"""C++ kernels for CPUs, with their compilation and calls."""

@@ -1,6 +1,6 @@
-// Attention whose scores stay in the first cache.
+// Attention whose scores stay in the L1 cache.
 //
-// ROWS x VECTORS sums of products stay in registers at a time.
+// A tile of ROWS x VECTORS dot products stays in registers.
 
 #pragma once
 
@@ -16,10 +16,10 @@ constexpr int ROWS = 5;
 constexpr int ROWS = 4;
 #endif
 
-constexpr float LEAST = -3e38f;   // below every score
+constexpr float LOWEST = -3e38f;  // below every score
 constexpr float NO_KEY = -1e30f;  // bias of columns beyond the last key
 
-// R queries times C vectors of keys, keys as [channels, wide]; the bias is what sums begin with.
+// Scores of R queries and C vectors of keys, with keys as [channels, wide]; sums start at the bias.
 template <int R, int C>
 inline void score_panel(const float* query, int64_t query_row, const float* keys, int64_t wide, int64_t channels,
                         const float* bias, int64_t bias_row, float* scores) {
@@ -29,7 +29,7 @@ inline void score_panel(const float* query, int64_t query_row, const float* keys
   store_tile<R, C>(sum, scores, wide);
 }
 
-// The same for all keys: panels of C vectors, then the rest.
+// Scores of R queries and all keys: panels of C vectors, then the remainder.
 template <int R, int C>
 inline void score(const float* query, int64_t query_row, const float* keys, int64_t wide, int64_t channels,
                   const float* bias, int64_t bias_row, float* scores, int64_t from = 0) {
@@ -39,7 +39,7 @@ inline void score(const float* query, int64_t query_row, const float* keys, int6
   if constexpr (C > 1) score<R, C - 1>(query, query_row, keys, wide, channels, bias, bias_row, scores, j);
 }
 
-// R rows of weights, `step` apart within a row, times C vectors of values' channels; each row times its factor.
+// Product of R rows of weights (`step` apart within a row) and C vectors of values, scaled by a factor per row.
 template <int R, int C>
 inline void mix_panel(const float* weights, int64_t row, int64_t step, const float* value, int64_t value_row,
                       int64_t keys, const float* factors, float* out, int64_t out_row) {
@@ -50,7 +50,7 @@ inline void mix_panel(const float* weights, int64_t row, int64_t step, const flo
   store_tile<R, C>(sum, out, out_row);
 }
 
-// The same times all channels.
+// Product of R rows of weights and all channels of the values.
 template <int R>
 inline void mix(const float* weights, int64_t row, int64_t step, const float* value, int64_t value_row, int64_t keys,
                 const float* factors, int64_t channels, float* out, int64_t out_row) {
@@ -67,22 +67,22 @@ struct Head {
   const float* keys;  // [channels, wide], scaled
   const float* bias;  // [rows, wide], or one row for all: the stride of its rows is 0
   float* out;
-  float* received;  // [wide]: what keys receive is added to it
+  float* received;  // [wide]: weights per key are added to it
   float* scores;    // [ROWS, wide]
   int64_t query_row, value_row, bias_row, out_row, count, wide, channels;
 };
 
-// Scores to what softmax divides by its sum; returns one over the sums.
+// Turn scores into softmax numerators, in place; return the inverse sums.
 template <int R>
 inline void exponentials(float* scores, int64_t wide, float* inverse) {
   Vec most[R], sum[R] = {};
-  for (int i = 0; i < R; ++i) most[i] = all(LEAST);
+  for (int i = 0; i < R; ++i) most[i] = all(LOWEST);
   for (int64_t j = 0; j < wide; j += LANES)
     for (int i = 0; i < R; ++i) most[i] = Larger()(load(scores + i * wide + j), most[i]);
   for (int i = 0; i < R; ++i) most[i] = all(across<LANES>(most[i], Larger()));
   for (int64_t j = 0; j < wide; j += LANES)
     for (int i = 0; i < R; ++i) {
-      const Vec x = exponential(Larger()(all(-87.f), load(scores + i * wide + j) - most[i]));  // a NaN stays one
+      const Vec x = exponential(Larger()(all(-87.f), load(scores + i * wide + j) - most[i]));  // NaN is preserved
       store(scores + i * wide + j, x);
       sum[i] += x;
     }
@@ -107,7 +107,7 @@ void attend_rows(const Head& head, int64_t row) {
          head.out_row);
 }
 
-// All rows: R at a time, then the rest.
+// All rows: R at a time, then the remainder.
 template <int R>
 inline void attend_all(const Head& head, int64_t rows, int64_t from = 0) {
   int64_t row = from;
@@ -120,7 +120,7 @@ inline void attend_all(const Head& head, int64_t rows, int64_t from = 0) {
 // softmax(factor * Q K^T + bias) V for windows x heads.
 //
 // query, key, value: [windows, heads, rows or count, channels] by the strides of their first three dimensions, with
-// channels side by side; bias: [heads, rows, count] by its strides, with NO_KEY in the columns up to the next multiple
+// contiguous channels; bias: [heads, rows, count] by its strides, with NO_KEY in the columns up to the next multiple
 // of LANES, or null; out: [windows, rows, heads, channels];
 // received: [chunks_of(rows, chunk_rows), windows, heads, count] or null, sums of the weights over a chunk of queries.
 extern "C" void attention(float* out, float* received, const float* query, const float* key, const float* value,
@@ -135,7 +135,7 @@ extern "C" void attention(float* out, float* received, const float* query, const
     std::fill(no_bias, no_bias + count, 0.f);
     std::fill(no_bias + count, no_bias + wide, NO_KEY);
     for (int64_t task = begin; task < end; ++task) {
-      // Heads of a window one after the other: their channels are neighbours in memory.
+      // Process the heads of a window in sequence: their channels are adjacent in memory.
       const int64_t head = task % heads, window = task / heads % windows, chunk = task / heads / windows;
       const int64_t first = chunk * chunk_rows, tokens = std::min(chunk_rows, rows - first);
       const float* k = key + window * key_strides[0] + head * key_strides[1];

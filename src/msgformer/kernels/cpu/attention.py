@@ -1,4 +1,4 @@
-"""Attention inside windows on CPUs, forward and backward by the C++ kernels: for training, where bias is learned."""
+"""Window attention on CPUs, forward and backward by C++ kernels; used in training, where the bias is learned."""
 
 from __future__ import annotations
 
@@ -12,53 +12,72 @@ from torch.autograd.function import FunctionCtx
 from msgformer.kernels.cpu.library import CHANNELS, call, integers, is_loaded
 from msgformer.kernels.index_cache import is_recorded
 
-MOST_KEYS = 512
-"""With more keys a head's weights leave the nearest caches; PyTorch's kernel, which takes them in parts, is ahead."""
+MAX_KEYS = 512
+"""Largest number of keys: beyond it the weights of a head exceed the L1 and L2 caches, and PyTorch is faster."""
 
 CHUNK = 256
-"""Queries that a thread takes at a time."""
+"""Queries that a thread processes at a time."""
 
-NO_KEY = -1e30
-"""Bias of columns beyond the last key; the C++ kernel adds the same where there is no bias."""
+PADDING_BIAS = -1e30
+"""Bias of columns beyond the last key; equals NO_KEY of the C++ kernel."""
 
 PARTS = 64
-"""So many parts of heads and windows are differentiated side by side: not as many as threads, for equal sums."""
+"""Number of partial sums in the backward pass; independent of the number of threads, so that results are equal."""
 
 
-def serves(qkv: Tensor, bias: Tensor) -> bool:
-    """Whether the kernels compute this attention, here and now.
+def is_supported(qkv: Tensor, bias: Tensor) -> bool:
+    """Whether the kernels can compute this attention here and now.
 
     Args:
         qkv: Queries, keys and values, [W, N, 3, heads, d].
-        bias: [1, heads, N, N].
+        bias: Position bias [1, heads, N, N].
     """
     windows, tokens, _, heads, channels = qkv.shape
-    fits = channels % CHANNELS == 0 and tokens <= MOST_KEYS and bias.shape == (1, heads, tokens, tokens)
+    fits = channels % CHANNELS == 0 and tokens <= MAX_KEYS and bias.shape == (1, heads, tokens, tokens)
     floats = all(one.device.type == "cpu" and one.dtype == torch.float32 for one in (qkv, bias))
-    free = not is_recorded()  # this is no operator, of which a graph could be made
+    free = not is_recorded()  # the kernel is not an operator, so a graph can't contain it
     return fits and floats and windows > 0 and qkv.is_contiguous() and free and is_loaded()
 
 
-def padded(bias: Tensor) -> Tensor:
-    """Bias [1, heads, N, M] with columns for keys that there aren't, so that rows are made of whole vectors."""
-    return F.pad(bias, (0, -bias.shape[-1] % CHANNELS), value=NO_KEY)
+def pad_bias(bias: Tensor) -> Tensor:
+    """Pad the columns of a bias [1, heads, N, M] to whole vectors, [1, heads, N, M']."""
+    return F.pad(bias, (0, -bias.shape[-1] % CHANNELS), value=PADDING_BIAS)
 
 
 def attend_by_operators(query: Tensor, key: Tensor, value: Tensor, bias: Tensor, dropout: float = 0.0) -> Tensor:
-    """`msgformer.models.attention.biased_attention` by PyTorch's operators, one after the other."""
+    """Compute `msgformer.models.attention.biased_attention` by PyTorch's operators.
+
+    Args:
+        query: Queries [..., heads, N, d].
+        key: Keys [..., heads, M, d].
+        value: Values [..., heads, M, d].
+        bias: Position bias [1, heads, N, M].
+        dropout: Dropout rate of the attention weights.
+
+    Returns:
+        Updated heads [..., heads, N, d].
+    """
     scores = (query * query.shape[-1] ** -0.5) @ key.transpose(-2, -1) + bias
     return F.dropout(scores.softmax(-1), dropout) @ value
 
 
 class WindowAttention(torch.autograd.Function):
-    """softmax(Q K^T / sqrt(d) + B) V of the arguments of `serves`, as [W, N, heads, d]."""
+    """Differentiable softmax(Q K^T / sqrt(d) + B) V (eq. 5 of the MSG-Transformer paper); see `is_supported`."""
 
     @staticmethod
     def forward(qkv: Tensor, bias: Tensor) -> Tensor:
-        """By the kernel that inference has."""
+        """Attend by the kernel for inference.
+
+        Args:
+            qkv: Queries, keys and values, [W, N, 3, heads, d].
+            bias: Position bias [1, heads, N, N].
+
+        Returns:
+            Tokens by head, [W, N, heads, d].
+        """
         windows, tokens, _, heads, channels = qkv.shape
         query, key, value = qkv.unbind(2)
-        columns = padded(bias)
+        columns = pad_bias(bias)
         steps = integers(qkv.stride(0), qkv.stride(3), qkv.stride(1))
         call(
             "attention", out := torch.empty_like(query, memory_format=torch.contiguous_format), None, query, key, value,
@@ -69,12 +88,26 @@ class WindowAttention(torch.autograd.Function):
 
     @staticmethod
     def setup_context(ctx: FunctionCtx, inputs: tuple[Tensor, Tensor], output: Tensor) -> None:  # noqa: ARG004
-        """Queries, keys, values and bias are kept, and no weights."""
+        """Save queries, keys, values and bias; attention weights are recomputed.
+
+        Args:
+            ctx: Context of the function.
+            inputs: Queries, keys and values [W, N, 3, heads, d], and bias [1, heads, N, N].
+            output: Not used, [W, N, heads, d].
+        """
         ctx.save_for_backward(*inputs)
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor]:
-        """Gradients of both; those that are to be differentiated themselves are PyTorch's."""
+        """Compute both gradients; PyTorch's operators compute those that need gradients themselves.
+
+        Args:
+            ctx: Context of the function.
+            grad: Gradient of the output, [W, N, heads, d].
+
+        Returns:
+            Gradients of qkv [W, N, 3, heads, d] and of the bias [1, heads, N, N].
+        """
         qkv, bias = ctx.saved_tensors
         if torch.is_grad_enabled():
             query, key, value = qkv.permute(2, 0, 3, 1, 4).unbind(0)
@@ -82,7 +115,7 @@ class WindowAttention(torch.autograd.Function):
             return torch.autograd.grad(out, (qkv, bias), grad, create_graph=True)  # type: ignore[return-value]
         windows, tokens, _, heads, channels = qkv.shape
         parts = max(1, min(windows, PARTS // heads))
-        columns, grads = padded(bias), torch.empty_like(qkv)
+        columns, grads = pad_bias(bias), torch.empty_like(qkv)
         bias_grads = qkv.new_empty(parts, heads, tokens, tokens)
         call(
             "attention_backward", grads, bias_grads, grad.contiguous(), qkv, columns,

@@ -1,4 +1,4 @@
-// Gradients of attention inside windows. Weights are computed anew: to keep them takes more memory than all else of it.
+// Gradients of window attention. Attention weights are recomputed: storing them would take most of the memory.
 
 #pragma once
 
@@ -6,7 +6,7 @@
 
 namespace {
 
-// One head, window after window; rows of [tokens, wide] are those of queries.
+// One head, one window after the other; rows of [tokens, wide] are queries.
 struct Backward {
   const float* bias;  // [tokens, wide]
   const float* seen;  // [wide]: 1 for keys, 0 beyond the last
@@ -16,7 +16,7 @@ struct Backward {
   float factor;
 };
 
-// R rows of weights, and of the gradients of their scores, which are also added to those of the bias.
+// R rows of attention weights and of score gradients; the latter are also added to the gradient of the bias.
 template <int R>
 inline void differentiate_rows(const Backward& head, const float* query, const float* grad, int64_t row) {
   const int64_t wide = head.wide;
@@ -35,7 +35,7 @@ inline void differentiate_rows(const Backward& head, const float* query, const f
       store(weights + j, weight);
       sum += weight * load(grads + j);
     }
-    // Through the softmax: the sum over keys is what it costs all scores of a query that one of them grows.
+    // Gradient of the softmax: dS = P * (dP - rowsum(P * dP)).
     const Vec shared = all(across<LANES>(sum, Plus()));
     for (int64_t j = i * wide; j < (i + 1) * wide; j += LANES) {
       const Vec score_grad = load(weights + j) * (load(grads + j) - shared);
@@ -45,7 +45,7 @@ inline void differentiate_rows(const Backward& head, const float* query, const f
   }
 }
 
-// out = factor * left right, left [tokens, tokens], read along its rows or its columns: R rows at a time, then the rest.
+// out = factor * left * right, with left [tokens, tokens] read by rows or columns: R rows at a time.
 template <int R>
 inline void mix_all(const float* left, int64_t row, int64_t step, const float* right, int64_t right_row, int64_t tokens,
                     int64_t channels, float factor, float* out, int64_t out_row, int64_t from = 0) {
@@ -65,7 +65,7 @@ inline void differentiate_all(const Backward& head, const float* query, const fl
   if constexpr (R > 1) differentiate_all<R - 1>(head, query, grad, row);
 }
 
-// Gradients [tokens, channels] of a window's queries, keys and values, which lie `part` apart, as they do themselves.
+// Gradients [tokens, channels] of a window's queries, keys and values, which are `part` apart in memory.
 inline void differentiate_window(const Backward& head, const float* query, const float* grad, float* grads, int64_t part) {
   const float *key = query + part, *value = key + part;
   for (int64_t j = 0; j < head.tokens; ++j)
@@ -82,10 +82,10 @@ inline void differentiate_window(const Backward& head, const float* query, const
 
 }  // namespace
 
-// Gradients of softmax(factor * Q K^T + bias) V for windows x heads, all tokens attending to each other.
+// Gradients of softmax(factor * Q K^T + bias) V for windows x heads, with as many queries as keys.
 //
-// qkv and grads: [windows, tokens, 3, heads, channels]; grad, of what attention gives: [windows, tokens, heads, channels];
-// bias as in attention(); bias_grads: [parts, heads, tokens, tokens], each of a part of the windows.
+// qkv and grads: [windows, tokens, 3, heads, channels]; grad, of the output: [windows, tokens, heads, channels];
+// bias: see attention(); bias_grads: [parts, heads, tokens, tokens], partial sums over windows.
 extern "C" void attention_backward(float* grads, float* bias_grads, const float* grad, const float* qkv,
                                    const float* bias, int64_t windows, int64_t heads, int64_t tokens, int64_t channels,
                                    int64_t parts, const int64_t* bias_strides, float factor) {

@@ -1,6 +1,6 @@
-// A depth-wise convolution of 3 x 3 between two linear layers, a band of a map's rows at a time.
+// Depth-wise 3 x 3 convolution between two linear layers, computed in bands of rows.
 //
-// Between the layers are the widest maps of a model. Of each only a band exists, in the caches.
+// The maps between the layers are the widest of a model. Only one band of each is stored, in the caches.
 
 #pragma once
 
@@ -11,22 +11,22 @@
 
 namespace {
 
-constexpr int SIDE = 3, PLACES = 4;  // of the kernel; outcomes that are side by side in a row, computed together
+constexpr int SIDE = 3, PLACES = 4;  // side of the kernel; adjacent outputs of a row that are computed together
 
 struct Depthwise {
   const float* taps;  // [SIDE * SIDE, channels]
   const float* bias;  // [channels], or null
   int64_t width, channels;
-  bool gelu;  // follows it
+  bool gelu;  // apply GELU
 };
 
-// Rows `from` to `to` of a map [height, width, channels]; those outside are zeros.
+// Rows `from` to `to` of a map [height, width, channels]; rows outside the map are zeros.
 struct Band {
   float* data;
   int64_t from, to;
 };
 
-// N outcomes side by side. places: SIDE x (N + SIDE - 1) tokens; added: to the outcomes, or null.
+// N adjacent outputs. places: SIDE x (N + SIDE - 1) tokens; added: added to the outputs, or null.
 template <int N>
 inline void convolve_places(const Depthwise& layer, const float* const (*places)[PLACES + SIDE - 1], const float* added,
                             float* out) {
@@ -47,7 +47,7 @@ inline void convolve_places(const Depthwise& layer, const float* const (*places)
   if (layer.gelu) gelu_all(out, N * channels);
 }
 
-// A row of outcomes; zeros [channels].
+// A row of outputs; zeros: [channels].
 inline void convolve_row(const Depthwise& layer, const Band& band, int64_t row, const float* zeros, const float* added,
                          float* out) {
   const int64_t width = layer.width, channels = layer.channels;
@@ -70,7 +70,7 @@ inline void convolve_row(const Depthwise& layer, const Band& band, int64_t row, 
   }
 }
 
-// Rows `from` to `to` of a convolution, by all threads.
+// Rows `from` to `to` of a convolution, shared by all threads.
 inline void convolve(const Depthwise& layer, const Band& band, int64_t from, int64_t to, const float* zeros,
                      const float* added, float* out) {
   const int64_t row = layer.width * layer.channels;
@@ -80,7 +80,7 @@ inline void convolve(const Depthwise& layer, const Band& band, int64_t from, int
   });
 }
 
-// first, convolution, second and residual of one map [height, width, ...].
+// First layer, convolution, second layer and residual of one map [height, width, ...].
 inline void convolve_between(const Linear& first, const Depthwise& middle, const Linear& second, const float* x,
                              const float* added, const float* residual, float* out, int64_t height) {
   const int64_t width = middle.width, inner = width * middle.channels;
@@ -91,7 +91,7 @@ inline void convolve_between(const Linear& first, const Depthwise& middle, const
   std::fill(zeros, zeros + middle.channels, 0.f);
   for (int64_t row = 0; row < height; row += high) {
     const int64_t end = std::min(height, row + high), below = std::min(height, end + 1), above = std::max<int64_t>(0, row - 1);
-    // What the band before has computed of this one's rows goes to its beginning; the rest is new.
+    // Move the rows that this band shares with the previous one to its beginning; compute the others.
     std::memmove(band.data, band.data + (above - band.from) * inner, (band.to - above) * inner * sizeof(float));
     band.from = above;
     multiply(first, x + band.to * width * first.in, band.data + (band.to - above) * inner, nullptr,

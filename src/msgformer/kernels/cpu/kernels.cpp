@@ -1,7 +1,7 @@
-// Kernels for CPUs in float32, compiled by library.py on the machine where they run, for its own vector instructions.
+// CPU kernels in float32, compiled by library.py on the local machine for its vector instructions.
 //
-// Tensors are contiguous where no strides are given, and channels are a multiple of 16, which is one of every
-// processor's vectors.
+// Tensors are contiguous where no strides are given, and channels are a multiple of 16, which is a multiple of every
+// processor's vector width.
 
 #include "attention.h"
 #include "attention_backward.h"
@@ -10,7 +10,7 @@
 #include "products.h"
 #include "reallocation.h"
 
-// A linear layer's weight [out, in] to panels: [in, WIDTH] each.
+// Pack the weight of a linear layer [out, in] to panels [in, WIDTH].
 extern "C" void pack(float* panels, const float* weight, int64_t out, int64_t in) {
   at::parallel_for(0, chunks_of(out, WIDTH), 1, [&](int64_t begin, int64_t end) {
     for (int64_t column = begin * WIDTH; column < std::min(end * WIDTH, out); column += WIDTH) {
@@ -21,14 +21,14 @@ extern "C" void pack(float* panels, const float* weight, int64_t out, int64_t in
   });
 }
 
-// x [rows, in] to [rows, out]: LayerNorm without weights if eps isn't negative, the product, then GELU if it is wanted,
-// or plus residual [rows, out], unless it is null.
+// x [rows, in] to [rows, out]: LayerNorm without weights if eps >= 0, the product, then optional GELU, or addition of
+// residual [rows, out] unless it is null.
 extern "C" void linear(float* out, const float* x, const float* panels, const float* bias, const float* residual,
                        int64_t rows, int64_t in, int64_t columns, float eps, bool gelu) {
   multiply({panels, bias, in, columns, eps, gelu}, x, out, residual, rows);
 }
 
-// x + fc2(GELU(fc1(norm(x)))) of [rows, channels], as many rows at a time as leave what is hidden in the caches.
+// x + fc2(GELU(fc1(norm(x)))) of [rows, channels], in blocks of rows whose hidden channels fit in the caches.
 extern "C" void mlp(float* out, const float* x, const float* panels1, const float* bias1, const float* panels2,
                     const float* bias2, int64_t rows, int64_t channels, int64_t hidden_channels, float eps) {
   const Linear first{panels1, bias1, channels, hidden_channels, eps, true};
@@ -42,8 +42,8 @@ extern "C" void mlp(float* out, const float* x, const float* panels1, const floa
   }
 }
 
-// x + proj(attention(qkv(norm(x)))) of [windows, tokens, channels], as many windows at a time as leave their queries,
-// keys and values in the caches; for the bias see attention().
+// x + proj(attention(qkv(norm(x)))) of [windows, tokens, channels], in groups of windows whose queries, keys and values
+// fit in the caches; for the bias see attention().
 extern "C" void window_attention(float* out, const float* x, const float* qkv_panels, const float* qkv_bias,
                                  const float* proj_panels, const float* proj_bias, const float* bias,
                                  int64_t windows, int64_t tokens, int64_t channels, int64_t heads, int64_t chunk_rows,
@@ -64,9 +64,9 @@ extern "C" void window_attention(float* out, const float* x, const float* qkv_pa
   }
 }
 
-// residual + second(conv(first(norm(x)))) of [batch, height, width, ...], with a depth-wise convolution of 3 x 3: the
-// norm if eps isn't negative; added [.., hidden] to what the convolution gives, unless it is null; then GELU if it is
-// wanted. taps: [9, hidden].
+// residual + second(conv(first(norm(x)))) of [batch, height, width, ...], with a depth-wise 3 x 3 convolution. The norm
+// is applied if eps >= 0; `added` [.., hidden] is added to the output of the convolution unless it is null; GELU is
+// optional. taps: [9, hidden].
 extern "C" void conv_between(float* out, const float* x, const float* panels1, const float* bias1, const float* taps,
                              const float* tap_bias, const float* panels2, const float* bias2, const float* added,
                              const float* residual, int64_t batch, int64_t height, int64_t width, int64_t channels,
@@ -80,7 +80,7 @@ extern "C" void conv_between(float* out, const float* x, const float* panels1, c
                      out + image * tokens * columns, height);
 }
 
-// LayerNorm of x [rows, channels], then GELU if it is wanted.
+// LayerNorm of x [rows, channels], then optional GELU.
 extern "C" void layer_norm(float* out, const float* x, const float* weight, const float* bias, int64_t rows,
                            int64_t channels, float eps, bool with_gelu) {
   at::parallel_for(0, rows, CHUNK, [&](int64_t begin, int64_t end) {
@@ -94,8 +94,8 @@ extern "C" void layer_norm(float* out, const float* x, const float* weight, cons
   });
 }
 
-// Significance [batch, height, width] to places of its tokens, least significant first: [2, batch, height * width],
-// equal ones row by row, then column by column.
+// Rank tokens by significance [batch, height, width]: raster indices [2, batch, height * width], least significant
+// first, with ties in row-major, then in column-major order.
 extern "C" void rank_twice(int64_t* orders, const float* significance, int64_t batch, int64_t height, int64_t width) {
   const int64_t tokens = height * width;
   at::parallel_for(0, 2 * batch, 1, [&](int64_t begin, int64_t end) {
@@ -104,9 +104,9 @@ extern "C" void rank_twice(int64_t* orders, const float* significance, int64_t b
   });
 }
 
-// Tokens x [batch, tokens, channels] in some orders of each image, [orders * batch, tokens], to
-// [orders * batch, merged, channels]. Of `kinds` kinds, each merges `groups` tokens at a time, up to the rank `ends`,
-// with the next of the weights [sum of groups] and a bias of biases [kinds]; tokens that lack in a last group are zeros.
+// Merge tokens x [batch, tokens, channels] in several orders per image, [orders * batch, tokens], to
+// [orders * batch, merged, channels]. Each of `kinds` kinds merges `groups` tokens at a time, up to rank `ends`, with
+// its part of the weights [sum of groups] and its bias of biases [kinds]. Zeros complete the last group of a kind.
 extern "C" void merge_ranked(float* out, const float* x, const int64_t* orders, const float* weights,
                              const float* biases, const int64_t* groups, const int64_t* ends, int64_t kinds,
                              int64_t number, int64_t batch, int64_t tokens, int64_t channels, int64_t merged) {
@@ -115,7 +115,7 @@ extern "C" void merge_ranked(float* out, const float* x, const int64_t* orders, 
       const int64_t row = task / merged;
       int64_t left = task % merged, start = 0, kind = 0;
       const float* weight = weights;
-      for (; kind < kinds; ++kind) {  // each has a group at least, of zeros if need be
+      for (; kind < kinds; ++kind) {  // each kind has at least one group, possibly of zeros
         const int64_t count = std::max<int64_t>(1, chunks_of(ends[kind] - start, groups[kind]));
         if (left < count) break;
         left -= count;

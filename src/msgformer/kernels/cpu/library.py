@@ -1,8 +1,8 @@
-"""The C++ kernels of this folder, compiled for the processor at hand the first time that they are wanted.
+"""Compilation of the C++ kernels of this folder for the local processor, at first use.
 
-Where there is no compiler, or what it makes can't be kept or loaded, there are no kernels, and PyTorch's operators
-compute the same. ``MSGFORMER_NATIVE=0`` leaves them out; ``CXX`` names another compiler than ``c++``. The process that
-compiles prints one line about it; other processes that need the kernels wait for it.
+Without a compiler, or if the library can't be stored or loaded, there are no kernels, and PyTorch's operators compute
+the same. ``MSGFORMER_NATIVE=0`` disables them; ``CXX`` selects a compiler other than ``c++``. The process that compiles
+prints one line; other processes that need the kernels wait for it.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ FLAGS = ("-std=c++20", "-O3", "-march=native", "-fPIC", "-fopenmp")
 COMPILER_SECONDS = 120
 
 CHANNELS = 16
-"""Channels are a multiple of this, which is one of every processor's vectors."""
+"""Channels must be a multiple of this number, which is a multiple of every processor's vector width."""
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -45,7 +45,7 @@ _logger = logging.getLogger(__name__)
 
 @lru_cache(maxsize=1)
 def library() -> ctypes.CDLL | None:
-    """The compiled kernels, or nothing where there can't be any."""
+    """Return the compiled kernels, or None if they are not available."""
     compiler = shutil.which(os.environ.get("CXX") or "c++")
     if os.environ.get("MSGFORMER_NATIVE") == "0" or compiler is None or os.name != "posix":
         return None
@@ -60,20 +60,20 @@ def library() -> ctypes.CDLL | None:
 
 
 def is_loaded() -> bool:
-    """Whether kernels may be called here and now: not in graphs that are exported or watched."""
+    """Whether kernels may be called here and now: not in graphs that are exported or observed."""
     if torch.compiler.is_compiling():
         return _is_loaded_for_graphs()
-    return not is_recorded() and library() is not None  # modes that watch operators are to see PyTorch's
+    return not is_recorded() and library() is not None  # modes that observe operators need PyTorch's
 
 
 @torch.compiler.assume_constant_result
 def _is_loaded_for_graphs() -> bool:
-    """Whether graphs may call the kernels: those that are compiled here, and not those that are exported."""
+    """Whether graphs may call the kernels: compiled graphs may, exported ones may not."""
     return not torch.compiler.is_exporting() and library() is not None
 
 
 def is_plain(x: Tensor) -> bool:
-    """Whether a tensor is what kernels take, and no gradient of what they make of it is asked for."""
+    """Whether kernels support a tensor [...]: float32 on the CPU, and no gradient is needed."""
     return x.device.type == "cpu" and x.dtype == torch.float32 and not (x.requires_grad and torch.is_grad_enabled())
 
 
@@ -95,7 +95,12 @@ _ARGUMENTS: dict[str, list[Any]] = {
 
 
 def call(name: str, *arguments: Any) -> None:
-    """Calls a kernel of kernels.cpp; tensors are given by where they begin, absent ones as nothing."""
+    """Call a kernel of kernels.cpp.
+
+    Args:
+        name: Name of the kernel.
+        *arguments: Its arguments; tensors are passed as pointers, None as a null pointer.
+    """
     _function(name)(*(one.data_ptr() if isinstance(one, Tensor) else one for one in arguments))
 
 
@@ -109,23 +114,24 @@ def _function(name: str) -> Any:
 def operator(
     name: str, fake: Callable[..., Any], mutates_args: tuple[str, ...] = ()
 ) -> Callable[[Callable[P, T]], Callable[P, T]]:
-    """Makes a function that calls kernels an operator of PyTorch where a graph is captured.
+    """Register a function that calls kernels as an operator of PyTorch, for captured graphs.
 
-    Otherwise it is called as it is, which takes a tenth of the time that PyTorch needs to find and call an operator.
+    Outside graphs the function is called directly, which takes a tenth of the time that PyTorch needs to dispatch an
+    operator.
 
     Args:
-        name: The operator's, after ``msgformer::``.
-        fake: Returns what the function does, without values.
-        mutates_args: Arguments that the function changes.
+        name: Name of the operator, after ``msgformer::``.
+        fake: Function that returns an empty result, for graph capture.
+        mutates_args: Arguments that the function changes in place.
     """
 
     def wrap(function: Callable[P, T]) -> Callable[P, T]:
-        known = torch.library.custom_op(f"msgformer::{name}", function, mutates_args=mutates_args)
-        known.register_fake(fake)
+        registered = torch.library.custom_op(f"msgformer::{name}", function, mutates_args=mutates_args)
+        registered.register_fake(fake)
 
         @wraps(function)
         def choose(*args: P.args, **kwargs: P.kwargs) -> T:
-            return known(*args, **kwargs) if torch.compiler.is_compiling() else function(*args, **kwargs)
+            return registered(*args, **kwargs) if torch.compiler.is_compiling() else function(*args, **kwargs)
 
         return choose
 
@@ -133,23 +139,23 @@ def operator(
 
 
 def integers(*numbers: int) -> Any:
-    """A list of integers, for `call`."""
+    """Create an array of integers for `call`."""
     return (_NUMBER * len(numbers))(*numbers)
 
 
 def _identity(compiler: str) -> str:
-    """Of the source, what compiles it, and what it is compiled for: a cache folder may serve several machines."""
+    """Hash of sources, compiler and processor, because a cache folder may be shared by several machines."""
     sources = [path.read_text(encoding="utf-8") for path in sorted([SOURCE, *FOLDER.glob("*.h")])]
     parts = [*sources, compiler, *FLAGS, torch.__version__, platform.machine(), _processor()]
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:20]
 
 
 def _processor() -> str:
-    """What tells processors of different instructions apart."""
-    known = Path("/proc/cpuinfo")
-    if not known.is_file():
+    """Describe the instruction set of the processor."""
+    cpuinfo = Path("/proc/cpuinfo")
+    if not cpuinfo.is_file():
         return platform.processor()
-    return "".join(sorted(set(re.findall(r"^(?:flags|Features|model name)\s*:.*$", known.read_text(), re.MULTILINE))))
+    return "".join(sorted(set(re.findall(r"^(?:flags|Features|model name)\s*:.*$", cpuinfo.read_text(), re.MULTILINE))))
 
 
 def _build_once(compiler: str, path: Path) -> None:
@@ -198,12 +204,12 @@ def _modified(path: Path) -> int | None:
 
 
 def _build(compiler: str, path: Path) -> None:
-    """Compiles the source to a library, which appears whole or not at all."""
+    """Compile the source to a library; the file is replaced atomically."""
     package = Path(torch.__file__).parent
     with tempfile.TemporaryDirectory(dir=path.parent) as folder:
         compiled, linked = Path(folder) / "native.o", Path(folder) / "native.so"
         _run(compiler, *FLAGS, "-I", str(package / "include"), "-c", str(SOURCE), "-o", str(compiled))
-        # Without OpenMP's library: its symbols are to be those that PyTorch has loaded, or there are threads twice.
+        # Do not link OpenMP: its symbols must be those that PyTorch has loaded, or there are two thread pools.
         _run(compiler, "-shared", str(compiled), "-o", str(linked), "-L", str(package / "lib"), "-ltorch_cpu", "-lc10")
         linked.replace(path)
 

@@ -8,7 +8,7 @@
 
 namespace {
 
-// Sum and sum of squares of some tokens.
+// Sum and sum of squares of a range of tokens.
 inline void moments(const float* x, int64_t floats, double* sum, double* squares) {
   Vec first = {}, second = {};
   for (int64_t i = 0; i < floats; i += LANES) {
@@ -22,7 +22,7 @@ inline void moments(const float* x, int64_t floats, double* sum, double* squares
 
 }  // namespace
 
-// GroupNorm of one group, then GELU if it is wanted, in place: [batch, tokens, channels].
+// GroupNorm with one group, then optional GELU, in place: [batch, tokens, channels].
 extern "C" void norm_gelu(float* x, const float* weight, const float* bias, int64_t batch, int64_t tokens,
                           int64_t channels, double eps, bool with_gelu) {
   const int64_t chunks = chunks_of(tokens);

@@ -1,8 +1,8 @@
-// Linear layers whose weights lie in panels, which are read once and in order.
+// Linear layers with weights in panels, which are read once and in order.
 //
-// A panel has WIDTH columns of the outcome, the last one those that are left, as [in, columns]. HIGH rows times a panel
-// are summed in registers. The library's products take the weight in parts, wait for each to come from memory, and
-// leave the norm before them and the sum after them to passes of their own.
+// A panel holds WIDTH output columns (the last panel the remainder) as [in, columns]. Products of HIGH rows and a panel
+// are accumulated in registers. Library products wait for each part of the weight to arrive from memory, and need
+// separate passes for the norm before and the sum after them.
 
 #pragma once
 
@@ -19,17 +19,17 @@ constexpr int HIGH = 4;
 #endif
 
 constexpr int64_t WIDTH = VECTORS * LANES;
-constexpr int64_t DEPTH = 256;  // of a panel's part that is multiplied at a time: it stays in the nearest caches
+constexpr int64_t DEPTH = 256;  // depth of a part of a panel; a part stays in the L1 and L2 caches
 
 struct Linear {
   const float* panels;
   const float* bias;  // [out], or null
   int64_t in, out;
-  float eps;  // of a LayerNorm without weights that precedes it, or negative
-  bool gelu;  // follows it
+  float eps;  // of a preceding LayerNorm without weights, or negative for none
+  bool gelu;  // apply GELU
 };
 
-// R rows times V vectors of a panel, added to `start`; meanwhile what is wanted next is fetched from memory.
+// Product of R rows and V vectors of a panel, added to `start`; data of the next part is prefetched.
 template <int R, int V>
 inline void multiply_tile(const float* x, int64_t x_row, const float* panel, int64_t depth, const float* start,
                           int64_t start_row, float* out, int64_t out_row, const char* next, int64_t next_step) {
@@ -40,7 +40,7 @@ inline void multiply_tile(const float* x, int64_t x_row, const float* panel, int
   store_tile<R, V>(sum, out, out_row);
 }
 
-// What becomes of a tile's sums: GELU, or a residual is added.
+// Finish a tile: apply GELU, or add a residual.
 inline void finish_tile(float* out, const float* residual, int64_t rows, int64_t columns, int64_t row, bool with_gelu) {
   for (int64_t i = 0; i < rows; ++i, out += row) {
     if (with_gelu) gelu_all(out, columns);
@@ -49,12 +49,12 @@ inline void finish_tile(float* out, const float* residual, int64_t rows, int64_t
   }
 }
 
-// Rows of a block times one panel of V vectors.
+// Product of the rows of a block and one panel of V vectors.
 template <int V>
 void multiply_panel(const Linear& linear, const float* x, const float* panel, const float* start, float* out,
                     const float* residual, int64_t rows) {
   const int64_t tiles = chunks_of(rows, HIGH), parts = chunks_of(linear.in, DEPTH);
-  // Lines of the next part are spread over the steps of all tiles; a line is asked for more often than needed then.
+  // Prefetches of the next part are spread over the steps of all tiles; some lines are prefetched more than once.
   const int64_t step = std::max<int64_t>(sizeof(float), chunks_of(V * LANES * sizeof(float), tiles));
   for (int64_t part = 0; part < parts; ++part) {
     const int64_t from = linear.in * part / parts, depth = linear.in * (part + 1) / parts - from;
@@ -77,7 +77,7 @@ void multiply_panel(const Linear& linear, const float* x, const float* panel, co
   }
 }
 
-// The same for a panel of any number of vectors.
+// Product of the rows of a block and a panel of any number of vectors.
 template <int V = VECTORS>
 inline void multiply_panel_of(int64_t vectors, const Linear& linear, const float* x, const float* panel,
                               const float* start, float* out, const float* residual, int64_t rows) {
@@ -85,7 +85,7 @@ inline void multiply_panel_of(int64_t vectors, const Linear& linear, const float
   if constexpr (V > 1) multiply_panel_of<V - 1>(vectors, linear, x, panel, start, out, residual, rows);
 }
 
-// LayerNorm without weights of some rows.
+// LayerNorm without weights on a range of rows.
 inline void normalize(const float* x, float* out, int64_t rows, int64_t channels, float eps) {
   for (int64_t row = 0; row < rows; ++row, x += channels, out += channels) {
     Vec total = {}, squares = {};
@@ -100,7 +100,7 @@ inline void normalize(const float* x, float* out, int64_t rows, int64_t channels
   }
 }
 
-// Some rows times some panels, by one thread.
+// Product of a range of rows and a range of panels, by one thread.
 inline void multiply_some(const Linear& linear, const float* x, float* out, const float* residual, int64_t rows,
                           int64_t first_panel, int64_t last_panel) {
   static constexpr float none[WIDTH] = {};
@@ -119,7 +119,7 @@ inline void multiply_some(const Linear& linear, const float* x, float* out, cons
   }
 }
 
-// x [rows, in] to [rows, out] by all threads: they share the rows, or the panels where there are few rows.
+// x [rows, in] to [rows, out] by all threads, which share the rows, or the panels if there are few rows.
 inline void multiply(const Linear& linear, const float* x, float* out, const float* residual, int64_t rows) {
   const int64_t threads = at::get_num_threads(), panels = chunks_of(linear.out, WIDTH);
   const int64_t groups = rows < CHUNK * threads ? std::min(threads, panels) : 1;

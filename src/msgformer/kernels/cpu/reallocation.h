@@ -1,4 +1,4 @@
-// SG-Former's reallocation of tokens: ranks by significance, and groups of ranked tokens merged to one each.
+// SG-Former's token reallocation: rank tokens by significance, and merge groups of ranked tokens.
 
 #pragma once
 
@@ -8,7 +8,7 @@
 
 namespace {
 
-// A number whose order as an integer is that of floats; what is not a number comes last.
+// Map a float to an integer of the same order; NaN is last.
 inline uint64_t as_ordered(float x) {
   if (std::isnan(x)) return UINT32_MAX;
   x += 0.f;  // both zeros are equal
@@ -17,10 +17,10 @@ inline uint64_t as_ordered(float x) {
   return bits >> 31 ? ~bits : bits | 1u << 31;
 }
 
-// Places of the tokens of a map [height, width], least significant first; equal ones row by row, or column by column.
+// Raster indices of the tokens of a map [height, width], least significant first; ties in row- or column-major order.
 inline void rank_tokens(const float* significance, int64_t height, int64_t width, bool by_column, int64_t* order) {
   const int64_t tokens = height * width;
-  std::vector<uint64_t> keys(tokens);  // significance, then the place in the order of equal ones
+  std::vector<uint64_t> keys(tokens);  // significance, then the index that breaks ties
   for (int64_t y = 0; y < height; ++y)
     for (int64_t x = 0; x < width; ++x) {
       const int64_t turn = by_column ? x * height + y : y * width + x;
@@ -33,7 +33,7 @@ inline void rank_tokens(const float* significance, int64_t height, int64_t width
   }
 }
 
-// A group of tokens, by weights that all channels share: [count, channels] by their places to [channels].
+// Merge a group of tokens [count, channels], given by their indices, to [channels]; channels share the weights.
 inline void merge_group(const float* tokens, const int64_t* places, int64_t count, const float* weights, float bias,
                         int64_t channels, float* out) {
   std::fill(out, out + channels, bias);

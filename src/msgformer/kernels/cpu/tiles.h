@@ -1,4 +1,4 @@
-// Sums of products that stay in registers: what products and attention are made of.
+// Tiles of dot products in registers, the building block of products and attention.
 
 #pragma once
 
@@ -9,7 +9,7 @@ namespace {
 template <int R, int V>
 using Tile = Vec[R][V];
 
-// R rows of numbers that begin at `start`, a tile.
+// A tile of R rows that starts at `start`.
 template <int R, int V>
 inline void load_tile(Tile<R, V>& tile, const float* start, int64_t row) {
   for (int i = 0; i < R; ++i)
@@ -22,8 +22,8 @@ inline void store_tile(const Tile<R, V>& tile, float* out, int64_t row) {
     for (int j = 0; j < V; ++j) store(out + i * row + j * LANES, tile[i][j]);
 }
 
-// Adds left [R, depth], whose numbers of a row are `left_step` apart, times right [depth, V vectors]; `ahead` is called
-// at each step with its number.
+// Add left [R, depth] (elements of a row are `left_step` apart) times right [depth, V vectors]; `ahead` is called at
+// each step with the index of the step.
 template <int R, int V, typename Ahead>
 inline void add_products(Tile<R, V>& tile, const float* left, int64_t left_row, int64_t left_step, const float* right,
                          int64_t right_row, int64_t depth, Ahead ahead) {

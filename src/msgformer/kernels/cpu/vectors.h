@@ -1,6 +1,6 @@
-// Vectors of numbers, functions of them, and memory for them.
+// SIMD vectors, functions on them, and aligned memory.
 //
-// A vector is the widest that the processor has.
+// A vector has the largest width that the processor supports.
 
 #pragma once
 
@@ -20,7 +20,7 @@ constexpr int LANES = 8, VECTORS = 2;
 constexpr int LANES = 4, VECTORS = 2;
 #endif
 
-constexpr int64_t CHUNK = 256;     // tokens that one thread takes at a time
+constexpr int64_t CHUNK = 256;     // tokens that one thread processes at a time
 constexpr int64_t ALIGNMENT = 64;  // bytes of a cache line
 
 template <int N>
@@ -55,7 +55,7 @@ struct Plus {
   }
 };
 
-// All lanes of a vector, combined.
+// Reduction over the lanes of a vector.
 template <int N, typename Combine>
 inline float across(typename Wide<N>::Float x, Combine combine) {
   if constexpr (N == 2) {
@@ -67,9 +67,9 @@ inline float across(typename Wide<N>::Float x, Combine combine) {
   }
 }
 
-// e^x for -87 <= x <= 0, to the last digit but one: 2^n e^r with |r| <= ln(2) / 2, after Cephes.
+// e^x for -87 <= x <= 0, accurate to 2 ulp: 2^n e^r with |r| <= ln(2) / 2, after Cephes.
 inline Vec exponential(Vec x) {
-  const Vec integral = all(12582912.f);  // 1.5 * 2^23: what is added to it is rounded to an integer
+  const Vec integral = all(12582912.f);  // 1.5 * 2^23: adding a number to it rounds the number to an integer
   const Vec shifted = x * all(1.44269504f) + integral;
   const Vec n = shifted - integral;
   const Vec r = x - n * all(0.693145752f) - n * all(1.42860677e-6f);
@@ -80,27 +80,27 @@ inline Vec exponential(Vec x) {
   p = p * r + all(1.6666665459e-1f);
   p = p * r + all(5.0000001201e-1f);
   p = p * r * r + r + all(1.f);
-  return (Vec)((Int)p + ((Int)shifted << 23));  // n is in the lowest bits of the shifted number
+  return (Vec)((Int)p + ((Int)shifted << 23));  // the lowest bits of `shifted` are n
 }
 
 // x (1 + erf(x / sqrt(2))) / 2 of N vectors at once, after Abramowitz and Stegun 7.1.26, whose error is below 1.5e-7.
 //
-// It takes one over some numbers, which is slow: of two vectors it is one over their product, times the other.
+// Division is slow: the reciprocals of two vectors are computed by one division by their product.
 template <int N>
 inline void gelu(Vec (&x)[N]) {
   static_assert(N == 1 || N == 2);
-  Vec u[N], below[N], t[N];
+  Vec u[N], denominator[N], t[N];
   for (int i = 0; i < N; ++i) {
-    const Vec most = all(9.3f);  // beyond it 1 - erf(u) is nothing, and so it is for a NaN, which must stay in its vector
+    const Vec limit = all(9.3f);  // beyond it 1 - erf(u) is zero; clamps NaN, too, which would reach the other vector
     u[i] = Larger()(x[i], -x[i]) * all(0.707106781f);
-    u[i] = u[i] < most ? u[i] : most;
-    below[i] = all(1.f) + all(0.3275911f) * u[i];
+    u[i] = u[i] < limit ? u[i] : limit;
+    denominator[i] = all(1.f) + all(0.3275911f) * u[i];
   }
   if constexpr (N == 2) {
-    const Vec inverse = all(1.f) / (below[0] * below[1]);
-    t[0] = inverse * below[1], t[1] = inverse * below[0];
+    const Vec inverse = all(1.f) / (denominator[0] * denominator[1]);
+    t[0] = inverse * denominator[1], t[1] = inverse * denominator[0];
   } else {
-    t[0] = all(1.f) / below[0];
+    t[0] = all(1.f) / denominator[0];
   }
   for (int i = 0; i < N; ++i) {
     Vec p = all(1.061405429f);
@@ -113,7 +113,7 @@ inline void gelu(Vec (&x)[N]) {
   }
 }
 
-// Of vectors side by side in memory, in place.
+// GELU of contiguous vectors, in place.
 inline void gelu_all(float* x, int64_t floats) {
   int64_t i = 0;
   for (; i + 2 * LANES <= floats; i += 2 * LANES) {
@@ -128,12 +128,12 @@ inline void gelu_all(float* x, int64_t floats) {
   }
 }
 
-// The first place of some memory where a cache line begins.
+// First address in a buffer at which a cache line begins.
 inline float* aligned(float* start) {
   return reinterpret_cast<float*>((reinterpret_cast<uintptr_t>(start) + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT);
 }
 
-// Memory that lies where cache lines begin.
+// Memory aligned to cache lines.
 class Room {
  public:
   explicit Room(int64_t floats) : held_(floats + ALIGNMENT / sizeof(float)), first_(aligned(held_.data())) {}
@@ -148,7 +148,7 @@ class Room {
   float* first_;
 };
 
-// Memory that a thread keeps for the next call: fresh pages cost more than what is written to them.
+// Memory that a thread reuses in the next call: mapping new pages costs more than writing to them.
 template <typename Purpose>
 inline float* kept(int64_t floats) {
   thread_local std::vector<float> held;

@@ -1,1 +1,1 @@
-"""Variants from the papers' ablation tables."""
+"""Ablations of the papers."""

@@ -1,6 +1,6 @@
-"""Attention to compare SG-Former's with, by name: ``create_model("sgformer_small", reallocation="uniform")``.
+"""Ablations of SG-Former's attention, by name: ``create_model("sgformer_small", reallocation="uniform")``.
 
-Each changes one thing: the scales that significance is measured at, or what merging tokens goes by.
+Each changes one thing: the scales at which significance is measured, or the criterion for merging tokens.
 """
 
 from __future__ import annotations
@@ -26,7 +26,13 @@ from msgformer.models.sg_former import (
 
 
 class LocalAttention(HybridAttention):
-    """All heads look at a window; significance is measured there alone."""
+    """All heads attend within a window, where significance is measured.
+
+    Args:
+        dim: Channels C.
+        num_heads: Attention heads h, an even number.
+        **attention_args: Further arguments of `HybridAttention`.
+    """
 
     def __init__(self, dim: int, num_heads: int, **attention_args: Any) -> None:
         super().__init__(dim, num_heads, **attention_args)
@@ -36,13 +42,19 @@ class LocalAttention(HybridAttention):
         self.kv_local = self.make_linear(2 * dim)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """[B, H, W, C] to the same, and the significance map [B, H, W]."""
-        near, received = self.attend_locally(x)
-        return self.project(near, x), received
+        """Attend within windows of a map [B, H, W, C]; return the same shape and the significance map [B, H, W]."""
+        local_out, received = self.attend_locally(x)
+        return self.project(local_out, x), received
 
 
 class GlobalAttention(HybridAttention):
-    """All heads look at the reduced map; significance is measured there alone."""
+    """All heads attend to the reduced map, where significance is measured.
+
+    Args:
+        dim: Channels C.
+        num_heads: Attention heads h, an even number.
+        **attention_args: Further arguments of `HybridAttention`.
+    """
 
     def __init__(self, dim: int, num_heads: int, **attention_args: Any) -> None:
         super().__init__(dim, num_heads, **attention_args)
@@ -52,13 +64,19 @@ class GlobalAttention(HybridAttention):
         self.kv_global = self.make_linear(2 * dim)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """[B, H, W, C] to the same, and the significance map [B, H, W]."""
-        wide, received = self.attend_globally(x)
-        return self.project(wide, x), received
+        """Attend to the reduced map from [B, H, W, C]; return the same shape and the significance map [B, H, W]."""
+        global_out, received = self.attend_globally(x)
+        return self.project(global_out, x), received
 
 
 class OneOrderAttention(SelfGuidedAttention):
-    """Tokens are ranked and merged once, row by row where significances are equal, for all heads."""
+    """Ranks and merges tokens once for all heads, with ties in row-major order.
+
+    Args:
+        dim: Channels C.
+        num_heads: Attention heads h, an even number.
+        **attention_args: Further arguments of `SelfGuidedAttention`.
+    """
 
     def __init__(self, dim: int, num_heads: int, **attention_args: Any) -> None:
         super().__init__(dim, num_heads, **attention_args)
@@ -66,35 +84,51 @@ class OneOrderAttention(SelfGuidedAttention):
         self.kv = self.make_linear(2 * dim)
 
     def forward(self, x: Tensor, significance: Tensor) -> Tensor:
-        """[B, H, W, C] and the map [B, H, W] of the hybrid block before to [B, H, W, C]."""
+        """Attend to merged tokens.
+
+        Args:
+            x: Map [B, H, W, C].
+            significance: Significance map of the preceding hybrid block, [B, H, W].
+
+        Returns:
+            Map [B, H, W, C].
+        """
         key, value = self.kv(self.merge_tokens(x, rank_by_row(significance))).chunk(2, dim=-1)  # [B, m, C]
         heads = (split_heads(t, self.num_heads) for t in (self.q(x).flatten(1, 2), key, value))
         return self.project(self.attend(*heads).view(x.shape), x)
 
 
 class RandomAttention(SelfGuidedAttention):
-    """Tokens are ranked at random: anew in each step of a training, always alike for a size in evaluation."""
+    """Ranks tokens at random: differently in each training step, and the same per map size in evaluation."""
 
     def forward(self, x: Tensor, significance: Tensor) -> Tensor:
-        """[B, H, W, C] to the same; of the map [B, H, W] only the size matters."""
+        """Attend to randomly merged tokens.
+
+        Args:
+            x: Map [B, H, W, C].
+            significance: Significance map [B, H, W], of which only the shape is used.
+
+        Returns:
+            Map [B, H, W, C].
+        """
         return super().forward(x, self.random_map(significance))
 
     def random_map(self, like: Tensor) -> Tensor:
-        """Numbers in the place of significances, [B, H, W]."""
+        """Return random significances [B, H, W]."""
         if self.training:
             return torch.rand_like(like)
         return fixed_noise(like)
 
 
 class UniformAttention(Attention):
-    """Keys and values are means of neighbours, as many as significance would make, all of the same size.
+    """Keys and values are means of groups of adjacent tokens, as many as self-guided attention would have.
 
-    The first half of the heads takes neighbours in rows, the second in columns.
+    Groups follow rows for the first half of the heads, and columns for the second half.
 
     Args:
         dim: Channels C.
         num_heads: Attention heads h, an even number.
-        reduction: Ratio r of the stage, which decides how many tokens are left.
+        reduction: Reduction ratio r of the stage, which determines the number of merged tokens.
         **attention_args: Further arguments of `Attention`.
     """
 
@@ -106,21 +140,29 @@ class UniformAttention(Attention):
         self.kv_column = self.make_linear(dim)
 
     def forward(self, x: Tensor) -> Tensor:
-        """[B, H, W, C] to the same."""
-        by_row, by_column = self.merge_neighbours(x), self.merge_neighbours(x.transpose(1, 2))
+        """Attend to merged tokens of a map [B, H, W, C]; same shape."""
+        by_row, by_column = self.merge_neighbors(x), self.merge_neighbors(x.transpose(1, 2))
         key, value = join_halves(self.kv_row(by_row), self.kv_column(by_column))  # [B, m, C]
         heads = (split_heads(t, self.num_heads) for t in (self.q(x).flatten(1, 2), key, value))
         return self.project(self.attend(*heads).view(x.shape), x)
 
-    def merge_neighbours(self, x: Tensor) -> Tensor:
-        """Tokens [B, H, W, C] in raster order, averaged in m groups: [B, m, C]."""
+    def merge_neighbors(self, x: Tensor) -> Tensor:
+        """Average the tokens of a map [B, H, W, C] in m groups along the raster order: [B, m, C]."""
         tokens = x.flatten(1, 2).transpose(1, 2)  # [B, C, n]
         return average_groups(tokens, self.kinds).transpose(1, 2)
 
 
 @torch.fx.wrap
 def average_groups(tokens: Tensor, kinds: Sequence[MergeKind]) -> Tensor:
-    """Average neighbors to as many tokens as self-guided attention would leave: [B, C, n] to [B, C, m]."""
+    """Average adjacent tokens to as many tokens as self-guided attention would have.
+
+    Args:
+        tokens: Tokens [B, C, n].
+        kinds: Shares of the tokens and their group sizes.
+
+    Returns:
+        Merged tokens [B, C, m].
+    """
     total = tokens.shape[2]
     merged = start = quarters = 0
     for kind in kinds:
@@ -133,7 +175,7 @@ def average_groups(tokens: Tensor, kinds: Sequence[MergeKind]) -> Tensor:
 
 @torch.fx.wrap
 def fixed_noise(like: Tensor) -> Tensor:
-    """Return numbers from 0 to 1 that depend on the size alone, [B, H, W]."""
+    """Return numbers from 0 to 1 that depend on the map size only, [B, H, W]."""
     place = torch.arange(like[0].numel(), device=like.device).view(like.shape[1:])
     return ((place + 1) * 12.9898).sin().mul(43758.5453).frac().abs().expand(like.shape)
 

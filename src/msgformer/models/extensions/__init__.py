@@ -1,1 +1,1 @@
-"""Extensions that the papers propose."""
+"""Extensions proposed in the papers."""

@@ -1,6 +1,6 @@
-"""A DeiT whose CLS token can be random, for comparison with messengers (Table 5 of the MSG-Transformer paper).
+"""DeiT with a learned or random CLS token, for comparison with messengers (Table 5 of the MSG-Transformer paper).
 
-It is timm's DeiT-S but for the token: ``create_model("deit_small_cls", cls="random_eval")``.
+Apart from the token it is timm's DeiT-S: ``create_model("deit_small_cls", cls="random_eval")``.
 """
 
 from __future__ import annotations
@@ -22,26 +22,26 @@ Cls = Literal["learned", "random_eval", "random"]
 
 
 class ClsTransformer(VisionTransformer):
-    """A vision transformer that reads its answer from a CLS token, learned or not.
+    """A vision transformer that classifies from a CLS token, learned or random.
 
     Args:
-        cls: 'learned'; 'random_eval': learned, but random in evaluation (row 5); or 'random': never trained, and
-            another one in evaluation.
+        cls: 'learned'; 'random_eval' for a token that is learned, but random in evaluation (row 5); or 'random' for a
+            token that is never trained, and differs in evaluation.
         **kwargs: Arguments of timm's ``VisionTransformer``.
 
     Raises:
-        ValueError: ``cls`` is something else.
+        ValueError: Another value of ``cls``.
     """
 
     drawn: Tensor
 
     def __init__(self, cls: Cls = "learned", **kwargs: Any) -> None:
         if cls not in ("learned", "random_eval", "random"):
-            raise ValueError(f"cls has to be 'learned', 'random_eval' or 'random', got {cls!r}")
+            raise ValueError(f"cls must be 'learned', 'random_eval' or 'random', got {cls!r}")
         super().__init__(**kwargs)
         assert self.cls_token is not None
         self.cls = cls
-        trunc_normal_(self.cls_token, std=0.02)  # as DeiT has it; timm's own is all but zero
+        trunc_normal_(self.cls_token, std=0.02)  # as in DeiT; timm initializes it with std 1e-6
         self.cls_token.requires_grad_(cls != "random")
         self.register_buffer("drawn", draw_tokens(self.cls_token), persistent=False)
 
@@ -50,16 +50,22 @@ class ClsTransformer(VisionTransformer):
         self.drawn = draw_tokens(self.drawn)
 
     def load_state_dict(self, state_dict: Mapping[str, Any], *args: Any, **kwargs: Any) -> Any:
-        """Load as `nn.Module.load_state_dict` does; the state of a training run, prefixed "model.", is accepted too."""
+        """Load parameters as `nn.Module.load_state_dict` does; accept the state of a training run, too.
+
+        Args:
+            state_dict: Parameters by name; in a training run the names have the prefix "model.".
+            *args: Further arguments of `nn.Module.load_state_dict`.
+            **kwargs: Further arguments of `nn.Module.load_state_dict`.
+        """
         return super().load_state_dict(model_weights(state_dict), *args, **kwargs)
 
     def _pos_embed(self, x: Tensor) -> Tensor:
-        """Patches [B, H * W, C] to the sequence with the CLS token in front, [B, 1 + H * W, C]."""
+        """Prepend the CLS token to patch tokens [B, H * W, C] and add positions: [B, 1 + H * W, C]."""
         x = super()._pos_embed(x)
         if self.training or self.cls == "learned":
             return x
         assert self.cls_token is not None
-        # Positions have been added and, in evaluation, nothing is dropped: only the token itself is to be changed.
+        # In evaluation there is no dropout, so the position embedding stays and only the token is replaced.
         return torch.cat([x[:, :1] + (self.drawn - self.cls_token), x[:, 1:]], dim=1)
 
 
@@ -74,6 +80,11 @@ default_cfgs = generate_default_cfgs(
 
 @register_model
 def deit_small_cls(pretrained: bool = False, **kwargs: Any) -> nn.Module:
-    """DeiT-S, patches of 16 x 16."""
+    """DeiT-S with patches of 16 x 16.
+
+    Args:
+        pretrained: Load weights, see `build_timm_model`.
+        **kwargs: Arguments of `ClsTransformer` and of ``timm.create_model``.
+    """
     args = dict(patch_size=16, embed_dim=384, depth=12, num_heads=6)
     return build_timm_model(ClsTransformer, "deit_small_cls", pretrained, **{**args, **kwargs})

@@ -1,7 +1,7 @@
-"""Messengers that cover more than their window, as the MSG-Transformer paper proposes under "Extensions".
+"""Messengers that cover more than their window, as proposed in section 3.1, "Extensions", of the MSG-Transformer paper.
 
-``create_model(..., messengers="shared", coverage=2)`` has one messenger for 2 x 2 windows, and
-``create_model(..., messengers="overlapping", margin=1)`` lets each look one token beyond its window.
+``create_model(..., messengers="shared", coverage=2)`` has one messenger per 2 x 2 windows, and ``create_model(...,
+messengers="overlapping", margin=1)`` lets each messenger attend one token beyond its window.
 """
 
 from __future__ import annotations
@@ -22,20 +22,20 @@ from msgformer.models.msg_transformer import (
     WindowAttention,
     first_entries,
     register_messengers,
-    with_messengers,
+    replace_messengers,
 )
-from msgformer.models.stochastic_depth import keep_images
-from msgformer.models.window import Grid, Size, row_and_column, take_rows, window_grid
+from msgformer.models.stochastic_depth import sample_drop_path
+from msgformer.models.window import Grid, Size, gather_rows, row_and_column, window_grid
 
-torch.fx.wrap("first_entries")  # again, because a wrapped name is looked up in the module that calls it
+torch.fx.wrap("first_entries")  # torch.fx looks up a wrapped name in the calling module
 
 
 class SharedPlan(NamedTuple):
-    """Which windows share a messenger.
+    """Assignment of windows to shared messengers.
 
     Attributes:
         group: The messenger of each window, [n].
-        grid: B, and rows and columns of messengers.
+        grid: Sizes B, and rows and columns of messengers.
         inner: The plan of the exchange among them.
     """
 
@@ -45,10 +45,10 @@ class SharedPlan(NamedTuple):
 
 
 class SharedExchange(Exchange):
-    """The copies of a messenger in its windows become their mean, which takes part in the exchange for all of them.
+    """Averages the copies of a messenger in its windows, then exchanges information between these means.
 
     Args:
-        inner: How messengers exchange information; its regions are counted in messengers, not in windows.
+        inner: The exchange operator; its regions are counted in messengers, not in windows.
         coverage: A messenger covers coverage x coverage windows.
     """
 
@@ -58,18 +58,32 @@ class SharedExchange(Exchange):
         self.coverage = coverage
 
     def plan(self, grid: Grid, corner: Corner, device: torch.device) -> SharedPlan:
-        """Groups of windows from the left top on; those at the right and at the bottom may be smaller."""
+        """Group windows from the left top; groups at the right and at the bottom may be smaller.
+
+        Args:
+            grid: Sizes B, nH and nW.
+            corner: Corner at which regions are anchored.
+            device: Device of the tensors in the plan.
+        """
         coarse = Grid(grid.batch, *window_grid((grid.height, grid.width), (self.coverage, self.coverage)))
         group = group_windows(grid, coarse.width, self.coverage, device)
         return SharedPlan(group, coarse, self.inner.plan(coarse, corner, device))
 
     def forward(self, messengers: Tensor, plan: SharedPlan) -> Tensor:
-        """[B * n, C] to the same, equal for all windows of a group."""
+        """Average and exchange messengers.
+
+        Args:
+            messengers: Messengers [B * n, C].
+            plan: Return value of `plan`.
+
+        Returns:
+            Messengers [B * n, C], equal for all windows of a group.
+        """
         batch, height, width = plan.grid
         copies = messengers.unflatten(0, (batch, -1))  # [B, n, C]
         total = copies.new_zeros(batch, height * width, self.dim).index_add(1, plan.group, copies)
         means = total / torch.bincount(plan.group, minlength=height * width).to(total.dtype).unsqueeze(1)
-        return take_rows(self.inner(means.flatten(0, 1), plan.inner), batch, plan.group)
+        return gather_rows(self.inner(means.flatten(0, 1), plan.inner), batch, plan.group)
 
 
 @torch.fx.wrap
@@ -77,9 +91,9 @@ def group_windows(grid: Grid, groups: int, coverage: int, device: torch.device) 
     """Assign the windows of a grid to groups of coverage x coverage windows.
 
     Args:
-        grid: B, nH and nW.
-        groups: Groups per row of the grid.
-        coverage: Windows per row and per column of a group.
+        grid: Sizes B, nH and nW.
+        groups: Number of groups per row of the grid.
+        coverage: Number of windows per row and per column of a group.
         device: Device of the result.
 
     Returns:
@@ -104,7 +118,7 @@ class SharedMessengers(MsgTransformer):
 
     def __init__(self, *args: Any, coverage: int = 2, **kwargs: Any) -> None:
         if coverage < 1:
-            raise ValueError(f"coverage has to be at least 1, got {coverage}")
+            raise ValueError(f"coverage must be at least 1, got {coverage}")
         super().__init__(*args, **kwargs)
         self.coverage = coverage
         for stage in self.stages:
@@ -112,18 +126,18 @@ class SharedMessengers(MsgTransformer):
                 block.exchange = SharedExchange(block.exchange, coverage)
 
     def first_messengers(self, patches: Tensor) -> Tensor:
-        """Messengers for the windows of a map [B, H, W, C], equal in those that share one: [B * n, C]."""
+        """Assign initial messengers to the windows of a map [B, H, W, C], equal within a group: [B * n, C]."""
         entry = first_entries(self.stages[0].grid(patches), self.messenger_side, patches.device, self.coverage)
         return self.input_messengers()[0, :, 0].index_select(0, entry)
 
 
 class Reach(NamedTuple):
-    """What messengers see besides their windows.
+    """Tokens that messengers attend to besides their window.
 
     Attributes:
         batch: Number of images B.
-        tokens: For each window, where the tokens around it stand among all tokens of its image's sequences, [n, m].
-        outside: Which of them lie beyond the map, [n, m].
+        tokens: Per window, the index of the surrounding tokens among all window tokens of its image, [n, m].
+        outside: Which of them lie outside the map, [n, m].
         inner: The plan of the exchange.
     """
 
@@ -134,12 +148,12 @@ class Reach(NamedTuple):
 
 
 class ReachPlanner(Exchange):
-    """An exchange whose plan also says which tokens lie around each window.
+    """An exchange whose plan also contains the tokens around each window.
 
     Args:
-        inner: The exchange itself.
+        inner: The exchange operator.
         window: Height h and width w of a window.
-        margin: Tokens that messengers see beyond each side of their window.
+        margin: Number of tokens that messengers see beyond each side of their window.
     """
 
     def __init__(self, inner: Exchange, window: Size, margin: int) -> None:
@@ -149,12 +163,26 @@ class ReachPlanner(Exchange):
         self.margin = margin
 
     def plan(self, grid: Grid, corner: Corner, device: torch.device) -> Reach:
-        """The frame of tokens around each window, m = (h + 2 margin)(w + 2 margin) - h w."""
+        """Find the tokens around each window, m = (h + 2 margin)(w + 2 margin) - h w.
+
+        Args:
+            grid: Sizes B, nH and nW.
+            corner: Corner at which regions are anchored.
+            device: Device of the tensors in the plan.
+        """
         tokens, outside = frame_windows(grid, self.window, self.margin, device)
         return Reach(grid.batch, tokens, outside, self.inner.plan(grid, corner, device))
 
     def forward(self, messengers: Tensor, plan: Reach) -> Tensor:
-        """[B * n, C] to the same."""
+        """Exchange information between messengers.
+
+        Args:
+            messengers: Messengers [B * n, C].
+            plan: Return value of `plan`.
+
+        Returns:
+            Updated messengers [B * n, C].
+        """
         return self.inner(messengers, plan.inner)
 
 
@@ -163,13 +191,13 @@ def frame_windows(grid: Grid, window: Size, margin: int, device: torch.device) -
     """Find the tokens in a frame around each window.
 
     Args:
-        grid: B, nH and nW.
+        grid: Sizes B, nH and nW.
         window: Height h and width w of a window.
         margin: Width of the frame in tokens.
         device: Device of the results.
 
     Returns:
-        `Reach.tokens` and `Reach.outside`.
+        `Reach.tokens` [n, m] and `Reach.outside` [n, m].
     """
     tall, wide = window
     side = wide + 2 * margin
@@ -186,17 +214,27 @@ def frame_windows(grid: Grid, window: Size, margin: int, device: torch.device) -
 
 
 class ReachingAttention(WindowAttention):
-    """Attention inside windows, whose messengers have the keys around their window as well.
+    """Window attention whose messengers also attend to the tokens around their window.
 
-    theta_1 of equation 6 is the same for all keys of a messenger, and so cancels out. Where the weights are computed
-    explicitly they are [B * n, heads, N, N + m], and the m keys around the window have weight 0 for patches.
+    theta_1 of eq. 6 is the same for all keys of a messenger, so it cancels in the softmax. Where the weights are
+    computed explicitly they are [B * n, heads, N, N + m], and the m keys around the window have weight 0 for patch
+    tokens.
     """
 
-    def forward(self, x: Tensor, reach: Reach, queries: int | None = None) -> Tensor:  # type: ignore[override]
-        """[B * n, N, C] to the same, or to the first ``queries`` tokens of each."""
+    def forward(self, x: Tensor, reach: Reach, num_queries: int | None = None) -> Tensor:  # type: ignore[override]
+        """Attend within windows, and from messengers to the tokens around them.
+
+        Args:
+            x: Window tokens [B * n, N, C].
+            reach: Tokens around each window.
+            num_queries: Compute only the first tokens of each window; all of them by default.
+
+        Returns:
+            Updated tokens [B * n, N, C], or [B * n, num_queries, C].
+        """
         qkv = self.qkv(x).unflatten(-1, (3, self.num_heads, -1)).permute(2, 0, 3, 1, 4)
         query, key, value = qkv.unbind(0)  # each [B * n, heads, N, C / heads]
-        bias = self.position_bias()[:, 1:].unsqueeze(0)  # of patches
+        bias = self.position_bias()[:, 1:].unsqueeze(0)  # rows of patch tokens
         keys, values = (torch.cat([own, self.around(own, reach)], dim=2) for own in (key, value))
         seen = torch.cat([reach.outside.new_ones(reach.outside.shape[0], x.shape[1]), ~reach.outside], dim=1)
         seen = seen.repeat(reach.batch, 1)[:, None, None]  # [B * n, 1, 1, N + m]
@@ -209,37 +247,55 @@ class ReachingAttention(WindowAttention):
             patches = biased_attention(query[:, :, 1:], key, value, bias, self.dropout)
             messengers = F.scaled_dot_product_attention(query[:, :, :1], keys, values, seen, self.dropout)
             attended = torch.cat([messengers, patches], dim=2)
-        return self.proj_drop(self.proj(attended[:, :, :queries].transpose(1, 2).flatten(2)))
+        return self.proj_drop(self.proj(attended[:, :, :num_queries].transpose(1, 2).flatten(2)))
 
     @staticmethod
     def around(heads: Tensor, reach: Reach) -> Tensor:
-        """Of the tokens around each window, what all have in heads [B * n, heads, N, d]: [B * n, heads, m, d]."""
+        """Gather the keys or values of the tokens around each window.
+
+        Args:
+            heads: Keys or values [B * n, heads, N, d].
+            reach: Tokens around each window.
+
+        Returns:
+            Keys or values [B * n, heads, m, d].
+        """
         rows = heads.transpose(1, 2).flatten(0, 1).flatten(1)  # [B * n * N, heads * d]
-        found = take_rows(rows, reach.batch, reach.tokens.flatten())
+        found = gather_rows(rows, reach.batch, reach.tokens.flatten())
         return found.view(heads.shape[0], -1, heads.shape[1], heads.shape[3]).transpose(1, 2)
 
 
 class ReachingBlock(Block):
-    """A block whose attention is told what lies around each window."""
+    """A block whose attention receives the tokens around each window."""
 
     attention_type = ReachingAttention
 
-    def forward(self, x: Tensor, batch: int, plan: Reach, queries: int | None = None) -> Tensor:
-        """Sequences [B * n, N, C] to the same, or to the first ``queries`` tokens of each."""
-        kept = keep_images(self.drop_path1, x, batch)
-        x = kept.add(x[:, :queries], kept.take(self.attn(self.norm1(x), plan, queries)))
-        x = with_messengers(x, self.exchange(x[:, 0].clone(), plan))
-        kept = keep_images(self.drop_path2, x, batch)
-        return kept.add(x, self.mlp(self.norm2(kept.take(x))))
+    def forward(self, x: Tensor, batch: int, plan: Reach, num_queries: int | None = None) -> Tensor:
+        """Apply equations 2 to 4 of the paper.
+
+        Args:
+            x: Window tokens [B * n, N, C].
+            batch: Number of images B.
+            plan: Tokens around each window and the plan of the exchange.
+            num_queries: Compute only the first tokens of each window; None for all of them.
+
+        Returns:
+            Updated tokens [B * n, N, C], or [B * n, num_queries, C].
+        """
+        mask = sample_drop_path(self.drop_path1, x, batch)
+        x = mask.scatter_add(x[:, :num_queries], mask.gather(self.attn(self.norm1(x), plan, num_queries)))
+        x = replace_messengers(x, self.exchange(x[:, 0].clone(), plan))
+        mask = sample_drop_path(self.drop_path2, x, batch)
+        return mask.scatter_add(x, self.mlp(self.norm2(mask.gather(x))))
 
 
 class ReachingStage(Stage):
-    """A stage of such blocks."""
+    """A stage of `ReachingBlock`."""
 
     block_type = ReachingBlock
 
     def set_window_size(self, window: Size) -> None:
-        """Another window size, bias tables resampled to it."""
+        """Change the window size and resample the bias tables."""
         super().set_window_size(window)
         for block in self.blocks:
             block.exchange.window = window
@@ -247,24 +303,24 @@ class ReachingStage(Stage):
 
 @register_messengers("overlapping")
 class OverlappingMessengers(MsgTransformer):
-    """Messengers whose keys reach into the neighbouring windows; patches see their own window alone, as ever.
+    """Messengers that also attend to tokens of neighboring windows; patch tokens attend to their own window only.
 
-    It has the parameters of an ordinary model, and can read its checkpoints.
+    Its parameters are those of `MsgTransformer`, whose checkpoints it can load.
 
     Args:
-        *args: Of `MsgTransformer`.
-        margin: Tokens that messengers see beyond each side of their window.
-        **kwargs: Of `MsgTransformer`.
+        *args: Arguments of `MsgTransformer`.
+        margin: Number of tokens that messengers see beyond each side of their window.
+        **kwargs: Arguments of `MsgTransformer`.
 
     Raises:
-        ValueError: the margin is below 0.
+        ValueError: The margin is negative.
     """
 
     stage_type = ReachingStage
 
     def __init__(self, *args: Any, margin: int = 1, **kwargs: Any) -> None:
         if margin < 0:
-            raise ValueError(f"margin has to be at least 0, got {margin}")
+            raise ValueError(f"margin must be at least 0, got {margin}")
         super().__init__(*args, **kwargs)
         for stage in self.stages:
             for block in stage.blocks:

@@ -1,7 +1,7 @@
-"""Ways for messengers to talk beyond the paper's shuffle, of the kinds that it proposes under "Extensions".
+"""Exchange operators beyond the paper's shuffle, of the kinds proposed in section 3.1, "Extensions".
 
-What each costs is said for a messenger of C channels, in regions of R x R windows, in an image of n windows; the
-shuffle itself moves C numbers and computes nothing.
+Costs are given per messenger of C channels, in regions of R x R windows and images of n windows; the shuffle moves C
+numbers and computes nothing.
 """
 
 from __future__ import annotations
@@ -13,23 +13,23 @@ import torch.fx
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from msgformer.kernels.index_cache import keep_by_size
+from msgformer.kernels.index_cache import cache_by_shape
 from msgformer.models.exchange import Corner, Exchange, GridExchange, find_regions, register_exchange
-from msgformer.models.window import Grid, take_rows
+from msgformer.models.window import Grid, gather_rows
 
 HEAD_DIM = 32
 """Channels of an attention head, as in the model's own attention."""
 
 
 class RegionPlan(NamedTuple):
-    """Where the windows of an image, in raster order, stand in their regions.
+    """Positions of the windows of an image in their regions, in raster order.
 
     Attributes:
         batch: Number of images B.
-        place: Row and column in the region as place in one of R x R windows, [n].
-        members: For each place of an R x R region, the window of the same region that is there, [R * R, n]; the
-            window itself where the region is smaller or there is none.
-        present: Whether there is one, [R * R, n].
+        place: Position of each window in its region, as raster index in R x R windows, [n].
+        members: For each position of an R x R region, the window of the same region at it, [R * R, n]; the window
+            itself where the region has no such position.
+        present: Whether the region has a window at the position, [R * R, n].
     """
 
     batch: int
@@ -39,51 +39,77 @@ class RegionPlan(NamedTuple):
 
 
 @torch.fx.wrap
-@keep_by_size
+@cache_by_shape
 def plan_regions(grid: Grid, region: int, corner: Corner, device: torch.device) -> RegionPlan:
-    """Finds, for every window of a grid, the windows of its region."""
+    """Find the windows of each window's region.
+
+    Args:
+        grid: Sizes B, nH and nW.
+        region: Largest side R of a region in windows.
+        corner: Corner at which regions are anchored.
+        device: Device of the tensors in the plan.
+    """
     window = torch.arange(grid.height * grid.width, device=device)
     regions = find_regions(window, grid, region, corner)
     place_row, place_col = regions.place // regions.side, regions.place % regions.side
-    every = torch.arange(region**2, device=device).unsqueeze(1)
-    row, col = every // region, every % region
+    position = torch.arange(region**2, device=device).unsqueeze(1)
+    row, col = position // region, position % region
     present = (row < regions.side) & (col < regions.side) & ~regions.outside
-    there = (regions.row + row) * grid.width + regions.col + col
+    member = (regions.row + row) * grid.width + regions.col + col
     return RegionPlan(
         grid.batch,
         place_row * region + place_col,
-        torch.where(present, there, window),
+        torch.where(present, member, window),
         present,
     )
 
 
 class RegionExchange(Exchange):
-    """Base of exchanges in which a messenger sees all messengers of its region."""
+    """Base of exchanges in which a messenger receives from all messengers of its region."""
 
     def plan(self, grid: Grid, corner: Corner, device: torch.device) -> RegionPlan:
-        """The windows of each window's region."""
+        """Find the windows of each window's region.
+
+        Args:
+            grid: Sizes B, nH and nW.
+            corner: Corner at which regions are anchored.
+            device: Device of the tensors in the plan.
+        """
         return plan_regions(grid, self.region, corner, device)
 
 
 @register_exchange("mean")
 class Mean(RegionExchange):
-    """A region's average is added to each of its messengers. No parameters; R * R * C additions."""
+    """Adds the mean of a region to each of its messengers. No parameters; R * R * C additions."""
 
     def forward(self, messengers: Tensor, plan: RegionPlan) -> Tensor:
-        """[B * n, C] to the same."""
+        """Add region means.
+
+        Args:
+            messengers: Messengers [B * n, C].
+            plan: Return value of `plan`.
+
+        Returns:
+            Updated messengers [B * n, C].
+        """
         total = torch.zeros_like(messengers)
-        for index in range(self.region**2):  # places of a region
+        for index in range(self.region**2):  # positions in a region
             present = per_image(plan.present[index], plan.batch, messengers)
-            total = total + take_rows(messengers, plan.batch, plan.members[index]) * present
+            total = total + gather_rows(messengers, plan.batch, plan.members[index]) * present
         count = plan.present.sum(dim=0).clamp(min=1)
         return messengers + total / per_image(count, plan.batch, messengers)
 
 
 @register_exchange("mlp")
 class Mlp(RegionExchange):
-    """Messengers of a region are mixed by a learned two-layer network, the same for all channels.
+    """Mixes the messengers of a region by a learned two-layer MLP that all channels share.
 
-    R^4 parameters a layer; 2 * R * R * C multiplications. It starts as the identity: the second layer is zero.
+    R^4 parameters per layer; 2 * R * R * C multiplications. The second layer starts at zero, so the exchange starts as
+    the identity.
+
+    Args:
+        dim: Channels C of a messenger.
+        region: Largest side R of a region in windows.
     """
 
     def __init__(self, dim: int, region: int) -> None:
@@ -93,25 +119,46 @@ class Mlp(RegionExchange):
         self.weight2 = nn.Parameter(torch.zeros(places, places))
 
     def forward(self, messengers: Tensor, plan: RegionPlan) -> Tensor:
-        """[B * n, C] to the same; messengers outside every region stay."""
+        """Mix messengers; those outside every region stay unchanged.
+
+        Args:
+            messengers: Messengers [B * n, C].
+            plan: Return value of `plan`.
+
+        Returns:
+            Updated messengers [B * n, C].
+        """
         hidden = F.gelu(self.mix(messengers, self.weight1, plan))
         return messengers + self.mix(hidden, self.weight2, plan)
 
     def mix(self, messengers: Tensor, weight: Tensor, plan: RegionPlan) -> Tensor:
-        """Sums over the region's messengers, weighted by both places: [B * n, C] to the same."""
+        """Apply one layer across the positions of each region.
+
+        Args:
+            messengers: Messengers [B * n, C].
+            weight: Weight of the layer, [R * R, R * R].
+            plan: Return value of `plan`.
+
+        Returns:
+            Weighted sums [B * n, C].
+        """
         total = torch.zeros_like(messengers)
         rows = weight[plan.place]  # [n, R * R]
-        for index in range(self.region**2):  # places of a region
+        for index in range(self.region**2):  # positions in a region
             share = per_image(rows[:, index] * plan.present[index], plan.batch, messengers)
-            total = total + take_rows(messengers, plan.batch, plan.members[index]) * share
+            total = total + gather_rows(messengers, plan.batch, plan.members[index]) * share
         return total
 
 
 @register_exchange("attention")
 class Attention(GridExchange):
-    """Self-attention among all messengers of an image, as among FasterViT's carrier tokens.
+    """Self-attention among all messengers of an image, like that among FasterViT's carrier tokens.
 
-    4 * C * C parameters; 4 * C * C + 2 * n * C multiplications, so that its cost grows with the square of the image.
+    4 * C * C parameters; 4 * C * C + 2 * n * C multiplications, so the cost per image is quadratic in its area.
+
+    Args:
+        dim: Channels C of a messenger.
+        region: Not used.
     """
 
     def __init__(self, dim: int, region: int) -> None:
@@ -124,7 +171,7 @@ class Attention(GridExchange):
         self.proj = nn.Linear(dim, dim)
 
     def exchange(self, messengers: Tensor) -> Tensor:
-        """[B, nH, nW, C] to the same."""
+        """Attend among the messengers of a grid [B, nH, nW, C]; same shape."""
         x = messengers.flatten(1, 2)  # [B, n, C]
         qkv = self.qkv(self.norm(x)).unflatten(-1, (3, self.num_heads, -1))
         query, key, value = qkv.permute(2, 0, 3, 1, 4).unbind(0)  # each [B, heads, n, C / heads]
@@ -134,9 +181,13 @@ class Attention(GridExchange):
 
 @register_exchange("shift")
 class Shift(GridExchange):
-    """An eighth of the channels comes from each of the four neighbours, half stay: windows overlap in messengers.
+    """Takes an eighth of the channels from each of the four neighbors and keeps half, as if windows overlapped.
 
-    No parameters, nothing computed. At the borders of the grid a messenger keeps its own channels.
+    No parameters and no arithmetic. At the borders of the grid a messenger keeps its own channels.
+
+    Args:
+        dim: Channels C of a messenger, divisible by 8.
+        region: Not used.
     """
 
     def __init__(self, dim: int, region: int) -> None:
@@ -145,14 +196,14 @@ class Shift(GridExchange):
             raise ValueError(f"a shift between neighbours needs channels divisible by 8, got {dim}")
 
     def exchange(self, messengers: Tensor) -> Tensor:
-        """[B, nH, nW, C] to the same."""
+        """Shift channels between the messengers of a grid [B, nH, nW, C]; same shape."""
         above, below, left, right, own = messengers.split([self.dim // 8] * 4 + [self.dim // 2], dim=-1)
         return torch.cat(
             [
-                take_shifted(above, 1, -1),
-                take_shifted(below, 1, 1),
-                take_shifted(left, 2, -1),
-                take_shifted(right, 2, 1),
+                gather_shifted(above, 1, -1),
+                gather_shifted(below, 1, 1),
+                gather_shifted(left, 2, -1),
+                gather_shifted(right, 2, 1),
                 own,
             ],
             dim=-1,
@@ -160,12 +211,30 @@ class Shift(GridExchange):
 
 
 @torch.fx.wrap
-def take_shifted(x: Tensor, dim: int, step: int) -> Tensor:
-    """Take for each place along a dimension the value ``step`` places further on, at most the border's."""
+def gather_shifted(x: Tensor, dim: int, step: int) -> Tensor:
+    """Shift values along a dimension and repeat the border.
+
+    Args:
+        x: Values [...].
+        dim: The dimension.
+        step: Each position receives the value at position + step.
+
+    Returns:
+        Shifted values, same shape as `x`.
+    """
     place = torch.arange(x.shape[dim], device=x.device) + step
     return x.index_select(dim, place.clamp(0, x.shape[dim] - 1))
 
 
 def per_image(value: Tensor, batch: int, like: Tensor) -> Tensor:
-    """A number for each window, [n], as a column for the windows of all images, [B * n, 1]."""
+    """Repeat one number per window for all images.
+
+    Args:
+        value: One number per window, [n].
+        batch: Number of images B.
+        like: Tensor [...] with the type of the result.
+
+    Returns:
+        Column [B * n, 1].
+    """
     return value.to(like.dtype).repeat(batch).unsqueeze(1)

@@ -10,7 +10,7 @@ from msgformer.checkpoints.export_card import ExportCard, Format
 from msgformer.exporters.program import export_sizes
 from msgformer.exporters.runtime import open_session
 from msgformer.exporters.verify import Verification
-from msgformer.exporters.writer import write_export
+from msgformer.exporters.writer import stage_output, write_export
 from msgformer.optimized.optimize import optimize
 from msgformer.tasks.export.images import calibration_batches, real_images
 from msgformer.tasks.export.source import ExportSource
