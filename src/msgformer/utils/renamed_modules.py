@@ -48,4 +48,5 @@ class RenamedModules(MetaPathFinder, Loader):
 
 def install() -> None:
     """Make old names importable."""
-    sys.meta_path.append(RenamedModules())
+    # First, because a renamed folder's files would be found under its old name as well, as other modules.
+    sys.meta_path.insert(0, RenamedModules())
