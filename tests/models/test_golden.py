@@ -11,9 +11,9 @@ from safetensors import safe_open
 from torch import Tensor, nn
 
 from msgformer.model_names import MODELS
-from msgformer.models import convert_state_dict, create_model, sg_former
+from msgformer.models import convert_state_dict, create_model, guided_attention
+from msgformer.models.guided_attention import HybridAttention
 from msgformer.models.official_weights import our_name
-from msgformer.models.sg_former import HybridAttention
 
 from .fill import fill, fill_state_dict
 
@@ -199,14 +199,14 @@ def test_sg_former_in_single_precision(monkeypatch):
         maps.append(output[1])
 
     for rank in ("rank_by_row", "rank_by_column"):
-        original = getattr(sg_former, rank)
-        monkeypatch.setattr(sg_former, rank, lambda s, rank=original: orders.append(rank(s)) or orders[-1])
+        original = getattr(guided_attention, rank)
+        monkeypatch.setattr(guided_attention, rank, lambda s, rank=original: orders.append(rank(s)) or orders[-1])
     double = golden.model()
     next(m for m in double.modules() if isinstance(m, HybridAttention)).register_forward_hook(keep)
     assert_close(double(image), wanted, 1e-9)
 
     for rank in ("rank_by_row", "rank_by_column"):
-        monkeypatch.setattr(sg_former, rank, lambda _: orders.pop(0))
+        monkeypatch.setattr(guided_attention, rank, lambda _: orders.pop(0))
     single = double.float()
     assert_close(single(image.float()), wanted, 1e-5)
     assert_close(maps[1], maps[0], 1e-4)

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from msgformer.models import MsgTransformer, create_model, msg_transformer, register_messengers
+from msgformer.models import MsgTransformer, create_model, messenger_registry, register_messengers
 from msgformer.models.window import to_windows
 
 SIZES = {"embed_dim": 16, "depths": (2, 1), "num_heads": (1, 2), "window_size": 4, "shuffle_sizes": (4, 4)}
@@ -99,7 +99,7 @@ def test_without_messengers_there_is_nothing_to_exchange():
 
 
 def test_ones_own_are_a_class(monkeypatch):
-    monkeypatch.setattr(msg_transformer, "_MESSENGERS", dict(msg_transformer._MESSENGERS))
+    monkeypatch.setattr(messenger_registry, "_MESSENGERS", dict(messenger_registry._MESSENGERS))
 
     @register_messengers("mean")
     class MeanMessengers(MsgTransformer):

@@ -10,7 +10,7 @@ from msgformer.exporters.program import INPUT, export_sizes
 from msgformer.exporters.verify import force_orders
 from msgformer.model_names import MODELS
 from msgformer.models import create_model
-from msgformer.models.sg_former import SelfGuidedAttention
+from msgformer.models.guided_attention import SelfGuidedAttention
 
 pytest.importorskip("onnxscript")
 pytest.importorskip("onnxruntime")

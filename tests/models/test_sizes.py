@@ -7,8 +7,8 @@ import torch
 import torch.nn.functional as F
 from timm.layers import resample_abs_pos_embed
 
-from msgformer.models import create_model, sg_former
-from msgformer.models.sg_former import HybridAttention
+from msgformer.models import chunked_attention, create_model
+from msgformer.models.guided_attention import HybridAttention
 from msgformer.models.window import pad_to_multiple, to_rows
 
 MSG = {"embed_dim": 32, "num_heads": (1, 2, 4, 8), "depths": (2, 1, 2, 1), "num_classes": 7}
@@ -204,7 +204,7 @@ def test_large_maps_have_some_of_their_scores_at_a_time(most, monkeypatch):
     kept, scores = [], (2, 1, 70, 6)
     whole = attend()
     assert scores in kept
-    monkeypatch.setattr(sg_former, "MAX_SCORES_PER_CHUNK", most)
+    monkeypatch.setattr(chunked_attention, "MAX_SCORES_PER_CHUNK", most)
     kept = []
     parts = attend()
     assert kept

@@ -30,8 +30,8 @@ from msgformer.explanations.page import ExplainPage
 from msgformer.explanations.significance import trace_significance
 from msgformer.model_types import ModelLike
 from msgformer.models import MsgTransformer, NoMessengers, SgFormer
+from msgformer.models.guided_attention import HybridAttention
 from msgformer.models.loading import load_weights
-from msgformer.models.sg_former import HybridAttention
 from msgformer.tasks.device import find_device
 from msgformer.tasks.explain_view import ExplainOptions, View
 from msgformer.tasks.loaded_model import open_any

@@ -13,8 +13,9 @@ from torch.utils.hooks import RemovableHandle
 from msgformer.explanations.hooks import evaluation_mode
 from msgformer.explanations.routes import Routes, receptive_fields, trace_routes
 from msgformer.models.exchange import Exchange
-from msgformer.models.msg_transformer import Block, MsgTransformer, WindowAttention
+from msgformer.models.msg_transformer import Block, MsgTransformer
 from msgformer.models.window import Size, map_size, window_grid
+from msgformer.models.window_attention import WindowAttention
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,8 @@ import torch
 from torch import Tensor, nn
 
 from msgformer.models.exchange import Exchange
-from msgformer.models.msg_transformer import MsgTransformer, OverlappingMerging
+from msgformer.models.merging import OverlappingMerging
+from msgformer.models.msg_transformer import MsgTransformer
 from msgformer.models.window import Size, window_grid
 
 

@@ -18,7 +18,7 @@ from msgformer.errors import UserError
 from msgformer.exporters.program import coarsest_stride
 from msgformer.exporters.session import Order, Session
 from msgformer.exporters.verify_detector import DetectionDiff, bypass_transform, compare_detections, run_detector
-from msgformer.models.sg_former import SelfGuidedAttention
+from msgformer.models.guided_attention import SelfGuidedAttention
 from msgformer.utils.timing import time_interleaved
 
 TOLERANCE = 5e-4

@@ -15,11 +15,13 @@ import msgformer.models.extensions.coverage
 import msgformer.models.extensions.exchange  # noqa: F401
 from msgformer.checkpoints.weights_file import read_checkpoint
 from msgformer.models.exchange import Exchange, GridExchange, register_exchange, registered_exchange
+from msgformer.models.guided_attention import GUIDED, HYBRID
+from msgformer.models.messenger_registry import register_messengers, registered_messengers
 from msgformer.models.messengers import NoMessengers
-from msgformer.models.msg_transformer import MsgTransformer, register_messengers, registered_messengers
+from msgformer.models.msg_transformer import MsgTransformer
 from msgformer.models.official_weights import convert_state_dict
 from msgformer.models.registry import known_model
-from msgformer.models.sg_former import GUIDED, HYBRID, SgFormer
+from msgformer.models.sg_former import SgFormer
 from msgformer.plugins import load_installed_plugins, plugin_of
 
 __all__ = [

@@ -19,15 +19,14 @@ import torch.fx
 from torch import Tensor, nn
 
 from msgformer.models.backbone import Backbone, Device
+from msgformer.models.messenger_registry import register_messengers
 from msgformer.models.msg_transformer import (
     Block,
     MsgTransformer,
     Stage,
-    WindowAttention,
-    gather_entries,
-    register_messengers,
 )
 from msgformer.models.window import from_windows, map_size, to_windows
+from msgformer.models.window_attention import WindowAttention, gather_entries
 
 torch.fx.wrap("gather_entries")  # torch.fx looks up a wrapped name in the calling module
 

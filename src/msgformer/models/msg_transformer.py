@@ -13,17 +13,15 @@ stage to whole windows. Padded tokens are ordinary tokens inside the stage and a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any, TypeVar
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import torch
 import torch.fx
-import torch.nn.functional as F
 from timm.layers import (
     DropPath,
     Mlp,
     calculate_drop_path_rates,
-    resize_rel_pos_bias_table,
     to_2tuple,
     trunc_normal_,
 )
@@ -32,284 +30,28 @@ from timm.models import generate_default_cfgs, register_model, register_model_de
 from torch import Tensor, nn
 
 from msgformer.kernels.index_cache import is_traced
-from msgformer.model_names import ALIASES, nearest
-from msgformer.models.attention import SoftmaxAttention, packed_attention
-from msgformer.models.backbone import Backbone, Device, check_heads, check_stages, factory_args, init_linear
+from msgformer.model_names import ALIASES
+from msgformer.models.backbone import Backbone, Device, check_stages, factory_args, init_linear
 from msgformer.models.exchange import CORNERS, Corner, create_exchange
+from msgformer.models.merging import NeighborMerging, OverlappingMerging, PatchEmbed
+from msgformer.models.messenger_registry import messenger_class, register_messengers
 from msgformer.models.registry import build_backbone, pretrained_cfg
 from msgformer.models.stochastic_depth import sample_drop_path
 from msgformer.models.window import (
     Grid,
     Size,
+    first_entries,
     from_sequences,
-    gather_neighbors,
     gather_rows,
-    map_grid,
     map_size,
-    pad_to_multiple,
-    row_and_column,
     to_map,
-    to_rows,
     to_sequences,
     window_grid,
 )
+from msgformer.models.window_attention import WindowAttention
 from msgformer.plugins import load_installed_plugins
 
-torch.fx.wrap("pad_to_multiple")  # opaque to torch.fx, because it branches on the size
-
-
-class PatchEmbed(nn.Module):
-    """Projects an image to patch tokens of stride 4 (section 3.2).
-
-    Args:
-        in_chans: Channels of the image.
-        dim: Channels C of a token.
-        overlapping: Use overlapping 7 x 7 patches as in the paper; otherwise the 4 x 4 patches of the first version.
-        device: Device of the parameters.
-        dtype: Type of the parameters.
-    """
-
-    def __init__(
-        self,
-        in_chans: int,
-        dim: int,
-        overlapping: bool,
-        device: Device = None,
-        dtype: torch.dtype | None = None,
-    ) -> None:
-        dd: Any = {"device": device, "dtype": dtype}
-        super().__init__()
-        kernel, padding = (7, 2) if overlapping else (4, 0)
-        self.proj = nn.Conv2d(in_chans, dim, kernel, stride=4, padding=padding, **dd)
-        self.norm = nn.LayerNorm(dim, **dd)
-
-    def forward(self, image: Tensor) -> Tensor:
-        """Project an image to patch tokens.
-
-        Args:
-            image: Images [B, 3, S, T].
-
-        Returns:
-            Patch tokens [B, ceil(S / 4), ceil(T / 4), C].
-        """
-        # Pad to whole patches first: with padding 2, no patch would cover the last rows of an image of height 4k + 3.
-        image = pad_to_multiple(image.permute(0, 2, 3, 1), (4, 4)).permute(0, 3, 1, 2)
-        return self.norm(self.proj(image).permute(0, 2, 3, 1))
-
-
-class OverlappingMerging(nn.Module):
-    """Merges tokens by an overlapped 3 x 3 convolution with stride 2, shared by patch and MSG tokens (section 3.2).
-
-    Args:
-        dim: Channels C of the input tokens; the output has 2C.
-        device: Device of the parameters.
-        dtype: Type of the parameters.
-    """
-
-    def __init__(self, dim: int, device: Device = None, dtype: torch.dtype | None = None) -> None:
-        dd: Any = {"device": device, "dtype": dtype}
-        super().__init__()
-        self.reduction = nn.Conv2d(dim, 2 * dim, 3, stride=2, padding=1, **dd)
-        self.norm = nn.LayerNorm(2 * dim, **dd)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Merge patch tokens.
-
-        Args:
-            x: Patch tokens [B, H, W, C].
-
-        Returns:
-            Merged tokens [B, ceil(H / 2), ceil(W / 2), 2C].
-        """
-        if torch.compiler.is_compiling():
-            merged = Grid(x.shape[0], *window_grid(map_size(x), (2, 2)))
-            return to_map(self.merge_messengers(to_rows(x), map_grid(x)), merged)
-        return self.norm(self.reduction(x.permute(0, 3, 1, 2)).permute(0, 2, 3, 1))
-
-    def merge_messengers(self, x: Tensor, grid: Grid) -> Tensor:
-        """Merge messengers by the same convolution, computed as a matrix product.
-
-        A convolution chooses its kernel and memory layout by size, which would specialize a captured graph.
-
-        Args:
-            x: Messengers [B * nH * nW, C].
-            grid: Sizes B, nH and nW.
-
-        Returns:
-            Merged messengers [B * ceil(nH / 2) * ceil(nW / 2), 2C].
-        """
-        x = gather_neighbors(x, grid, stride=2, side=3, first=-1)  # [B * n, 9, C]
-        return self.norm(F.linear(x.transpose(1, 2).flatten(1), self.reduction.weight.flatten(1), self.reduction.bias))
-
-
-class NeighborMerging(nn.Module):
-    """Merges tokens as in the first version and in Swin: four neighbors are concatenated, normalized and reduced.
-
-    Zeros complete an odd number of rows or columns.
-
-    Args:
-        dim: Channels C of the input tokens; the output has 2C.
-        device: Device of the parameters.
-        dtype: Type of the parameters.
-    """
-
-    def __init__(self, dim: int, device: Device = None, dtype: torch.dtype | None = None) -> None:
-        dd: Any = {"device": device, "dtype": dtype}
-        super().__init__()
-        self.norm = nn.LayerNorm(4 * dim, **dd)
-        self.reduction = nn.Linear(4 * dim, 2 * dim, bias=False, **dd)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Merge patch tokens.
-
-        Args:
-            x: Patch tokens [B, H, W, C].
-
-        Returns:
-            Merged tokens [B, ceil(H / 2), ceil(W / 2), 2C].
-        """
-        rows, cols = window_grid(map_size(x), (2, 2))
-        return to_map(self.merge_messengers(to_rows(x), map_grid(x)), Grid(x.shape[0], rows, cols))
-
-    def merge_messengers(self, x: Tensor, grid: Grid) -> Tensor:
-        """Merge messengers.
-
-        Args:
-            x: Messengers [B * nH * nW, C].
-            grid: Sizes B, nH and nW.
-
-        Returns:
-            Merged messengers [B * ceil(nH / 2) * ceil(nW / 2), 2C].
-        """
-        x = gather_neighbors(x, grid, stride=2, side=2)  # [B * n, 4, C], row by row
-        return self.reduction(self.norm(x[:, [0, 2, 1, 3]].flatten(1)))  # Swin's linear layer reads column by column
-
-
-class WindowAttention(SoftmaxAttention):
-    """Multi-head self-attention within each window, over its patch tokens and its MSG token (section 3.1, eq. 5 and 6).
-
-    Where `SoftmaxAttention` computes the weights [B * n, heads, N, N] explicitly, they pass through ``softmax`` and
-    ``attn_drop``.
-
-    Args:
-        dim: Channels C.
-        num_heads: Attention heads.
-        window: Height h and width w of a window.
-        qkv_bias: Whether queries, keys and values have a bias.
-        attn_drop: Dropout rate of attention weights.
-        proj_drop: Dropout rate after the output projection.
-        device: Device of the parameters.
-        dtype: Type of the parameters.
-    """
-
-    bias_index: Tensor
-
-    def __init__(
-        self,
-        dim: int,
-        num_heads: int,
-        window: Size,
-        qkv_bias: bool,
-        attn_drop: float,
-        proj_drop: float,
-        device: Device = None,
-        dtype: torch.dtype | None = None,
-    ) -> None:
-        dd: Any = {"device": device, "dtype": dtype}
-        super().__init__(attn_drop)
-        check_heads(dim, num_heads)
-        self.num_heads = num_heads
-        self.window_size = window
-        # Eq. 6: b^rel for pairs of patch tokens; theta_2 and theta_1, in this order, for pairs with the MSG token.
-        self.relative_position_bias_table = nn.Parameter(
-            torch.empty((2 * window[0] - 1) * (2 * window[1] - 1), num_heads, **dd)
-        )
-        self.rel_pos_msg = nn.Parameter(torch.empty(num_heads, 2, 1, 1, **dd))
-        self.register_buffer("bias_index", self.make_bias_index(device), persistent=False)
-        self.qkv = nn.Linear(dim, 3 * dim, bias=qkv_bias, **dd)
-        self.proj = nn.Linear(dim, dim, **dd)
-        self.proj_drop = nn.Dropout(proj_drop)
-        trunc_normal_(self.relative_position_bias_table, std=0.02)
-        trunc_normal_(self.rel_pos_msg, std=0.02)
-
-    def make_bias_index(self, device: Device) -> Tensor:
-        """Return the index of each pair of tokens into the bias entries, [N, N]."""
-        return relative_position_index(self.window_size).to(device)
-
-    def init_non_persistent_buffers(self) -> None:
-        """Recompute the index; timm's ``reinit_non_persistent_buffers`` calls this after ``to_empty``."""
-        self.bias_index = self.make_bias_index(self.bias_index.device)
-
-    def position_bias(self) -> Tensor:
-        """Return the position bias B of eq. 6, [heads, N, N]; rows are queries."""
-        entries = torch.cat([self.relative_position_bias_table.T, self.rel_pos_msg.flatten(1)], dim=1)
-        return gather_entries(entries, self.bias_index)
-
-    def forward(self, x: Tensor, num_queries: int | None = None) -> Tensor:
-        """Attend within windows (eq. 5).
-
-        Args:
-            x: Window tokens [B * n, 1 + h * w, C]; token 0 is the MSG token.
-            num_queries: Compute only the first tokens of each window; all of them by default.
-
-        Returns:
-            Updated tokens, same shape as `x`, or [B * n, num_queries, C].
-        """
-        qkv = self.qkv(x).unflatten(-1, (3, self.num_heads, -1))  # [B * n, N, 3, heads, C / heads]
-        bias = self.position_bias().unsqueeze(0)
-        if self.needs_weights(x):
-            query, key, value = qkv.permute(2, 0, 3, 1, 4).unbind(0)  # each [B * n, heads, N, C / heads]
-            attended = self.attn_drop(self.attention_weights(query, key, bias)) @ value
-            attended = attended[:, :, :num_queries].transpose(1, 2).flatten(2)
-        else:
-            attended = packed_attention(qkv, bias, self.dropout, num_queries)
-        return self.proj_drop(self.proj(attended))
-
-    def set_window_size(self, window: Size) -> None:
-        """Change the window size and resample the bias table."""
-        table = self.relative_position_bias_table
-        shape = ((2 * window[0] - 1) * (2 * window[1] - 1), self.num_heads)
-        # On the meta device there are no values to resample, and torch 2.11 would fail.
-        resized = table.new_empty(shape) if table.is_meta else resize_rel_pos_bias_table(table.detach(), window, shape)
-        self.relative_position_bias_table = nn.Parameter(resized)
-        self.window_size = window
-        self.bias_index = self.make_bias_index(table.device)
-
-
-@torch.fx.wrap
-def gather_entries(entries: Tensor, index: Tensor) -> Tensor:
-    """Gather bias entries for every pair of tokens.
-
-    Args:
-        entries: Bias entries [heads, n].
-        index: Index of each pair [N, M].
-
-    Returns:
-        Biases [heads, N, M].
-    """
-    return entries[:, index.flatten()].unflatten(1, index.shape)
-
-
-def relative_position_index(window: Size) -> Tensor:
-    """Index of each pair of tokens into the entries b^rel, theta_2, theta_1 (eq. 6).
-
-    Args:
-        window: Height h and width w of a window.
-
-    Returns:
-        Long tensor [N, N]; rows are queries, and token 0 is the MSG token. Entries 0 to (2h-1)(2w-1)-1 are b^rel by
-        relative position, the next one is theta_2 (a patch token attends to the MSG token), and the last one is theta_1
-        (the MSG token attends to any token).
-    """
-    height, width = window
-    token = torch.arange(height * width)
-    row, col = token // width, token % width
-    down, right = row[:, None] - row + height - 1, col[:, None] - col + width - 1
-    theta_2 = (2 * height - 1) * (2 * width - 1)
-    index = torch.full((1 + len(token), 1 + len(token)), theta_2)
-    index[1:, 1:] = down * (2 * width - 1) + right
-    index[0, :] = theta_2 + 1
-    return index
+torch.fx.wrap("first_entries")  # torch.fx looks up a wrapped name in the calling module
 
 
 class Block(nn.Module):
@@ -480,6 +222,7 @@ class Stage(nn.Module):
             block.attn.set_window_size(window)
 
 
+@register_messengers("learned")
 class MsgTransformer(Backbone):
     """MSG-Transformer (section 3.2, Figure 2, Table 1), with the interface of a timm model.
 
@@ -706,59 +449,9 @@ class MsgTransformer(Backbone):
                 stage.set_window_size(self.window_size)
 
 
-@torch.fx.wrap
-def first_entries(grid: Grid, side: int, device: torch.device, coverage: int = 1) -> Tensor:
-    """Find the entry of the input messengers from which each window starts.
-
-    Args:
-        grid: Sizes B, nH and nW.
-        side: Side R of the regions of stage 1.
-        device: Device of the result.
-        coverage: Number of windows per row and per column that share a messenger.
-
-    Returns:
-        Index into the R * R entries, [B * nH * nW].
-    """
-    batch, rows, cols = grid
-    row, col = row_and_column(torch.arange(rows * cols, device=device), cols)
-    row, col = row // coverage % side, col // coverage % side
-    return (row * side + col).repeat(batch)
-
-
-Model = TypeVar("Model", bound=MsgTransformer)
-
-_MESSENGERS: dict[str, type[MsgTransformer]] = {"learned": MsgTransformer}
-
-
-def register_messengers(name: str) -> Callable[[type[Model]], type[Model]]:
-    """Make a kind of messenger available as ``create_model(..., messengers=name)``.
-
-    It is a subclass of `MsgTransformer`. It may override `first_messengers` to initialize messengers differently, or
-    `stage_type` to change the attention; blocks of another stage take the arguments of `Block`.
-    """
-
-    def register(cls: type[Model]) -> type[Model]:
-        _MESSENGERS[name] = cls
-        return cls
-
-    return register
-
-
-def _messenger_class(name: str) -> type[MsgTransformer]:
-    if name not in _MESSENGERS:
-        known = f"{', '.join(_MESSENGERS)}{nearest(name, [*_MESSENGERS])}"
-        raise ValueError(f"unknown messengers {name!r}, known: {known}; --plugins MODULE imports a module with its own")
-    return _MESSENGERS[name]
-
-
-def registered_messengers(name: str) -> type[MsgTransformer] | None:
-    """Return the class that is registered under a name; None if there is none."""
-    return _MESSENGERS.get(name)
-
-
 def _create(variant: str, pretrained: bool, messengers: str = "learned", **kwargs: Any) -> nn.Module:
     load_installed_plugins()  # first, because one may register these messengers
-    return build_backbone(_messenger_class(messengers), variant, pretrained, **kwargs)
+    return build_backbone(messenger_class(messengers), variant, pretrained, **kwargs)
 
 
 def _cfg() -> dict[str, Any]:

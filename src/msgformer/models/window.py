@@ -327,3 +327,21 @@ def from_sequences(x: Tensor, window: Size, batch: int, size: Size) -> tuple[Ten
     """
     messengers = x[:, 0]  # first: a traced stage is named after its last operation, which has to be the map
     return from_windows(x, window, batch, size, skip=1), messengers
+
+
+def first_entries(grid: Grid, side: int, device: torch.device, coverage: int = 1) -> Tensor:
+    """Find the entry of the input messengers from which each window starts.
+
+    Args:
+        grid: Sizes B, nH and nW.
+        side: Side R of the regions of stage 1.
+        device: Device of the result.
+        coverage: Number of windows per row and per column that share a messenger.
+
+    Returns:
+        Index into the R * R entries, [B * nH * nW].
+    """
+    batch, rows, cols = grid
+    row, col = row_and_column(torch.arange(rows * cols, device=device), cols)
+    row, col = row // coverage % side, col // coverage % side
+    return (row * side + col).repeat(batch)

@@ -16,17 +16,21 @@ from torch import Tensor, nn
 from msgformer.kernels.cpu.attention import pad_bias
 from msgformer.models import msg_transformer as msg
 from msgformer.models.exchange import Corner
+from msgformer.models.merging import OverlappingMerging, PatchEmbed
 from msgformer.models.window import (
     Grid,
     Size,
     are_fixed,
+    from_sequences,
     gather_neighbors,
     map_grid,
     map_size,
     to_map,
     to_rows,
+    to_sequences,
     window_grid,
 )
+from msgformer.models.window_attention import WindowAttention
 from msgformer.optimized import products
 from msgformer.optimized.ops import attend, norm_tokens, pad_keys
 from msgformer.optimized.packed import PackedConv2d, PackedLinear, fold_norm, is_packable
@@ -43,7 +47,7 @@ class FastAttention(nn.Module):
     bias: Tensor
     is_for_openvino = False
 
-    def __init__(self, norm: nn.LayerNorm, source: msg.WindowAttention) -> None:
+    def __init__(self, norm: nn.LayerNorm, source: WindowAttention) -> None:
         super().__init__()
         self.num_heads = source.num_heads
         weight, bias = fold_norm(norm, source.qkv)
@@ -158,7 +162,7 @@ class TokenNorm(nn.Module):
         return norm_tokens(self.norm, x)
 
 
-def fast_patch_embed(source: msg.PatchEmbed) -> msg.PatchEmbed:
+def fast_patch_embed(source: PatchEmbed) -> PatchEmbed:
     """Optimize a `PatchEmbed` in place."""
     source.norm = TokenNorm(source.norm)  # type: ignore[assignment]
     return source
@@ -174,7 +178,7 @@ class FastMerging(nn.Module):
         source: Token merging to optimize.
     """
 
-    def __init__(self, source: msg.OverlappingMerging) -> None:
+    def __init__(self, source: OverlappingMerging) -> None:
         super().__init__()
         weight = source.reduction.weight
         self.conv = PackedConv2d(source.reduction)
@@ -240,7 +244,7 @@ class FastStage(nn.Module):
         if only_messengers:
             return patches, last.messengers(x, plans[last.corner])
         x = last(x, plans[last.corner])
-        return msg.from_sequences(x, self.window_size, patches.shape[0], map_size(patches))
+        return from_sequences(x, self.window_size, patches.shape[0], map_size(patches))
 
     def grid(self, patches: Tensor) -> Grid:
         """Sizes B, nH and nW of the windows that cover a map [B, H, W, C]."""
@@ -279,7 +283,7 @@ def join_windows(patches: Tensor, messengers: Tensor, window: Size) -> Tensor:
     batch, height, width, dim = patches.shape
     (rows, cols), (tall, wide) = window_grid((height, width), window), window
     if torch.compiler.is_compiling() or (rows * tall, cols * wide) != (height, width):
-        return msg.to_sequences(patches, messengers, window)
+        return to_sequences(patches, messengers, window)
     x = patches.new_empty(batch * rows * cols, 1 + tall * wide, dim)
     x[:, 0] = messengers
     windows = patches.view(batch, rows, tall, cols, wide, dim).transpose(2, 3)

@@ -11,9 +11,9 @@ from torch import Tensor, nn
 
 from msgformer.kernels.cpu.attention import CHUNK, MAX_KEYS, PADDING_BIAS
 from msgformer.kernels.cpu.library import CHANNELS, call, integers, is_loaded, is_plain, operator
-from msgformer.models import sg_former
+from msgformer.models import chunked_attention
 from msgformer.models.attention import biased_attention, packed_attention
-from msgformer.models.sg_former import split_heads
+from msgformer.models.chunked_attention import split_heads
 
 
 def attend(qkv: Sequence[Tensor], num_heads: int, bias: Tensor | None = None) -> Tensor:
@@ -53,7 +53,7 @@ def attend_and_measure(qkv: Sequence[Tensor], num_heads: int) -> tuple[Tensor, T
         Tokens [W, N, C], and the attention per key [W, M].
     """
     if not is_supported(qkv, num_heads):
-        return sg_former.attend_and_measure(*_split_qkv(qkv), num_heads)
+        return chunked_attention.attend_and_measure(*_split_qkv(qkv), num_heads)
     out, received = native_attention_received(*_as_pair(qkv), num_heads)
     return out, received.sum((0, 2)) / (num_heads * qkv[0].shape[1])
 

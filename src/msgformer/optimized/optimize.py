@@ -8,18 +8,21 @@ from typing import Any, TypeVar
 
 from torch import nn
 
+from msgformer.models import conv_layers
 from msgformer.models import msg_transformer as msg
 from msgformer.models import sg_former as sg
+from msgformer.models.conv_layers import Downsample
+from msgformer.models.merging import OverlappingMerging, PatchEmbed
 from msgformer.optimized import msg_transformer as fast_msg
 from msgformer.optimized import sg_former as fast_sg
 from msgformer.optimized.packed import PackedConv2d, PackedLinear, prepare_layouts
 
 _FASTER: dict[type[nn.Module], Callable[[Any], nn.Module]] = {
-    msg.PatchEmbed: fast_msg.fast_patch_embed,
+    PatchEmbed: fast_msg.fast_patch_embed,
     msg.Stage: fast_msg.FastStage,
-    msg.OverlappingMerging: fast_msg.FastMerging,
-    sg.PatchEmbed: fast_sg.FastPatchEmbed,
-    sg.Downsample: fast_sg.FastConvStack,
+    OverlappingMerging: fast_msg.FastMerging,
+    conv_layers.PatchEmbed: fast_sg.FastPatchEmbed,
+    Downsample: fast_sg.FastConvStack,
     sg.Block: fast_sg.FastBlock,
     nn.Linear: lambda linear: PackedLinear(linear.weight, linear.bias),
     nn.Conv2d: PackedConv2d,

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from msgformer.models import conv_layers, guided_attention
 from msgformer.models import sg_former as sg
 from msgformer.models.window import (
     Grid,
@@ -102,7 +103,7 @@ class FastConvStack(nn.Module):
         source: Stack to optimize.
     """
 
-    def __init__(self, source: sg.ConvStack) -> None:
+    def __init__(self, source: conv_layers.ConvStack) -> None:
         super().__init__()
         *inner, last = source.layers
         self.layers = nn.Sequential(*map(FastConvNorm, inner))
@@ -125,7 +126,7 @@ class FastPatchEmbed(FastConvStack):
         source: Patch embedding to optimize.
     """
 
-    def __init__(self, source: sg.PatchEmbed) -> None:
+    def __init__(self, source: conv_layers.PatchEmbed) -> None:
         super().__init__(source)
         self.norm = source.norm
 
@@ -142,7 +143,7 @@ class FastAttention(nn.Module):
         source: Attention to optimize.
     """
 
-    def __init__(self, norm: nn.LayerNorm, source: sg.Attention) -> None:
+    def __init__(self, norm: nn.LayerNorm, source: guided_attention.Attention) -> None:
         super().__init__()
         self.norm = norm
         self.num_heads = source.num_heads
@@ -186,7 +187,7 @@ class FastHybrid(FastAttention):
 
     is_for_openvino = False
 
-    def __init__(self, norm: nn.LayerNorm, source: sg.HybridAttention) -> None:
+    def __init__(self, norm: nn.LayerNorm, source: guided_attention.HybridAttention) -> None:
         super().__init__(norm, source)
         self.ratio, self.window_size, self.half_heads = source.ratio, source.window_size, source.half_heads
         self.q_global, self.kv_global = _pack(source.q_global), _pack(source.kv_global)
@@ -219,7 +220,7 @@ class FastHybrid(FastAttention):
             to_map(part, reduced_grid).flatten(1, 2) for part in self.kv_global.sections(reduced, 2)
         ]  # [B, m, C]
         out, received = self._attend_and_measure([self.q_global(x).flatten(1, 2), *key_value])
-        nearest_key = sg.reduced_index(grid, self.ratio, x.device)
+        nearest_key = guided_attention.reduced_index(grid, self.ratio, x.device)
         return out.view(batch, height, width, -1), received.index_select(1, nearest_key).view(batch, height, width)
 
     def _attend_locally(self, x: Tensor) -> tuple[Tensor, Tensor]:
@@ -245,7 +246,7 @@ class FastGuided(FastAttention):
 
     is_for_openvino = False
 
-    def __init__(self, norm: nn.LayerNorm, source: sg.SelfGuidedAttention) -> None:
+    def __init__(self, norm: nn.LayerNorm, source: guided_attention.SelfGuidedAttention) -> None:
         super().__init__(norm, source)
         self.q, self.kv_row, self.kv_column = _pack(source.q), _pack(source.kv_row), _pack(source.kv_column)
         self.kinds, self.merge = source.kinds, source.merge
@@ -281,7 +282,7 @@ class FastPlain(FastAttention):
         source: Attention to optimize.
     """
 
-    def __init__(self, norm: nn.LayerNorm, source: sg.PlainAttention) -> None:
+    def __init__(self, norm: nn.LayerNorm, source: guided_attention.PlainAttention) -> None:
         super().__init__(norm, source)
         self.qkv = _pack(source.q, source.kv)
 
@@ -308,7 +309,7 @@ class FallbackAttention(nn.Module):
         source: The attention.
     """
 
-    def __init__(self, norm: nn.LayerNorm, source: sg.Attention) -> None:
+    def __init__(self, norm: nn.LayerNorm, source: guided_attention.Attention) -> None:
         super().__init__()
         self.norm, self.attn = norm, source
 
@@ -326,10 +327,10 @@ class FallbackAttention(nn.Module):
         return x + attended, significance
 
 
-_FASTER: dict[type[sg.Attention], Any] = {
-    sg.HybridAttention: FastHybrid,
-    sg.SelfGuidedAttention: FastGuided,
-    sg.PlainAttention: FastPlain,
+_FASTER: dict[type[guided_attention.Attention], Any] = {
+    guided_attention.HybridAttention: FastHybrid,
+    guided_attention.SelfGuidedAttention: FastGuided,
+    guided_attention.PlainAttention: FastPlain,
 }
 
 

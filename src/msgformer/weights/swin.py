@@ -20,7 +20,8 @@ from msgformer.checkpoints.weights_file import read_checkpoint
 from msgformer.errors import UserError
 from msgformer.model_names import nearest
 from msgformer.models.loading import unwrap
-from msgformer.models.msg_transformer import MsgTransformer, OverlappingMerging
+from msgformer.models.merging import OverlappingMerging
+from msgformer.models.msg_transformer import MsgTransformer
 
 Shape = tuple[int, ...]
 

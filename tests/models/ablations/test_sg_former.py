@@ -11,7 +11,7 @@ from msgformer.models.ablations.sg_former import (
     RandomAttention,
     UniformAttention,
 )
-from msgformer.models.sg_former import SelfGuidedAttention
+from msgformer.models.guided_attention import SelfGuidedAttention
 
 ARGUMENTS = {"num_heads": 2, "qkv_bias": True, "attn_drop": 0.0, "proj_drop": 0.0}
 OPTIONS = [

@@ -13,16 +13,16 @@ import torch.fx
 import torch.nn.functional as F
 from torch import Tensor
 
-from msgformer.models.reallocation import MERGE_KINDS, MergeKind, rank_by_row
-from msgformer.models.sg_former import (
+from msgformer.models.chunked_attention import split_heads
+from msgformer.models.guided_attention import (
     GUIDED,
     HYBRID,
     Attention,
     HybridAttention,
     SelfGuidedAttention,
     join_halves,
-    split_heads,
 )
+from msgformer.models.reallocation import MERGE_KINDS, MergeKind, rank_by_row
 
 
 class LocalAttention(HybridAttention):

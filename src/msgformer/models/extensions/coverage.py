@@ -15,17 +15,16 @@ from torch import Tensor
 
 from msgformer.models.attention import biased_attention
 from msgformer.models.exchange import Corner, Exchange
+from msgformer.models.messenger_registry import register_messengers
 from msgformer.models.msg_transformer import (
     Block,
     MsgTransformer,
     Stage,
-    WindowAttention,
-    first_entries,
-    register_messengers,
     replace_messengers,
 )
 from msgformer.models.stochastic_depth import sample_drop_path
-from msgformer.models.window import Grid, Size, gather_rows, row_and_column, window_grid
+from msgformer.models.window import Grid, Size, first_entries, gather_rows, row_and_column, window_grid
+from msgformer.models.window_attention import WindowAttention
 
 torch.fx.wrap("first_entries")  # torch.fx looks up a wrapped name in the calling module
 
