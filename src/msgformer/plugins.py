@@ -7,13 +7,14 @@ of the group `ENTRY_POINTS`. A name in a run or a configuration file alone never
 
 from __future__ import annotations
 
+import collections
 import contextlib
 import importlib
 import importlib.util
 import shlex
 import sys
 import traceback
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,9 @@ from msgformer.errors import UserError, shown
 
 ENTRY_POINTS = "msgformer.plugins"
 """Entry-point group by which an installed distribution declares its plug-ins."""
+
+PLUGINS = "plugins"
+"""Name of the option of all commands that names plug-ins."""
 
 _loaded: list[str] = []
 """Plug-ins that `load_plugins` has imported in this process, by the names that runs record."""
@@ -230,3 +234,28 @@ def _hint(error: BaseException, name: str) -> str:
     if not isinstance(error, ModuleNotFoundError) or error.name not in (name, name.partition(".")[0]):
         return ""
     return "; give a module that is installed or lies in the current folder, or the path of a .py file"
+
+
+def split_plugins(argv: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Split a command line into the plug-ins that it names by ``--plugins`` and the other words.
+
+    Raises:
+        UserError: The option has no value.
+    """
+    plugins: list[str] = []
+    others: list[str] = []
+    words = collections.deque(argv)
+    while words:
+        word = words.popleft()
+        name, equals, value = word.partition("=")
+        if word == "--":
+            return plugins, [*others, word, *words]
+        if name not in (f"--{PLUGINS}", f"--{PLUGINS}+"):
+            others.append(word)
+            continue
+        if not equals:
+            if not words or words[0].startswith("--"):
+                raise UserError(f"{name} needs a value")
+            value = words.popleft()
+        plugins += [part.strip(" '\"") for part in value.strip().removeprefix("[").removesuffix("]").split(",")]
+    return plugins, others

@@ -8,7 +8,7 @@ import torch
 from golden import relative_error, stage_errors
 
 from msgformer.mindspore import create_model, sg_former
-from msgformer.mindspore.sg_former import HybridAttention
+from msgformer.mindspore.guided_attention import HybridAttention
 from msgformer.mindspore.weights import mindspore_name, set_precision, torch_name
 from msgformer.model_names import MODELS
 from msgformer.models import create_model as create_torch_model

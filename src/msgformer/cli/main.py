@@ -17,7 +17,7 @@ from typing import Any
 from msgformer.config.other_tools import COMMANDS as OTHER_COMMANDS
 from msgformer.errors import JobError, UserError, shown
 from msgformer.model_names import nearest
-from msgformer.plugins import load_plugins, merge_plugins
+from msgformer.plugins import PLUGINS, load_plugins, merge_plugins, split_plugins
 from msgformer.utils.freed_memory import keep_freed_memory
 
 COMMANDS: dict[str, tuple[str, str]] = {
@@ -110,7 +110,7 @@ def _run(argv: list[str]) -> int:
         hint = nearest(command, known) if meant is None else f"; did you mean '{meant}'?"
         raise UserError(f"unknown {what} {command!r}{hint} ('msgformer --help' lists all)")
 
-    from msgformer.config.parser import PLUGINS, Options, split_plugins  # here: jsonargparse takes 0.25 s to import
+    from msgformer.config.parser import Options  # here: jsonargparse takes 0.25 s to import
 
     options = Options(_load(command), prog=f"msgformer {command}")
     plugins, arguments = split_plugins(arguments)

@@ -15,6 +15,7 @@ from typing import Any, ParamSpec, TypeVar
 
 import jsonargparse
 
+from msgformer.config.help_text import HelpFormatter, examples, summary
 from msgformer.config.other_tools import other_option, other_value
 from msgformer.config.recipes import load_config
 from msgformer.config.type_hints import (
@@ -28,14 +29,12 @@ from msgformer.config.type_hints import (
 )
 from msgformer.errors import UserError
 from msgformer.model_names import nearest
-from msgformer.plugins import load_plugins, merge_plugins
+from msgformer.plugins import PLUGINS, load_plugins, merge_plugins
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
 HELP = {"-h", "--help"}
-EXAMPLES = "Examples:"
-PLUGINS = "plugins"
 PLUGINS_HELP = (
     "Module that registers exchanges, messengers or models, by its dotted name or as a .py file; it is imported first,"
     " and its code is executed. Repeat the option for several, or pass '[a, b]'."
@@ -243,9 +242,9 @@ class Options:
         parser = jsonargparse.ArgumentParser(
             prog=prog,
             usage=" ".join([prog, *map(self._placeholder, self.required), "[--option VALUE ...]"]),
-            description=_summary(self.function),
-            epilog=_examples(self.function),
-            formatter_class=_HelpFormatter,
+            description=summary(self.function),
+            epilog=examples(self.function),
+            formatter_class=HelpFormatter,
             exit_on_error=False,
             allow_abbrev=False,
             print_config=None,
@@ -370,57 +369,6 @@ class Options:
         name = f"{('' if where else '--') if prefix is None else prefix}{key[1]}"
         advice = other_value(key[1], value[1]) or nearest(value[1], choices)
         return UserError(f"{where}{name} must be {describe_type(hint)}, not {value[1]!r}{advice}")
-
-
-class _HelpFormatter(jsonargparse.DefaultHelpFormatter):
-    """Show each option with its default, without jsonargparse's notes on types, and keep paragraphs apart."""
-
-    def _fill_text(self, text: str, width: int, indent: str) -> str:
-        if text.startswith(EXAMPLES):
-            return text
-        return "\n\n".join(super(_HelpFormatter, self)._fill_text(part, width, indent) for part in text.split("\n\n"))
-
-    def _get_help_string(self, action: argparse.Action) -> str:
-        text = action.help or ""
-        if not action.option_strings or action.default in (None, argparse.SUPPRESS) or action.nargs == 0:
-            return text
-        return f"{text} (default: %(default)s)"
-
-
-def _summary(function: Callable[..., Any]) -> str:
-    """Return a docstring's text before its sections."""
-    return re.split(r"\n\n(?=\w+:\n)", inspect.getdoc(function) or "")[0]
-
-
-def _examples(function: Callable[..., Any]) -> str | None:
-    """Return the section of a docstring that shows command lines; None if there is none."""
-    found = re.search(rf"^{EXAMPLES}\n(?:    .+\n?)+", inspect.getdoc(function) or "", flags=re.MULTILINE)
-    return found[0].rstrip() if found else None
-
-
-def split_plugins(argv: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Split a command line into the plug-ins that it names by ``--plugins`` and the other words.
-
-    Raises:
-        UserError: The option has no value.
-    """
-    plugins: list[str] = []
-    others: list[str] = []
-    words = collections.deque(argv)
-    while words:
-        word = words.popleft()
-        name, equals, value = word.partition("=")
-        if word == "--":
-            return plugins, [*others, word, *words]
-        if name not in (f"--{PLUGINS}", f"--{PLUGINS}+"):
-            others.append(word)
-            continue
-        if not equals:
-            if not words or words[0].startswith("--"):
-                raise UserError(f"{name} needs a value")
-            value = words.popleft()
-        plugins += [part.strip(" '\"") for part in value.strip().removeprefix("[").removesuffix("]").split(",")]
-    return plugins, others
 
 
 def _update_member(arguments: dict[str, Any], path: Sequence[str], members: Mapping[str, Any]) -> None:
