@@ -2,48 +2,33 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, is_dataclass
+from dataclasses import fields, is_dataclass
 from itertools import chain
 from types import NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
+from msgformer.config.data_options import AugmentOptions, PreprocessOptions
+from msgformer.config.dense_data_options import DetectImageOptions, SegmentImageOptions
+from msgformer.config.dense_training_options import DetectOptions, SegmentOptions
+from msgformer.config.ranges import ABOVE_0, AT_LEAST_0, AT_LEAST_1, FRACTION, IS_ASCENDING, PROBABILITY, RANGE, Range
+from msgformer.config.training_options import DistillOptions, OptimOptions, TrainerOptions
 from msgformer.errors import UserError
 
+GROUPS: dict[str, type] = {
+    "preprocess": PreprocessOptions,
+    "augment": AugmentOptions,
+    "detect": DetectOptions,
+    "segment": SegmentOptions,
+    "detect_images": DetectImageOptions,
+    "segment_images": SegmentImageOptions,
+    "distill": DistillOptions,
+    "optim": OptimOptions,
+    "trainer": TrainerOptions,
+}
+"""Groups of options by name, and their dataclasses, whose fields state their ranges."""
 
-@dataclass(frozen=True)
-class Range:
-    """Range of finite numbers.
-
-    Attributes:
-        minimum: Lower bound.
-        maximum: Upper bound.
-        is_open: Exclude the bounds.
-    """
-
-    minimum: float
-    maximum: float = math.inf
-    is_open: bool = False
-
-    def contains(self, number: float) -> bool:
-        """Return whether a number is in the range; NaN and infinity never are."""
-        if not math.isfinite(number):
-            return False
-        if self.is_open:
-            return self.minimum < number < self.maximum
-        return self.minimum <= number <= self.maximum
-
-    def __str__(self) -> str:
-        if self.maximum < math.inf:
-            return f"lie between {self.minimum:g} and {self.maximum:g}"
-        return f"be above {self.minimum:g}" if self.is_open else f"be at least {self.minimum:g}"
-
-
-AT_LEAST_0, AT_LEAST_1, ABOVE_0 = Range(0), Range(1), Range(0, is_open=True)
-FRACTION, PROBABILITY = Range(0, 1, is_open=True), Range(0, 1)
-
-RANGES: dict[str, Range] = {
+SINGLE: dict[str, Range] = {
     "epochs": AT_LEAST_1,
     "batch_size": AT_LEAST_1,
     "batch": AT_LEAST_1,
@@ -58,80 +43,25 @@ RANGES: dict[str, Range] = {
     "top_k": AT_LEAST_1,
     "threshold": PROBABILITY,
     "gradients": AT_LEAST_0,
-    "preprocess.crop_pct": ABOVE_0,
-    "preprocess.std": ABOVE_0,
-    "augment.scale": ABOVE_0,
-    "augment.ratio": ABOVE_0,
-    "augment.hflip": PROBABILITY,
-    "augment.vflip": PROBABILITY,
-    "augment.color_jitter": AT_LEAST_0,
-    "augment.color_jitter_prob": PROBABILITY,
-    "augment.grayscale": PROBABILITY,
-    "augment.gaussian_blur": PROBABILITY,
-    "augment.erasing": PROBABILITY,
-    "augment.erasing_count": AT_LEAST_1,
-    "augment.mixup": AT_LEAST_0,
-    "augment.cutmix": AT_LEAST_0,
-    "augment.mix_prob": PROBABILITY,
-    "augment.mix_switch_prob": PROBABILITY,
-    "augment.mix_off_epoch": AT_LEAST_0,
-    "augment.smoothing": Range(0, 0.999),
-    "detect.channels": AT_LEAST_1,
-    "detect.fc_channels": AT_LEAST_1,
-    "detect.anchor_size": AT_LEAST_1,
-    "detect.train_proposals": AT_LEAST_1,
-    "detect.test_proposals": AT_LEAST_1,
-    "detect.rois_per_image": AT_LEAST_1,
-    "detect.score_threshold": PROBABILITY,
-    "detect.nms_threshold": PROBABILITY,
-    "detect.detections_per_image": AT_LEAST_1,
-    "detect.frozen_stages": AT_LEAST_0,
-    "detect_images.train_sides": AT_LEAST_1,
-    "detect_images.max_side": AT_LEAST_1,
-    "detect_images.crop": PROBABILITY,
-    "detect_images.crop_resize": AT_LEAST_1,
-    "detect_images.crop_sides": AT_LEAST_1,
-    "detect_images.hflip": PROBABILITY,
-    "detect_images.color_jitter": AT_LEAST_0,
-    "detect_images.color_mix": AT_LEAST_0,
-    "detect_images.test_side": AT_LEAST_1,
-    "detect_images.test_max_side": AT_LEAST_1,
-    "segment.channels": AT_LEAST_1,
-    "segment.auxiliary_weight": AT_LEAST_0,
-    "segment.frozen_stages": AT_LEAST_0,
-    "segment_images.color_mix": AT_LEAST_0,
-    "segment_images.short_side": AT_LEAST_1,
-    "segment_images.long_side": AT_LEAST_1,
-    "segment_images.scale": ABOVE_0,
-    "segment_images.crop": AT_LEAST_1,
-    "segment_images.cat_max_ratio": ABOVE_0,
-    "segment_images.hflip": PROBABILITY,
     "scales": ABOVE_0,
-    "distill.alpha": PROBABILITY,
-    "distill.temperature": ABOVE_0,
-    "optim.milestones": AT_LEAST_1,
-    "optim.lr": AT_LEAST_0,
-    "optim.lr_batch": AT_LEAST_1,
-    "optim.weight_decay": AT_LEAST_0,
-    "optim.layer_decay": ABOVE_0,
-    "optim.betas": Range(0, 0.999999),
-    "optim.eps": ABOVE_0,
-    "optim.momentum": PROBABILITY,
-    "optim.decay_rate": ABOVE_0,
-    "optim.power": AT_LEAST_0,
-    "optim.warmup_epochs": AT_LEAST_0,
-    "optim.warmup_lr": AT_LEAST_0,
-    "optim.min_lr": AT_LEAST_0,
-    "optim.cooldown_epochs": AT_LEAST_0,
-    "trainer.num_nodes": AT_LEAST_1,
-    "trainer.accumulate": AT_LEAST_1,
-    "trainer.clip_grad": ABOVE_0,
-    "trainer.checkpoint_minutes": AT_LEAST_0,
-    "trainer.patience": AT_LEAST_1,
 }
-"""Ranges by option name, including its group; an option has the same range in every command."""
+"""Ranges of options without a group; an option has the same range in every command."""
 
-ASCENDING = ("augment.scale", "augment.ratio", "detect_images.crop_sides", "segment_images.scale")
+
+def _grouped(key: str) -> dict[str, Any]:
+    """Return what the fields of all groups state in their metadata, by option name."""
+    return {
+        f"{name}.{one.name}": one.metadata[key]
+        for name, group in GROUPS.items()
+        for one in fields(group)
+        if key in one.metadata
+    }
+
+
+RANGES: dict[str, Range] = SINGLE | _grouped(RANGE)
+"""Ranges by option name, including its group."""
+
+ASCENDING = tuple(name for name, ascending in _grouped(IS_ASCENDING).items() if ascending)
 """Options that are pairs of ascending numbers."""
 
 

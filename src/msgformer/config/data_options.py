@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from msgformer.config.ranges import ABOVE_0, AT_LEAST_0, AT_LEAST_1, PROBABILITY, Range, option
+
 Filter = Literal["bicubic", "bilinear", "nearest"]
 OnBadImage = Literal["stop", "skip"]
 Balance = Literal["none", "sampler", "loss"]
@@ -25,11 +27,11 @@ class PreprocessOptions:
             much faster for large photographs, with slightly different pixels.
     """
 
-    crop_pct: float | None = None
+    crop_pct: float | None = option(None, ABOVE_0)
     crop_mode: Literal["center", "squash", "border"] | None = None
     interpolation: Filter | None = None
     mean: list[float] | None = None
-    std: list[float] | None = None
+    std: list[float] | None = option(None, ABOVE_0)
     draft: bool = False
 
 
@@ -63,23 +65,23 @@ class AugmentOptions:
     """
 
     enabled: bool = True
-    scale: tuple[float, float] = (0.08, 1.0)
-    ratio: tuple[float, float] = (0.75, 4 / 3)
-    hflip: float = 0.5
-    vflip: float = 0.0
-    color_jitter: float = 0.4
-    color_jitter_prob: float | None = None
-    grayscale: float = 0.0
-    gaussian_blur: float = 0.0
+    scale: tuple[float, float] = option((0.08, 1.0), ABOVE_0, ascending=True)
+    ratio: tuple[float, float] = option((0.75, 4 / 3), ABOVE_0, ascending=True)
+    hflip: float = option(0.5, PROBABILITY)
+    vflip: float = option(0.0, PROBABILITY)
+    color_jitter: float = option(0.4, AT_LEAST_0)
+    color_jitter_prob: float | None = option(None, PROBABILITY)
+    grayscale: float = option(0.0, PROBABILITY)
+    gaussian_blur: float = option(0.0, PROBABILITY)
     auto_augment: str | None = "rand-m9-mstd0.5-inc1"
     interpolation: Literal["random", "bicubic", "bilinear", "nearest"] = "random"
-    erasing: float = 0.25
+    erasing: float = option(0.25, PROBABILITY)
     erasing_mode: Literal["pixel", "rand", "const"] = "pixel"
-    erasing_count: int = 1
-    mixup: float = 0.8
-    cutmix: float = 1.0
-    mix_prob: float = 1.0
-    mix_switch_prob: float = 0.5
+    erasing_count: int = option(1, AT_LEAST_1)
+    mixup: float = option(0.8, AT_LEAST_0)
+    cutmix: float = option(1.0, AT_LEAST_0)
+    mix_prob: float = option(1.0, PROBABILITY)
+    mix_switch_prob: float = option(0.5, PROBABILITY)
     mix_mode: Literal["batch", "pair", "elem"] = "batch"
-    mix_off_epoch: int = 0
-    smoothing: float = 0.1
+    mix_off_epoch: int = option(0, AT_LEAST_0)
+    smoothing: float = option(0.1, Range(0, 0.999))

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from msgformer.config.ranges import ABOVE_0, AT_LEAST_0, AT_LEAST_1, PROBABILITY, option
+
 ReduceZeroLabel = bool | Literal["auto"]
 """Whether labels count from 1 and 0 means no class; "auto" depends on the data set."""
 
@@ -28,16 +30,16 @@ class DetectImageOptions:
         group_shapes: Batch portrait and landscape images separately, which reduces padding.
     """
 
-    train_sides: tuple[int, ...] = tuple(range(480, 801, 32))
-    max_side: int = 1333
-    crop: float = 0.5
-    crop_resize: tuple[int, ...] = (400, 500, 600)
-    crop_sides: tuple[int, int] = (384, 600)
-    hflip: float = 0.5
-    color_jitter: float = 0.0
-    color_mix: float = 0.0
-    test_side: int | None = 800
-    test_max_side: int = 1333
+    train_sides: tuple[int, ...] = option(tuple(range(480, 801, 32)), AT_LEAST_1)
+    max_side: int = option(1333, AT_LEAST_1)
+    crop: float = option(0.5, PROBABILITY)
+    crop_resize: tuple[int, ...] = option((400, 500, 600), AT_LEAST_1)
+    crop_sides: tuple[int, int] = option((384, 600), AT_LEAST_1, ascending=True)
+    hflip: float = option(0.5, PROBABILITY)
+    color_jitter: float = option(0.0, AT_LEAST_0)
+    color_mix: float = option(0.0, AT_LEAST_0)
+    test_side: int | None = option(800, AT_LEAST_1)
+    test_max_side: int = option(1333, AT_LEAST_1)
     group_shapes: bool = True
 
 
@@ -61,11 +63,11 @@ class SegmentImageOptions:
     """
 
     reduce_zero_label: ReduceZeroLabel = "auto"
-    short_side: int = 512
-    long_side: int = 2048
-    scale: tuple[float, float] = (0.5, 2.0)
-    crop: int = 512
-    cat_max_ratio: float = 0.75
-    hflip: float = 0.5
+    short_side: int = option(512, AT_LEAST_1)
+    long_side: int = option(2048, AT_LEAST_1)
+    scale: tuple[float, float] = option((0.5, 2.0), ABOVE_0, ascending=True)
+    crop: int = option(512, AT_LEAST_1)
+    cat_max_ratio: float = option(0.75, ABOVE_0)
+    hflip: float = option(0.5, PROBABILITY)
     photometric: bool = True
-    color_mix: float = 0.0
+    color_mix: float = option(0.0, AT_LEAST_0)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from msgformer.config.ranges import AT_LEAST_0, AT_LEAST_1, PROBABILITY, option
+
 DetectHead = Literal["cascade_mask_rcnn", "mask_rcnn", "cascade_rcnn", "faster_rcnn", "retinanet"]
 SegmentHead = Literal["upernet", "semantic_fpn"]
 
@@ -29,17 +31,17 @@ class DetectOptions:
     """
 
     head: DetectHead = "cascade_mask_rcnn"
-    channels: int = 256
-    fc_channels: int = 1024
-    anchor_size: int = 32
-    train_proposals: int = 2000
-    test_proposals: int = 1000
-    rois_per_image: int = 512
-    score_threshold: float = 0.05
-    nms_threshold: float = 0.5
-    detections_per_image: int = 100
+    channels: int = option(256, AT_LEAST_1)
+    fc_channels: int = option(1024, AT_LEAST_1)
+    anchor_size: int = option(32, AT_LEAST_1)
+    train_proposals: int = option(2000, AT_LEAST_1)
+    test_proposals: int = option(1000, AT_LEAST_1)
+    rois_per_image: int = option(512, AT_LEAST_1)
+    score_threshold: float = option(0.05, PROBABILITY)
+    nms_threshold: float = option(0.5, PROBABILITY)
+    detections_per_image: int = option(100, AT_LEAST_1)
     map_norm: bool | None = None
-    frozen_stages: int = 0
+    frozen_stages: int = option(0, AT_LEAST_0)
 
 
 @dataclass(frozen=True)
@@ -56,8 +58,8 @@ class SegmentOptions:
     """
 
     head: SegmentHead = "upernet"
-    channels: int | None = None
+    channels: int | None = option(None, AT_LEAST_1)
     auxiliary: bool = True
-    auxiliary_weight: float = 0.4
+    auxiliary_weight: float = option(0.4, AT_LEAST_0)
     map_norm: bool | None = None
-    frozen_stages: int = 0
+    frozen_stages: int = option(0, AT_LEAST_0)

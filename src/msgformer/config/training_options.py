@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from msgformer.config.ranges import ABOVE_0, AT_LEAST_0, AT_LEAST_1, PROBABILITY, Range, option
+
 LightningPrecision = Literal["32-true", "bf16-mixed", "16-mixed", "bf16-true", "64-true"]
 Precision = Literal["auto", "float32", "bf16", "fp16", "float64", LightningPrecision]
 TrainPrecision = Literal["auto", LightningPrecision]
@@ -44,23 +46,23 @@ class OptimOptions:
     """
 
     optimizer: str = "adamw"
-    lr: float = 1e-3
-    lr_batch: int | None = 1024
-    weight_decay: float = 0.05
-    layer_decay: float | None = None
+    lr: float = option(1e-3, AT_LEAST_0)
+    lr_batch: int | None = option(1024, AT_LEAST_1)
+    weight_decay: float = option(0.05, AT_LEAST_0)
+    layer_decay: float | None = option(None, ABOVE_0)
     layer_decay_scratch: bool = True
-    betas: tuple[float, float] | None = None
-    eps: float | None = None
-    momentum: float = 0.9
+    betas: tuple[float, float] | None = option(None, Range(0, 0.999999))
+    eps: float | None = option(None, ABOVE_0)
+    momentum: float = option(0.9, PROBABILITY)
     optimizer_args: dict[str, Any] = field(default_factory=dict)
     schedule: Literal["cosine", "poly", "multistep", "constant"] = "cosine"
-    milestones: tuple[int, ...] = ()
-    decay_rate: float = 0.1
-    power: float = 1.0
-    warmup_epochs: float = 20
-    warmup_lr: float = 1e-6
-    min_lr: float = 1e-5
-    cooldown_epochs: int = 0
+    milestones: tuple[int, ...] = option((), AT_LEAST_1)
+    decay_rate: float = option(0.1, ABOVE_0)
+    power: float = option(1.0, AT_LEAST_0)
+    warmup_epochs: float = option(20, AT_LEAST_0)
+    warmup_lr: float = option(1e-6, AT_LEAST_0)
+    min_lr: float = option(1e-5, AT_LEAST_0)
+    cooldown_epochs: int = option(0, AT_LEAST_0)
     step_on: Literal["step", "epoch"] = "step"
     ema: float | None = None
 
@@ -76,8 +78,8 @@ class DistillOptions:
     """
 
     hard: bool = False
-    alpha: float = 0.5
-    temperature: float = 2.0
+    alpha: float = option(0.5, PROBABILITY)
+    temperature: float = option(2.0, ABOVE_0)
 
 
 @dataclass(frozen=True)
@@ -107,18 +109,18 @@ class TrainerOptions:
 
     accelerator: str = "auto"
     devices: int | str = "auto"
-    num_nodes: int = 1
+    num_nodes: int = option(1, AT_LEAST_1)
     strategy: str = "auto"
     precision: TrainPrecision = "32-true"
-    accumulate: int = 1
-    clip_grad: float | None = 5.0
+    accumulate: int = option(1, AT_LEAST_1)
+    clip_grad: float | None = option(5.0, ABOVE_0)
     compile: bool = False
     grad_checkpointing: bool = False
     sync_batchnorm: bool = False
     deterministic: bool = False
     start_method: Literal["fork", "spawn", "forkserver"] | None = None
-    checkpoint_minutes: float = 15.0
-    patience: int | None = None
+    checkpoint_minutes: float = option(15.0, AT_LEAST_0)
+    patience: int | None = option(None, AT_LEAST_1)
     logger: Tracker | list[Tracker] | None = None
     progress: Progress = "auto"
 
