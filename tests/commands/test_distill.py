@@ -82,8 +82,8 @@ def test_a_timm_teacher_uses_its_own_preprocessing(monkeypatch):
     monkeypatch.setattr(teaching.timm, "create_model", lambda name, **_: create(name))
     teacher = teaching.open_teacher("test_vit", [str(number) for number in range(1000)], STUDENT)
     config = timm.get_pretrained_cfg("test_vit")
-    assert teacher.view.size == config.input_size[1:]
-    assert teacher.view.mean == config.mean
+    assert teacher.teacher_format.size == config.input_size[1:]
+    assert teacher.teacher_format.mean == config.mean
     assert teacher(torch.randn(2, 3, 16, 16)).shape == (2, 1000)
 
 

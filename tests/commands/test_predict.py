@@ -284,7 +284,7 @@ def test_unusable_outputs_are_named(run, data, tmp_path, monkeypatch):
         with pytest.raises(UserError, match=message):
             predict(run, [data], **options)
     monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
-    with pytest.raises(UserError, match=r"format parquet needs the package 'pyarrow'.*msgformer\[parquet\]"):
+    with pytest.raises(UserError, match=r"format parquet needs the package 'pyarrow'.*uv sync --extra parquet"):
         predict(run, [data], output=tmp_path / "out.parquet")
 
 

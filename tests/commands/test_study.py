@@ -134,7 +134,7 @@ class Done:
 def test_a_failed_process_is_reported_with_its_last_line(tmp_path):
     jobs = [make_job(tmp_path, row, 0, {"epochs": 1, "model": "msg_transformer_tinny"}) for row in TABLE7[:1]]
     with pytest.raises(JobError, match=r"2, 2, 2, 1, seed 0, failed: .*'msg_transformer_tinny'.* \(see .*\.log\)"):
-        run_all(jobs, ["", "0"])
+        run_all(jobs, ["", "0"], train)
 
 
 @pytest.mark.parametrize(("visible", "count", "names"), [(None, 2, ["0", "1"]), ("4,6", 2, ["4", "6"]), ("4", 0, [])])

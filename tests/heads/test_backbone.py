@@ -99,5 +99,5 @@ def test_what_cannot_be_a_backbone_is_named(backbone, options, message):
 
 def test_options_for_names_are_refused_with_modules():
     body = timm.create_model("resnet18", features_only=True, out_indices=(1, 2, 3, 4))
-    with pytest.raises(UserError, match="options checkpoint, drop_path_rate are for names"):
+    with pytest.raises(UserError, match="options checkpoint, drop_path_rate need a model name"):
         create_backbone(body, checkpoint="x.pth", drop_path_rate=0.1)

@@ -18,10 +18,10 @@ from msgformer.errors import UserError
 from msgformer.plugins import require_plugins
 from msgformer.runs.output_folder import CONFIG_FILE, check_output, find_run
 from msgformer.runs.train_settings import TrainSettings
-from msgformer.tasks import DEFAULT_TASK, TaskName, all_tasks, get_task
+from msgformer.tasks import DEFAULT_TASK, TaskName, get_task
 from msgformer.tasks.classification.train_result import TrainResult
 from msgformer.tasks.dense.train_result import DenseTrainResult
-from msgformer.tasks.train_options import check_config
+from msgformer.tasks.train_options import check_config, other_tasks_options
 
 
 def resolve_config(given: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
@@ -56,12 +56,6 @@ def resolve_config(given: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
     return str(config), values
 
 
-def other_tasks_options(given: Mapping[str, Any]) -> set[str]:
-    """Return the options that are only for other tasks than the chosen one."""
-    chosen = get_task(given.get("task", DEFAULT_TASK))
-    return {name for task in all_tasks() if task is not chosen for name in task.train_options}
-
-
 def check_start(settings: TrainSettings) -> None:
     """Check that a new run has at most one source of initial weights, and that its file exists.
 
@@ -93,7 +87,12 @@ def show_config(**arguments: Any) -> str:
     return settings.to_yaml("FILE", output=output, resume=resume)
 
 
-@configured_by(resolve_config, show=show_config, python_only=("callbacks",), hidden=other_tasks_options)
+@configured_by(
+    resolve_config,
+    show=show_config,
+    python_only=("callbacks",),
+    hidden=lambda given: other_tasks_options(given.get("task", DEFAULT_TASK)),
+)
 def train(
     model: str = "msg_transformer_tiny",
     data: str | Path | None = None,

@@ -71,3 +71,8 @@ def changed_option(value: Any, default: Any) -> str:
         default: The same group with its defaults.
     """
     return next(one.name for one in fields(value) if getattr(value, one.name) != getattr(default, one.name))
+
+
+def other_tasks_options(task: str) -> set[str]:
+    """Return the options of a training that are only for other tasks than the given one."""
+    return {name for other in all_tasks() if other.name != task for name in other.train_options}

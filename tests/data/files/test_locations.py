@@ -84,7 +84,7 @@ def test_paths_become_absolute(shards, image_folder, monkeypatch):
 
 def test_a_missing_package_is_named_with_its_extra(monkeypatch):
     monkeypatch.setattr(packages.importlib.util, "find_spec", lambda _: None)
-    with pytest.raises(UserError, match=r"hfds: needs the package 'datasets'; .* 'msgformer\[hf\]'"):
+    with pytest.raises(UserError, match=r"hfds: needs the package 'datasets'; install it with: uv sync --extra hf"):
         resolve_data("hfds:owner/name")
 
 

@@ -136,7 +136,9 @@ def test_existing_files_are_only_overwritten_on_request(runs, tmp_path, suffix):
     options = {"device": "cpu", "progress": "none", "output": output}
     for name in {output.name, "features.txt"} if suffix == "npy" else {output.name}:
         (tmp_path / name).write_text("before")
-        with pytest.raises(msgformer.UserError, match=rf"^output: .*{name} exists; give another file, or --overwrite"):
+        with pytest.raises(
+            msgformer.UserError, match=rf"^output: .*{name} exists; give another file, or pass --overwrite"
+        ):
             msgformer.embed(run.folder, run.images[0], **options)
         assert (tmp_path / name).read_text() == "before"
         (tmp_path / name).unlink()
