@@ -112,9 +112,9 @@ def test_int8(family, onnx_model, format, tmp_path):
     pictures = torch.rand(4, 3, 64, 64)
     path = tmp_path / f"model{SUFFIXES[format]}"
     if format == "onnx":
-        quantised = quantize(onnx_model, list(pictures.split(2)))
-        set_card(quantised, card)
-        path.write_bytes(quantised.SerializeToString())
+        quantized = quantize(onnx_model, list(pictures.split(2)))
+        set_card(quantized, card)
+        path.write_bytes(quantized.SerializeToString())
     else:
         save_openvino(quantize(to_openvino(onnx_model, card), list(pictures.split(2))), path)
     assert read_card(path).precision == "int8"
@@ -143,8 +143,8 @@ def test_int8_of_one_fixed_size_where_layers_share_weights(tmp_path):
     model = create_model("msg_transformer_tiny", num_classes=3, **three_stages).eval()
     sizes = export_sizes(model, (32, 32), 2, dynamic_batch=False, dynamic_size=False)
     card = ExportCard("openvino", "classify", "msg_transformer_tiny", CLASSES, {}, sizes, precision="int8")
-    quantised = quantize(to_openvino(to_onnx(capture(model, sizes), card), card), [torch.rand(2, 3, 32, 32)])
-    save_openvino(quantised, tmp_path / "model.xml")
+    quantized = quantize(to_openvino(to_onnx(capture(model, sizes), card), card), [torch.rand(2, 3, 32, 32)])
+    save_openvino(quantized, tmp_path / "model.xml")
     session = open_session(tmp_path / "model.xml", "cpu")
     assert 0 < verify_logits(model, session, torch.rand(2, 3, 32, 32)).max_difference < 0.5
 

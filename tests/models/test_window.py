@@ -85,7 +85,7 @@ def test_places_beyond_a_border_are_zeros():
 
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize(("stride", "side", "first"), [(2, 3, -1), (2, 2, 0), (4, 4, 0)])
-def test_neighbours_are_those_of_a_strided_convolution(size, stride, side, first):
+def test_neighbors_are_those_of_a_strided_convolution(size, stride, side, first):
     x = numbered(*size).double()
     rows, cols = window_grid(size, (stride, stride))
     taken = gather_neighbors(to_rows(x), Grid(2, *size), stride, side, first)

@@ -68,7 +68,7 @@ def test_the_form_for_openvino_has_the_same_answers(name):
 
 
 @torch.no_grad()
-def test_the_form_to_quantise_has_the_same_answers_by_convolutions():
+def test_the_form_to_quantize_has_the_same_answers_by_convolutions():
     fast = optimize(create("sgformer_small"))
     quantizable = prepare_for_format(fast, "onnx", is_quantized=True)
     same(quantizable(images(97, 131)), fast(images(97, 131)))

@@ -39,7 +39,7 @@ def test_images_are_rotated_by_their_exif_orientation(tmp_path):
 
 
 def test_an_animation_shows_its_first_frame(tmp_path):
-    frames = [Image.new("RGB", (3, 3), colour) for colour in ("red", "blue")]
+    frames = [Image.new("RGB", (3, 3), color) for color in ("red", "blue")]
     path = saved(tmp_path / "film.gif", frames[0], save_all=True, append_images=frames[1:])
     assert np.asarray(read_image(path))[0, 0].tolist() == [255, 0, 0]
 

@@ -6,9 +6,9 @@ from msgformer.utils.seeding import seeded
 
 def fit(image, mixed):
     """Fit the affine map [4, 3] from colors to mixed colors; returns the map and the residuals."""
-    colours = torch.cat([image.flatten(1).T, torch.ones(image[0].numel(), 1)], dim=1)
-    found = torch.linalg.lstsq(colours, mixed.flatten(1).T).solution
-    return found, (colours @ found - mixed.flatten(1).T).abs().max()
+    colors = torch.cat([image.flatten(1).T, torch.ones(image[0].numel(), 1)], dim=1)
+    found = torch.linalg.lstsq(colors, mixed.flatten(1).T).solution
+    return found, (colors @ found - mixed.flatten(1).T).abs().max()
 
 
 def test_all_pixels_share_an_affine_map_and_half_of_the_images_are_inverted():

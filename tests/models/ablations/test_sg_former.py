@@ -81,7 +81,7 @@ def test_random_groups_do_not_depend_on_significance():
     ranks = attention.random_map(flat).flatten(1).argsort(dim=1)
     assert torch.equal(ranks[0], ranks[1])
     steps = (ranks[0, 1:] - ranks[0, :-1]).abs().float()
-    assert steps.mean() == pytest.approx(224 / 3, rel=0.2), "neighbours in rank lie anywhere"
+    assert steps.mean() == pytest.approx(224 / 3, rel=0.2), "neighbors in rank lie anywhere"
     attention.train()
     assert not torch.allclose(attention(x, flat), attention(x, flat))
 
@@ -96,7 +96,7 @@ def test_uniform_groups_are_as_many_as_those_by_significance(reduction, size):
     assert uniform(x).shape == x.shape
 
 
-def test_uniform_groups_are_means_of_neighbours():
+def test_uniform_groups_are_means_of_neighbors():
     uniform, x = build(UniformAttention, reduction=2), tokens(6, 2)  # 3 groups of 2 and 6 of 1: 9 of 12 tokens
     merged = uniform.merge_neighbors(x)
     torch.testing.assert_close(merged[:, 0], x[:, 0].mean(dim=1))

@@ -28,12 +28,12 @@ function shownExtent(image) {
 // --- drawing ---
 
 /** Converts an image to light gray, on a canvas of the same size. */
-function toLightGray(picture) {
+function toLightGray(photo) {
   const canvas = document.createElement("canvas");
-  canvas.width = picture.naturalWidth;
-  canvas.height = picture.naturalHeight;
+  canvas.width = photo.naturalWidth;
+  canvas.height = photo.naturalHeight;
   const pen = canvas.getContext("2d");
-  pen.drawImage(picture, 0, 0);
+  pen.drawImage(photo, 0, 0);
   const pixels = pen.getImageData(0, 0, canvas.width, canvas.height);
   const { gray, white } = data.look;
   for (let at = 0; at < pixels.data.length; at += 4) {
@@ -255,13 +255,13 @@ function listen() {
 
 async function start() {
   await Promise.all(data.images.map(async (image) => {
-    const picture = new Image();
+    const photo = new Image();
     await new Promise((loaded, failed) => {
-      picture.onload = loaded;
-      picture.onerror = failed;
-      picture.src = image.source;
+      photo.onload = loaded;
+      photo.onerror = failed;
+      photo.src = image.source;
     });
-    image.ground = toLightGray(picture);
+    image.ground = toLightGray(photo);
     image.steps.forEach(unpack);
   }));
   state.spot = data.images[0].size.map((side) => side / 2);
