@@ -14,11 +14,11 @@ from msgformer.optimized.ops import (
     attend_and_measure,
     attend_and_measure_unfused,
     is_norm_supported,
+    is_supported,
     norm_gelu,
     norm_tokens,
     pad_keys,
     padding_bias,
-    is_supported,
 )
 
 pytestmark = pytest.mark.skipif(shutil.which("c++") is None, reason="there is no C++ compiler")

@@ -79,16 +79,16 @@ class TokenIndex(NamedTuple):
     """Index of tokens to gather from a batch of maps.
 
     Attributes:
-        index: Row of each token in the flattened maps [B * H * W, C], [m].
+        rows: Row of each token in the flattened maps [B * H * W, C], [m].
         outside: Whether a token lies outside its map and is read as zeros, [m, 1]; None if none does.
     """
 
-    index: Tensor
+    rows: Tensor
     outside: Tensor | None
 
     def gather(self, x: Tensor) -> Tensor:
         """Gather m tokens from maps [B * H * W, C]; tokens outside a map are zeros: [m, C]."""
-        tokens = x.index_select(0, self.index)  # the gradient of advanced indexing is several times slower on CPUs
+        tokens = x.index_select(0, self.rows)  # the gradient of advanced indexing is several times slower on CPUs
         return tokens if self.outside is None else tokens.masked_fill(self.outside, 0)
 
 
