@@ -11,7 +11,7 @@ MSG = dict(embed_dim=16, depths=(2, 2), num_heads=(1, 2), shuffle_sizes=(4, 4), 
 SG = dict(embed_dims=(8, 16), depths=(2, 2), num_heads=(2, 2), reductions=(8, 4), window_size=5, img_size=64)
 SMALL = {
     "overlapping": ("msg_transformer_tiny", MSG),
-    "neighbours": ("msg_transformer_v1_tiny", MSG),
+    "neighbors": ("msg_transformer_v1_tiny", MSG),
     "without exchange": ("msg_transformer_tiny", {**MSG, "exchange": "none"}),
     "sg_former": ("sgformer_small", SG),
     "sg_former, r = 2 and 1": ("sgformer_small", {**SG, "reductions": (2, 1)}),

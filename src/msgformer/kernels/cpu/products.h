@@ -92,8 +92,8 @@ inline void normalize(const float* x, float* out, int64_t rows, int64_t channels
     for (int64_t c = 0; c < channels; c += LANES) total += load(x + c);
     const Vec mean = all(across<LANES>(total, Plus()) / channels);
     for (int64_t c = 0; c < channels; c += LANES) {
-      const Vec centred = load(x + c) - mean;
-      squares += centred * centred;
+      const Vec centered = load(x + c) - mean;
+      squares += centered * centered;
     }
     const Vec inverse = all(1 / std::sqrt(across<LANES>(squares, Plus()) / channels + eps));
     for (int64_t c = 0; c < channels; c += LANES) store(out + c, (load(x + c) - mean) * inverse);

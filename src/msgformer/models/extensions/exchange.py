@@ -193,7 +193,7 @@ class Shift(GridExchange):
     def __init__(self, dim: int, region: int) -> None:
         super().__init__(dim, region)
         if dim % 8:
-            raise ValueError(f"a shift between neighbours needs channels divisible by 8, got {dim}")
+            raise ValueError(f"a shift between neighbors needs channels divisible by 8, got {dim}")
 
     def exchange(self, messengers: Tensor) -> Tensor:
         """Shift channels between the messengers of a grid [B, nH, nW, C]; same shape."""
