@@ -176,7 +176,7 @@ def test_each_task_has_recipes_and_milestones_move_with_the_end():
         ({"data": "tar:x.tar"}, "--task detect reads folders, not tar:x.tar"),
         ({"model_args": {"depth": 3}}, "takes no 'depth' as a backbone"),
         ({"model": "vit_tiny_patch16_224", "model_args": {}}, "needs a model with four maps of stride"),
-        ({"detect": {**DETECT, "frozen_stages": 9}}, "frozen_stages=9 can't be had"),
+        ({"detect": {**DETECT, "frozen_stages": 9}}, "frozen_stages=9 is not possible"),
     ],
 )
 def test_settings_that_do_not_fit_the_task_are_refused(settings, message, tmp_path):

@@ -99,5 +99,5 @@ def test_unsuitable_backbone_is_an_error(backbone, options, message):
 
 def test_model_options_with_a_module_are_an_error():
     body = timm.create_model("resnet18", features_only=True, out_indices=(1, 2, 3, 4))
-    with pytest.raises(UserError, match="options checkpoint, drop_path_rate are for names"):
+    with pytest.raises(UserError, match="options checkpoint, drop_path_rate need a model name"):
         create_backbone(body, checkpoint="x.pth", drop_path_rate=0.1)

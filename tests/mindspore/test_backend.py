@@ -96,7 +96,7 @@ def test_both_modes_are_timed_with_pytorch(run, monkeypatch):
     assert len({one.floor_ms for one in result.timings}) == 1
     assert set(answered) == {False, True}
     assert result.packages["mindspore"]
-    with pytest.raises(UserError, match=r"^threads: MindSpore takes a number once in a process, and 2 isn't it; "):
+    with pytest.raises(UserError, match=r"^threads: MindSpore accepts one number per process, and 2 is another one; "):
         benchmark([str(run)], backend="mindspore", **{**options, "threads": 2})
 
 

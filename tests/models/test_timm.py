@@ -260,7 +260,7 @@ def test_memory_format_copy_and_pickle(name, image):
         ("msg_transformer_tiny", {"exchange": "shufle"}, "shuffle"),
         ("msg_transformer_tiny", {"embed_dim": 24, "num_heads": (1, 1, 1, 1)}, "24"),
         ("sgformer_small", {"reductions": (8, 4, 3, 1)}, "3"),
-        ("sgformer_small", {"num_heads": (1, 4, 8, 16)}, "halves"),
+        ("sgformer_small", {"num_heads": (1, 4, 8, 16)}, "even number of heads"),
         ("sgformer_small", {"embed_dims": (64, 130, 256, 512)}, "130"),
     ],
 )
