@@ -111,7 +111,7 @@ def test_round_trip_of_a_trained_model_with_its_card(kind, tmp_path):
 )
 def test_unsupported_settings_are_an_error(name, args, message, tmp_path):
     write_trained(tmp_path / "best.ckpt", name, args)
-    with pytest.raises(UserError, match=f"^to: .*{message}.*; leave it out$") as caught:
+    with pytest.raises(UserError, match=f"^to: .*{message}.*; omit the option$") as caught:
         convert(tmp_path / "best.ckpt", tmp_path / "there.ckpt", to="mindspore")
     assert "\n" not in str(caught.value)
     assert [path.name for path in tmp_path.iterdir()] == ["best.ckpt"]
