@@ -72,7 +72,7 @@ def test_float32_has_two_names(installed):
 @pytest.mark.parametrize(
     ("task", "preprocessing"), [("detect", DetectImageOptions()), ("segment", SegmentImageOptions())]
 )
-def test_detectors_and_segmenters_are_refused(installed, tmp_path, task, preprocessing):
+def test_detectors_and_segmenters_are_an_error(installed, tmp_path, task, preprocessing):
     installed(mindspore="2.10.0", numpy="1.26.4")
     card = ModelCard("msg_transformer_tiny", {**BACKBONE, "channels": 16}, ["one"], asdict(preprocessing), task=task)
     write_checkpoint(get_task(task).build_model(card).state_dict(), card, tmp_path / "best.ckpt")
@@ -98,7 +98,7 @@ def test_detectors_and_segmenters_are_refused(installed, tmp_path, task, preproc
     ],
     ids=["missing", "NumPy 2", "precision", "mode"],
 )
-def test_a_benchmark_is_refused_in_one_line(installed, backend, versions, settings, message):
+def test_unsupported_benchmark_is_an_error(installed, backend, versions, settings, message):
     installed(**versions)
     with pytest.raises(UserError, match=message):
         benchmark(["msg_transformer_tiny"], backend=["eager", backend], **settings)

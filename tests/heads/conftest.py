@@ -1,4 +1,4 @@
-"""Golden outputs of Cascade Mask R-CNN: a compact part that is always here, and the whole where it is found."""
+"""Golden outputs of Cascade Mask R-CNN: a compact part that is always present, and the full file if found."""
 
 import os
 from pathlib import Path

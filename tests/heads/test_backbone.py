@@ -38,7 +38,7 @@ def test_maps_of_any_size_from_any_model(name, options, normed):
 
 
 @pytest.mark.parametrize(("name", "options"), [("resnet18", {}), (SWIN, {"strict_img_size": False, **TINY})])
-def test_modules_are_taken_as_they_are(name, options):
+def test_modules_are_accepted_as_backbones(name, options):
     """Also those with channels last, and with timm's flattened names."""
     body = timm.create_model(name, features_only=True, out_indices=(-4, -3, -2, -1), **options)
     backbone = create_backbone(body, frozen_stages=1).eval()
@@ -92,12 +92,12 @@ def test_gradients_are_the_same_with_checkpointing(name):
         ("resnet18", {"frozen_stages": 5}, "frozen_stages=5"),
     ],
 )
-def test_what_cannot_be_a_backbone_is_named(backbone, options, message):
+def test_unsuitable_backbone_is_an_error(backbone, options, message):
     with pytest.raises(UserError, match=message):
         create_backbone(backbone, **options)
 
 
-def test_options_for_names_are_refused_with_modules():
+def test_model_options_with_a_module_are_an_error():
     body = timm.create_model("resnet18", features_only=True, out_indices=(1, 2, 3, 4))
     with pytest.raises(UserError, match="options checkpoint, drop_path_rate need a model name"):
         create_backbone(body, checkpoint="x.pth", drop_path_rate=0.1)

@@ -50,7 +50,7 @@ def test_other_models_of_timm(tmp_path):
         (lambda s: s.update({"patch_embed.norm.bias": torch.zeros(3)}), r"patch_embed.norm.bias has shape \(3,\)"),
     ],
 )
-def test_what_does_not_fit_is_named(classifier, tmp_path, change, message):
+def test_unsuitable_checkpoint_is_an_error(classifier, tmp_path, change, message):
     state = classifier.state_dict()
     change(state)
     torch.save(state, tmp_path / "bad.pth")

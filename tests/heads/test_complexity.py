@@ -1,4 +1,4 @@
-"""Sizes and multiply-adds of the published detectors and segmenters, counted without computing anything."""
+"""Sizes and multiply-adds of the published detectors and segmenters."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""Our backbones in other people's detectors and segmenters."""
+"""The backbones in detectors and segmenters of other libraries."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""The window kernel's numbers on a CPU; run by test_window_kernel.py, in a process where Triton interprets kernels."""
+"""Results of the Triton kernel on a CPU; test_triton_attention.py runs it in Triton's interpreter."""
 
 from collections.abc import Iterator
 
@@ -96,7 +96,7 @@ def test_a_bias_keeps_its_precision_under_autocast():
 
 
 @pytest.mark.parametrize("packed", [False, True])
-def test_operators_are_what_pytorch_asks_of_them(packed):
+def test_operators_pass_opcheck(packed):
     *parts, bias, grad = (one.float() for one in draw(2, 1, 16, 16))
     heads = [torch.stack([one.transpose(1, 2) for one in parts], 2)] if packed else parts
     back = torch.ops.msgformer.window_attention_backward.default

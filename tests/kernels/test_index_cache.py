@@ -1,4 +1,4 @@
-"""Indices are made once for a size, and never where the making is recorded or the keeping would hurt."""
+"""Indices are cached per size, except in recorded calls and for large sizes."""
 
 import pytest
 import torch
@@ -29,7 +29,7 @@ def test_the_same_sizes_give_the_same_tensor(places, made):
     assert made == [5, 6]
 
 
-def test_the_sizes_seen_last_are_kept(places, made):
+def test_most_recent_sizes_are_cached(places, made):
     for count in range(1, CACHE_SIZE + 2):
         places(count)
     made.clear()
@@ -39,14 +39,14 @@ def test_the_sizes_seen_last_are_kept(places, made):
     assert made == [1]
 
 
-def test_large_ones_are_made_anew(places, made):
+def test_large_results_are_not_cached(places, made):
     for _ in range(2):
         places(MAX_ENTRIES)
         places(MAX_ENTRIES + 1)
     assert made == [MAX_ENTRIES, MAX_ENTRIES + 1, MAX_ENTRIES + 1]
 
 
-def test_what_is_recorded_is_made_where_it_is_recorded(places, made):
+def test_recorded_calls_are_not_cached(places, made):
     with FlopCounterMode(display=False):
         places(5)
     torch.jit.trace(lambda x: x + places(3)[0], torch.zeros(3), check_trace=False)
@@ -55,7 +55,7 @@ def test_what_is_recorded_is_made_where_it_is_recorded(places, made):
     assert made == [5, 3, 3]
 
 
-def test_what_inference_made_serves_gradients(places):
+def test_results_of_inference_mode_support_gradients(places):
     with torch.inference_mode():
         places(2)
     x = torch.ones(2, requires_grad=True)
@@ -64,13 +64,13 @@ def test_what_inference_made_serves_gradients(places):
 
 
 @pytest.mark.parametrize("name", ["msg_transformer_tiny", "msg_transformer_v1_tiny", "sgformer_small"])
-def test_a_model_answers_the_same_again_and_at_other_sizes_between(name):
+def test_cached_model_outputs_are_equal_between_sizes(name):
     small = {"depths": (1, 1, 1, 1), "num_classes": 3}
     model = create_model(name, **small).eval()
-    pictures = [torch.randn(2, 3, *size) for size in [(64, 64), (70, 45), (64, 64)]]
-    pictures[2] = pictures[0]
+    inputs = [torch.randn(2, 3, *size) for size in [(64, 64), (70, 45), (64, 64)]]
+    inputs[2] = inputs[0]
     with torch.inference_mode():
-        first, _, again = (model(x) for x in pictures)
+        first, _, again = (model(x) for x in inputs)
     assert torch.equal(first, again)
-    model(pictures[1]).sum().backward()  # by what was kept in inference
+    model(inputs[1]).sum().backward()  # by what was kept in inference
     assert all(torch.isfinite(one.grad).all() for one in model.parameters() if one.grad is not None)

@@ -1,4 +1,4 @@
-"""The window kernel: its numbers by Triton's interpreter, its machine code, where it is chosen, and all on a GPU."""
+"""The Triton kernel: results in the interpreter, compilation, selection, and results on a GPU."""
 
 import os
 import subprocess
@@ -22,7 +22,7 @@ if torch.version.cuda is None:
 from msgformer.kernels import triton_attention as window_kernel
 
 
-def test_numbers_by_the_interpreter():
+def test_results_in_the_interpreter():
     path = Path(__file__).with_name("interpreted_window_kernel.py")
     # Triton asks for this as it is imported, which other tests may have made it before.
     done = subprocess.run(
@@ -32,7 +32,7 @@ def test_numbers_by_the_interpreter():
     assert done.returncode == 0, done.stdout[-4000:]
 
 
-def test_that_triton_compiles_is_said_once(tmp_path, monkeypatch, capfd):
+def test_compilation_is_announced_once(tmp_path, monkeypatch, capfd):
     monkeypatch.setenv("MSGFORMER_CACHE", str(tmp_path))
     for _ in range(2):  # as in two processes
         window_kernel.announce_compilation.cache_clear()
@@ -121,7 +121,7 @@ def chosen(*arguments, dropout: float = 0.0) -> bool:
     return has_kernel([query, key, value], bias, dropout)
 
 
-def test_chosen_where_it_can_compute(fake_gpu):
+def test_kernel_is_used_where_supported(fake_gpu):
     assert chosen(*draw())
     assert chosen(*draw(rows=1, channels=16, dtype=torch.float16))
     assert not chosen(*draw(rows=65))
@@ -139,7 +139,7 @@ def test_chosen_where_it_can_compute(fake_gpu):
     assert chosen(*draw())
 
 
-def test_not_chosen_for_exact_products_nor_old_gpus_nor_files(fake_gpu, monkeypatch):
+def test_kernel_is_not_used_for_exact_products_old_gpus_and_exports(fake_gpu, monkeypatch):
     assert not chosen(*draw(dtype=torch.float32))
     torch.set_float32_matmul_precision("high")
     assert chosen(*draw(dtype=torch.float32))
@@ -152,7 +152,7 @@ def test_not_chosen_for_exact_products_nor_old_gpus_nor_files(fake_gpu, monkeypa
     assert not chosen(*draw())
 
 
-def test_shapes_are_those_of_the_plain_way(fake_gpu):
+def test_shapes_equal_plain_attention(fake_gpu):
     *parts, bias = draw()
     qkv = torch.empty(4, 50, 3, 2, 32, dtype=torch.bfloat16, device="cuda")
     found = packed_attention(qkv, bias), biased_attention(*parts, bias)
@@ -173,7 +173,7 @@ def outcome(model: nn.Module, images: Tensor) -> list[Tensor]:
     reason="there is no GPU",
 )
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32])
-def test_equals_the_plain_way_on_a_gpu(dtype):
+def test_equals_plain_attention_on_a_gpu(dtype):
     torch.set_float32_matmul_precision("high")
     torch.manual_seed(0)
     model = create_model("msg_transformer_tiny", num_classes=5, depths=(1, 1, 1, 1), drop_path_rate=0.0).cuda()

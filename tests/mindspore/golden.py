@@ -1,4 +1,4 @@
-"""The released code's outputs, and MindSpore models with the weights that they are of."""
+"""The released code's outputs, and MindSpore models with the same weights."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Models trained in PyTorch that are evaluated, asked and timed in MindSpore."""
+"""Evaluation, prediction and benchmarks of PyTorch-trained models in MindSpore."""
 
 import json
 
@@ -30,7 +30,7 @@ def run(request, data, tmp_path_factory):
 
 @pytest.fixture
 def as_trained(monkeypatch):
-    """PyTorch's answers without `optimize`, whose rounding ranks the equal tokens of plain pictures otherwise."""
+    """PyTorch's answers without `optimize`, whose rounding ranks the equal tokens of uniform images differently."""
     monkeypatch.setattr(opened_model, "optimize", lambda model: model)
 
 
@@ -40,7 +40,7 @@ def as_trained(monkeypatch):
     [{}, {"flip": True, "img_size": (48, 80), "batch_size": 4}, {"batch_size": 4, "workers": 1}],
     ids=["as trained", "flipped, at another size", "with a worker"],
 )
-def test_scores_are_those_of_pytorch(run, settings):
+def test_scores_equal_pytorch(run, settings):
     theirs = evaluate(run, **{**CPU, **settings})
     ours = evaluate(run, **{**CPU, **settings}, backend="mindspore")
     assert ours.loss == pytest.approx(theirs.loss, abs=1e-4)
@@ -48,7 +48,7 @@ def test_scores_are_those_of_pytorch(run, settings):
 
 
 @pytest.mark.usefixtures("as_trained")
-def test_predictions_are_those_of_pytorch(run, data):
+def test_predictions_equal_pytorch(run, data):
     theirs = predict(run, [data], **CPU).predictions
     ours = predict(run, [data], **CPU, backend="mindspore").predictions
     assert [*iter_predictions(run, [data], **CPU, backend="mindspore")] == ours
@@ -58,7 +58,7 @@ def test_predictions_are_those_of_pytorch(run, data):
         assert dict(zip(mine.classes, mine.probabilities, strict=True)) == pytest.approx(chances, abs=1e-4)
 
 
-def test_what_went_there_and_back_predicts_the_same(run, data, tmp_path):
+def test_round_trip_predicts_the_same(run, data, tmp_path):
     wanted = predict(run, [data], **CPU).predictions
     convert(run / "best.ckpt", tmp_path / "there.ckpt", to="mindspore")
     convert(tmp_path / "there.ckpt", run / "back.ckpt")
@@ -67,13 +67,13 @@ def test_what_went_there_and_back_predicts_the_same(run, data, tmp_path):
 
 
 @pytest.mark.parametrize("run", ["msg"], indirect=True)
-def test_the_command_line_prints_the_answer_alone(run, data, run_msgformer):
+def test_command_line_prints_the_result_only(run, data, run_msgformer):
     done = run_msgformer("predict", str(run), str(data / CLASSES[0]), "--backend", "mindspore", "--json")
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["images"] == 10
 
 
-def test_both_modes_are_timed_beside_pytorch(run, monkeypatch):
+def test_both_modes_are_timed_with_pytorch(run, monkeypatch):
     answered = []
 
     def watch(model, card, *, graph):
@@ -96,7 +96,7 @@ def test_both_modes_are_timed_beside_pytorch(run, monkeypatch):
     assert len({one.floor_ms for one in result.timings}) == 1
     assert set(answered) == {False, True}
     assert result.packages["mindspore"]
-    with pytest.raises(UserError, match=r"^threads: MindSpore takes a number once in a process, and 2 isn't it; "):
+    with pytest.raises(UserError, match=r"^threads: MindSpore accepts one number per process, and 2 is another one; "):
         benchmark([str(run)], backend="mindspore", **{**options, "threads": 2})
 
 
@@ -108,7 +108,7 @@ def test_both_modes_are_timed_beside_pytorch(run, monkeypatch):
     ],
     ids=["exchange", "timm's"],
 )
-def test_models_that_mindspore_has_not_are_refused_in_one_line(data, tmp_path, settings, message):
+def test_unsupported_models_are_an_error(data, tmp_path, settings, message):
     run = make_run(data, tmp_path / "run", epochs=1, **settings)
     for verb, places in ((evaluate, []), (predict, [[data]])):
         with pytest.raises(UserError, match=f"^backend: .*{message}") as caught:

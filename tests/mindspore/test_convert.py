@@ -1,4 +1,4 @@
-"""Weights from PyTorch to MindSpore and back, by files."""
+"""Conversion of weights between PyTorch and MindSpore files."""
 
 import mindspore as ms
 import pytest
@@ -42,7 +42,7 @@ def write_trained(path, name, args, size=(32, 48)):
 
 
 @pytest.mark.parametrize("name", ["msg_transformer_v1_tiny", "sgformer_small"])
-def test_weights_come_back_as_they_went(name, tmp_path):
+def test_round_trip_of_weights(name, tmp_path):
     theirs = create_torch_model(name, num_classes=3).state_dict()
     save_file(theirs, tmp_path / "in.safetensors")
     there = convert(tmp_path / "in.safetensors", tmp_path / "out.ckpt", num_classes=3, to="mindspore")
@@ -57,7 +57,7 @@ def test_weights_come_back_as_they_went(name, tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["back.safetensors", "in.safetensors", "out.ckpt"]
 
 
-def test_either_file_makes_the_same_model(tmp_path):
+def test_both_file_formats_load_the_same_model(tmp_path):
     theirs = create_torch_model("msg_transformer_v1_tiny", num_classes=3).eval()
     save_file(theirs.state_dict(), tmp_path / "in.safetensors")
     convert(tmp_path / "in.safetensors", tmp_path / "out.ckpt", num_classes=3, to="mindspore")
@@ -71,7 +71,7 @@ def test_either_file_makes_the_same_model(tmp_path):
 
 
 @pytest.mark.parametrize("kind", TRAINED)
-def test_a_trained_model_of_any_widths_comes_back_with_all_that_is_known_about_it(kind, tmp_path):
+def test_round_trip_of_a_trained_model_with_its_card(kind, tmp_path):
     theirs, card = write_trained(tmp_path / "best.ckpt", *TRAINED[kind])
     there = convert(tmp_path / "best.ckpt", tmp_path / "there.ckpt", to="mindspore")
     assert (there.model, there.num_classes, there.tensors) == (card.model, 3, len(theirs.state_dict()))
@@ -109,15 +109,15 @@ def test_a_trained_model_of_any_widths_comes_back_with_all_that_is_known_about_i
         ("test_resnet", {}, "MindSpore supports this package's models only, not test_resnet"),
     ],
 )
-def test_what_mindspore_has_not_is_refused_in_one_line(name, args, message, tmp_path):
+def test_unsupported_settings_are_an_error(name, args, message, tmp_path):
     write_trained(tmp_path / "best.ckpt", name, args)
-    with pytest.raises(UserError, match=f"^to: .*{message}.*; leave it out$") as caught:
+    with pytest.raises(UserError, match=f"^to: .*{message}.*; omit the option$") as caught:
         convert(tmp_path / "best.ckpt", tmp_path / "there.ckpt", to="mindspore")
     assert "\n" not in str(caught.value)
     assert [path.name for path in tmp_path.iterdir()] == ["best.ckpt"]
 
 
-def test_weights_alone_make_no_checkpoint(tmp_path):
+def test_weights_without_card_are_not_a_checkpoint(tmp_path):
     save_file(create_torch_model("sgformer_small", num_classes=3).state_dict(), tmp_path / "in.safetensors")
     convert(tmp_path / "in.safetensors", tmp_path / "there.ckpt", num_classes=3, to="mindspore")
     with pytest.raises(
@@ -128,7 +128,7 @@ def test_weights_alone_make_no_checkpoint(tmp_path):
         load_model(tmp_path / "there.ckpt")
 
 
-def test_of_a_training_only_the_models_weights_are_read(tmp_path):
+def test_optimizer_state_is_ignored(tmp_path):
     model = create_model("msg_transformer_tiny", embed_dim=16, depths=(1,), num_heads=(1,), shuffle_sizes=(4,))
     optimizer = ms.nn.Adam(model.trainable_params())
     ms.save_checkpoint(ms.nn.TrainOneStepCell(model, optimizer), str(tmp_path / "a.ckpt"))
@@ -136,7 +136,7 @@ def test_of_a_training_only_the_models_weights_are_read(tmp_path):
     load_weights(model, read_weights(tmp_path / "a.ckpt"))
 
 
-def test_a_mistake_is_told_in_one_line(tmp_path):
+def test_invalid_files_are_an_error(tmp_path):
     (tmp_path / "a.ckpt").write_bytes(b"\nnothing of the kind")
     with pytest.raises(UserError, match=r"a\.ckpt' is neither a MindSpore checkpoint nor a safetensors file"):
         convert(tmp_path / "a.ckpt", tmp_path / "b.safetensors")

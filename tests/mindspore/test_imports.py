@@ -1,4 +1,4 @@
-"""Neither library is imported for the other's sake."""
+"""PyTorch modules do not import MindSpore, and MindSpore modules do not import PyTorch."""
 
 import pkgutil
 import subprocess
@@ -33,7 +33,7 @@ print(*{{name.partition(".")[0] for name in sys.modules}})
     [(OURS, "torch"), ([name for name in MODULES if name not in OURS and "__main__" not in name], "mindspore")],
     ids=["the models of MindSpore", "all the rest"],
 )
-def test_the_other_library_stays_out(modules, other):
+def test_other_library_is_not_imported(modules, other):
     assert modules
     found = imported(modules)
     assert other not in found

@@ -1,4 +1,4 @@
-"""A model as a function of arrays."""
+"""MindSpore models as functions of arrays."""
 
 import mindspore as ms
 import numpy as np
@@ -13,7 +13,7 @@ from msgformer.mindspore import classifier
 
 @pytest.mark.parametrize("graph", [False, True])
 @pytest.mark.parametrize("kind", ["overlapping", "sg_former"])
-def test_logits_are_those_of_the_pytorch_model_at_any_size(kind, graph):
+def test_logits_equal_pytorch_at_any_size(kind, graph):
     one = {"depths": (1, 1)}  # self-guided blocks, every second one, may rank nearly equal tokens otherwise
     theirs, _ = pair(kind, ms.float32, **one)
     name, settings = SMALL[kind]
@@ -26,14 +26,14 @@ def test_logits_are_those_of_the_pytorch_model_at_any_size(kind, graph):
         assert relative_error(logits, theirs(image).detach()) <= 1e-5
 
 
-def test_weights_of_another_model_are_refused():
+def test_weights_of_another_model_are_an_error():
     name, settings = SMALL["overlapping"]
     with pytest.raises(UserError, match="is missing in the weights"):
         classifier(name, {}, **settings)
 
 
 @pytest.mark.parametrize("kind", ["overlapping", "sg_former"])
-def test_parameters_keep_their_names_when_the_model_is_asked(kind):
+def test_parameter_names_are_unchanged_by_inference(kind):
     _, model = pair(kind, ms.float32)
     image = ms.Tensor(fill("image", (1, 3, 64, 64)).numpy(), ms.float32)
     model(image)

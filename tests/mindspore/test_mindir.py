@@ -1,4 +1,4 @@
-"""Export to MindIR: the file alone gives the same logits."""
+"""Export to MindIR: the reloaded file gives the same logits."""
 
 import mindspore as ms
 import numpy as np
@@ -9,7 +9,7 @@ from models.fill import fill
 
 
 @pytest.mark.parametrize("kind", ["overlapping", "sg_former"])
-def test_loaded_again_it_is_equal(kind, tmp_path):
+def test_reloaded_file_is_equal(kind, tmp_path):
     _, model = pair(kind, ms.float64)  # in which no two significances are equal but for rounding
     image = ms.Tensor(fill("image", (2, 3, 64, 64)).numpy(), ms.float64)
     path = str(tmp_path / "model.mindir")

@@ -30,7 +30,7 @@ def slow(name):
         slow("sgformer_medium"),
     ],
 )
-def test_outputs_and_gradients_are_those_of_the_released_code(name):
+def test_outputs_and_gradients_equal_the_released_code(name):
     case = golden.load(name)
     model, image, wanted = case.model(), case.image(), case.arrays
     outputs = model.forward_stages(image)
@@ -98,7 +98,7 @@ def test_sg_former_in_single_precision(monkeypatch):
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_parameters_are_those_of_the_pytorch_model(name):
+def test_parameters_equal_the_pytorch_model(name):
     with torch.device("meta"):
         wanted = {key: tuple(value.shape) for key, value in create_torch_model(name).state_dict().items()}
     given = {key: tuple(value.shape) for key, value in create_model(name).parameters_and_names()}

@@ -1,4 +1,4 @@
-"""Any size of images, in both modes, with the borders that the PyTorch models have."""
+"""Images of any size, in both modes, with the padding of the PyTorch models."""
 
 import mindspore as ms
 import numpy as np
@@ -19,7 +19,7 @@ def mode(request):
 
 @pytest.mark.parametrize("size", [pytest.param((64, 64), marks=pytest.mark.slow), (83, 122)])
 @pytest.mark.parametrize("kind", SMALL)
-def test_logits_and_gradients_are_those_of_the_pytorch_model(kind, size, mode):
+def test_logits_and_gradients_equal_pytorch(kind, size, mode):
     theirs, ours = pair(kind, ms.float64)
     image = fill("image", (2, 3, *size)).requires_grad_()
     cotangent = fill("cotangent", (2, 5))

@@ -1,4 +1,4 @@
-"""Training by MindSpore's own `Model`, on the digits that come with scikit-learn."""
+"""Training with MindSpore's `Model` on the digits of scikit-learn."""
 
 import sys
 from importlib import import_module
@@ -55,7 +55,7 @@ def test_a_step_changes_every_parameter_and_lowers_the_loss():
     assert same == set()
 
 
-def test_the_optimizer_is_that_of_pytorch():
+def test_optimizer_equals_pytorch():
     """Steps of AdamW with a rate that changes, from the same weights on the same images."""
     images, labels = digits(24)
     rates = [1e-3, 2e-3, 3e-3, 1e-3, 1e-4, 1e-2]
@@ -93,7 +93,7 @@ def pair_of_digits():
 
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
-def test_it_learns_the_digits_as_well_as_in_pytorch():
+def test_digits_accuracy_equals_pytorch():
     results = benchmark.compare(epochs=10)
     assert results["PyTorch"].accuracy > 90
     assert results["MindSpore"].accuracy == pytest.approx(results["PyTorch"].accuracy, abs=1)

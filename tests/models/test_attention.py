@@ -1,4 +1,4 @@
-"""Attention with a bias: each way to compute it gives the same."""
+"""Attention with a bias: all implementations give equal results."""
 
 import pytest
 import torch
@@ -16,7 +16,7 @@ def heads() -> tuple[Tensor, Tensor, Tensor, Tensor]:
     return query, key, value, torch.randn(1, 2, 10, 10, dtype=torch.float64)
 
 
-def test_a_learned_bias_changes_nothing_but_the_way(heads: tuple[Tensor, Tensor, Tensor, Tensor]) -> None:
+def test_learned_and_fixed_bias_give_equal_attention(heads: tuple[Tensor, Tensor, Tensor, Tensor]) -> None:
     *tokens, fixed = heads
     bias = fixed.clone().requires_grad_()
     expected = F.scaled_dot_product_attention(*tokens, bias)

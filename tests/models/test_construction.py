@@ -1,4 +1,4 @@
-"""Models made on a device and of a type, and filled after they were made without memory, as timm's can be."""
+"""Models with device and dtype arguments, and models created on the meta device, as in timm."""
 
 import pytest
 import timm
@@ -14,7 +14,7 @@ from .variants import FAMILIES, VARIANTS, image, make
 
 @pytest.mark.parametrize("variant", VARIANTS)
 @pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
-def test_a_type_given_is_a_type_converted_to(variant, dtype):
+def test_dtype_argument_equals_conversion(variant, dtype):
     made, converted = make(variant, dtype=dtype), make(variant).to(dtype)
     for state in (converted.state_dict(), dict(converted.named_buffers())):
         own = {**made.state_dict(), **dict(made.named_buffers())}
@@ -28,7 +28,7 @@ def test_a_type_given_is_a_type_converted_to(variant, dtype):
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
-def test_the_default_type_draws_the_same_weights(variant):
+def test_default_dtype_gives_the_same_initial_weights(variant):
     plain, told = make(variant), make(variant, device="cpu", dtype=torch.float32)
     assert list(plain.state_dict()) == list(told.state_dict())
     for one, other in zip(plain.state_dict().values(), told.state_dict().values(), strict=True):
@@ -48,7 +48,7 @@ def fill(model, state):
 
 @pytest.mark.parametrize("variant", VARIANTS)
 @pytest.mark.parametrize("way", ["argument", "context"])
-def test_a_model_made_without_memory_can_be_filled(variant, way):
+def test_meta_model_can_be_materialized(variant, way):
     plain = make(variant)
     if way == "argument":
         empty = make(variant, device="meta")
@@ -61,7 +61,7 @@ def test_a_model_made_without_memory_can_be_filled(variant, way):
         assert torch.equal(filled(image()), plain(image()))
 
 
-def test_another_window_is_filled_too():
+def test_meta_model_with_changed_window_can_be_materialized():
     plain, empty = make("messengers none"), make("messengers none", device="meta")
     for model in (plain, empty):
         model.set_input_size(window_size=(4, 5))
@@ -69,7 +69,7 @@ def test_another_window_is_filled_too():
     assert torch.equal(filled(image()), plain(image()))
 
 
-def test_a_random_class_token_is_drawn_again():
+def test_random_cls_token_is_redrawn():
     args = {"cls": "random_eval", "depth": 1, "num_classes": 7}
     plain = timm.create_model("deit_small_cls", **args).eval()
     filled = fill(timm.create_model("deit_small_cls", device="meta", **args), plain.state_dict())
@@ -77,7 +77,7 @@ def test_a_random_class_token_is_drawn_again():
 
 
 @pytest.mark.parametrize("variant", FAMILIES)
-def test_features_only_on_a_device_and_of_a_type(variant):
+def test_features_only_with_device_and_dtype(variant):
     plain, typed = (
         make(variant, features_only=True).to(torch.float64),
         make(variant, features_only=True, dtype=torch.float64),
@@ -90,7 +90,7 @@ def test_features_only_on_a_device_and_of_a_type(variant):
     torch.testing.assert_close(filled(x), make(variant, features_only=True)(x), rtol=0, atol=0)
 
 
-def test_an_exchange_that_knows_of_neither_device_nor_type():
+def test_exchange_without_device_and_dtype_arguments():
     @register_exchange("scaled")
     class Scaled(GridExchange):
         def __init__(self, dim, region):
@@ -110,7 +110,7 @@ def test_an_exchange_that_knows_of_neither_device_nor_type():
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", MODELS)
-def test_full_models_without_memory(name):
+def test_full_models_on_the_meta_device(name):
     torch.manual_seed(0)
     plain = timm.create_model(name).eval()
     filled = fill(timm.create_model(name, device="meta"), plain.state_dict())

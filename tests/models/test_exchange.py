@@ -1,4 +1,4 @@
-"""Regions of windows and the shuffle, against loops that can be read at a glance."""
+"""Regions of windows and the shuffle, compared with simple loops."""
 
 import itertools
 
@@ -51,7 +51,7 @@ def test_regions(rows, cols, largest, corner):
 
 
 @pytest.mark.parametrize(("rows", "cols"), GRIDS)
-def test_every_row_and_column_of_windows_takes_part_at_one_corner_or_the_other(rows, cols):
+def test_regions_of_both_corners_cover_all_rows_and_columns(rows, cols):
     taking_part = torch.zeros(rows, cols, dtype=torch.bool)
     for corner in CORNERS:
         found = find_regions(torch.arange(rows * cols), Grid(1, rows, cols), 4, corner)
@@ -92,7 +92,7 @@ def test_shuffle(rows, cols, largest, corner):
     assert torch.equal(shuffle(shuffled, plan).view_as(grid), grid), "it is its own inverse"
 
 
-def test_windows_outside_keep_their_messenger():
+def test_windows_outside_regions_are_unchanged():
     grid = torch.randn(1, 5, 4, 16)
     shuffle = create_exchange("shuffle", 16, 4)
     for corner, row, others in (("left-top", 4, slice(0, 4)), ("right-bottom", 0, slice(1, 5))):
@@ -101,13 +101,13 @@ def test_windows_outside_keep_their_messenger():
         assert not torch.isclose(shuffled[:, others], grid[:, others]).all(dim=-1).any()
 
 
-def test_none_leaves_messengers_as_they_are():
+def test_no_exchange_leaves_messengers_unchanged():
     messengers = torch.randn(2 * 3 * 4, 6)
     none = create_exchange("none", 6, 4)  # no number of channels is asked for
     assert torch.equal(none(messengers, none.plan(Grid(2, 3, 4), "left-top", CPU)), messengers)
 
 
-def test_an_extension_is_chosen_by_its_name(monkeypatch):
+def test_registered_exchange_is_selected_by_name(monkeypatch):
     monkeypatch.setattr(exchange, "_EXCHANGES", dict(exchange._EXCHANGES))
     seen = []
 
@@ -123,11 +123,11 @@ def test_an_extension_is_chosen_by_its_name(monkeypatch):
     assert [tuple(shape) for shape in seen] == [(2, 3, 4, 16), (2, 2, 2, 32)]
 
 
-def test_an_unknown_exchange_is_refused_with_the_nearest_name():
+def test_unknown_exchange_error_suggests_a_name():
     with pytest.raises(ValueError, match=r"unknown exchange 'shufle', known: .*; did you mean 'shuffle'"):
         create_exchange("shufle", 16, 4)
 
 
-def test_channels_that_can_not_be_split_are_refused():
+def test_indivisible_channels_are_an_error():
     with pytest.raises(ValueError, match="4 x 4 windows needs channels divisible by 16, got 24"):
         create_exchange("shuffle", 24, 4)

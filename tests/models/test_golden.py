@@ -150,7 +150,7 @@ def assert_close(value, wanted, tolerance):
 
 
 @pytest.mark.parametrize("name", DOUBLE)
-def test_outputs_and_gradients_are_those_of_the_released_code(name):
+def test_outputs_and_gradients_equal_the_released_code(name):
     golden = load(name)
     model, image = golden.model(), golden.image.requires_grad_()
     outputs, logits = stage_outputs(model, lambda: model(image))
@@ -214,7 +214,7 @@ def test_sg_former_in_single_precision(monkeypatch):
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_parameter_counts_are_those_of_the_papers_tables(name):
+def test_parameter_counts_equal_the_papers_tables(name):
     with torch.device("meta"):
         model = create_model(name)
     assert sum(parameter.numel() for parameter in model.parameters()) == COUNTS[name]

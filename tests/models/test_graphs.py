@@ -1,4 +1,4 @@
-"""Captured graphs: one serves many sizes, compiled or exported."""
+"""Captured graphs, compiled or exported, support many sizes."""
 
 import pytest
 import torch
@@ -48,7 +48,7 @@ def count_graphs(model, sizes, batch):
 
 @pytest.mark.parametrize("change", [unchanged, pytest.param(optimize, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("name", ["msg_transformer_tiny", "sgformer_small"])
-def test_one_graph_serves_many_sizes(name, change):
+def test_one_graph_supports_many_sizes(name, change):
     # An optimized SG-Former has a graph of its own where a side is that of its position embedding.
     limit = 2 if change is optimize and name.startswith("sg") else 1
     assert count_graphs(change(shallow(name)), [SIZES[0], *SIZES[2:]], batch=2) <= limit
@@ -65,7 +65,7 @@ def test_at_most_four_graphs_over_twelve_sizes(name, batch):
 @pytest.mark.slow  # tests/exporters/test_formats.py does it for smaller models
 @pytest.mark.parametrize("change", [unchanged, optimize])
 @pytest.mark.parametrize("name", SHALLOW)
-def test_an_export_runs_at_sizes_it_never_saw(name, change):
+def test_export_runs_at_unseen_sizes(name, change):
     model = shallow(name)
     dims = {0: Dim("batch", min=1, max=64), 2: Dim("height", min=33, max=2048), 3: Dim("width", min=33, max=2048)}
     program = torch.export.export(change(model), (torch.randn(2, 3, 100, 140),), dynamic_shapes=(dims,))
@@ -78,7 +78,7 @@ def test_an_export_runs_at_sizes_it_never_saw(name, change):
 @pytest.mark.slow
 @pytest.mark.timeout(1200)
 @pytest.mark.parametrize("name", ["msg_transformer_tiny", "sgformer_small"])
-def test_inductor_agrees(name):
+def test_inductor_output_is_equal(name):
     model = shallow(name)
     torch._dynamo.reset()
     compiled = torch.compile(model, fullgraph=True)
@@ -89,7 +89,7 @@ def test_inductor_agrees(name):
 
 @pytest.mark.parametrize("name", SHALLOW)
 @pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning", "ignore:.*torch.jit.*:DeprecationWarning")
-def test_a_trace_gives_the_same(name):
+def test_jit_trace_output_is_equal(name):
     model = shallow(name)
     x = torch.randn(1, 3, 64, 96)
     traced = torch.jit.trace(model, x, check_trace=False)
@@ -98,7 +98,7 @@ def test_a_trace_gives_the_same(name):
 
 @pytest.mark.parametrize("grad", [False, True])
 @pytest.mark.parametrize("name", SHALLOW)
-def test_torch_counts_its_operations(name, grad):
+def test_flop_counter_works(name, grad):
     with FlopCounterMode(display=False) as counter, torch.set_grad_enabled(grad):
         shallow(name)(torch.randn(1, 3, 64, 64))
     assert counter.get_total_flops() > 1e6

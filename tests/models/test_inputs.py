@@ -1,4 +1,4 @@
-"""Batches that are no images of the model's kind, and weights that are nowhere: refused in one line."""
+"""Invalid images and missing pretrained weights give one-line errors."""
 
 import pytest
 import timm
@@ -27,7 +27,7 @@ BAD = {
 
 @pytest.mark.parametrize(("x", "told"), BAD.values(), ids=BAD)
 @pytest.mark.parametrize("variant", [*FAMILIES, "messengers none"])
-def test_what_is_no_image(variant, x, told):
+def test_invalid_images_are_an_error(variant, x, told):
     model = make(variant)
     for call in (model, model.forward_features, model.forward_intermediates, make(variant, features_only=True)):
         with pytest.raises(UserError, match=told) as error:
@@ -35,13 +35,13 @@ def test_what_is_no_image(variant, x, told):
         assert "\n" not in str(error.value)
 
 
-def test_an_optimized_copy_refuses_too():
+def test_invalid_images_are_an_error_in_optimized_copies():
     with pytest.raises(UserError, match="unsqueeze"):
         msgformer.optimize(make("msg"))(image(3, 64, 64))
 
 
 @pytest.mark.parametrize("variant", FAMILIES)
-def test_types_that_autocast_brings_together(variant):
+def test_autocast_accepts_other_dtypes(variant):
     model = make(variant)
     with torch.autocast("cpu", dtype=torch.bfloat16):
         assert model(image().bfloat16()).isfinite().all()
@@ -61,14 +61,14 @@ def test_meta_tensors_pass(variant):
 
 
 @pytest.mark.parametrize("name", [*MODELS, "deit_small_cls"])
-def test_weights_that_nobody_published(name):
+def test_pretrained_without_published_weights_is_an_error(name):
     for create in (timm.create_model, msgformer.create_model):
         with pytest.raises(UserError, match=f"pretrained: no weights of {name} are published; .*--init_from") as error:
             create(name, pretrained=True)
         assert "\n" not in str(error.value)
 
 
-def test_where_weights_can_come_from():
+def test_pretrained_error_names_sources_of_weights():
     for name, way in [("sgformer_small", "msgformer convert"), ("msg_transformer_tiny", "msgformer init-from")]:
         for create in (msgformer.create_detector, msgformer.create_segmenter):
             with pytest.raises(UserError, match=way):
@@ -79,7 +79,7 @@ def test_where_weights_can_come_from():
 
 @pytest.mark.parametrize("variant", FAMILIES)
 @pytest.mark.parametrize("source", ["file", "state_dict"])
-def test_pretrained_loads_what_the_configuration_names(variant, source, tmp_path):
+def test_pretrained_loads_weights_of_the_configuration(variant, source, tmp_path):
     name, args = VARIANTS[variant]
     model = make(variant)
     torch.save(model.state_dict(), tmp_path / "weights.pth")

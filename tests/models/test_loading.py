@@ -1,4 +1,4 @@
-"""Weights into a model of the same architecture with other classes, from the files that training programs write."""
+"""Loading weights into a model with other classes, from the files of training programs."""
 
 import pytest
 import timm
@@ -18,7 +18,7 @@ def build(num_classes, seed, **settings):
 
 @pytest.mark.parametrize("prefix", ["", "module.", "model."])
 @pytest.mark.parametrize("key", [None, "model", "state_dict", "state_dict_ema"])
-def test_another_number_of_classes_keeps_the_new_head(tmp_path, prefix, key):
+def test_other_number_of_classes_leaves_the_head_unchanged(tmp_path, prefix, key):
     source, model = build(5, seed=1), build(3, seed=2)
     head = model.get_classifier().weight.clone()
     state = {f"{prefix}{name}": value for name, value in source.state_dict().items()}
@@ -31,14 +31,14 @@ def test_another_number_of_classes_keeps_the_new_head(tmp_path, prefix, key):
     assert torch.equal(model.stages[0].blocks[0].attn.qkv.weight, source.stages[0].blocks[0].attn.qkv.weight)
 
 
-def test_the_same_classes_are_carried_too(tmp_path):
+def test_same_number_of_classes_loads_the_head(tmp_path):
     source, model = build(5, seed=1), build(5, seed=2)
     torch.save(source.state_dict(), tmp_path / "a.pth")
     assert load_weights(model, tmp_path / "a.pth", may_differ=("head",)) == []
     assert torch.equal(model.get_classifier().weight, source.get_classifier().weight)
 
 
-def test_another_width_is_refused_though_the_head_may_differ(tmp_path):
+def test_other_width_is_an_error_even_if_the_head_may_differ(tmp_path):
     torch.save(build(5, seed=1).state_dict(), tmp_path / "a.pth")
     wide = build(5, seed=2, embed_dim=64)
     with pytest.raises(UserError, match=r"a\.pth.*msg_tokens has shape .*32\), not .*64\).*the same model"):
@@ -46,7 +46,7 @@ def test_another_width_is_refused_though_the_head_may_differ(tmp_path):
 
 
 @pytest.mark.parametrize("messengers", ["learned", "shared"])
-def test_another_window_is_resampled_whatever_module_the_class_is_in(tmp_path, messengers):
+def test_other_window_is_resampled_for_classes_of_any_module(tmp_path, messengers):
     source, model = build(5, seed=1), build(5, seed=2, window_size=5, messengers=messengers)
     torch.save(source.state_dict(), tmp_path / "a.pth")
     assert load_weights(model, tmp_path / "a.pth") == []

@@ -1,4 +1,4 @@
-"""Ways to construct messengers: each changes what it says, and nothing else."""
+"""Alternatives to the paper's messengers: each changes only what it documents."""
 
 import pytest
 import torch
@@ -31,7 +31,7 @@ def test_learned_messengers_are_the_default():
 
 
 @pytest.mark.parametrize("messengers", ["random_eval", "random"])
-def test_random_messengers_act_in_evaluation_alone(messengers):
+def test_random_messengers_are_used_in_evaluation_only(messengers):
     learned = make("learned")
     other = same_weights(messengers, learned)
     assert not torch.allclose(other(IMAGE), learned(IMAGE))
@@ -45,7 +45,7 @@ def test_random_messengers_act_in_evaluation_alone(messengers):
 
 
 @pytest.mark.parametrize(("messengers", "trained"), [("learned", True), ("random_eval", True), ("random", False)])
-def test_only_messengers_that_are_random_throughout_are_not_trained(messengers, trained):
+def test_only_always_random_messengers_are_not_trained(messengers, trained):
     model = make(messengers).train()
     model(IMAGE).sum().backward()
     assert (model.msg_tokens.grad is not None) == trained
@@ -53,7 +53,7 @@ def test_only_messengers_that_are_random_throughout_are_not_trained(messengers, 
 
 
 @pytest.mark.parametrize("name", ["msg_transformer_v1_tiny", "msg_transformer_tiny"])
-def test_without_messengers_nothing_of_them_is_left(name):
+def test_no_messengers_has_no_messenger_parameters(name):
     learned, none = make("learned", name), make("none", name)
     left_out = {key for key in learned.state_dict() if key.endswith(("msg_tokens", "rel_pos_msg"))}
     assert set(none.state_dict()) == set(learned.state_dict()) - left_out
@@ -61,7 +61,7 @@ def test_without_messengers_nothing_of_them_is_left(name):
     assert all(parameter.grad is not None for parameter in none.parameters())
 
 
-def test_without_messengers_patches_are_as_if_they_did_not_look_at_any():
+def test_no_messengers_equals_masked_messengers():
     learned, none = make("learned", exchange="none"), make("none")
     none.load_state_dict({key: learned.state_dict()[key] for key in none.state_dict()})
     with torch.no_grad():
@@ -75,7 +75,7 @@ def test_without_messengers_patches_are_as_if_they_did_not_look_at_any():
 
 
 @pytest.mark.parametrize(("messengers", "spreads"), [("none", False), ("learned", True)])
-def test_windows_do_not_meet_without_messengers(messengers, spreads):
+def test_windows_are_independent_without_messengers(messengers, spreads):
     model = make(messengers)
     changed = IMAGE.clone()
     changed[:, :, :16, :16] += 1  # the first window of 4 x 4 patches
@@ -85,7 +85,7 @@ def test_windows_do_not_meet_without_messengers(messengers, spreads):
     assert moved[4:].any() == moved[:4, 4:].any() == spreads
 
 
-def test_the_rest_of_the_interface_works_without_messengers():
+def test_interface_without_messengers():
     assert [tuple(m.shape) for m in make("none", features_only=True)(IMAGE)] == [(2, 16, 16, 12), (2, 32, 8, 6)]
     model = make("none")
     model.set_grad_checkpointing()
@@ -93,7 +93,7 @@ def test_the_rest_of_the_interface_works_without_messengers():
     assert model.train()(IMAGE).shape == (2, 5)
 
 
-def test_without_messengers_there_is_nothing_to_exchange():
+def test_exchange_without_messengers_is_an_error():
     with pytest.raises(ValueError, match="nothing to exchange, got exchange='shuffle'"):
         make("none", exchange="shuffle")
 
@@ -113,7 +113,7 @@ def test_ones_own_are_a_class(monkeypatch):
     assert model(IMAGE).shape == (2, 5)
 
 
-def test_unknown_messengers_are_refused_with_the_nearest_name():
+def test_unknown_messengers_error_suggests_a_name():
     with pytest.raises(ValueError, match=r"unknown messengers 'lerned', known: .*; did you mean 'learned'"):
         make("lerned")
 
@@ -121,7 +121,7 @@ def test_unknown_messengers_are_refused_with_the_nearest_name():
 @pytest.mark.parametrize("recomputed", [0, 1])
 @pytest.mark.parametrize("messengers", ["learned", "overlapping"])
 @pytest.mark.parametrize("name", ["msg_transformer_v1_tiny", "msg_transformer_tiny"])
-def test_training_leaves_out_what_the_classifier_does_not_read(name, messengers, recomputed):
+def test_training_skips_patch_tokens_of_the_last_block(name, messengers, recomputed):
     model = make(messengers, name).train()
     model.stages[-1].num_recomputed = recomputed
     widths = []

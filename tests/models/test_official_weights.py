@@ -1,4 +1,4 @@
-"""Official names to ours, whatever a checkpoint is wrapped in, and refusal of what is of another model."""
+"""Conversion of official checkpoints with any wrapper, and errors for checkpoints of other models."""
 
 import argparse
 import re
@@ -109,7 +109,7 @@ def test_names(theirs, ours):
 
 
 @pytest.mark.parametrize("family", ["msg", "msg v1", "sg"])
-def test_a_checkpoint_fills_the_model_and_moves_no_value(family):
+def test_checkpoint_loads_with_unchanged_values(family):
     model, state = tiny(family)
     converted = convert_state_dict(state, model)
     assert list(converted) == list(model.state_dict())
@@ -121,7 +121,7 @@ def test_a_checkpoint_fills_the_model_and_moves_no_value(family):
 
 
 @pytest.mark.parametrize("family", ["msg", "msg v1", "sg"])
-def test_our_own_names_pass(family):
+def test_our_own_names_are_accepted(family):
     model, _ = tiny(family)
     own = model.state_dict()
     converted = convert_state_dict({"state_dict": own}, model)
@@ -131,14 +131,14 @@ def test_our_own_names_pass(family):
 
 @pytest.mark.parametrize("prefix", ["", "module.", "_orig_mod.", "module._orig_mod.", "_orig_mod.module."])
 @pytest.mark.parametrize("key", [None, "model", "state_dict", "state_dict_ema"])
-def test_wrappings(prefix, key):
+def test_wrapper_keys_and_prefixes(prefix, key):
     model, state = tiny("msg")
     wrapped = {f"{prefix}{name}": value for name, value in state.items()}
     checkpoint = wrapped if key is None else {"epoch": 1, key: wrapped, "optimizer": {"state": {}}}
     assert torch.equal(convert_state_dict(checkpoint, model)["norm.bias"], state["norm.bias"])
 
 
-def test_averaged_weights_are_taken_unless_they_are_not_wanted():
+def test_averaged_weights_are_preferred_by_default():
     model, state = tiny("sg")
     averaged = {name: value + 0.5 for name, value in state.items()}
     checkpoint = {"state_dict": state, "state_dict_ema": averaged}
@@ -164,13 +164,13 @@ def test_a_file_with_configurations_converts(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["msg_transformer_tiny", "msg_transformer_v1_tiny", "sgformer_small"])
-def test_a_released_checkpoint_is_exactly_the_model(name):
+def test_released_checkpoint_matches_the_model(name):
     check_variant(name)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", MODELS)
-def test_every_released_checkpoint_is_exactly_its_model(name):
+def test_every_released_checkpoint_matches_its_model(name):
     check_variant(name)
 
 
@@ -211,7 +211,7 @@ def check_variant(name):
         ),
     ],
 )
-def test_another_model_is_refused_by_its_first_difference(name, other, message):
+def test_checkpoint_of_another_model_is_an_error(name, other, message):
     state, _ = of_variant(name)
     with pytest.raises(UserError, match=f"^{re.escape(message)}$"):
         convert_state_dict(state, empty_model(other))
@@ -229,7 +229,7 @@ def test_another_model_is_refused_by_its_first_difference(name, other, message):
         ("msg", {"msg_tokens": (1, 4, 1, 16)}, "give the model of the checkpoint"),
     ],
 )
-def test_a_model_built_differently_is_refused_with_a_remedy(family, change, remedy):
+def test_other_model_arguments_error_names_the_remedy(family, change, remedy):
     model, state = tiny(family)
     for name, shape in change.items():
         del state[name]
@@ -241,18 +241,18 @@ def test_a_model_built_differently_is_refused_with_a_remedy(family, change, reme
     assert "\n" not in str(error.value)
 
 
-def test_what_is_no_parameter_is_named():
+def test_non_tensor_is_an_error():
     with pytest.raises(UserError, match="'epoch' is of type int, not a tensor; parameters are expected"):
         rename_official({"epoch": 3, "weights": {}})
 
 
-def test_a_parameter_that_is_there_twice_is_named():
+def test_duplicate_parameter_is_an_error():
     _, state = tiny("msg")
     with pytest.raises(UserError, match=r"'head\.fc\.bias' twice, once as 'head\.fc\.bias'"):
         rename_official({**state, "head.fc.bias": torch.zeros(3)})
 
 
-def test_variants_are_told_by_shapes_at_any_size_and_number_of_classes():
+def test_variants_are_identified_at_any_size_and_number_of_classes():
     state = empty_model("sgformer_medium", num_classes=7, img_size=64).state_dict()
     assert find_variant(state) == "sgformer_medium"
     del state["stages.0.norm.weight"]

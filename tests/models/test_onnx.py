@@ -1,4 +1,4 @@
-"""`torch.onnx.export` of the models as they are, without translations of this package, in ONNX Runtime."""
+"""`torch.onnx.export` of the unmodified models, run in ONNX Runtime."""
 
 import pytest
 import timm

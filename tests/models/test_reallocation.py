@@ -1,4 +1,4 @@
-"""SG-Former's tokens ranked and merged, against loops that can be read at a glance."""
+"""Ranking and merging of SG-Former's tokens, compared with simple loops."""
 
 import math
 
@@ -57,7 +57,7 @@ def running_sum(reduction):
         yield quarters
 
 
-def test_numbers_of_merged_tokens_at_224_are_those_of_the_paper():
+def test_number_of_merged_tokens_at_224_equals_the_paper():
     counts = {8: ((56, 56), 60), 4: ((28, 28), 60), 2: ((14, 14), 147)}
     for reduction, (size, count) in counts.items():
         order = torch.arange(size[0] * size[1]).unsqueeze(0)
@@ -77,14 +77,14 @@ def test_an_incomplete_group_is_completed_by_zeros():
 
 
 @torch.no_grad()
-def test_no_tokens_make_one_group_of_zeros():
+def test_empty_range_gives_one_group_of_zeros():
     merge = nn.Linear(5, 1)
     merged = merge_groups(torch.randn(3, 2), torch.tensor([[2, 0, 1]]), 1, 1, merge)
     torch.testing.assert_close(merged, merge.bias.expand(1, 2))
 
 
 @pytest.mark.parametrize("size", [(1, 4), (4, 1), (3, 5), (6, 4)])
-def test_ranks_are_by_significance_then_by_row_or_by_column(size):
+def test_ranks_are_by_significance_with_ties_by_row_or_column(size):
     significance = torch.randint(0, 3, (2, *size)) / 2  # many are equal
     by_row, by_column = rank_by_row(significance), rank_by_column(significance)
     for image, values in enumerate(significance.tolist()):

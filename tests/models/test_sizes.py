@@ -1,4 +1,4 @@
-"""Images of any size: nothing of them is lost at the borders, and sizes may change from batch to batch."""
+"""Images of any size: all pixels are used, and sizes may change between batches."""
 
 import math
 
@@ -53,7 +53,7 @@ def test_any_size_gives_finite_maps_of_its_size(model, size):
 
 
 @torch.no_grad()
-def test_sizes_change_from_batch_to_batch(model):
+def test_sizes_may_change_between_batches(model):
     first = model(images(2, 64, 96))
     model(images(1, 97, 131))
     assert torch.equal(model(images(2, 64, 96)), first)
@@ -61,7 +61,7 @@ def test_sizes_change_from_batch_to_batch(model):
 
 @pytest.mark.parametrize("size", [(32, 32), (61, 90)])
 @torch.no_grad()
-def test_an_image_does_not_depend_on_its_batch(model, size):
+def test_outputs_do_not_depend_on_the_batch(model, size):
     batch = images(3, *size)
     features, maps = model.forward_intermediates(batch)
     for index in range(3):
@@ -72,7 +72,7 @@ def test_an_image_does_not_depend_on_its_batch(model, size):
 
 
 @pytest.mark.parametrize("size", [(33, 47), (34, 33), (35, 49), (57, 61)])
-def test_the_last_row_and_column_of_pixels_count(model, size):
+def test_last_row_and_column_of_pixels_are_used(model, size):
     image = images(1, *size).requires_grad_()
     (model(image) * torch.arange(7)).sum().backward()
     influence = image.grad.abs().sum(dim=1)[0]
@@ -103,7 +103,7 @@ def test_a_map_is_zero_padded_to_whole_windows(models, name):
 @pytest.mark.parametrize("name", MSG_NAMES)
 @pytest.mark.parametrize("size", [(33, 47), (97, 131), (226, 230)])
 @torch.no_grad()
-def test_there_is_a_messenger_for_every_window(models, name, size):
+def test_every_window_has_a_messenger(models, name, size):
     model = models[name]
     for patches, messengers in model.forward_stages(images(2, *size)):
         rows, cols = math.ceil(patches.shape[1] / 7), math.ceil(patches.shape[2] / 7)
@@ -142,7 +142,7 @@ def test_shuffle_sizes_of_dense_tasks_are_those_of_classification_at_224(models,
 
 
 @torch.no_grad()
-def test_the_exchange_lets_far_windows_talk():
+def test_exchange_connects_distant_windows():
     """A pixel changes the patch tokens of another window at once with the exchange, and not without."""
     settings = {**MSG, "depths": (2, 1, 1, 1)}
     for exchange, reaches in (("shuffle", True), ("none", False)):
@@ -188,7 +188,7 @@ def test_reductions_of_hybrid_attention_are_zero_padded():
 
 
 @pytest.mark.parametrize("most", [6 * 16, 1])
-def test_large_maps_have_some_of_their_scores_at_a_time(most, monkeypatch):
+def test_large_maps_compute_scores_in_chunks(most, monkeypatch):
     attention, x = hybrid(), torch.randn(2, 7, 10, 8, dtype=torch.float64, requires_grad=True)
 
     def keep(tensor):

@@ -1,4 +1,4 @@
-"""Residual branches that are dropped for whole images: what is left out changes no outcome and no gradient."""
+"""Stochastic depth: skipping dropped images changes neither outputs nor gradients."""
 
 import pytest
 import torch
@@ -42,7 +42,7 @@ def step(model: nn.Module, images: Tensor) -> list[Tensor]:
 
 
 @pytest.mark.parametrize("messengers", ["learned", "overlapping", None])
-def test_what_is_left_out_changes_nothing(messengers, everything_computed):
+def test_skipped_branches_do_not_change_results(messengers, everything_computed):
     name = "msg_transformer_tiny" if messengers else "sgformer_small"
     options = {"messengers": messengers} if messengers else {}
     torch.manual_seed(0)
@@ -54,7 +54,7 @@ def test_what_is_left_out_changes_nothing(messengers, everything_computed):
         assert_close(one, two, rtol=1e-4, atol=1e-5 * max(1e-3, two.abs().max().item()))
 
 
-def test_branches_see_kept_images_alone(monkeypatch):
+def test_branches_are_computed_for_kept_images_only(monkeypatch):
     seen = []
     model = create_model("msg_transformer_tiny", **SMALL, **MODELS["msg_transformer_tiny"]).train()
     model.stages[-1].blocks[0].mlp.register_forward_hook(lambda _, given, __: seen.append(len(given[0])))
@@ -66,7 +66,7 @@ def test_branches_see_kept_images_alone(monkeypatch):
     assert seen[1] == 16
 
 
-def test_images_are_kept_as_often_as_asked_and_scaled_for_it():
+def test_drop_rate_and_scale():
     drop_path, x = DropPath(0.25).train(), torch.zeros(4000, 2)
     kept = sample_drop_path(drop_path, x, 4000)
     out = kept.scatter_add(x, torch.ones(len(kept.gather(x)), 2))
@@ -83,7 +83,7 @@ def test_nothing_is_dropped(drop_path):
 
 
 @pytest.mark.parametrize("batch", [1, 3])
-def test_parameters_have_gradients_though_all_is_dropped(batch):
+def test_parameters_have_gradients_if_all_images_are_dropped(batch):
     branch, x = nn.Linear(2, 2), torch.randn(batch * 4, 2, requires_grad=True)
     kept = sample_drop_path(DropPath(1.0).train(), x, batch)
     out = kept.scatter_add(x, branch(kept.gather(x)))
@@ -93,7 +93,7 @@ def test_parameters_have_gradients_though_all_is_dropped(batch):
     assert x.grad.eq(1).all()
 
 
-def test_types_are_those_of_a_sum():
+def test_dtypes_are_promoted_as_in_a_sum():
     x, branch = torch.randn(4, 2), torch.randn(2, 2, dtype=torch.bfloat16)
     some, weighted = DropPathMask(4, torch.tensor([0, 3]), 2.0), DropPathMask(4, None, torch.tensor([2.0, 0, 0, 2]))
     whole = torch.zeros(4, 2, dtype=torch.bfloat16).index_copy(0, torch.tensor([0, 3]), branch)

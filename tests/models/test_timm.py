@@ -1,4 +1,4 @@
-"""The interface that timm and what builds on it expect, for every family."""
+"""timm's model interface, for every family."""
 
 import copy
 import io
@@ -41,7 +41,7 @@ def image():
 
 
 @pytest.mark.parametrize("released", [*MODELS, *ALIASES])
-def test_every_name_makes_its_model(released):
+def test_every_name_creates_its_model(released):
     with torch.device("meta"):
         model = timm.create_model(released)
     state, cfg = model.state_dict(), model.pretrained_cfg
@@ -51,13 +51,13 @@ def test_every_name_makes_its_model(released):
     assert cfg["input_size"] == (3, 224, 224)
 
 
-def test_an_unknown_name_is_told_the_nearest():
+def test_unknown_name_error_suggests_a_name():
     with pytest.raises(UserError, match="msg_transformer_tiny"):
         create_model("msg_transformer_tinny")
 
 
 @pytest.mark.parametrize(("family", "pooled"), [("msg_transformer_tiny", (1, 1)), ("sgformer_small", (7, 7))])
-def test_features_at_224_have_the_size_that_the_config_says(family, pooled):
+def test_feature_size_at_224_matches_the_config(family, pooled):
     model = small(family)
     features = model.forward_features(torch.randn(1, 3, 224, 224))
     assert features.shape == (1, *pooled, 256)
@@ -109,7 +109,7 @@ def test_intermediates(name, image):
         model.forward_intermediates(image, output_fmt="NLC")
 
 
-def test_the_final_norm_applies_to_the_last_map_alone(image):
+def test_final_norm_applies_to_the_last_map_only(image):
     model = small("msg_transformer_tiny")
     plain = model.forward_intermediates(image, intermediates_only=True)
     normed = model.forward_intermediates(image, norm=True, intermediates_only=True)
@@ -118,7 +118,7 @@ def test_the_final_norm_applies_to_the_last_map_alone(image):
     torch.testing.assert_close(normed[3], expected)
 
 
-def test_messengers_come_with_their_maps(image):
+def test_intermediates_with_messengers(image):
     model = small("msg_transformer_tiny")
     pairs = model.forward_intermediates(image, return_messengers=True, intermediates_only=True)
     assert [tuple(grid.shape) for _, grid in pairs] == [(2, 32, 4, 3), (2, 64, 2, 2), (2, 128, 1, 1), (2, 256, 1, 1)]
@@ -157,7 +157,7 @@ def test_checkpointing_changes_nothing(name, image):
 @pytest.mark.parametrize(
     ("name", "recomputed"), [("msg_transformer_tiny", [2, 4, 10, 0]), ("sgformer_small", [2, 4, 12, 0])]
 )
-def test_checkpointing_leaves_the_last_blocks_their_activations(name, recomputed):
+def test_checkpointing_stores_activations_of_the_last_blocks(name, recomputed):
     model = timm.create_model(name)
     model.set_grad_checkpointing()
     assert [stage.num_recomputed for stage in model.stages] == recomputed
@@ -215,7 +215,7 @@ def test_other_channels(name, channels):
     assert small(name, in_chans=channels)(torch.randn(1, channels, 64, 64)).shape == (1, 7)
 
 
-def test_drop_rates_act_in_training_alone(name, image):
+def test_drop_rates_apply_in_training_only(name, image):
     for rate in ("drop_rate", "proj_drop_rate", "attn_drop_rate", "drop_path_rate"):
         model = small(name, **{"drop_path_rate": 0.0, rate: 0.5})
         torch.testing.assert_close(model(image), model(image))
@@ -264,7 +264,7 @@ def test_memory_format_copy_and_pickle(name, image):
         ("sgformer_small", {"embed_dims": (64, 130, 256, 512)}, "130"),
     ],
 )
-def test_settings_that_contradict_each_other(family, settings, told):
+def test_contradictory_settings_are_an_error(family, settings, told):
     with pytest.raises(ValueError, match=told):
         create_model(family, **settings)
 

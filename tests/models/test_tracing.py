@@ -1,4 +1,4 @@
-"""Models under torch.fx and hooks: torchvision's and timm's ways to see inside."""
+"""Models under torch.fx and hooks: feature extraction of torchvision and timm."""
 
 import pytest
 import timm
@@ -74,7 +74,7 @@ def test_timm_extracts_features_by_a_graph(variant):
     torch.testing.assert_close(features(image()), expected)
 
 
-def test_tracing_adds_nothing_to_a_model():
+def test_tracing_does_not_change_the_model():
     model = make("msg")
     before = {*vars(model)}
     get_graph_node_names(model)
@@ -109,7 +109,7 @@ def test_timm_extracts_attention(variant, method):
 
 @pytest.mark.parametrize("method", ["fx", "hook"])
 @pytest.mark.parametrize("variant", ["msg", "msg v1", "exchange mlp"])
-def test_timm_sees_what_messengers_attend_to(variant, method):
+def test_timm_extracts_attention_of_messengers(variant, method):
     model, x = make(variant), image(1, 3, 61, 96)
     traced = trace_messengers(model, x)
     maps = list(extract_attention(model, x, method).values())
@@ -128,7 +128,7 @@ def test_shapes_of_the_maps_of_sgformer():
 
 
 @pytest.mark.parametrize("variant", FAMILIES)
-def test_fused_attention_is_off_where_timm_turned_it_off(variant):
+def test_timm_can_disable_fused_attention(variant):
     expected = make(variant)(image())
     set_fused_attn(False)
     try:
@@ -139,7 +139,7 @@ def test_fused_attention_is_off_where_timm_turned_it_off(variant):
     torch.testing.assert_close(model(image()), expected)
 
 
-def test_attention_dropout_acts_on_the_weights_that_are_seen():
+def test_attention_dropout_applies_to_observed_weights():
     torch.manual_seed(0)
     model = make("msg", attn_drop_rate=0.5)
     extract = AttentionExtract(model, mode="train", method="hook")

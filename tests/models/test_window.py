@@ -1,4 +1,4 @@
-"""Maps cut into windows and laid back, against loops that can be read at a glance."""
+"""Window partition and its inverse, compared with simple loops."""
 
 import pytest
 import torch
@@ -51,14 +51,14 @@ def test_windows_are_slices_of_the_zero_padded_map(size, window):
 
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("window", WINDOWS)
-def test_windows_are_laid_back(size, window):
+def test_windows_are_merged_back_to_the_map(size, window):
     x = numbered(*size)
     assert torch.equal(from_windows(to_windows(x, window), window, 2, size), x)
 
 
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("window", WINDOWS)
-def test_sequences_have_the_messenger_of_their_window_in_front(size, window):
+def test_sequences_start_with_the_messenger_of_the_window(size, window):
     rows, cols = window_grid(size, window)
     patches, messengers = numbered(*size), -numbered(rows, cols).flatten(0, 2)
     x = to_sequences(patches, messengers, window)
@@ -75,7 +75,7 @@ def test_a_map_of_whole_windows_is_not_copied_by_padding():
     assert pad_to_multiple(x, (2, 3)) is x
 
 
-def test_places_beyond_a_border_are_zeros():
+def test_tokens_outside_the_map_are_zeros():
     x = numbered(2, 3)
     row, col = torch.meshgrid(torch.arange(-1, 3), torch.arange(-1, 4), indexing="ij")
     taken = index_all_images(Grid(2, 2, 3), row.flatten(), col.flatten()).gather(to_rows(x)).view(2, 4, 5, 3)

@@ -1,4 +1,4 @@
-"""Small models of every kind, each by its name and arguments."""
+"""Small models of every kind, by name and arguments."""
 
 import torch
 

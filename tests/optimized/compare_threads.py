@@ -1,6 +1,6 @@
-"""A program that computes by each C++ kernel with one and with several threads, and names those that differ.
+"""Run each C++ kernel with one and with several threads, and print those whose results differ.
 
-It is a process of its own: the threads that it makes would not survive what other tests fork.
+It is a separate process, because its threads would not survive a fork in other tests.
 """
 
 import torch

@@ -1,4 +1,4 @@
-"""The C++ kernels as a whole: with several threads, and where they can't be built or aren't to be used."""
+"""The C++ kernels with several threads, without a compiler, and disabled."""
 
 import os
 import shutil
@@ -28,7 +28,7 @@ def results():
 
 
 @pytest.mark.parametrize("how", ["switched off", "no compiler", "broken compiler", "no room"])
-def test_without_them_pytorch_computes_the_same(how, monkeypatch, tmp_path, forget_kernels):
+def test_results_are_equal_without_kernels(how, monkeypatch, tmp_path, forget_kernels):
     assert library.library() is not None
     expected = results()
     (tmp_path / "file").touch()
@@ -78,7 +78,7 @@ def compiler(folder, *lines):
     return str(path)
 
 
-def test_one_process_compiles_and_says_so_and_the_other_waits(tmp_path):
+def test_one_process_compiles_and_the_other_waits(tmp_path):
     cxx = compiler(tmp_path, 'exec c++ "$@"')
     ended = load_in_processes(2, tmp_path / "cache", CXX=cxx)
     assert [(status, out) for status, out, _ in ended] == [(0, "True\n")] * 2
@@ -92,7 +92,7 @@ def test_one_process_compiles_and_says_so_and_the_other_waits(tmp_path):
 
 
 @pytest.mark.slow
-def test_where_one_process_can_not_compile_the_other_does_not_try(tmp_path):
+def test_failed_compilation_is_not_repeated_by_another_process(tmp_path):
     cxx = compiler(tmp_path, "sleep 15", "echo no such header >&2", "exit 1")  # long enough for both to have begun
     ended = load_in_processes(2, tmp_path / "cache", CXX=cxx)
     assert [(status, out) for status, out, _ in ended] == [(0, "False\n")] * 2
@@ -103,7 +103,7 @@ def test_where_one_process_can_not_compile_the_other_does_not_try(tmp_path):
     assert (tmp_path / "calls").read_text().count("called") == 1
 
 
-def test_the_lock_of_a_process_that_was_killed_stops_nobody(tmp_path, monkeypatch, forget_kernels, capfd):
+def test_stale_lock_is_ignored(tmp_path, monkeypatch, forget_kernels, capfd):
     (tmp_path / "native").mkdir()
     monkeypatch.setenv("MSGFORMER_CACHE", str(tmp_path))
     monkeypatch.setattr(library, "FLAGS", ("-std=c++20", "-O0", "-fPIC", "-fopenmp"))
@@ -115,7 +115,7 @@ def test_the_lock_of_a_process_that_was_killed_stops_nobody(tmp_path, monkeypatc
     assert "compiling" in capfd.readouterr().err
 
 
-def test_layers_without_gradients_alone_use_them():
+def test_kernels_are_used_without_gradients_only():
     layer = PackedLinear(torch.randn(32, 16), None)
     x = torch.randn(3, 16)
     assert layer.panels_for(x) is not None

@@ -1,4 +1,4 @@
-"""Attention and norms by C++ kernels: their numbers, and where they are left to PyTorch."""
+"""Attention and norms by C++ kernels: results, and fallback to PyTorch."""
 
 import shutil
 
@@ -60,7 +60,7 @@ def tokens(mixed):
 
 
 @pytest.mark.parametrize("shape", SHAPES)
-def test_attention_is_the_definitions(shape, processor):
+def test_attention_equals_the_definition(shape, processor):
     x, key_value, keys = inputs(*shape)
     bias = torch.randn(1, HEADS, x.shape[1], keys)
     given = [x] if key_value is None else [x, key_value]
@@ -76,7 +76,7 @@ def test_attention_is_the_definitions(shape, processor):
 
 
 @pytest.mark.parametrize("size", [(1, 16, 3, 5), (2, 64, 20, 30)])
-def test_norm_and_gelu_are_the_definitions(size, processor):
+def test_norm_and_gelu_equal_the_definition(size, processor):
     x = (2 + 3 * torch.randn(size)).to(memory_format=torch.channels_last)
     norm = nn.GroupNorm(1, size[1])
     nn.init.normal_(norm.weight)
@@ -89,7 +89,7 @@ def test_norm_and_gelu_are_the_definitions(size, processor):
 
 
 @pytest.mark.parametrize("size", [(1, 16), (3, 7, 48), (600, 64)])
-def test_norms_of_tokens_are_the_definitions(size, processor):
+def test_token_norms_equal_the_definition(size, processor):
     x, norm = 2 + 3 * torch.randn(size), nn.LayerNorm(size[-1], eps=1e-6).requires_grad_(False)
     nn.init.normal_(norm.weight)
     nn.init.normal_(norm.bias)
@@ -104,7 +104,7 @@ def test_norms_of_tokens_are_the_definitions(size, processor):
 
 
 @pytest.mark.parametrize("shape", SHAPES)
-def test_parts_by_themselves_are_left_to_pytorch(shape):
+def test_separate_tensors_are_computed_by_pytorch(shape):
     x, key_value, keys = inputs(*shape)
     bias = torch.randn(1, HEADS, x.shape[1], keys)
     given = x.chunk(3, -1) if key_value is None else [x, *key_value.chunk(2, -1)]
@@ -114,7 +114,7 @@ def test_parts_by_themselves_are_left_to_pytorch(shape):
 
 
 @pytest.mark.parametrize(("count", "filled"), [(1, 4), (60, 64), (147, 148), (148, 148), (150, 152)])
-def test_keys_that_fill_vectors_change_nothing(count, filled):
+def test_padded_keys_do_not_change_results(count, filled):
     _, key_value, _ = inputs(2, 9, count, 16)
     query = torch.randn(2, 9, key_value.shape[-1] // 2)
     more = pad_keys(key_value)
@@ -127,13 +127,13 @@ def test_keys_that_fill_vectors_change_nothing(count, filled):
 
 
 @pytest.mark.parametrize("factor", [1.0, 300.0])
-def test_softmax_taken_apart_is_the_same(factor):
+def test_unfused_softmax_is_equal(factor):
     x, key_value, _ = inputs(2, 9, 20, 16, factor=factor)
     given = [x.double(), *key_value.double().chunk(2, -1)]
     torch.testing.assert_close(attend_and_measure_unfused(given, HEADS), attend_and_measure(given, HEADS))
 
 
-def test_large_scores_and_numbers_that_are_none():
+def test_large_scores_and_nan():
     x, key_value, _ = inputs(2, 9, 20, 16, factor=300.0)
     expected, value = weights(x, key_value)
     torch.testing.assert_close(attend([x, key_value], HEADS), tokens(expected @ value), rtol=1e-3, atol=1e-2)
@@ -143,7 +143,7 @@ def test_large_scores_and_numbers_that_are_none():
     assert is_nan.sum() == is_nan[0, 3].sum()
 
 
-def test_operators_keep_what_pytorch_asks_of_them():
+def test_operators_pass_opcheck():
     x, key_value, _ = inputs(2, 9, 20, 16)
     bias = pad_bias(torch.randn(1, HEADS, 9, 20))
     image = torch.randn(1, 32, 4, 5).to(memory_format=torch.channels_last)
@@ -175,7 +175,7 @@ def test_compiled_graphs_call_them_and_exported_ones_do_not():
         assert "native" not in torch.export.export(Attention(), (x.clone(),)).graph_module.code
 
 
-def test_what_they_do_not_serve_is_left_to_pytorch():
+def test_unsupported_inputs_are_computed_by_pytorch():
     x, _, _ = inputs(2, 9, None, 16)
     assert is_supported([x], HEADS)
     assert not is_supported([x.double()], HEADS)

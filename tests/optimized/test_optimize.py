@@ -1,4 +1,4 @@
-"""Models for inference: equal to those that they are made of, whatever they are made of."""
+"""Optimized models give the results of the original models."""
 
 import copy
 import io
@@ -44,7 +44,7 @@ def same(left, right):
 
 @pytest.mark.parametrize("name", MODELS)
 @torch.no_grad()
-def test_logits_are_the_models_own_at_every_size(name):
+def test_logits_are_equal_at_every_size(name):
     model = create(name)
     fast = optimize(model)
     for size in SIZES:
@@ -53,7 +53,7 @@ def test_logits_are_the_models_own_at_every_size(name):
 
 @pytest.mark.parametrize("name", ["msg_transformer_tiny", "sgformer_small"])
 @torch.no_grad()
-def test_in_single_precision_on_a_cpu_too(name):
+def test_logits_are_equal_in_single_precision(name):
     # No self-guided blocks: an order of tokens that turns on rounding is no part of this test.
     model = create(name, **({"depths": (1, 1, 1, 1)} if name.startswith("sg") else {})).float()
     x = images(64, 96).float()
@@ -62,7 +62,7 @@ def test_in_single_precision_on_a_cpu_too(name):
 
 @pytest.mark.parametrize("name", ["msg_transformer_tiny", "sgformer_small"])
 @torch.no_grad()
-def test_the_form_for_openvino_has_the_same_answers(name):
+def test_openvino_form_is_equal(name):
     fast = optimize(create(name))
     same(prepare_for_format(fast, "openvino", is_quantized=False)(images(97, 131)), fast(images(97, 131)))
 
@@ -78,14 +78,14 @@ def test_the_form_to_quantize_has_the_same_answers_by_convolutions():
 
 @pytest.mark.parametrize("exchange", _EXCHANGES)
 @torch.no_grad()
-def test_whatever_the_exchange_and_without_biases(exchange):
+def test_every_exchange_and_no_bias(exchange):
     model = create("msg_transformer_tiny", exchange=exchange, qkv_bias=False)
     same(optimize(model)(images(64, 96)), model(images(64, 96)))
 
 
 @pytest.mark.parametrize("name", ["msg_transformer_tiny", "msg_transformer_v1_tiny", "sgformer_small"])
 @torch.no_grad()
-def test_maps_and_features_are_the_models_own_too(name):
+def test_maps_and_features_are_equal(name):
     model = create(name)
     fast = optimize(model)
     x = images(64, 96)
@@ -97,7 +97,7 @@ def test_maps_and_features_are_the_models_own_too(name):
 
 
 @torch.no_grad()
-def test_a_backbone_inside_a_detector_or_a_segmenter_becomes_faster():
+def test_backbones_of_detectors_and_segmenters_are_optimized():
     torch.manual_seed(0)
     segmenter = create_segmenter("msg_transformer_tiny", "upernet", 5, channels=16, **MSG).double().eval()
     fast = optimize(segmenter)
@@ -105,14 +105,14 @@ def test_a_backbone_inside_a_detector_or_a_segmenter_becomes_faster():
     same(fast(images(64, 96)), segmenter(images(64, 96)))
     detector = create_detector("sgformer_small", "faster_rcnn", 3, channels=16, fc_channels=32, min_size=None, **SG)
     detector = detector.double().eval()
-    pictures = list(images(64, 96).sigmoid())
-    for left, right in zip(optimize(detector)(pictures), detector(pictures), strict=True):
+    batch = list(images(64, 96).sigmoid())
+    for left, right in zip(optimize(detector)(batch), detector(batch), strict=True):
         for key in right:
             same(left[key], right[key])
 
 
 @torch.no_grad()
-def test_other_models_keep_their_answers():
+def test_other_models_are_unchanged():
     for name in ("swin_tiny_patch4_window7_224", "resnet18"):
         torch.manual_seed(0)
         model = timm.create_model(name).double().eval()
@@ -121,7 +121,7 @@ def test_other_models_keep_their_answers():
 
 @pytest.mark.parametrize("name", ["msg_transformer_tiny", "sgformer_small"])
 @torch.no_grad()
-def test_the_model_itself_stays_as_it_was(name):
+def test_original_model_is_unchanged(name):
     model = create(name).train()
     before = copy.deepcopy(model.state_dict())
     fast = optimize(model)
@@ -148,7 +148,7 @@ def test_a_used_copy_can_be_copied_stored_and_moved_to_another_type():
 
 
 @torch.no_grad()
-def test_the_last_block_leaves_patch_tokens_out():
+def test_last_block_computes_messengers_only():
     model = create("msg_transformer_tiny")
     fast = optimize(model)
     seen = []

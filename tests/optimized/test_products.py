@@ -1,4 +1,4 @@
-"""Linear layers and half-blocks by C++ kernels: their numbers, and where they are left to PyTorch."""
+"""Linear layers and half-blocks by C++ kernels: results, and fallback to PyTorch."""
 
 import copy
 import pickle
@@ -38,7 +38,7 @@ def exact(x, weight, bias, eps=None):
 
 
 @pytest.mark.parametrize("size", SIZES)
-def test_linear_layers_are_the_definitions(size, processor):
+def test_linear_layers_equal_the_definition(size, processor):
     rows, channels, columns = size
     x, weight = numbers(2, rows, channels) + 0.5, numbers(columns, channels) / channels**0.5
     bias = numbers(columns)
@@ -59,7 +59,7 @@ def test_linear_layers_are_the_definitions(size, processor):
 
 
 @pytest.mark.parametrize("rows", [3, 200, 1500])
-def test_mlps_are_the_definitions(rows):
+def test_mlps_equal_the_definition(rows):
     x, first, second = numbers(rows, 64), numbers(256, 64) / 8, numbers(64, 256) / 16
     bias = numbers(256)
     out = products.mlp(x, products.pack(first), bias, products.pack(second), None, EPS)
@@ -68,7 +68,7 @@ def test_mlps_are_the_definitions(rows):
 
 
 @pytest.mark.parametrize("windows", [1, 4, 70])
-def test_window_attentions_are_the_definitions(windows, processor):
+def test_window_attention_equals_the_definition(windows, processor):
     heads, tokens, channels = 2, 26, 64
     x, bias = numbers(windows, tokens, channels), numbers(1, heads, tokens, tokens)
     qkv, proj, qkv_bias = numbers(3 * channels, channels) / 8, numbers(channels, channels) / 8, numbers(3 * channels)
@@ -80,7 +80,7 @@ def test_window_attentions_are_the_definitions(windows, processor):
     torch.testing.assert_close(out, expected.float(), rtol=1e-5, atol=1e-5)
 
 
-def test_numbers_that_are_none_stay_in_their_token():
+def test_nan_stays_in_its_token():
     x = numbers(9, 32)
     x[4, 7] = float("nan")
     panels = products.pack(numbers(32, 32))
@@ -89,7 +89,7 @@ def test_numbers_that_are_none_stay_in_their_token():
     assert is_nan.sum() == 32
 
 
-def test_operators_keep_what_pytorch_asks_of_them():
+def test_operators_pass_opcheck():
     ops, x, panels = torch.ops.msgformer, numbers(3, 9, 32), products.pack(numbers(32, 32))
     wide, bias = products.pack(numbers(96, 32)), numbers(32)
     torch.library.opcheck(ops.native_linear.default, (x, wide, None, numbers(3, 9, 96), EPS, False))
@@ -121,13 +121,13 @@ def test_compiled_graphs_call_them_and_exported_ones_do_not():
 
 
 @pytest.mark.parametrize("size", [(40, 16), (16, 40)])
-def test_other_numbers_of_channels_are_left_to_pytorch(size):
+def test_unsupported_numbers_of_channels_are_computed_by_pytorch(size):
     layer, x = PackedLinear(numbers(*size), None), numbers(5, size[1])
     assert layer.panels_for(x) is None
     torch.testing.assert_close(layer(x), exact(x, layer.weight, None).float(), rtol=1e-5, atol=1e-5)
 
 
-def test_what_is_laid_out_follows_no_weight_to_another_type_or_process():
+def test_layouts_are_dropped_on_conversion_and_pickling():
     layer = PackedLinear(numbers(16, 16), None)
     x = numbers(2, 16)
     expected = layer(x)
@@ -143,7 +143,7 @@ def test_what_is_laid_out_follows_no_weight_to_another_type_or_process():
 
 @pytest.mark.parametrize("size", [(2, 5, 3), (1, 1, 1), (1, 40, 20), (1, 3, 600)])
 @pytest.mark.parametrize("kind", ["mlp", "local term"])
-def test_layers_around_convolutions_are_the_definitions(size, kind, processor):
+def test_layers_around_convolutions_equal_the_definition(size, kind, processor):
     x, residual, added = numbers(*size, 32), numbers(*size, 16), numbers(*size, 48)
     first, second, kernel = numbers(48, 32) / 4, numbers(16, 48) / 4, numbers(48, 1, 3, 3)
     bias, tap_bias = numbers(48), numbers(48) / 2

@@ -1,4 +1,4 @@
-"""Ranking and merging by C++ kernels give what PyTorch's operators do."""
+"""Ranking and merging by C++ kernels give the results of PyTorch's operators."""
 
 import shutil
 
@@ -19,7 +19,7 @@ def _without_gradients():
         yield
 
 
-def test_ranks_are_pytorchs_with_equal_and_special_numbers():
+def test_ranks_equal_pytorch_with_ties_and_special_values():
     significance = torch.randint(-3, 3, (3, 6, 5)) / 4.0
     significance[0, 2, 3] = float("nan")
     significance[0, 4, 1] = -float("nan")
@@ -30,7 +30,7 @@ def test_ranks_are_pytorchs_with_equal_and_special_numbers():
 
 @pytest.mark.parametrize("size", [(2, 14, 14), (1, 1, 1), (1, 3, 3), (3, 20, 17)])
 @pytest.mark.parametrize("reduction", MERGE_KINDS)
-def test_merged_tokens_are_the_definitions(size, reduction, processor):
+def test_merged_tokens_equal_the_definition(size, reduction, processor):
     x, significance = torch.randn(*size, 32), torch.rand(size)
     kinds = MERGE_KINDS[reduction]
     merges = [nn.Linear(kind.group, 1) for kind in kinds]
@@ -40,7 +40,7 @@ def test_merged_tokens_are_the_definitions(size, reduction, processor):
     torch.testing.assert_close(out, expected, rtol=1e-5, atol=2e-6)
 
 
-def test_operators_keep_what_pytorch_asks_of_them():
+def test_operators_pass_opcheck():
     significance, x = torch.rand(2, 4, 4), torch.randn(2, 4, 4, 16)
     torch.library.opcheck(torch.ops.msgformer.native_rank.default, (significance,))
     given = x, native_rank(significance), torch.randn(5), torch.randn(2), [3, 2], [8, 16]

@@ -17,7 +17,7 @@ def proposals(compact):
     return [compact["proposals.0"], compact["proposals.1"]]
 
 
-def test_stages_hand_regions_on_as_in_the_golden_file(compact, heads, proposals, targets):
+def test_stages_pass_regions_on_as_in_the_golden_file(compact, heads, proposals, targets):
     """Given the heads' outputs, sampling, losses and refinement follow."""
     for index in range(3):
         stage = {k: compact[f"stage.{index}.{k}"] for k in ("rois", "labels", "cls_score", "bbox_pred")}

@@ -101,7 +101,7 @@ def test_detections_do_not_depend_on_the_rest_of_the_batch():
     torch.testing.assert_close(together[1]["scores"], alone[0]["scores"])
 
 
-def test_batch_norms_can_be_synchronised():
+def test_batch_norms_can_be_synchronized():
     detector = create_detector(NAME, "cascade_mask_rcnn", 3, **TINY_DETECTOR)
     names = list(detector.state_dict())
     synced = nn.SyncBatchNorm.convert_sync_batchnorm(detector)
@@ -133,7 +133,7 @@ def test_bfloat16_trains_and_detects():
         ({"masks": None}, "'masks' is missing"),
     ],
 )
-def test_targets_that_cannot_be_trained_on_are_named(change, message):
+def test_invalid_targets_are_an_error(change, message):
     images, targets = scene()
     targets[1] = {key: value for key, value in (targets[1] | change).items() if value is not None}
     detector = create_detector(NAME, "mask_rcnn", 3, **TINY_DETECTOR)
@@ -141,7 +141,7 @@ def test_targets_that_cannot_be_trained_on_are_named(change, message):
         detector(images, targets)
 
 
-def test_missing_targets_and_unknown_heads_are_named():
+def test_missing_targets_and_unknown_heads_are_an_error():
     with pytest.raises(UserError, match=r"unknown head 'mask-rcnn'; did you mean 'mask_rcnn'"):
         create_detector(NAME, "mask-rcnn", **TINY)
     images, targets = scene()

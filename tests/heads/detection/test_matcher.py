@@ -15,12 +15,12 @@ def test_thresholds():
     assert Matcher(0.7, 0.3)(IOU).tolist() == [0, -2, -1, -2, -1]
 
 
-def test_low_quality_matches_have_a_floor_and_go_to_the_last_whose_best_they_are():
+def test_low_quality_matches_have_a_minimum_and_prefer_the_last_ground_truth():
     # Anchor 1 is the best of ground truth 1, anchor 3 the best of 2; of 0.2 none is raised above the floor.
     assert Matcher(0.7, 0.3, low_quality_iou=0.3)(IOU).tolist() == [0, 1, -1, 2, -1]
     assert Matcher(0.7, 0.3, low_quality_iou=0.45)(IOU).tolist() == [0, 1, -1, -2, -1]
 
 
-def test_ties_are_all_raised():
+def test_all_tied_candidates_are_positive():
     tied = torch.tensor([[0.4, 0.4, 0.1]])
     assert Matcher(0.7, 0.3, low_quality_iou=0.3)(tied).tolist() == [0, 0, -1]

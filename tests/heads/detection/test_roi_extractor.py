@@ -15,7 +15,7 @@ def test_regions(golden, size):
     torch.testing.assert_close(regions, case[f"out{size}"], atol=1e-6, rtol=1e-6)
 
 
-def test_half_precision_maps_are_sampled_at_exact_places():
+def test_half_precision_maps_are_sampled_at_exact_positions():
     """On a ramp the value is the place: bfloat16 coordinates would be off by whole pixels."""
     ramp = torch.arange(256.0).expand(1, 1, 256, 256) / 256
     rois = torch.tensor([[0, 801.3, 801.3, 829.3, 829.3]])

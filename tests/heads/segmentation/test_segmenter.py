@@ -48,7 +48,7 @@ def test_one_batch_can_be_overfitted(head):
     assert right[targets != 255].float().mean() > 0.95
 
 
-def test_pixels_that_do_not_count_add_nothing():
+def test_ignored_pixels_do_not_contribute():
     logits, targets = torch.randn(1, 4, 6, 6), torch.randint(4, (1, 6, 6))
     whole = nn.functional.cross_entropy(logits[..., :3], targets[..., :3])
     targets[..., 3:] = 255
@@ -69,7 +69,7 @@ def test_upernet_parameters_are_named_as_in_mmsegmentation():
     assert shapes["auxiliary_head.conv_seg.bias"] == (150,)
 
 
-def test_what_cannot_be_trained_on_is_named():
+def test_invalid_training_batches_are_an_error():
     images, targets = scene()
     segmenter = create_segmenter(NAME, num_classes=3, **TINY)
     with pytest.raises(UserError, match="a batch of 1 image"):

@@ -1,4 +1,4 @@
-"""Attention in C++ for training: the definition, its gradients, and where it is chosen."""
+"""C++ attention for training: results, gradients, and selection."""
 
 import shutil
 
@@ -36,7 +36,7 @@ def exact(inputs: list[Tensor]) -> tuple[list[Tensor], Tensor]:
 
 
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
-def test_attention_and_gradients_are_the_definitions(shape, processor):
+def test_attention_and_gradients_equal_the_definition(shape, processor):
     inputs = draw(shape)
     assert is_supported(*inputs)
     doubles, expected = exact(inputs)
@@ -48,7 +48,7 @@ def test_attention_and_gradients_are_the_definitions(shape, processor):
         assert_close(one, two.float(), rtol=1e-4, atol=3e-5 * two.abs().max().item())
 
 
-def test_gradients_have_gradients():
+def test_second_order_gradients():
     inputs = draw((2, 5, 1, 16))
     doubles, expected = exact(inputs)
 
@@ -66,7 +66,7 @@ def calls(inputs: list[Tensor], *args, **kwargs) -> bool:
     return "WindowAttention" in type(packed_attention(*inputs, *args, **kwargs).grad_fn.next_functions[0][0]).__name__
 
 
-def test_chosen_where_it_can_compute(monkeypatch):
+def test_kernel_is_used_where_supported(monkeypatch):
     assert calls(draw())
     assert not calls(draw(), 0.1)
     assert not calls(draw(), num_queries=1)
@@ -83,7 +83,7 @@ def test_chosen_where_it_can_compute(monkeypatch):
     assert not calls(draw())
 
 
-def test_left_to_pytorch_by_transforms():
+def test_transforms_use_pytorch():
     qkv, bias = draw()
 
     def loss(one: Tensor, added: Tensor) -> Tensor:
@@ -95,7 +95,7 @@ def test_left_to_pytorch_by_transforms():
     assert_close(bias_grads.sum(0), bias_wanted, rtol=1e-4, atol=1e-5)
 
 
-def test_models_train_as_without(monkeypatch):
+def test_training_is_equal_without_kernels(monkeypatch):
     torch.manual_seed(0)
     sizes = dict(embed_dim=32, depths=(1, 1, 2, 1), num_heads=(1, 2, 4, 8), num_classes=5, drop_path_rate=0.0)
     model, images = create_model("msg_transformer_tiny", **sizes).train(), torch.randn(2, 3, 100, 120)

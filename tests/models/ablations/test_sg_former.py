@@ -1,4 +1,4 @@
-"""What SG-Former's attention is compared with: each changes what it says, and nothing else."""
+"""Ablations of SG-Former's attention: each changes only what it documents."""
 
 import pytest
 import torch
@@ -40,7 +40,7 @@ def model(**options):
 
 
 @pytest.mark.parametrize("options", OPTIONS, ids=str)
-def test_a_model_with_any_of_them_trains_and_differs(options):
+def test_every_ablation_trains_and_changes_the_output(options):
     image, changed = torch.randn(2, 3, 40, 32), model(**options)
     assert not torch.allclose(changed(image), model()(image))
     changed.train()(image).square().sum().backward()
@@ -62,7 +62,7 @@ def test_scales(cls, spreads):
     assert not torch.equal(map_before, map_after)
 
 
-def test_one_order_is_two_that_agree():
+def test_one_order_equals_two_equal_orders():
     two, one = build(SelfGuidedAttention, reduction=4), build(OneOrderAttention, reduction=4)
     missing = one.load_state_dict(two.state_dict(), strict=False)
     assert set(missing.missing_keys) == {"kv.weight", "kv.bias"}
@@ -88,7 +88,7 @@ def test_random_groups_do_not_depend_on_significance():
 
 @pytest.mark.parametrize("reduction", [8, 4, 2])
 @pytest.mark.parametrize("size", [(56, 56), (28, 28), (9, 5), (1, 2)])
-def test_uniform_groups_are_as_many_as_those_by_significance(reduction, size):
+def test_number_of_uniform_groups_equals_that_of_significance(reduction, size):
     guided, uniform = build(SelfGuidedAttention, reduction=reduction), build(UniformAttention, reduction=reduction)
     x = tokens(*size)
     order = torch.arange(size[0] * size[1]).expand(2, -1)
@@ -103,7 +103,7 @@ def test_uniform_groups_are_means_of_neighbors():
     torch.testing.assert_close(merged.mean(dim=1), x.mean(dim=(1, 2)), atol=0.4, rtol=0)
 
 
-def test_the_local_positional_term_can_be_left_out():
+def test_local_positional_term_can_be_disabled():
     with_term, without = model(), model(local_position=False)
     left_out = {name for name in with_term.state_dict() if ".lepe." in name}
     assert left_out
@@ -116,7 +116,7 @@ def test_the_local_positional_term_can_be_left_out():
 
 
 @pytest.mark.parametrize("option", ["attention", "reallocation"])
-def test_an_unknown_name_is_refused_with_the_nearest(option):
+def test_unknown_option_error_suggests_a_name(option):
     known = {"attention": "global", "reallocation": "uniform"}[option]
     with pytest.raises(ValueError, match=f"unknown {option} '{known}s', known: .*; did you mean '{known}'"):
         model(**{option: f"{known}s"})

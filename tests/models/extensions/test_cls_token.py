@@ -17,7 +17,7 @@ def make(cls, name="deit_small_cls"):
     return timm.create_model(name, cls=cls, **SIZES).eval()
 
 
-def test_learned_it_is_timms_deit():
+def test_learned_token_equals_timms_deit():
     torch.manual_seed(0)
     deit = timm.create_model("deit_small_patch16_224", **SIZES).eval()
     ours = make("learned")
@@ -32,7 +32,7 @@ def test_learned_it_is_timms_deit():
 
 
 @pytest.mark.parametrize("cls", ["random_eval", "random"])
-def test_a_random_token_acts_in_evaluation_alone(cls):
+def test_random_token_is_used_in_evaluation_only(cls):
     learned, other = make("learned"), make(cls)
     assert torch.equal(other.train()(IMAGE), learned.train()(IMAGE))
     assert not torch.allclose(other.eval()(IMAGE), learned.eval()(IMAGE))
@@ -43,12 +43,12 @@ def test_a_random_token_acts_in_evaluation_alone(cls):
     assert other.cls_token.requires_grad == (cls == "random_eval")
 
 
-def test_another_way_is_refused():
+def test_unknown_cls_is_an_error():
     with pytest.raises(ValueError, match="got 'lerned'"):
         ClsTransformer("lerned")
 
 
-def test_it_is_none_of_the_packages_models():
+def test_model_is_not_listed():
     assert "deit_small_cls" not in MODELS
     with torch.device("meta"):
         assert type(create_model("deit_small_cls")).__name__ == "ClsTransformer"  # by its name in timm's registry

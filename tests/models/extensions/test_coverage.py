@@ -1,4 +1,4 @@
-"""Messengers for several windows, and messengers that look beyond theirs."""
+"""Messengers of several windows, and messengers that attend beyond their window."""
 
 import pytest
 import torch
@@ -22,14 +22,14 @@ def make(messengers, **settings):
 
 
 @pytest.mark.parametrize(("messengers", "least"), [("shared", {"coverage": 1}), ("overlapping", {"margin": 0})])
-def test_at_their_least_they_are_ordinary_ones(messengers, least):
+def test_smallest_coverage_and_margin_equal_ordinary_messengers(messengers, least):
     learned, other = make("learned"), make(messengers, **least)
     other.load_state_dict(learned.state_dict())
     torch.testing.assert_close(other(IMAGE), learned(IMAGE))
 
 
 @pytest.mark.parametrize("settings", [{"messengers": "shared"}, {"messengers": "overlapping", "margin": 2}])
-def test_beyond_that_they_are_not_and_train(settings):
+def test_larger_coverage_and_margin_change_the_output_and_train(settings):
     model = make(**settings)
     assert not torch.allclose(model(IMAGE), make("learned")(IMAGE))
     torch.testing.assert_close(model(IMAGE)[1:], model(IMAGE[1:]))
@@ -54,7 +54,7 @@ def test_shared_messengers_are_means_that_are_exchanged(rows, cols, corner):
             torch.testing.assert_close(after[:, i, j], exchanged[:, i // 2, j // 2])
 
 
-def test_windows_that_share_a_messenger_start_from_the_same():
+def test_windows_of_a_group_start_from_the_same_messenger():
     model = make("shared", coverage=2)
     first = model.first_messengers(torch.zeros(2, 16, 20, 16)).view(2, 4, 5, 16)
     assert torch.equal(first[:, 0, :2], first[:, 1, :2])
@@ -63,7 +63,7 @@ def test_windows_that_share_a_messenger_start_from_the_same():
 
 
 @pytest.mark.parametrize("margin", [0, 1, 3, 5])
-def test_messengers_look_as_far_as_the_margin_and_patches_do_not(margin):
+def test_margin_limits_the_reach_of_messengers(margin):
     model = make("overlapping", margin=margin, depths=(1,), num_heads=(2,), shuffle_sizes=(4,), exchange="none")
     patches = torch.randn(1, 12, 16, 16, requires_grad=True)  # 3 x 4 windows
     after, messengers = model.stages[0](patches, model.first_messengers(patches))
@@ -84,6 +84,6 @@ def test_the_window_can_be_changed():
 
 
 @pytest.mark.parametrize(("settings", "told"), [({"coverage": 0}, "coverage"), ({"margin": -1}, "margin")])
-def test_less_than_that_is_refused(settings, told):
+def test_too_small_coverage_or_margin_is_an_error(settings, told):
     with pytest.raises(ValueError, match=f"{told} must be at least"):
         make("shared" if told == "coverage" else "overlapping", **settings)

@@ -1,4 +1,4 @@
-"""Exchanges beyond the paper's, against loops, and what every exchange must keep to."""
+"""Exchange operators beyond the paper, compared with simple loops, and properties of every exchange."""
 
 import pytest
 import torch
@@ -104,14 +104,14 @@ def test_permutations_can_be_undone(name, corner):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_an_image_does_not_depend_on_its_batch(name):
+def test_outputs_do_not_depend_on_the_batch(name):
     before, module = messengers(5, 7, batch=3), make(name)
     together = talk(module, before)
     for image in range(3):
         torch.testing.assert_close(talk(module, before[image : image + 1])[0], together[image])
 
 
-def test_learned_mixing_begins_as_none():
+def test_learned_mixing_starts_as_the_identity():
     before = messengers(5, 7).float()
     assert torch.equal(talk(create_exchange("mlp", 32, 4), before), before)
 
@@ -119,7 +119,7 @@ def test_learned_mixing_begins_as_none():
 @pytest.mark.parametrize(
     "name", [pytest.param(name, marks=[] if name == "shuffle" else pytest.mark.slow) for name in NAMES]
 )
-def test_a_model_with_it_trains_and_is_captured_once_for_all_sizes(name):
+def test_model_with_exchange_trains_and_needs_one_graph(name):
     torch.manual_seed(0)
     tiny = {"embed_dim": 32, "depths": (1, 2), "num_heads": (1, 2), "shuffle_sizes": (4, 4), "window_size": 4}
     model = create_model("msg_transformer_tiny", num_classes=3, exchange=name, **tiny)
@@ -143,6 +143,6 @@ def test_a_model_with_it_trains_and_is_captured_once_for_all_sizes(name):
 
 
 @pytest.mark.parametrize(("name", "dim"), [("shift", 12), ("attention", 65)])
-def test_channels_that_cannot_be_divided_are_refused(name, dim):
+def test_indivisible_channels_are_an_error(name, dim):
     with pytest.raises(ValueError, match=f"channels divisible by .*, got {dim}"):
         create_exchange(name, dim, 2)
