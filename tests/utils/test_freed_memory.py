@@ -26,7 +26,7 @@ torch.ones(2**25)
 print(pages())
 freed_memory.keep_freed_memory()
 torch.ones(2**25)
-print(pages())
+print(min(pages() for _ in range(3)))  # the system may reclaim memory in between
 """
 
 
