@@ -121,7 +121,7 @@ def test_weights_without_card_are_not_a_checkpoint(tmp_path):
     save_file(create_torch_model("sgformer_small", num_classes=3).state_dict(), tmp_path / "in.safetensors")
     convert(tmp_path / "in.safetensors", tmp_path / "there.ckpt", num_classes=3, to="mindspore")
     with pytest.raises(
-        UserError, match=r"^output '.*new\.ckpt' can't be a checkpoint, since 'there\.ckpt' doesn't say"
+        UserError, match=r"^output '.*new\.ckpt' can't be a checkpoint, since 'there\.ckpt' doesn't record"
     ):
         convert(tmp_path / "there.ckpt", tmp_path / "new.ckpt", num_classes=3)
     with pytest.raises(UserError, match=r"there\.ckpt' does not name its model; convert a checkpoint of"):
