@@ -228,7 +228,7 @@ def test_a_module_is_found_in_the_current_folder_and_may_come_with_others(place,
     line = refused("predict", "module", "data/dark/00.png")
     assert "needs plug-ins, which is not run automatically; add --plugins plugin_module --plugins plugin_empty" in line
     line = refused("predict", "module", "data/dark/00.png", "--plugins", "plugin_empty")
-    assert "needs the plug-in plugin_module, whose" in line
+    assert "needs the plug-in plugin_module, which is not run automatically" in line
 
 
 def test_python_needs_only_an_import(place, refused):
