@@ -40,7 +40,7 @@ def fill(model, state):
     model.to_empty(device="cpu")
     with torch.no_grad():
         for value in (*model.parameters(), *model.buffers()):
-            value.fill_(77)  # empty memory may by chance hold what was there before
+            value.fill_(77)  # uninitialized memory may hold the right values already
     reinit_non_persistent_buffers(model)
     model.load_state_dict(state)
     return model.eval()

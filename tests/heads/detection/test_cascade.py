@@ -40,7 +40,7 @@ def test_mask_targets_are_exact(compact, heads, proposals, targets):
 
 
 class GoldenBoxes(CascadeRoIHeads):
-    """Heads that go on with the golden boxes after comparing their own with them.
+    """Heads that compare their boxes with the golden ones, and then continue with the golden ones.
 
     Boxes that differ in the sixth digit move activations of the next stage in the fourth, and ReLUs across zero.
     """
