@@ -112,8 +112,9 @@ def test_a_killed_worker_is_reported(data, tmp_path, in_second_epoch):
             os.kill(process.pid, signal.SIGKILL)
 
     in_second_epoch(kill)
-    with pytest.raises(JobError, match=rf"^DataLoader worker .*; if memory ran out, use fewer --workers .*; {SAFE}"):
-        tiny_run(data, tmp_path / "run", workers=1)
+    # In a separate process: PyTorch reports dead workers from a signal handler, at times only in the next test.
+    message = message_of(lambda: tiny_run(data, tmp_path / "run", workers=1))
+    assert re.search(rf"^DataLoader worker .*; if memory ran out, use fewer --workers .*; {SAFE}", message)
 
 
 def test_unknown_errors_keep_their_traceback(data, tmp_path, in_second_epoch):
