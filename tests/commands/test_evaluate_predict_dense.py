@@ -123,8 +123,8 @@ def test_an_exported_file_predicts_and_scores_like_its_run(task, score, runs):
     [
         ({"format": "torch-export"}, "format torch-export: not for detectors; give --format onnx or openvino"),
         ({"int8": True, "calibration": "."}, "int8: not for detectors"),
-        ({"batch_size": 2}, "takes one image at a time; leave out --batch-size"),
-        ({"dynamic_batch": True}, "takes one image at a time; leave out --batch-size"),
+        ({"batch_size": 2}, "takes one image at a time; leave out --batch_size"),
+        ({"dynamic_batch": True}, "takes one image at a time; leave out --batch_size"),
     ],
 )
 def test_options_that_detectors_do_not_support_are_refused(options, message, runs):

@@ -42,9 +42,9 @@ class Task(ABC):
         bundled_recipe: Recipe for training on the bundled data.
         data_recipe: Recipe for training on a user's data.
         train_options: Options of `msgformer.train` that only this task has.
-        predict_options: Options of `msgformer.predict` that not every task has, but this one.
-        evaluate_options: Options of `msgformer.evaluate`, likewise.
-        check_data_options: Options of `msgformer.check_data`, likewise.
+        predict_options: Options of `msgformer.predict` that this task has and another task lacks.
+        evaluate_options: Options of `msgformer.evaluate` that this task has and another task lacks.
+        check_data_options: Options of `msgformer.check_data` that this task has and another task lacks.
         metric: Name of the score that ranks models.
     """
 

@@ -21,7 +21,10 @@ METRICS, CLASSES, COMPARISON = "metrics.json", "per_class.csv", "comparison.csv"
 """Files that an evaluation writes."""
 
 MAX_ROWS = 20
-"""Largest number of classes in a table of scores; of more classes, those with the lowest scores are listed."""
+"""Largest number of classes in a printed table of scores; of more classes, those with the lowest scores are listed."""
+
+MAX_UNFOLDED_ROWS = 30
+"""Largest number of classes that a report lists unfolded; the rest is folded."""
 
 
 @dataclass(frozen=True)
@@ -107,6 +110,16 @@ def format_image_count(images: int, skipped: Sequence[Skipped]) -> str:
         skipped: Images that were left out.
     """
     return f"{images} ({len(skipped)} left out)" if skipped else f"{images}"
+
+
+def percent(value: float | None, digits: int = 2) -> str:
+    """Format a value in percent; None is a dash.
+
+    Args:
+        value: The value in percent.
+        digits: Number of decimals.
+    """
+    return "-" if value is None else f"{value:.{digits}f} %"
 
 
 def weakest_note(count: int) -> str:

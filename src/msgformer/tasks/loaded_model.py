@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from msgformer.model_types import ModelLike
 
 DEFAULT_PRECISION = ("float32", "32-true")
+"""The default precision, by its name and by its name in Lightning."""
 
 
 class LoadedModel:

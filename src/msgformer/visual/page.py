@@ -202,13 +202,18 @@ def data_uri(content: bytes, media_type: str) -> str:
     return f"data:{media_type};base64,{base64.b64encode(content).decode('ascii')}"
 
 
-def thumbnail(image: Image) -> str:
-    """Shrink an RGB image to at most THUMBNAIL pixels per side, and encode it as a data URI."""
+def thumbnail(image: Image, max_side: int = THUMBNAIL) -> str:
+    """Encode a small copy of an RGB image as a data URI.
+
+    Args:
+        image: The image.
+        max_side: Longest side of the copy in pixels; a smaller image is stored losslessly.
+    """
     content = io.BytesIO()
-    if max(image.size) <= THUMBNAIL:
+    if max(image.size) <= max_side:
         image.save(content, "PNG")
         return data_uri(content.getvalue(), "image/png")
     small = image.copy()
-    small.thumbnail((THUMBNAIL, THUMBNAIL))
+    small.thumbnail((max_side, max_side))
     small.save(content, "JPEG", quality=85)
     return data_uri(content.getvalue(), "image/jpeg")

@@ -169,3 +169,17 @@ def test_different_columns_are_refused(tmp_path):
     for task, hint in (("classify", "--top_k"), ("detect", "options")):
         with pytest.raises(UserError, match=rf"^resume: .* has different columns; give the same {hint} as before"):
             list(open_file(task, tmp_path, "csv").recorded())
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        '{"image": "a.png"}',
+        '{"image": "a.png", "classes": [], "probabilities": []}',
+        '{"image": "a.png", "classes": ["a"], "probabilities": ["high"]}',
+    ],
+)
+def test_a_line_without_probabilities_is_no_prediction(line, tmp_path):
+    (tmp_path / "predictions.jsonl").write_text(f"{line}\n")
+    with pytest.raises(UserError, match=r"record 1 of .* is no prediction"):
+        list(open_file("classify", tmp_path, "jsonl").recorded())

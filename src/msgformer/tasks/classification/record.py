@@ -76,7 +76,10 @@ class ClassificationLayout(RecordLayout[Prediction]):
         classes, probabilities = values.get("classes", []), values.get("probabilities", [])
         if not isinstance(classes, list) or len(classes) != len(probabilities):
             raise ValueError("no classes with their probabilities")
-        return Prediction(values["image"], classes, probabilities, values.get("error"))
+        error = values.get("error")
+        if error is None and not classes:
+            raise ValueError("neither classes nor an error")
+        return Prediction(values["image"], classes, list(map(float, probabilities)), error)
 
     def to_rows(self, record: Prediction) -> list[list[str]]:
         """Return the row of an image."""

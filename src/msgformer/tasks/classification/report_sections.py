@@ -9,6 +9,7 @@ import numpy as np
 
 from msgformer.tasks.classification.outcome import BINS, Outcome
 from msgformer.tasks.classification.score_records import ClassScore
+from msgformer.tasks.evaluation import MAX_UNFOLDED_ROWS, percent
 from msgformer.visual.page import Block, Figure, Gallery, GalleryImage, Section, Table, Text, Tile, thumbnail
 from msgformer.visual.plots import confusion_plot, histogram_plot, reliability_plot
 
@@ -21,9 +22,6 @@ MAX_GALLERY = 24
 MAX_CONFUSIONS = 15
 """Largest number of listed confusions."""
 
-MAX_UNFOLDED_ROWS = 30
-"""Largest number of classes that are listed unfolded; the rest is folded."""
-
 MAX_GROUPS = 250
 """Largest number of rows and columns of the confusion matrix."""
 
@@ -33,8 +31,7 @@ LoadImage = Callable[[int], "Image"]
 
 def headline(outcome: Outcome) -> list[Tile]:
     """Return the most important scores."""
-    scores = outcome.class_scores()
-    f1 = [score.f1 for score in scores if score.f1 is not None]
+    f1 = [score.f1 for score in outcome.class_scores() if score.f1 is not None]
     tiles = [
         Tile("Top-1 accuracy", percent(outcome.accuracy(1)), f"{int(outcome.correct.sum()):,} of {len(outcome):,}")
     ]
@@ -43,7 +40,7 @@ def headline(outcome: Outcome) -> list[Tile]:
     return [
         *tiles,
         Tile("Loss", f"{outcome.loss:.4f}", "cross-entropy"),
-        Tile("Mean F1", percent(sum(f1) / len(f1) if f1 else None), f"of {len(scores):,} classes"),
+        Tile("Mean F1", percent(sum(f1) / len(f1) if f1 else None), f"of {len(f1):,} classes"),
         Tile("Calibration error", percent(outcome.calibration_error), f"expected, {BINS} bins"),
     ]
 
@@ -164,13 +161,3 @@ def _gallery_image(outcome: Outcome, index: int, get_name: GetName, load_image: 
     predicted = outcome.classes[outcome.predicted[index]]
     lines = [f"{true}, correct" if is_correct else f"{true} predicted as {predicted}", *top]
     return GalleryImage(thumbnail(load_image(index)), get_name(index), lines, is_correct)
-
-
-def percent(value: float | None, digits: int = 2) -> str:
-    """Format a value in percent; None is a dash.
-
-    Args:
-        value: The value in percent.
-        digits: Number of decimals.
-    """
-    return "-" if value is None else f"{value:.{digits}f} %"

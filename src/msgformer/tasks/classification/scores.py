@@ -8,7 +8,14 @@ from typing import Any
 
 from msgformer.data.classification.skipped import Skipped
 from msgformer.tasks.classification.score_records import ClassScore
-from msgformer.tasks.evaluation import MAX_ROWS, ScoresResult, format_image_count, skipped_lines, weakest_note
+from msgformer.tasks.evaluation import (
+    MAX_ROWS,
+    ScoresResult,
+    format_image_count,
+    percent,
+    skipped_lines,
+    weakest_note,
+)
 from msgformer.utils.result import text_table
 
 
@@ -92,8 +99,3 @@ class EvaluateResult(ScoresResult):
             + skipped_lines(self.skipped)
             + f"\n\n{text_table(('CLASS', 'IMAGES', 'PRECISION', 'RECALL', 'F1'), rows)}{note}"
         )
-
-
-def percent(value: float | None) -> str:
-    """Format a value in percent; None is a dash."""
-    return "-" if value is None else f"{value:.2f} %"

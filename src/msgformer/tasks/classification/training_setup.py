@@ -117,10 +117,10 @@ class ClassificationSetup(TrainingSetup):
         return Distillation(open_teacher(self.settings.teacher, self.classes, preprocessing), self.settings.distill)
 
     def _build_data(self, preprocessing: Preprocessing, batch_size: int) -> ImageData:
-        settings, least = self.settings, preprocessing.min_side
+        settings, min_side = self.settings, preprocessing.min_side
         return ImageData(
-            Samples(self.train, train_transform(preprocessing, settings.augment), settings.seed, min_side=least),
-            Samples(self.val, eval_transform(preprocessing), settings.seed, min_side=least),
+            Samples(self.train, train_transform(preprocessing, settings.augment), settings.seed, min_side=min_side),
+            Samples(self.val, eval_transform(preprocessing), settings.seed, min_side=min_side),
             batch_size,
             self.workers,
             settings.seed,

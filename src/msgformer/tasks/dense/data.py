@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection
 from pathlib import Path
 
-import numpy as np
-
 from msgformer.tasks.base import Task
+from msgformer.utils.spacing import evenly_spaced
 
 EXAMPLES = 8
 """Largest number of example images in a report, spread evenly over the validation set."""
@@ -31,5 +30,4 @@ def example_indices(count: int, skipped: Collection[int]) -> list[int]:
         skipped: Indices of unreadable images.
     """
     readable = [index for index in range(count) if index not in skipped]
-    places = np.linspace(0, len(readable) - 1, min(EXAMPLES, len(readable)))
-    return sorted({readable[round(place)] for place in places})
+    return [readable[place] for place in evenly_spaced(len(readable), EXAMPLES)]

@@ -6,16 +6,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from msgformer.visual.page import Block, Gallery, GalleryImage, Section, Table, Text, Tile, data_uri
+from msgformer.tasks.evaluation import MAX_UNFOLDED_ROWS, percent
+from msgformer.visual.page import Block, Gallery, GalleryImage, Section, Table, Text, Tile, thumbnail
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
 MAX_SIDE = 320
 """Longer side of an example image in pixels."""
-
-MAX_UNFOLDED_ROWS = 30
-"""Largest number of classes that are listed unfolded; the rest is folded."""
 
 Scores = Mapping[str, float | None]
 """Scores in percent by name; None for an undefined score."""
@@ -96,22 +94,8 @@ def _title(column: str) -> str:
 def _examples(examples: Sequence[Example]) -> list[Block]:
     images = []
     for one in examples:
-        images.append(GalleryImage(_image_uri(one.ground_truth), one.name, ["ground truth"], good=True))
-        images.append(GalleryImage(_image_uri(one.prediction), one.name, [f"prediction: {one.summary}"], good=True))
+        images.append(GalleryImage(thumbnail(one.ground_truth, MAX_SIDE), one.name, ["ground truth"], good=True))
+        images.append(
+            GalleryImage(thumbnail(one.prediction, MAX_SIDE), one.name, [f"prediction: {one.summary}"], good=True)
+        )
     return [Text("Images of the validation set, with their annotations and with the predictions."), Gallery(images)]
-
-
-def _image_uri(image: Image) -> str:
-    """Return a small copy of an image as a data URI."""
-    import io
-
-    small = image.copy()
-    small.thumbnail((MAX_SIDE, MAX_SIDE))
-    content = io.BytesIO()
-    small.save(content, "JPEG", quality=85)
-    return data_uri(content.getvalue(), "image/jpeg")
-
-
-def percent(value: float | None) -> str:
-    """Format a value in percent; None is a dash."""
-    return "-" if value is None else f"{value:.2f} %"

@@ -50,7 +50,7 @@ class DenseEvaluateResult(ScoresResult):
 
     def comparison_cells(self) -> dict[str, str]:
         """Return the most important scores by title."""
-        scores = {name: self.scores[name] for name in self.compared() if name in self.scores}
+        scores = {name: self.scores[name] for name in self.comparison_scores() if name in self.scores}
         return {
             "CHECKPOINT": str(self.checkpoint),
             **{title(name): format_score(value, name) for name, value in scores.items()},
@@ -79,7 +79,7 @@ class DenseEvaluateResult(ScoresResult):
         """Return the scores over all classes as text."""
 
     @abstractmethod
-    def compared(self) -> tuple[str, ...]:
+    def comparison_scores(self) -> tuple[str, ...]:
         """Return the names of the scores that a comparison shows."""
 
 

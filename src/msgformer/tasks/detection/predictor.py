@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -66,16 +67,17 @@ class DetectionPredictor(Predictor):
         return [self._result(image, found) for image, found in zip(images, self.detect(list(inputs)), strict=True)]
 
     def agrees(self, stored: DetectionPrediction, fresh: DetectionPrediction) -> bool:  # type: ignore[override]
-        """Return whether both have the same objects, except for those with scores near the threshold.
+        """Return whether both have the same objects; one may have more objects with scores near the threshold.
 
         Args:
             stored: The record of an earlier call.
             fresh: The prediction of the same image now.
         """
-        fewer, more = sorted((stored.objects, fresh.objects), key=len)
-        extra = more[len(fewer) :]
-        at_threshold = all(abs(one.score - self.threshold) <= SCORE_TOLERANCE for one in extra)
-        return at_threshold and stored.is_close(fresh)
+        count = min(len(stored.objects), len(fresh.objects))
+        further = [*stored.objects[count:], *fresh.objects[count:]]
+        common = [replace(record, objects=record.objects[:count]) for record in (stored, fresh)]
+        near_threshold = all(abs(one.score - self.threshold) <= SCORE_TOLERANCE for one in further)
+        return near_threshold and common[0].is_close(common[1])
 
     def failed(self, image: PreprocessedImage) -> DetectionResult:
         """Return a result without objects."""

@@ -58,16 +58,11 @@ class DetectionPrediction(PredictionRecord):
         return f"{shown}{more}" or "nothing"
 
     def is_close(self, other: Any) -> bool:
-        """Return whether both have objects of equal classes and scores, except for those near the threshold."""
-        fewer, more = sorted((self.objects, other.objects), key=len)
-        lowest = min((one.score for one in fewer), default=0.0)
-        extra = more[len(fewer) :]
-        if len(extra) > 1 and any(one.score > lowest + SCORE_TOLERANCE for one in extra):
-            return False
-        ours, theirs = (sorted((one.label, one.score) for one in some[: len(fewer)]) for some in (fewer, more))
-        return all(
-            mine[0] == yours[0] and abs(mine[1] - yours[1]) <= SCORE_TOLERANCE
-            for mine, yours in zip(ours, theirs, strict=True)
+        """Return whether both have the same number of objects, of equal classes and scores."""
+        ours, theirs = (sorted((one.label, one.score) for one in record.objects) for record in (self, other))
+        return len(ours) == len(theirs) and all(
+            label == other_label and abs(score - other_score) <= SCORE_TOLERANCE
+            for (label, score), (other_label, other_score) in zip(ours, theirs, strict=True)
         )
 
 

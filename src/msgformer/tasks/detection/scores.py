@@ -19,6 +19,6 @@ class DetectionEvaluateResult(DenseEvaluateResult):
         rows = [(kind, *(format_score(self.scores[f"{kind}_{measure}"]) for measure in measures)) for kind in kinds]
         return text_table(("", *map(title, measures)), rows)
 
-    def compared(self) -> tuple[str, ...]:
+    def comparison_scores(self) -> tuple[str, ...]:
         """Return the average precision over all IoU thresholds, at 0.5 and at 0.75."""
         return tuple(f"{kind}_{measure}" for kind in ("box", "mask") for measure in ("ap", "ap50", "ap75"))

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from itertools import islice
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,6 +13,7 @@ from msgformer.data.bundled.scenes import PHOTOGRAPHS, load_photograph
 from msgformer.data.files.inputs import find_inputs
 from msgformer.errors import UserError
 from msgformer.tasks.export.source import ExportSource
+from msgformer.utils.spacing import evenly_spaced
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -42,17 +42,19 @@ def calibration_batches(given: Path | None, source: ExportSource, batch: int) ->
     """Return batches of inputs [batch, C, H, W] for calibrating the quantization.
 
     Args:
-        given: Image or folder of images; None for those that the run held out.
+        given: Image or folder of images; None for those that the run held out. If there are more than
+            `MAX_CALIBRATION_IMAGES`, that many evenly spaced ones are used, so that images sorted by class give all
+            classes.
         source: The model.
         batch: Inputs per batch; the last batch is padded with copies of the last input.
 
     Raises:
         UserError: There are no images.
     """
-    if given is not None:
-        images = [one.load() for one in islice(find_inputs([str(given)]), MAX_CALIBRATION_IMAGES)]
-    else:
+    if given is None:
         images = _held_out(source, MAX_CALIBRATION_IMAGES)
+    else:
+        images = _given_images(given, MAX_CALIBRATION_IMAGES)
     if not images:
         raise UserError("int8 needs images to calibrate on; give --calibration FOLDER")
     inputs = [source.transform(image) for image in images]
@@ -69,10 +71,13 @@ def _held_out(source: ExportSource, count: int) -> list[Image.Image]:
         return []
     try:
         total, load = source.task.held_out_images(source.card, source.run)
-        return [load(index) for index in _evenly_spaced(total, count)]
+        return [load(index) for index in evenly_spaced(total, count)]
     except UserError:  # the data was moved or removed
         return []
 
 
-def _evenly_spaced(total: int, count: int) -> Iterable[int]:
-    return range(0, total, max(1, total // count))[:count]
+def _given_images(path: Path, count: int) -> list[Image.Image]:
+    """Return evenly spaced images of a file or folder."""
+    total = sum(1 for _ in find_inputs([str(path)]))  # counted first, because frames of a video carry their pixels
+    chosen = set(evenly_spaced(total, count))
+    return [one.load() for index, one in enumerate(find_inputs([str(path)])) if index in chosen]

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from msgformer.config.dense_data_options import SegmentImageOptions
 from msgformer.data.segmentation.transforms import SegmentEval
+from msgformer.errors import UserError
 from msgformer.heads.segmentation.upernet import resize
 from msgformer.tasks.opened_model import OpenedModel
 from msgformer.tasks.prediction.predictor import InferenceConfig, Predictor, PreprocessedImage
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
 
 NO_CLASSES = np.zeros((0, 0), np.uint8)
 
+MAX_CLASSES = 255
+"""Largest number of classes: class maps hold 8 bits per pixel, of which 255 marks ignored pixels."""
+
 
 class SegmentationPredictor(Predictor):
     """Runs a trained segmenter on batches.
@@ -30,6 +34,9 @@ class SegmentationPredictor(Predictor):
     Args:
         model: The segmenter.
         config: Device, precision and batches.
+
+    Raises:
+        UserError: The segmenter has more than `MAX_CLASSES` classes.
     """
 
     default_batch_size = 1
@@ -37,6 +44,11 @@ class SegmentationPredictor(Predictor):
 
     def __init__(self, model: OpenedModel, config: InferenceConfig) -> None:
         super().__init__(model, config)
+        if len(self.class_names) > MAX_CLASSES:
+            raise UserError(
+                f"{model.name} has {len(self.class_names)} classes, but class maps hold at most {MAX_CLASSES}; give a"
+                " segmenter with fewer classes, or call its module"
+            )
         self._model = model
         described: Any = model.module if model.session is None else model.session.card
         self.eval_transform = SegmentEval(image_options(model), described.mean, described.std)

@@ -15,6 +15,6 @@ class SegmentationEvaluateResult(DenseEvaluateResult):
         """Return all scores in one line."""
         return named_scores(self.scores)
 
-    def compared(self) -> tuple[str, ...]:
+    def comparison_scores(self) -> tuple[str, ...]:
         """Return all scores."""
         return tuple(self.scores)
