@@ -119,6 +119,27 @@ def test_other_models_are_unchanged():
         same(optimize(model)(images(224, 224, batch=1)), model(images(224, 224, batch=1)))
 
 
+@pytest.mark.parametrize(
+    "options", [{"padding": "same"}, {"padding": "valid"}, {"padding": 1, "padding_mode": "circular"}]
+)
+@torch.no_grad()
+def test_convolutions_with_any_padding(options):
+    model = nn.Sequential(nn.Conv2d(16, 16, 3, **options)).eval()
+    x = torch.randn(2, 16, 9, 9)
+    torch.testing.assert_close(optimize(model)(x), model(x))
+
+
+@torch.inference_mode()
+def test_loaded_weights_replace_packed_ones():
+    models = [nn.Sequential(nn.Conv2d(16, 32, 1), nn.Conv2d(32, 32, 3, padding=1, groups=32)) for _ in range(2)]
+    models = [nn.Sequential(*model, nn.Conv2d(32, 32, 3), nn.Flatten(), nn.Linear(32 * 9, 16)) for model in models]
+    x = torch.randn(2, 16, 5, 5)
+    first, second = map(optimize, models)
+    first(x)  # packs the weights
+    first.load_state_dict(second.state_dict())
+    torch.testing.assert_close(first(x), models[1](x), rtol=1e-4, atol=1e-5)
+
+
 @pytest.mark.parametrize("name", ["msg_transformer_tiny", "sgformer_small"])
 @torch.no_grad()
 def test_original_model_is_unchanged(name):

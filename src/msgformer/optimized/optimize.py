@@ -15,7 +15,7 @@ from msgformer.models.conv_layers import Downsample
 from msgformer.models.merging import OverlappingMerging, PatchEmbed
 from msgformer.optimized import msg_transformer as fast_msg
 from msgformer.optimized import sg_former as fast_sg
-from msgformer.optimized.packed import PackedConv2d, PackedLinear, prepare_layouts
+from msgformer.optimized.packed import PackedLinear, fast_conv, prepare_layouts
 
 _FASTER: dict[type[nn.Module], Callable[[Any], nn.Module]] = {
     PatchEmbed: fast_msg.fast_patch_embed,
@@ -25,7 +25,7 @@ _FASTER: dict[type[nn.Module], Callable[[Any], nn.Module]] = {
     Downsample: fast_sg.FastConvStack,
     sg.Block: fast_sg.FastBlock,
     nn.Linear: lambda linear: PackedLinear(linear.weight, linear.bias),
-    nn.Conv2d: PackedConv2d,
+    nn.Conv2d: fast_conv,
 }
 """Optimized replacement per type of module."""
 
@@ -46,10 +46,11 @@ def optimize(model: Model) -> Model:
     products, attention and depth-wise convolutions are C++ kernels, which are compiled once if there is a compiler
     (``MSGFORMER_NATIVE=0`` disables them); their weights are packed now. Other weights are packed for oneDNN. Detectors
     and segmenters get a faster backbone. The copy can be compiled and exported like the model. It can't be trained, and
-    does not follow later changes of the model's weights.
+    does not follow later changes of the model's weights. Hooks of optimized layers are dropped.
 
     Args:
-        model: Any module; the backbones of this package in it are optimized, the rest is copied.
+        model: Any module; the backbones of this package, linear layers and convolutions in it are optimized, the rest
+            is copied.
 
     Returns:
         The copy, in evaluation mode and without gradients.

@@ -43,7 +43,7 @@ class Packed(nn.Module):
         self.register_buffer("weight", weight.detach().contiguous())
         self.register_buffer("bias", None if bias is None else bias.detach().contiguous())
         self.activation = activation
-        vars(self).update(dict.fromkeys(self.layouts))
+        self._drop_layouts()
 
     def panels_for(self, x: Tensor) -> Tensor | None:
         """Return the weight in panels, if the layer is a matrix product and a kernel supports the input.
@@ -70,8 +70,15 @@ class Packed(nn.Module):
         before = self.weight
         super()._apply(*args, **kwargs)
         if self.weight is not before:  # the layouts have the old type and device
-            vars(self).update(dict.fromkeys(self.layouts))
+            self._drop_layouts()
         return self
+
+    def _load_from_state_dict(self, *args: Any, **kwargs: Any) -> None:
+        super()._load_from_state_dict(*args, **kwargs)
+        self._drop_layouts()  # they hold the old weight
+
+    def _drop_layouts(self) -> None:
+        vars(self).update(dict.fromkeys(self.layouts))
 
 
 class PackedLinear(Packed):
@@ -152,7 +159,7 @@ class PackedConv2d(Packed):
     """A convolution for inference, with an activation or a residual; maps are channels-last.
 
     Args:
-        conv: The convolution, with zero padding.
+        conv: The convolution, padded with zeros by a number of pixels per side.
         activation: Activation of the output; not together with a residual.
     """
 
@@ -217,6 +224,11 @@ class PackedConv2d(Packed):
         return torch.ops.mkldnn._convolution_pointwise.binary(
             x, residual, self.packed, self.bias, *self.conv_args, "add", 1, None, [], None
         )
+
+
+def fast_conv(source: nn.Conv2d) -> nn.Conv2d | PackedConv2d:
+    """Optimize a convolution; one with a named or non-zero padding is returned unchanged."""
+    return PackedConv2d(source) if source.padding_mode == "zeros" and isinstance(source.padding, tuple) else source
 
 
 def is_supported(x: Tensor, weight: Tensor) -> bool:
