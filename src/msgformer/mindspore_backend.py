@@ -39,7 +39,7 @@ def check_mindspore() -> None:
 
 
 def is_mindspore(path: Path) -> bool:
-    """Whether a file begins like a MindSpore checkpoint, with the tag of a protocol buffer field."""
+    """Return whether a file begins like a MindSpore checkpoint, with the tag of a protocol buffer field."""
     if path.suffix != ".ckpt" or not path.is_file() or is_safetensors(path):
         return False
     with path.open("rb") as file:
@@ -50,7 +50,8 @@ def read_mindspore(path: Path) -> tuple[dict[str, Tensor], str | None]:
     """Read a MindSpore checkpoint.
 
     Returns:
-        The tensors [...] of a model by this package's names, and the card of a trained model in JSON.
+        The tensors [...] of a model by this package's names, and the model card in JSON; None if the file
+        has no card.
 
     Raises:
         UserError: The file can't be read.
@@ -78,7 +79,7 @@ def save_mindspore(state: dict[str, Tensor], path: Path, card: str | None) -> No
 
 def arrays(state: dict[str, Tensor]) -> dict[str, Any]:
     """Convert tensors to NumPy arrays in single precision."""
-    return {name: tensor.float().numpy() for name, tensor in state.items()}
+    return {name: tensor.float().cpu().numpy() for name, tensor in state.items()}
 
 
 def check_backend(backend: Library, accelerator: str, precision: str) -> None:

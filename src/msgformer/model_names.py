@@ -35,7 +35,7 @@ ALIASES: dict[str, str] = {
 
 
 def list_models() -> list[str]:
-    """Return the names of all models, for ``timm.create_model`` and :func:`msgformer.create_model`."""
+    """Return the names of all models, for ``timm.create_model`` and `msgformer.create_model`."""
     return list(MODELS)
 
 

@@ -261,7 +261,8 @@ class TrainedModel(LoadedModel, Generic[R, S]):
         """Save the model in the format of timm and the Hub: ``timm.create_model("local-dir:FOLDER")`` loads it.
 
         Args:
-            folder: New folder for ``model.safetensors``, ``config.json`` and ``README.md``.
+            folder: Folder for ``model.safetensors``, ``config.json`` and ``README.md``, which is created if necessary;
+                existing files of these names are replaced.
 
         Returns:
             The folder.

@@ -29,6 +29,7 @@ LOW_PERCENTILE, HIGH_PERCENTILE = 0.5, 99.5
 GROUP_OPACITY = 0.62
 WINDOW_LINE = (255, 255, 255)
 CHOSEN_LINE = (20, 88, 190)
+"""Opacity of the colors of token groups, and RGB colors of the borders of windows and of the selected window."""
 
 
 @dataclass(frozen=True)

@@ -38,7 +38,7 @@ class ExportedDetector(nn.Module):
             images: Images in 0..1, [3, H, W].
 
         Returns:
-            One dictionary per image, as :func:`msgformer.create_detector` describes it.
+            One dictionary per image, as `msgformer.create_detector` describes it.
 
         Raises:
             UserError: The file doesn't accept images of this size.
@@ -50,9 +50,9 @@ class ExportedDetector(nn.Module):
         fixed = sizes.fixed_size
         fitted = self.transform.resize(normalized)[0] if fixed is None else resize_to_fit(normalized, fixed)
         size, original = ((x.shape[-2], x.shape[-1]) for x in (fitted, image))
-        least = (sizes.height[0], sizes.width[0])
-        given = pad_to_size(fitted, [max(sides) for sides in zip(size, least, strict=True)])
-        found = run_detector(self.session, given.unsqueeze(0))
+        min_size = (sizes.height[0], sizes.width[0])
+        padded = pad_to_size(fitted, [max(sides) for sides in zip(size, min_size, strict=True)])
+        found = run_detector(self.session, padded.unsqueeze(0))
         (rescaled,) = self.transform.postprocess([found], [size], [original])
         rescaled["boxes"] = clip_boxes_to_image(rescaled["boxes"], original)
         return {name: values.to(image.device) for name, values in drop_empty_boxes(rescaled).items()}

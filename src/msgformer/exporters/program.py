@@ -26,7 +26,7 @@ NOISE = (
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Hide the warnings in ``NOISE``."""
+    """Hide the warnings in `NOISE`."""
     with warnings.catch_warnings():
         for pattern in NOISE:
             warnings.filterwarnings("ignore", pattern)
@@ -100,5 +100,5 @@ def capture(model: nn.Module, sizes: Sizes, channels: int = 3) -> ExportedProgra
             return torch.export.export(model, (images,), dynamic_shapes=(dims or None,))
     except Exception as error:  # the exporter raises many types of errors for unsupported code
         reason = " ".join(str(error).split())[:200] or type(error).__name__
-        remedy = "leave out --dynamic-size or --dynamic-batch" if dims else "torch.export doesn't support the model"
+        remedy = "leave out --dynamic_size or --dynamic_batch" if dims else "torch.export doesn't support the model"
         raise UserError(f"{type(model).__name__} can't be exported as a graph ({reason}); {remedy}") from error

@@ -72,8 +72,8 @@ class ExportedModel(nn.Module):
         session: Session of the exported file.
 
     Attributes:
-        mean: Channel means for normalizing the images of a segmenter.
-        std: Channel standard deviations, likewise.
+        mean: Mean per channel for normalizing the images of a segmenter.
+        std: Standard deviation per channel, likewise.
     """
 
     def __init__(self, session: Session) -> None:

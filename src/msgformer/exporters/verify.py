@@ -31,8 +31,9 @@ MIN_MATCHED = 0.95
 """Minimum fraction of the objects found by a detector or its file that the other one finds as well."""
 
 ROUNDS = 5
+"""Rounds in which model and file are timed alternately."""
 
-Answer = TypeVar("Answer")
+Output = TypeVar("Output")
 
 
 @dataclass(frozen=True)
@@ -194,16 +195,16 @@ def _compare_objects(model: nn.Module, session: Session, image: Tensor) -> tuple
 
 
 def _run_in_order(
-    model: nn.Module, session: Session, images: Tensor, answer: Callable[[], Answer]
-) -> tuple[Answer, float | None]:
+    model: nn.Module, session: Session, images: Tensor, run_model: Callable[[], Output]
+) -> tuple[Output, float | None]:
     """Run the model with the file's order of tokens; return its outputs and the difference of its significance maps."""
     guided = [module for module in model.modules() if isinstance(module, SelfGuidedAttention)]
     orders = session.trace_orders(images) if guided and session.card.precision == "float32" else []
     orders = orders[: 2 * len(guided)]  # later sorts of a detector are not of tokens
     if not orders or len(orders) < 2 * len(guided):
-        return answer(), None
+        return run_model(), None
     with force_orders(guided, orders) as significances:
-        expected = answer()
+        expected = run_model()
     return expected, max(_relative(*pair) for pair in zip([keys for keys, _ in orders], significances, strict=True))
 
 
@@ -247,14 +248,14 @@ def _recorder(seen: list[Tensor]) -> Callable[..., None]:
 
 
 def _merger(attention: SelfGuidedAttention, orders: list[Tensor]) -> Callable[..., Tensor]:
-    left = iter(enumerate(orders))
+    remaining = iter(enumerate(orders))
 
     def merge(x: Tensor, order: Tensor) -> Tensor:
         del order
-        by_column, held = next(left)
-        if by_column:  # the places are those of the transposed map
+        by_column, forced = next(remaining)
+        if by_column:  # the indices are those of the transposed map
             _, height, width, _ = x.shape
-            held = held % height * width + held // height
-        return SelfGuidedAttention.merge_tokens(attention, x, held)
+            forced = forced % height * width + forced // height
+        return SelfGuidedAttention.merge_tokens(attention, x, forced)
 
     return merge

@@ -81,8 +81,8 @@ def run_detector(session: Session, images: Tensor) -> Detections:
 
 def drop_empty_boxes(found: Detections) -> Detections:
     """Remove objects with empty boxes, which the original model returns for boxes outside the image."""
-    kept = (found["boxes"][:, 2:] > found["boxes"][:, :2]).all(1)
-    return {name: values[kept] for name, values in found.items()}
+    is_nonempty = (found["boxes"][:, 2:] > found["boxes"][:, :2]).all(1)
+    return {name: values[is_nonempty] for name, values in found.items()}
 
 
 def compare_detections(found: Detections, expected: Detections, score_limit: float, box_limit: float) -> DetectionDiff:

@@ -209,7 +209,7 @@ def padding_bias(keys: Tensor, count: int) -> Tensor | None:
 
 
 def is_supported(qkv: Sequence[Tensor], num_heads: int, bias: Tensor | None = None) -> bool:
-    """Whether a C++ kernel can compute this attention here and now.
+    """Return whether a C++ kernel can compute this attention here and now.
 
     Args:
         qkv: Q [W, N, C], K and V [W, M, C], joined or separate, see `attend`.
@@ -227,7 +227,7 @@ def is_supported(qkv: Sequence[Tensor], num_heads: int, bias: Tensor | None = No
 
 
 def is_norm_supported(norm: nn.GroupNorm, x: Tensor) -> bool:
-    """Whether a C++ kernel can compute this norm here and now.
+    """Return whether a C++ kernel can compute this norm here and now.
 
     Args:
         norm: The norm.

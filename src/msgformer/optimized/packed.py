@@ -232,7 +232,7 @@ def fast_conv(source: nn.Conv2d) -> nn.Conv2d | PackedConv2d:
 
 
 def is_supported(x: Tensor, weight: Tensor) -> bool:
-    """Whether the C++ kernels support this input here and now.
+    """Return whether the C++ kernels support this input here and now.
 
     Args:
         x: Input [...].
@@ -267,7 +267,7 @@ def conv_between(
 
 
 def is_packable(x: Tensor, weight: Tensor) -> bool:
-    """Whether oneDNN's layout can be used for this input here and now.
+    """Return whether oneDNN's layout can be used for this input here and now.
 
     Args:
         x: Input [...].

@@ -26,7 +26,7 @@ def pack(weight: Tensor) -> Tensor:
 
 
 def is_window_supported(x: Tensor, num_heads: int) -> bool:
-    """Whether `window_attention` supports the window size; `Packed.panels_for` checks the layers.
+    """Return whether `window_attention` supports the window size; `Packed.panels_for` checks the layers.
 
     Args:
         x: Windows [W, N, C].

@@ -57,7 +57,7 @@ class Timing:
         memory_mib: Peak memory including weights, in MiB; None if it can't be measured.
         floor_ms: Roofline: the sum of the model's matrix products and convolutions, each at the fastest time measured
             for it; None in training, and for exported files given as models.
-        of_limit: Median time divided by the roofline ("x of roofline").
+        of_limit: Median time divided by ``floor_ms``, shown as "x of roofline".
         seconds: Time of each round.
     """
 

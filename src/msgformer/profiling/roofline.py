@@ -34,7 +34,6 @@ MIN_REPEATS, MAX_REPEATS, MIN_SECONDS = 3, 50, 0.02
 LONG_SECONDS = 0.5
 """Implementations that take this long are run once: warm-up hardly affects them."""
 
-
 MAX_SCORES = 2**26
 """Attention with more scores is not computed as two separate products, which would be slow and take too much memory."""
 

@@ -28,6 +28,7 @@ from msgformer.training.build import build_model
 from msgformer.training.run_files import METRICS_FILE
 
 ONE_DEVICE = {"devices": 1, "num_nodes": 1, "strategy": "auto"}
+"""Trainer options of a run on a single device."""
 
 
 @dataclass(frozen=True)

@@ -113,9 +113,9 @@ def _describe(model: nn.Module, class_names: Sequence[str], preprocessing: Mappi
     Raises:
         UserError: The model is no classifier of timm, or an argument doesn't fit it.
     """
-    known: Any = getattr(model, "pretrained_cfg", None)
+    timm_config: Any = getattr(model, "pretrained_cfg", None)
     classes: Any = getattr(model, "num_classes", None)
-    if not known or not known.get("architecture") or not classes:
+    if not timm_config or not timm_config.get("architecture") or not classes:
         raise UserError(f"{type(model).__name__} can't be saved for timm; give a classifier of msgformer.create_model")
     if len(class_names) != classes:
         raise UserError(f"class_names: {len(class_names)} names for {classes} classes; give one per class")
@@ -127,11 +127,11 @@ def _describe(model: nn.Module, class_names: Sequence[str], preprocessing: Mappi
             f"preprocessing.input_size: {given['input_size'][0]} channels, but the model takes {channels}; correct it"
         )
     source = ("url", "file", "state_dict", "hf_hub_id", "hf_hub_filename", "source")
-    own = {key: value for key, value in known.items() if key not in source and not key.startswith("test_")}
+    kept = {key: value for key, value in timm_config.items() if key not in source and not key.startswith("test_")}
     settings = {key: given[key] for key in PREPROCESSING}
     return {
         "label_names": list(class_names),
-        "pretrained_cfg": {**own, **settings, "num_classes": classes},
+        "pretrained_cfg": {**kept, **settings, "num_classes": classes},
         KEY: {"preprocessing": given},
     }
 
@@ -211,9 +211,11 @@ def read_pretrained(folder: str | Path) -> Pretrained:
         raise UserError(f"{file} is no JSON ({error}); save the model again") from error
     if not isinstance(config, dict) or not isinstance(config.get("architecture"), str):
         raise UserError(f"{file} names no architecture; give a folder that timm can read")
-    known = _section(config, "pretrained_cfg", file)
-    own = _section(config, KEY, file)
-    preprocessing = _section(own, "preprocessing", file) or {key: known[key] for key in PREPROCESSING if key in known}
+    timm_config = _section(config, "pretrained_cfg", file)
+    package_config = _section(config, KEY, file)
+    preprocessing = _section(package_config, "preprocessing", file) or {
+        key: timm_config[key] for key in PREPROCESSING if key in timm_config
+    }
     _check_preprocessing(preprocessing, str(file))
     weights = next((folder / name for name in SAVED_WEIGHTS if (folder / name).is_file()), None)
     if weights is None:
@@ -221,10 +223,10 @@ def read_pretrained(folder: str | Path) -> Pretrained:
     return Pretrained(
         model=known_model(config["architecture"]),
         model_args=_section(config, "model_args", file),
-        class_names=_class_names(config, known, file),
+        class_names=_class_names(config, timm_config, file),
         preprocessing=preprocessing,
         weights=weights,
-        card=_section(own, "card", file) or None,
+        card=_section(package_config, "card", file) or None,
     )
 
 
@@ -236,12 +238,12 @@ def _section(config: Mapping[str, Any], key: str, file: Path) -> dict[str, Any]:
     return value
 
 
-def _class_names(config: Mapping[str, Any], known: Mapping[str, Any], file: Path) -> list[str]:
+def _class_names(config: Mapping[str, Any], timm_config: Mapping[str, Any], file: Path) -> list[str]:
     """Return the class names; numbers if the file has none."""
-    count = config.get("num_classes", known.get("num_classes"))
+    count = config.get("num_classes", timm_config.get("num_classes"))
     if not isinstance(count, int) or count < 1:
         raise UserError(f"{file}: num_classes is {count!r}; a classifier has at least one class; save the model again")
-    names = config.get("label_names", known.get("label_names"))
+    names = config.get("label_names", timm_config.get("label_names"))
     if isinstance(names, dict):
         names = [names.get(str(index)) for index in range(count)]
     if names is None:

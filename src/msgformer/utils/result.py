@@ -14,7 +14,7 @@ from msgformer.errors import shown
 class Result:
     """Base class of the results of commands: a frozen dataclass whose fields are printed as JSON.
 
-    A subclass adds fields of plain Python types, paths, or nested dataclasses, and may override :meth:`table`, which
+    A subclass adds fields of plain Python types, paths, or nested dataclasses, and may override `table`, which
     prints two columns with names and values.
     """
 
@@ -31,7 +31,7 @@ class Result:
         return 0
 
     def render(self, *, as_json: bool = False) -> str:
-        """Return the text that the command line prints: :meth:`table`, or the fields as JSON."""
+        """Return the text that the command line prints: `table`, or the fields as JSON."""
         return json.dumps(self.to_dict(), indent=2, default=str) if as_json else self.table()
 
 

@@ -29,7 +29,7 @@ def decode_mask(segmentation: Segmentation, height: int, width: int) -> Array:
     """Decode a mask as COCO's tools do; parts outside the image are clipped.
 
     Args:
-        segmentation: A segmentation without a :func:`segmentation_problem`.
+        segmentation: A segmentation without a `segmentation_problem`.
         height: Height of the image.
         width: Width of the image.
 
@@ -45,7 +45,7 @@ def compress(segmentation: Segmentation, height: int, width: int) -> dict[str, A
     """Convert a segmentation to compressed RLE.
 
     Args:
-        segmentation: A segmentation without a :func:`segmentation_problem`.
+        segmentation: A segmentation without a `segmentation_problem`.
         height: Height of the image.
         width: Width of the image.
     """

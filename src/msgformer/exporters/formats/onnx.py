@@ -155,8 +155,8 @@ class OnnxSession(Session):
 def _providers(accelerator: str) -> list[str]:
     import onnxruntime
 
-    there = onnxruntime.get_available_providers()
-    gpus = [name for name in there if name in ("CUDAExecutionProvider", "ROCMExecutionProvider")]
+    available = onnxruntime.get_available_providers()
+    gpus = [name for name in available if name in ("CUDAExecutionProvider", "ROCMExecutionProvider")]
     if accelerator in ("gpu", "cuda") and not gpus:
         raise UserError("accelerator: this ONNX Runtime has no GPU; install onnxruntime-gpu, or give cpu")
     if accelerator not in ("auto", "cpu", "gpu", "cuda"):

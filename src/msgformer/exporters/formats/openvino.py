@@ -110,12 +110,12 @@ class OpenVinoSession(Session):
         outputs = _compile(model, self._device, self._config)(images.numpy())
         found = [torch.from_numpy(outputs[first + number].copy()) for number in range(len(added))]
         pairs = list(zip(found[::2], found[1::2], strict=True))
-        places = [_place(node.friendly_name) for node in sorts]
-        return [pair for _, pair in sorted(zip(places, pairs, strict=True), key=itemgetter(0))]
+        positions = [_position(node.friendly_name) for node in sorts]
+        return [pair for _, pair in sorted(zip(positions, pairs, strict=True), key=itemgetter(0))]
 
 
-def _place(name: str) -> tuple[bool, int]:
-    """Return a sort key of a node: "node_sort_2__1" (tokens) is the third, and "node_topk" (boxes) comes after."""
+def _position(name: str) -> tuple[bool, int]:
+    """Return a sort key of a node: "node_sort_2__1" (tokens) is the third, and "node_topk" (boxes) comes last."""
     number = re.search(r"\d+$", name.partition("__")[0])
     return "sort" not in name, int(number[0]) if number else 0
 

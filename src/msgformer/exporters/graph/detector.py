@@ -91,7 +91,7 @@ class GraphRCNN(GraphDetector):
             setattr(self.heads, name, GraphRoIExtractor(extractor.output_size, extractor.strides))
 
     def detect(self, maps: list[Tensor], size: Size) -> dict[str, Tensor]:
-        """Detect objects on feature maps, as of `GraphDetector.detect`.
+        """Detect objects on feature maps, see `GraphDetector.detect`.
 
         Args:
             maps: Feature maps [1, C, h, w].
@@ -112,11 +112,11 @@ class GraphRetinaNet(GraphDetector):
         super().__init__(original, original.anchor_generator)
         self.anchors = GraphAnchors(original.anchor_generator)
         self.head, self.coder = original.head, original.box_coder
-        self.num_classes, self.count = original.num_classes, original.topk_candidates
+        self.num_classes, self.topk_candidates = original.num_classes, original.topk_candidates
         self.limits = DetectionLimits(original.score_thresh, original.nms_thresh, original.detections_per_img)
 
     def detect(self, maps: list[Tensor], size: Size) -> dict[str, Tensor]:
-        """Detect objects on feature maps, as of `GraphDetector.detect`.
+        """Detect objects on feature maps, see `GraphDetector.detect`.
 
         Args:
             maps: Feature maps [1, C, h, w].
@@ -131,12 +131,13 @@ class GraphRetinaNet(GraphDetector):
 
     def _level(self, x: Tensor, anchors: Tensor, size: Size) -> tuple[Tensor, Tensor, Tensor]:
         """Return the best boxes [N, 4] of a level, their labels starting at 0 [N], and scores [N]."""
-        answer = self.head([x])
-        scores = answer["cls_logits"][0].sigmoid().flatten()  # [anchors * K]
-        scores, place = padded_topk(torch.where(scores > self.limits.score_threshold, scores, NONE), self.count)
-        anchor = place // self.num_classes
-        boxes = self.coder.decode_single(answer["bbox_regression"][0][anchor], anchors[anchor])
-        return clip_boxes_to_image(boxes, size), place % self.num_classes, scores
+        outputs = self.head([x])
+        scores = outputs["cls_logits"][0].sigmoid().flatten()  # [anchors * K]
+        scores = torch.where(scores > self.limits.score_threshold, scores, NONE)
+        scores, index = padded_topk(scores, self.topk_candidates)
+        anchor = index // self.num_classes
+        boxes = self.coder.decode_single(outputs["bbox_regression"][0][anchor], anchors[anchor])
+        return clip_boxes_to_image(boxes, size), index % self.num_classes, scores
 
 
 class GraphAnchors(nn.Module):
@@ -159,7 +160,7 @@ class GraphAnchors(nn.Module):
 
     def _level(self, x: Tensor, stride: int, level: int) -> Tensor:
         height, width = x.shape[-2:]
-        row, col = (place * stride for place in row_and_column(torch.arange(height * width, device=x.device), width))
+        row, col = (index * stride for index in row_and_column(torch.arange(height * width, device=x.device), width))
         shifts = torch.stack([col, row, col, row], dim=1).float()
         return (shifts.unsqueeze(1) + self.get_buffer(f"cell{level}")).flatten(0, 1)
 
@@ -175,7 +176,8 @@ class GraphProposals(nn.Module):
         super().__init__()
         self.head, self.coder = original.head, original.box_coder
         self.anchors = GraphAnchors(original.anchor_generator)
-        self.before, self.after, self.overlap = original.pre_nms_top_n(), original.post_nms_top_n(), original.nms_thresh
+        self.pre_nms_top_n, self.post_nms_top_n = original.pre_nms_top_n(), original.post_nms_top_n()
+        self.nms_thresh = original.nms_thresh
 
     def forward(self, maps: list[Tensor], size: Size) -> Tensor:
         """Propose regions.
@@ -190,18 +192,18 @@ class GraphProposals(nn.Module):
         logits, offsets = self.head(maps)
         levels = [self._level(*level, size) for level in zip(logits, offsets, self.anchors(maps), strict=True)]
         boxes, scores = (torch.stack(parts) for parts in zip(*levels, strict=True))  # [L, N, 4], [L, N]
-        left = fixed_size_nms(boxes, scores.unsqueeze(1), self.after, self.overlap, NONE / 2).squeeze(1)
-        best, place = torch.where(left, scores, NONE).flatten().topk(self.after)
-        return torch.where((best > NONE).unsqueeze(1), boxes.flatten(0, 1)[place], 0.0)
+        remain = fixed_size_nms(boxes, scores.unsqueeze(1), self.post_nms_top_n, self.nms_thresh, NONE / 2).squeeze(1)
+        best, index = torch.where(remain, scores, NONE).flatten().topk(self.post_nms_top_n)
+        return torch.where((best > NONE).unsqueeze(1), boxes.flatten(0, 1)[index], 0.0)
 
     def _level(self, logits: Tensor, offsets: Tensor, anchors: Tensor, size: Size) -> tuple[Tensor, Tensor]:
         """Return the best boxes [N, 4] of a level and their scores [N]."""
-        best, place = padded_topk(flatten_per_anchor(logits, 1)[:, 0], self.before)
+        best, index = padded_topk(flatten_per_anchor(logits, 1)[:, 0], self.pre_nms_top_n)
         boxes = clip_boxes_to_image(
-            self.coder.decode_single(flatten_per_anchor(offsets, 4)[place], anchors[place]), size
+            self.coder.decode_single(flatten_per_anchor(offsets, 4)[index], anchors[index]), size
         )
-        there = (boxes[:, 2:] > boxes[:, :2]).all(1) & (best > -torch.inf)
-        return boxes, torch.where(there, best.sigmoid(), NONE)
+        is_valid = (boxes[:, 2:] > boxes[:, :2]).all(1) & (best > -torch.inf)
+        return boxes, torch.where(is_valid, best.sigmoid(), NONE)
 
 
 class GraphRoIHeads(CascadeRoIHeads):
@@ -209,8 +211,8 @@ class GraphRoIHeads(CascadeRoIHeads):
 
     def _select(self, scores: Tensor, deltas: Tensor, proposals: list[Tensor], sizes: Sizes) -> list[dict[str, Tensor]]:
         (boxes,) = self.refine(len(self.stages) - 1, proposals, deltas, sizes)
-        there = (proposals[0][:, 2:] > proposals[0][:, :2]).all(1, keepdim=True)
-        by_class = torch.where(there, scores, NONE).T.unsqueeze(1)  # [K, 1, N]
+        is_box = (proposals[0][:, 2:] > proposals[0][:, :2]).all(1, keepdim=True)
+        by_class = torch.where(is_box, scores, NONE).T.unsqueeze(1)  # [K, 1, N]
         return [best_detections(boxes.unflatten(1, (-1, 4)).transpose(0, 1), by_class, self.limits)]
 
 
@@ -230,9 +232,10 @@ class GraphRoIExtractor(RoIExtractor):
         levels = self.levels(rois).unsqueeze(1)
         regions = torch.zeros((), device=rois.device)
         for level, (feature, stride) in enumerate(zip(features, self.strides, strict=False)):
-            own = levels == level
-            cut = roi_align(feature, torch.where(own, rois, 0.0), self.output_size, 1 / stride, 0, aligned=True)
-            regions = torch.where(own[..., None, None], cut, regions)
+            on_level = levels == level
+            level_rois = torch.where(on_level, rois, 0.0)
+            extracted = roi_align(feature, level_rois, self.output_size, 1 / stride, 0, aligned=True)
+            regions = torch.where(on_level[..., None, None], extracted, regions)
         return regions
 
 
@@ -252,8 +255,8 @@ def padded_topk(values: Tensor, count: int) -> tuple[Tensor, Tensor]:
         Values [count] in descending order, and their indices [count].
     """
     filled = torch.cat([values, values.new_full((count,), -torch.inf)])  # enough values at every input size
-    best, place = filled.topk(count)
-    return best, torch.where(best > -torch.inf, place, 0)
+    best, index = filled.topk(count)
+    return best, torch.where(best > -torch.inf, index, 0)
 
 
 def flatten_per_anchor(x: Tensor, count: int) -> Tensor:
@@ -281,8 +284,8 @@ def best_detections(boxes: Tensor, scores: Tensor, limits: DetectionLimits) -> d
         ``boxes`` [D, 4], ``labels`` [D] starting at 0, and ``scores`` [D], best first, padded with zeros.
     """
     number = boxes.shape[1]
-    left = fixed_size_nms(boxes, scores, limits.per_image, limits.nms_threshold, limits.score_threshold)
-    remaining = torch.where(left, scores, 0.0).flatten()
-    best, place = remaining.topk(min(limits.per_image, len(remaining)))
-    found = boxes.flatten(0, 1)[place % (len(boxes) * number)]
-    return {"boxes": found * (best > 0).unsqueeze(1), "labels": place // number, "scores": best}
+    remain = fixed_size_nms(boxes, scores, limits.per_image, limits.nms_threshold, limits.score_threshold)
+    remaining = torch.where(remain, scores, 0.0).flatten()
+    best, index = remaining.topk(min(limits.per_image, len(remaining)))
+    found = boxes.flatten(0, 1)[index % (len(boxes) * number)]
+    return {"boxes": found * (best > 0).unsqueeze(1), "labels": index // number, "scores": best}

@@ -26,13 +26,13 @@ def fixed_size_nms(boxes: Tensor, scores: Tensor, max_boxes: int, overlap: float
     Returns:
         Whether each box remains, bool [G, C, N].
     """
-    left = torch.zeros_like(scores, dtype=torch.bool)
-    for group, classes, marks in zip(boxes, scores, left, strict=True):
-        for values, marked in zip(classes, marks, strict=True):
-            place = (values > threshold).nonzero()[:, 0]
-            best = nms(group[place], values[place], overlap)[:max_boxes]
-            marked[place[best]] = True
-    return left
+    remain = torch.zeros_like(scores, dtype=torch.bool)
+    for group, group_scores, group_remain in zip(boxes, scores, remain, strict=True):
+        for class_scores, class_remain in zip(group_scores, group_remain, strict=True):
+            candidates = (class_scores > threshold).nonzero()[:, 0]
+            best = nms(group[candidates], class_scores[candidates], overlap)[:max_boxes]
+            class_remain[candidates[best]] = True
+    return remain
 
 
 @fixed_size_nms.register_fake

@@ -99,9 +99,9 @@ def pooling_matrix(side: int, scale: int, like: Tensor) -> Tensor:
         Matrix [scale, side].
     """
     out = torch.arange(scale, device=like.device).unsqueeze(1)
-    place = torch.arange(side, device=like.device)
+    position = torch.arange(side, device=like.device)
     first, end = out * side // scale, ((out + 1) * side + scale - 1) // scale
-    inside = ((place >= first) & (place < end)).to(like.dtype)
+    inside = ((position >= first) & (position < end)).to(like.dtype)
     return inside / (end - first)
 
 
