@@ -63,7 +63,6 @@ class ClassificationPredictor(Predictor):
         self.top_k = min(top_k, len(self.class_names))
         self.flip = flip
         self.preprocessing = _changed(model.card, img_size, changes)
-        self._model = model
         if self.preprocessing.input_size[1:] != model.card.img_size:
             self._try(model.card, self.preprocessing.input_size[1:])
 
@@ -91,12 +90,15 @@ class ClassificationPredictor(Predictor):
 
         Returns:
             Logarithms [B, K] on the CPU.
+
+        Raises:
+            UserError: A value is NaN.
         """
         found = self._logits(images).log_softmax(-1)
         if self.flip:
             mirrored = self._logits(images.flip(-1)).log_softmax(-1)
             found = torch.logaddexp(found, mirrored) - math.log(2)
-        return found.cpu()
+        return self._require_numbers(found.cpu())
 
     def run(self, inputs: Tensor | list[Tensor], images: Sequence[PreprocessedImage]) -> list[ClassificationResult]:  # type: ignore[override]
         """Classify a batch of images.

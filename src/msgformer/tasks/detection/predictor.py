@@ -39,7 +39,6 @@ class DetectionPredictor(Predictor):
     def __init__(self, model: OpenedModel, config: InferenceConfig, *, threshold: float = THRESHOLD) -> None:
         super().__init__(model, config)
         self.threshold = threshold
-        self._model = model
 
     def detect(self, images: Sequence[Tensor]) -> list[dict[str, Tensor]]:
         """Return the detector's output for images [3, H, W], 0..1; see `msgformer.create_detector`."""

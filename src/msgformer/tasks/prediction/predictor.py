@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 import torch
 
 from msgformer.config.training_options import Progress
+from msgformer.errors import UserError
 from msgformer.tasks.device import Placement, find_placement
 from msgformer.tasks.prediction.base import PredictionRecord, PredictionResult
 from msgformer.tasks.prediction.record_layout import RecordLayout
@@ -121,6 +122,7 @@ class Predictor(ABC):
     """Whether a contact sheet needs only a small copy of the image."""
 
     def __init__(self, model: OpenedModel, config: InferenceConfig) -> None:
+        self._model = model
         self.config = config
         self.task = model.card.task
         self.class_names = tuple(model.card.classes)
@@ -165,3 +167,16 @@ class Predictor(ABC):
     @abstractmethod
     def layout(self) -> RecordLayout:
         """Layout of the records in files."""
+
+    def _require_numbers(self, outputs: Tensor) -> Tensor:
+        """Return outputs of the model, any shape; of NaN, a top-1 class would be meaningless.
+
+        Raises:
+            UserError: A value is NaN.
+        """
+        if outputs.isnan().any():
+            raise UserError(
+                f"{self._model.name} computes values that are not numbers (NaN) in {self.config.precision}; give"
+                " --precision float32, or weights without such values"
+            )
+        return outputs

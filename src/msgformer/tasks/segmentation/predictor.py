@@ -49,13 +49,16 @@ class SegmentationPredictor(Predictor):
                 f"{model.name} has {len(self.class_names)} classes, but class maps hold at most {MAX_CLASSES}; give a"
                 " segmenter with fewer classes, or call its module"
             )
-        self._model = model
         described: Any = model.module if model.session is None else model.session.card
         self.eval_transform = SegmentEval(image_options(model), described.mean, described.std)
 
     def segment(self, images: Tensor) -> Tensor:
-        """Return logits [B, K, h, w] of normalized images [B, 3, h, w]."""
-        return self._model.runner(self.config)(images)
+        """Return logits [B, K, h, w] of normalized images [B, 3, h, w].
+
+        Raises:
+            UserError: A value is NaN.
+        """
+        return self._require_numbers(self._model.runner(self.config)(images))
 
     @cached_property
     def layout(self) -> SegmentationLayout:
