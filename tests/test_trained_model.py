@@ -576,7 +576,7 @@ def test_a_missing_path_is_refused(loaded, runs):
         msgformer.load("mgs_transformer_tiny")
 
 
-@pytest.mark.parametrize("device", ["tpu", "cuda:x", "gpu:0:1", ""])
+@pytest.mark.parametrize("device", ["tpu", "cuda:x", "gpu:0:1", "cpu:1", ""])
 def test_unknown_devices_are_refused(device, runs):
     with pytest.raises(msgformer.UserError, match=r"^device must be auto, cpu, cuda or cuda:N, not "):
         msgformer.load(runs("classify").folder, device=device)

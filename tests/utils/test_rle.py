@@ -54,6 +54,9 @@ def test_polygons_are_cut_at_the_image_and_joined():
         ({"size": [10, 12], "counts": [140, -20]}, "RLE of 120 pixels"),
         ({"size": [10, 12], "counts": "T3d"}, "counts can't be read"),
         ({"size": [10, 12], "counts": [None]}, "counts can't be read"),
+        ({"size": [10, 12], "counts": [60.5, 59.5]}, "counts can't be read"),
+        ({"size": [10, 12], "counts": [float("inf")]}, "counts can't be read"),
+        ({"size": None, "counts": [120]}, r"RLE of size None, but the image is \[10, 12\]"),
         ({"size": [10, 12], "counts": []}, "RLE of 0 pixels"),
     ],
 )

@@ -96,7 +96,8 @@ def find_device(device: str = "auto") -> torch.device:
     if device == "auto":
         return _accelerator() or _CPU
     kind, _, index = str(device).partition(":")
-    if kind not in DEVICE_ALIASES or not (index.isdigit() or not index):
+    is_index = index.isdigit() or not index
+    if kind not in DEVICE_ALIASES or not is_index or (kind == "cpu" and index not in ("", "0")):
         raise UserError(f"device must be auto, cpu, cuda or cuda:N, not {device!r}")
     if kind == "cpu":
         return _CPU

@@ -77,11 +77,11 @@ def segmentation_problem(segmentation: object, height: int, width: int) -> str |
         return None if any(map(is_polygon, segmentation)) else "has no polygon of at least 3 points"
     if not isinstance(segmentation, dict) or "counts" not in segmentation or "size" not in segmentation:
         return "is neither a list of polygons nor an RLE with 'size' and 'counts'"
-    if list(segmentation["size"]) != [height, width]:
-        return f"is an RLE of size {list(segmentation['size'])}, but the image is [{height}, {width}]"
+    if segmentation["size"] not in ([height, width], (height, width)):
+        return f"is an RLE of size {segmentation['size']}, but the image is [{height}, {width}]"
     try:
         counts = run_lengths(segmentation["counts"])
-    except (TypeError, ValueError):
+    except (OverflowError, TypeError, ValueError):
         return "is an RLE whose counts can't be read"
     if sum(counts) != height * width or min(counts) < 0:
         return f"is an RLE of {sum(counts)} pixels, but the image has {height} x {width} = {height * width}"
@@ -95,9 +95,11 @@ def run_lengths(counts: list[int] | str) -> list[int]:
     the difference from the run two places earlier is stored (``rleFrString`` in COCO's tools).
 
     Raises:
-        ValueError: The string ends within a run.
+        ValueError: The string ends within a run, or a run isn't a whole number.
     """
     if not isinstance(counts, str):
+        if any(int(count) != count for count in counts):
+            raise ValueError("a run isn't a whole number")
         return [int(count) for count in counts]
     runs: list[int] = []
     value = shift = 0
