@@ -65,7 +65,7 @@ class Segmentation(DenseTask):
 
         Args:
             data: As `resolve_data` returns it.
-            progress: Called with the number of images.
+            progress: Not called.
             options: Options of ``check_data_options`` that are given.
         """
         from msgformer.data.survey import survey_segmentation
