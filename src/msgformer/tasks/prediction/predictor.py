@@ -163,5 +163,5 @@ class Predictor(ABC):
 
     @property
     @abstractmethod
-    def layout(self) -> RecordLayout:
+    def layout(self) -> RecordLayout[Any]:
         """Layout of the records in files."""

@@ -43,7 +43,8 @@ class SegmentationPredictor(Predictor):
 
     def segment(self, images: Tensor) -> Tensor:
         """Return logits [B, K, h, w] of normalized images [B, 3, h, w]."""
-        return self._model.runner(self.config)(images)
+        logits: Tensor = self._model.runner(self.config)(images)
+        return logits
 
     @cached_property
     def layout(self) -> SegmentationLayout:
