@@ -34,7 +34,8 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     """
     check_seal(path)
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
+        contents: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+        return contents
     except Exception as error:  # torch raises many types of errors for damaged pickles
         if isinstance(error, OSError) and error.filename is not None:
             raise
@@ -71,7 +72,7 @@ def seal(archive: io.BytesIO) -> None:
         ValueError: The archive already has a comment.
     """
     with archive.getbuffer() as view:
-        if view[-2:] != b"\0\0":
+        if bytes(view[-2:]) != b"\0\0":
             raise ValueError("the archive already has a comment, which leaves no place for a checksum")
         view[-2:] = SEAL_LENGTH.to_bytes(2, "little")  # an archive ends with the length of its comment
         digest = hashlib.sha256(view).hexdigest()

@@ -12,13 +12,13 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from importlib.metadata import version
-from typing import Any
 
 from msgformer.config.other_tools import COMMANDS as OTHER_COMMANDS
 from msgformer.errors import JobError, UserError, shown
 from msgformer.model_names import nearest
 from msgformer.plugins import PLUGINS, load_plugins, merge_plugins, split_plugins
 from msgformer.utils.freed_memory import keep_freed_memory
+from msgformer.utils.result import Result
 
 COMMANDS: dict[str, tuple[str, str]] = {
     "train": ("msgformer.commands.train:train", "train a model on bundled data or on your own"),
@@ -126,7 +126,7 @@ def _run(argv: list[str]) -> int:
     # Progress and notes go to standard error, so that a pipe receives only the result.
     with contextlib.redirect_stdout(sys.stderr):
         load_plugins(plugins)
-        result = options.function(*values.pop(options.variadic, ()), **values)
+        result: Result = options.function(*values.pop(options.variadic, ()), **values)
     text = result.render(as_json="json" in given)
     if text and _is_main_process():
         print(text, flush=True)
@@ -139,9 +139,10 @@ def _is_main_process() -> bool:
     return torch is None or not torch.distributed.is_initialized() or torch.distributed.get_rank() == 0
 
 
-def _load(command: str) -> Callable[..., Any]:
-    module, function = COMMANDS[command][0].split(":")
-    return getattr(importlib.import_module(module), function)
+def _load(command: str) -> Callable[..., Result]:
+    module, name = COMMANDS[command][0].split(":")
+    function: Callable[..., Result] = getattr(importlib.import_module(module), name)
+    return function
 
 
 def _help() -> str:

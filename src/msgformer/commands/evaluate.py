@@ -167,7 +167,8 @@ def _score(
     evaluation = model.opened.task.evaluate(model.opened, data, replace(model.config, **config), options)
     if output is not None:
         evaluation.write(output)
-    return evaluation.result
+    result: ScoresResult = evaluation.result
+    return result
 
 
 def _name(model: ModelLike) -> str:

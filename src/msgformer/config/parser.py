@@ -273,7 +273,8 @@ class Options:
         where = f"{name}: " if name else ""
         self._check_keys(given, where)
         try:
-            return self._parser.parse_object(given)
+            values: jsonargparse.Namespace = self._parser.parse_object(given)
+            return values
         except argparse.ArgumentError as error:
             raise self._explain(error, where) from error
 

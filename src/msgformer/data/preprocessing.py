@@ -103,7 +103,8 @@ def eval_transform(settings: Preprocessing) -> Transform:
     given = asdict(settings)
     del given["draft"]  # applies to decoding
     transform = create_transform(**given)
-    return Compose([*_to_gray(settings), transform])
+    composed: Transform = Compose([*_to_gray(settings), transform])
+    return composed
 
 
 def train_transform(settings: Preprocessing, options: AugmentOptions) -> Transform:
@@ -152,7 +153,8 @@ def train_transform(settings: Preprocessing, options: AugmentOptions) -> Transfo
     geometry, color, tensor = stages
     _fix_posterize(color)
     # Convert to gray last, since timm's policies fill borders with an RGB color.
-    return Compose([geometry, color, *_to_gray(settings), tensor])
+    composed: Transform = Compose([geometry, color, *_to_gray(settings), tensor])
+    return composed
 
 
 def _fix_posterize(color: Any) -> None:

@@ -154,7 +154,8 @@ def attention_weights(attention: WindowAttention, x: Tensor) -> Tensor:
     qkv = attention.qkv(x).unflatten(-1, (3, attention.num_heads, -1)).permute(2, 0, 3, 1, 4)
     query, key, _ = qkv.unbind(0)  # each [B * n, heads, N, C / heads]
     scores = query @ key.transpose(-2, -1) * query.shape[-1] ** -0.5
-    return (scores + attention.position_bias()).softmax(dim=-1)
+    weights: Tensor = (scores + attention.position_bias()).softmax(dim=-1)
+    return weights
 
 
 def choose_windows(grid: Size, count: int) -> list[int]:
@@ -182,4 +183,5 @@ def choose_windows(grid: Size, count: int) -> list[int]:
 def _gradient_norms(messenger: Tensor, tokens: Tensor) -> Tensor:
     """Return the gradient norm of half the squared norm of a messenger [C], for each token [1, H, W, C]: [H, W]."""
     (gradient,) = torch.autograd.grad(messenger.square().sum() / 2, tokens, retain_graph=True)
-    return gradient[0].norm(dim=-1).cpu()
+    norms: Tensor = gradient[0].norm(dim=-1)
+    return norms.cpu()

@@ -59,7 +59,8 @@ def _moved_from(exchange: Exchange, messengers: Tensor, plan: Any) -> Tensor | N
     """
     numbers = torch.arange(messengers.numel(), device=messengers.device, dtype=messengers.dtype).view_as(messengers)
     last = numbers.numel() - 1
-    ascending, descending = exchange(numbers.clone(), plan), exchange(last - numbers, plan)
+    ascending: Tensor = exchange(numbers.clone(), plan)
+    descending: Tensor = exchange(last - numbers, plan)
     is_index = (ascending == ascending.round()) & (ascending >= 0) & (ascending <= last)
     if not bool((is_index & (ascending + descending == last)).all()):
         return None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -58,9 +58,11 @@ def coarsest_stride(model: nn.Module) -> int:
     """Return the stride of a model's coarsest feature map; 32, the usual value, if the model doesn't declare it."""
     anchors: Any = getattr(getattr(model, "rpn", model), "anchor_generator", None)
     if anchors is not None:
-        return max(anchors.strides)
+        strides: Sequence[int] = anchors.strides
+        return max(strides)
     info: Any = getattr(model, "feature_info", None) or [dict(reduction=32)]
-    return max(entry["reduction"] for entry in info)
+    reductions: list[int] = [entry["reduction"] for entry in info]
+    return max(reductions)
 
 
 def example_input(model: nn.Module, sizes: Sizes, channels: int) -> Tensor:

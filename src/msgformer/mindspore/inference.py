@@ -39,7 +39,8 @@ def create_model(name: str, **kwargs: Any) -> Backbone:
     """
     name = resolve(name)
     family = sg_former if name.startswith("sgformer") else msg_transformer
-    return getattr(family, name)(**kwargs)
+    model: Backbone = getattr(family, name)(**kwargs)
+    return model
 
 
 def classifier(name: str, weights: Mapping[str, np.ndarray], *, graph: bool = False, **settings: Any) -> Classifier:
@@ -67,7 +68,8 @@ def classifier(name: str, weights: Mapping[str, np.ndarray], *, graph: bool = Fa
     run = ms.jit(model.construct) if graph else model
 
     def predict(images: np.ndarray) -> np.ndarray:
-        return run(Tensor(images, ms.float32)).asnumpy()
+        logits: np.ndarray = run(Tensor(images, ms.float32)).asnumpy()
+        return logits
 
     return predict
 

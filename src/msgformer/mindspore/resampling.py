@@ -67,4 +67,5 @@ def cubic_kernel(distance: np.ndarray) -> np.ndarray:
     d = np.abs(distance)
     inner = ((A + 2) * d - (A + 3)) * d**2 + 1
     outer = A * (((d - 5) * d + 8) * d - 4)
-    return np.where(d <= 1, inner, outer)
+    values: np.ndarray = np.where(d <= 1, inner, outer)
+    return values

@@ -68,7 +68,7 @@ class Packed(nn.Module):
 
     def _apply(self, *args: Any, **kwargs: Any) -> Any:
         before = self.weight
-        super()._apply(*args, **kwargs)
+        super()._apply(*args, **kwargs)  # type: ignore[no-untyped-call]  # mypy excludes no calls of super()
         if self.weight is not before:  # the layouts have the old type and device
             self._drop_layouts()
         return self

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from itertools import cycle
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -38,7 +39,7 @@ class Point(NamedTuple):
     @property
     def side(self) -> float:
         """Side of the square with the same area."""
-        return (self.size[0] * self.size[1]) ** 0.5
+        return math.sqrt(self.size[0] * self.size[1])
 
 
 def latency_plot(points: Sequence[Point]) -> Plot:
@@ -57,7 +58,7 @@ def throughput_plot(points: Sequence[Point]) -> Plot:
     )
 
 
-def _sorted(points: Sequence[Point], name: str) -> list:
+def _sorted(points: Sequence[Point], name: str) -> list[Any]:
     return sorted({getattr(point, name) for point in points})
 
 

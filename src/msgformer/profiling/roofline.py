@@ -56,7 +56,7 @@ class Recorder(TorchDispatchMode):
     """
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]  # mypy excludes no calls of super()
         self.operations: Counter[Operation] = Counter()
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
@@ -85,7 +85,8 @@ def record_operations(model: nn.Module, images: Tensor) -> Counter[Operation]:
     Returns:
         Number of calls of each operation.
     """
-    with Recorder() as recorder, plain_attention():  # PyTorch's operators, which can be counted
+    recorder = Recorder()
+    with recorder, plain_attention():  # PyTorch's operators, which can be counted
         model(images)
     return recorder.operations
 

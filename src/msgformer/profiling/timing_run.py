@@ -29,7 +29,7 @@ from msgformer.profiling.backends import (
     prepare_torch,
 )
 from msgformer.profiling.benchmark_result import FORMATS, MINDSPORE, Backend, Benchmark, Mode, NumberFormat, Timing
-from msgformer.profiling.memory import is_out_of_memory, largest_batch, measure_peak, release
+from msgformer.profiling.memory import largest_batch, measure_peak, release
 from msgformer.profiling.roofline import Operation, measure_roofline, record_operations
 from msgformer.runs.provenance import describe_machine
 from msgformer.runs.train_settings import check_compiler
@@ -37,6 +37,7 @@ from msgformer.tasks import get_task
 from msgformer.tasks.device import find_device
 from msgformer.tasks.export.source import ExportSource
 from msgformer.tasks.opened_model import OpenedModel, open_model
+from msgformer.training.failures import is_out_of_memory
 from msgformer.utils.timing import pair_ratios, spread, time_interleaved
 
 FIRST_RUNS, WARM_UP = 2, 2

@@ -142,7 +142,8 @@ class TrainSettings:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the settings in plain values for YAML."""
-        return _plain(dataclasses.asdict(self))
+        values: dict[str, Any] = _plain(dataclasses.asdict(self))
+        return values
 
     def write(self, path: Path) -> None:
         """Write the YAML file with which ``msgformer train --config`` repeats the run."""

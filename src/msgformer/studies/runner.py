@@ -50,7 +50,9 @@ class Job:
     @property
     def epochs(self) -> int:
         """Total number of epochs."""
-        return self.settings["epochs"] + self.settings.get("optim", {}).get("cooldown_epochs", 0)
+        epochs: int = self.settings["epochs"]
+        cooldown: int = self.settings.get("optim", {}).get("cooldown_epochs", 0)
+        return epochs + cooldown
 
     def scores(self) -> list[float]:
         """Return the top-1 accuracy after each epoch so far, in percent."""

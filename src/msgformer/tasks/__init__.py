@@ -39,7 +39,8 @@ def get_task(name: str) -> Task:
     if name not in TASKS:
         raise UserError(f"task must be one of {', '.join(TASKS)}, not {name!r}")
     module, cls = TASKS[name].split(":")
-    return getattr(importlib.import_module(module), cls)()
+    task: Task = getattr(importlib.import_module(module), cls)()
+    return task
 
 
 def all_tasks() -> list[Task]:

@@ -22,11 +22,12 @@ from msgformer.exporters.runtime import open_session
 from msgformer.exporters.session import Session
 from msgformer.model_names import ALIASES
 from msgformer.models.loading import load_weights, unwrap
+from msgformer.models.registry import known_model
 from msgformer.optimized.optimize import optimize
 from msgformer.plugins import require_plugins
 from msgformer.tasks import TASKS, Task, get_task
 from msgformer.tasks.pretrained import read_pretrained
-from msgformer.training.build import build_model, default_size, known_model
+from msgformer.training.build import build_model, default_size
 from msgformer.utils.safetensors_header import read_header
 
 if TYPE_CHECKING:

@@ -138,7 +138,8 @@ def _describe(model: nn.Module, class_names: Sequence[str], preprocessing: Mappi
 
 def _architecture(model: Any) -> str:
     """Return the name of a model in timm's registry."""
-    return model.pretrained_cfg["architecture"]
+    name: str = model.pretrained_cfg["architecture"]
+    return name
 
 
 def _arguments(model: nn.Module, model_args: Mapping[str, Any] | None) -> dict[str, Any]:
@@ -187,7 +188,8 @@ def _write_readme(
         "details": {"Architecture": name, "Classes": ", ".join(shown), **(details or {})},
         "usage": usage,
     }
-    return generate_readme(card, name)
+    readme: str = generate_readme(card, name)
+    return readme
 
 
 def read_pretrained(folder: str | Path) -> Pretrained:

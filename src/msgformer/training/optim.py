@@ -123,6 +123,7 @@ def build_schedule(
         decay_rate=options.power if options.schedule == "poly" else options.decay_rate,
         warmup_epochs=options.warmup_epochs,
     )
+    schedule: Scheduler
     schedule, _ = create_scheduler_v2(
         optimizer,
         sched=options.schedule,

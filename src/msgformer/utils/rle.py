@@ -38,7 +38,8 @@ def decode_mask(segmentation: Segmentation, height: int, width: int) -> Array:
     """
     from faster_coco_eval.core import mask as api
 
-    return api.decode(compress(segmentation, height, width)).astype(bool)
+    mask: np.ndarray = api.decode(compress(segmentation, height, width)).astype(bool)
+    return mask
 
 
 def compress(segmentation: Segmentation, height: int, width: int) -> dict[str, Any]:

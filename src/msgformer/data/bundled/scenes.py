@@ -72,7 +72,8 @@ class Scene:
         """Return the mask of the visible part of each digit, bool [N, SIDE, SIDE]."""
         import numpy as np
 
-        return self.owner[None] == np.arange(len(self.labels))[:, None, None]
+        masks: Array = self.owner[None] == np.arange(len(self.labels))[:, None, None]
+        return masks
 
     def boxes(self) -> list[tuple[int, int, int, int]]:
         """Return the bounding box ``x y width height`` of the visible part of each digit, in pixels."""
@@ -88,7 +89,8 @@ class Scene:
         import numpy as np
 
         table = np.array([label + 1 for label in self.labels] + [0], dtype=np.uint8)
-        return table[self.owner]  # -1 selects the last entry
+        classes: Array = table[self.owner]  # -1 selects the last entry
+        return classes
 
 
 class SceneMaker:
@@ -251,4 +253,5 @@ def _contrasting(rng: np.random.Generator, brightness: float) -> Array:
     place = rng.uniform(0, darker + brighter)
     gray = place if place < darker else brightness + _CONTRAST + place - darker
     tint = rng.uniform(-1, 1, 3)
-    return np.clip(gray + 0.25 * (tint - tint.mean()), 0, 1)
+    color: Array = np.clip(gray + 0.25 * (tint - tint.mean()), 0, 1)
+    return color

@@ -90,7 +90,8 @@ def detect_eval_transform(image: Image.Image, target: Target) -> tuple[Tensor, T
 
 def to_tensor(image: Image.Image) -> Tensor:
     """Convert an image to a float tensor in 0..1, [3, H, W]."""
-    return F.to_dtype(F.to_image(image), torch.float32, scale=True).as_subclass(torch.Tensor)
+    tensor: Tensor = F.to_dtype(F.to_image(image), torch.float32, scale=True)
+    return tensor.as_subclass(torch.Tensor)
 
 
 def _drop_cropped(target: Target) -> Target:

@@ -75,8 +75,11 @@ class EpochSampler(Sampler[Draw]):
 
         generator = np.random.default_rng(derive(self.seed, self.epoch))
         if self.balance is not None:
-            return balanced_order(self.balance, generator).tolist()
-        return (generator.permutation(self.count) if self.shuffle else np.arange(self.count)).tolist()
+            order = balanced_order(self.balance, generator)
+        else:
+            order = generator.permutation(self.count) if self.shuffle else np.arange(self.count)
+        indices: list[int] = order.tolist()
+        return indices
 
     def __len__(self) -> int:
         return len(range(self.rank, self.used, self.world_size))

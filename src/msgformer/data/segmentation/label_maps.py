@@ -104,7 +104,7 @@ class LabeledImages:
         """
         path = self.pairs[index][1]
         numbers = read_label_map(path)
-        classes = self.table[numbers]
+        classes: np.ndarray = self.table[numbers]
         if classes.min() < 0:
             raise UserError(f"{path}: {self.unknown_labels(numbers)}")
         return classes.astype("uint8")
@@ -125,7 +125,8 @@ class LabeledImages:
         labels = self.labels(index)
         if problem := map_size_problem(labels.shape[1], labels.shape[0], size, self.pairs[index][0]):
             raise UserError(f"{self.pairs[index][1]}: {problem}")
-        return Mask(torch.from_numpy(labels))
+        mask: Tensor = Mask(torch.from_numpy(labels))
+        return mask
 
     def unknown_labels(self, numbers: np.ndarray) -> str:
         """Return the error message for a label map with labels of no class."""

@@ -115,7 +115,8 @@ class SegmentEval:
             image: The image.
             size: Height and width.
         """
-        return F.normalize(to_tensor(F.resize(image, list(size))), self.mean, self.std)
+        normalized: Tensor = F.normalize(to_tensor(F.resize(image, list(size))), self.mean, self.std)
+        return normalized
 
 
 class SegmentViews(SegmentEval):

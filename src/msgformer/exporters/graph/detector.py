@@ -97,6 +97,7 @@ class GraphRCNN(GraphDetector):
             maps: Feature maps [1, C, h, w].
             size: Height and width of the image in pixels.
         """
+        found: dict[str, Tensor]
         (found,) = self.heads.detect(maps, [self.proposals(maps, size)], [size])
         return found
 

@@ -62,7 +62,8 @@ def library() -> ctypes.CDLL | None:
 def is_loaded() -> bool:
     """Whether kernels may be called here and now: not in graphs that are exported or observed."""
     if torch.compiler.is_compiling():
-        return _is_loaded_for_graphs()
+        allowed: bool = _is_loaded_for_graphs()
+        return allowed
     return not is_recorded() and library() is not None  # modes that observe operators need PyTorch's
 
 

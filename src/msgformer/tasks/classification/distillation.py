@@ -56,7 +56,8 @@ class Teacher:
         if images.device != self._device:
             self.model.to(images.device)
             self._device = images.device
-        return self.model(self.convert(images)).float()
+        logits: Tensor = self.model(self.convert(images))
+        return logits.float()
 
     def convert(self, images: Tensor) -> Tensor:
         """Convert augmented images from the student's format to the teacher's.

@@ -25,7 +25,8 @@ class PooledFeatures(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Compute features [B, D] of images [B, C, H, W]."""
-        return self.model.forward_head(self.model.forward_features(images), pre_logits=True)
+        features: Tensor = self.model.forward_head(self.model.forward_features(images), pre_logits=True)
+        return features
 
 
 def make_embedder(model: OpenedModel, config: InferenceConfig) -> Callable[[Tensor | list[Tensor]], Tensor]:

@@ -53,7 +53,8 @@ class Outcome:
     @cached_property
     def correct(self) -> np.ndarray:
         """Whether the top-1 class is the true class [N]."""
-        return self.predicted == self.labels
+        correct: np.ndarray = self.predicted == self.labels
+        return correct
 
     @property
     def loss(self) -> float:
@@ -107,7 +108,8 @@ class Outcome:
         count = len(self.classes)
         groups = min(count, max_groups)
         labels, predicted = (np.asarray(index, np.int64) * groups // count for index in (self.labels, self.predicted))
-        return confusion_matrix(labels, predicted, labels=np.arange(groups))
+        counts: np.ndarray = confusion_matrix(labels, predicted, labels=np.arange(groups))
+        return counts
 
     def reliability(self) -> np.ndarray:
         """Return mean confidence, accuracy (both 0..1) and number of images per bin of confidence [BINS, 3].
@@ -123,11 +125,13 @@ class Outcome:
     def worst_mistakes(self, max_images: int) -> list[int]:
         """Return the indices of at most ``max_images`` misclassified images, in descending order of confidence."""
         mistakes = np.flatnonzero(~self.correct)
-        return mistakes[np.argsort(-self.confidences[mistakes], kind="stable")[:max_images]].tolist()
+        indices: list[int] = mistakes[np.argsort(-self.confidences[mistakes], kind="stable")[:max_images]].tolist()
+        return indices
 
     def least_certain(self, max_images: int) -> list[int]:
         """Return the indices of at most ``max_images`` images, in ascending order of confidence."""
-        return np.argsort(self.confidences, kind="stable")[:max_images].tolist()
+        indices: list[int] = np.argsort(self.confidences, kind="stable")[:max_images].tolist()
+        return indices
 
 
 def collect_outcome(classes: tuple[str, ...], batches: Iterable[tuple[Tensor, Tensor]]) -> Outcome:

@@ -61,7 +61,8 @@ class EvaluateResult(ScoresResult):
 
     def metric(self, name: str) -> float | None:
         """Return one score by its name."""
-        return getattr(self, name)
+        score: float | None = getattr(self, name)
+        return score
 
     def comparison(self) -> dict[str, object]:
         """Return paths, scores and test-time options by name."""

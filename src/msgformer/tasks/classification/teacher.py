@@ -13,10 +13,10 @@ from msgformer.config.data_options import PreprocessOptions
 from msgformer.data.preprocessing import Preprocessing
 from msgformer.errors import UserError
 from msgformer.model_names import HUB_PREFIXES
+from msgformer.models.registry import known_model
 from msgformer.tasks import get_task
 from msgformer.tasks.classification.distillation import InputFormat, Teacher
 from msgformer.tasks.opened_model import load_model
-from msgformer.training.build import known_model
 
 
 def open_teacher(teacher: str, classes: Sequence[str], student: Preprocessing) -> Teacher:

@@ -20,11 +20,12 @@ from msgformer.data.classification.subsets import open_subsets, record_subsets
 from msgformer.data.loading.balance import class_weights
 from msgformer.data.loading.module import ImageData
 from msgformer.data.preprocessing import Preprocessing, eval_transform, train_transform
+from msgformer.models.registry import known_model
 from msgformer.tasks.classification.distillation import Distillation
 from msgformer.tasks.classification.teacher import open_teacher
 from msgformer.tasks.classification.training_module import ClassificationTraining
 from msgformer.tasks.training_setup import TrainingSetup
-from msgformer.training.build import build_model, checkpoint_gradients, default_size, known_model, load_initial_weights
+from msgformer.training.build import build_model, checkpoint_gradients, default_size, load_initial_weights
 
 if TYPE_CHECKING:
     from msgformer.runs.train_settings import TrainSettings

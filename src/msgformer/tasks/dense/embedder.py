@@ -41,6 +41,6 @@ def pool_last_map(backbone: Any, images: Tensor, size: tuple[int, int]) -> Tenso
     Returns:
         Features [1, D].
     """
-    last = list(backbone(images))[-1]
+    last: Tensor = list(backbone(images))[-1]
     height, width = (-(-side // STRIDES[-1]) for side in size)
     return last[..., :height, :width].mean((2, 3))

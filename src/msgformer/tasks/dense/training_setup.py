@@ -13,9 +13,9 @@ from msgformer.data.detection.instances import InstanceSet
 from msgformer.data.loading.split import write_split
 from msgformer.data.problems import Problem, raise_errors
 from msgformer.data.segmentation.label_maps import LabeledImages
+from msgformer.models.registry import known_model
 from msgformer.tasks import get_task
 from msgformer.tasks.training_setup import TrainingSetup
-from msgformer.training.build import known_model
 
 
 class DenseSetup(TrainingSetup):

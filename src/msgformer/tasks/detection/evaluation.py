@@ -103,7 +103,8 @@ def _has_masks(model: OpenedModel) -> bool:
     if model.session is not None:
         return "masks" in model.session.card.outputs
     module: Any = model.module
-    return module.with_masks
+    with_masks: bool = module.with_masks
+    return with_masks
 
 
 def _without(ground_truth: CocoGroundTruth, positions: Collection[int]) -> CocoGroundTruth:

@@ -54,5 +54,5 @@ def img_size(model: OpenedModel) -> tuple[int, int]:
 
 def as_graph(module: nn.Module) -> nn.Module:
     """Return a copy of a detector without loops over objects, which gives the same results."""
-    form: Any = GraphRCNN if isinstance(module, RCNN) else GraphRetinaNet
+    form: type[nn.Module] = GraphRCNN if isinstance(module, RCNN) else GraphRetinaNet
     return form(copy.deepcopy(module)).eval()

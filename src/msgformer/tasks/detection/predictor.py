@@ -42,7 +42,7 @@ class DetectionPredictor(Predictor):
 
     def detect(self, images: Sequence[Tensor]) -> list[dict[str, Tensor]]:
         """Return the detector's output for images [3, H, W], 0..1; see `msgformer.create_detector`."""
-        run = self._model.runner(self.config)
+        run: Callable[[Sequence[Tensor]], list[dict[str, Tensor]]] = self._model.runner(self.config)
         if len({image.shape for image in images}) == 1:
             return run(list(images))
         # In one batch, smaller images would be padded to the largest one, which changes the content of windows.

@@ -48,7 +48,8 @@ class DetectionTraining(Training):
     def losses(self, batch: Batch) -> dict[str, Tensor]:
         """Compute the losses of proposals, classes, boxes and masks."""
         images, targets, _ = batch
-        return self.model(images, targets)
+        losses: dict[str, Tensor] = self.model(images, targets)
+        return losses
 
     @override
     def make_scores(self) -> CocoScores:

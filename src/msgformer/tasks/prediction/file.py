@@ -112,7 +112,7 @@ class JsonLines:
         layout: Converts records to objects.
     """
 
-    def __init__(self, layout: RecordLayout[Any]) -> None:
+    def __init__(self, layout: RecordLayout[PredictionRecord]) -> None:
         self.layout = layout
 
     def header(self) -> str:
@@ -142,7 +142,7 @@ class Csv:
         layout: Converts records to rows.
     """
 
-    def __init__(self, layout: RecordLayout[Any]) -> None:
+    def __init__(self, layout: RecordLayout[PredictionRecord]) -> None:
         self.layout = layout
 
     def header(self) -> str:

@@ -165,7 +165,7 @@ class Predictor(ABC):
 
     @property
     @abstractmethod
-    def layout(self) -> RecordLayout:
+    def layout(self) -> RecordLayout[Any]:
         """Layout of the records in files."""
 
     def _require_numbers(self, outputs: Tensor) -> Tensor:

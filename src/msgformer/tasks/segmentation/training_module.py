@@ -29,7 +29,8 @@ class SegmentationTraining(Training):
     def losses(self, batch: Batch) -> dict[str, Tensor]:
         """Compute the losses of the head and of the auxiliary head, if there is one."""
         images, labels, _ = batch
-        return self.model(torch.stack(images), torch.stack(labels))
+        losses: dict[str, Tensor] = self.model(torch.stack(images), torch.stack(labels))
+        return losses
 
     @override
     def make_scores(self) -> SegmentScores:
