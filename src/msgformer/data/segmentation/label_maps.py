@@ -46,8 +46,16 @@ class LabelScheme:
         Args:
             classes: Names of the classes.
             reduce_zero: Whether labels start at 1, with 0 for no class, as in ADE20K; otherwise they start at 0.
+
+        Raises:
+            UserError: There are more classes than labels below 255.
         """
         first = 1 if reduce_zero else 0
+        if len(classes) > IGNORED - first:
+            raise UserError(
+                f"{len(classes)} classes are too many: label maps have labels {first} to {IGNORED - 1} for classes, and"
+                f" {IGNORED} means no class; merge classes"
+            )
         values = {label + first: label for label in range(len(classes))}
         if reduce_zero:
             values[0] = IGNORED
@@ -160,7 +168,7 @@ def read_label_map(path: str) -> np.ndarray:
             )
         numbers = np.asarray(image)
     if numbers.dtype.itemsize > 1 and (numbers.min() < 0 or numbers.max() > IGNORED):
-        raise UserError(f"{path}: label {numbers.max()} is above 255, the largest that a label map may hold")
+        raise UserError(f"{path}: its labels range from {numbers.min()} to {numbers.max()}; they must lie in 0..255")
     return numbers.astype(np.uint8, copy=False)
 
 
