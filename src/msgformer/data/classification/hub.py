@@ -66,12 +66,13 @@ def open_hub_set(location: Location) -> tuple[HubSource, HubSource | None]:
 
 
 def _load(location: Location) -> dict[str, Any]:
+    """Load the splits of a dataset by name."""
     import datasets
 
     folder = Path(location.path)
-    stored = any((folder / name).is_file() for name in ("dataset_dict.json", "state.json"))
+    is_saved = any((folder / name).is_file() for name in ("dataset_dict.json", "state.json"))
     try:
-        loaded = datasets.load_from_disk(location.path) if stored else datasets.load_dataset(location.path)
+        loaded = datasets.load_from_disk(location.path) if is_saved else datasets.load_dataset(location.path)
     except Exception as error:  # its readers and the network raise many types of errors
         reason = shown(" ".join(str(error).split()))[:300] or type(error).__name__
         raise UserError(f"data: can't open {location} ({reason})") from error

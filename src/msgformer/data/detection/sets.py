@@ -17,6 +17,7 @@ SUBSETS = {"train": ("train",), "val": ("val", "test")}
 """Prefixes of the names of the subsets, in order of preference."""
 
 Reading = tuple[InstanceSet, list[Problem]]
+"""Valid images of a subset, and the problems found while reading it."""
 
 
 def find_readers(data: Path) -> dict[str, Callable[[], Reading]]:
@@ -60,6 +61,7 @@ def open_detection_val(data: Path, classes: Sequence[str]) -> InstanceSet:
 
 
 def _checked(reading: Reading) -> InstanceSet:
+    """Return the images; raises UserError if there are errors among the problems."""
     found, problems = reading
     raise_errors(problems)
     return found

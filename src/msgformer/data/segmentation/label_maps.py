@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 IGNORED = 255
 """Label of pixels without a class."""
 
-REDUCE_ZERO = "--segment_images.reduce_zero_label true (check-data: --reduce_zero_label true)"
+REDUCE_ZERO_OPTIONS = "--segment_images.reduce_zero_label true (check-data: --reduce_zero_label true)"
 """Options for labels that count from 1."""
 
 
@@ -145,7 +145,7 @@ class LabeledImages:
         more = f" and {len(unknown) - 1} other labels" if len(unknown) > 1 else ""
         remedy = "correct the label map, or name every class in classes.txt"
         if self.scheme.can_reduce_zero and unknown == [len(self.classes)]:
-            remedy = f"if labels count from 1 and 0 means no class, pass {REDUCE_ZERO}; otherwise {remedy}"
+            remedy = f"if labels count from 1 and 0 means no class, pass {REDUCE_ZERO_OPTIONS}; otherwise {remedy}"
         return (
             f"label {unknown[0]}{more} of no class: this file holds labels {found[0]} to {found[-1]}, but the"
             f" {len(self.classes)} classes have {min(valid)} to {max(valid)} (255 is ignored); {remedy}"
