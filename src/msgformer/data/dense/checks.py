@@ -77,10 +77,14 @@ def _image_problem(image: AnnotatedImage, whole: bool) -> Problem | None:
 def _pair_problem(data: LabeledImages, index: int, whole: bool, read_labels: bool) -> Problem | None:
     image, label_map = data.pairs[index]
     try:
-        size, map_size = _size(image, whole), _size(label_map, whole=False)
-        numbers = read_label_map(label_map) if read_labels else None
+        size = _size(image, whole)
     except UserError as error:
         return Problem("error", "unreadable image", image, str(error))
+    try:
+        map_size = _size(label_map, whole=False)
+        numbers = read_label_map(label_map) if read_labels else None
+    except UserError as error:
+        return Problem("error", "unreadable label map", label_map, str(error))
     if problem := map_size_problem(*map_size, size, image):
         return Problem("error", "size of a label map", label_map, problem)
     if numbers is not None and (data.table[numbers] < 0).any():
