@@ -1,5 +1,6 @@
 import math
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -93,6 +94,16 @@ def test_a_greedy_average_is_at_least_as_good_as_the_best_checkpoint(runs, tmp_p
     assert result.score >= max(alone)
     assert result.score == evaluate(tmp_path / "again.ckpt", **CPU).top1
     assert f"top1 {result.score:.2f} %" in printed
+
+
+def test_data_without_a_score_is_an_error(monkeypatch, tmp_path):
+    """A missing score must not count as zero, with which every checkpoint would be taken."""
+    ingredients = SimpleNamespace(card=SimpleNamespace(task="classify"), has_same_val=True)
+    monkeypatch.setattr(averaging, "Ingredients", lambda _paths: ingredients)
+    for value in (None, math.nan):
+        scores = SimpleNamespace(metric=lambda _name, value=value: value)
+        with pytest.raises(UserError, match="greedy: top1 can't be computed on data"):
+            averaging.average_greedily([tmp_path / "a.ckpt"], tmp_path / "b.ckpt", "data", lambda *_, s=scores: s)
 
 
 class Numbers:

@@ -147,7 +147,7 @@ def test_recomputing_runs_each_block_once_more(backend, forwards):
     ready.run()
     assert len(calls) == forwards
     with pytest.raises(UserError, match="backend recompute: test_vit doesn't support it"):
-        benchmark_backends.checkpoint_gradients(torch.nn.Identity(), "test_vit", "backend recompute")
+        benchmark_backends.enable_grad_checkpointing(torch.nn.Identity(), "test_vit", "backend recompute")
 
 
 def test_weights_and_images_have_the_number_format():

@@ -15,7 +15,7 @@ import msgformer
 from commands.trained import CPU, make_images, make_run
 from msgformer.cli.main import main
 from msgformer.commands.predict import iter_predictions, predict
-from msgformer.data.files.inputs import Input
+from msgformer.data.files.inputs import FileInput
 from msgformer.errors import UserError
 from msgformer.tasks.classification.record import Prediction
 from msgformer.tasks.prediction import stream as prediction_stream
@@ -247,7 +247,7 @@ def test_memory_does_not_grow_with_the_number_of_images(run, data, tmp_path, mon
 
     def count(self, predictions):
         write(self, predictions)
-        alive.append(sum(type(one) in (Prediction, Input) for one in gc.get_objects()))
+        alive.append(sum(type(one) in (Prediction, FileInput) for one in gc.get_objects()))
 
     monkeypatch.setattr(PredictionFile, "write", count)
     assert predict(run, ["-"], output=tmp_path / "out.csv", batch_size=10, **CPU).images == 100

@@ -22,6 +22,13 @@ def test_settings_are_the_models_unless_given(model):
     assert (given.crop_pct, given.mean, given.std) == (1.0, (0.1, 0.2, 0.3), own.std)
 
 
+def test_a_gray_models_own_mean_is_used():
+    config = {"input_size": (1, 160, 160), "mean": (0.4,), "std": (0.2,)}
+    gray = timm.create_model("test_vit", in_chans=1, pretrained_cfg_overlay=config)
+    settings = Preprocessing.of(gray, (32, 48), 1, PreprocessOptions())
+    assert (settings.mean, settings.std) == ((0.4,), (0.2,))
+
+
 def test_settings_survive_storing(model):
     settings = Preprocessing.of(model, (32, 48), 1, PreprocessOptions())
     assert Preprocessing.from_dict(settings.to_dict()) == settings

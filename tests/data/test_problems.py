@@ -21,4 +21,5 @@ def test_many_of_a_kind_are_counted_and_the_last_is_not_lost():
     assert len(rows) == 22
     assert rows[20][2] == "... and 5 more"
     assert rows[21] == ("note", "animation", "b.gif", "the first frame is used")
+    assert problem_rows([*many, Problem("warning", "unreadable image", "w.png", "")])[-1][0] == "warning"
     assert problem_rows(many[:20]) == [("error", "unreadable image", one.path, "replace it") for one in many[:20]]

@@ -49,8 +49,11 @@ def test_modules_are_accepted_as_backbones(name, options):
     ]
 
 
-def test_frozen_stages_keep_weights_and_statistics():
-    backbone = create_backbone("resnet18", frozen_stages=2).train()
+@pytest.mark.parametrize("mode", ["as created", "after train()"])
+def test_frozen_stages_keep_weights_and_statistics(mode):
+    backbone = create_backbone("resnet18", frozen_stages=2)
+    if mode == "after train()":
+        backbone.eval().train()
     frozen = {name for name, p in backbone.named_parameters() if not p.requires_grad}
     assert {name.split(".")[2] for name in frozen} == {"conv1", "bn1", "layer1", "layer2"}
     assert all(p.requires_grad for name, p in backbone.named_parameters() if "layer3" in name)

@@ -1,10 +1,14 @@
 import importlib.util
+import inspect
+from dataclasses import replace
 
 import pytest
+import yaml
 
+from msgformer.commands.train import train
 from msgformer.config.training_options import TrainerOptions
 from msgformer.errors import UserError
-from msgformer.runs.train_settings import check_compiler, check_model, check_trackers
+from msgformer.runs.train_settings import TrainSettings, check_compiler, check_model, check_trackers
 
 
 @pytest.mark.parametrize("name", ["msg_transformer_tiny", "sgformer_s", "resnet18", "hf-hub:timm/resnet18.a1_in1k"])
@@ -19,6 +23,23 @@ def test_names_of_this_package_and_of_others_pass(name):
 def test_mistyped_names_of_this_package_are_refused_without_timm(name, nearest):
     with pytest.raises(UserError, match=f"unknown model '{name}'; did you mean '{nearest}'"):
         check_model(name)
+
+
+@pytest.fixture
+def settings():
+    parameters = inspect.signature(train).parameters
+    return TrainSettings.of({name: parameter.default for name, parameter in parameters.items()})
+
+
+def test_a_run_of_a_version_without_an_option_is_resumed_with_its_default(settings, tmp_path):
+    stored = settings.to_dict()
+    del stored["optim"]["layer_decay_scratch"], stored["augment"]["scale"]
+    path = tmp_path / "config.yaml"
+    path.write_text(yaml.safe_dump(stored))
+    settings.check_unchanged(path)
+    changed = replace(settings, optim=replace(settings.optim, layer_decay_scratch=False))
+    with pytest.raises(UserError, match=r"resume: optim\.layer_decay_scratch is True in .*, not False"):
+        changed.check_unchanged(path)
 
 
 def test_missing_compiler_is_refused(tmp_path, monkeypatch):

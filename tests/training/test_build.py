@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from msgformer.errors import UserError
-from msgformer.training.build import build_model, checkpoint_gradients, default_size, known_model
+from msgformer.training.build import build_model, default_size, enable_grad_checkpointing, known_model
 
 TINY = {"embed_dim": 16, "depths": [1, 1], "num_heads": [1, 2], "window_size": 2, "shuffle_sizes": [2, 2]}
 
@@ -56,7 +56,7 @@ def test_unknown_names_and_invalid_arguments_are_refused(name, arguments, messag
 
 def test_gradient_checkpointing_is_enabled_or_refused():
     model = build_model("msg_transformer_tiny", 3, (16, 16), TINY)
-    checkpoint_gradients(model, "msg_transformer_tiny")
+    enable_grad_checkpointing(model, "msg_transformer_tiny")
     assert model.stages[0].num_recomputed == len(model.stages[0].blocks)
     with pytest.raises(UserError, match=r"trainer\.grad_checkpointing: .* doesn't support it"):
-        checkpoint_gradients(torch.nn.Linear(1, 1), "plain")
+        enable_grad_checkpointing(torch.nn.Linear(1, 1), "plain")

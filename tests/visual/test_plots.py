@@ -6,6 +6,7 @@ import pytest
 from PIL import Image
 
 from msgformer.visual.plots import (
+    COLORS,
     MAX_LABELS,
     confusion_plot,
     histogram_plot,
@@ -67,6 +68,16 @@ def test_a_matrix_of_few_classes_has_names_and_numbers_and_one_of_many_neither()
     assert "predicted (classes by number, 300 in 100 groups)" in many
     assert len(many) < 40
     assert "class0" not in texts(confusion_plot(np.eye(MAX_LABELS + 1, dtype=int), names[: MAX_LABELS + 1]))
+
+
+def test_no_line_is_lost_when_there_are_more_than_colors():
+    lines = {f"loss{number}": [2.0, 1.0] for number in range(len(COLORS) + 2)}
+    assert set(lines) <= set(texts(line_plot("loss", {"Loss": lines}, [1, 2])))
+
+
+@pytest.mark.parametrize("values", [[float("nan"), 2.0], [float("nan")] * 2, [0.0, 0.0]])
+def test_unknown_values_and_zeros_are_plotted_from_zero(values):
+    assert "Rate" in texts(line_plot("rate", {"Rate": {"lr": values}}, [1, 2], from_zero=True))
 
 
 def test_empty_bins_are_left_out_of_the_diagram():

@@ -57,7 +57,7 @@ def silence_messengers(model):
 def test_version_1_with_silent_messengers_is_the_swin_without_shifts(names):
     swin, model = without_shifts(make_swin()), make_msg(exchange="none")
     report = load_swin(model, names(swin.state_dict()))
-    assert not report.stretched
+    assert not report.resized
     assert set(report.new) == {n for n in model.state_dict() if n.endswith(("msg_tokens", "rel_pos_msg"))}
     x = torch.randn(2, 3, 112, 112, dtype=torch.float64)
     theirs = swin.forward_intermediates(x, norm=True, intermediates_only=True)
@@ -85,9 +85,9 @@ def test_every_variant_takes_the_weights_that_fit(name, settings):
     before = {name: value.clone() for name, value in model.state_dict().items()}
     report = load_swin(model, make_swin(embed_dim=64, num_heads=(2, 4, 8)).state_dict())
     after = model.state_dict()
-    assert sorted([*report.carried, *report.stretched, *report.new]) == sorted(after)
+    assert sorted([*report.copied, *report.resized, *report.new]) == sorted(after)
     assert all(torch.equal(after[name], before[name]) for name in report.new)
-    assert not any(torch.equal(after[name], before[name]) for name in [*report.carried, *report.stretched])
+    assert not any(torch.equal(after[name], before[name]) for name in [*report.copied, *report.resized])
     expected = ("msg_tokens", "rel_pos_msg", "downsample.norm.weight", "downsample.norm.bias", "fc.weight", "fc.bias")
     assert all(name.endswith(expected) for name in report.new)
     assert model(torch.randn(1, settings.get("in_chans", 3), 60, 70, dtype=torch.float64)).isfinite().all()

@@ -59,8 +59,8 @@ class Sizes:
     @property
     def fixed_size(self) -> tuple[int, int] | None:
         """Height and width if they are fixed, otherwise None."""
-        (low, high), (left, right) = self.height, self.width
-        return (low, left) if (low, left) == (high, right) else None
+        smallest, largest = zip(self.height, self.width, strict=True)
+        return smallest if smallest == largest else None
 
     def accepts(self, height: int, width: int) -> bool:
         """Return whether the file accepts images of a size.

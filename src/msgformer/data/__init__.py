@@ -1,1 +1,1 @@
-"""Images in: from folders and embedded sets to batches of tensors."""
+"""Datasets: from image files and bundled sets to batches of tensors."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -57,7 +57,7 @@ class Preprocessing:
             options: Options of the user; None selects the model's own value.
 
         Raises:
-            UserError: The channels are neither 1 nor 3, or the mean or std has another number of values.
+            UserError: ``channels`` is neither 1 nor 3, or the mean or std doesn't have one value per channel.
         """
         from timm.data import resolve_model_data_config
 
@@ -66,9 +66,7 @@ class Preprocessing:
         config = resolve_model_data_config(model)
         given = {key: value for key, value in asdict(options).items() if value is not None}
         if channels == 1:
-            weights = GRAY_WEIGHTS
-            for key in ("mean", "std"):
-                config[key] = (sum(w * v for w, v in zip(weights, (*config[key], *config[key])[:3], strict=False)),)
+            config |= {key: _gray_statistics(config[key]) for key in ("mean", "std")}
         merged = {**config, **given}
         for key in ("mean", "std"):
             if len(merged[key]) != channels:
@@ -95,16 +93,22 @@ class Preprocessing:
         return stored if self.draft else {key: value for key, value in stored.items() if key != "draft"}
 
 
+def _gray_statistics(values: Sequence[float]) -> tuple[float]:
+    """Return the mean or standard deviation of gray images from that of color images; one of gray stays the same."""
+    if len(values) == 1:
+        return (values[0],)
+    return (sum(weight * value for weight, value in zip(GRAY_WEIGHTS, values, strict=True)),)
+
+
 def eval_transform(settings: Preprocessing) -> Transform:
-    """Create the transform from an RGB image of any size to a normalized float tensor [C, H, W], not random."""
+    """Create the deterministic transform from an RGB image of any size to a normalized float tensor [C, H, W]."""
     from timm.data import create_transform
     from torchvision.transforms import Compose
 
-    given = asdict(settings)
-    del given["draft"]  # applies to decoding
-    transform = create_transform(**given)
-    composed: Transform = Compose([*_to_gray(settings), transform])
-    return composed
+    arguments = asdict(settings)
+    del arguments["draft"]  # applies to decoding
+    transform: Transform = Compose([*_to_gray(settings), create_transform(**arguments)])
+    return transform
 
 
 def train_transform(settings: Preprocessing, options: AugmentOptions) -> Transform:
@@ -119,13 +123,23 @@ def train_transform(settings: Preprocessing, options: AugmentOptions) -> Transfo
     Raises:
         UserError: timm doesn't understand ``auto_augment``.
     """
-    from timm.data import create_transform
     from torchvision.transforms import Compose
 
     if not options.enabled:
         return eval_transform(settings)
+    geometry, color, tensor = _train_stages(settings, options)
+    _fix_posterize(color)
+    # Convert to gray last, since timm's policies fill borders with an RGB color.
+    transform: Transform = Compose([geometry, color, *_to_gray(settings), tensor])
+    return transform
+
+
+def _train_stages(settings: Preprocessing, options: AugmentOptions) -> tuple[Any, Any, Any]:
+    """Create timm's three stages of augmentation: geometry, color, and conversion to a tensor with erasing."""
+    from timm.data import create_transform
+
     try:
-        stages = create_transform(
+        geometry, color, tensor = create_transform(
             input_size=settings.input_size,
             is_training=True,
             mean=settings.mean,
@@ -150,11 +164,7 @@ def train_transform(settings: Preprocessing, options: AugmentOptions) -> Transfo
             f"augment.auto_augment: timm doesn't understand {options.auto_augment!r};"
             " an example is 'rand-m9-mstd0.5-inc1'"
         ) from error
-    geometry, color, tensor = stages
-    _fix_posterize(color)
-    # Convert to gray last, since timm's policies fill borders with an RGB color.
-    composed: Transform = Compose([geometry, color, *_to_gray(settings), tensor])
-    return composed
+    return geometry, color, tensor
 
 
 def _fix_posterize(color: Any) -> None:

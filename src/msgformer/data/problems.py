@@ -1,10 +1,10 @@
-"""Problems found by the checks of a dataset, with sorting and tabulation."""
+"""Problems found by the checks of a dataset, with sorting and tabulation; limits of the checks before a training."""
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Literal
 
 from msgformer.errors import UserError, shown
@@ -15,7 +15,13 @@ SEVERITIES: tuple[Severity, ...] = ("error", "warning", "note")
 """Severities, worst first. Errors prevent training, warnings probably harm the result, notes are informative."""
 
 MAX_ROWS = 20
-"""Maximum number of table rows per kind of problem; the rest is only counted."""
+"""Maximum number of table rows per severity and kind of problem; the rest is only counted."""
+
+FULL_CHECK_LIMIT = 5_000
+"""Maximum number of images that are fully decoded before a training; of larger datasets only the headers are read."""
+
+HEADER_CHECK_LIMIT = 100_000
+"""Maximum number of images whose headers are read before a training; reading more over a network takes too long."""
 
 
 @dataclass(frozen=True)
@@ -58,20 +64,16 @@ def raise_errors(problems: Iterable[Problem]) -> None:
 
 
 def problem_rows(problems: Sequence[Problem], max_rows: int = MAX_ROWS) -> list[tuple[str, str, str, str]]:
-    """Return table rows with severity, kind, path and message; a kind with many problems ends with a count.
+    """Return table rows with severity, kind, path and message; a long group ends with a count of the rest.
 
     Args:
         problems: Problems in the order of :func:`sort_problems`.
-        max_rows: Maximum number of rows per kind.
+        max_rows: Maximum number of rows per severity and kind.
     """
-    totals = Counter(problem.kind for problem in problems)
-    shown: Counter[str] = Counter()
     rows: list[tuple[str, str, str, str]] = []
-    for problem in problems:
-        shown[problem.kind] += 1
-        if shown[problem.kind] <= max_rows:
-            rows.append((problem.severity, problem.kind, problem.path, problem.message))
-        elif shown[problem.kind] == totals[problem.kind]:
-            rest = totals[problem.kind] - max_rows
-            rows.append((problem.severity, problem.kind, f"... and {rest} more", "--json lists them all"))
+    for (severity, kind), group in groupby(problems, lambda one: (one.severity, one.kind)):
+        members = list(group)
+        rows += [(severity, kind, one.path, one.message) for one in members[:max_rows]]
+        if (rest := len(members) - max_rows) > 0:
+            rows.append((severity, kind, f"... and {rest} more", "--json lists them all"))
     return rows

@@ -66,11 +66,15 @@ def survey_classification(data: str, progress: Progress) -> Survey:
                 sources = {"all": train} if val is None else {"train": train, "val": val}
     with progress(sum(len(source.labels) for source in sources.values())) as advance:
         problems += check_source_images(sources, advance)
-    classes = {
-        subset: {name: Counter(source.labels)[label] for label, name in enumerate(source.classes)}
-        for subset, source in sources.items()
-    }
-    return Survey({subset: len(source.labels) for subset, source in sources.items()}, classes, sort_problems(problems))
+    images = {subset: len(source.labels) for subset, source in sources.items()}
+    classes = {subset: _count_by_class(source) for subset, source in sources.items()}
+    return Survey(images, classes, sort_problems(problems))
+
+
+def _count_by_class(source: Source) -> dict[str, int]:
+    """Return the number of images of each class."""
+    counts = Counter(source.labels)
+    return {name: counts[label] for label, name in enumerate(source.classes)}
 
 
 def _shard_problems(location: Location) -> list[Problem]:

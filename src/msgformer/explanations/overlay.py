@@ -13,7 +13,7 @@ from PIL import Image, ImageDraw
 
 from msgformer.explanations.messengers import MessengerBlock
 from msgformer.explanations.significance import SignificanceBlock
-from msgformer.visual.drawing import GOLDEN
+from msgformer.visual.drawing import GOLDEN_RATIO
 
 Box = tuple[int, int, int, int]
 
@@ -149,7 +149,7 @@ def group_colors(kind_of_group: Sequence[int]) -> np.ndarray:
     kinds = max(kind_of_group) + 1
     hues = (0.60, 0.42, 0.07) if kinds > 2 else (0.60, 0.07)
     colors = [
-        colorsys.hls_to_rgb(hues[kind] + 0.03 * (number % 3 - 1), 0.32 + 0.4 * (number * GOLDEN % 1), 0.8)
+        colorsys.hls_to_rgb(hues[kind] + 0.03 * (number % 3 - 1), 0.32 + 0.4 * (number * GOLDEN_RATIO % 1), 0.8)
         for number, kind in enumerate(kind_of_group)
     ]
     return (255 * np.array(colors)).round().astype(np.uint8)

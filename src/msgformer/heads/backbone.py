@@ -35,8 +35,8 @@ class DenseBackbone(nn.Module):
 
     Attributes:
         channels: Channels of each map.
-        mean: Mean per channel of the images for which the body was made.
-        std: Standard deviation per channel of these images.
+        mean: Mean per channel for the normalization of images with values from 0 to 1; ImageNet's if the body has none.
+        std: Standard deviation per channel for the normalization, likewise.
 
     Raises:
         UserError: The body returns other maps, or its stages can't be identified for freezing.
@@ -65,6 +65,7 @@ class DenseBackbone(nn.Module):
         self.frozen = list(_first_stages(body, frozen_stages)) if frozen_stages else []
         for part in self.frozen:
             part.requires_grad_(False)
+        self.train(self.training)  # Lightning doesn't call it before a training
 
     def forward(self, images: Tensor) -> list[Tensor]:
         """Compute four maps [B, C, H / stride, W / stride] of images [B, 3, H, W]; sides are rounded up."""
@@ -151,10 +152,10 @@ def _timm_model(body: nn.Module) -> nn.Module:
 
 
 def _stage_names(body: Any) -> list[str]:
-    """Return the names of the stages within `_timm_model`, as far as they are found."""
+    """Return the names of the stages as submodules of `_timm_model`; stages that are not found are left out."""
     modules = dict(_timm_model(body).named_modules())
-    names = [{name, name.replace(".", "_")} for name in body.feature_info.module_name()]  # timm may flatten them
-    return [name for spellings in names for name in spellings if name in modules]
+    spellings = [{name, name.replace(".", "_")} for name in body.feature_info.module_name()]  # timm may flatten them
+    return [name for stage in spellings for name in stage if name in modules]
 
 
 def _is_normalized(body: nn.Module) -> bool:
@@ -162,8 +163,8 @@ def _is_normalized(body: nn.Module) -> bool:
     if any(isinstance(module, _BatchNorm) for module in body.modules()):
         return True
     stages = [_timm_model(body).get_submodule(name) for name in _stage_names(body)]
-    ends = [child for stage in stages for child in list(stage.children())[-1:]]
-    return len(ends) == len(STRIDES) and all(isinstance(end, nn.LayerNorm) for end in ends)
+    last_layers = [child for stage in stages for child in list(stage.children())[-1:]]
+    return len(last_layers) == len(STRIDES) and all(isinstance(layer, nn.LayerNorm) for layer in last_layers)
 
 
 def _first_stages(body: nn.Module, count: int) -> Iterator[nn.Module | nn.Parameter]:

@@ -37,8 +37,8 @@ def count_detector_macs(detector: RCNN | RetinaNet, size: tuple[int, int] = (800
     model = deepcopy(detector).to("meta").eval()
     image = torch.empty(1, 3, *size, device="meta")
     macs = {"backbone": _count(model.backbone.body, image)[0]}
-    whole, features = _count(model.backbone, image)
-    macs["pyramid"] = whole - macs["backbone"]
+    both, features = _count(model.backbone, image)
+    macs["pyramid"] = both - macs["backbone"]
     maps = list(features.values())
     if isinstance(model, RetinaNet):
         macs["head"], _ = _count(model.head, maps)
@@ -60,6 +60,7 @@ def count_segmenter_macs(segmenter: nn.Module, size: tuple[int, int] = (512, 204
 
 
 def _count_roi_heads(heads: CascadeRoIHeads, channels: int) -> dict[str, int]:
+    """Count the multiply-adds of all box heads and of all mask heads, on regions with ``channels`` channels."""
     side = heads.box_extractor.output_size
     boxes = torch.empty(BOX_ROIS, channels, side, side, device="meta")
     macs = {"box_heads": sum(_count(head, boxes)[0] for head in heads.bbox_head)}
@@ -80,7 +81,7 @@ def _count(module: Any, inputs: Tensor | list[Tensor]) -> tuple[int, Any]:
 
 @contextmanager
 def _elementwise(module: nn.Module) -> Iterator[list[int]]:
-    """Count further operations of the calls in this context: biases, LayerNorms, and MLPs on padding as negative."""
+    """Count what PyTorch's counter leaves out: biases and LayerNorms; MLPs on padding count as negative."""
     counts: list[int] = []
 
     def count(layer: Any, _: object, output: Any) -> None:
@@ -88,7 +89,7 @@ def _elementwise(module: nn.Module) -> Iterator[list[int]]:
             counts.append(-_mlp_on_padding(layer, *output))
         elif isinstance(layer, nn.LayerNorm):
             counts.append(2 * output.numel())
-        elif layer.bias is not None:
+        elif layer.bias is not None:  # of a convolution
             counts.append(output.numel())
 
     kinds = (Stage, nn.LayerNorm, nn.Conv2d, nn.ConvTranspose2d)

@@ -1,4 +1,4 @@
-"""Parameters of detectors and segmenters without weight decay."""
+"""Parameters of detectors and segmenters that have no weight decay."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ from torch import nn
 
 
 def exempt_parameters(model: nn.Module) -> set[str]:
-    """Names of the parameters that the backbone exempts, such as bias tables; 1-d parameters are always exempt.
+    """Return the names of the parameters that the backbone exempts from weight decay, such as bias tables.
 
-    timm calls the method ``no_weight_decay`` of a model; in a detector or segmenter the backbone is a submodule.
+    timm calls ``no_weight_decay`` of the whole model, while in a detector or segmenter only the backbone, a submodule,
+    has this method. timm itself exempts 1-d parameters.
     """
     exempt: set[str] = set()
     for prefix, part in model.named_modules():

@@ -27,7 +27,7 @@ from msgformer.profiling.benchmark_result import FORMATS, MINDSPORE, Backend, Mo
 from msgformer.profiling.roofline import synchronize
 from msgformer.tasks.export.run import export_card
 from msgformer.tasks.export.source import ExportSource
-from msgformer.training.build import checkpoint_gradients
+from msgformer.training.build import enable_grad_checkpointing
 from msgformer.training.optim import Rates, build_optimizer
 
 DTYPES: dict[NumberFormat, torch.dtype] = {"bf16": torch.bfloat16, "fp16": torch.float16}
@@ -179,7 +179,7 @@ def prepare_torch(source: ExportSource, backend: Backend, images: Tensor, settin
 def _prepare_training(source: ExportSource, backend: Backend, images: Tensor, setting: Setting) -> PreparedModel:
     model = copy_model(source, setting).train()
     if backend == "recompute":
-        checkpoint_gradients(model, source.card.model, "backend recompute")
+        enable_grad_checkpointing(model, source.card.model, "backend recompute")
     optimizer = build_optimizer(model, OptimOptions(), Rates.of(OptimOptions(), len(images)))
     labels = torch.arange(len(images), device=setting.device) % len(source.card.classes)
     call = _compiled(model, backend, setting)

@@ -9,11 +9,27 @@ from msgformer.data.files.folder import require_path
 from msgformer.errors import UserError
 
 CONFIG_FILE = "config.yaml"
+"""File in a run folder with the settings that repeat the run."""
+
 RUNS = Path("runs")
+"""Default parent of run folders, in the working directory."""
 
 
 def check_output(output: Path | None) -> None:
     """Check that a new run can be written to ``output``.
+
+    Raises:
+        UserError: It is a file, or a folder that isn't empty.
+    """
+    check_new_folder(output, f"give another folder, or --resume {output} to continue that run")
+
+
+def check_new_folder(output: Path | None, remedy: str = "give a new folder") -> None:
+    """Check that a folder for results is empty or doesn't exist yet.
+
+    Args:
+        output: The folder; None passes.
+        remedy: What to do if it isn't empty, for the message.
 
     Raises:
         UserError: It is a file, or a folder that isn't empty.
@@ -23,18 +39,7 @@ def check_output(output: Path | None) -> None:
     if not output.is_dir():
         raise UserError(f"output: {output} is a file, not a folder; give another")
     if any(output.iterdir()):
-        raise UserError(f"output: {output} isn't empty; give another folder, or --resume {output} to continue that run")
-
-
-def check_new_folder(output: Path | None) -> None:
-    """Check that a folder for results is empty or doesn't exist yet.
-
-    Raises:
-        UserError: It is a file, or a folder that isn't empty.
-    """
-    if output is not None and output.exists() and (not output.is_dir() or any(output.iterdir())):
-        problem = "is not empty" if output.is_dir() else "is a file"
-        raise UserError(f"output: {output} {problem}; give a new folder")
+        raise UserError(f"output: {output} isn't empty; {remedy}")
 
 
 def new_run(output: Path | None, name: str) -> Path:

@@ -97,7 +97,7 @@ def describe_code() -> dict[str, Any]:
 def _git(*arguments: str) -> str | None:
     """Return git's output for the checkout of this package; None without a checkout or without git."""
     try:
-        # An environment inside another repository holds this package, but that repository doesn't track it.
+        # The first command fails if the package is installed inside another repository, which doesn't track it.
         for command in (("ls-files", "--error-unmatch", "__init__.py"), arguments):
             done = subprocess.run(
                 ["git", *command], cwd=PACKAGE, capture_output=True, text=True, timeout=10, check=True

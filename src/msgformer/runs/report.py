@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from lightning import Trainer
 
 REPORT_FILE = "report.html"
-PLOTS = "plots"
+PLOTS_FOLDER = "plots"
 
 Evaluate = Callable[[], Evaluation]
 """Evaluates a model on the held-out images."""
@@ -60,7 +60,7 @@ def write_report(run: Path, evaluate: Evaluate | None, notes: list[str] | None =
         UserError: The folder holds no metrics or no checkpoint, or they are damaged.
     """
     page = build_page(run, evaluate, notes or [])
-    folder = run / PLOTS
+    folder = run / PLOTS_FOLDER
     folder.mkdir(exist_ok=True)
     paths = []
     for plot in page.plots():
@@ -79,7 +79,7 @@ def try_write_report(run: Path, evaluate: Evaluate | None) -> None:
         evaluate: As for `write_report`; None if the training was stopped, so that it ends without delay.
     """
     again = f"'msgformer report {run}' writes a complete one"
-    notes = [] if evaluate else [f"The training was stopped, so that its images weren't scored; {again}."]
+    notes = [] if evaluate else [f"The training was stopped, so its images were not scored; {again}."]
     try:
         try:
             write_report(run, evaluate, notes)
@@ -119,9 +119,9 @@ def evaluate_best(run: Path, settings: TrainSettings, trainer: Trainer) -> Evalu
         settings: Settings of the training.
         trainer: Lightning's trainer, whose first device is used.
     """
-    machine, device = settings.trainer, trainer.strategy.root_device
+    options, device = settings.trainer, str(trainer.strategy.root_device)
     batch_size = get_task(settings.task).report_batch_size(settings.batch_size)
-    config = InferenceConfig(str(device), machine.precision, batch_size, settings.workers, machine.progress)
+    config = InferenceConfig(device, options.precision, batch_size, settings.workers, options.progress)
     return score_for_report(run / BEST, None, config, settings.on_bad_image)
 
 
@@ -163,7 +163,7 @@ def read_rows(run: Path) -> list[Row]:
     """Read the run's table of metrics; an empty cell becomes NaN.
 
     Raises:
-        UserError: The table is missing, empty or damaged.
+        UserError: The table is missing, empty, damaged, or can't be read.
     """
     path = run / METRICS_FILE
     try:
@@ -174,7 +174,7 @@ def read_rows(run: Path) -> list[Row]:
             ]
     except FileNotFoundError:
         rows = []
-    except (TypeError, ValueError) as error:
+    except (OSError, TypeError, ValueError) as error:
         raise UserError(f"{path} isn't a table of metrics ({error}); restore it") from error
     if not rows or not {"epoch", "lr"} <= rows[0].keys():
         raise UserError(f"run: {run} has no finished epoch in {METRICS_FILE}; give a run that has one")
@@ -188,6 +188,7 @@ def _logged_scores(rows: list[Row], best: int) -> list[Tile]:
 
 
 def _facts(card: ModelCard, rows: list[Row], evaluation: Evaluation | None) -> list[tuple[str, str]]:
+    """Return names and values of the run's properties, without unknown ones."""
     size = card.preprocessing.get("input_size")
     known = {
         "Model": card.model,
@@ -204,6 +205,7 @@ def _facts(card: ModelCard, rows: list[Row], evaluation: Evaluation | None) -> l
 
 
 def _throughput(run: Path, rows: list[Row]) -> list[Section]:
+    """Return the section of throughput, or no section if the times or the numbers of images are unknown."""
     timed = [row for row in rows if row.get("seconds", math.nan) > 0]
     counts = [len(read_split(run, subset) or []) for subset in ("train", "val")]
     return [throughput_section(timed, *counts)] if timed and all(counts) else []

@@ -48,7 +48,7 @@ def learning_section(rows: Sequence[Row], best: int, facts: Sequence[tuple[str, 
         Figure(curves, alt, wide=True),
         Figure(rate, "The learning rate by epoch.", "The rate reached at the end of each epoch."),
     ]
-    return Section("Learning", [*blocks, Table("Run", ("What", "Which"), facts, texts=2), _metrics_table(rows)])
+    return Section("Learning", [*blocks, Table("Run", ("Property", "Value"), facts, texts=2), _metrics_table(rows)])
 
 
 def _panel(column: str) -> str | None:
@@ -114,9 +114,9 @@ def environment_section(starts: Sequence[Mapping[str, Any]]) -> Section:
     """
     blocks: list[Block] = []
     for number, start in enumerate(starts):
-        rows = [*_flat(start["code"], "code"), ("Python", start["python"]), *_flat(start["machine"])]
+        rows = [*_name_values(start["code"], "code"), ("Python", start["python"]), *_name_values(start["machine"])]
         title = "Started" if number == 0 else "Resumed"
-        blocks.append(Table(f"{title} {start['time']}", ("What", "Which"), rows, texts=2))
+        blocks.append(Table(f"{title} {start['time']}", ("Property", "Value"), rows, texts=2))
     latest = starts[-1]
     blocks.append(_data_table(latest["data"]))
     packages = sorted(latest["packages"].items(), key=lambda item: item[0].lower())
@@ -128,14 +128,14 @@ def _data_table(data: Mapping[str, Any]) -> Table:
     rows = []
     for subset in ("train", "val"):
         counts = data[subset]["classes"]
-        spread = f" in {len(counts):,} classes, {min(counts.values()):,} to {max(counts.values()):,} per class"
+        per_class = f" in {len(counts):,} classes, {min(counts.values()):,} to {max(counts.values()):,} per class"
         has_classes = set(counts) != {""}  # images of a detector or a segmenter have no class of their own
-        rows.append((subset, f"{data[subset]['images']:,} images{spread if has_classes else ''}"))
+        rows.append((subset, f"{data[subset]['images']:,} images{per_class if has_classes else ''}"))
         rows.append((f"{subset}, SHA-256 of the names", data[subset]["sha256"]))
-    return Table("Data", ("What", "Which"), [("folder", data["path"] or "bundled"), *rows], texts=2)
+    return Table("Data", ("Property", "Value"), [("folder", data["path"] or "bundled"), *rows], texts=2)
 
 
-def _flat(values: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
-    """Return names and values as text, without unknown values."""
+def _name_values(values: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
+    """Return names, after a prefix, and values as text; None values are left out."""
     named = ((f"{prefix} {key}".strip().replace("_", " "), value) for key, value in values.items() if value is not None)
     return [(key, ", ".join(map(str, value)) if isinstance(value, list) else str(value)) for key, value in named]

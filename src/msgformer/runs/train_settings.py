@@ -13,7 +13,7 @@ from typing import Any
 import yaml
 
 from msgformer.checkpoints.model_location import WEIGHTS_SUFFIXES, find_checkpoint
-from msgformer.config.constraints import check_choices, check_ranges
+from msgformer.config.constraints import GROUPS, check_choices, check_ranges
 from msgformer.config.data_options import AugmentOptions, Balance, OnBadImage, PreprocessOptions
 from msgformer.config.dense_data_options import DetectImageOptions, SegmentImageOptions
 from msgformer.config.dense_training_options import DetectOptions, SegmentOptions
@@ -77,7 +77,7 @@ class TrainSettings:
         """Return the settings among the arguments of `msgformer.train`.
 
         Args:
-            arguments: Arguments by name; others than settings are ignored.
+            arguments: Arguments by name, also those that only locate the run.
         """
         values = {field.name: arguments[field.name] for field in dataclasses.fields(cls)}
         for name in ("data", "teacher"):
@@ -104,7 +104,7 @@ class TrainSettings:
         check_choices(TrainSettings, vars(self))
         check_train_options(self)
         check_model(self.model)
-        check_ranges(dict(_flat(self.to_dict())))
+        check_ranges(dict(_flatten(self.to_dict())))
         if self.optim.warmup_epochs > self.epochs:
             raise UserError(
                 f"optim.warmup_epochs is {self.optim.warmup_epochs:g}, but epochs is {self.epochs}; give fewer"
@@ -170,7 +170,9 @@ class TrainSettings:
         Raises:
             UserError: A setting differs that isn't in `CHANGEABLE_ON_RESUME`.
         """
-        before, now = dict(_flat(load_yaml(path))), dict(_flat(self.to_dict()))
+        # An earlier version may lack an option of today; its default then computes the same.
+        defaults = _plain({name: dataclasses.asdict(group()) for name, group in GROUPS.items()})
+        before, now = dict(_flatten(defaults)) | dict(_flatten(load_yaml(path))), dict(_flatten(self.to_dict()))
         for key in (*before, *now):
             if before.get(key) != now.get(key) and key not in CHANGEABLE_ON_RESUME:
                 raise UserError(
@@ -241,10 +243,10 @@ def _plain(value: Any) -> Any:
     return str(value) if isinstance(value, Path) else value
 
 
-def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Yield nested values under dotted keys."""
+def _flatten(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield nested values by dotted key, such as ``optim.lr``."""
     for key, value in values.items():
         if isinstance(value, Mapping):
-            yield from _flat(value, f"{prefix}{key}.")
+            yield from _flatten(value, f"{prefix}{key}.")
         else:
             yield f"{prefix}{key}", value

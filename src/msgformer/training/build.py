@@ -67,7 +67,7 @@ def load_initial_weights(model: nn.Module, path: str) -> None:
     load_weights(model, path, may_differ=(classifier,) if isinstance(classifier, str) else classifier)
 
 
-def checkpoint_gradients(model: nn.Module, name: str, option: str = "trainer.grad_checkpointing") -> None:
+def enable_grad_checkpointing(model: nn.Module, name: str, option: str = "trainer.grad_checkpointing") -> None:
     """Enable gradient checkpointing, which recomputes activations in the backward pass to save memory.
 
     Args:

@@ -13,7 +13,9 @@ from msgformer.checkpoints.model_location import LAST
 from msgformer.errors import JobError, UserError
 from msgformer.training.module import NotFiniteError, Training
 
-NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO}
+WRITE_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO}
+"""Errors of writing a file: disk or quota full, file too large, read-only file system, and failing device."""
+
 OUT_OF_MEMORY = re.compile(
     r"out of memory|can't allocate memory|not enough memory|CUBLAS_STATUS_ALLOC_FAILED"
     r"|bad_alloc|bad allocation|Failed to allocate memory|memory isn't enough"  # messages of C++ libraries
@@ -48,7 +50,7 @@ def explain_failure(error: Exception, folder: Path | None, trainer: Trainer, mod
     """
     if isinstance(error, NotFiniteError):
         return None  # it names the remedy itself, and resuming would fail again
-    if isinstance(error, OSError) and error.errno in NO_SPACE:
+    if isinstance(error, OSError) and error.errno in WRITE_ERRORS:
         where = error.filename or folder
         reason = (error.strerror or "").lower()
         return JobError(f"{where} can't be written ({reason}); make room; {resume_hint(folder)}")

@@ -27,9 +27,9 @@ Report = Callable[[Trainer, Row], None]
 class RunFiles(Checkpoint):
     """Writes ``metrics.csv``, ``best.ckpt``, ``last.ckpt`` and, for averaged weights, ``best_ema.ckpt``.
 
-    All files are written after each epoch; `save_last` writes the last checkpoint within an epoch too. The last
-    checkpoint contains the rows of the table, so that the table of a resumed run has each epoch of its weights once.
-    Lightning's own checkpoint callback has no second metric for epochs that are equal in the first one.
+    All files are written after each epoch; `save_last` also writes ``last.ckpt`` within an epoch. This checkpoint holds
+    the rows of the table, so a resumed run has no epoch twice. Lightning's own checkpoint callback can't break ties by
+    a second metric.
 
     Args:
         open_folder: Returns the run folder, and creates that of a new run; called in the first process, after all

@@ -17,7 +17,7 @@ from typing_extensions import override
 from msgformer.training.run_files import RunFiles
 
 SIGNALS = [number for name in ("SIGINT", "SIGTERM", "SIGUSR1") if (number := getattr(signal, name, None)) is not None]
-"""Signals that stop a training: Ctrl-C, a scheduler's termination, and that of SLURM's ``--signal=USR1@60``."""
+"""Signals that stop a training: Ctrl-C, termination, and SLURM's warning (``--signal=USR1@60``)."""
 
 
 class StoppedError(Exception):

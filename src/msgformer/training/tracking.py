@@ -27,7 +27,7 @@ class TrackerCallback(Callback):
 
     Args:
         kinds: "tensorboard", "wandb" or "mlflow".
-        files: Knows the run folder.
+        files: Files of the run, in whose folder the loggers write.
     """
 
     def __init__(self, kinds: Sequence[str], files: RunFiles) -> None:

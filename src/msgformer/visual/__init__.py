@@ -1,1 +1,1 @@
-"""Plots, HTML pages and drawings on images."""
+"""Plots, HTML pages, and drawings on images."""

@@ -13,11 +13,16 @@ CELL = 160
 """Maximum side of a thumbnail in pixels."""
 
 COLUMNS, ROWS = 8, 6
+"""Thumbnails per page."""
+
 GAP = 10
-LINE = 15
+"""Space between thumbnails in pixels."""
+
+LINE_HEIGHT = 15
 """Height of a line of a caption in pixels."""
 
-LINES = 2
+MAX_LINES = 2
+"""Maximum number of lines of a caption."""
 
 
 class ContactSheet:
@@ -37,7 +42,7 @@ class ContactSheet:
 
         Args:
             image: Image of at most CELL x CELL pixels.
-            caption: At most LINES lines of text; the first is bold.
+            caption: At most MAX_LINES lines of text; the first is bold.
         """
         self._cells.append((image, caption))
         if len(self._cells) == COLUMNS * ROWS:
@@ -52,16 +57,16 @@ class ContactSheet:
     def _write(self) -> None:
         columns = min(COLUMNS, len(self._cells))
         rows = -(-len(self._cells) // COLUMNS)
-        width, height = CELL + GAP, CELL + GAP + LINES * LINE
+        width, height = CELL + GAP, CELL + GAP + MAX_LINES * LINE_HEIGHT
         page = Image.new("RGB", (columns * width + GAP, rows * height + GAP), "white")
         draw = ImageDraw.Draw(page)
-        for number, (image, caption) in enumerate(self._cells):
-            left = GAP + number % COLUMNS * width
-            top = GAP + number // COLUMNS * height
+        for index, (image, caption) in enumerate(self._cells):
+            left = GAP + index % COLUMNS * width
+            top = GAP + index // COLUMNS * height
             page.paste(image, (left + (CELL - image.width) // 2, top + (CELL - image.height) // 2))
-            for line, text in enumerate(caption[:LINES]):
+            for line, text in enumerate(caption[:MAX_LINES]):
                 font = _font(bold=line == 0)
-                draw.text((left, top + CELL + 2 + line * LINE), truncate(text, font, CELL), "#1f2430", font)
+                draw.text((left, top + CELL + 2 + line * LINE_HEIGHT), truncate(text, font, CELL), "#1f2430", font)
         path = self.path if not self.pages else self.path.with_stem(f"{self.path.stem}-{len(self.pages) + 1}")
         page.save(path)
         self.pages.append(path)

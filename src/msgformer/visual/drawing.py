@@ -11,9 +11,9 @@ from PIL import Image, ImageDraw, ImageFont
 
 Color = tuple[int, int, int]
 
-GOLDEN = 0.618034  # step of the hue from one class to the next: adjacent classes differ, and few classes coincide
+GOLDEN_RATIO = 0.618034  # step of the hue from one class to the next: adjacent classes differ, and few classes coincide
 MASK_OPACITY = 0.45
-LARGE = 640  # longer side of an image, in pixels, at which lines are two pixels wide
+REFERENCE_SIDE = 640  # longer side in pixels of an image whose lines are 2 pixels wide and whose text is 14 pixels high
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Mark:
 
 def class_color(label: int) -> Color:
     """Return the color of a class: saturated, and different from those of adjacent classes."""
-    red, green, blue = colorsys.hsv_to_rgb(label * GOLDEN % 1, 0.85, 0.95 if label % 2 else 0.8)
+    red, green, blue = colorsys.hsv_to_rgb(label * GOLDEN_RATIO % 1, 0.85, 0.95 if label % 2 else 0.8)
     return round(255 * red), round(255 * green), round(255 * blue)
 
 
@@ -52,7 +52,7 @@ def draw_objects(image: Image.Image, marks: Sequence[Mark]) -> Image.Image:
             color = np.array(class_color(mark.label), np.float32)
             pixels[mark.mask] += MASK_OPACITY * (color - pixels[mark.mask])
     drawn = Image.fromarray(pixels.round().astype(np.uint8))
-    width = max(1, round(2 * max(image.size) / LARGE))
+    width = max(1, round(2 * max(image.size) / REFERENCE_SIDE))
     pen = ImageDraw.Draw(drawn)
     for mark in reversed(marks):
         pen.rectangle(tuple(mark.box), outline=class_color(mark.label), width=width)
@@ -83,9 +83,14 @@ def class_map(classes: np.ndarray) -> Image.Image:
     return image
 
 
+def _font(size: tuple[int, int]) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+    """Return a font in proportion to the size of an image, at least 9 pixels high."""
+    return ImageFont.load_default(max(9, round(14 * max(size) / REFERENCE_SIDE)))
+
+
 def _write(pen: ImageDraw.ImageDraw, mark: Mark, size: tuple[int, int]) -> None:
     """Write a mark's text at the upper left corner of its box, inside the image, on a background of its color."""
-    font = ImageFont.load_default(max(9, round(14 * max(size) / LARGE)))
+    font = _font(size)
     left, top, right, bottom = pen.textbbox((0, 0), mark.text, font=font)
     x = min(max(0.0, mark.box[0]), max(0.0, size[0] - (right - left) - 2))
     y = mark.box[1] - (bottom - top) - 3
@@ -105,7 +110,7 @@ def draw_lines(image: Image.Image, lines: Sequence[str]) -> Image.Image:
     """
     drawn = image.copy()
     pen = ImageDraw.Draw(drawn, "RGBA")
-    font = ImageFont.load_default(max(9, round(14 * max(image.size) / LARGE)))
+    font = _font(image.size)
     text = "\n".join(lines)
     _, _, right, bottom = pen.multiline_textbbox((4, 3), text, font=font)
     pen.rectangle((0, 0, right + 4, bottom + 4), fill=(0, 0, 0, 150))

@@ -49,14 +49,6 @@ class Text(Block):
 
 
 @dataclass(frozen=True)
-class Tiles(Block):
-    """Key numbers side by side."""
-
-    kind = "tiles"
-    tiles: Sequence[Tile]
-
-
-@dataclass(frozen=True)
 class Figure(Block):
     """A plot.
 
@@ -87,7 +79,7 @@ class Table(Block):
         caption: Caption of the table.
         header: Titles of the columns.
         rows: Cells.
-        texts: Number of columns with text, from the left; the others are numbers and aligned to the right.
+        texts: Number of columns of text, from the left; the other columns are numbers and aligned to the right.
         folded: Summary of a collapsed table; empty to show the table.
         wide: Use the full width of the page; collapsed tables always do.
     """

@@ -24,11 +24,15 @@ COLORS = ("#2f7ed8", "#e8731a", "#1a9e77", "#b5529e", "#8a8d91", "#c9a227")
 
 INK = "#1f2430"
 """Color of text and axes. No line uses it, because the SVG replaces it by the color of the reader's color scheme."""
+
 DARK_INK = "#e6e8ec"
+"""Color of text and axes in a dark color scheme."""
 
 MAX_LABELS = 25
 """Maximum number of classes for which a confusion matrix shows names and numbers; larger ones show only colors."""
+
 MAX_LABEL_LENGTH = 22
+"""Maximum number of characters of a class name beside an axis."""
 
 _STYLE: dict[Any, Any] = {
     "font.family": "sans-serif",
@@ -132,14 +136,17 @@ def line_plot(
         for index, (title, lines) in enumerate(panels.items()):
             axes = figure.add_subplot(1, len(panels), index + 1)
             axes.set_title(title, loc="left")
-            for color, (line, values) in zip(COLORS, lines.items(), strict=False):
-                axes.plot(epochs, values, color=color, label=line, marker="o" if len(epochs) < 25 else "", markersize=3)
+            marker = "o" if len(epochs) < 25 else ""
+            for number, (line, values) in enumerate(lines.items()):
+                color, dashes = COLORS[number % len(COLORS)], "-" if number < len(COLORS) else "--"
+                axes.plot(epochs, values, dashes, color=color, label=line, marker=marker, markersize=3)
             axes.set_xlabel("epoch")
             axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
             if logarithmic:
                 axes.set_yscale("log")
             if from_zero:
-                axes.set_ylim(0, 1.1 * np.nanmax([max(values) for values in lines.values()]))
+                largest = np.nanmax([0, *(value for values in lines.values() for value in values)])
+                axes.set_ylim(0, 1.1 * largest or None)
             if mark is not None:
                 axes.axvline(mark, color=INK, linewidth=1, linestyle=":", label=f"best: epoch {mark:g}")
             if len(lines) > 1 or mark is not None:
@@ -155,9 +162,9 @@ def confusion_plot(matrix: np.ndarray, classes: Sequence[str]) -> Plot:
         classes: Names of all classes; if there are more than G, adjacent classes are merged into groups.
     """
     totals = np.maximum(matrix.sum(1, keepdims=True), 1)
-    shares = 100 * matrix / totals
-    named = len(classes) == len(matrix) <= MAX_LABELS
-    side = max(3.2, 1.4 + 0.36 * len(matrix)) if named else 4.2
+    percentages = 100 * matrix / totals
+    has_names = len(classes) == len(matrix) <= MAX_LABELS
+    side = max(3.2, 1.4 + 0.36 * len(matrix)) if has_names else 4.2
     with style():
         figure = Figure(figsize=(side + 0.8, side), layout="constrained")
         axes = figure.add_subplot()
@@ -165,19 +172,19 @@ def confusion_plot(matrix: np.ndarray, classes: Sequence[str]) -> Plot:
         # From transparent to opaque, so that empty cells have the color of the page.
         blues = LinearSegmentedColormap.from_list("blues", [(0.13, 0.42, 0.80, 0.0), (0.13, 0.42, 0.80, 1.0)])
         # With many classes, most fractions are small: a logarithmic scale shows them.
-        norm: Normalize = Normalize(0, 100) if named else LogNorm(0.1, 100, clip=True)
-        image = axes.imshow(shares, cmap=blues, norm=norm, interpolation="nearest")
+        norm: Normalize = Normalize(0, 100) if has_names else LogNorm(0.1, 100, clip=True)
+        image = axes.imshow(percentages, cmap=blues, norm=norm, interpolation="nearest")
         figure.colorbar(image, ax=axes, format="%g %%", shrink=0.8, aspect=30)
         axes.set_xlabel("predicted")
         axes.set_ylabel("true")
-        if named:
-            _name_cells(axes, matrix, shares, [label(name) for name in classes])
+        if has_names:
+            _name_cells(axes, matrix, percentages, [label(name) for name in classes])
         else:
             _number_classes(axes, len(matrix), len(classes))
         return finish("confusion", figure)
 
 
-def _name_cells(axes: Axes, matrix: np.ndarray, shares: np.ndarray, names: Sequence[str]) -> None:
+def _name_cells(axes: Axes, matrix: np.ndarray, percentages: np.ndarray, names: Sequence[str]) -> None:
     """Show class names along both axes, and the number of images in every nonempty cell."""
     positions = np.arange(len(names))
     short = max(map(len, names)) <= 3
@@ -186,7 +193,7 @@ def _name_cells(axes: Axes, matrix: np.ndarray, shares: np.ndarray, names: Seque
     )
     axes.set_yticks(positions, names)
     for row, column in np.argwhere(matrix):
-        color = "white" if shares[row, column] > 55 else INK
+        color = "white" if percentages[row, column] > 55 else INK
         axes.text(column, row, f"{matrix[row, column]}", ha="center", va="center", color=color, fontsize=8)
 
 

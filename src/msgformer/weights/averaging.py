@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import shutil
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
@@ -40,11 +41,11 @@ class Soup:
         """Return the soup with the weights of one more checkpoint."""
         return Soup({name: total + weights[name].double() for name, total in self.total.items()}, self.count + 1)
 
-    def weights(self, like: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Return the mean in the number formats of ``like``; integers, such as batch counts, are rounded."""
+    def weights(self, template: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Return the mean in the number formats of ``template``; integers, such as batch counts, are rounded."""
         means = {name: total / self.count for name, total in self.total.items()}
         return {
-            name: (mean if like[name].is_floating_point() else mean.round()).to(like[name].dtype)
+            name: (mean if template[name].is_floating_point() else mean.round()).to(template[name].dtype)
             for name, mean in means.items()
         }
 
@@ -74,23 +75,28 @@ class Ingredients:
     Args:
         paths: Files of the checkpoints.
 
+    Attributes:
+        card: Card of the first checkpoint.
+        template: Weights of the first checkpoint, whose number formats a soup gets.
+        has_same_val: Whether all runs held out the same images for validation.
+
     Raises:
         UserError: A checkpoint can't be read, or is of another model or of other classes.
     """
 
     def __init__(self, paths: Sequence[Path]) -> None:
         self.first = paths[0]
-        self.card, self.like = _read(paths[0])
-        self.cards = {path: self._checked(path)[0] for path in paths}
-        self.shared = all(_held_out(path, card) == _held_out(paths[0], self.card) for path, card in self.cards.items())
+        self.card, self.template = _read(paths[0])
+        held_out = [_held_out(path, self._read_alike(path)[0]) for path in paths]
+        self.has_same_val = all(one == held_out[0] for one in held_out)
 
     def weights(self, path: Path) -> dict[str, Tensor]:
         """Return the weights of one checkpoint."""
-        return self._checked(path)[1]
+        return self._read_alike(path)[1]
 
     def soup(self) -> Soup:
         """Return an empty soup."""
-        return Soup({name: torch.zeros(value.shape, dtype=torch.double) for name, value in self.like.items()}, 0)
+        return Soup({name: torch.zeros(value.shape, dtype=torch.double) for name, value in self.template.items()}, 0)
 
     def write(self, soup: Soup, output: Path) -> ModelCard:
         """Write a soup as a checkpoint; it records the held-out images only if all runs held out the same ones.
@@ -102,11 +108,12 @@ class Ingredients:
         Returns:
             Card of the averaged model.
         """
-        card = dataclasses.replace(self.card, data=self.card.data if self.shared else {})
-        write_checkpoint(soup.weights(self.like), card, output)
+        card = dataclasses.replace(self.card, data=self.card.data if self.has_same_val else {})
+        write_checkpoint(soup.weights(self.template), card, output)
         return card
 
-    def _checked(self, path: Path) -> tuple[ModelCard, dict[str, Tensor]]:
+    def _read_alike(self, path: Path) -> tuple[ModelCard, dict[str, Tensor]]:
+        """Read a checkpoint, and check that its model, classes and shapes are those of the first one."""
         card, weights = _read(path)
         ours, theirs = _identity(self.card), _identity(card)
         for key, value in ours.items():
@@ -115,7 +122,7 @@ class Ingredients:
                     f"{path} and {self.first} can't be averaged: {_difference(key, theirs[key], value)};"
                     " give checkpoints of one model and of the same classes"
                 )
-        shapes = [{name: tuple(value.shape) for name, value in state.items()} for state in (weights, self.like)]
+        shapes = [{name: tuple(value.shape) for name, value in state.items()} for state in (weights, self.template)]
         if shapes[0] != shapes[1]:
             names = sorted(name for name in {*shapes[0], *shapes[1]} if shapes[0].get(name) != shapes[1].get(name))
             raise UserError(f"{path} and {self.first} can't be averaged: {names[0]} differs; give others")
@@ -152,23 +159,26 @@ def average_greedily(paths: Sequence[Path], output: Path, data: str | None, eval
         evaluate: `msgformer.evaluate` with all arguments bound except for the model and the data.
 
     Raises:
-        UserError: A checkpoint can't be read or is of another model, the data can't be used, the runs held out
-            different images, or ``output`` can't be written.
+        UserError: A checkpoint can't be read or is of another model, the data can't be used or gives no score, the runs
+            held out different images, or ``output`` can't be written.
     """
     ingredients = Ingredients(paths)
     metric = get_task(ingredients.card.task).metric
-    if data is None and not ingredients.shared:
+    if data is None and not ingredients.has_same_val:
         raise UserError(
             f"greedy: the runs of {' and '.join(map(str, paths[:2]))} held out different images, which the others"
             " were trained on; pass --data with images that none of them was trained on"
         )
 
     def score(path: Path) -> float:
-        return evaluate(path, data).metric(metric) or 0.0
+        value: float | None = evaluate(path, data).metric(metric)
+        if value is None or math.isnan(value):
+            raise UserError(f"greedy: {metric} can't be computed on {data or 'the held-out images'}; give other --data")
+        return value
 
     with tempfile.TemporaryDirectory() as folder:
         candidate = Path(folder, "candidate.ckpt")
-        for name in (SPLIT_FILE, SKIPPED_FILE):  # they record which images the runs held out
+        for name in (SPLIT_FILE, SKIPPED_FILE):  # evaluation finds the held-out images by them
             if (paths[0].parent / name).is_file():
                 shutil.copy(paths[0].parent / name, folder)
 
@@ -223,14 +233,15 @@ def _identity(card: ModelCard) -> dict[str, Any]:
 
 def _difference(key: str, theirs: Any, ours: Any) -> str:
     if key == "classes":
-        return f"the classes are {_some(theirs)} in one, {_some(ours)} in the other"
+        return f"the classes are {_name_some(theirs)} in one, {_name_some(ours)} in the other"
     if isinstance(ours, dict):
         part = next(name for name in {**ours, **theirs} if ours.get(name) != theirs.get(name))
         return f"{key}.{part} is {theirs.get(part)!r} in one, {ours.get(part)!r} in the other"
     return f"the {key} is {theirs} in one, {ours} in the other"
 
 
-def _some(classes: list[str]) -> str:
+def _name_some(classes: list[str]) -> str:
+    """Return the number of classes, and the names of the first three."""
     return f"{len(classes)} ({', '.join(map(repr, classes[:3]))}{', ...' if len(classes) > 3 else ''})"
 
 

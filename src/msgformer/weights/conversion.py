@@ -19,7 +19,7 @@ from msgformer.models.official_weights import convert_state_dict, find_variant, 
 from msgformer.tasks import get_task
 from msgformer.tasks.opened_model import restore
 from msgformer.utils.safetensors_header import read_header
-from msgformer.weights.files import write_atomically, write_checkpoint, write_safetensors
+from msgformer.weights.files import write_checkpoint, write_output, write_safetensors
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ class Weights:
         if to == "mindspore":
             if self.card is not None:
                 check_model(self.card, self.state)
-            write_atomically(output, lambda path: save_mindspore(self.state, path, text))
+            write_output(output, lambda path: save_mindspore(self.state, path, text))
         elif output.suffix == ".safetensors":
             card = {} if text is None else {KEY: text}
             write_safetensors(self.state, output, {"format": "pt", "model": self.model, "source": source, **card})
@@ -75,8 +75,8 @@ def read_weights(path: Path, model: str | None, num_classes: int | None, img_siz
     Args:
         path: Official checkpoint, checkpoint or converted weights of this package, or MindSpore checkpoint.
         model: Name of the model; None to read it from the file, or to detect it from the parameter shapes.
-        num_classes: Number of classes; None to read it from the file.
-        img_size: Side of the images; None to read it from the file.
+        num_classes: Number of classes; None to read it from the file's card, or 1000 without a card.
+        img_size: Side of the images; None to read it from the file's card, or 224 without a card.
         ema: Use the averaged (EMA) weights if the file holds both.
 
     Returns:
@@ -96,7 +96,7 @@ def read_weights(path: Path, model: str | None, num_classes: int | None, img_siz
         check_seal(path)
         card, trained = ModelCard.read(checkpoint, path), trained_weights(checkpoint, ema=ema)
     else:
-        return _official(checkpoint, path, model, num_classes, img_size, ema)
+        return _read_without_card(checkpoint, path, model, num_classes, img_size, ema)
     _check_card(card, path, model, num_classes, img_size)
     return Weights(card.model, len(card.classes), restore(card, trained, path).state_dict(), card)
 
@@ -114,10 +114,10 @@ def _check_card(card: ModelCard, path: Path, model: str | None, num_classes: int
             raise UserError(f"{option}: '{path}' records {recorded}, not {given}; leave it out")
 
 
-def _official(
+def _read_without_card(
     checkpoint: Checkpoint, path: Path, model: str | None, num_classes: int | None, img_size: int | None, ema: bool
 ) -> Weights:
-    """Return weights of a file without a card, which only parameter names and shapes describe."""
+    """Convert the weights of a file without a card; parameter names and shapes identify the model."""
     name = model or find_variant(rename_official(checkpoint, ema=ema))
     if name is None:
         raise UserError(f"'{path}' fits no model of this package; pass --model NAME to see the difference")

@@ -66,7 +66,7 @@ def write_safetensors(state: dict[str, Any], output: Path, metadata: dict[str, s
 
     # safetensors refuses tensors that share memory, as views in a checkpoint may.
     tensors = {name: tensor.contiguous().clone() for name, tensor in state.items()}
-    write_atomically(output, lambda path: save_file(tensors, path, metadata))
+    write_output(output, lambda path: save_file(tensors, path, metadata))
 
 
 def write_checkpoint(state: dict[str, Any], card: ModelCard, output: Path) -> None:
@@ -84,11 +84,11 @@ def write_checkpoint(state: dict[str, Any], card: ModelCard, output: Path) -> No
 
     checkpoint: dict[str, Any] = {"state_dict": {PREFIX + name: tensor for name, tensor in state.items()}}
     card.write(checkpoint)
-    write_atomically(output, lambda path: save_checkpoint(checkpoint, path))
+    write_output(output, lambda path: save_checkpoint(checkpoint, path))
 
 
-def write_atomically(output: Path, save: Callable[[Path], object]) -> None:
-    """Write a temporary file with ``save``, and rename it to ``output``.
+def write_output(output: Path, save: Callable[[Path], object]) -> None:
+    """Write a file atomically: write a temporary file with ``save``, and rename it to ``output``.
 
     Args:
         output: File to write.

@@ -29,24 +29,27 @@ RENAMED = (
     (r"^layers\.", "stages."),
     (r"^head\.(weight|bias)$", r"head.fc.\1"),
 )
+"""Patterns in the names of a Swin's parameters, and their replacements."""
+
 BUFFERS = re.compile(r"(relative_position_index|attn_mask)$")
+"""Ends of the names of buffers, which no model of this package has."""
 
 
-class Carried(NamedTuple):
+class ParameterOrigins(NamedTuple):
     """Names of the model's parameters by the origin of their values.
 
     Attributes:
-        carried: Copied unchanged from the Swin.
-        stretched: Resized, resampled or embedded in a larger kernel.
+        copied: Copied unchanged from the Swin.
+        resized: Resized, resampled or embedded in a larger kernel.
         new: Not in the Swin; initialized by the model.
     """
 
-    carried: list[str]
-    stretched: list[str]
+    copied: list[str]
+    resized: list[str]
     new: list[str]
 
 
-def load_swin(model: nn.Module, swin: Mapping[str, Tensor]) -> Carried:
+def load_swin(model: nn.Module, swin: Mapping[str, Tensor]) -> ParameterOrigins:
     """Load the weights of a Swin Transformer into an MSG-Transformer, as far as they fit.
 
     If the widths differ, channel c of the model is channel c mod C of the Swin. A channel that occurs k times has the
@@ -68,17 +71,17 @@ def load_swin(model: nn.Module, swin: Mapping[str, Tensor]) -> Carried:
         raise UserError(f"a Swin's weights fit MSG-Transformer only, not {type(model).__name__}")
     source = _rename_parameters(swin)
     _check_heads(model, source)
-    report = Carried([], [], [])
+    origins = ParameterOrigins([], [], [])
     state: dict[str, Tensor] = {}
     for name, own in model.state_dict().items():
         value, is_unchanged = _value(name, own, model, source)
         if value is None:
-            report.new.append(name)
+            origins.new.append(name)
             continue
-        (report.carried if is_unchanged else report.stretched).append(name)
+        (origins.copied if is_unchanged else origins.resized).append(name)
         state[name] = value.to(own)
     model.load_state_dict({**model.state_dict(), **state})
-    return report
+    return origins
 
 
 def _rename_parameters(swin: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -226,10 +229,12 @@ def _adapt_colors(value: Tensor, channels: int) -> Tensor:
 
 
 def _merging(name: str, model: MsgTransformer) -> Any:
+    """Return the token merging that a parameter belongs to."""
     return model.stages[int(name.split(".")[1])].downsample
 
 
 def _window(name: str, model: MsgTransformer) -> tuple[int, int]:
+    """Return the window size of the attention that a parameter belongs to."""
     return model.get_submodule(name.rpartition(".")[0]).window_size  # type: ignore[return-value]
 
 

@@ -46,6 +46,12 @@ def test_a_missing_subset_is_named(image_folder, there, missing):
     assert len(next(iter(listings.values()))) == 12
 
 
+def test_a_class_may_be_called_like_a_subset(image_folder):
+    listings, (problem,) = survey_folder(str(image_folder(classes=["invalid", "valid"])))
+    assert (problem.severity, listings["all"].classes) == ("warning", ("invalid", "valid"))
+    assert "valid/ is taken as a class" in problem.message
+
+
 def test_one_class_and_none(image_folder, tmp_path):
     (tmp_path / "empty").mkdir()
     assert survey_folder(str(tmp_path / "empty"))[1][0].message.startswith("no class folders; a classifier needs")

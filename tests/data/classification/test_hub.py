@@ -61,6 +61,24 @@ def test_labels_without_names_name_themselves(tmp_path, label, values, classes, 
     assert (train.classes, train.labels) == (classes, labels)
 
 
+def test_splits_that_number_their_classes_differently_are_matched_by_name(tmp_path):
+    other = table(2, datasets.ClassLabel(names=["dogs", "cats"]))
+    _, val = stored(tmp_path / "set", datasets.DatasetDict({"train": table(4), "test": other}))
+    assert [val.classes[label] for label in val.labels] == ["dogs", "cats"]
+
+
+def test_a_split_without_labels_is_named(tmp_path):
+    splits = datasets.DatasetDict({"train": table(4), "test": table(2).remove_columns("label")})
+    with pytest.raises(UserError, match=r"split 'test' of .* lacks the column 'label'"):
+        stored(tmp_path / "set", splits)
+
+
+def test_a_row_without_a_label_is_named(tmp_path):
+    words = table(3, datasets.Value("string"), ["a", None, "b"])
+    with pytest.raises(UserError, match=r"no known class for train\[1\]"):
+        stored(tmp_path / "set", words)
+
+
 def test_a_broken_image_is_named(tmp_path):
     good = io.BytesIO()
     Image.new("RGB", (3, 3)).save(good, "PNG")

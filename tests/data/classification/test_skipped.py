@@ -77,6 +77,13 @@ def test_a_class_keeps_at_least_one_image(broken):
         drop_skipped(broken, skipped, "train")
 
 
+def test_the_reason_is_of_the_class_that_is_lost(root):
+    source = FolderSource(list_classes(root))
+    lost = [Skipped("all", f"light/0{number}.png", "cut off") for number in range(3)]
+    with pytest.raises(UserError, match="no image of class 'light' in all can be read: cut off"):
+        drop_skipped(source, [Skipped("all", "dark/00.png", "empty"), *lost], "all")
+
+
 def test_nothing_skipped_leaves_no_file(tmp_path, broken):
     write_skipped(tmp_path, [])
     assert list(tmp_path.glob("*.csv")) == []

@@ -57,6 +57,20 @@ def test_one_tar_file_per_subset(tmp_path):
     assert val.name(0) == "val.tar:cats/1.png"
 
 
+def test_shards_of_the_same_name_in_two_folders_are_told_apart(tmp_path):
+    for name in ("cats", "dogs"):
+        write_tar(tmp_path / name / "0.tar", {f"{name}/1.png": png()})
+    train, _ = opened("tar", tmp_path)
+    assert [train.name(0), train.name(1)] == ["cats/0.tar:cats/1.png", "dogs/0.tar:dogs/1.png"]
+
+
+def test_numbers_in_val_are_no_index_of_words_in_train(tmp_path):
+    write_shard(tmp_path / "train.tar", {"1": "cats", "2": "dogs"})
+    write_shard(tmp_path / "val.tar", {"3": 0, "4": 1})
+    with pytest.raises(UserError, match=r"some labels in .* are numbers and some are words"):
+        opened("wds", tmp_path)
+
+
 def test_a_class_that_only_val_has_is_named(tmp_path):
     write_tar(tmp_path / "train.tar", {"cats/1.png": png(), "dogs/1.png": png()})
     write_tar(tmp_path / "val.tar", {"cats/1.png": png(), "birds/1.png": png()})

@@ -51,7 +51,7 @@ def test_label_maps(tmp_path):
     assert found == {
         str(maps / "0.png"): "labels of no class",
         str(maps / "1.png"): "size of a label map",
-        str(tmp_path / "images/training/2.jpg"): "unreadable image",
+        str(maps / "2.png"): "unreadable label map",
     }
     assert len(check_label_maps(train, whole=False)) == 2
 

@@ -1,4 +1,5 @@
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -56,6 +57,28 @@ def test_layouts_of_the_same_format(layout, tmp_path):
     train, val = open_detection(root)
     assert [len(train), len(val)] == [3, 3]
     train.load(2)
+
+
+def test_a_test_set_beside_the_validation_set_is_not_used(tmp_path):
+    root = tmp_path / "data"
+    write_coco(root, subsets=("train", "valid", "test"))
+    assert {Path(one.file).parent.name for one in open_detection(root)[1].images} == {"valid"}
+    (root / "annotations" / "instances_val.json").write_text("{}")
+    with pytest.raises(UserError, match=r"annotations/instances_val.json, annotations/instances_valid.json; keep one"):
+        open_detection(root)
+
+
+def test_images_outside_the_data_folder_have_absolute_names(tmp_path):
+    write_coco(tmp_path / "data")
+    outside = (tmp_path / "data" / "images").rename(tmp_path / "elsewhere")
+    for subset in ("train", "val"):
+        path = tmp_path / "data" / "annotations" / f"instances_{subset}.json"
+        content = json.loads(path.read_text())
+        for image in content["images"]:
+            image["file_name"] = str(outside / subset / image["file_name"])
+        path.write_text(json.dumps(content))
+    train, _ = open_detection(tmp_path / "data")
+    assert train.name(0) == train.paths()[0]
 
 
 def change(**changes):
@@ -150,7 +173,7 @@ def test_folders_of_another_layout_are_named(tmp_path):
     with pytest.raises(UserError, match=r"no annotations/instances_val\*\.json"):
         find_readers(tmp_path / "one")
     write_coco(tmp_path / "two", subsets=("train2014", "train2017", "val"))
-    with pytest.raises(UserError, match=r"instances_train2014\.json, instances_train2017\.json; keep one"):
+    with pytest.raises(UserError, match=r"instances_train2014\.json, annotations/instances_train2017\.json; keep one"):
         find_readers(tmp_path / "two")
 
 

@@ -80,6 +80,11 @@ def test_the_probe_finds_what_reading_would(tmp_path):
     assert probe(cut, whole=False) is None, "its header is all right"
 
 
+def test_a_narrow_jpeg_passes_the_check(tmp_path):
+    Image.new("RGB", (5, 40)).save(tmp_path / "narrow.jpg")
+    assert probe(str(tmp_path / "narrow.jpg"), whole=True) is None
+
+
 def test_an_opened_file_is_read_under_its_name(tmp_path):
     content = Path(saved(tmp_path / "a.png", Image.new("RGB", (3, 2)))).read_bytes()
     assert read_image(io.BytesIO(content), "shard:a").size == (3, 2)

@@ -111,6 +111,10 @@ def test_shards_of_a_folder_and_of_a_pattern_are_sorted(shards):
         (["cats.tar", "dogs.tar"], ["cats.tar", "dogs.tar"], None),
         (["train-0.tar", "train-1.tar"], ["train-0.tar", "train-1.tar"], None),
         (["value-0.tar", "trainer-0.tar"], ["value-0.tar", "trainer-0.tar"], None),
+        (["train/train-0.tar", "train/val-0.tar"], ["train/train-0.tar"], ["train/val-0.tar"]),
+        (["train/train.tar", "val/train.tar"], ["train/train.tar"], ["val/train.tar"]),
+        (["d/train/0.tar", "d/val-0.tar"], ["d/train/0.tar"], ["d/val-0.tar"]),
+        (["d/train/val-0.tar"], ["d/train/val-0.tar"], None),
     ],
 )
 def test_subsets_are_identified_by_names(shards, train, val):

@@ -1,7 +1,7 @@
 import pytest
 
 from msgformer.data.files.folder import list_classes
-from msgformer.data.files.sources import FileSource, FolderSource, SubsetSource, with_classes
+from msgformer.data.files.sources import FolderSource, SubsetSource, with_classes
 from msgformer.errors import UserError
 
 
@@ -46,7 +46,6 @@ def test_classes_without_names_number_the_others():
         with_classes(Numbered(), ["a", "b"])
 
 
-def test_files_have_no_labels(tmp_path):
-    source = FileSource([str(tmp_path / "gone.png")])
-    assert (source.labels, source.classes) == ((-1,), ())
-    assert "no such image" in str(source.probe(0, whole=False))
+def test_a_missing_file_is_named_by_its_path(source, tmp_path):
+    (tmp_path / "data/light/01.png").unlink()
+    assert str(source.probe(4, whole=False)) == f"no such image: {tmp_path}/data/light/01.png"

@@ -4,6 +4,7 @@ from PIL import Image
 
 from data.dense_folders import quarters, write_ade20k, write_cityscapes
 from msgformer.data.segmentation.cityscapes import CLASSES
+from msgformer.data.segmentation.label_maps import IGNORED, LabelScheme
 from msgformer.data.segmentation.sets import open_segmentation, read_classes, read_subset, resolve_reduce_zero
 from msgformer.errors import UserError
 
@@ -102,6 +103,15 @@ def test_that_remedy_is_not_offered_where_it_does_not_help(label, tmp_path):
         train.labels(0)
 
 
+@pytest.mark.parametrize(("reduce_zero", "allowed"), [(False, 255), (True, 254)])
+def test_more_classes_than_labels_are_refused(reduce_zero, allowed):
+    names = [str(number) for number in range(allowed)]
+    table = LabelScheme.from_classes(names, reduce_zero=reduce_zero).table()
+    assert (table[254], table[255]) == (allowed - 1, IGNORED)
+    with pytest.raises(UserError, match=f"{allowed + 1} classes are too many"):
+        LabelScheme.from_classes([*names, "more"], reduce_zero=reduce_zero)
+
+
 def test_palette_and_wide_maps_are_read(tmp_path):
     write_ade20k(tmp_path)
     labels = quarters(40, 30)
@@ -128,7 +138,7 @@ SPOILT = [
     ),
     (lambda maps: Image.fromarray(quarters(30, 40)).save(maps / "0.png"), "30 x 40 pixels, but .* has 40 x 30"),
     (lambda maps: Image.new("RGB", (40, 30)).save(maps / "0.png"), "is an image in RGB; a label map has one number"),
-    (lambda maps: Image.new("I;16", (40, 30), 999).save(maps / "0.png"), "label 999 is above 255"),
+    (lambda maps: Image.new("I;16", (40, 30), 999).save(maps / "0.png"), "labels range from 999 to 999"),
     (lambda maps: (maps / "0.png").write_text("labels"), "can't read image .*0.png"),
 ]
 

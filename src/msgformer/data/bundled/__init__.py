@@ -1,1 +1,1 @@
-"""Bundled data sets."""
+"""Bundled datasets."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Literal
 
+from msgformer.data.bundled.digits import WHITE
 from msgformer.utils.seeding import derive
 
 if TYPE_CHECKING:
@@ -37,7 +38,6 @@ NUM_IMAGES: dict[Subset, int] = {"train": 4000, "val": 1000}
 """Number of images per subset."""
 
 _TRAIN_SHARE = 0.8  # of the scans
-_WHITE = 16
 
 
 class PairsSource:
@@ -113,6 +113,6 @@ def _stroke(scan: Array, side: int, rng: Any) -> Array:
     import numpy as np
     from PIL import Image
 
-    padded = np.pad(scan * (255 / _WHITE), 1).round().astype(np.uint8)
+    padded = np.pad(scan * (255 / WHITE), 1).round().astype(np.uint8)
     image = Image.fromarray(padded).resize((side, side), Image.Resampling.BICUBIC)
     return np.asarray(image.rotate(float(rng.uniform(-MAX_ROTATION, MAX_ROTATION)), Image.Resampling.BICUBIC))

@@ -1,4 +1,4 @@
-"""Bundled image sets: data that comes with an installed package, by name."""
+"""Bundled datasets for classification, each from an installed package, by name."""
 
 from __future__ import annotations
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from msgformer.data.files.folder import (
     find_subset,
     is_image,
     require_folder,
+    subfolders,
 )
 from msgformer.data.problems import Problem
 from msgformer.model_names import nearest
@@ -28,7 +30,11 @@ def survey_folder(path: str) -> tuple[dict[str, Listing], list[Problem]]:
     root = require_folder(path)
     train, val = find_subset(root, TRAIN_NAMES), find_subset(root, VAL_NAMES)
     problems: list[Problem] = []
-    if (train is None) != (val is None):
+    if train is None and val is not None and len(subfolders(root)) > 1:
+        message = f"there is no train/, so {val.name}/ is taken as a class; add train/ if it holds validation images"
+        problems.append(Problem("warning", "layout", str(root), message))
+        val = None
+    elif (train is None) != (val is None):
         there, missing = (train, "val") if train else (val, "train")
         assert there is not None
         message = f"there is {there.name}/ but no {missing}/; add it, or move the class folders up"
@@ -36,7 +42,7 @@ def survey_folder(path: str) -> tuple[dict[str, Listing], list[Problem]]:
     subsets = {"train": train, "val": val} if train or val else {"all": root}
     listings = {subset: _list(folder, problems) for subset, folder in subsets.items() if folder}
     for subset, listing in listings.items():
-        problems += _class_problems(listing, split=subset == "all")
+        problems += _class_problems(listing, is_split=subset == "all")
     if len(listings) == 2:
         problems += _differences(listings["train"], listings["val"])
     return listings, problems
@@ -44,7 +50,7 @@ def survey_folder(path: str) -> tuple[dict[str, Listing], list[Problem]]:
 
 def _list(root: Path, problems: list[Problem]) -> Listing:
     """List the images in the class folders of ``root``, and add problems of the folders to ``problems``."""
-    classes = sorted(entry.name for entry in root.iterdir() if entry.is_dir() and not entry.name.startswith("."))
+    classes = subfolders(root)
     names: list[str] = []
     labels: list[int] = []
     for label, name in enumerate(classes):
@@ -62,14 +68,15 @@ def _list(root: Path, problems: list[Problem]) -> Listing:
     return Listing(str(root), tuple(names), tuple(labels), tuple(classes))
 
 
-def _class_problems(listing: Listing, *, split: bool) -> Iterator[Problem]:
-    """Yield problems of the classes of one subset; ``split`` tells whether it will be split."""
+def _class_problems(listing: Listing, *, is_split: bool) -> Iterator[Problem]:
+    """Yield problems of the classes of one set; ``is_split`` tells whether it is split into train and val."""
     if len(listing.classes) < 2:
         found = f"only one class folder, {listing.classes[0]!r}" if listing.classes else "no class folders"
         yield Problem("error", "classes", listing.root, f"{found}; a classifier needs at least two")
-    if split:
+    if is_split:
+        counts = Counter(listing.labels)
         for label, name in enumerate(listing.classes):
-            if listing.labels.count(label) == 1:
+            if counts[label] == 1:
                 message = "the class has a single image; a split into train and val needs two"
                 yield Problem("error", "classes", f"{listing.root}/{name}", message)
 

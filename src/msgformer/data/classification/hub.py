@@ -66,12 +66,13 @@ def open_hub_set(location: Location) -> tuple[HubSource, HubSource | None]:
 
 
 def _load(location: Location) -> dict[str, Any]:
+    """Load the splits of a dataset by name."""
     import datasets
 
     folder = Path(location.path)
-    stored = any((folder / name).is_file() for name in ("dataset_dict.json", "state.json"))
+    is_saved = any((folder / name).is_file() for name in ("dataset_dict.json", "state.json"))
     try:
-        loaded = datasets.load_from_disk(location.path) if stored else datasets.load_dataset(location.path)
+        loaded = datasets.load_from_disk(location.path) if is_saved else datasets.load_dataset(location.path)
     except Exception as error:  # its readers and the network raise many types of errors
         reason = shown(" ".join(str(error).split()))[:300] or type(error).__name__
         raise UserError(f"data: can't open {location} ({reason})") from error
@@ -98,19 +99,27 @@ def _columns(table: Any, location: Location) -> tuple[str, str]:
 
 def _classes(table: Any, label: str) -> tuple[str, ...]:
     """Return the class names of the table, or its distinct labels if it has no names."""
-    names = getattr(table.features[label], "names", None)
-    return tuple(names) if names else tuple(map(str, sorted(set(table[label]))))
+    names = _class_names(table, label)
+    return tuple(names or map(str, sorted({value for value in table[label] if value is not None})))
+
+
+def _class_names(table: Any, label: str) -> list[str] | None:
+    """Return the names of the classes that the labels are indices of; None if the labels are the names."""
+    return getattr(table.features[label], "names", None)
 
 
 def _source(table: Any, split: str, image: str, label: str, classes: tuple[str, ...], location: Location) -> HubSource:
     import datasets
 
+    if missing := {image, label} - set(table.features):
+        raise UserError(f"data: split {split!r} of {location} lacks the column {min(missing)!r} of the training split")
+    names = _class_names(table, label)
     values = list(table[label])
-    if not getattr(table.features[label], "names", None):
-        index = {name: number for number, name in enumerate(classes)}
-        values = [index.get(str(value), -1) for value in values]
-    wrong = next((row for row, value in enumerate(values) if value is None or not 0 <= value < len(classes)), None)
-    if wrong is not None:
-        raise UserError(f"data: {location} has no known class for {split}[{wrong}] in column {label!r}")
+    own = dict(enumerate(names)) if names else {value: str(value) for value in values if value is not None}
+    index: dict[str | None, int] = {name: number for number, name in enumerate(classes)}
+    labels = [index.get(own.get(value), -1) for value in values]  # by name, since splits may number them differently
+    if -1 in labels:
+        wrong = f"{split}[{labels.index(-1)}]"
+        raise UserError(f"data: {location} has no known class for {wrong} in column {label!r}")
     table = table.cast_column(image, datasets.Image(decode=False))
-    return HubSource(table, split, image, tuple(values), classes)
+    return HubSource(table, split, image, tuple(labels), classes)

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import io
-from collections import defaultdict
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from msgformer.data.files.images import FULL_SIZE, open_image
+from msgformer.data.files.images import FULL_SIZE, load_reduced, open_image
 from msgformer.data.files.sources import EncodedSource, Source
 from msgformer.data.problems import Problem
 from msgformer.errors import UserError, shown
@@ -27,8 +28,6 @@ LARGE_PIXELS = 50_000_000
 
 MAX_CLASS_RATIO = 10
 """Ratio of the largest to the smallest class from which a warning is given."""
-
-ORIENTATION = 0x0112  # EXIF tag
 
 
 @dataclass(frozen=True)
@@ -55,15 +54,15 @@ def check_source_images(sources: Mapping[str, Source], advance: Callable[[], obj
         sources: Sources by the name of the subset.
         advance: Called after each image, to show progress.
     """
-    looks: dict[str, list[ImageReport]] = {}
+    reports: dict[str, list[ImageReport]] = {}
     with ThreadPoolExecutor() as pool:  # Pillow's decoders release the lock
         for subset, source in sources.items():
-            looks[subset] = []
-            for look in pool.map(lambda index, source=source: _check_image(source, index), range(len(source.labels))):
-                looks[subset].append(look)
+            reports[subset] = []
+            for report in pool.map(partial(_check_image, source), range(len(source.labels))):
+                reports[subset].append(report)
                 advance()
-    found = [problem for subset in looks.values() for look in subset for problem in look.problems]
-    return [*found, *_duplicates(looks), *_skew(sources)]
+    found = [problem for subset in reports.values() for report in subset for problem in report.problems]
+    return [*found, *_duplicates(reports), *_skew(sources)]
 
 
 def _check_image(source: Source, index: int) -> ImageReport:
@@ -78,8 +77,7 @@ def _check_image(source: Source, index: int) -> ImageReport:
             digest = hashlib.blake2b(content).digest()
             with open_image(io.BytesIO(content), name) as image:
                 problems += [Problem("note", kind, name, message) for kind, message in _notes(image)]
-                image.draft("RGB", (image.width // 8, image.height // 8))  # faster, and still reads the whole file
-                image.load()
+                load_reduced(image)
         else:
             digest = hashlib.blake2b(source.load(index).tobytes()).digest()
     except OSError as error:
@@ -93,6 +91,8 @@ def _check_image(source: Source, index: int) -> ImageReport:
 
 def _notes(image: Image.Image) -> Iterator[tuple[str, str]]:
     """Yield the kind and message of each unusual property of a readable image, and how it is handled."""
+    from PIL.ExifTags import Base
+
     width, height = image.info.get(FULL_SIZE, image.size)
     if min(width, height) < SMALL_SIDE:
         yield "small image", f"{width} x {height} pixels"
@@ -106,38 +106,37 @@ def _notes(image: Image.Image) -> Iterator[tuple[str, str]]:
         yield "transparency", "transparent parts become white"
     if getattr(image, "n_frames", 1) > 1:
         yield "animation", "only the first of several frames is used"
-    if image.getexif().get(ORIENTATION, 1) != 1:
+    if image.getexif().get(Base.Orientation, 1) != 1:
         yield "EXIF orientation", "is rotated accordingly"
 
 
-def _duplicates(looks: Mapping[str, Sequence[ImageReport]]) -> Iterator[Problem]:
+def _duplicates(reports: Mapping[str, Sequence[ImageReport]]) -> Iterator[Problem]:
     """Yield a problem for each image with the same bytes as an earlier one."""
     first: dict[bytes, tuple[str, ImageReport]] = {}
-    for subset, seen in looks.items():
-        for look in seen:
-            if not look.digest:
+    for subset, images in reports.items():
+        for image in images:
+            if not image.digest:
                 continue
-            before, original = first.setdefault(look.digest, (subset, look))
-            if original is look:
+            first_subset, original = first.setdefault(image.digest, (subset, image))
+            if original is image:
                 continue
             same = f"the same bytes as {shown(original.name)}"
-            if original.label != look.label:
-                two = f"{original.label!r} there, {look.label!r} here"
-                yield Problem("warning", "two classes", look.name, f"{same}, but {two}; remove the wrong one")
-            elif before != subset:
-                leak = f"{same} in {before}: validation scores would be too high; remove one"
-                yield Problem("warning", "in both subsets", look.name, leak)
+            if original.label != image.label:
+                labels = f"{original.label!r} there, {image.label!r} here"
+                yield Problem("warning", "two classes", image.name, f"{same}, but {labels}; remove the wrong one")
+            elif first_subset != subset:
+                leak = f"{same} in {first_subset}: validation scores would be too high; remove one"
+                yield Problem("warning", "in both subsets", image.name, leak)
             else:
-                yield Problem("note", "duplicate", look.name, same)
+                yield Problem("note", "duplicate", image.name, same)
 
 
 def _skew(sources: Mapping[str, Source]) -> Iterator[Problem]:
     """Yield a warning if the training classes differ much in their numbers of images."""
     for subset in {"train", "all"} & set(sources):
-        counts: defaultdict[str, int] = defaultdict(int)
-        for label in sources[subset].labels:
-            counts[sources[subset].classes[label]] += 1
-        most, least = max(counts, key=lambda name: counts[name]), min(counts, key=lambda name: counts[name])
-        if counts[most] >= MAX_CLASS_RATIO * counts[least]:
-            few = f"{counts[most]} images of {most!r}, but {counts[least]} of {least!r}"
-            yield Problem("warning", "skew", subset, f"{few}; --balance sampler or loss in training evens it out")
+        source = sources[subset]
+        counts = Counter(source.labels).most_common()
+        if counts and counts[0][1] >= MAX_CLASS_RATIO * counts[-1][1]:
+            (largest, most), (smallest, least) = counts[0], counts[-1]
+            sizes = f"{most} images of {source.classes[largest]!r}, but {least} of {source.classes[smallest]!r}"
+            yield Problem("warning", "skew", subset, f"{sizes}; --balance sampler or loss in training evens it out")

@@ -8,7 +8,7 @@ from torch.utils.data import Dataset
 
 from msgformer.config.data_options import OnBadImage
 from msgformer.data.files.sources import Source
-from msgformer.data.loading.sampling import Draw
+from msgformer.data.loading.sampling import EpochIndex
 from msgformer.errors import UserError
 from msgformer.utils.seeding import derive, seeded
 
@@ -28,7 +28,7 @@ class Sample(NamedTuple):
 
     Attributes:
         image: Float tensor [C, H, W].
-        label: Class index, UNLABELED or UNREADABLE.
+        label: Class index, or UNREADABLE.
         position: Index of the image in the source.
     """
 
@@ -66,8 +66,8 @@ class Samples(Dataset[Sample]):
     def __len__(self) -> int:
         return len(self.source.labels)
 
-    def __getitem__(self, draw: Draw) -> Sample:
-        epoch, index = draw
+    def __getitem__(self, epoch_index: EpochIndex) -> Sample:
+        epoch, index = epoch_index
         image, label = self._load(index)
         with seeded(derive(self.seed, epoch, index)):
             return Sample(self.transform(image), label, index)

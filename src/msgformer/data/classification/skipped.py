@@ -11,15 +11,10 @@ from pathlib import Path
 
 from msgformer.config.data_options import OnBadImage
 from msgformer.data.files.sources import Source, SubsetSource
+from msgformer.data.problems import FULL_CHECK_LIMIT, HEADER_CHECK_LIMIT
 from msgformer.errors import UserError
 
 SKIPPED_FILE = "skipped.csv"
-
-FULL_CHECK_LIMIT = 5_000
-"""Maximum number of images that are fully decoded before a training; of larger datasets only the headers are read."""
-
-HEADER_CHECK_LIMIT = 100_000
-"""Maximum number of images whose headers are read before a training; reading more over a network takes too long."""
 
 
 @dataclass(frozen=True)
@@ -96,11 +91,13 @@ def drop_skipped(source: Source, skipped: Sequence[Skipped], subset: str) -> Sou
     """
     if not skipped:
         return source
-    names = {one.name for one in skipped}
-    usable = [index for index in range(len(source.labels)) if source.name(index) not in names]
+    reasons = {one.name: one.reason for one in skipped}
+    names = [source.name(index) for index in range(len(source.labels))]
+    usable = [index for index, name in enumerate(names) if name not in reasons]
     if lost := set(source.labels) - {source.labels[index] for index in usable}:
-        name = source.classes[min(lost)]
-        raise UserError(f"no image of class {name!r} in {subset} can be read: {skipped[0].reason}")
+        label = min(lost)
+        reason = reasons[names[source.labels.index(label)]]
+        raise UserError(f"no image of class {source.classes[label]!r} in {subset} can be read: {reason}")
     return SubsetSource(source, usable)
 
 

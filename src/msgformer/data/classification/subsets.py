@@ -8,7 +8,7 @@ from pathlib import Path
 from msgformer.config.data_options import OnBadImage
 from msgformer.data.bundled.digits import DigitsSource
 from msgformer.data.classification.skipped import Skipped, check_subsets, drop_skipped, read_skipped
-from msgformer.data.files.folder import VAL_NAMES, Listing, find_subset, list_classes, list_subsets, require_folder
+from msgformer.data.files.folder import Listing, find_val_folder, list_classes, list_subsets, require_folder
 from msgformer.data.files.locations import FOLDER, Location, parse_location
 from msgformer.data.files.sources import FolderSource, Source, SubsetSource, with_classes
 from msgformer.data.loading.split import read_split, stratified_split, write_split
@@ -95,11 +95,14 @@ def open_evaluation(data: str | Path, classes: list[str]) -> Source:
         data: A folder with ``val/`` or with class folders, or a location of another kind. Validation images are
             preferred if there are any.
         classes: Classes of the model; those of the data must be among them.
+
+    Raises:
+        UserError: The data can't be read, has an unknown layout, or has a class that the model lacks.
     """
     location = parse_location(data)
     if location.scheme == FOLDER:
         root = require_folder(location.path)
-        return FolderSource(list_classes(find_subset(root, VAL_NAMES) or root, classes))
+        return FolderSource(list_classes(find_val_folder(root, classes) or root, classes))
     train, val = open_location(location)
     return with_classes(val or train, classes)
 
@@ -124,7 +127,7 @@ def reopen_validation(run: Path, data: str | Path | None, classes: list[str], va
         train, val = open_location(location)
         return _held_out(run, train, classes) if val is None else _readable(run, with_classes(val, classes))
     root = require_folder(location.path, "the run's data")
-    val_folder = find_subset(root, VAL_NAMES)
+    val_folder = find_val_folder(root, classes)
     if val_folder is None:
         return _held_out_files(run, root, classes)
     return _readable(run, FolderSource(list_classes(val_folder, classes)))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 from collections.abc import Iterable, Sequence
 from itertools import groupby
 from pathlib import Path, PurePosixPath
@@ -42,10 +43,12 @@ class TarSource(EncodedSource):
     def __init__(self, images: Sequence[Member], labels: Sequence[int], classes: Sequence[str]) -> None:
         self.images = tuple(images)
         self.labels, self.classes = tuple(labels), tuple(classes)
+        self._shard_names = _shard_names({image.shard for image in self.images})
 
     def name(self, index: int) -> str:
-        """Return the name of the tar file, a colon, and the path in it."""
-        return f"{Path(self.images[index].shard).name}:{self.images[index].name}"
+        """Return the name of the tar file, with its folder if another one has the same, a colon, and the path in it."""
+        image = self.images[index]
+        return f"{self._shard_names[image.shard]}:{image.name}"
 
     def open(self, index: int) -> io.BytesIO:
         """Return the encoded image in memory."""
@@ -54,6 +57,15 @@ class TarSource(EncodedSource):
     def where(self, index: int) -> str:
         """Return the path of the tar file, a colon, and the path in it."""
         return f"{self.images[index].shard}:{self.images[index].name}"
+
+
+def _shard_names(shards: Iterable[str]) -> dict[str, str]:
+    """Return a unique name for each path of a shard: its file name, or else its path below the common folder."""
+    paths = {shard: Path(shard) for shard in shards}
+    if len({path.name for path in paths.values()}) == len(paths):
+        return {shard: path.name for shard, path in paths.items()}
+    common = os.path.commonpath([path.parent for path in paths.values()])
+    return {shard: path.relative_to(common).as_posix() for shard, path in paths.items()}
 
 
 def open_tar_set(location: Location) -> tuple[TarSource, TarSource | None]:
@@ -76,7 +88,7 @@ def open_tar_set(location: Location) -> tuple[TarSource, TarSource | None]:
         train, val = _named_by_folder(train), None if val is None else _named_by_folder(val)
     if not train or val == []:
         raise UserError(f"data: no labeled image in {location}")
-    classes = _classes(train, names, location)
+    classes = _classes(train, val or [], names, location)
     return _source(train, classes, location), None if val is None else _source(val, classes, location)
 
 
@@ -94,10 +106,13 @@ def _source(images: Sequence[LabeledImage], classes: tuple[str, ...], location: 
     return TarSource([one.image for one in images], labels, classes)
 
 
-def _classes(train: Sequence[LabeledImage], names: list[str] | None, location: Location) -> tuple[str, ...]:
+def _classes(
+    train: Sequence[LabeledImage], val: Sequence[LabeledImage], names: list[str] | None, location: Location
+) -> tuple[str, ...]:
     """Return the class names: those of ``classes.txt``, or else the labels themselves."""
     labels = {one.label for one in train}
-    if len({type(label) for label in labels}) > 1:
+    compared = labels if names else labels | {one.label for one in val}  # without names, numbers say nothing of words
+    if len({type(label) for label in compared}) > 1:
         raise UserError(f"data: some labels in {location} are numbers and some are words; make them all the same")
     numbers = [label for label in labels if isinstance(label, int)]
     classes = tuple(names or (numbered_classes(max(numbers) + 1) if numbers else sorted(map(str, labels))))
@@ -181,7 +196,8 @@ def _label(files: dict[str, Member], shard: str, key: str) -> str | int | None:
             return int(text) if text.lstrip("-").isdigit() else text or None
         if "json" in files:
             content = json.loads(files["json"].read())
-            label = next((content[name] for name in LABEL_KEYS if name in content), None)
+            found = content if isinstance(content, dict) else {}
+            label = next((found[name] for name in LABEL_KEYS if name in found), None)
             return label if isinstance(label, int | str) else None
     except ValueError as error:
         raise UserError(f"record {key!r} in shard {shown(shard)} has no readable label ({error})") from error

@@ -1,1 +1,1 @@
-"""What detection and segmentation data share."""
+"""Data of dense prediction: code shared by detection and segmentation."""

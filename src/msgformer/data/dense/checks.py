@@ -8,21 +8,14 @@ from typing import TYPE_CHECKING
 
 from msgformer.data.detection.instances import AnnotatedImage, InstanceSet, size_problem
 from msgformer.data.files.images import open_image
-from msgformer.data.problems import Problem
+from msgformer.data.problems import FULL_CHECK_LIMIT, HEADER_CHECK_LIMIT, Problem
 from msgformer.data.segmentation.label_maps import LabeledImages, map_size_problem, read_label_map
 from msgformer.errors import UserError
 
 if TYPE_CHECKING:
     from PIL import Image
 
-FULL_CHECK_LIMIT = 5_000
-"""Maximum number of images decoded before a training; of larger datasets, only headers and this many label maps."""
-
-HEADER_CHECK_LIMIT = 100_000
-"""Maximum number of images whose headers are read before a training; of larger datasets, a sample of label maps."""
-
-ORIENTATION = 0x0112  # EXIF tag
-SIDEWAYS = (5, 6, 7, 8)  # its values for images that are rotated by 90 degrees
+SIDEWAYS = (5, 6, 7, 8)  # EXIF orientations of images that are rotated by 90 degrees
 
 
 def check_instances(data: InstanceSet, *, whole: bool = True) -> list[Problem]:
@@ -84,10 +77,14 @@ def _image_problem(image: AnnotatedImage, whole: bool) -> Problem | None:
 def _pair_problem(data: LabeledImages, index: int, whole: bool, read_labels: bool) -> Problem | None:
     image, label_map = data.pairs[index]
     try:
-        size, map_size = _size(image, whole), _size(label_map, whole=False)
-        numbers = read_label_map(label_map) if read_labels else None
+        size = _size(image, whole)
     except UserError as error:
         return Problem("error", "unreadable image", image, str(error))
+    try:
+        map_size = _size(label_map, whole=False)
+        numbers = read_label_map(label_map) if read_labels else None
+    except UserError as error:
+        return Problem("error", "unreadable label map", label_map, str(error))
     if problem := map_size_problem(*map_size, size, image):
         return Problem("error", "size of a label map", label_map, problem)
     if numbers is not None and (data.table[numbers] < 0).any():
@@ -100,11 +97,13 @@ def _size(path: str, whole: bool) -> tuple[int, int]:
     with open_image(path) as image:
         if whole:
             image.load()
-        return _shown_size(image)
+        return _displayed_size(image)
 
 
-def _shown_size(image: Image.Image) -> tuple[int, int]:
+def _displayed_size(image: Image.Image) -> tuple[int, int]:
+    from PIL.ExifTags import Base
+
     width, height = image.size
     if image.format == "PNG" and "exif" not in image.info:  # Pillow would decode the whole file to find the tag
         return width, height
-    return (height, width) if image.getexif().get(ORIENTATION) in SIDEWAYS else (width, height)
+    return (height, width) if image.getexif().get(Base.Orientation) in SIDEWAYS else (width, height)

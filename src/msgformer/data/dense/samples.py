@@ -10,7 +10,7 @@ from torch.utils.data import Dataset
 
 from msgformer.data.detection.instances import InstanceSet
 from msgformer.data.detection.transforms import DetectTransform, Target
-from msgformer.data.loading.sampling import Draw
+from msgformer.data.loading.sampling import EpochIndex
 from msgformer.data.segmentation.label_maps import LabeledImages
 from msgformer.data.segmentation.transforms import SegmentTransform
 from msgformer.utils.seeding import derive, seeded
@@ -64,8 +64,8 @@ class DetectionSamples(Dataset[DenseSample]):
     def __len__(self) -> int:
         return len(self.source)
 
-    def __getitem__(self, draw: Draw) -> DenseSample:
-        epoch, index = draw
+    def __getitem__(self, epoch_index: EpochIndex) -> DenseSample:
+        epoch, index = epoch_index
         image, target = self.source.load(index), self.source.target(index, self.with_masks)
         with seeded(derive(self.seed, epoch, index)):
             return DenseSample(*self.transform(image, target), index)
@@ -86,8 +86,8 @@ class SegmentationSamples(Dataset[DenseSample]):
     def __len__(self) -> int:
         return len(self.source)
 
-    def __getitem__(self, draw: Draw) -> DenseSample:
-        epoch, index = draw
+    def __getitem__(self, epoch_index: EpochIndex) -> DenseSample:
+        epoch, index = epoch_index
         image = self.source.load(index)
         labels = self.source.target(index, image.size)
         with seeded(derive(self.seed, epoch, index)):

@@ -148,7 +148,7 @@ class _Reader:
                 kind: Severity = "warning" if isinstance(segmentation, list) else "error"
                 self.note(kind, "mask", f"{what}: its mask {problem}; the object isn't used where masks are needed")
                 segmentation = None
-            elif isinstance(segmentation, list) and _reaches_beyond(segmentation, height, width):
+            elif isinstance(segmentation, list) and any(_exceeds(polygon, width, height) for polygon in segmentation):
                 message = f"{what}: its mask reaches beyond the image of {width} x {height} pixels and is cut there"
                 self.note("note", "mask larger than the image", message)
         area = entry.get("area")
@@ -164,11 +164,12 @@ class _Reader:
         elif x >= image["width"] or y >= image["height"] or x + width <= 0 or y + height <= 0:
             message = f"{what}: bbox {list(box)} lies outside {size}; it isn't trained on"
             self.note("warning", "box outside the image", message)
-        elif _beyond([x, y, x + width, y + height], image["width"], image["height"]):
+        elif _exceeds([x, y, x + width, y + height], image["width"], image["height"]):
             self.note("note", "box across the border", f"{what}: bbox {list(box)} reaches out of {size}; it is cut")
 
 
 def _entry_problem(entry: object, needed: dict[str, Any]) -> str | None:
+    """Return the message for an entry that lacks a needed key or has a value of another type, or None."""
     if not isinstance(entry, dict):
         return f"is {entry!r}, not a mapping"
     for key, kind in needed.items():
@@ -180,6 +181,7 @@ def _entry_problem(entry: object, needed: dict[str, Any]) -> str | None:
 
 
 def _box(bbox: list[Any]) -> Box | None:
+    """Return a box ``x y width height``, or None if it is not four finite numbers."""
     numbers = [float(x) for x in bbox if isinstance(x, int | float) and math.isfinite(x)]
     if len(bbox) != 4 or len(numbers) != 4:
         return None
@@ -187,11 +189,7 @@ def _box(bbox: list[Any]) -> Box | None:
     return x, y, width, height
 
 
-def _reaches_beyond(polygons: list[list[float]], height: int, width: int) -> bool:
-    return any(_beyond(polygon, width, height) for polygon in polygons)
-
-
-def _beyond(points: list[float], width: float, height: float) -> bool:
+def _exceeds(points: list[float], width: float, height: float) -> bool:
     """Return whether any of the points ``x1 y1 x2 y2 ...`` lies outside an image by more than `MAX_OVERHANG`."""
     xs, ys = points[::2], points[1::2]
     return min(*xs, *ys) < -MAX_OVERHANG or max(xs) > width + MAX_OVERHANG or max(ys) > height + MAX_OVERHANG

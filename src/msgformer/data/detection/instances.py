@@ -102,8 +102,9 @@ class InstanceSet:
         return any(one.segmentation is not None for image in self.images for one in image.instances)
 
     def name(self, index: int) -> str:
-        """Return the path of image ``index`` relative to the data folder."""
-        return Path(self.images[index].file).relative_to(self.root).as_posix()
+        """Return the path of image ``index`` relative to the data folder, or its absolute path outside of it."""
+        path = Path(self.images[index].file)
+        return (path.relative_to(self.root) if path.is_relative_to(self.root) else path).as_posix()
 
     def paths(self) -> list[str]:
         """Return the paths of the images."""
@@ -195,8 +196,8 @@ def size_problem(size: tuple[int, int], image: AnnotatedImage) -> str | None:
     """
     if size == (image.width, image.height):
         return None
-    told, found = f"{image.width} x {image.height}", f"{size[0]} x {size[1]}"
-    return f"the annotations say {told} pixels, but it has {found}; annotate the image as it is, or replace it"
+    annotated, found = f"{image.width} x {image.height}", f"{size[0]} x {size[1]}"
+    return f"the annotations say {annotated} pixels, but it has {found}; annotate the image as it is, or replace it"
 
 
 def with_classes(data: InstanceSet, classes: Sequence[str]) -> InstanceSet:

@@ -14,9 +14,10 @@ from msgformer.data.problems import Problem, raise_errors
 from msgformer.errors import UserError
 
 SUBSETS = {"train": ("train",), "val": ("val", "test")}
-"""Prefixes of the names of the subsets."""
+"""Prefixes of the names of the subsets, in order of preference."""
 
 Reading = tuple[InstanceSet, list[Problem]]
+"""Valid images of a subset, and the problems found while reading it."""
 
 
 def find_readers(data: Path) -> dict[str, Callable[[], Reading]]:
@@ -60,6 +61,7 @@ def open_detection_val(data: Path, classes: Sequence[str]) -> InstanceSet:
 
 
 def _checked(reading: Reading) -> InstanceSet:
+    """Return the images; raises UserError if there are errors among the problems."""
     found, problems = reading
     raise_errors(problems)
     return found
@@ -73,14 +75,16 @@ def _find_coco(root: Path, subset: str) -> tuple[Path, Path]:
         for path in sorted(folder.glob("instances_*.json"))
     ]
     exported = [(path, path.parent.name) for path in sorted(root.glob("*/_annotations.coco.json"))]
-    found = [(path, name) for path, name in official + exported if name.startswith(SUBSETS[subset])]
+    by_prefix = ([one for one in official + exported if one[1].startswith(prefix)] for prefix in SUBSETS[subset])
+    found = next(filter(None, by_prefix), [])
     if not found:
         raise UserError(
             f"{root} has no annotations/instances_{subset}*.json, as COCO's layout has, nor is it laid out as Pascal"
             " VOC (Annotations, JPEGImages, ImageSets/Main)"
         )
     if len(found) > 1:
-        raise UserError(f"{root} has several files for {subset}: {', '.join(path.name for path, _ in found)}; keep one")
+        files = ", ".join(path.relative_to(root).as_posix() for path, _ in found)
+        raise UserError(f"{root} has several files for {subset}: {files}; keep one")
     path, name = found[0]
     places = [root / name, root / "images" / name, root / "images"]
     return path, next((place for place in places if place.is_dir()), places[0])

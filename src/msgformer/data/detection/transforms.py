@@ -23,7 +23,7 @@ DetectTransform = Callable[["Image.Image", Target], tuple["Tensor", Target]]
 the transformed targets."""
 
 MIN_SIDE = 1.0
-"""Minimum side of a box in pixels after a crop; smaller boxes are dropped."""
+"""Minimum side of a box in pixels; smaller boxes are dropped."""
 
 
 class RandomSidesCrop(v2.Transform):
@@ -73,7 +73,7 @@ def detect_train_transform(options: DetectImageOptions) -> DetectTransform:
         augmented, moved = pipeline(image, target)
         pixels = to_tensor(augmented)
         mixed = mix_colors(pixels, options.color_mix) if options.color_mix > 0 else pixels
-        return mixed, _drop_cropped(moved)
+        return mixed, _drop_small(moved)
 
     return transform
 
@@ -85,7 +85,7 @@ def detect_eval_transform(image: Image.Image, target: Target) -> tuple[Tensor, T
         image: The image.
         target: Its ``boxes``, ``labels`` and optional ``masks``.
     """
-    return to_tensor(image), _drop_cropped(target)
+    return to_tensor(image), _drop_small(target)
 
 
 def to_tensor(image: Image.Image) -> Tensor:
@@ -94,11 +94,11 @@ def to_tensor(image: Image.Image) -> Tensor:
     return tensor.as_subclass(torch.Tensor)
 
 
-def _drop_cropped(target: Target) -> Target:
-    """Drop the objects whose boxes are outside the image after a crop, and return plain tensors."""
+def _drop_small(target: Target) -> Target:
+    """Drop the objects with a side below `MIN_SIDE`, such as those that a crop left out, and return plain tensors."""
     boxes = target["boxes"]
-    kept = (boxes[:, 2:] - boxes[:, :2] >= MIN_SIDE).all(1)
-    return {name: value.as_subclass(torch.Tensor)[kept] for name, value in target.items()}
+    large = (boxes[:, 2:] - boxes[:, :2] >= MIN_SIDE).all(1)
+    return {name: value.as_subclass(torch.Tensor)[large] for name, value in target.items()}
 
 
 def _draw(low: int, high: int) -> int:

@@ -48,11 +48,13 @@ def voc_classes(root: Path, names: list[str]) -> list[str]:
 
 
 class _Reader:
+    """Reads the annotation files of one subset and records their problems."""
+
     def __init__(self, root: Path, classes: list[str]) -> None:
         self.root = root
         self.labels = {name: label for label, name in enumerate(classes, 1)}
         self.problems: list[Problem] = []
-        self.objects = 0
+        self.num_objects = 0
 
     def note(self, severity: Severity, kind: str, path: Path, message: str) -> None:
         self.problems.append(Problem(severity, kind, str(path), message))
@@ -99,12 +101,13 @@ class _Reader:
         if box[2] <= 0 or box[3] <= 0 or left > size[0] or top > size[1]:
             message = f"{name!r} {numbers} (xmin ymin xmax ymax) has no area in the image; it isn't trained on"
             self.note("warning", "box without area", path, message)
-        self.objects += 1
+        self.num_objects += 1
         difficult = one.findtext("difficult", "0").strip() == "1"
-        return Instance(self.objects, self.labels[name], box, box[2] * box[3], difficult)
+        return Instance(self.num_objects, self.labels[name], box, box[2] * box[3], difficult)
 
 
 def _number(text: str | None) -> float | None:
+    """Return the finite number in a text, or None."""
     try:
         value = float(text or "")
     except ValueError:

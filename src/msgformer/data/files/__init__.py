@@ -1,1 +1,1 @@
-"""Where images lie, and how they are read."""
+"""Locations and reading of image files."""

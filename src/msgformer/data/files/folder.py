@@ -120,6 +120,11 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
         return False
 
 
+def subfolders(folder: Path) -> list[str]:
+    """Return the sorted names of the subfolders, without hidden ones."""
+    return sorted(entry.name for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith("."))
+
+
 def class_folders(root: Path, classes: Sequence[str] | None = None) -> list[str]:
     """Return the sorted names of the class folders in ``root``, without hidden ones.
 
@@ -130,7 +135,7 @@ def class_folders(root: Path, classes: Sequence[str] | None = None) -> list[str]
     Raises:
         UserError: There are no class folders, or one is not among ``classes``.
     """
-    found = sorted(entry.name for entry in root.iterdir() if entry.is_dir() and not entry.name.startswith("."))
+    found = subfolders(root)
     if not found:
         loose = "it holds images directly; put" if any(is_image(entry.name) for entry in root.iterdir()) else "put"
         raise UserError(f"no class folders in {root}: {loose} the images of each class into a folder of its name")
@@ -174,6 +179,20 @@ def find_subset(root: Path, names: Sequence[str]) -> Path | None:
         names: Names of the subfolder, in order of preference.
     """
     return next((root / name for name in names if (root / name).is_dir()), None)
+
+
+def find_val_folder(root: Path, classes: Sequence[str]) -> Path | None:
+    """Return the folder of validation images, or None.
+
+    A class may be called like such a folder, for example "valid": without ``train/`` beside it, it is a class folder.
+
+    Args:
+        root: Folder with ``val/``, or with class folders.
+        classes: Names of the classes.
+    """
+    val = find_subset(root, VAL_NAMES)
+    is_class = val is not None and val.name in classes and find_subset(root, TRAIN_NAMES) is None
+    return None if is_class else val
 
 
 def find_subsets(path: str | Path) -> tuple[Path, Path | None]:

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 STDIN = "-"
 """Input that means a list on standard input."""
 
-SHARD = ".tar"
+SHARD_SUFFIX = ".tar"
 
 
 class ImageInput(Protocol):
@@ -55,7 +55,7 @@ class ImageInput(Protocol):
         """
 
 
-class Input(NamedTuple):
+class FileInput(NamedTuple):
     """An image file, or a member of a shard.
 
     Attributes:
@@ -71,7 +71,7 @@ class Input(NamedTuple):
         """Return False, since the worker reads the file."""
         return False
 
-    def reference(self) -> Input:
+    def reference(self) -> FileInput:
         """Return the input itself, which carries no pixels."""
         return self
 
@@ -104,7 +104,7 @@ def check_inputs(given: Iterable[str]) -> None:
     for place in places:
         if is_url(place):
             check_url(place)
-            if is_video(urlsplit(place).path) or urlsplit(place).path.lower().endswith(SHARD):
+            if is_video(urlsplit(place).path) or urlsplit(place).path.lower().endswith(SHARD_SUFFIX):
                 raise UserError(
                     f"images: {shown(place)}: only images can be read from URLs; download it and give its path"
                 )
@@ -170,7 +170,7 @@ def _matches(place: str) -> Iterator[str]:
 
 def is_shard(place: str) -> bool:
     """Return whether a path is a tar file."""
-    return place.lower().endswith(SHARD) and Path(place).is_file()
+    return place.lower().endswith(SHARD_SUFFIX) and Path(place).is_file()
 
 
 def _inputs_at(place: str) -> Iterator[ImageInput]:
@@ -184,24 +184,24 @@ def _inputs_at(place: str) -> Iterator[ImageInput]:
     elif Path(place).is_dir():
         yield from _in_folder(place)
     else:
-        yield Input(str(Path(place)))
+        yield FileInput(str(Path(place)))
 
 
-def _in_shard(place: str) -> Iterator[Input]:
+def _in_shard(place: str) -> Iterator[FileInput]:
     from msgformer.data.files.tars import index_tar
 
     members = [member for member in index_tar(place) if is_image(member.name.rpartition("/")[2])]
     if not members:
         raise UserError(f"images: no image in shard {shown(place)}")
     for member in members:
-        yield Input(f"{place}:{member.name}", member)
+        yield FileInput(f"{place}:{member.name}", member)
 
 
-def _in_folder(place: str) -> Iterator[Input]:
+def _in_folder(place: str) -> Iterator[FileInput]:
     empty = True
     for name in walk_images(place):
         empty = False
-        yield Input(str(Path(place, name)))
+        yield FileInput(str(Path(place, name)))
     if empty:
         raise UserError(f"images: no image in folder {shown(place)}")
 

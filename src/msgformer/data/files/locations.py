@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import glob
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -55,10 +55,10 @@ class Location:
 
 
 def parse_location(data: str | Path) -> Location:
-    """Parse a value of ``--data``; an existing path is never parsed as a scheme.
+    """Parse a value of ``--data``.
 
     Raises:
-        UserError: The scheme is unknown.
+        UserError: The scheme is unknown and there is no such path, or nothing follows the colon.
     """
     text = str(data)
     scheme, colon, rest = text.partition(":")
@@ -198,22 +198,25 @@ def _alternatives(inside: str) -> list[str]:
 
 
 def split_shards(shards: Sequence[str]) -> tuple[list[str], list[str] | None]:
-    """Split shards into those of training and of validation by the names of the files or their folders.
+    """Split shards into those of training and of validation by the names of their folders or files.
 
-    Examples of such names are ``val/0001.tar`` and ``set-validation-0001.tar``. If only one subset or none is named,
-    all shards form one set, and the second result is None.
+    Examples of such names are ``val/0001.tar`` and ``set-validation-0001.tar``. The folders decide if they name both
+    subsets, or else the files, or else both together. If only one subset or none is named, all shards form one set, and
+    the second result is None.
     """
-    train = _named(shards, TRAIN_NAMES)
-    val = next((found for name in VAL_NAMES if (found := _named(shards, [name]))), None)
-    return (train, val) if train and val else (list(shards), None)
+    folders = {shard: {shard.split("/")[-2].lower()} if "/" in shard else set() for shard in shards}
+    files = {shard: set(re.split(r"[^a-z]+", shard.rpartition("/")[2].lower())) for shard in shards}
+    for words in (folders, files, {shard: folders[shard] | files[shard] for shard in shards}):
+        val = next((found for name in VAL_NAMES if (found := _named(words, [name]))), [])
+        train = [shard for shard in _named(words, TRAIN_NAMES) if shard not in val]
+        if train and val:
+            return train, val
+    return list(shards), None
 
 
-def _named(shards: Sequence[str], names: Sequence[str]) -> list[str]:
-    def words(shard: str) -> set[str]:
-        folder, name = shard.split("/")[-2:] if "/" in shard else ("", shard)
-        return {folder.lower(), *re.split(r"[^a-z]+", name.lower())}
-
-    return [shard for shard in shards if words(shard) & set(names)]
+def _named(words: Mapping[str, set[str]], names: Sequence[str]) -> list[str]:
+    """Return the shards with one of the names among their words."""
+    return [shard for shard, own in words.items() if own & set(names)]
 
 
 def _matches(name: str) -> list[str]:

@@ -14,9 +14,6 @@ from msgformer.model_names import nearest
 if TYPE_CHECKING:
     from PIL import Image
 
-UNLABELED = -1
-"""Label of an image without a class."""
-
 
 class Source(Protocol):
     """Labeled images with random access by index. A source must be picklable, for spawned workers."""
@@ -112,28 +109,6 @@ class FolderSource(EncodedSource):
     def where(self, index: int) -> str:
         """Return the path."""
         return self.listing.path(index)
-
-
-class FileSource(EncodedSource):
-    """Source of image files without labels.
-
-    Args:
-        files: Paths of the files.
-    """
-
-    classes: tuple[str, ...] = ()
-
-    def __init__(self, files: list[str]) -> None:
-        self.files = files
-        self.labels = (UNLABELED,) * len(files)
-
-    def name(self, index: int) -> str:
-        """Return the path."""
-        return self.files[index]
-
-    def open(self, index: int) -> str:
-        """Return the path."""
-        return self.files[index]
 
 
 class SubsetSource:

@@ -1,1 +1,1 @@
-"""Batches: order, workers and splits."""
+"""Samplers, data loaders and splits."""

@@ -68,5 +68,5 @@ class GroupedData(ImageData):
         """
         if self.upright is None:
             return super().train_sampler(rank, world_size)
-        together = self.batch_size * world_size
-        return GroupedSampler(self.upright, self.seed, batch=together, rank=rank, world_size=world_size)
+        total_batch = self.batch_size * world_size
+        return GroupedSampler(self.upright, self.seed, batch=total_batch, rank=rank, world_size=world_size)

@@ -10,7 +10,7 @@ from torch.utils.data import DataLoader, Dataset
 from typing_extensions import override
 
 from msgformer.data.loading.loader import Collate, make_loader
-from msgformer.data.loading.sampling import Draw, EpochSampler
+from msgformer.data.loading.sampling import EpochSampler
 
 
 class ImageData(LightningDataModule):
@@ -81,7 +81,7 @@ class ImageData(LightningDataModule):
         return make_loader(samples, sampler, self.batch_size, self.workers, self.start_method, self.collate)
 
 
-def _position(trainer: Trainer, batch_size: int) -> Draw:
+def _position(trainer: Trainer, batch_size: int) -> tuple[int, int]:
     """Return the current epoch of a new or resumed run, and the number of its images that a process has seen."""
     loop = trainer.fit_loop
     epochs, batches = loop.epoch_progress.state_dict(), loop.epoch_loop.batch_progress.state_dict()

@@ -9,11 +9,11 @@ from torch.utils.data import Sampler
 from msgformer.data.loading.balance import balanced_order
 from msgformer.utils.seeding import derive
 
-Draw = tuple[int, int]
+EpochIndex = tuple[int, int]
 """Epoch and index of an image. Datasets are indexed by both, so that augmentation doesn't depend on the worker."""
 
 
-class EpochSampler(Sampler[Draw]):
+class EpochSampler(Sampler[EpochIndex]):
     """Sampler that yields each image once per epoch, divided among the processes.
 
     Lightning calls :meth:`set_epoch`. The epoch reaches the workers as part of each index, so that persistent workers
@@ -47,23 +47,23 @@ class EpochSampler(Sampler[Draw]):
         self.rank, self.world_size = rank, world_size
         self.balance = balance
         self.epoch = 0
-        self.resumed: Draw | None = None
+        self.resumed: tuple[int, int] | None = None
 
-    def resume(self, epoch: int, drawn: int) -> None:
+    def resume(self, epoch: int, num_seen: int) -> None:
         """Continue in the middle of an epoch; the length stays that of a full epoch.
 
         Args:
             epoch: The epoch.
-            drawn: Number of images of this epoch that this process has already seen.
+            num_seen: Number of images of this epoch that this process has already seen.
         """
         self.epoch = epoch
-        self.resumed = epoch, drawn
+        self.resumed = epoch, num_seen
 
     def set_epoch(self, epoch: int) -> None:
         """Set the epoch of the following iterations."""
         self.epoch = epoch
 
-    def __iter__(self) -> Iterator[Draw]:
+    def __iter__(self) -> Iterator[EpochIndex]:
         share = self._order()[: self.used][self.rank :: self.world_size]
         if self.resumed is not None and self.resumed[0] == self.epoch:
             share = share[self.resumed[1] :]

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 IGNORED = 255
 """Label of pixels without a class."""
 
-REDUCE_ZERO = "--segment_images.reduce_zero_label true (check-data: --reduce_zero_label true)"
+REDUCE_ZERO_OPTIONS = "--segment_images.reduce_zero_label true (check-data: --reduce_zero_label true)"
 """Options for labels that count from 1."""
 
 
@@ -46,8 +46,16 @@ class LabelScheme:
         Args:
             classes: Names of the classes.
             reduce_zero: Whether labels start at 1, with 0 for no class, as in ADE20K; otherwise they start at 0.
+
+        Raises:
+            UserError: There are more classes than labels below 255.
         """
         first = 1 if reduce_zero else 0
+        if len(classes) > IGNORED - first:
+            raise UserError(
+                f"{len(classes)} classes are too many: label maps have labels {first} to {IGNORED - 1} for classes, and"
+                f" {IGNORED} means no class; merge classes"
+            )
         values = {label + first: label for label in range(len(classes))}
         if reduce_zero:
             values[0] = IGNORED
@@ -138,7 +146,7 @@ class LabeledImages:
         more = f" and {len(unknown) - 1} other labels" if len(unknown) > 1 else ""
         remedy = "correct the label map, or name every class in classes.txt"
         if self.scheme.can_reduce_zero and unknown == [len(self.classes)]:
-            remedy = f"if labels count from 1 and 0 means no class, pass {REDUCE_ZERO}; otherwise {remedy}"
+            remedy = f"if labels count from 1 and 0 means no class, pass {REDUCE_ZERO_OPTIONS}; otherwise {remedy}"
         return (
             f"label {unknown[0]}{more} of no class: this file holds labels {found[0]} to {found[-1]}, but the"
             f" {len(self.classes)} classes have {min(valid)} to {max(valid)} (255 is ignored); {remedy}"
@@ -161,7 +169,7 @@ def read_label_map(path: str) -> np.ndarray:
             )
         numbers = np.asarray(image)
     if numbers.dtype.itemsize > 1 and (numbers.min() < 0 or numbers.max() > IGNORED):
-        raise UserError(f"{path}: label {numbers.max()} is above 255, the largest that a label map may hold")
+        raise UserError(f"{path}: its labels range from {numbers.min()} to {numbers.max()}; they must lie in 0..255")
     return numbers.astype(np.uint8, copy=False)
 
 

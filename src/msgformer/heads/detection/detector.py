@@ -126,7 +126,7 @@ class RCNN(GeneralizedRCNN):
         return super().forward(images)
 
     def no_weight_decay(self) -> set[str]:
-        """Names of the parameters that the backbone exempts from weight decay."""
+        """Return the names of the parameters that the backbone exempts from weight decay."""
         return exempt_parameters(self)
 
 

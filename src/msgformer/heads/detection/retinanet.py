@@ -17,8 +17,8 @@ from msgformer.heads.detection.targets import check_targets
 from msgformer.heads.pyramid import FeaturePyramid
 from msgformer.heads.weight_decay import exempt_parameters
 
-STRIDES = (8, 16, 32, 64, 128)
-"""Pixels per step of each level."""
+LEVEL_STRIDES = (8, 16, 32, 64, 128)
+"""Pixels per step of each level of the pyramid."""
 
 
 class Float32Head(RetinaNetHead):
@@ -51,7 +51,9 @@ class RetinaNet(TorchvisionRetinaNet):
         anchor_size: int = 32,
     ) -> None:
         pyramid = FeaturePyramid(backbone, channels, (1, 2, 3), LastLevelP6P7(channels, channels))
-        anchors = AnchorGenerator([anchor_size / STRIDES[0] * 2 ** (third / 3) for third in range(3)], strides=STRIDES)
+        anchors = AnchorGenerator(
+            [anchor_size / LEVEL_STRIDES[0] * 2 ** (third / 3) for third in range(3)], strides=LEVEL_STRIDES
+        )
         super().__init__(
             pyramid,
             num_classes,
@@ -80,5 +82,5 @@ class RetinaNet(TorchvisionRetinaNet):
         return [{**found, "labels": found["labels"] + 1} for found in super().forward(images)]
 
     def no_weight_decay(self) -> set[str]:
-        """Names of the parameters that the backbone exempts from weight decay."""
+        """Return the names of the parameters that the backbone exempts from weight decay."""
         return exempt_parameters(self)

@@ -79,7 +79,7 @@ class Segmenter(nn.Module):
         return losses
 
     def no_weight_decay(self) -> set[str]:
-        """Names of the parameters that the backbone exempts from weight decay."""
+        """Return the names of the parameters that the backbone exempts from weight decay."""
         return exempt_parameters(self)
 
     @staticmethod

@@ -25,7 +25,7 @@ from msgformer.tasks.classification.distillation import Distillation
 from msgformer.tasks.classification.teacher import open_teacher
 from msgformer.tasks.classification.training_module import ClassificationTraining
 from msgformer.tasks.training_setup import TrainingSetup
-from msgformer.training.build import build_model, checkpoint_gradients, default_size, load_initial_weights
+from msgformer.training.build import build_model, default_size, enable_grad_checkpointing, load_initial_weights
 
 if TYPE_CHECKING:
     from msgformer.runs.train_settings import TrainSettings
@@ -103,7 +103,7 @@ class ClassificationSetup(TrainingSetup):
         if settings.init_from is not None and fresh:
             load_initial_weights(model, settings.init_from)
         if settings.trainer.grad_checkpointing:
-            checkpoint_gradients(model, settings.model)
+            enable_grad_checkpointing(model, settings.model)
         if settings.trainer.compile:
             model.compile()  # in place, which keeps the names of the parameters
         return model

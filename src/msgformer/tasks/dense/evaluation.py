@@ -15,7 +15,7 @@ from msgformer.config.data_options import OnBadImage
 from msgformer.data.classification.skipped import Skipped
 from msgformer.data.dense.samples import DenseBatch, DenseSample, collate
 from msgformer.data.loading.loader import default_workers, make_loader
-from msgformer.data.loading.sampling import Draw, EpochSampler
+from msgformer.data.loading.sampling import EpochIndex, EpochSampler
 from msgformer.errors import UserError
 from msgformer.tasks.dense.report_sections import Example, dense_headline, dense_sections
 from msgformer.tasks.dense.scores import DenseEvaluateResult
@@ -92,11 +92,11 @@ class CheckedSamples(Dataset[DenseSample | Unreadable]):
     def __init__(self, samples: Dataset[DenseSample]) -> None:
         self.samples = samples
 
-    def __getitem__(self, draw: Draw) -> DenseSample | Unreadable:
+    def __getitem__(self, epoch_index: EpochIndex) -> DenseSample | Unreadable:
         try:
-            return self.samples[draw]
+            return self.samples[epoch_index]
         except UserError as error:
-            return Unreadable(draw[1], str(error))
+            return Unreadable(epoch_index[1], str(error))
 
 
 def _collate_readable(samples: Sequence[DenseSample | Unreadable]) -> tuple[DenseBatch | None, list[Unreadable]]:
