@@ -7,7 +7,7 @@ import timm
 import torch
 import yaml
 
-from commands.test_resume import in_a_process, sent
+from commands.test_train_resume import in_a_process, sent
 from commands.tiny import TINY, assert_same_run, rows, tiny_run, weights
 from commands.tiny_dense import tiny_dense_run, write_scenes
 from msgformer.commands.train import train
