@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from torch import nn
 
 from msgformer.kernels.cpu import library
 from msgformer.kernels.cpu.attention import pad_bias
@@ -113,16 +112,6 @@ def test_stale_lock_is_ignored(tmp_path, monkeypatch, forget_kernels, capfd):
     forget_kernels()
     assert library.library() is not None
     assert "compiling" in capfd.readouterr().err
-
-
-def test_kernels_are_used_without_gradients_only():
-    layer = PackedLinear(torch.randn(32, 16), None)
-    x = torch.randn(3, 16)
-    assert layer.panels_for(x) is not None
-    assert layer.panels_for(x.requires_grad_()) is None
-    layer(x).sum().backward()
-    assert x.grad.abs().sum() > 0
-    assert nn.Module.state_dict(layer).keys() == {"weight"}
 
 
 def test_threads_share_the_work_and_agree():
