@@ -31,14 +31,14 @@ def test_settings_survive_storing(model):
 @pytest.mark.parametrize("auto_augment", ["rand-m9-mstd0.5-inc1", "augmix-m3", "3a", None])
 def test_images_of_any_size_become_tensors(model, channels, auto_augment):
     settings = Preprocessing.of(model, (32, 48), channels, PreprocessOptions())
-    picture = Image.effect_noise((57, 33), 50).convert("RGB")
+    image = Image.effect_noise((57, 33), 50).convert("RGB")
     for transform in (
         eval_transform(settings),
         train_transform(settings, AugmentOptions(auto_augment=auto_augment)),
         train_transform(settings, AugmentOptions(enabled=False)),
     ):
         with seeded(0):
-            assert transform(picture).shape == (channels, 32, 48)
+            assert transform(image).shape == (channels, 32, 48)
 
 
 def test_pixels_are_normalized(model):
@@ -48,11 +48,11 @@ def test_pixels_are_normalized(model):
 
 def test_augmentation_follows_the_seed(model):
     transform = train_transform(Preprocessing.of(model, (32, 32), 3, PreprocessOptions()), AugmentOptions())
-    picture = Image.effect_noise((40, 40), 50).convert("RGB")
+    image = Image.effect_noise((40, 40), 50).convert("RGB")
 
     def augmented(seed):
         with seeded(seed):
-            return transform(picture)
+            return transform(image)
 
     assert torch.equal(augmented(1), augmented(1))
     assert not torch.equal(augmented(1), augmented(2))
@@ -83,15 +83,15 @@ def test_policies_run_at_every_strength_that_they_draw(model, policy):
     transform = train_transform(
         Preprocessing.of(model, (8, 8), 3, PreprocessOptions()), AugmentOptions(auto_augment=policy)
     )
-    picture = Image.effect_noise((12, 12), 50).convert("RGB")
+    image = Image.effect_noise((12, 12), 50).convert("RGB")
     for seed in range(60):
         with seeded(seed):
-            assert transform(picture).isfinite().all()
+            assert transform(image).isfinite().all()
 
 
 def test_zero_bits_give_black_and_eight_bits_the_image():
-    picture = Image.new("RGB", (2, 2), (255, 129, 127))
-    assert [_posterize(picture, bits).getpixel((0, 0)) for bits in (0, 1, 8)] == [
+    image = Image.new("RGB", (2, 2), (255, 129, 127))
+    assert [_posterize(image, bits).getpixel((0, 0)) for bits in (0, 1, 8)] == [
         (0, 0, 0),
         (128, 128, 0),
         (255, 129, 127),

@@ -21,8 +21,8 @@ def test_a_file_accepts_images_of_any_size(dynamic):
     model = small("mask_rcnn")
     exported = ExportedDetector(EagerSession(model, dynamic=dynamic))
     assert exported.with_masks
-    picture = torch.rand(3, 256, 320)  # of the fixed size's shape, so that nothing is filled up
-    (ours,), (theirs,) = exported([picture]), model([picture])
+    image = torch.rand(3, 256, 320)  # of the fixed size's shape, so that nothing is filled up
+    (ours,), (theirs,) = exported([image]), model([image])
     assert ours["masks"].shape[1:] == (256, 320)
     assert (ours["masks"].float().mean() - theirs["masks"].float().mean()).abs() < 1e-3
     left = [{name: found[name] for name in ("boxes", "labels", "scores")} for found in (ours, theirs)]

@@ -101,14 +101,14 @@ def test_int8(family, onnx_model, format, tmp_path):
     from msgformer.exporters.int8 import quantize
 
     card = family.card(format, precision="int8")
-    pictures = torch.rand(4, 3, 64, 64)
+    images = torch.rand(4, 3, 64, 64)
     path = tmp_path / f"model{SUFFIXES[format]}"
     if format == "onnx":
-        quantized = quantize(onnx_model, list(pictures.split(2)))
+        quantized = quantize(onnx_model, list(images.split(2)))
         set_card(quantized, card)
         path.write_bytes(quantized.SerializeToString())
     else:
-        save_openvino(quantize(to_openvino(onnx_model, card), list(pictures.split(2))), path)
+        save_openvino(quantize(to_openvino(onnx_model, card), list(images.split(2))), path)
     assert read_card(path).precision == "int8"
-    found = verify_logits(family.model, open_session(path, "cpu"), pictures)
+    found = verify_logits(family.model, open_session(path, "cpu"), images)
     assert 0 < found.max_difference < 0.5

@@ -13,7 +13,7 @@ class Outputs(nn.Module):
 
     def forward(self, x, index):
         self.seen = x.dtype
-        return {"list": [x, index], "text": "kept"}
+        return {"list": [x, index], "text": "unchanged"}
 
 
 @pytest.mark.parametrize(
@@ -36,7 +36,7 @@ def test_inputs_are_cast_and_outputs_are_float32():
     model = Outputs()
     out = find_placement("cpu", "bf16-true").place(model)(torch.ones(2), torch.tensor([3]))
     assert model.seen == torch.bfloat16
-    assert out["text"] == "kept"
+    assert out["text"] == "unchanged"
     assert [value.dtype for value in out["list"]] == [torch.float32, torch.int64]
     assert out["list"][0].is_inference()
 

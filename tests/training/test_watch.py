@@ -15,13 +15,13 @@ class ExitedError(Exception):
 def fast(monkeypatch):
     """Wait only milliseconds, and raise an error instead of ending the process."""
 
-    def leave(status):
+    def raise_error(status):
         assert status == 1
         raise ExitedError
 
     monkeypatch.setattr(watch, "HEARTBEAT_SECONDS", 0.001)
     monkeypatch.setattr(watch, "TIMEOUT_SECONDS", 0.02)
-    monkeypatch.setattr(watch.os, "_exit", leave)
+    monkeypatch.setattr(watch.os, "_exit", raise_error)
 
 
 def watchdog(store, rank=0, world_size=3):

@@ -21,7 +21,7 @@ class Numbers:
         return averaging.Soup({"x": torch.tensor(0.0, dtype=torch.double)}, 0)
 
 
-def test_a_greedy_soup_takes_only_checkpoints_that_improve_it():
+def test_a_greedy_average_adds_only_checkpoints_that_improve_it():
     paths = [Path(name) for name in "abcd"]
     numbers = dict(zip(paths, [1.0, -5.0, -1.0, 0.0], strict=True))
 

@@ -73,8 +73,8 @@ def test_crops_have_sides_in_the_range():
     sides = []
     for seed in range(40):
         torch.manual_seed(seed)
-        picture = crop(Image.new("RGB", (50, 25)))
-        sides.append(picture.size)
+        cropped = crop(Image.new("RGB", (50, 25)))
+        sides.append(cropped.size)
     widths, heights = map(set, zip(*sides, strict=True))
     assert widths == set(range(20, 31))
     assert heights == set(range(20, 26))

@@ -297,7 +297,7 @@ def test_a_list_on_standard_input(photo, monkeypatch):
     assert list(loaded("-")) == [str(photo)]
 
 
-def test_what_is_not_there_is_named_at_once_in_lists_and_when_it_is_reached_in_generators(photo):
+def test_missing_files_are_named_at_once_in_lists_and_when_reached_in_generators(photo):
     gone = photo.with_name("phto.jpg")
     message = r"images: no such file or folder: .*phto\.jpg; did you mean 'photo\.jpg'\?"
     for images in (gone, str(gone), [photo, gone]):
@@ -338,7 +338,7 @@ def test_only_a_few_images_of_a_generator_are_in_memory():
     assert max_alive(open_inputs(images).items) <= 2
 
 
-def test_nothing_of_an_endless_generator_is_taken_before_it_is_needed():
+def test_an_endless_generator_is_read_only_as_far_as_needed():
     taken = []
 
     def endless():

@@ -9,7 +9,7 @@ from msgformer.data.segmentation.sets import open_segmentation
 from msgformer.errors import UserError
 
 
-def test_labels_may_count_from_zero_and_leave_pixels_out(tmp_path):
+def test_labels_may_count_from_zero_and_ignore_pixels(tmp_path):
     write_ade20k(tmp_path, ("sea", "wall", "sky", "tree"))
     labels = quarters(40, 30)
     labels[0] = 255
@@ -35,7 +35,7 @@ def test_labels_that_count_from_one_are_refused_with_the_remedy(tmp_path):
 
 
 @pytest.mark.parametrize("label", [4, 200])
-def test_that_remedy_is_not_offered_where_it_does_not_help(label, tmp_path):
+def test_another_numbering_is_not_suggested_where_it_does_not_help(label, tmp_path):
     train, _ = open_segmentation(write_ade20k(tmp_path), "auto")
     Image.new("L", (40, 30), label).save(tmp_path / "annotations/training/0.png")
     with pytest.raises(UserError, match=rf"label {label} of no class.*; correct the label map, or name every class"):
@@ -54,7 +54,7 @@ def test_palette_and_wide_maps_are_read(tmp_path):
     assert (train.labels(0) == 2).sum() == 300
 
 
-SPOILT = [
+INVALID_MAPS = [
     (
         lambda maps: Image.fromarray(quarters(40, 30) + 5).save(maps / "0.png"),
         r"label 5 and 3 other labels of no class: this file holds labels 5 to 8, but the 3 classes have 1 to 3 \(255 is"
@@ -67,9 +67,9 @@ SPOILT = [
 ]
 
 
-@pytest.mark.parametrize(("spoil", "message"), SPOILT)
-def test_maps_that_cannot_be_used_are_named(spoil, message, tmp_path):
-    spoil(write_ade20k(tmp_path) / "annotations/training")
+@pytest.mark.parametrize(("damage", "message"), INVALID_MAPS)
+def test_invalid_maps_are_refused(damage, message, tmp_path):
+    damage(write_ade20k(tmp_path) / "annotations/training")
     train, _ = open_segmentation(tmp_path, reduce_zero=True)
     with pytest.raises(UserError, match=message):
         train.target(0, (40, 30))

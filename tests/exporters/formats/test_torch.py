@@ -13,7 +13,7 @@ from msgformer.exporters.writer import write_export
 from msgformer.optimized.optimize import optimize
 
 
-def test_a_file_for_one_size_and_number_takes_any_number_of_images(tmp_path):
+def test_a_file_of_fixed_batch_size_accepts_any_number_of_images(tmp_path):
     model, path = small(0), tmp_path / "model.pt2"
     write_export(model, static_card(model), path)
     session = open_session(path)

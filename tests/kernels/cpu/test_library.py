@@ -81,11 +81,11 @@ def test_one_process_compiles_and_the_other_waits(tmp_path):
     cxx = compiler(tmp_path, 'exec c++ "$@"')
     ended = load_in_processes(2, tmp_path / "cache", CXX=cxx)
     assert [(status, out) for status, out, _ in ended] == [(0, "True\n")] * 2
-    said = [err for _, _, err in ended if err]
-    assert len(said) == 1
-    assert said[0].count("\n") == 1
-    assert str(tmp_path / "cache" / "native") in said[0]
-    assert "MSGFORMER_NATIVE=0" in said[0]
+    messages = [err for _, _, err in ended if err]
+    assert len(messages) == 1
+    assert messages[0].count("\n") == 1
+    assert str(tmp_path / "cache" / "native") in messages[0]
+    assert "MSGFORMER_NATIVE=0" in messages[0]
     assert (tmp_path / "calls").read_text().count("called") == 2  # it compiles and it links
     assert load_in_processes(1, tmp_path / "cache", CXX=cxx) == [(0, "True\n", "")]
 
@@ -95,10 +95,10 @@ def test_failed_compilation_is_not_repeated_by_another_process(tmp_path):
     cxx = compiler(tmp_path, "sleep 15", "echo no such header >&2", "exit 1")  # long enough for both to have begun
     ended = load_in_processes(2, tmp_path / "cache", CXX=cxx)
     assert [(status, out) for status, out, _ in ended] == [(0, "False\n")] * 2
-    said = "".join(err for _, _, err in ended).splitlines()
-    assert len(said) == 2
-    assert "compiling C++ kernels" in said[0]
-    assert "no such header" in said[1]
+    messages = "".join(err for _, _, err in ended).splitlines()
+    assert len(messages) == 2
+    assert "compiling C++ kernels" in messages[0]
+    assert "no such header" in messages[1]
     assert (tmp_path / "calls").read_text().count("called") == 1
 
 

@@ -15,7 +15,7 @@ from msgformer.cli import main as cli
 from msgformer.tasks.prediction import sink as prediction_sink
 
 CPU = {"accelerator": "cpu", "workers": 0, "progress": "none"}
-LOOKS = {"detect": {"threshold": 0.05}, "segment": {}}
+OPTIONS = {"detect": {"threshold": 0.05}, "segment": {}}
 
 
 @pytest.fixture(scope="module", params=["detect", "segment"])
@@ -39,7 +39,7 @@ def images(run, tmp_path_factory):
 @pytest.fixture
 def predict(run, model, images):
     def call(**options):
-        given = {**CPU, **LOOKS[run.task], "on_bad_image": "skip", **options}
+        given = {**CPU, **OPTIONS[run.task], "on_bad_image": "skip", **options}
         return msgformer.predict(model, given.pop("images", images), **given)
 
     return call
@@ -122,17 +122,17 @@ def test_folder_has_drawn_images_and_predictions(run, predict, images, tmp_path)
 def test_interrupted_folder_is_resumed(stop, predict, tmp_path, monkeypatch):
     whole, output = tmp_path / "whole", tmp_path / "out"
     expected = predict(output=whole)
-    taken = 0
-    take = prediction_sink.PredictionSink._write
+    written = 0
+    write = prediction_sink.PredictionSink._write
 
     def interrupted(self, batch):
-        nonlocal taken
-        if taken == stop:
+        nonlocal written
+        if written == stop:
             if batch[0].error is None:
                 batch[0].save_drawn(self.folder, self.count + 1)  # the drawn image is written, its record isn't
             raise KeyboardInterrupt
-        taken += 1
-        take(self, batch)
+        written += 1
+        write(self, batch)
 
     with monkeypatch.context() as patch:
         patch.setattr(prediction_sink.PredictionSink, "_write", interrupted)
