@@ -14,7 +14,7 @@ def model():
     return timm.create_model("test_vit")
 
 
-def test_settings_are_the_models_unless_given(model):
+def test_settings_default_to_those_of_the_model(model):
     own = Preprocessing.of(model, (32, 48), 3, PreprocessOptions())
     given = Preprocessing.of(model, (32, 48), 3, PreprocessOptions(crop_pct=1.0, mean=[0.1, 0.2, 0.3]))
     assert own.input_size == (3, 32, 48)
@@ -131,7 +131,7 @@ def erased_regions(settings, count):
     return found
 
 
-def test_erasing_count_is_the_most_rectangles(model):
+def test_erasing_count_limits_the_rectangles(model):
     settings = Preprocessing.of(model, (64, 64), 3, PreprocessOptions(mean=[0.5] * 3, std=[0.5] * 3))
     assert erased_regions(settings, 1) == 1
     assert erased_regions(settings, 4) > 1

@@ -23,7 +23,7 @@ class Maps(nn.Module):
         return self.maps
 
 
-def test_golden_levels(golden, images):
+def test_levels_equal_the_golden_file(golden, images):
     pyramid = create_pyramid(Maps(golden["fpn"]["inputs"]), 32, map_norm=False)
     names = (("lateral_convs", "inner_blocks"), ("fpn_convs", "layer_blocks"), (".conv.", ".0."))
     state = golden["fpn"]["state"]

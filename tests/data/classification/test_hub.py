@@ -84,7 +84,7 @@ def test_a_broken_image_is_named(tmp_path):
         (table(label=datasets.ClassLabel(names=["one"]), values=[0] * 4), "only one class in column 'label'"),
     ],
 )
-def test_what_cannot_be_used_is_named(tmp_path, content, message):
+def test_unsupported_sets_are_refused(tmp_path, content, message):
     if message is None:
         assert stored(tmp_path / "set", content)[0].labels == (0, 1, 0, 1), "a column of classes needs no name"
         return

@@ -15,12 +15,12 @@ def test_lists_classes_and_images_in_order(image_folder):
 
 
 @pytest.mark.parametrize("name", ["a.PNG", "b.jpeg", "with space.JPG", "ü.webp", "two.dots.tif"])
-def test_image_names(name):
+def test_images_are_recognized_by_their_names(name):
     assert is_image(name)
 
 
 @pytest.mark.parametrize("name", [".hidden.png", "notes.txt", "png", ".png", "archive.png.zip"])
-def test_other_names(name):
+def test_other_files_are_not_images(name):
     assert not is_image(name)
 
 

@@ -4,7 +4,7 @@ from heads.conftest import unpack
 from msgformer.heads.detection.detections import DetectionLimits, paste_masks, select_detections
 
 
-def test_selection(compact):
+def test_selected_detections_equal_the_golden_file(compact):
     for i in range(2):
         case = {k: compact[f"test.{i}.{k}"] for k in ("scores", "all_boxes")}
         found = select_detections(case["scores"][:, :-1], case["all_boxes"], DetectionLimits())
@@ -13,7 +13,7 @@ def test_selection(compact):
         assert torch.equal(found["scores"], compact[f"test.{i}.det.scores"])
 
 
-def test_selection_of_nothing():
+def test_no_detections_are_selected_from_low_scores():
     found = select_detections(torch.zeros(5, 3), torch.rand(5, 12), DetectionLimits())
     assert found["boxes"].shape == (0, 4)
     assert found["labels"].dtype == torch.int64

@@ -6,7 +6,7 @@ import pytest
 from tasks.prediction.example_results import SOURCE, classification
 
 
-def test_classification():
+def test_classification_has_labels_and_probabilities():
     result = classification()
     assert (result.label, result.probability) == ("dog, big", pytest.approx(0.7))
     assert result.top(2) == [("dog, big", pytest.approx(0.7)), ("cat", pytest.approx(0.2))]

@@ -7,7 +7,7 @@ from tasks.prediction.example_results import FAILED, HEIGHT, IMAGE, SOURCE, WIDT
 
 
 @pytest.mark.parametrize("with_masks", [True, False])
-def test_detection(with_masks):
+def test_detection_has_boxes_masks_and_labels(with_masks):
     result = detection(with_masks)
     assert result.labels == ["tree", "cat"]
     assert len(result) == 2
@@ -25,7 +25,7 @@ def test_detection(with_masks):
     assert repr(result) == "DetectionResult(photos/a <b>.png: tree 90 %, cat 25 %)"
 
 
-def test_detection_without_objects():
+def test_detection_without_objects_is_empty():
     empty = {name: value for name, value in FAILED["detect"].items() if name not in ("size", "rles")}
     result = detection(**empty, rles=[])
     assert (len(result), result.labels, result.masks.shape) == (0, [], (0, HEIGHT, WIDTH))

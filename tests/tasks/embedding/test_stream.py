@@ -1,4 +1,4 @@
-"""Pooled features: the method, the command and its files."""
+"""Pooled features of single images, batches and streams."""
 
 import numpy as np
 import pytest

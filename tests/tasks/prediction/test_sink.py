@@ -1,4 +1,4 @@
-"""Predictions and evaluations of detectors and segmenters."""
+"""Predictions of detectors and segmenters in files and folders, and how an interrupted call resumes."""
 
 import csv
 import io

@@ -6,7 +6,7 @@ import pytest
 from tasks.prediction.example_results import HEIGHT, SOURCE, WIDTH, segmentation
 
 
-def test_segmentation():
+def test_segmentation_has_areas_and_a_palette_image():
     result = segmentation()
     assert result.area_by_class == {"cat": pytest.approx(200 / 3), "tree": pytest.approx(100 / 3)}
     assert result.to_dict() == {"image": SOURCE.name, "classes": result.area_by_class}
