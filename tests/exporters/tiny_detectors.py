@@ -12,14 +12,8 @@ from msgformer.heads import create_detector
 from msgformer.tasks.detection.export_source import as_graph
 
 MSG = {"embed_dim": 16, "depths": (1, 1, 1, 1), "num_heads": (1, 1, 2, 2), "window_size": 4}
-
-
 SG = {"embed_dims": (16, 16, 32, 32), "depths": (2, 1, 1, 1), "num_heads": (2, 2, 2, 2), "reductions": (2, 2, 2, 1)}
-
-
 BACKBONES = {"msg_transformer_tiny": MSG, "sgformer_small": SG}
-
-
 SETTINGS = {
     "channels": 16,
     "fc_channels": 32,

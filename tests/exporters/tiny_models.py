@@ -7,15 +7,11 @@ from msgformer.exporters.program import export_sizes
 from msgformer.models import create_model
 
 MSG = {"embed_dim": 16, "depths": (1, 1), "num_heads": (1, 2), "window_size": 2, "shuffle_sizes": (2, 2)}
-
-
 FAMILIES = {
     "msg_transformer_tiny": MSG,
     "msg_transformer_v1_tiny": MSG,
     "sgformer_small": {"embed_dims": (16, 32), "depths": (2, 1), "num_heads": (2, 2), "reductions": (2, 1)},
 }
-
-
 CLASSES = ["a", "b", 'c "quoted" <é>']
 
 

@@ -10,17 +10,9 @@ from msgformer.data.files.memory_inputs import DecodedInput
 from msgformer.utils.rle import encode_masks
 
 CLASSES = ("cat", "dog, big", "tree")
-
-
 HEIGHT = 60
-
-
 WIDTH = 90
-
-
 IMAGE = Image.new("RGB", (WIDTH, HEIGHT), (90, 120, 150))
-
-
 SOURCE = DecodedInput("photos/a <b>.png", IMAGE)
 
 
@@ -50,8 +42,6 @@ def segmentation(**changes):
 
 
 MAKERS = {"classify": classification, "detect": detection, "segment": segmentation}
-
-
 FAILED = {
     "classify": {"probabilities": np.zeros(0, np.float32)},
     "detect": {
