@@ -373,7 +373,7 @@ def test_a_url(task, run, model, expected, server):
     assert_same(found, expected[1])
 
 
-def test_the_command_line_accepts_urls(runs, server, capsys):
+def test_the_command_line_takes_urls(runs, server, capsys):
     url = f"{server}/classify-images/a.png"
     assert cli.main(["predict", str(runs("classify").folder), url, "--workers", "0", "--accelerator", "cpu"]) == 0
     assert capsys.readouterr().out.startswith(url)
@@ -457,7 +457,7 @@ def test_bad_images_are_skipped_or_stop(task, run, model, expected, tmp_path):
         next(stream)
 
 
-def test_the_function_accepts_a_single_path(task, run, expected):
+def test_the_function_takes_a_single_path(task, run, expected):
     result = msgformer.predict(run.folder, str(run.images[0]), accelerator="cpu", progress="none")
     (record,) = result.predictions
     assert record.image == str(run.images[0])
