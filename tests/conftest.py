@@ -5,6 +5,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from PIL import Image
@@ -20,6 +21,9 @@ import torch
 
 from msgformer import plugins
 from msgformer.kernels.cpu import library
+
+if TYPE_CHECKING:
+    from tasks.tiny_runs import TinyRun
 
 _AVX2 = torch.backends.cpu.get_cpu_capability() in {"AVX2", "AVX512"}
 _FEWER_INSTRUCTIONS = [["-mavx2", "-mfma", "-mno-avx512f"], ["-msse4.2", "-mno-avx"]] if _AVX2 else []
@@ -113,6 +117,21 @@ def image_folder(tmp_path) -> Callable[..., Path]:
         return root
 
     return make
+
+
+@pytest.fixture(scope="session")
+def runs(tmp_path_factory) -> Callable[[str], "TinyRun"]:
+    """Return a function that trains a tiny run of a task, once."""
+    from tasks.tiny_runs import make_tiny_run  # imports everything
+
+    folder, made = tmp_path_factory.mktemp("runs"), {}
+
+    def get(task: str) -> "TinyRun":
+        if task not in made:
+            made[task] = make_tiny_run(task, folder)
+        return made[task]
+
+    return get
 
 
 def _forget() -> None:

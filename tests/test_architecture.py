@@ -17,7 +17,7 @@ def test_modules_import_only_from_lower_layers():
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def test_what_the_command_line_imports_is_light():
+def test_the_command_line_imports_nothing_heavy():
     """Imports before the arguments of a command are checked, including those of the options of all commands."""
     modules = ["msgformer", "msgformer.cli.main", *(target.partition(":")[0] for target, _ in COMMANDS.values())]
     code = f"import sys, {', '.join(modules)}; print(sorted({HEAVY} & set(sys.modules)))"

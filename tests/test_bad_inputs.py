@@ -259,7 +259,7 @@ OPTIONS = [
         "no recipe", "train --config embedded/digit", r"no configuration file or recipe 'embedded/digit'; did you mean"
     ),
     Row("folder for a configuration", "train --config data", "no configuration file or recipe 'data'"),
-    Row("chance above one", f"{TRAIN} --augment.hflip 2", r"augment\.hflip must lie between 0 and 1, not 2"),
+    Row("probability above one", f"{TRAIN} --augment.hflip 2", r"augment\.hflip must lie between 0 and 1, not 2"),
     Row("negative rate", f"{TRAIN} --optim.lr -1", r"optim\.lr must be at least 0, not -1"),
     Row("rate that is no number", f"{TRAIN} --optim.lr nan", r"--optim\.lr must be float, not 'nan'"),
     Row("no epochs", f"{TRAIN} --epochs 0", "epochs must be at least 1, not 0"),

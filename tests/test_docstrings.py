@@ -91,7 +91,7 @@ def test_docstrings_give_the_shapes_of_tensors(file):
     assert not found
 
 
-def test_what_is_missing_is_found():
+def test_missing_entries_are_found():
     function = ast.parse(
         'def f(x: Tensor, y: int) -> Tensor:\n    """Add.\n\n    Args:\n        x: Tokens.\n    """'
     ).body[0]

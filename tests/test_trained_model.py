@@ -343,7 +343,7 @@ def test_a_trained_model_keeps_its_device_and_precision_unless_others_are_asked_
 SINGLE = {
     "text": lambda path: str(path),
     "path": lambda path: path,
-    "picture": lambda path: Image.open(path),
+    "PIL image": lambda path: Image.open(path),
     "array": pixels,
     "float array": lambda path: (pixels(path) / 255).astype(np.float32),
     "tensor": lambda path: torch.from_numpy(pixels(path).copy()).permute(2, 0, 1),
@@ -407,9 +407,9 @@ def test_the_frames_of_a_video(task, run, model, tmp_path):
         stream = container.add_stream("mpeg4", rate=10)
         stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
         for level in (40, 120, 200):
-            picture = Image.open(run.images[0]).convert("RGB").resize((64, 48))
-            picture = Image.blend(picture, Image.new("RGB", picture.size, (level,) * 3), 0.5)
-            for packet in stream.encode(av.VideoFrame.from_image(picture)):
+            image = Image.open(run.images[0]).convert("RGB").resize((64, 48))
+            image = Image.blend(image, Image.new("RGB", image.size, (level,) * 3), 0.5)
+            for packet in stream.encode(av.VideoFrame.from_image(image)):
                 container.mux(packet)
         for packet in stream.encode():
             container.mux(packet)

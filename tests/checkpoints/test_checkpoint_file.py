@@ -50,7 +50,7 @@ def test_nothing_is_left_beside_a_checkpoint(saved):
     assert [entry.name for entry in saved[0].parent.iterdir()] == ["best.ckpt"]
 
 
-def test_a_write_that_fails_leaves_the_file_before_it(tmp_path):
+def test_a_failed_write_keeps_the_previous_file(tmp_path):
     path = tmp_path / "file"
     path.write_text("before")
 
@@ -119,7 +119,7 @@ def test_a_card_without_weights_is_named(saved):
         load_model(saved[0])
 
 
-def test_a_checkpoint_with_one_wrong_bit_is_named(saved):
+def test_a_checkpoint_with_one_wrong_bit_is_refused(saved):
     path = saved[0]
     content = bytearray(path.read_bytes())
     content[len(content) // 2] ^= 1

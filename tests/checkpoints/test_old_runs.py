@@ -15,13 +15,13 @@ EXPECTED = {"light": 0.36286407709121704, "dark": 0.3194262981414795, "grey": 0.
 
 
 @pytest.fixture(scope="module")
-def picture():
+def image():
     ramp = np.add.outer(np.arange(96), np.arange(128))
     return np.stack([ramp * factor % 256 for factor in (1, 2, 3)], axis=-1).astype(np.uint8)
 
 
-def test_predictions_are_those_of_the_version_that_wrote_it(picture):
-    result = msgformer.load(RUN, device="cpu").predict(picture)
+def test_predictions_are_those_of_the_version_that_wrote_it(image):
+    result = msgformer.load(RUN, device="cpu").predict(image)
     assert dict(result.top(3)) == pytest.approx(EXPECTED, abs=1e-6)
     assert [name for name, _ in result.top(3)] == list(EXPECTED)
 

@@ -94,7 +94,7 @@ def test_tensors_that_shared_memory_share_it_again(zipped):
         ({1, 2, argparse.ArgumentError}, "argparse.ArgumentError"),
     ],
 )
-def test_objects_become_stand_ins_and_weights_are_kept(tmp_path, zipped, other, name):
+def test_objects_become_placeholders_and_weights_are_loaded(tmp_path, zipped, other, name):
     weight = torch.randn(3, 2)
     path = save({"model": {"w": weight}, "config": other, "epoch": 7}, tmp_path / "a.pth", zipped)
     with pytest.raises(pickle.UnpicklingError, match="Weights only"):
@@ -261,7 +261,7 @@ def test_a_compressed_file_is_not_decompressed_beyond_what_it_declares(tmp_path)
         read_checkpoint(tmp_path / "a.pth")
 
 
-def test_storages_are_refused_before_they_take_more_memory_than_they_may():
+def test_storages_above_the_memory_limit_are_refused_before_allocation():
     assert RestrictedUnpickler(io.BytesIO(tensor_opcodes()), 16).load()
     with pytest.raises(pickle.UnpicklingError, match="don't fit"):
         RestrictedUnpickler(io.BytesIO(tensor_opcodes()), 15).load()

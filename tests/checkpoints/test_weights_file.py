@@ -59,7 +59,7 @@ def test_a_truncated_file_gives_one_line(tmp_path, kind, part):
         (pickle.dumps({"w": [1.0]}), "not one that PyTorch wrote"),
     ],
 )
-def test_what_is_not_a_checkpoint_is_named(tmp_path, content, reason):
+def test_other_files_are_refused_with_the_reason(tmp_path, content, reason):
     path = tmp_path / "file.pth"
     path.write_bytes(content)
     with pytest.raises(UserError, match=rf"checkpoint '.*file\.pth' can't be read: .*{reason}") as error:
@@ -73,7 +73,7 @@ def test_a_path_that_cannot_be_opened_is_named(tmp_path):
             read_checkpoint(path)
 
 
-def test_what_holds_no_dictionary_is_named(tmp_path):
+def test_files_without_a_dictionary_are_refused(tmp_path):
     path = tmp_path / "a.pth"
     torch.save(torch.nn.Linear(2, 2), path)
     with pytest.raises(UserError, match="whole model"):

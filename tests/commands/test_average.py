@@ -1,5 +1,4 @@
 import math
-from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -104,32 +103,6 @@ def test_data_without_a_score_is_an_error(monkeypatch, tmp_path):
         scores = SimpleNamespace(metric=lambda _name, value=value: value)
         with pytest.raises(UserError, match="greedy: top1 can't be computed on data"):
             averaging.average_greedily([tmp_path / "a.ckpt"], tmp_path / "b.ckpt", "data", lambda *_, s=scores: s)
-
-
-class Numbers:
-    """Fake ingredients whose weights are a single number."""
-
-    def __init__(self, numbers):
-        self.numbers = numbers
-
-    def weights(self, path):
-        return {"x": torch.tensor(self.numbers[path])}
-
-    def soup(self):
-        return averaging.Soup({"x": torch.tensor(0.0, dtype=torch.double)}, 0)
-
-
-def test_a_greedy_soup_takes_only_checkpoints_that_improve_it():
-    paths = [Path(name) for name in "abcd"]
-    numbers = dict(zip(paths, [1.0, -5.0, -1.0, 0.0], strict=True))
-
-    def near_zero(soup):
-        return -abs(soup.total["x"].item() / soup.count)
-
-    ranked = dict(zip(paths, [-1.0, -2.0, -3.0, -4.0], strict=True))
-    soup, taken, best = averaging.select_greedily(ranked, Numbers(numbers), near_zero)
-    assert [path.name for path in taken] == ["a", "c", "d"]
-    assert (soup.count, math.isclose(best, 0.0)) == (3, True)
 
 
 @pytest.mark.parametrize(("task", "metric"), [("detect", "box_ap"), ("segment", "miou")])

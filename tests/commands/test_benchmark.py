@@ -137,19 +137,6 @@ def test_training_steps_are_timed_without_a_roofline(precision, monkeypatch):
     assert re.search(r"-$", result.table().splitlines()[1])
 
 
-@pytest.mark.parametrize(("backend", "forwards"), [("eager", 1), ("recompute", 2)])
-def test_recomputing_runs_each_block_once_more(backend, forwards):
-    setting = benchmark_backends.Setting("train", "float32", torch.device("cpu"), None, (64, 64))
-    source = open_source("test_vit", (64, 64))
-    ready = benchmark_backends.prepare_torch(source, backend, setting.images(2, 3), setting)
-    calls = []
-    ready.model.blocks[0].attn.register_forward_hook(lambda *_: calls.append(backend))
-    ready.run()
-    assert len(calls) == forwards
-    with pytest.raises(UserError, match="backend recompute: test_vit doesn't support it"):
-        benchmark_backends.enable_grad_checkpointing(torch.nn.Identity(), "test_vit", "backend recompute")
-
-
 def test_weights_and_images_have_the_number_format():
     setting = benchmark_backends.Setting("infer", "bf16", torch.device("cpu"), None, (32, 32))
     assert setting.images(2, 3).dtype is torch.bfloat16

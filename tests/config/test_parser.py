@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from config.verbs import Optim, convert, fit, listed, name, score
+from config.echo_commands import Optim, convert, fit, listed, name, score
 from msgformer.commands.benchmark import benchmark
 from msgformer.commands.train import train
 from msgformer.config.parser import Options

@@ -44,11 +44,11 @@ def write_coco(root: Path, content: dict | None = None, subsets: tuple[str, ...]
     for subset in subsets:
         chosen = content if content is not None and subset.startswith("train") else coco_content()
         (root / "annotations" / f"instances_{subset}.json").write_text(json.dumps(chosen))
-        write_pictures(root / "images" / subset, [f"{i}.png" for i in range(3)])
+        write_images(root / "images" / subset, [f"{i}.png" for i in range(3)])
     return root
 
 
-def write_pictures(folder: Path, names: list[str]) -> None:
+def write_images(folder: Path, names: list[str]) -> None:
     """Write one image per size in ``SIZES``."""
     folder.mkdir(parents=True, exist_ok=True)
     for name, (width, height) in zip(names, SIZES, strict=False):
@@ -59,7 +59,7 @@ def write_pictures(folder: Path, names: list[str]) -> None:
 def write_voc(root: Path) -> Path:
     """Write a folder in Pascal VOC's layout with two training images and one validation image."""
     names = ["a", "b", "c"]
-    write_pictures(root / "JPEGImages", [f"{name}.jpg" for name in names])
+    write_images(root / "JPEGImages", [f"{name}.jpg" for name in names])
     (root / "Annotations").mkdir()
     (root / "ImageSets" / "Main").mkdir(parents=True)
     objects = [[("dog", 0, (3, 4, 12, 13)), ("cat", 1, (1, 1, 40, 30))], [("dog", 0, (1, 1, 5, 5))], []]
@@ -80,7 +80,7 @@ def write_voc(root: Path) -> Path:
 def write_ade20k(root: Path, classes: tuple[str, ...] | None = ("wall", "sky", "tree")) -> Path:
     """Write a folder in ADE20K's layout: labels 0 (none) to 3 in quarters."""
     for subset in ("training", "validation"):
-        write_pictures(root / "images" / subset, [f"{i}.jpg" for i in range(3)])
+        write_images(root / "images" / subset, [f"{i}.jpg" for i in range(3)])
         maps = root / "annotations" / subset
         maps.mkdir(parents=True)
         for i, (width, height) in enumerate(SIZES):
@@ -102,7 +102,7 @@ def write_cityscapes(root: Path, kind: str = "labelIds") -> Path:
     """Write a folder in Cityscapes' layout; labels are 7 to 10, of which 9 and 10 are not evaluated, or train ids."""
     table = np.array([7, 8, 9, 10] if kind == "labelIds" else [0, 1, 255, 255], np.uint8)
     for subset in ("train", "val"):
-        write_pictures(root / "leftImg8bit" / subset / "ulm", [f"ulm_{i}_leftImg8bit.png" for i in range(3)])
+        write_images(root / "leftImg8bit" / subset / "ulm", [f"ulm_{i}_leftImg8bit.png" for i in range(3)])
         maps = root / "gtFine" / subset / "ulm"
         maps.mkdir(parents=True)
         for i, (width, height) in enumerate(SIZES):

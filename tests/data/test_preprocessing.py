@@ -14,7 +14,7 @@ def model():
     return timm.create_model("test_vit")
 
 
-def test_settings_are_the_models_unless_given(model):
+def test_settings_default_to_those_of_the_model(model):
     own = Preprocessing.of(model, (32, 48), 3, PreprocessOptions())
     given = Preprocessing.of(model, (32, 48), 3, PreprocessOptions(crop_pct=1.0, mean=[0.1, 0.2, 0.3]))
     assert own.input_size == (3, 32, 48)
@@ -38,14 +38,14 @@ def test_settings_survive_storing(model):
 @pytest.mark.parametrize("auto_augment", ["rand-m9-mstd0.5-inc1", "augmix-m3", "3a", None])
 def test_images_of_any_size_become_tensors(model, channels, auto_augment):
     settings = Preprocessing.of(model, (32, 48), channels, PreprocessOptions())
-    picture = Image.effect_noise((57, 33), 50).convert("RGB")
+    image = Image.effect_noise((57, 33), 50).convert("RGB")
     for transform in (
         eval_transform(settings),
         train_transform(settings, AugmentOptions(auto_augment=auto_augment)),
         train_transform(settings, AugmentOptions(enabled=False)),
     ):
         with seeded(0):
-            assert transform(picture).shape == (channels, 32, 48)
+            assert transform(image).shape == (channels, 32, 48)
 
 
 def test_pixels_are_normalized(model):
@@ -55,11 +55,11 @@ def test_pixels_are_normalized(model):
 
 def test_augmentation_follows_the_seed(model):
     transform = train_transform(Preprocessing.of(model, (32, 32), 3, PreprocessOptions()), AugmentOptions())
-    picture = Image.effect_noise((40, 40), 50).convert("RGB")
+    image = Image.effect_noise((40, 40), 50).convert("RGB")
 
     def augmented(seed):
         with seeded(seed):
-            return transform(picture)
+            return transform(image)
 
     assert torch.equal(augmented(1), augmented(1))
     assert not torch.equal(augmented(1), augmented(2))
@@ -90,15 +90,15 @@ def test_policies_run_at_every_strength_that_they_draw(model, policy):
     transform = train_transform(
         Preprocessing.of(model, (8, 8), 3, PreprocessOptions()), AugmentOptions(auto_augment=policy)
     )
-    picture = Image.effect_noise((12, 12), 50).convert("RGB")
+    image = Image.effect_noise((12, 12), 50).convert("RGB")
     for seed in range(60):
         with seeded(seed):
-            assert transform(picture).isfinite().all()
+            assert transform(image).isfinite().all()
 
 
 def test_zero_bits_give_black_and_eight_bits_the_image():
-    picture = Image.new("RGB", (2, 2), (255, 129, 127))
-    assert [_posterize(picture, bits).getpixel((0, 0)) for bits in (0, 1, 8)] == [
+    image = Image.new("RGB", (2, 2), (255, 129, 127))
+    assert [_posterize(image, bits).getpixel((0, 0)) for bits in (0, 1, 8)] == [
         (0, 0, 0),
         (128, 128, 0),
         (255, 129, 127),
@@ -138,7 +138,7 @@ def erased_regions(settings, count):
     return found
 
 
-def test_erasing_count_is_the_most_rectangles(model):
+def test_erasing_count_limits_the_rectangles(model):
     settings = Preprocessing.of(model, (64, 64), 3, PreprocessOptions(mean=[0.5] * 3, std=[0.5] * 3))
     assert erased_regions(settings, 1) == 1
     assert erased_regions(settings, 4) > 1

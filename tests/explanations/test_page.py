@@ -119,7 +119,7 @@ def test_the_slider_changes_the_figures(msg_page):
         for (const value of [0, 2, 5]) {
           slider.value = value;
           slider.dispatchEvent(new Event("input", {bubbles: true}));
-          seen.push({...page(), pictures: ["attention", "routes", "reach"].map(picture)});
+          seen.push({...page(), images: ["attention", "routes", "reach"].map(toDataUrl)});
         }
         document.getElementById("before").click();
         return [...seen, page(), slider.max];
@@ -129,7 +129,7 @@ def test_the_slider_changes_the_figures(msg_page):
     assert "block=2.1" in seen[1]["hash"]
     assert seen[4] == "5"
     for number in range(3):
-        assert len({one["pictures"][number] for one in seen[:3]}) == 3
+        assert len({one["images"][number] for one in seen[:3]}) == 3
 
 
 @needs_browser
@@ -183,9 +183,9 @@ def test_clicks_lock_the_selection_and_keys_replace_the_pointer(msg_page):
         const before = shape(), padding = document.getElementById("padding");
         padding.click();
         const padded = [before, shape(), color("attention", 63, 127)];
-        const head = document.getElementById("head"), mean = picture("attention");
+        const head = document.getElementById("head"), mean = toDataUrl("attention");
         head.value = 2; head.dispatchEvent(new Event("change"));
-        return [held, letGo, arrows, paged, ended, other, padded, [picture("attention") !== mean, page().hash]];
+        return [held, letGo, arrows, paged, ended, other, padded, [toDataUrl("attention") !== mean, page().hash]];
         """,
     )
     assert (held["cell"], held["held"]) == ("1.1", "true")
@@ -220,7 +220,7 @@ def test_hovering_a_token_shows_its_group(sg_page, sg_blocks):
         return {json.dumps(tokens)}.map(([row, col], number) => {{
           at("significance", 4 * row + 2, 4 * col + 2);
           const colors = {json.dumps(others)}[number].map(([y, x]) => color("groups", 4 * y + 0.6, 4 * x + 0.6));
-          return {{...page(), colors, picture: picture("groups")}};
+          return {{...page(), colors, image: toDataUrl("groups")}};
         }});
         """,
     )
@@ -230,7 +230,7 @@ def test_hovering_a_token_shows_its_group(sg_page, sg_blocks):
         assert f"in group {groups[row, col] + 1}, {len(members)} token" in one["text"]
         marked = [color == [255, 236, 61] for color in one["colors"]]
         assert marked.count(False) <= 1  # the frame of the selected token
-    assert len({one["picture"] for one in seen}) == 3
+    assert len({one["image"] for one in seen}) == 3
 
 
 @needs_browser
@@ -242,12 +242,12 @@ def test_the_slider_changes_significance_and_groups(sg_page, sg_blocks):
         for (let value = 0; value <= slider.max; value++) {
           slider.value = value;
           slider.dispatchEvent(new Event("input", {bubbles: true}));
-          seen.push({...page(), pictures: [picture("significance"), picture("groups")]});
+          seen.push({...page(), images: [toDataUrl("significance"), toDataUrl("groups")]});
         }
         return seen;
         """,
     )
     assert [one["block"] for one in seen] == [f"{block.stage}.{block.block}" for block in sg_blocks]
-    assert len({one["pictures"][0] for one in seen}) == len({one["pictures"][1] for one in seen}) == len(sg_blocks)
+    assert len({one["images"][0] for one in seen}) == len({one["images"][1] for one in seen}) == len(sg_blocks)
     for one, block in zip(seen, sg_blocks, strict=True):
         assert ("no block uses the map" in one["text"]) == (block.groups is None)

@@ -50,7 +50,7 @@ def test_upernets_have_the_published_sizes(name):
 
 
 @pytest.mark.parametrize(("name", "parameters"), [("sgformer_small", "42.2"), ("sgformer_medium", "58.3")])
-def test_mask_rcnn_sizes(name, parameters):
+def test_mask_rcnns_have_the_published_sizes(name, parameters):
     with torch.device("meta"):
         assert millions(create_detector(name, "mask_rcnn"), 1) == parameters
 

@@ -23,7 +23,7 @@ class Maps(nn.Module):
         return self.maps
 
 
-def test_golden_levels(golden, images):
+def test_levels_equal_the_golden_file(golden, images):
     pyramid = create_pyramid(Maps(golden["fpn"]["inputs"]), 32, map_norm=False)
     names = (("lateral_convs", "inner_blocks"), ("fpn_convs", "layer_blocks"), (".conv.", ".0."))
     state = golden["fpn"]["state"]
@@ -48,25 +48,25 @@ def test_levels_of_any_size(size):
 
 
 def test_memory_is_linear_in_the_image_area():
-    """What is kept for the backward pass, from 256 to 1536 pixels; nothing is computed."""
+    """What is saved for the backward pass, from 256 to 1536 pixels; nothing is computed."""
     with torch.device("meta"):
         pyramid = create_pyramid("msg_transformer_tiny", drop_path_rate=0.0)
 
     parameters = {p.untyped_storage()._cdata for p in pyramid.parameters()}
 
     def bytes_per_pixel(side):
-        kept = {}
+        saved = {}
 
         def pack(tensor):
             storage = tensor.untyped_storage()
             if storage._cdata not in parameters:
-                kept[storage._cdata] = storage.nbytes()
+                saved[storage._cdata] = storage.nbytes()
             return tensor
 
         with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
             levels = pyramid(torch.empty(1, 3, side, side, device="meta"))
         assert levels["0"].requires_grad
-        return sum(kept.values()) / side**2
+        return sum(saved.values()) / side**2
 
     # Sides of whole windows at every stage; others add at most a window's border.
     small, medium, large = (bytes_per_pixel(side) for side in (224, 448, 1344))

@@ -23,7 +23,7 @@ def test_norms_biases_and_bias_tables_are_not_decayed(kind):
     plain, decayed = create_optimizer_v2(model, opt="adamw", weight_decay=0.05).param_groups
     assert (plain["weight_decay"], decayed["weight_decay"]) == (0.0, 0.05)
     by_identity = {id(parameter): name for name, parameter in names.items()}
-    for group, kept in ((plain, True), (decayed, False)):
+    for group, is_exempt in ((plain, True), (decayed, False)):
         for parameter in group["params"]:
             name = by_identity[id(parameter)]
-            assert (parameter.ndim <= 1 or name.endswith(".bias") or name in exempt) == kept
+            assert (parameter.ndim <= 1 or name.endswith(".bias") or name in exempt) == is_exempt

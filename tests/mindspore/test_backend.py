@@ -54,8 +54,8 @@ def test_predictions_equal_pytorch(run, data):
     assert [*iter_predictions(run, [data], **CPU, backend="mindspore")] == ours
     assert [one.image for one in ours] == [one.image for one in theirs]
     for mine, wanted in zip(ours, theirs, strict=True):
-        chances = dict(zip(wanted.classes, wanted.probabilities, strict=True))
-        assert dict(zip(mine.classes, mine.probabilities, strict=True)) == pytest.approx(chances, abs=1e-4)
+        probabilities = dict(zip(wanted.classes, wanted.probabilities, strict=True))
+        assert dict(zip(mine.classes, mine.probabilities, strict=True)) == pytest.approx(probabilities, abs=1e-4)
 
 
 def test_round_trip_predicts_the_same(run, data, tmp_path):
@@ -110,7 +110,7 @@ def test_both_modes_are_timed_with_pytorch(run, monkeypatch):
 )
 def test_unsupported_models_are_an_error(data, tmp_path, settings, message):
     run = make_run(data, tmp_path / "run", epochs=1, **settings)
-    for verb, places in ((evaluate, []), (predict, [[data]])):
+    for command, places in ((evaluate, []), (predict, [[data]])):
         with pytest.raises(UserError, match=f"^backend: .*{message}") as caught:
-            verb(run, *places, **CPU, backend="mindspore")
+            command(run, *places, **CPU, backend="mindspore")
         assert "\n" not in str(caught.value)

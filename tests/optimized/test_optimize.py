@@ -68,7 +68,7 @@ def test_openvino_form_is_equal(name):
 
 
 @torch.no_grad()
-def test_the_form_to_quantize_has_the_same_answers_by_convolutions():
+def test_the_model_to_quantize_has_equal_outputs_by_convolutions():
     fast = optimize(create("sgformer_small"))
     quantizable = prepare_for_format(fast, "onnx", is_quantized=True)
     same(quantizable(images(97, 131)), fast(images(97, 131)))

@@ -104,7 +104,7 @@ def test_checkpoints_of_detectors_and_segmenters_are_refused(task, write):
 
 def test_invalid_arguments_are_refused(write, tmp_path):
     path, _ = write("msg")
-    for arguments, told in [
+    for arguments, message in [
         ({}, "checkpoint_path=FILE"),
         ({"checkpoint_path": path, "pretrained": True}, "leave one of them out"),
         ({"checkpoint_path": tmp_path / "none.ckpt"}, "can't be opened"),
@@ -114,7 +114,7 @@ def test_invalid_arguments_are_refused(write, tmp_path):
         ({"name": "msg_transformer_tinny"}, "did you mean 'msg_transformer_tiny'"),
         ({"name": "resnet81"}, "did you mean 'resnet"),
     ]:
-        with pytest.raises(UserError, match=told) as error:
+        with pytest.raises(UserError, match=message) as error:
             msgformer.create_model(**arguments)
         assert "\n" not in str(error.value)
     damaged = path.read_bytes()

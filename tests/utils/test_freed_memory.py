@@ -65,13 +65,13 @@ def test_an_older_library_has_a_lower_maximum(calls):
 
 
 @pytest.mark.parametrize("name", freed_memory.USER_VARIABLES)
-def test_user_settings_are_kept(name, calls):
+def test_user_settings_are_not_changed(name, calls):
     os.environ[name] = "1"
     freed_memory.keep_freed_memory()
     assert not calls
 
 
-def test_the_users_setting_of_huge_pages_is_kept(calls):
+def test_the_users_setting_of_huge_pages_is_not_changed(calls):
     os.environ[LARGE_PAGES] = "0"
     freed_memory.keep_freed_memory()
     assert os.environ[LARGE_PAGES] == "0"
@@ -82,5 +82,5 @@ def test_page_faults_happen_once():
     environment = {key: value for key, value in os.environ.items() if key not in freed_memory.USER_VARIABLES}
     script = [sys.executable, "-c", COUNT_PAGES]
     done = subprocess.run(script, env={**environment, LARGE_PAGES: "1"}, check=True, capture_output=True, text=True)
-    before, kept = map(int, done.stdout.split())
-    assert kept < before / 2  # the first may have to be made anew
+    before, after = map(int, done.stdout.split())
+    assert after < before / 2  # the first may have to be faulted in again

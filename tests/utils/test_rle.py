@@ -60,7 +60,7 @@ def test_polygons_are_cut_at_the_image_and_joined():
         ({"size": [10, 12], "counts": []}, "RLE of 0 pixels"),
     ],
 )
-def test_what_cannot_be_decoded_is_named(segmentation, problem):
+def test_invalid_masks_are_refused(segmentation, problem):
     found = segmentation_problem(segmentation, 10, 12)
     if problem is None:
         assert found is None

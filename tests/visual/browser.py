@@ -25,7 +25,7 @@ HELPERS = """
 const pause = () => new Promise((go) => setTimeout(go, 20));
 const page = () =>
   ({...document.body.dataset, hash: location.hash, text: document.getElementById("chosen").textContent});
-const picture = (name) => document.getElementById(name).toDataURL();
+const toDataUrl = (name) => document.getElementById(name).toDataURL();
 const key = (name, word) =>
   document.getElementById(name).dispatchEvent(new KeyboardEvent("keydown", {key: word, bubbles: true}));
 const at = (name, y, x, kind = "pointermove") => {

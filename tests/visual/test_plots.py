@@ -22,7 +22,7 @@ def texts(plot):
     return [element.text for element in ET.fromstring(plot.svg).iter(f"{SVG}text")]
 
 
-def test_both_formats_are_whole_and_the_png_is_on_white():
+def test_both_formats_are_complete_and_the_png_is_on_white():
     plot = line_plot("curve", {"Loss": {"train": [2.0, 1.0], "val": [3.0, float("nan")]}}, [1, 2], mark=2)
     assert plot.name == "curve"
     assert {"Loss", "train", "val", "best: epoch 2"} <= set(texts(plot))
@@ -31,7 +31,7 @@ def test_both_formats_are_whole_and_the_png_is_on_white():
     assert min(image.size) > 300
 
 
-def test_the_svg_takes_its_size_and_its_ink_from_the_page():
+def test_the_svg_inherits_size_and_color_from_the_page():
     root = ET.fromstring(line_plot("x", {"a": {"b": [1.0]}}, [1]).svg)
     assert root.get("viewBox")
     assert root.get("width") is None

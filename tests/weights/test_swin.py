@@ -80,7 +80,7 @@ def test_version_1_with_silent_messengers_is_the_swin_without_shifts(names):
     ],
 )
 @pytest.mark.parametrize("name", ["msg_transformer_tiny", "msg_transformer_v1_tiny"])
-def test_every_variant_takes_the_weights_that_fit(name, settings):
+def test_every_variant_loads_the_weights_that_fit(name, settings):
     model = make_msg(name, **settings)
     before = {name: value.clone() for name, value in model.state_dict().items()}
     report = load_swin(model, make_swin(embed_dim=64, num_heads=(2, 4, 8)).state_dict())

@@ -15,11 +15,11 @@ def subsets():
 
 def quarters(source, index):
     """Return an image as four quarters, [4, 32, 32]."""
-    picture = np.asarray(source.load(index))
-    assert picture.shape == (SIDE, SIDE, 3)
-    assert (picture == picture[..., :1]).all()
+    image = np.asarray(source.load(index))
+    assert image.shape == (SIDE, SIDE, 3)
+    assert (image == image[..., :1]).all()
     half = SIDE // 2
-    return picture[..., 0].reshape(2, half, 2, half).swapaxes(1, 2).reshape(4, half, half)
+    return image[..., 0].reshape(2, half, 2, half).swapaxes(1, 2).reshape(4, half, half)
 
 
 def test_both_classes_are_frequent(subsets):

@@ -25,8 +25,8 @@ def test_detection_is_written_as_coco_is(tmp_path):
     for mask, one in zip(scene.masks(), written, strict=True):
         np.testing.assert_array_equal(decode_mask(one["segmentation"], 256, 256), mask)
         assert one["area"] == mask.sum()
-    with Image.open(tmp_path / "scenes/images/val/000002.jpg") as picture:
-        difference = np.asarray(picture).astype(int) - scene.image
+    with Image.open(tmp_path / "scenes/images/val/000002.jpg") as file:
+        difference = np.asarray(file).astype(int) - scene.image
     assert abs(difference).mean() < 3
 
 

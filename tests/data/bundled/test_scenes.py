@@ -69,6 +69,6 @@ def test_subsets_share_neither_digits_nor_photographs():
     assert not set(PHOTOGRAPHS["train"]) & set(PHOTOGRAPHS["val"])
     for names in PHOTOGRAPHS.values():
         for name in names:
-            picture = load_photograph(name)
-            assert picture.mode == "RGB"
-            assert min(picture.size) >= SIDE
+            photograph = load_photograph(name)
+            assert photograph.mode == "RGB"
+            assert min(photograph.size) >= SIDE

@@ -71,7 +71,7 @@ def test_a_loop_of_links_is_walked_once(image_folder):
     assert (len(listings["all"]), problems) == (12, [])
 
 
-def test_a_folder_that_is_not_there(tmp_path):
+def test_a_missing_folder_is_refused(tmp_path):
     with pytest.raises(UserError, match="no such file or folder"):
         survey_folder(str(tmp_path / "gone"))
 

@@ -15,9 +15,9 @@ def table(count=4, label=None, values=None, images=None):
     features = datasets.Features(
         {"image": datasets.Image(), "label": label or datasets.ClassLabel(names=["cats", "dogs"])}
     )
-    pictures = images or [Image.new("RGB", (5, 4), (number, 0, 0)) for number in range(count)]
+    column = images or [Image.new("RGB", (5, 4), (number, 0, 0)) for number in range(count)]
     return datasets.Dataset.from_dict(
-        {"image": pictures, "label": values or [row % 2 for row in range(len(pictures))]}, features=features
+        {"image": column, "label": values or [row % 2 for row in range(len(column))]}, features=features
     )
 
 
@@ -35,7 +35,7 @@ def test_a_stored_set_with_splits(tmp_path):
     assert train.probe(0, whole=True) is None
 
 
-def test_one_split_alone_leaves_the_split_open(tmp_path):
+def test_one_split_alone_has_no_validation_images(tmp_path):
     train, val = stored(tmp_path / "set", table())
     assert (len(train.labels), val) == (4, None)
 
@@ -102,7 +102,7 @@ def test_a_broken_image_is_named(tmp_path):
         (table(label=datasets.ClassLabel(names=["one"]), values=[0] * 4), "only one class in column 'label'"),
     ],
 )
-def test_what_cannot_be_used_is_named(tmp_path, content, message):
+def test_unsupported_sets_are_refused(tmp_path, content, message):
     if message is None:
         assert stored(tmp_path / "set", content)[0].labels == (0, 1, 0, 1), "a column of classes needs no name"
         return
@@ -110,6 +110,6 @@ def test_what_cannot_be_used_is_named(tmp_path, content, message):
         stored(tmp_path / "set", content)
 
 
-def test_a_set_that_is_not_there_is_named(tmp_path):
+def test_a_missing_set_is_named(tmp_path):
     with pytest.raises(UserError, match=r"can't open hfds:.*gone"):
         open_hub_set(Location("hfds", str(tmp_path / "gone")))

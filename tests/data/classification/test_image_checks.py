@@ -58,8 +58,8 @@ def test_unreadable_images_are_errors_with_the_reason(image_folder, kind):
 def test_duplicate_images(image_folder):
     train = image_folder("data/train", per_class=2)
     val = image_folder("data/val", per_class=1)
-    for picture in val.rglob("*.png"):
-        RGB.rotate(30 if picture.parent.name == "dark" else 60).save(picture)
+    for path in val.rglob("*.png"):
+        RGB.rotate(30 if path.parent.name == "dark" else 60).save(path)
     shutil.copy(train / "dark" / "00.png", train / "dark" / "again.png")
     shutil.copy(train / "dark" / "01.png", train / "light" / "other.png")
     shutil.copy(train / "light" / "00.png", val / "light" / "leak.png")

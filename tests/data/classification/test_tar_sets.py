@@ -127,7 +127,7 @@ def test_labels_in_words_and_in_json(tmp_path):
         ({"a.png": b"", "a.cls": b"1", "b.png": b"", "b.cls": b"dog"}, "some labels .* are numbers and some are words"),
     ],
 )
-def test_a_record_that_cannot_be_used_is_named(tmp_path, files, message):
+def test_invalid_records_are_refused(tmp_path, files, message):
     with pytest.raises(UserError, match=message):
         opened("wds", write_tar(tmp_path / "a.tar", files))
 

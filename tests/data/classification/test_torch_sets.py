@@ -31,8 +31,8 @@ def test_a_set_of_torchvision(mnist):
     assert (train.labels, val.labels) == ((0, 1, 2, 0, 1, 2), (0, 1, 2))
     assert len(train.classes) == 10
     assert (train.name(5), val.name(0)) == ("train[5]", "val[0]")
-    picture = pickle.loads(pickle.dumps(train)).load(5)
-    assert (picture.mode, picture.size, picture.getpixel((0, 0))) == ("RGB", (28, 28), (5, 5, 5))
+    image = pickle.loads(pickle.dumps(train)).load(5)
+    assert (image.mode, image.size, image.getpixel((0, 0))) == ("RGB", (28, 28), (5, 5, 5))
     assert train.probe(0, whole=True) is None
 
 

@@ -15,7 +15,7 @@ from msgformer.data.detection.sets import open_detection
 from msgformer.data.segmentation.sets import open_segmentation
 
 
-def test_images_of_a_detection_set(tmp_path):
+def test_problems_of_images_are_found(tmp_path):
     train, val = open_detection(write_coco(tmp_path))
     assert check_instances_quickly(train) == check_instances(val, whole=False) == []
     folder = tmp_path / "images/train"
@@ -40,7 +40,7 @@ def test_rotated_images_have_their_displayed_size(tmp_path):
     assert train.load(0).size == (40, 30)
 
 
-def test_label_maps(tmp_path):
+def test_problems_of_label_maps_are_found(tmp_path):
     train, _ = open_segmentation(write_ade20k(tmp_path), reduce_zero=True)
     assert check_label_maps_quickly(train) == []
     maps = tmp_path / "annotations/training"

@@ -4,10 +4,9 @@ import torch
 from PIL import Image
 from torchvision import tv_tensors
 
-from data.dense_folders import write_coco
 from msgformer.config.dense_data_options import DetectImageOptions
 from msgformer.data.bundled.scene_folders import write_detection
-from msgformer.data.dense.samples import DetectionSamples, collate
+from msgformer.data.dense.samples import DetectionSamples
 from msgformer.data.detection.sets import open_detection
 from msgformer.data.detection.transforms import RandomSidesCrop, detect_eval_transform, detect_train_transform
 from msgformer.utils.seeding import seeded
@@ -74,8 +73,8 @@ def test_crops_have_sides_in_the_range():
     sides = []
     for seed in range(40):
         torch.manual_seed(seed)
-        picture = crop(Image.new("RGB", (50, 25)))
-        sides.append(picture.size)
+        cropped = crop(Image.new("RGB", (50, 25)))
+        sides.append(cropped.size)
     widths, heights = map(set, zip(*sides, strict=True))
     assert widths == set(range(20, 31))
     assert heights == set(range(20, 26))
@@ -95,15 +94,6 @@ def test_color_jitter_is_optional(scenes, name):
     plain = DetectionSamples(scenes, detect_eval_transform, with_masks=False)[0, 0].image
     assert image.shape == plain.shape
     assert (image - plain).abs().mean() > 0.01
-
-
-def test_images_without_objects_pass_through(tmp_path):
-    train, _ = open_detection(write_coco(tmp_path))
-    samples = DetectionSamples(train, detect_train_transform(SMALL), with_masks=True)
-    batch = collate([samples[0, 2], samples[0, 0]])
-    assert len(batch.targets[0]["labels"]) == 0
-    assert batch.targets[0]["masks"].shape == (0, *batch.images[0].shape[1:])
-    assert batch.positions.tolist() == [2, 0]
 
 
 @pytest.mark.parametrize(("hflip", "left"), [(0.0, 2.0), (1.0, 54.0)])

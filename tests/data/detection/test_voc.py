@@ -19,7 +19,7 @@ def test_images_and_objects_are_read(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("spoil", "message"),
+    ("damage", "message"),
     [
         (lambda root: (root / "Annotations/a.xml").unlink(), r"a\.xml: no such file"),
         (lambda root: (root / "Annotations/a.xml").write_text("<annotation>"), r"a\.xml: isn't valid XML"),
@@ -30,8 +30,8 @@ def test_images_and_objects_are_read(tmp_path):
         (lambda root: (root / "ImageSets/Main/val.txt").write_text("\n"), r"val\.txt is missing or empty"),
     ],
 )
-def test_problems_are_named(spoil, message, tmp_path):
-    spoil(write_voc(tmp_path))
+def test_problems_are_named(damage, message, tmp_path):
+    damage(write_voc(tmp_path))
     with pytest.raises(UserError, match=message):
         open_detection(tmp_path)
 

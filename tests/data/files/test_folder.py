@@ -15,12 +15,12 @@ def test_lists_classes_and_images_in_order(image_folder):
 
 
 @pytest.mark.parametrize("name", ["a.PNG", "b.jpeg", "with space.JPG", "ü.webp", "two.dots.tif"])
-def test_image_names(name):
+def test_images_are_recognized_by_their_names(name):
     assert is_image(name)
 
 
 @pytest.mark.parametrize("name", [".hidden.png", "notes.txt", "png", ".png", "archive.png.zip"])
-def test_other_names(name):
+def test_other_files_are_not_images(name):
     assert not is_image(name)
 
 
@@ -30,14 +30,14 @@ def test_finds_images_in_sub_folders_and_survives_a_loop_of_links(image_folder):
     assert find_images(root) == ["dark/00.png", "light/00.png"]
 
 
-def test_train_and_val_folders_are_taken_as_they_are(image_folder):
+def test_train_and_val_folders_are_not_split(image_folder):
     image_folder("data/train", per_class=3)
     root = image_folder("data/val", per_class=1).parent
     train, val = list_subsets(root)
     assert (len(train), val and len(val)) == (6, 2)
 
 
-def test_class_folders_alone_leave_the_split_open(image_folder):
+def test_class_folders_alone_have_no_validation_images(image_folder):
     listing, val = list_subsets(image_folder())
     assert (len(listing), val) == (12, None)
 

@@ -139,11 +139,11 @@ def test_gray_and_transparent_arrays():
     assert (pixels(np.dstack([expected / 255, alpha / 255])) == 255).all()
 
 
-def test_floats_are_rounded_to_eight_bits_and_may_be_a_rounding_error_outside():
+def test_floats_are_rounded_to_eight_bits_and_may_exceed_the_range_by_a_rounding_error():
     assert pixels(np.array([[-1e-6, 0.4999 / 255, 0.5001 / 255, 1 + 1e-6]]))[0, :, 0].tolist() == [0, 0, 1, 255]
 
 
-def test_arrays_of_other_libraries_are_arrays_and_no_lists_of_rows():
+def test_arrays_of_other_libraries_are_images_rather_than_lists_of_rows():
     class Foreign:
         def __array__(self, dtype=None, copy=None):
             return np.asarray(GRADIENT)
@@ -215,7 +215,7 @@ def test_invalid_images_are_refused_before_any_work(images, message):
         (io.BytesIO(b"GIF89a"), r"can't read image 1 \("),
     ],
 )
-def test_an_image_in_memory_that_cannot_be_read_is_an_input_that_cannot_be_loaded(image, message):
+def test_unreadable_images_in_memory_fail_when_they_are_loaded(image, message):
     for images in (image, iter([image])):
         (item,) = open_inputs(images).items
         with pytest.raises(UserError, match=message) as caught:
@@ -297,7 +297,7 @@ def test_a_list_on_standard_input(photo, monkeypatch):
     assert list(loaded("-")) == [str(photo)]
 
 
-def test_what_is_not_there_is_named_at_once_in_lists_and_when_it_is_reached_in_generators(photo):
+def test_missing_files_are_named_at_once_in_lists_and_when_reached_in_generators(photo):
     gone = photo.with_name("phto.jpg")
     message = r"images: no such file or folder: .*phto\.jpg; did you mean 'photo\.jpg'\?"
     for images in (gone, str(gone), [photo, gone]):
@@ -338,7 +338,7 @@ def test_only_a_few_images_of_a_generator_are_in_memory():
     assert max_alive(open_inputs(images).items) <= 2
 
 
-def test_nothing_of_an_endless_generator_is_taken_before_it_is_needed():
+def test_an_endless_generator_is_read_only_as_far_as_needed():
     taken = []
 
     def endless():

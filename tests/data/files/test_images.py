@@ -49,7 +49,7 @@ def broken_files(folder):
     Image.fromarray(np.random.default_rng(0).integers(0, 255, (64, 64, 3), np.uint8)).save(encoded, "JPEG")
     for name, content in {
         "empty.png": b"",
-        "text.jpg": b"this is no picture",
+        "text.jpg": b"this is not an image",
         "cut.jpg": encoded.getvalue()[: len(encoded.getvalue()) // 2],
     }.items():
         path = folder / name
@@ -96,8 +96,8 @@ def test_an_opened_file_is_read_under_its_name(tmp_path):
     ("values", "white"), [([0.0, 0.5, 1.0], 1.0), ([0, 100, 255.0], 255), ([0, 9e3, 65535], 65535)]
 )
 def test_floating_point_pixels_keep_their_shades(tmp_path, values, white):
-    picture = Image.fromarray(np.array([values], np.float32))
-    read = np.asarray(read_image(saved(tmp_path / "a.tif", picture)))[0, :, 0]
+    source_image = Image.fromarray(np.array([values], np.float32))
+    read = np.asarray(read_image(saved(tmp_path / "a.tif", source_image)))[0, :, 0]
     assert read.tolist() == [round(255 * value / white) for value in values]
 
 
@@ -106,9 +106,9 @@ def test_a_jpeg_with_too_many_pixels_is_decoded_at_a_smaller_scale(tmp_path, mon
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100_000)
     monkeypatch.setattr("msgformer.data.files.images.MIN_DRAFT_SIDE", 64)
     for file in (path, io.BytesIO((tmp_path / "big.jpg").read_bytes())):
-        picture = read_image(file, "big.jpg")
-        assert picture.size == (160, 80)
-        assert np.abs(np.asarray(picture)[5, 5].astype(int) - (9, 99, 199)).max() < 5
+        source_image = read_image(file, "big.jpg")
+        assert source_image.size == (160, 80)
+        assert np.abs(np.asarray(source_image)[5, 5].astype(int) - (9, 99, 199)).max() < 5
     assert probe(path, whole=True) is None
 
 
@@ -123,15 +123,15 @@ def test_other_images_with_too_many_pixels_are_refused(tmp_path, monkeypatch):
     ("least", "size"), [(0, (640, 480)), (300, (640, 480)), (240, (320, 240)), (100, (160, 120)), (1, (80, 60))]
 )
 def test_a_jpeg_is_decoded_smaller_but_not_below_the_minimum_side(tmp_path, least, size):
-    picture = Image.linear_gradient("L").resize((640, 480)).convert("RGB")
-    for file in (saved(tmp_path / "a.jpg", picture), saved(tmp_path / "grey.jpg", picture.convert("L"))):
+    source_image = Image.linear_gradient("L").resize((640, 480)).convert("RGB")
+    for file in (saved(tmp_path / "a.jpg", source_image), saved(tmp_path / "grey.jpg", source_image.convert("L"))):
         read = read_image(file, min_side=least)
         assert (read.size, read.mode) == (size, "RGB")
         middle = np.asarray(read)[size[1] // 2, size[0] // 2].astype(int)
         assert np.abs(middle - 127).max() <= 4
-    assert read_image(saved(tmp_path / "a.png", picture), min_side=least).size == (640, 480)
+    assert read_image(saved(tmp_path / "a.png", source_image), min_side=least).size == (640, 480)
 
 
-def test_a_jpeg_for_print_is_decoded_whole(tmp_path):
+def test_a_cmyk_jpeg_is_decoded_at_full_size(tmp_path):
     path = saved(tmp_path / "print.jpg", Image.new("CMYK", (64, 64), (0, 255, 255, 0)))
     assert read_image(path, min_side=1).size == (64, 64)

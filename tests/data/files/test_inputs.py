@@ -56,7 +56,7 @@ def test_a_link_to_itself_is_no_folder(root):
     assert len(names([root])) == 4
 
 
-def test_patterns(root):
+def test_patterns_are_expanded(root):
     assert names([root / "*" / "00.png"]) == [f"{root}/dark/00.png", f"{root}/light/00.png"]
     assert names([root / "**" / "01.png"]) == [f"{root}/dark/01.png", f"{root}/light/01.png"]
 

@@ -60,7 +60,7 @@ def test_a_folder_with_a_colon_in_its_name_is_a_folder(tmp_path, monkeypatch):
         ("torch:cifar10:gone", "torch:cifar10 needs the folder"),
     ],
 )
-def test_what_cannot_be_data_is_named(shards, monkeypatch, data, message):
+def test_invalid_locations_are_refused(shards, monkeypatch, data, message):
     monkeypatch.chdir(shards)
     with pytest.raises(UserError, match=re.escape(message)):
         resolve_data(data)

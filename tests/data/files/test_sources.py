@@ -36,7 +36,7 @@ def test_classes_are_matched_by_name(source):
     assert with_classes(source, ["dark", "light"]) is source
     with pytest.raises(UserError, match="class 'dark' of the data is not among the known classes; did you mean 'drk'"):
         with_classes(source, ["drk", "light"])
-    assert SubsetSource(source, [3], ["light"]).labels == (0,), "classes without pictures don't count"
+    assert SubsetSource(source, [3], ["light"]).labels == (0,), "classes without images don't count"
 
 
 def test_classes_without_names_number_the_others():

@@ -41,11 +41,11 @@ def test_links_and_folders_are_no_files(tmp_path):
 
 
 @pytest.mark.parametrize("format", [tarfile.USTAR_FORMAT, tarfile.GNU_FORMAT, tarfile.PAX_FORMAT])
-def test_every_kind_of_tar(tmp_path, format):
+def test_every_tar_format_is_read(tmp_path, format):
     path = tmp_path / "a.tar"
-    (tmp_path / "picture").write_bytes(b"content")
+    (tmp_path / "image").write_bytes(b"content")
     with tarfile.open(path, "w", format=format) as tar:
-        tar.add(tmp_path / "picture", "1.png")
+        tar.add(tmp_path / "image", "1.png")
     assert [member.read() for member in index_tar(str(path))] == [b"content"]
 
 

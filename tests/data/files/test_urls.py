@@ -158,7 +158,7 @@ def test_failed_downloads_give_one_line(server, short_limits, path, message):
     assert time.monotonic() - start < 4
 
 
-def test_a_host_that_is_not_there():
+def test_an_unreachable_host_is_refused():
     with pytest.raises(UserError, match=r"can't read image http://127\.0\.0\.1:1/a\.png \(.*\); check the address or"):
         next(open_inputs("http://127.0.0.1:1/a.png").items).load()
 

@@ -28,7 +28,7 @@ def test_without_shuffling_the_order_stays():
     assert drawn(epoch=1, shuffle=False) == list(range(10))
 
 
-def test_only_whole_batches_on_request():
+def test_incomplete_batches_are_dropped_on_request():
     assert drawn(multiple_of=4) == drawn()[:8]
 
 

@@ -37,7 +37,7 @@ def test_an_invalid_fraction_is_refused(fraction):
         stratified_split(LABELS, CLASSES, fraction, seed=0)
 
 
-def test_what_is_written_is_read_back(tmp_path):
+def test_a_split_is_read_as_written(tmp_path):
     names = ["a/1, 2.png", 'a/"x".png', "b/new\nline.png"]
     write_split(tmp_path, {"train": (["a/0.png"], ["a"]), "val": (names, ["a", "a", "b"])})
     assert read_split(tmp_path, "val") == names

@@ -38,8 +38,8 @@ def test_labels_move_with_the_image():
         counted = labels != IGNORED
         padded += int(not counted.all())
         assert (image[:, ~counted] == 0).all()
-        told = ((image[0] * 0.25 + 0.5) * 255 / 60)[counted]
-        near = (told - labels[counted]).abs() < 0.2
+        decoded = ((image[0] * 0.25 + 0.5) * 255 / 60)[counted]
+        near = (decoded - labels[counted]).abs() < 0.2
         assert near.float().mean() > 0.8  # all but the blurred borders of the stripes
         row = labels[0][labels[0] != IGNORED]
         flipped += int(row[0] > row[-1])

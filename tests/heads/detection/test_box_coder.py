@@ -15,7 +15,7 @@ def test_coder_reproduces_golden_boxes(compact, index):
     torch.testing.assert_close(coder.decode_single(case["deltas"], case["a"]), case["dec"], atol=0, rtol=1e-6)
 
 
-def test_clipped_boxes(golden):
+def test_clipped_boxes_equal_the_golden_file(golden):
     for case in golden["coder"]:
         decoded = BoxCoder(tuple(case["stds"])).decode_single(case["deltas"], case["a"])
         torch.testing.assert_close(clip_boxes_to_image(decoded, (256, 320)), case["dec_clip"], atol=0, rtol=1e-6)

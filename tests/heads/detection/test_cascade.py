@@ -66,7 +66,7 @@ def golden_heads(golden, section):
     return heads
 
 
-def test_detections(golden, proposals):
+def test_detections_equal_the_golden_file(golden, proposals):
     heads = golden_heads(golden, "test").eval()
     features = {str(i): feature for i, feature in enumerate(golden["feats"])}
     with torch.no_grad():
@@ -80,7 +80,7 @@ def test_detections(golden, proposals):
     torch.testing.assert_close(masks, golden["test"]["mask_probs_avg_sel"], atol=1e-5, rtol=0)
 
 
-def test_stages_in_evaluation(golden, proposals):
+def test_stages_in_evaluation_equal_the_golden_file(golden, proposals):
     heads = golden_heads(golden, "test").eval()
     regions = heads.box_extractor(golden["feats"], boxes_to_rois(proposals))
     torch.testing.assert_close(regions, golden["test"]["stages"][0]["bbox_feats"], atol=1e-6, rtol=1e-6)
@@ -96,7 +96,7 @@ def test_stages_in_evaluation(golden, proposals):
     torch.testing.assert_close(torch.cat(boxes), torch.cat(golden["test"]["final_all_boxes"]), atol=2e-4, rtol=0)
 
 
-def test_mask_logits(golden):
+def test_mask_logits_equal_the_golden_file(golden):
     heads = golden_heads(golden, "test").eval()
     index = golden["test"]["mask_logits_full_idx"]
     with torch.no_grad():
@@ -121,7 +121,7 @@ def train_step(heads, golden, proposals, mkldnn=True):
 
 @pytest.mark.filterwarnings("ignore:TF32 acceleration")
 @pytest.mark.parametrize("section", ["train", "train_bn_eval"])
-def test_losses_and_gradients(golden, proposals, section):
+def test_losses_and_gradients_equal_the_golden_file(golden, proposals, section):
     expected = golden[section]
     heads = golden_heads(golden, section).train()
     if section == "train_bn_eval":

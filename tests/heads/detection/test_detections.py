@@ -4,19 +4,19 @@ from heads.conftest import unpack
 from msgformer.heads.detection.detections import DetectionLimits, paste_masks, select_detections
 
 
-def test_selection(compact):
+def test_selected_detections_equal_the_golden_file(compact):
     for i in range(2):
         case = {k: compact[f"test.{i}.{k}"] for k in ("scores", "all_boxes")}
-        kept = select_detections(case["scores"][:, :-1], case["all_boxes"], DetectionLimits())
-        assert torch.equal(kept["labels"], compact[f"test.{i}.det.labels"])
-        assert torch.equal(kept["boxes"], compact[f"test.{i}.det.bboxes"])
-        assert torch.equal(kept["scores"], compact[f"test.{i}.det.scores"])
+        found = select_detections(case["scores"][:, :-1], case["all_boxes"], DetectionLimits())
+        assert torch.equal(found["labels"], compact[f"test.{i}.det.labels"])
+        assert torch.equal(found["boxes"], compact[f"test.{i}.det.bboxes"])
+        assert torch.equal(found["scores"], compact[f"test.{i}.det.scores"])
 
 
-def test_selection_of_nothing():
-    kept = select_detections(torch.zeros(5, 3), torch.rand(5, 12), DetectionLimits())
-    assert kept["boxes"].shape == (0, 4)
-    assert kept["labels"].dtype == torch.int64
+def test_no_detections_are_selected_from_low_scores():
+    found = select_detections(torch.zeros(5, 3), torch.rand(5, 12), DetectionLimits())
+    assert found["boxes"].shape == (0, 4)
+    assert found["labels"].dtype == torch.int64
 
 
 def test_masks_are_pasted_exactly(compact):

@@ -11,7 +11,7 @@ IOU = torch.tensor(
 )
 
 
-def test_thresholds():
+def test_overlaps_are_compared_with_both_thresholds():
     assert Matcher(0.7, 0.3)(IOU).tolist() == [0, -2, -1, -2, -1]
 
 

@@ -9,7 +9,7 @@ def test_levels(compact):
 
 
 @pytest.mark.parametrize("size", [7, 14])
-def test_regions(golden, size):
+def test_regions_equal_the_golden_file(golden, size):
     case = golden["extractor"]
     regions = RoIExtractor(size)(golden["feats"], case["rois"])
     torch.testing.assert_close(regions, case[f"out{size}"], atol=1e-6, rtol=1e-6)

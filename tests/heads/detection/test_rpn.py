@@ -43,7 +43,7 @@ def test_head(rpn, features, golden):
 
 
 @pytest.mark.parametrize(("section", "before", "after"), [("test_nms1000", 1000, 1000), ("test_pre200_max50", 200, 50)])
-def test_proposals(rpn, features, images, golden, section, before, after):
+def test_proposals_equal_the_golden_file(rpn, features, images, golden, section, before, after):
     rpn.eval()
     rpn._pre_nms_top_n, rpn._post_nms_top_n = {"testing": before}, {"testing": after}
     with torch.no_grad():
@@ -53,7 +53,7 @@ def test_proposals(rpn, features, images, golden, section, before, after):
         torch.testing.assert_close(ours, theirs["bboxes"], atol=1e-4, rtol=1e-6)
 
 
-def test_losses_and_gradients(rpn, features, images, targets, golden):
+def test_losses_and_gradients_equal_the_golden_file(rpn, features, images, targets, golden):
     _, losses = rpn(images, features, targets)
     train = golden["rpn"]["train"]
     torch.testing.assert_close(losses["loss_objectness"], sum(train["loss_rpn_cls"]), atol=1e-6, rtol=0)

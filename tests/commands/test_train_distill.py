@@ -3,23 +3,19 @@
 import signal
 
 import pytest
-import timm
 import torch
 import yaml
 
-from commands.test_resume import in_a_process, sent
+from commands.test_train_resume import in_a_process, sent
 from commands.tiny import TINY, assert_same_run, rows, tiny_run, weights
 from commands.tiny_dense import tiny_dense_run, write_scenes
 from msgformer.commands.train import train
-from msgformer.data.preprocessing import Preprocessing
 from msgformer.errors import UserError
-from msgformer.tasks.classification import teacher as teaching
 from msgformer.tasks.classification.training_module import ClassificationTraining
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 CLASSES = ["dark", "grey", "light"]
-STUDENT = Preprocessing((3, 16, 16), "bicubic", (0.5, 0.5, 0.5), (0.5, 0.5, 0.5), 1.0, "center")
 
 
 @pytest.fixture
@@ -77,16 +73,6 @@ def test_a_killed_run_resumes_with_its_teacher_exactly(data, teacher, tmp_path):
         train(resume=broken, distill={"alpha": 0.25})
 
 
-def test_a_timm_teacher_uses_its_own_preprocessing(monkeypatch):
-    create = timm.create_model
-    monkeypatch.setattr(teaching.timm, "create_model", lambda name, **_: create(name))
-    teacher = teaching.open_teacher("test_vit", [str(number) for number in range(1000)], STUDENT)
-    config = timm.get_pretrained_cfg("test_vit")
-    assert teacher.teacher_format.size == config.input_size[1:]
-    assert teacher.teacher_format.mean == config.mean
-    assert teacher(torch.randn(2, 3, 16, 16)).shape == (2, 1000)
-
-
 def test_teachers_of_other_classes_are_refused(data, image_folder, teacher, tmp_path):
     two = image_folder("two", classes=["dark", "light"])
     other = image_folder("other", per_class=6, classes=["dark", "gray", "light"])
@@ -129,10 +115,3 @@ def test_a_segmenter_does_not_teach(data, tmp_path):
 def test_incompatible_settings_are_named(settings, message):
     with pytest.raises(UserError, match=message):
         train(**settings)
-
-
-def test_a_teacher_that_cannot_be_fetched_is_named():
-    with pytest.raises(
-        UserError, match=r"teacher: the weights of msg_transformer_tiny can't be downloaded \(.*\); give a run"
-    ):
-        teaching.open_teacher("msg_transformer_tiny", [str(number) for number in range(1000)], STUDENT)

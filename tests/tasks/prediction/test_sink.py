@@ -1,9 +1,8 @@
-"""Predictions and evaluations of detectors and segmenters."""
+"""Predictions of detectors and segmenters in files and folders, and how an interrupted call resumes."""
 
 import csv
 import io
 import json
-import shutil
 import sys
 from types import SimpleNamespace
 
@@ -14,22 +13,9 @@ from PIL import Image
 import msgformer
 from msgformer.cli import main as cli
 from msgformer.tasks.prediction import sink as prediction_sink
-from tasks.tiny_runs import make_tiny_run
 
 CPU = {"accelerator": "cpu", "workers": 0, "progress": "none"}
-LOOKS = {"detect": {"threshold": 0.05}, "segment": {}}
-
-
-@pytest.fixture(scope="module")
-def runs(tmp_path_factory):
-    folder, made = tmp_path_factory.mktemp("runs"), {}
-
-    def get(task):
-        if task not in made:
-            made[task] = make_tiny_run(task, folder)
-        return made[task]
-
-    return get
+OPTIONS = {"detect": {"threshold": 0.05}, "segment": {}}
 
 
 @pytest.fixture(scope="module", params=["detect", "segment"])
@@ -53,7 +39,7 @@ def images(run, tmp_path_factory):
 @pytest.fixture
 def predict(run, model, images):
     def call(**options):
-        given = {**CPU, **LOOKS[run.task], "on_bad_image": "skip", **options}
+        given = {**CPU, **OPTIONS[run.task], "on_bad_image": "skip", **options}
         return msgformer.predict(model, given.pop("images", images), **given)
 
     return call
@@ -136,17 +122,17 @@ def test_folder_has_drawn_images_and_predictions(run, predict, images, tmp_path)
 def test_interrupted_folder_is_resumed(stop, predict, tmp_path, monkeypatch):
     whole, output = tmp_path / "whole", tmp_path / "out"
     expected = predict(output=whole)
-    taken = 0
-    take = prediction_sink.PredictionSink._write
+    written = 0
+    write = prediction_sink.PredictionSink._write
 
     def interrupted(self, batch):
-        nonlocal taken
-        if taken == stop:
+        nonlocal written
+        if written == stop:
             if batch[0].error is None:
                 batch[0].save_drawn(self.folder, self.count + 1)  # the drawn image is written, its record isn't
             raise KeyboardInterrupt
-        taken += 1
-        take(self, batch)
+        written += 1
+        write(self, batch)
 
     with monkeypatch.context() as patch:
         patch.setattr(prediction_sink.PredictionSink, "_write", interrupted)
@@ -208,72 +194,3 @@ def test_unreadable_image_stops(predict, images, tmp_path):
         predict(output=output, on_bad_image="stop")
     names = [row["image"] for row in csv.DictReader(output.open(newline=""))]
     assert list(dict.fromkeys(names)) == [str(path) for path in images[:2]]
-
-
-# Evaluation
-
-
-@pytest.fixture(scope="module")
-def broken_data(run, tmp_path_factory):
-    """The data of the run with a truncated second validation image."""
-    data = shutil.copytree(run.data, tmp_path_factory.mktemp("data") / "broken")
-    second = sorted(path for path in data.rglob("*.jpg") if "val" in path.parent.name)[1]
-    second.write_bytes(second.read_bytes()[:100])
-    return data, second
-
-
-def test_evaluation_skips_unreadable_images(run, model, broken_data, tmp_path):
-    data, second = broken_data
-    with pytest.raises(msgformer.UserError, match=second.name):
-        msgformer.evaluate(model, data, **CPU)
-    result = msgformer.evaluate(model, data, on_bad_image="skip", output=tmp_path / "scores", **CPU)
-    assert result.images == 2
-    (skipped,) = result.skipped
-    assert second.name in skipped.reason
-    assert "left out" in result.table()
-    alone = shutil.copytree(data, tmp_path / "alone")
-    (alone / second.relative_to(data)).unlink()
-    if run.task == "detect":
-        (path,) = [path for path in alone.rglob("*.json") if "val" in path.name]
-        content = json.loads(path.read_text())
-        (gone,) = [one["id"] for one in content["images"] if one["file_name"] == second.name]
-        content["images"] = [one for one in content["images"] if one["id"] != gone]
-        content["annotations"] = [one for one in content["annotations"] if one["image_id"] != gone]
-        path.write_text(json.dumps(content))
-    else:
-        (alone / "annotations" / "validation" / f"{second.stem}.png").unlink()
-    expected = msgformer.evaluate(model, alone, **CPU)
-    assert (expected.images, expected.skipped) == (2, [])
-    assert result.scores == pytest.approx(expected.scores)
-    for name, scores in expected.per_class.items():
-        assert result.per_class[name] == pytest.approx(scores)
-    stored = json.loads((tmp_path / "scores" / "metrics.json").read_text())
-    assert stored["images"] == 2
-
-
-def test_several_checkpoints_are_compared(run, model, tmp_path):
-    models = [run.folder, run.folder / "last.ckpt", model]
-    comparison = msgformer.evaluate(models, output=tmp_path / "out", **CPU)
-    assert len(comparison.results) == 3
-    alone = msgformer.evaluate(run.folder, **CPU)
-    assert comparison.results[0] == alone
-    table = comparison.table().splitlines()
-    assert len(table) == 4
-    assert "CHECKPOINT" in table[0]
-    with (tmp_path / "out" / "comparison.csv").open(newline="") as file:
-        rows = list(csv.DictReader(file))
-    assert len(rows) == 3
-    metric = "box_ap" if run.task == "detect" else "miou"
-    assert float(rows[0][metric]) == pytest.approx(alone.scores[metric])
-    assert rows[0]["checkpoint"].endswith("best.ckpt")
-    folders = sorted(path.name for path in (tmp_path / "out").iterdir() if path.is_dir())
-    assert folders == [f"{number}-{run.folder.name}" for number in (1, 2, 3)]
-
-
-def test_models_of_different_tasks_are_refused_before_evaluation(runs, tmp_path, monkeypatch):
-    models = [msgformer.load(runs(task).folder, device="cpu") for task in ("segment", "detect")]
-    for model in models:
-        monkeypatch.setattr(type(model.opened.task), "evaluate", None)
-    with pytest.raises(msgformer.UserError, match=r"^checkpoint: only models of one task can be compared"):
-        msgformer.evaluate(models, output=tmp_path / "out", **CPU)
-    assert not (tmp_path / "out").exists()

@@ -1,0 +1,34 @@
+"""Results of detectors."""
+
+import numpy as np
+import pytest
+
+from tasks.prediction.example_results import FAILED, HEIGHT, IMAGE, SOURCE, WIDTH, detection, masks
+
+
+@pytest.mark.parametrize("with_masks", [True, False])
+def test_detection_has_boxes_masks_and_labels(with_masks):
+    result = detection(with_masks)
+    assert result.labels == ["tree", "cat"]
+    assert len(result) == 2
+    assert result.boxes.tolist()[0] == [20, 10, 50, 30]
+    if with_masks:
+        assert result.masks.dtype == bool
+        assert (result.masks == masks()).all()
+    else:
+        assert result.masks is None
+    values = result.to_dict()
+    assert values["image"] == SOURCE.name
+    assert [one["label"] for one in values["objects"]] == ["tree", "cat"]
+    assert values["objects"][1]["box"] == [0, 0, 5, 60]
+    assert (values["objects"][0]["mask"] is None) is not with_masks
+    assert repr(result) == "DetectionResult(photos/a <b>.png: tree 90 %, cat 25 %)"
+
+
+def test_detection_without_objects_is_empty():
+    empty = {name: value for name, value in FAILED["detect"].items() if name not in ("size", "rles")}
+    result = detection(**empty, rles=[])
+    assert (len(result), result.labels, result.masks.shape) == (0, [], (0, HEIGHT, WIDTH))
+    assert result.to_dict() == {"image": SOURCE.name, "objects": []}
+    assert (np.asarray(result.plot()) == np.asarray(IMAGE)).all()
+    assert repr(result) == "DetectionResult(photos/a <b>.png: nothing)"
