@@ -128,6 +128,19 @@ def test_a_checkpoint_with_one_wrong_bit_is_named(saved):
         load_model(path)
 
 
+def test_a_wrong_bit_that_the_checksums_of_zip_do_not_cover_is_found(saved):
+    path = saved[0]
+    content = bytearray(path.read_bytes())
+    entry = content.rindex(b"PK\1\2", 0, content.rindex(b"/data/1"))
+    content[entry + 38] ^= 16  # marks the record as a folder: torch would leave the tensor's memory as it is
+    path.write_bytes(content)
+    with zipfile.ZipFile(path) as archive:
+        assert archive.testzip() is None
+    assert torch.load(path, weights_only=True)
+    with pytest.raises(UserError, match=r"best\.ckpt is damaged: .* don't match their checksum"):
+        read_checkpoint(path)
+
+
 def test_a_checkpoint_with_its_checksum_is_a_zip_archive_like_any_other(saved):
     path = saved[0]
     assert is_sealed(path)

@@ -65,7 +65,8 @@ def check_seal(path: Path) -> None:
 def seal(archive: io.BytesIO) -> None:
     """Add a checksum to a zip archive, as the archive's comment.
 
-    Torch doesn't verify the archive's own checksums when it reads tensors.
+    Torch doesn't verify the archive's own checksums when it reads tensors. ``zipfile.ZipFile.testzip`` does, but these
+    don't cover the archive's directory: a flipped bit there passes, and torch loads a tensor of arbitrary values.
 
     Raises:
         ValueError: The archive already has a comment.
