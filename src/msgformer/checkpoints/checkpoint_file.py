@@ -23,7 +23,7 @@ SEAL = b"sha256:"
 SEAL_LENGTH = len(SEAL) + 64
 
 
-def read_checkpoint(path: Path) -> dict[str, Any]:
+def read_training_checkpoint(path: Path) -> dict[str, Any]:
     """Read a checkpoint file on the CPU; nothing in it is executed.
 
     Args:
@@ -48,7 +48,7 @@ def trained_weights(checkpoint: dict[str, Any], *, ema: bool = False) -> dict[st
     """Return the model's parameters and buffers from a checkpoint.
 
     Args:
-        checkpoint: Content of the file, as of `read_checkpoint`.
+        checkpoint: Content of the file, as of `read_training_checkpoint`.
         ema: Whether to return the averaged weights if there are any.
     """
     state = checkpoint.get("state_dict", {})
