@@ -187,7 +187,7 @@ def _write_readme(
         "details": {"Architecture": name, "Classes": ", ".join(shown), **(details or {})},
         "usage": usage,
     }
-    return generate_readme(card, name)
+    return generate_readme(card, name)  # private, but timm's public functions write it only while they upload
 
 
 def read_pretrained(folder: str | Path) -> Pretrained:
