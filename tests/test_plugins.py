@@ -14,7 +14,7 @@ from commands.tiny_dense import BACKBONE, tiny_dense_run, write_scenes
 from commands.trained import CLASSES, MODEL_ARGS, make_images
 from msgformer import plugins
 from msgformer.checkpoints.card import ModelCard
-from msgformer.checkpoints.checkpoint_file import read_checkpoint
+from msgformer.checkpoints.checkpoint_file import read_training_checkpoint
 from msgformer.cli.main import main
 from msgformer.errors import UserError
 from msgformer.models import create_model, plugins_of
@@ -152,7 +152,7 @@ def test_a_run_records_its_plugin(place):
     text = (place / "run/config.yaml").read_text()
     assert yaml.safe_load(text)["plugins"] == [path]
     assert text.startswith(f"# Repeats this run: msgformer train --config config.yaml --plugins {path}\n")
-    assert ModelCard.read(read_checkpoint(place / "run/best.ckpt"), place).plugins == [path]
+    assert ModelCard.read(read_training_checkpoint(place / "run/best.ckpt"), place).plugins == [path]
 
 
 COMMANDS = {
@@ -377,4 +377,4 @@ def test_all_processes_of_a_training_load_the_plugin(place):
     words = ["train", "--config", place / "plugin_file.yaml", "--output", place / "ddp", "--batch_size", "4"]
     words += ["--plugins", "code/plugin_file.py", "--trainer.devices", "2", "--trainer.strategy", "ddp"]
     assert (done := run(place, *words)).returncode == 0, done.stderr
-    assert len(CLASSES) == len(ModelCard.read(read_checkpoint(place / "ddp/best.ckpt"), place).classes)
+    assert len(CLASSES) == len(ModelCard.read(read_training_checkpoint(place / "ddp/best.ckpt"), place).classes)

@@ -58,9 +58,9 @@ def read_mindspore(path: Path) -> tuple[dict[str, Tensor], str | None]:
     """
     import torch
 
-    from msgformer.mindspore.weights import read_checkpoint
+    from msgformer.mindspore.weights import read_weights_and_card
 
-    weights, card = read_checkpoint(path)
+    weights, card = read_weights_and_card(path)
     return {name: torch.from_numpy(value) for name, value in weights.items()}, card
 
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from msgformer.checkpoints.card import KEY, ModelCard
-from msgformer.checkpoints.checkpoint_file import is_sealed, read_checkpoint, save_checkpoint, write_atomically
+from msgformer.checkpoints.checkpoint_file import is_sealed, read_training_checkpoint, save_checkpoint, write_atomically
 from msgformer.errors import UserError
 from msgformer.tasks.opened_model import load_model
 from msgformer.training.build import build_model
@@ -85,7 +85,7 @@ def test_a_truncated_checkpoint_is_named(saved):
     path = saved[0]
     path.write_bytes(path.read_bytes()[:-5000])
     with pytest.raises(UserError, match=r"best\.ckpt can't be read as a checkpoint"):
-        read_checkpoint(path)
+        read_training_checkpoint(path)
 
 
 @pytest.mark.parametrize("content", [{"state_dict": {}}, [1, 2], {"model": {}, KEY: None}])
@@ -96,7 +96,7 @@ def test_a_checkpoint_of_something_else_is_named(tmp_path, content):
 
 
 def test_a_card_of_another_version_is_named(saved):
-    checkpoint = read_checkpoint(saved[0])
+    checkpoint = read_training_checkpoint(saved[0])
     checkpoint[KEY]["invented"] = 1
     torch.save(checkpoint, saved[0])
     with pytest.raises(UserError, match="written by another version"):
@@ -104,7 +104,7 @@ def test_a_card_of_another_version_is_named(saved):
 
 
 def test_weights_that_do_not_fit_are_named(saved):
-    checkpoint = read_checkpoint(saved[0])
+    checkpoint = read_training_checkpoint(saved[0])
     checkpoint[KEY]["classes"].append("c")
     torch.save(checkpoint, saved[0])
     with pytest.raises(UserError, match="weights don't fit msg_transformer_tiny"):
@@ -112,7 +112,7 @@ def test_weights_that_do_not_fit_are_named(saved):
 
 
 def test_a_card_without_weights_is_named(saved):
-    checkpoint = read_checkpoint(saved[0])
+    checkpoint = read_training_checkpoint(saved[0])
     del checkpoint["state_dict"]
     torch.save(checkpoint, saved[0])
     with pytest.raises(UserError, match="weights don't fit msg_transformer_tiny"):
@@ -128,13 +128,26 @@ def test_a_checkpoint_with_one_wrong_bit_is_refused(saved):
         load_model(path)
 
 
+def test_a_wrong_bit_that_the_checksums_of_zip_do_not_cover_is_found(saved):
+    path = saved[0]
+    content = bytearray(path.read_bytes())
+    entry = content.rindex(b"PK\1\2", 0, content.rindex(b"/data/1"))
+    content[entry + 38] ^= 16  # marks the record as a folder: torch would leave the tensor's memory as it is
+    path.write_bytes(content)
+    with zipfile.ZipFile(path) as archive:
+        assert archive.testzip() is None
+    assert torch.load(path, weights_only=True)
+    with pytest.raises(UserError, match=r"best\.ckpt is damaged: .* don't match their checksum"):
+        read_training_checkpoint(path)
+
+
 def test_a_checkpoint_with_its_checksum_is_a_zip_archive_like_any_other(saved):
     path = saved[0]
     assert is_sealed(path)
     with zipfile.ZipFile(path) as archive:
         assert archive.comment.startswith(b"sha256:")
         assert archive.testzip() is None
-    assert torch.load(path, weights_only=True).keys() == read_checkpoint(path).keys()
+    assert torch.load(path, weights_only=True).keys() == read_training_checkpoint(path).keys()
 
 
 def test_a_file_without_a_checksum_has_none(tmp_path):

@@ -7,7 +7,7 @@ import torch
 import yaml
 
 from commands.tiny import TINY, assert_same_run, rows, tiny_run, weights
-from msgformer.checkpoints.checkpoint_file import read_checkpoint
+from msgformer.checkpoints.checkpoint_file import read_training_checkpoint
 from msgformer.commands.evaluate import evaluate
 from msgformer.commands.train import resolve_config, train
 from msgformer.config.recipes import RECIPES, load_yaml
@@ -53,7 +53,7 @@ def test_the_result_is_the_best_epoch(data, tmp_path):
     best = max(rows(result.run), key=lambda row: (float(row["val/top1"]), -float(row["val/loss"])))
     assert (str(result.epoch), result.epochs) == (best["epoch"], 3)
     assert result.top1 == pytest.approx(float(best["val/top1"]))
-    assert read_checkpoint(result.checkpoint)["epoch"] == result.epoch - 1
+    assert read_training_checkpoint(result.checkpoint)["epoch"] == result.epoch - 1
     assert f"top-1 {result.top1:.2f} %" in result.table()
     assert json.loads(result.render(as_json=True))["epoch"] == result.epoch
 
@@ -84,8 +84,8 @@ def test_ema_weights_are_scored_and_saved(data, tmp_path):
     assert averaged.top1 == pytest.approx(float(best["val/ema_top1"]))
     assert averaged.loss == pytest.approx(float(best["val/ema_loss"]), rel=1e-5)
     assert averaged.loss != pytest.approx(raw.loss, rel=1e-5)
-    stored = read_checkpoint(run / "best_ema.ckpt")
-    assert stored["state_dict"].keys() == read_checkpoint(run / "best.ckpt")["state_dict"].keys()
+    stored = read_training_checkpoint(run / "best_ema.ckpt")
+    assert stored["state_dict"].keys() == read_training_checkpoint(run / "best.ckpt")["state_dict"].keys()
     assert stored["epoch"] == int(best["epoch"]) - 1
 
 
@@ -124,7 +124,7 @@ def test_epochs_are_sent_to_tensorboard_on_request(data, tmp_path):
 
 def test_any_timm_model_trains(data, tmp_path):
     result = tiny_run(data, tmp_path / "run", model="test_resnet", model_args={}, epochs=1, img_size=[32, 48])
-    assert read_checkpoint(result.checkpoint)["msgformer"]["preprocessing"]["input_size"] == [3, 32, 48]
+    assert read_training_checkpoint(result.checkpoint)["msgformer"]["preprocessing"]["input_size"] == [3, 32, 48]
 
 
 def test_trainer_options_have_an_effect(data, tmp_path):

@@ -9,7 +9,7 @@ from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint
 
 from commands.tiny import TINY, assert_same_run, rows, tiny_run
 from commands.trained import make_images
-from msgformer.checkpoints.checkpoint_file import read_checkpoint
+from msgformer.checkpoints.checkpoint_file import read_training_checkpoint
 from msgformer.commands.train import train
 from msgformer.config.parser import Options
 from msgformer.config.recipes import load_yaml
@@ -62,7 +62,8 @@ def test_callbacks_resume_where_a_run_was_interrupted(data, tmp_path):
     whole, first, second = Count(), Count(stop_at=8), Count()
     tiny_run(data, tmp_path / "whole", callbacks=[whole])
     assert (whole.steps, whole.epochs) == (18, 3)
-    assert read_checkpoint(tmp_path / "whole/last.ckpt")["callbacks"]["Count"]["steps"] == 18, "that of the same step"
+    states = read_training_checkpoint(tmp_path / "whole/last.ckpt")["callbacks"]
+    assert states["Count"]["steps"] == 18, "that of the same step"
     with pytest.raises(RuntimeError, match="stopped by the test"):
         tiny_run(data, tmp_path / "part", callbacks=[first])
     train(resume=tmp_path / "part", callbacks=[second])
@@ -85,7 +86,7 @@ def test_a_callback_state_that_cannot_be_saved_does_not_stop_the_training(data, 
     result = tiny_run(data, tmp_path / "run", callbacks=[Growing(), Count()])
     assert result.epochs == 3
     assert capfd.readouterr().err.count("warning: the state of the callback Growing isn't saved") == 1
-    assert {"Count", "RunFiles"} == set(read_checkpoint(tmp_path / "run/last.ckpt")["callbacks"])
+    assert {"Count", "RunFiles"} == set(read_training_checkpoint(tmp_path / "run/last.ckpt")["callbacks"])
 
 
 def test_a_wrong_callback_is_refused_before_a_run_is_made(data, tmp_path):

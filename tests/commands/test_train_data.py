@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 
 from data.tar_files import write_tar
-from msgformer.checkpoints.checkpoint_file import read_checkpoint
+from msgformer.checkpoints.checkpoint_file import read_training_checkpoint
 from msgformer.commands.evaluate import evaluate
 from msgformer.commands.train import train
 from msgformer.errors import UserError
@@ -41,7 +41,7 @@ def picture(grey):
 
 
 def weights(run):
-    return read_checkpoint(run / "last.ckpt")["state_dict"]
+    return read_training_checkpoint(run / "last.ckpt")["state_dict"]
 
 
 @pytest.fixture

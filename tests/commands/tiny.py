@@ -4,7 +4,7 @@ import csv
 
 import torch
 
-from msgformer.checkpoints.checkpoint_file import read_checkpoint
+from msgformer.checkpoints.checkpoint_file import read_training_checkpoint
 from msgformer.commands.train import train
 
 TINY = {"embed_dim": 16, "depths": [1, 1], "num_heads": [1, 2], "window_size": 2, "shuffle_sizes": [2, 2]}
@@ -32,7 +32,7 @@ def tiny_run(data, output, **settings):
 
 
 def weights(run):
-    return read_checkpoint(run / "last.ckpt")["state_dict"]
+    return read_training_checkpoint(run / "last.ckpt")["state_dict"]
 
 
 def assert_same_run(ours, theirs):
@@ -50,7 +50,7 @@ def rows(run):
 
 def largest_difference(ours, theirs, name):
     """Return the largest difference of any number in two checkpoints and its place; everything else must be equal."""
-    return max(_differences(*(read_checkpoint(run / name) for run in (ours, theirs)), ""))
+    return max(_differences(*(read_training_checkpoint(run / name) for run in (ours, theirs)), ""))
 
 
 def _differences(first, second, where):

@@ -37,7 +37,7 @@ def count_graphs(model, sizes, batch):
         graphs.append(graph)
         return graph.forward
 
-    torch._dynamo.reset()
+    torch.compiler.reset()
     compiled = torch.compile(model, backend=backend, fullgraph=True, dynamic=True)
     with torch.no_grad():
         for size in sizes:
@@ -80,7 +80,7 @@ def test_export_runs_at_unseen_sizes(name, change):
 @pytest.mark.parametrize("name", ["msg_transformer_tiny", "sgformer_small"])
 def test_inductor_output_is_equal(name):
     model = shallow(name)
-    torch._dynamo.reset()
+    torch.compiler.reset()
     compiled = torch.compile(model, fullgraph=True)
     x = torch.randn(2, 3, 224, 224)
     with torch.no_grad():

@@ -4,7 +4,7 @@ import pytest
 import torch
 from lightning.pytorch.callbacks import Callback, EarlyStopping
 
-from msgformer.checkpoints.checkpoint_file import read_checkpoint
+from msgformer.checkpoints.checkpoint_file import read_training_checkpoint
 from msgformer.errors import UserError
 from msgformer.training.callbacks import StateGuard, check_callbacks, is_plain
 from msgformer.training.checkpoint import AtomicCheckpointIO
@@ -65,7 +65,7 @@ def test_unsafe_entries_are_removed_and_reported_once(tmp_path, capsys):
     states = {"Unsafe": {"self": UnsafeState()}, "Plain": {"count": 3}}
     for _ in range(2):
         io.save_checkpoint({"state_dict": weights, "callbacks": states, "extra": len}, tmp_path / "a.ckpt")
-    stored = read_checkpoint(tmp_path / "a.ckpt")
+    stored = read_training_checkpoint(tmp_path / "a.ckpt")
     assert (stored.keys(), stored["callbacks"]) == ({"state_dict", "callbacks"}, {"Plain": {"count": 3}})
     assert torch.equal(stored["state_dict"]["w"], weights["w"])
     assert capsys.readouterr().err.splitlines() == [

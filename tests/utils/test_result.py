@@ -22,6 +22,11 @@ def test_fields_are_the_json():
     assert result.render() == "score  {'top1': 97.5}\nrun    runs/a"
 
 
+def test_characters_of_double_width_keep_the_columns_aligned():
+    rows = [("日本犬", 1), ("cat", 2), ("golden", 3)]
+    assert text_table(("", ""), rows) == "日本犬  1\ncat     2\ngolden  3"
+
+
 def test_tables_align_and_may_have_a_header():
     assert text_table(("NAME", "N"), [("a", 10), ("longer", 2)]) == "NAME    N\na       10\nlonger  2"
     assert text_table(("", ""), []) == ""

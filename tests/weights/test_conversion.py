@@ -10,7 +10,7 @@ from safetensors.torch import load_file
 
 from commands.trained import make_images, make_run, open_source
 from msgformer.checkpoints.card import KEY, ModelCard
-from msgformer.checkpoints.checkpoint_file import EMA_PREFIX, PREFIX, read_checkpoint
+from msgformer.checkpoints.checkpoint_file import EMA_PREFIX, PREFIX, read_training_checkpoint
 from msgformer.cli.main import main
 from msgformer.commands.convert import convert
 from msgformer.errors import UserError
@@ -89,7 +89,7 @@ def test_ema_weights_are_used_by_default(tmp_path):
     data = make_images(tmp_path / "images", per_class=4)
     optim = {"warmup_epochs": 0, "lr": 1e-2, "ema": 0.9}
     run = make_run(data, tmp_path / "run", epochs=1, optim=optim)
-    state = read_checkpoint(run / "last.ckpt")["state_dict"]
+    state = read_training_checkpoint(run / "last.ckpt")["state_dict"]
     for ema, prefix in ((True, EMA_PREFIX), (False, PREFIX)):
         convert(run / "last.ckpt", tmp_path / "out.safetensors", ema=ema)
         wanted = {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}

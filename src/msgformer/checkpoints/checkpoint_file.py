@@ -23,7 +23,7 @@ SEAL = b"sha256:"
 SEAL_LENGTH = len(SEAL) + 64
 
 
-def read_checkpoint(path: Path) -> dict[str, Any]:
+def read_training_checkpoint(path: Path) -> dict[str, Any]:
     """Read a checkpoint file on the CPU; nothing in it is executed.
 
     Args:
@@ -49,7 +49,7 @@ def trained_weights(checkpoint: dict[str, Any], *, ema: bool = False) -> dict[st
     """Return the model's parameters and buffers from a checkpoint.
 
     Args:
-        checkpoint: Content of the file, as of `read_checkpoint`.
+        checkpoint: Content of the file, as of `read_training_checkpoint`.
         ema: Whether to return the averaged weights if there are any.
     """
     state = checkpoint.get("state_dict", {})
@@ -66,7 +66,8 @@ def check_seal(path: Path) -> None:
 def seal(archive: io.BytesIO) -> None:
     """Add a checksum to a zip archive, as the archive's comment.
 
-    Torch doesn't verify the archive's own checksums when it reads tensors.
+    Torch doesn't verify the archive's own checksums when it reads tensors. ``zipfile.ZipFile.testzip`` does, but these
+    don't cover the archive's directory: a flipped bit there passes, and torch loads a tensor of arbitrary values.
 
     Raises:
         ValueError: The archive already has a comment.

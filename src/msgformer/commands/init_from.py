@@ -5,12 +5,13 @@ from __future__ import annotations
 import dataclasses
 from pathlib import Path
 
+from msgformer.checkpoints.model_location import WEIGHTS_SUFFIXES
 from msgformer.errors import UserError
 from msgformer.model_names import resolve
 from msgformer.utils.result import Result
 from msgformer.weights.files import check_weights_output, check_weights_paths, write_safetensors
 
-FILE_SUFFIXES = (".bin", ".ckpt", ".pt", ".pth", ".safetensors", ".tar")
+SOURCE_SUFFIXES = (*WEIGHTS_SUFFIXES, ".bin", ".tar")
 """Suffixes of files; they distinguish a file from a timm model name, which may contain a dot, too."""
 
 
@@ -78,7 +79,7 @@ def init_from(
         raise UserError(f"model: a Swin's weights fit MSG-Transformer only, not {name}; give one of its variants")
     if num_classes < 0 or seed < 0:
         raise UserError(f"num_classes={num_classes}, seed={seed}: neither can be negative")
-    if Path(source).suffix in FILE_SUFFIXES:
+    if Path(source).suffix in SOURCE_SUFFIXES:
         check_weights_paths(Path(source), output)
     else:
         check_weights_output(output)

@@ -16,6 +16,8 @@ EXAMPLES = "Examples:"
 class HelpFormatter(jsonargparse.DefaultHelpFormatter):
     """Show each option with its default, without jsonargparse's notes on types, and keep paragraphs apart."""
 
+    # The formatters of argparse override the same private methods; it has no public ones for this.
+
     def _fill_text(self, text: str, width: int, indent: str) -> str:
         if text.startswith(EXAMPLES):
             return text

@@ -168,17 +168,14 @@ class Options:
         flat = vars(self._read(name, values).as_flat())
         parser.set_defaults({key: flat[key] for key in self.keys if key in flat and not self._is_group(key)})
         hidden = self._hidden(explicit) if self._hidden else ()
-        for action in parser._actions:
+        for action in _actions(parser):
             if action.dest.partition(".")[0] in hidden:
                 action.help = argparse.SUPPRESS
-        for group in parser._action_groups:
-            if group._group_actions and all(action.help == argparse.SUPPRESS for action in group._group_actions):
-                group.title = group.description = None
         parser.description = f"{parser.description}\n\nThe defaults below are those of {name!r}."
 
     def help(self) -> dict[str, str]:
         """Return the help text of every argument, by its key."""
-        options = {action.dest: action.help or "" for action in self._parser._actions}
+        options = {action.dest: action.help or "" for action in _actions(self._parser)}
         return {**{name: self._help(name) for name in self.required}, **options}
 
     def from_values(
@@ -250,7 +247,7 @@ class Options:
             print_config=None,
         )
         parser.add_function_arguments(self.function, as_group=False, skip={*self.required, *self._python_only})
-        for action in parser._actions:
+        for action in _actions(parser):
             if self._is_group(action.dest):
                 action.help = argparse.SUPPRESS  # a whole group as one option, which only YAML uses
         return parser
@@ -370,6 +367,11 @@ class Options:
         name = f"{('' if where else '--') if prefix is None else prefix}{key[1]}"
         advice = other_value(key[1], value[1]) or nearest(value[1], choices)
         return UserError(f"{where}{name} must be {describe_type(hint)}, not {value[1]!r}{advice}")
+
+
+def _actions(parser: jsonargparse.ArgumentParser) -> list[argparse.Action]:
+    """Return the options and positional arguments of a parser."""
+    return parser._actions  # argparse has no public name for them
 
 
 def _update_member(arguments: dict[str, Any], path: Sequence[str], members: Mapping[str, Any]) -> None:

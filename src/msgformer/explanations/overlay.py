@@ -15,8 +15,6 @@ from msgformer.explanations.messengers import MessengerBlock
 from msgformer.explanations.significance import SignificanceBlock
 from msgformer.visual.drawing import GOLDEN_RATIO
 
-Box = tuple[int, int, int, int]
-
 MIN_SIDE = 512
 """Approximate minimum of the longer side of a figure in pixels; smaller images are enlarged by an integer factor."""
 
@@ -177,7 +175,9 @@ def draw_windows(
     return drawn
 
 
-def window_box(window: int, grid: tuple[int, int], side: tuple[int, int], size: tuple[int, int]) -> Box:
+def window_box(
+    window: int, grid: tuple[int, int], side: tuple[int, int], size: tuple[int, int]
+) -> tuple[int, int, int, int]:
     """Return the left, top, right and bottom pixel of a window, clipped to the image.
 
     Args:

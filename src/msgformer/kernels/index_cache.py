@@ -50,9 +50,10 @@ def is_recorded() -> bool:
     """Whether operators called now are captured, traced, transformed by torch.func, or observed."""
     if torch.compiler.is_compiling() or torch.jit.is_tracing():
         return True
+    # PyTorch has no public query for transforms of torch.func, nor for dispatch modes.
     if torch._C._functorch.peek_interpreter_stack() is not None:
         return True
-    return torch._C._len_torch_dispatch_stack() > 0  # the public function builds a list
+    return torch._C._len_torch_dispatch_stack() > 0
 
 
 def is_traced(x: Any) -> bool:

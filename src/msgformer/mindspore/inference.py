@@ -16,7 +16,7 @@ from mindspore.device_context.cpu import op_tuning
 from msgformer.errors import UserError
 from msgformer.mindspore import msg_transformer, sg_former
 from msgformer.mindspore.backbone import Backbone
-from msgformer.mindspore.weights import load_weights, read_checkpoint
+from msgformer.mindspore.weights import load_weights, read_weights_and_card
 from msgformer.model_names import resolve
 
 Classifier = Callable[[np.ndarray], np.ndarray]
@@ -86,7 +86,7 @@ def load_model(path: str | Path) -> Backbone:
     Raises:
         UserError: The file can't be read, does not name its model, or MindSpore does not support the model.
     """
-    stored = read_checkpoint(path)
+    stored = read_weights_and_card(path)
     if stored.card is None:
         raise UserError(f"'{path}' does not name its model; convert a checkpoint of 'msgformer train'")
     try:

@@ -51,7 +51,7 @@ class Stored(NamedTuple):
     card: str | None
 
 
-def read_checkpoint(path: str | Path) -> Stored:
+def read_weights_and_card(path: str | Path) -> Stored:
     """Read a weights file of either library.
 
     Args:
@@ -81,8 +81,8 @@ def read_checkpoint(path: str | Path) -> Stored:
 
 
 def read_weights(path: str | Path) -> dict[str, np.ndarray]:
-    """Read the weights only, by the PyTorch models' names; raises the errors of `read_checkpoint`."""
-    return read_checkpoint(path).weights
+    """Read the weights only, by the PyTorch models' names; raises the errors of `read_weights_and_card`."""
+    return read_weights_and_card(path).weights
 
 
 def write_weights(weights: Mapping[str, np.ndarray], path: str | Path, card: str | None = None) -> None:

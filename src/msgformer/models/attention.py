@@ -51,6 +51,7 @@ class SoftmaxAttention(nn.Module):
             return True
         if torch.compiler.is_compiling():
             return False  # reading hooks would add guards to every graph
+        # nn.Module has no public query for its hooks.
         return any(part._forward_hooks or part._forward_pre_hooks for part in (self.softmax, self.attn_drop))
 
     def attention_weights(self, query: Tensor, key: Tensor, bias: Tensor | None = None) -> Tensor:

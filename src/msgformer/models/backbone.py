@@ -189,6 +189,7 @@ class Backbone(nn.Module, ABC):
         """
         if output_fmt not in ("NCHW", "NHWC"):
             raise ValueError(f"output_fmt must be 'NCHW' or 'NHWC', got {output_fmt!r}")
+        # timm has no public name for this function, which gives a model the same errors as timm's own models.
         take, last = feature_take_indices(len(self.stages), as_indices(indices))
         taken: list[tuple[Tensor, ...]] = []
         outputs: tuple[Tensor, ...] = ()

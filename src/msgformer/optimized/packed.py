@@ -67,6 +67,7 @@ class Packed(nn.Module):
         return {**self.__dict__, **dict.fromkeys(self.layouts)}
 
     def _apply(self, *args: Any, **kwargs: Any) -> Any:
+        # Private, but the only method that to(), half(), cuda() and calls on a parent module have in common.
         before = self.weight
         super()._apply(*args, **kwargs)  # type: ignore[no-untyped-call]  # mypy excludes no calls of super()
         if self.weight is not before:  # the layouts have the old type and device
@@ -148,6 +149,7 @@ class PackedLinear(Packed):
         if not is_packable(x, self.weight):
             out = self._product(x, self.weight, self.bias)
             return out if residual is None else add(residual, out)
+        # oneDNN's fused operators have no public names; Inductor's graphs call them like this.
         if self.packed is None:
             self.packed = torch.ops.mkldnn._reorder_linear_weight(self.weight, None)
         if residual is None:

@@ -214,7 +214,8 @@ def _compiled(model: nn.Module, backend: Backend, setting: Setting) -> Callable[
 def _frozen(compiled: Callable[[Tensor], Any]) -> Callable[[Tensor], Any]:
     """Compile with frozen weights, which are packed once, and a C++ wrapper around the kernels.
 
-    The settings must be active while Dynamo traces the model: as ``options`` of torch.compile, they have no effect.
+    The settings must be active while Dynamo traces the model: as ``options`` of torch.compile, which is public, they
+    have no effect.
     """
     from torch._inductor import config  # slow to import
 

@@ -21,6 +21,7 @@ aten = torch.ops.aten
 LINEAR = {aten.mm.default, aten.addmm.default}
 BATCHED = {aten.bmm.default, aten.baddbmm.default}
 ATTENTION = {
+    # The operators that F.scaled_dot_product_attention calls; only that function is public.
     aten._scaled_dot_product_flash_attention_for_cpu.default,
     aten._scaled_dot_product_flash_attention.default,
     aten._scaled_dot_product_efficient_attention.default,
@@ -50,6 +51,8 @@ Implementation = Callable[[], object]
 
 class Recorder(TorchDispatchMode):
     """Records the matrix products, attentions and convolutions that are computed within the block.
+
+    ``torch.utils.flop_counter`` is the public counter, but it keeps only sums and not the shapes of each product.
 
     Attributes:
         operations: Number of calls of each operation.

@@ -158,7 +158,7 @@ def _time_size(
     sources = {name: _open(plan, name, setting.size) for name in names}
     for batch in plan.batches:
         label = f"batch {batch}, {setting.size[0]} x {setting.size[1]}"
-        torch._dynamo.reset()  # Dynamo caches all compiled models, and stops compiling when the cache is full
+        torch.compiler.reset()  # Dynamo caches all compiled models, and stops compiling when the cache is full
         candidates: list[Candidate] = []
         with tempfile.TemporaryDirectory() as folder:
             for entry in entries:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from msgformer.checkpoints.card import ModelCard
-from msgformer.checkpoints.checkpoint_file import read_checkpoint, write_atomically
+from msgformer.checkpoints.checkpoint_file import read_training_checkpoint, write_atomically
 from msgformer.checkpoints.model_location import BEST, find_model
 from msgformer.config.data_options import OnBadImage
 from msgformer.data.loading.split import read_split
@@ -137,7 +137,7 @@ def build_page(run: Path, evaluate: Evaluate | None, notes: list[str]) -> Page:
         UserError: The folder holds no metrics or no checkpoint, or they are damaged.
     """
     rows = read_rows(run)
-    checkpoint = read_checkpoint(run / BEST)
+    checkpoint = read_training_checkpoint(run / BEST)
     card, best = ModelCard.read(checkpoint, run / BEST), int(checkpoint["epoch"]) + 1
     evaluation = evaluate() if evaluate is not None else None
     tiles = _logged_scores(rows, best) if evaluation is None else evaluation.tiles()

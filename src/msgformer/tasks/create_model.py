@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from timm.models._features import FeatureGetterNet
 from torch import nn
 
 from msgformer import models
@@ -50,7 +49,7 @@ def create_model(
     path = Path(checkpoint_path)
     checkpoint = read_checkpoint(path)
     model = _build_from_card(path, checkpoint, kwargs) if name is None else models.create_model(name, **kwargs)
-    body = model.get_submodule("model") if isinstance(model, FeatureGetterNet) else model
+    body = model.get_submodule("model") if kwargs.get("features_only") else model
     other_classes = name is None and "num_classes" in kwargs
     fit_weights(body, checkpoint, path, may_differ=_classifiers(body) if other_classes else ())
     return model

@@ -12,9 +12,9 @@ import torch
 from torch import nn
 
 from msgformer.checkpoints.card import KEY, ModelCard
-from msgformer.checkpoints.checkpoint_file import read_checkpoint, trained_weights
+from msgformer.checkpoints.checkpoint_file import read_training_checkpoint, trained_weights
 from msgformer.checkpoints.model_location import BEST, LAST, SAVED_CONFIG, ModelKind, ModelLocation
-from msgformer.checkpoints.weights_file import read_checkpoint as read_weights
+from msgformer.checkpoints.weights_file import read_checkpoint
 from msgformer.config.data_options import PreprocessOptions
 from msgformer.data.preprocessing import Preprocessing
 from msgformer.errors import UserError
@@ -191,7 +191,7 @@ def load_model(path: Path) -> tuple[nn.Module, ModelCard]:
     Raises:
         UserError: The file is no checkpoint of this package, or its weights don't fit its card.
     """
-    checkpoint = read_checkpoint(path)
+    checkpoint = read_training_checkpoint(path)
     card = read_card(checkpoint, path)
     return restore(card, trained_weights(checkpoint), path), card
 
@@ -288,7 +288,7 @@ def wrap_module(module: nn.Module) -> OpenedModel:
 
 def _open_checkpoint(location: ModelLocation, *_: Any) -> OpenedModel:
     path = location.path
-    checkpoint = read_checkpoint(path)
+    checkpoint = read_training_checkpoint(path)
     card = read_card(checkpoint, path)
     return OpenedModel(card, restore(card, trained_weights(checkpoint), path), path=path, run=path.parent)
 
@@ -307,14 +307,14 @@ def _data_beside(path: Path, card: ModelCard) -> dict[str, Any]:
     beside = next((path.parent / name for name in (BEST, LAST) if (path.parent / name).is_file()), None)
     if beside is None:
         return {}
-    run = read_card(read_checkpoint(beside), beside)
+    run = read_card(read_training_checkpoint(beside), beside)
     return run.data if run.classes == card.classes else {}
 
 
 def _open_converted(location: ModelLocation, size: tuple[int, int] | None, *_: Any) -> OpenedModel:
     """Open weights of 'msgformer convert', whose file names the model and may hold a card."""
     path = location.path
-    state, header = read_weights(path), read_header(path)
+    state, header = read_checkpoint(path), read_header(path)
     if KEY in header:
         card = check_task(ModelCard.from_json(header[KEY], path), path)
         return OpenedModel(card, restore(card, state, path), path=path)
@@ -333,7 +333,7 @@ def _open_saved(location: ModelLocation, *_: Any) -> OpenedModel:
     else:  # written by timm
         arguments = {key: value for key, value in saved.model_args.items() if key not in ("num_classes", "img_size")}
         card = ModelCard(saved.model, arguments, saved.class_names, saved.preprocessing)
-    return OpenedModel(card, restore(card, read_weights(saved.weights), saved.weights), path=location.path)
+    return OpenedModel(card, restore(card, read_checkpoint(saved.weights), saved.weights), path=location.path)
 
 
 def _open_name(location: ModelLocation, size: tuple[int, int] | None, *_: Any) -> OpenedModel:

@@ -188,7 +188,7 @@ def _write_readme(
         "details": {"Architecture": name, "Classes": ", ".join(shown), **(details or {})},
         "usage": usage,
     }
-    readme: str = generate_readme(card, name)
+    readme: str = generate_readme(card, name)  # private, but timm's public functions write it only while they upload
     return readme
 
 

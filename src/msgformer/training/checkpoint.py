@@ -11,7 +11,7 @@ from lightning.pytorch.plugins.io import TorchCheckpointIO
 from lightning.pytorch.utilities import rank_zero_only
 from typing_extensions import override
 
-from msgformer.checkpoints.checkpoint_file import is_sealed, read_checkpoint, save_checkpoint
+from msgformer.checkpoints.checkpoint_file import is_sealed, read_training_checkpoint, save_checkpoint
 from msgformer.checkpoints.model_location import LAST
 from msgformer.errors import UserError
 
@@ -56,7 +56,7 @@ class AtomicCheckpointIO(TorchCheckpointIO):
             map_location: Ignored; tensors are loaded to the CPU.
             weights_only: Ignored; only tensors and plain values are loaded.
         """
-        return read_checkpoint(Path(path))
+        return read_training_checkpoint(Path(path))
 
 
 def find_resumable(run: Path) -> Path | None:

@@ -46,6 +46,7 @@ class EpochBar(RichProgressBar):
         """
         return {key: value for key, value in super().get_metrics(trainer, pl_module).items() if key != "v_num"}
 
+    # Private, since Lightning has no public method for the text before the bar.
     def _get_train_description(self, current_epoch: int) -> str:
         return f"epoch {current_epoch + 1}/{self.trainer.max_epochs}"
 

@@ -96,7 +96,10 @@ def _exit_exception(number: int) -> BaseException:
 
 @contextmanager
 def _without_observer() -> Iterator[None]:
-    """Disable Lightning's thread that kills the first process, before it can print, when another one has ended."""
+    """Disable Lightning's thread that kills the first process, before it can print, when another one has ended.
+
+    Lightning has no option for this, and its launchers are private classes.
+    """
     launch = subprocess_script._launch_process_observer
     subprocess_script._launch_process_observer = lambda child_processes: None  # noqa: ARG005
     try:

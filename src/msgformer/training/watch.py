@@ -116,6 +116,7 @@ class WatchdogCallback(Callback):
             stage: Unused.
         """
         if trainer.world_size > 1 and self.watchdog is None:
+            # PyTorch has no public name for its store; a second one of our own would need another open port.
             store = _get_default_store().clone()
             self.watchdog = RankWatchdog(store, trainer.global_rank, trainer.world_size, self.advice)
             self.watchdog.start()

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from msgformer.checkpoints.card import ModelCard
-from msgformer.checkpoints.checkpoint_file import read_checkpoint, trained_weights
+from msgformer.checkpoints.checkpoint_file import read_training_checkpoint, trained_weights
 from msgformer.data.classification.skipped import SKIPPED_FILE
 from msgformer.data.loading.split import SPLIT_FILE, read_split
 from msgformer.errors import UserError
@@ -216,7 +216,7 @@ def select_greedily(
 
 
 def _read(path: Path) -> tuple[ModelCard, dict[str, Tensor]]:
-    checkpoint = read_checkpoint(path)
+    checkpoint = read_training_checkpoint(path)
     return ModelCard.read(checkpoint, path), trained_weights(checkpoint)
 
 

@@ -31,6 +31,23 @@ def test_tar_files_inside_are_folders(tmp_path):
     }
 
 
+def test_tar_files_inside_one_another_keep_their_places(tmp_path):
+    middle = tar_bytes({"1.png": b"one", "deep.tar": tar_bytes({"2.png": b"two"}), "3.png": b"three"})
+    shard = write_tar(tmp_path / "outer.tar", {"a.tar": middle, "4.png": b"four"})
+    assert [(member.name, member.read()) for member in index_tar(str(shard))] == [
+        ("a/1.png", b"one"),
+        ("a/deep/2.png", b"two"),
+        ("a/3.png", b"three"),
+        ("4.png", b"four"),
+    ]
+
+
+def test_a_damaged_tar_file_inside_another_is_named(tmp_path):
+    shard = write_tar(tmp_path / "a.tar", {"cats.tar": tar_bytes({"1.png": b"one"})[:600], "2.png": b"two"})
+    with pytest.raises(UserError, match=r"^shard .*a\.tar is damaged \(.+\); copy or download it again$"):
+        index_tar(str(shard))
+
+
 def test_links_and_folders_are_no_files(tmp_path):
     with tarfile.open(tmp_path / "a.tar", "w") as tar:
         for name, kind in (("folder", tarfile.DIRTYPE), ("link", tarfile.SYMTYPE)):

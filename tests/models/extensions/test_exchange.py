@@ -133,7 +133,7 @@ def test_model_with_exchange_trains_and_needs_one_graph(name):
         graphs.append(graph)
         return graph.forward
 
-    torch._dynamo.reset()
+    torch.compiler.reset()
     compiled = torch.compile(model.eval(), backend=backend, fullgraph=True, dynamic=True)
     with torch.no_grad():
         for size in ((96, 64), (70, 101), (160, 130)):

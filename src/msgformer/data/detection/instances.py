@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 Box = tuple[float, float, float, float]
-"""Four numbers in pixels from the upper left corner: ``x y width height``, or ``x1 y1 x2 y2`` where it says so."""
+"""Box ``x y width height`` in pixels from the upper left corner, as in COCO."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +29,7 @@ class Instance:
     Attributes:
         id: Id in the annotation file.
         label: Class label, starting at 1.
-        bbox: Box ``x y width height`` in pixels, as in COCO.
+        bbox: Its box.
         area: Area in pixels according to the annotation file.
         crowd: Whether it stands for several objects; it isn't used for training, and detections in it are not scored.
         segmentation: Mask; None if there is no valid one.
@@ -61,8 +61,8 @@ class AnnotatedImage:
     height: int
     instances: tuple[Instance, ...]
 
-    def clipped(self, instance: Instance) -> Box | None:
-        """Clip an object's box to the image; returns ``x1 y1 x2 y2``, or None if nothing is left."""
+    def clipped(self, instance: Instance) -> tuple[float, float, float, float] | None:
+        """Clip an object's box to the image, and return its corners ``x1 y1 x2 y2``; None if nothing is left."""
         x, y, width, height = instance.bbox
         box = max(x, 0.0), max(y, 0.0), min(x + width, float(self.width)), min(y + height, float(self.height))
         return box if box[0] < box[2] and box[1] < box[3] else None

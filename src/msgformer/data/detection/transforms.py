@@ -52,7 +52,7 @@ class RandomSidesCrop(v2.Transform):
             inpt: The image, boxes or masks.
             params: Position and size from `make_params`.
         """
-        return self._call_kernel(F.crop, inpt, **params)
+        return F.crop(inpt, **params)
 
 
 def detect_train_transform(options: DetectImageOptions) -> DetectTransform:

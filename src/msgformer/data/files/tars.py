@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import io
 import tarfile
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
-from typing import BinaryIO, NamedTuple
+from typing import IO, NamedTuple
 
 from msgformer.errors import UserError, shown
 
@@ -45,33 +44,6 @@ class Member(NamedTuple):
         return content
 
 
-class _Window(io.RawIOBase):
-    """Part of a file as a file object."""
-
-    def __init__(self, file: BinaryIO, start: int, size: int) -> None:
-        self.file, self.start, self.size, self.position = file, start, size, 0
-
-    def seekable(self) -> bool:
-        return True
-
-    def readable(self) -> bool:
-        return True
-
-    def tell(self) -> int:
-        return self.position
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        self.position = offset + {io.SEEK_SET: 0, io.SEEK_CUR: self.position, io.SEEK_END: self.size}[whence]
-        return self.position
-
-    def read(self, size: int = -1) -> bytes:
-        left = max(0, self.size - self.position)
-        self.file.seek(self.start + self.position)
-        content = self.file.read(left if size < 0 else min(size, left))
-        self.position += len(content)
-        return content
-
-
 def index_tar(path: str) -> list[Member]:
     """Index all files in a tar file in their order, including those of nested tar files.
 
@@ -80,7 +52,7 @@ def index_tar(path: str) -> list[Member]:
     """
     try:
         with open(path, "rb") as file:  # noqa: PTH123
-            return list(_index(file, _Window(file, 0, Path(path).stat().st_size), path, ""))
+            return list(_index(file, Member("", path, 0, Path(path).stat().st_size)))
     except OSError as error:
         raise UserError(f"can't read shard {shown(path)} ({error.strerror}); give another --data") from error
     except tarfile.TarError as error:
@@ -90,25 +62,33 @@ def index_tar(path: str) -> list[Member]:
         raise UserError(f"shard {shown(path)} is damaged ({reason}); copy or download it again") from error
 
 
-def _index(file: BinaryIO, window: _Window, path: str, prefix: str) -> Iterator[Member]:
-    """Yield the files in the tar file inside ``window``, with ``prefix`` before their names."""
-    with tarfile.open(fileobj=window, mode="r:") as tar:
+def _index(file: IO[bytes], whole: Member, prefix: str = "") -> Iterator[Member]:
+    """Yield the files in a tar file.
+
+    Args:
+        file: Its content.
+        whole: Its place in the file on disk.
+        prefix: What to put before the names.
+    """
+    with tarfile.open(fileobj=file, mode="r:") as tar:
         while (entry := tar.next()) is not None:
             tar.members.clear()  # type: ignore[attr-defined]  # frees the headers of a large shard
             if not entry.isreg():
                 continue
-            if entry.offset_data + entry.size > window.size:
+            if entry.offset_data + entry.size > whole.size:
                 raise tarfile.ReadError(f"cut off inside {entry.name!r}")
             name = prefix + str(PurePosixPath(entry.name))
-            start = window.start + entry.offset_data
+            member = Member(name, whole.shard, whole.offset + entry.offset_data, entry.size)
             if name.endswith(".tar"):
-                yield from _index(file, _Window(file, start, entry.size), path, f"{name.removesuffix('.tar')}/")
+                nested = tar.extractfile(entry)
+                assert nested is not None  # as it is a regular file
+                yield from _index(nested, member, f"{name.removesuffix('.tar')}/")
             else:
-                yield Member(name, path, start, entry.size)
+                yield member
         # tarfile treats a damaged header as the end of the archive; the true end is a block of zeros.
-        window.seek(tar.offset)
-        if window.read(BLOCK) != bytes(BLOCK):
-            raise tarfile.ReadError(f"cut off or overwritten at byte {window.start + tar.offset}")
+        file.seek(tar.offset)
+        if file.read(BLOCK) != bytes(BLOCK):
+            raise tarfile.ReadError(f"cut off or overwritten at byte {whole.offset + tar.offset}")
 
 
 def _is_compressed(path: str) -> bool:

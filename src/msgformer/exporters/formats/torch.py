@@ -50,6 +50,7 @@ def save_compiled(program: ExportedProgram, card: ExportCard, path: Path) -> Non
         UserError: There is no C++ compiler, or it fails.
         OSError: The file can't be written.
     """
+    # PyTorch documents these names, and no others, for compilation ahead of time.
     from torch._inductor import aoti_compile_and_package
     from torch._inductor.exc import InvalidCxxCompiler
 

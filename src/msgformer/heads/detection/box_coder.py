@@ -16,7 +16,8 @@ class BoxCoder(TorchvisionBoxCoder):
     """Offsets of center (relative to the reference side) and size (logarithmic), divided by standard deviations.
 
     torchvision's coder bounds growth only, and casts the boxes to the type of the deltas, which is too coarse in half
-    precision. This one also bounds shrinkage, and computes in the type of the boxes.
+    precision. This one also bounds shrinkage, and computes in the type of the boxes. The base class is
+    private, but torchvision's region proposal network needs its methods.
 
     Args:
         stds: Standard deviations of (dx, dy, dw, dh) by which the predictions are scaled.

@@ -15,7 +15,8 @@ class Matcher(TorchvisionMatcher):
 
     torchvision's matcher accepts any best candidate of a ground truth, however small its overlap, and assigns it to the
     ground truth that the candidate overlaps most. Here the overlap has a minimum, and the candidate is assigned to the
-    ground truth whose best candidate it is (the last one, if there are several).
+    ground truth whose best candidate it is (the last one, if there are several). The base class is private, but
+    torchvision's region proposal network needs its methods.
 
     Args:
         positive: Minimum IoU of a positive candidate.

@@ -47,6 +47,7 @@ class RoISampler:
     ) -> None:
         self.matcher = matcher
         self.num_classes = num_classes
+        # torchvision's region proposal network uses it, too; there is no public sampler.
         self.choose = BalancedPositiveNegativeSampler(num_samples, positive_fraction)
 
     def __call__(self, proposals: Tensor, truth: Tensor, classes: Tensor) -> SampledRoIs:

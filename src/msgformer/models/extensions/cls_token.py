@@ -61,7 +61,7 @@ class ClsTransformer(VisionTransformer):
 
     def _pos_embed(self, x: Tensor) -> Tensor:
         """Prepend the CLS token to patch tokens [B, H * W, C] and add positions: [B, 1 + H * W, C]."""
-        x = super()._pos_embed(x)
+        x = super()._pos_embed(x)  # timm's public methods don't separate this step from the blocks
         if self.training or self.cls == "learned":
             return x
         assert self.cls_token is not None
