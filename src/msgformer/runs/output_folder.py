@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from msgformer.config.recipes import CONFIG_FILE as CONFIG_FILE
 from msgformer.data.files.folder import require_path
 from msgformer.errors import UserError
 
-CONFIG_FILE = "config.yaml"
 RUNS = Path("runs")
 
 

@@ -17,7 +17,7 @@ from msgformer.config.constraints import check_choices, check_ranges
 from msgformer.config.data_options import AugmentOptions, Balance, OnBadImage, PreprocessOptions
 from msgformer.config.dense_data_options import DetectImageOptions, SegmentImageOptions
 from msgformer.config.dense_training_options import DetectOptions, SegmentOptions
-from msgformer.config.recipes import load_yaml
+from msgformer.config.recipes import load_config
 from msgformer.config.training_options import DistillOptions, OptimOptions, TrainerOptions
 from msgformer.errors import UserError
 from msgformer.model_names import ALIASES, MODELS, nearest, resolve
@@ -169,7 +169,7 @@ class TrainSettings:
         Raises:
             UserError: A setting differs that isn't in `CHANGEABLE_ON_RESUME`.
         """
-        before, now = dict(_flat(load_yaml(path))), dict(_flat(self.to_dict()))
+        before, now = dict(_flat(load_config(path))), dict(_flat(self.to_dict()))
         for key in (*before, *now):
             if before.get(key) != now.get(key) and key not in CHANGEABLE_ON_RESUME:
                 raise UserError(
