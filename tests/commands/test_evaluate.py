@@ -179,6 +179,6 @@ def test_progress_as_a_bar_and_not_at_all(run, data, capsys, monkeypatch):
 
 
 def test_the_command_line_takes_several_checkpoints(run, data, capsys):
-    status = main(["evaluate", str(run), str(run / "last.ckpt"), "--data", str(data), "--accelerator", "cpu"])
+    status = main(["evaluate", str(run), str(run / "last.ckpt"), "--data", str(data), "--device", "cpu"])
     assert status == 0
     assert len(capsys.readouterr().out.splitlines()) == 3

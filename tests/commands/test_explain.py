@@ -11,7 +11,7 @@ from commands.trained import MODEL_ARGS, make_images, make_run
 from msgformer.errors import UserError
 
 SG_ARGS = {"embed_dims": [16, 16, 16, 16], "depths": [2, 1, 2, 1], "num_heads": [2, 2, 2, 2]}
-CPU = {"accelerator": "cpu", "progress": "none"}
+CPU = {"device": "cpu", "progress": "none"}
 
 
 @pytest.fixture(scope="module")

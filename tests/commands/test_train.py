@@ -80,7 +80,7 @@ def test_ema_weights_are_scored_and_saved(data, tmp_path):
     table = rows(run)
     assert {"val/ema_loss", "val/ema_top1", "val/ema_top5"} <= table[0].keys()
     best = max(table, key=lambda row: (float(row["val/ema_top1"]), -float(row["val/ema_loss"])))
-    averaged, raw = (evaluate(run / name, workers=0, accelerator="cpu") for name in ("best_ema.ckpt", "best.ckpt"))
+    averaged, raw = (evaluate(run / name, workers=0, device="cpu") for name in ("best_ema.ckpt", "best.ckpt"))
     assert averaged.top1 == pytest.approx(float(best["val/ema_top1"]))
     assert averaged.loss == pytest.approx(float(best["val/ema_loss"]), rel=1e-5)
     assert averaged.loss != pytest.approx(raw.loss, rel=1e-5)

@@ -11,6 +11,7 @@ from typing import Any
 from msgformer.checkpoints.model_location import find_trained_model
 from msgformer.config.constraints import check_choices, check_ranges
 from msgformer.config.data_options import OnBadImage
+from msgformer.config.renamed_arguments import renamed_arguments
 from msgformer.config.training_options import Precision, Progress
 from msgformer.data.files.image_inputs import ImageInputs, open_inputs
 from msgformer.errors import UserError
@@ -59,22 +60,23 @@ class PredictResult(Result):
         return "\n".join([text_table([""] * width, [(*row, *[""] * (width - len(row))) for row in rows]), *lines])
 
 
+@renamed_arguments(checkpoint="model", accelerator="device", resume="skip_completed")
 def predict(
-    checkpoint: ModelLike,
+    model: ModelLike,
     images: ImagesLike,
     top_k: int | None = None,
     *,
     threshold: float | None = None,
     output: Path | None = None,
     format: Format | None = None,
-    resume: bool = False,
+    skip_completed: bool = False,
     contact_sheet: Path | None = None,
     img_size: int | tuple[int, int] | None = None,
     on_bad_image: OnBadImage = "stop",
     batch_size: int | None = None,
     workers: int | None = None,
-    accelerator: str = "auto",
-    precision: Precision = "32-true",
+    device: str = "auto",
+    precision: Precision = "float32",
     backend: Library = "torch",
     trust: bool = False,
     progress: Progress = "auto",
@@ -82,10 +84,10 @@ def predict(
     """Predict the classes of images, or their objects, or the class of each pixel.
 
     Images are streamed in order, so that any number of them fits in memory. With --output, each batch is written
-    immediately: an interrupted call leaves complete predictions, and --resume continues after them.
+    immediately: an interrupted call leaves complete predictions, and --skip_completed continues after them.
 
     Args:
-        checkpoint: Run folder (its best epoch), a checkpoint in one, or a file of 'msgformer export'.
+        model: Run folder (its best epoch), a checkpoint in one, or a file of 'msgformer export'.
         images: Image files, http(s) URLs, folders (including their subfolders), tar files, videos, glob patterns such
             as 'photos/**/*.jpg', or "-" to read a list of files, folders and tar files from standard input.
         top_k: For classifiers, number of classes per image; 5 by default, all if there are fewer.
@@ -93,15 +95,15 @@ def predict(
         output: File to write the predictions to instead of returning them, "-" for standard output, or a new folder for
             predictions.json and the images with the predictions drawn on them.
         format: "jsonl" (JSON lines), "csv" or "parquet"; by default chosen by the suffix of the output.
-        resume: Continue after the predictions already in the output; it must be of the same images.
+        skip_completed: Skip the images whose predictions are already in the output; it must be of the same images.
         contact_sheet: PNG file for an overview of the images and their predictions; further files are numbered.
         img_size: For classifiers, the image size: the side of a square, or height and width; by default as in training.
         on_bad_image: "stop" at an image that can't be read, or "skip" and report it.
         batch_size: Images per batch; by default 64 for classifiers, and 1 for detectors and segmenters.
         workers: Processes that load images; by default none for a single batch, otherwise the number of cores minus
             one.
-        accelerator: Device: "auto", "cpu", "gpu", "cuda" or "cuda:N".
-        precision: Number format: float32, bf16 or fp16; Lightning's names work, too.
+        device: "auto", "cpu", "cuda" or "cuda:N".
+        precision: Number format: float32, bf16 or fp16.
         backend: Library that runs a classifier: "torch", or "mindspore" (an extra) on the CPU.
         trust: Allow an exported file to run machine code, as AOTInductor files do.
         progress: "bar", "lines" (every ten seconds) or "none"; "auto" shows a bar in a terminal and lines elsewhere.
@@ -111,30 +113,30 @@ def predict(
 
     Raises:
         UserError: A path does not exist, a folder has no images, an image can't be read, an option is for another task,
-            or the output can't be written or resumed.
+            or the output can't be written or continued.
     """
     check_choices(predict, locals())
-    check_backend(backend, accelerator, precision)
-    inputs = _check_inputs(checkpoint, images, top_k, threshold, batch_size, workers, img_size)
+    check_backend(backend, device, precision)
+    inputs = _check_inputs(model, images, top_k, threshold, batch_size, workers, img_size)
     output, contact_sheet = (None if one is None else Path(one) for one in (output, contact_sheet))
     folder = output is not None and is_folder(output, format)
-    if output is None and (resume or format is not None):
-        raise UserError(f"{'resume' if resume else 'format'}: there is no output; pass --output FILE")
+    if output is None and (skip_completed or format is not None):
+        raise UserError(f"{'skip_completed' if skip_completed else 'format'}: there is no output; pass --output FILE")
     if output is not None and not folder:
         format = choose_format(output, format)
-        check_output(output, format, resume=resume)
-    elif output is not None and not resume:
+        check_output(output, format, skip_completed=skip_completed)
+    elif output is not None and not skip_completed:
         check_new_folder(output)
     if contact_sheet is not None:
-        _check_sheet(contact_sheet, resume=resume)
+        _check_sheet(contact_sheet, skip_completed=skip_completed)
 
-    from msgformer.tasks.prediction.sink import PredictionSink, skip_completed
+    from msgformer.tasks.prediction.sink import PredictionSink, remaining_inputs
     from msgformer.tasks.prediction.stream import stream_predictions
     from msgformer.tasks.progress import track_progress
 
     options = {"top_k": top_k, "threshold": threshold, "img_size": img_size}
     predictor, path = _open(
-        checkpoint, options, accelerator, precision, batch_size, workers, progress, trust=trust, backend=backend
+        model, options, device, precision, batch_size, workers, progress, trust=trust, backend=backend
     )
     sink = PredictionSink()
     if output is not None:
@@ -147,7 +149,7 @@ def predict(
         from msgformer.visual.contact_sheet import ContactSheet
 
         sink.sheet = ContactSheet(contact_sheet)
-    items = skip_completed(sink, inputs.items, predictor) if resume else inputs.items
+    items = remaining_inputs(sink, inputs.items, predictor) if skip_completed else inputs.items
     batches = stream_predictions(predictor, items, on_bad_image, sink.keep(predictor))
     sheets = sink.drain(track_progress(batches, len, progress, "predicting", inputs.total))
     if sink.skipped:
@@ -155,8 +157,9 @@ def predict(
     return PredictResult(predictor.task, path, sink.count, sink.records, sink.skipped, output, sheets)
 
 
+@renamed_arguments(checkpoint="model", accelerator="device")
 def iter_predictions(
-    checkpoint: ModelLike,
+    model: ModelLike,
     images: ImagesLike,
     top_k: int | None = None,
     *,
@@ -164,22 +167,22 @@ def iter_predictions(
     on_bad_image: OnBadImage = "stop",
     batch_size: int | None = None,
     workers: int | None = None,
-    accelerator: str = "auto",
-    precision: Precision = "32-true",
+    device: str = "auto",
+    precision: Precision = "float32",
     backend: Library = "torch",
     trust: bool = False,
 ) -> Iterator[PredictionRecord]:
     """Predict images as an iterator of records, without holding all of them in memory.
 
     Args:
-        checkpoint: As for `msgformer.predict`.
+        model: As for `msgformer.predict`.
         images: As for `msgformer.predict`.
         top_k: For classifiers, number of classes per image; 5 by default.
         threshold: For detectors, minimum score of the objects; 0.5 by default.
         on_bad_image: "stop" at an image that can't be read, or "skip" it with a record that holds the ``error``.
         batch_size: Images per batch.
         workers: Processes that load images.
-        accelerator: Device: "auto", "cpu", "gpu", "cuda" or "cuda:N".
+        device: "auto", "cpu", "cuda" or "cuda:N".
         precision: Number format: float32, bf16 or fp16.
         backend: Library that runs a classifier: "torch" or "mindspore".
         trust: Allow an exported file to run machine code.
@@ -191,21 +194,19 @@ def iter_predictions(
         UserError: As for `msgformer.predict`; problems of single images are raised during iteration.
     """
     check_choices(iter_predictions, locals())
-    check_backend(backend, accelerator, precision)
-    inputs = _check_inputs(checkpoint, images, top_k, threshold, batch_size, workers)
+    check_backend(backend, device, precision)
+    inputs = _check_inputs(model, images, top_k, threshold, batch_size, workers)
 
     from msgformer.tasks.prediction.stream import stream_predictions
 
     options = {"top_k": top_k, "threshold": threshold}
-    predictor, _ = _open(
-        checkpoint, options, accelerator, precision, batch_size, workers, "none", trust=trust, backend=backend
-    )
+    predictor, _ = _open(model, options, device, precision, batch_size, workers, "none", trust=trust, backend=backend)
     batches = stream_predictions(predictor, inputs.items, on_bad_image)
     return (one.to_record() for batch in batches for one in batch)
 
 
 def _open(
-    checkpoint: ModelLike,
+    model: ModelLike,
     options: dict[str, Any],
     device: str,
     precision: str,
@@ -221,17 +222,17 @@ def _open(
 
     from msgformer.tasks.loaded_model import load_any
 
-    model = load_any(checkpoint, device=device, precision=precision, trust=trust)
-    opened, task = model.opened, model.opened.task
+    loaded = load_any(model, device=device, precision=precision, trust=trust)
+    opened, task = loaded.opened, loaded.opened.task
     opened.require_trained("predict")
     named = {**options, "backend": None if backend == "torch" else backend}
     given = {key: value for key, value in task.check_options("predict", named).items() if key != "backend"}
-    config = replace(model.config, batch_size=batch_size, workers=workers, progress=progress, backend=backend)
+    config = replace(loaded.config, batch_size=batch_size, workers=workers, progress=progress, backend=backend)
     return task.predictor(opened, config, **given), opened.path or Path(opened.card.model)
 
 
 def _check_inputs(
-    checkpoint: ModelLike,
+    model: ModelLike,
     images: ImagesLike,
     top_k: int | None,
     threshold: float | None,
@@ -242,14 +243,14 @@ def _check_inputs(
     """Check what can be checked without torch, and open the images."""
     numbers = {"top_k": top_k, "threshold": threshold, "img_size": img_size}
     check_ranges({**numbers, "batch_size": batch_size, "workers": workers})
-    if isinstance(checkpoint, str | Path):
-        find_trained_model(checkpoint)
+    if isinstance(model, str | Path):
+        find_trained_model(model)
     return open_inputs(images)
 
 
-def _check_sheet(sheet: Path, *, resume: bool) -> None:
-    if resume:
-        raise UserError("contact_sheet: it can't be resumed; leave out --resume or --contact_sheet")
+def _check_sheet(sheet: Path, *, skip_completed: bool) -> None:
+    if skip_completed:
+        raise UserError("contact_sheet: it shows the images of one call; leave out --skip_completed or --contact_sheet")
     if sheet.suffix.lower() != ".png":
         raise UserError(f"contact_sheet: {sheet} has to end with .png")
     if sheet.exists() or not sheet.parent.is_dir():

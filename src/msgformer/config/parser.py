@@ -348,7 +348,7 @@ class Options:
         raise UserError(f"{name} needs a value")
 
     def _take_value(self, key: str, following: collections.deque[str]) -> str:
-        """Remove and return the words of a value, as in ``--img_size 480 640`` and ``--batch 1 8 64``."""
+        """Remove and return the words of a value, as in ``--img_size 480 640`` and ``--batch_size 1 8 64``."""
         words = [following.popleft()]
         hint = option_type(self.hints, key)
         max_words = 2 if may_be_pair(hint) else math.inf

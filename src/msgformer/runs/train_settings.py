@@ -196,7 +196,7 @@ def resolve_teacher(teacher: str) -> str:
     """
     path = Path(teacher).expanduser()
     if path.exists() or path.suffix in WEIGHTS_SUFFIXES or (len(path.parts) > 1 and ":" not in teacher):
-        return str(find_checkpoint(path).absolute())
+        return str(find_checkpoint(path, "teacher").absolute())
     check_model(teacher)
     return teacher
 

@@ -200,7 +200,7 @@ class Detection(DenseTask):
         if int8:
             raise UserError("int8: not for detectors; leave it out")
         if not single:
-            raise UserError("a detector's file takes one image at a time; leave out --batch-size and --dynamic-batch")
+            raise UserError("a detector's file takes one image at a time; leave out --batch_size and --dynamic_batch")
 
     @override
     def as_graph(self, module: nn.Module) -> nn.Module:

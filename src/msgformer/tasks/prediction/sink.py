@@ -78,7 +78,7 @@ class PredictionSink:
                 self._write(batch)
         except KeyboardInterrupt:
             if self.file is not None and self.file.output != STDOUT:
-                print(f"stopped after {self.count:,} images; --resume continues from there", file=sys.stderr)
+                print(f"stopped after {self.count:,} images; --skip_completed continues from there", file=sys.stderr)
             raise
         finally:
             if self.file is not None:
@@ -116,7 +116,7 @@ class PredictionSink:
         self.sheet.add(small, [shown(record.title()), shown(Path(result.image).name)])
 
 
-def skip_completed(sink: PredictionSink, inputs: Iterator[ImageInput], predictor: Predictor) -> Iterator[ImageInput]:
+def remaining_inputs(sink: PredictionSink, inputs: Iterator[ImageInput], predictor: Predictor) -> Iterator[ImageInput]:
     """Skip the inputs whose predictions are already in the sink's file.
 
     Args:
@@ -138,8 +138,8 @@ def skip_completed(sink: PredictionSink, inputs: Iterator[ImageInput], predictor
         if source is None or stored.image not in (source.name, printable(source.name)):
             given = "no image" if source is None else shown(source.name)
             raise UserError(
-                f"resume: prediction {number} in {path} is of {shown(stored.image)}, but {given} is given there;"
-                " give the same images, or another output"
+                f"skip_completed: prediction {number} in {path} is of {shown(stored.image)}, but {given} is given"
+                " there; give the same images, or another output"
             )
         sink.add_recorded([stored])
         if stored.error is None:
@@ -147,7 +147,7 @@ def skip_completed(sink: PredictionSink, inputs: Iterator[ImageInput], predictor
     if last is not None:
         _check_reproduced(predictor, *last, path)
     if sink.file.complete and (remaining := next(inputs, None)) is not None:
-        raise UserError(f"resume: {path} is complete, without {shown(remaining.name)}; give another output")
+        raise UserError(f"skip_completed: {path} is complete, without {shown(remaining.name)}; give another output")
     return inputs
 
 
@@ -156,6 +156,6 @@ def _check_reproduced(predictor: Predictor, source: ImageInput, stored: Predicti
     fresh = result.to_record()
     if not predictor.agrees(stored, fresh):
         raise UserError(
-            f"resume: {path} was made by another model or other options: {shown(stored.image)} is"
+            f"skip_completed: {path} was made by another model or other options: {shown(stored.image)} is"
             f" {shown(stored.title())} there, and {shown(fresh.title())} now; give another output"
         )
