@@ -30,10 +30,10 @@ int8=()
 for model in msg_transformer_tiny sgformer_small; do int8+=("$results/int8-files/$model.xml"); done
 if [[ ! -e $results/int8/benchmark.json ]]; then
   scenes="$results/int8-files/scenes"
-  "${msgformer[@]}" sample-data segment "$scenes" --num_train 64 --num_val 1
+  "${msgformer[@]}" sample-data segment "$scenes" --num_train 64 --num_val 1 --overwrite
   for file in "${int8[@]}"; do
     "${msgformer[@]}" export "$(basename "$file" .xml)" --format openvino --int8 --calibration "$scenes/images/training" \
-      --output "$file"
+      --output "$file" --overwrite
   done
 fi
 measure int8 tiny "${int8[@]}" --backend eager --batch_size 1 --img_size 224 --threads 1 --rounds 40

@@ -557,7 +557,7 @@ OUTPUTS = [
     Row(
         "model file in no folder",
         "convert run/best.ckpt none/y.safetensors",
-        r"folder of output 'none/y\.safetensors' doesn't exist; create it",
+        r"output: there is no folder none; create it first",
     ),
 ]
 

@@ -208,7 +208,7 @@ def test_unsupported_settings_are_refused(arguments, message):
 
 def test_outputs_packages_and_compilers_are_checked_first(tmp_path, monkeypatch):
     (tmp_path / "file").touch()
-    with pytest.raises(UserError, match="is not empty; give a new folder"):
+    with pytest.raises(UserError, match="isn't empty; pass --overwrite or another --output"):
         benchmark(["test_resnet"], output=tmp_path, **CPU)
     monkeypatch.setenv("PATH", "")
     monkeypatch.delenv("CXX", raising=False)

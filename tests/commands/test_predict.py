@@ -113,7 +113,7 @@ def test_a_killed_call_resumes(run, data, expected, tmp_path, suffix, cut):
     whole = next(tmp_path.iterdir()).read_bytes()
     next(tmp_path.iterdir()).unlink()
     growing.write_bytes(whole[:cut])
-    with pytest.raises(UserError, match=r"exists; --skip_completed continues it"):
+    with pytest.raises(UserError, match=r"exists; pass --overwrite or another --output, or --skip_completed"):
         predict(run, [data], output=output, **CPU)
     result = predict(run, [data], output=output, skip_completed=True, batch_size=7, **CPU)
     assert result.images == 30
@@ -264,16 +264,16 @@ def test_unusable_outputs_are_named(run, data, tmp_path, monkeypatch):
     (tmp_path / "there.png").touch()
     for options, message in (
         ({"output": tmp_path / "out.txt"}, r"output: .*out\.txt doesn't end with \.jsonl"),
-        ({"output": tmp_path}, "output: .* is not empty; give a new folder"),
+        ({"output": tmp_path}, "output: .* isn't empty; pass --overwrite or another --output"),
         ({"output": tmp_path, "format": "csv"}, "is a folder"),
-        ({"output": tmp_path / "no" / "out.csv"}, r"there is no folder .*no; make it first"),
+        ({"output": tmp_path / "no" / "out.csv"}, r"there is no folder .*no; create it first"),
         ({"output": "-", "format": "parquet"}, "parquet can't be written to standard output"),
         ({"output": "-", "skip_completed": True}, "cannot continue standard output; pass --output FILE"),
         ({"skip_completed": True}, "skip_completed: there is no output"),
         ({"format": "csv"}, "format: there is no output"),
         ({"contact_sheet": tmp_path / "sheet.jpg"}, r"has to end with \.png"),
-        ({"contact_sheet": tmp_path / "there.png"}, "exists; give another file"),
-        ({"contact_sheet": tmp_path / "no" / "sheet.png"}, "has no folder"),
+        ({"contact_sheet": tmp_path / "there.png"}, "exists; pass --overwrite or another --contact_sheet"),
+        ({"contact_sheet": tmp_path / "no" / "sheet.png"}, "there is no folder"),
         (
             {"contact_sheet": tmp_path / "s.png", "output": tmp_path / "o.csv", "skip_completed": True},
             "contact_sheet: it shows the images of one call",

@@ -15,7 +15,7 @@ def test_scenes_from_the_command_line(task, layout, run_msgformer, tmp_path):
     assert len([*tmp_path.glob("scenes/images/*/*.jpg")]) == 3
     done = run_msgformer("sample-data", task, "scenes")
     assert (done.returncode, done.stdout) == (2, "")
-    assert "scenes already exists" in done.stderr
+    assert "scenes isn't empty; pass --overwrite or another --output" in done.stderr
 
 
 def test_mistakes_are_reported_before_anything_is_loaded(run_light):

@@ -64,6 +64,7 @@ def average(
     model: Path | list[Path],
     *,
     output: Path | None = None,
+    overwrite: bool = False,
     greedy: bool = False,
     data: str | Path | None = None,
     batch_size: int | None = None,
@@ -79,6 +80,7 @@ def average(
     Args:
         model: Run folders (their best epochs) or checkpoints in them.
         output: Checkpoint file to write; its name must end with .ckpt.
+        overwrite: Replace an existing file, once the new one is complete.
         greedy: Start from the best checkpoint and add the others in order of their scores, each only if the average
             does not get worse.
         data: With --greedy, data to score on, as for 'msgformer evaluate'; by default the images that the runs held
@@ -108,9 +110,9 @@ def average(
     if output is None:
         raise UserError("output: no file to write is given; pass one, such as --output soup.ckpt")
     output = Path(output)
-    check_weights_output(output, ".ckpt")
     if output.exists() and any(output.samefile(path) for path in paths):
         raise UserError(f"output: {output} is one of the checkpoints themselves; give another file")
+    check_weights_output(output, ".ckpt", overwrite=overwrite)
 
     from msgformer.commands.evaluate import evaluate
     from msgformer.weights import averaging

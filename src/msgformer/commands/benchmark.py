@@ -14,9 +14,18 @@ from msgformer.errors import UserError
 from msgformer.exporters.packages import require_writer
 from msgformer.mindspore_backend import check_mindspore
 from msgformer.model_types import ModelsLike
-from msgformer.profiling.benchmark_result import FORMATS, MINDSPORE, TRAINING, Backend, Benchmark, Mode, NumberFormat
-from msgformer.runs.output_folder import check_new_folder
+from msgformer.profiling.benchmark_result import (
+    FORMATS,
+    JSON,
+    MINDSPORE,
+    TRAINING,
+    Backend,
+    Benchmark,
+    Mode,
+    NumberFormat,
+)
 from msgformer.runs.train_settings import check_model
+from msgformer.utils.output_path import check_output_folder, stage_if_used
 
 T = TypeVar("T")
 
@@ -36,6 +45,7 @@ def benchmark(
     device: str = "auto",
     trust: bool = False,
     output: Path | None = None,
+    overwrite: bool = False,
     progress: Progress = "auto",
 ) -> Benchmark:
     """Time models alternately (A B A B), and compare each with the roofline of this machine.
@@ -62,7 +72,8 @@ def benchmark(
         rounds: Number of timed rounds, after two warm-up rounds.
         device: "auto", "cpu", "cuda" or "cuda:N".
         trust: Allow exported files to run machine code, as AOTInductor files do.
-        output: New folder for benchmark.json, benchmark.csv, and plots if there are several sizes or batches.
+        output: Folder for benchmark.json, benchmark.csv, and plots if there are several sizes or batches.
+        overwrite: Replace an existing folder, once the new one is complete.
         progress: "bar", "lines" or "none"; "auto" shows a bar in a terminal and lines elsewhere.
 
     Returns:
@@ -83,7 +94,7 @@ def benchmark(
         if name not in in_memory and not Path(name).exists():
             check_model(name)
     output = None if output is None else Path(output)
-    check_new_folder(output)
+    check_output_folder(output, JSON, overwrite=overwrite)
 
     from msgformer.profiling.files import write_benchmark
     from msgformer.profiling.timing_run import Plan, run_benchmark
@@ -93,7 +104,8 @@ def benchmark(
     opened = {name: open_any(one) for name, one in in_memory.items()}
     result = run_benchmark(replace(plan, trust=trust, in_memory=opened), output)
     if output is not None:
-        write_benchmark(result, output)
+        with stage_if_used(output) as folder:
+            write_benchmark(result, folder)
     return result
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, overload
@@ -16,10 +17,10 @@ from msgformer.data.files.locations import resolve_data
 from msgformer.errors import UserError
 from msgformer.mindspore_backend import Library, check_backend
 from msgformer.model_types import ModelLike
-from msgformer.runs.output_folder import check_new_folder
 from msgformer.tasks.classification.scores import EvaluateResult
 from msgformer.tasks.dense.scores import DenseEvaluateResult
-from msgformer.tasks.evaluation import COMPARISON, EvaluationOptions, ScoresResult
+from msgformer.tasks.evaluation import COMPARISON, METRICS, EvaluationOptions, ScoresResult
+from msgformer.utils.output_path import check_output_folder, stage_if_used
 from msgformer.utils.result import Result, text_table
 
 
@@ -61,6 +62,7 @@ def evaluate(
     data: str | Path | None = None,
     *,
     output: Path | None = None,
+    overwrite: bool = False,
     img_size: int | tuple[int, int] | None = None,
     crop_pct: float | None = None,
     crop_mode: Literal["center", "squash", "border"] | None = None,
@@ -85,9 +87,10 @@ def evaluate(
             compared.
         data: Folder with val/ or with class folders, or SCHEME:LOCATION as in training; for detection and segmentation,
             a folder as in training. By default the images that the run held out.
-        output: New folder for metrics.json, per_class.csv and predictions.csv. Several checkpoints get one subfolder
+        output: Folder for metrics.json, per_class.csv and predictions.csv. Several models get one subfolder
             each, and comparison.csv. A detector writes COCO result files, bbox_results.json and segm_results.json,
             instead of predictions.csv.
+        overwrite: Replace an existing folder, once the new one is complete.
         img_size: For classifiers, the image size: the side of a square, or height and width; by default as in training,
             as are the next three options.
         crop_pct: Side of the center crop divided by the side that images are resized to.
@@ -106,7 +109,7 @@ def evaluate(
         progress: "bar", "lines" or "none"; "auto" shows a bar in a terminal.
 
     Returns:
-        The scores; for several checkpoints, a comparison with the scores of each.
+        The scores; for several models, a comparison with the scores of each.
 
     Raises:
         UserError: A path does not exist or has the wrong content, a number is out of range, or the data has other
@@ -123,7 +126,7 @@ def evaluate(
             find_trained_model(one)
     resolved = None if data is None else resolve_data(data, layout=False)
     output = None if output is None else Path(output)
-    check_new_folder(output)
+    check_output_folder(output, METRICS, COMPARISON, overwrite=overwrite)
     if crop_pct is not None and not 0 < crop_pct <= 1:
         raise UserError(f"crop_pct must be above 0 and at most 1, not {crop_pct:g}")
 
@@ -140,15 +143,16 @@ def evaluate(
         raise UserError("model: only models of one task can be compared; give one task at a time")
     options = [_options(one, task_options, on_bad_image) for one in trained]
     results: list[ScoresResult] = []
-    for number, one in enumerate(models, 1):
-        folder = output if len(models) == 1 or output is None else output / f"{number}-{_name(one)}"
-        # Popped, so that the memory of one model is freed before the next one runs.
-        results.append(_score(trained.pop(0), resolved, folder, config, options.pop(0)))
-    if len(results) == 1:
-        return results[0]  # type: ignore[return-value]
-    comparison = Comparison(results)
-    if output is not None:
-        comparison.write(output)
+    with nullcontext() if output is None else stage_if_used(output) as place:
+        for number, one in enumerate(models, 1):
+            folder = place if len(models) == 1 or place is None else place / f"{number}-{_name(one)}"
+            # Popped, so that the memory of one model is freed before the next one runs.
+            results.append(_score(trained.pop(0), resolved, folder, config, options.pop(0)))
+        if len(results) == 1:
+            return results[0]  # type: ignore[return-value]
+        comparison = Comparison(results)
+        if place is not None:
+            comparison.write(place)
     return comparison
 
 

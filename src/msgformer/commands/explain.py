@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,11 +18,14 @@ from msgformer.data.files.image_inputs import open_inputs
 from msgformer.errors import UserError
 from msgformer.model_names import ALIASES, MODELS, nearest, resolve
 from msgformer.model_types import ImagesLike, ModelLike
-from msgformer.runs.output_folder import check_new_folder, new_run
+from msgformer.runs.output_folder import new_run
+from msgformer.utils.output_path import check_output_folder, stage_if_used
 from msgformer.utils.result import Result
 
 MAX_IMAGES = 50
 """Maximum number of images on one page."""
+
+PAGE, DATA = "explain.html", "explain.json"
 
 
 @dataclass(frozen=True)
@@ -62,6 +66,7 @@ def explain(
     images: ImagesLike,
     *,
     output: Path | None = None,
+    overwrite: bool = False,
     weights: Path | None = None,
     model_args: dict[str, Any] | None = None,
     img_size: int | tuple[int, int] | None = None,
@@ -83,7 +88,8 @@ def explain(
         model: Run folder (its best epoch), checkpoint of a classifier, detector or segmenter, or a model name together
             with --weights or --seed.
         images: Image files, folders, tar files and glob patterns, as for 'msgformer predict'; at most 50 images.
-        output: New output folder; by default runs/explain-N.
+        output: Output folder; by default the next free one, runs/explain-N.
+        overwrite: Replace an existing folder, once the new one is complete.
         weights: Official or converted checkpoint for a model given by name.
         model_args: Further constructor arguments of a model given by name, such as --model_args.exchange mean.
         img_size: Image size: the side of a square, or height and width; with --whole the shorter side. By default as in
@@ -113,7 +119,7 @@ def explain(
     _check_blocks(blocks)
     name = _check_source(model, weights, model_args, seed)
     inputs = open_inputs(images)
-    check_new_folder(output)
+    check_output_folder(output, DATA, overwrite=overwrite)
 
     from msgformer.explanations.builder import Subject, write_explanation
     from msgformer.tasks.explain_view import ExplainOptions
@@ -125,11 +131,13 @@ def explain(
     options = ExplainOptions(img_size, whole, blocks, each_head, gradients, device, progress)
     loaded = subject.read(inputs.items, MAX_IMAGES)
     subject.check(options)
-    folder = new_run(output, "explain")
-    figures = write_explanation(subject, loaded, folder, options)
-    names = [one.name for one, _ in loaded]
-    page, data = folder / "explain.html", folder / "explain.json"
-    return ExplainResult(subject.name, subject.weights, names, page, data, figures, subject.model.is_trained)
+    with nullcontext() if output is None else stage_if_used(output) as place:
+        folder = new_run(place, "explain")
+        figures = [file.relative_to(folder) for file in write_explanation(subject, loaded, folder, options)]
+    folder = folder if output is None else output
+    names, files = [one.name for one, _ in loaded], [folder / name for name in figures]
+    page, data = folder / PAGE, folder / DATA
+    return ExplainResult(subject.name, subject.weights, names, page, data, files, subject.model.is_trained)
 
 
 def _check_source(

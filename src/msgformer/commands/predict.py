@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,10 +19,17 @@ from msgformer.data.files.image_inputs import ImageInputs, open_inputs
 from msgformer.errors import UserError
 from msgformer.mindspore_backend import Library, check_backend
 from msgformer.model_types import ImagesLike, ModelLike
-from msgformer.runs.output_folder import check_new_folder
 from msgformer.tasks.prediction.base import PredictionRecord
-from msgformer.tasks.prediction.file import STDOUT, check_output, choose_format, is_folder
+from msgformer.tasks.prediction.file import (
+    PREDICTIONS,
+    STDOUT,
+    check_output,
+    choose_format,
+    is_folder,
+    journal_path,
+)
 from msgformer.tasks.prediction.record_layout import Format
+from msgformer.utils.output_path import check_output_file, check_output_folder, stage_if_used
 from msgformer.utils.result import Result, text_table
 
 
@@ -68,6 +77,7 @@ def predict(
     *,
     threshold: float | None = None,
     output: Path | None = None,
+    overwrite: bool = False,
     format: Format | None = None,
     skip_completed: bool = False,
     contact_sheet: Path | None = None,
@@ -92,8 +102,9 @@ def predict(
             as 'photos/**/*.jpg', or "-" to read a list of files, folders and tar files from standard input.
         top_k: For classifiers, number of classes per image; 5 by default, all if there are fewer.
         threshold: For detectors, minimum score of the objects that are reported and drawn; 0.5 by default.
-        output: File to write the predictions to instead of returning them, "-" for standard output, or a new folder for
+        output: File to write the predictions to instead of returning them, "-" for standard output, or a folder for
             predictions.json and the images with the predictions drawn on them.
+        overwrite: Replace an existing output or contact sheet, once the new one is complete.
         format: "jsonl" (JSON lines), "csv" or "parquet"; by default chosen by the suffix of the output.
         skip_completed: Skip the images whose predictions are already in the output; it must be of the same images.
         contact_sheet: PNG file for an overview of the images and their predictions; further files are numbered.
@@ -120,15 +131,20 @@ def predict(
     inputs = _check_inputs(model, images, top_k, threshold, batch_size, workers, img_size)
     output, contact_sheet = (None if one is None else Path(one) for one in (output, contact_sheet))
     folder = output is not None and is_folder(output, format)
+    if skip_completed and overwrite:
+        raise UserError(
+            "overwrite: --skip_completed continues the output instead of replacing it; leave one of them out"
+        )
     if output is None and (skip_completed or format is not None):
         raise UserError(f"{'skip_completed' if skip_completed else 'format'}: there is no output; pass --output FILE")
     if output is not None and not folder:
         format = choose_format(output, format)
-        check_output(output, format, skip_completed=skip_completed)
+        check_output(output, format, skip_completed=skip_completed, overwrite=overwrite)
     elif output is not None and not skip_completed:
-        check_new_folder(output)
+        journal = journal_path(Path(PREDICTIONS), None)
+        check_output_folder(output, PREDICTIONS, journal.name, overwrite=overwrite)
     if contact_sheet is not None:
-        _check_sheet(contact_sheet, skip_completed=skip_completed)
+        _check_sheet(contact_sheet, skip_completed=skip_completed, overwrite=overwrite)
 
     from msgformer.tasks.prediction.sink import PredictionSink, remaining_inputs
     from msgformer.tasks.prediction.stream import stream_predictions
@@ -138,20 +154,25 @@ def predict(
     predictor, path = _open(
         model, options, device, precision, batch_size, workers, progress, trust=trust, backend=backend
     )
-    sink = PredictionSink()
-    if output is not None:
-        sink = (
-            PredictionSink.to_folder(predictor, output)
-            if format is None
-            else PredictionSink.to_file(predictor, output, format)
-        )
-    if contact_sheet is not None:
-        from msgformer.visual.contact_sheet import ContactSheet
+    with _staged(output, overwrite=overwrite) as place, _staged(contact_sheet, overwrite=overwrite) as sheet:
+        sink = PredictionSink()
+        if place is not None:
+            sink = (
+                PredictionSink.to_folder(predictor, place)
+                if format is None
+                else PredictionSink.to_file(predictor, place, format)
+            )
+        sink.replaces = None if place == output else output
+        if sheet is not None:
+            from msgformer.visual.contact_sheet import ContactSheet
 
-        sink.sheet = ContactSheet(contact_sheet)
-    items = remaining_inputs(sink, inputs.items, predictor) if skip_completed else inputs.items
-    batches = stream_predictions(predictor, items, on_bad_image, sink.keep(predictor))
-    sheets = sink.drain(track_progress(batches, len, progress, "predicting", inputs.total))
+            sink.sheet = ContactSheet(sheet)
+        items = remaining_inputs(sink, inputs.items, predictor) if skip_completed else inputs.items
+        batches = stream_predictions(predictor, items, on_bad_image, sink.keep(predictor))
+        pages = sink.drain(track_progress(batches, len, progress, "predicting", inputs.total))
+    if sink.replaces is not None and format is not None and (journal := journal_path(sink.replaces, format)) != output:
+        journal.unlink(missing_ok=True)  # of an interrupted call
+    sheets = [] if contact_sheet is None else [contact_sheet.with_name(page.name) for page in pages]
     if sink.skipped:
         print(f"left out {len(sink.skipped)} of {sink.count} image(s), which can't be read", file=sys.stderr)
     return PredictResult(predictor.task, path, sink.count, sink.records, sink.skipped, output, sheets)
@@ -248,11 +269,15 @@ def _check_inputs(
     return open_inputs(images)
 
 
-def _check_sheet(sheet: Path, *, skip_completed: bool) -> None:
+def _staged(output: Path | None, *, overwrite: bool) -> AbstractContextManager[Path | None]:
+    """Return a context with the path to write to, which is a temporary one if an existing output is replaced."""
+    return stage_if_used(output) if overwrite and output is not None and output != STDOUT else nullcontext(output)
+
+
+def _check_sheet(sheet: Path, *, skip_completed: bool, overwrite: bool) -> None:
     if skip_completed:
         raise UserError("contact_sheet: it shows the images of one call; leave out --skip_completed or --contact_sheet")
     if sheet.suffix.lower() != ".png":
         raise UserError(f"contact_sheet: {sheet} has to end with .png")
-    if sheet.exists() or not sheet.parent.is_dir():
-        problem = "exists; give another file" if sheet.exists() else f"has no folder {sheet.parent}; create it first"
-        raise UserError(f"contact_sheet: {sheet} {problem}")
+    pages = [page for page in sheet.parent.glob("*.png") if re.fullmatch(rf"{re.escape(sheet.stem)}-\d+", page.stem)]
+    check_output_file(sheet, *sorted(pages), overwrite=overwrite, key="contact_sheet")

@@ -9,6 +9,7 @@ from typing import Literal
 from msgformer.config.renamed_arguments import renamed_arguments
 from msgformer.errors import UserError
 from msgformer.tasks import get_task
+from msgformer.utils.output_path import check_output_folder, stage_if_used
 from msgformer.utils.result import Result
 
 
@@ -47,6 +48,8 @@ def sample_data(
     num_train: int = 2000,
     num_val: int = 200,
     seed: int = 0,
+    *,
+    overwrite: bool = False,
 ) -> SampleData:
     """Write a data set of handwritten digits on photographs, with exact boxes and masks or label maps.
 
@@ -55,10 +58,11 @@ def sample_data(
 
     Args:
         task: "detect" writes the COCO layout, "segment" the ADE20K layout.
-        output: Folder to write; it must be empty or not exist.
+        output: Folder to write.
         num_train: Number of training images.
         num_val: Number of validation images.
         seed: Random seed.
+        overwrite: Replace an existing folder, once the new one is complete.
 
     Returns:
         The data set that was written.
@@ -70,5 +74,7 @@ def sample_data(
         if value < minimum:
             raise UserError(f"{key} must be at least {minimum}, not {value}")
     output = Path(output)
-    layout = get_task(task).write_scenes(output, {"train": num_train, "val": num_val}, seed)
+    check_output_folder(output, "annotations", overwrite=overwrite)
+    with stage_if_used(output) as folder:
+        layout = get_task(task).write_scenes(folder, {"train": num_train, "val": num_val}, seed)
     return SampleData(output, task, layout, num_train, num_val, seed)

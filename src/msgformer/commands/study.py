@@ -103,6 +103,8 @@ def open_study(output: Path | None, plan: dict[str, Any]) -> Path:
                     " same value, or give another folder"
                 )
         return plan_file.parent
+    if output is not None and output.is_dir() and any(output.iterdir()):
+        raise UserError(f"output: {output} isn't empty and holds no study to continue; pass another --output")
     folder = new_run(output, f"study-{plan['table']}")
     (folder / PLAN_FILE).write_text(json.dumps(plan, indent=2), encoding="utf-8")
     return folder

@@ -69,7 +69,7 @@ def use_new_names(
     Raises:
         UserError: A value is given under both of its names.
     """
-    for old in names.keys() & values.keys():
+    for old in (name for name in names if name in values):
         if names[old] in values:
             raise UserError(f"{prefix}{old} is the old name of {prefix}{names[old]}; give only {prefix}{names[old]}")
         warn(rename_warning(f"{prefix}{old}", f"{prefix}{names[old]}"))

@@ -26,17 +26,6 @@ def check_output(output: Path | None) -> None:
         raise UserError(f"output: {output} isn't empty; give another folder, or --resume {output} to continue that run")
 
 
-def check_new_folder(output: Path | None) -> None:
-    """Check that a folder for results is empty or doesn't exist yet.
-
-    Raises:
-        UserError: It is a file, or a folder that isn't empty.
-    """
-    if output is not None and output.exists() and (not output.is_dir() or any(output.iterdir())):
-        problem = "is not empty" if output.is_dir() else "is a file"
-        raise UserError(f"output: {output} {problem}; give a new folder")
-
-
 def new_run(output: Path | None, name: str) -> Path:
     """Create an empty folder for a run.
 

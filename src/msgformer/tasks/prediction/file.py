@@ -15,7 +15,11 @@ from typing import Any, BinaryIO, Protocol, cast
 from msgformer.errors import UserError
 from msgformer.tasks.prediction.base import PredictionRecord
 from msgformer.tasks.prediction.record_layout import Format, RecordLayout, make_printable
+from msgformer.utils.output_path import check_output_file
 from msgformer.utils.packages import require_package
+
+PREDICTIONS = "predictions.json"
+"""File with all predictions in a folder of drawn images."""
 
 STDOUT = Path("-")
 SUFFIXES: dict[str, Format] = {".jsonl": "jsonl", ".ndjson": "jsonl", ".csv": "csv", ".parquet": "parquet"}
@@ -53,13 +57,14 @@ def is_folder(output: Path, given: Format | None) -> bool:
     return given is None and output != STDOUT and (output.is_dir() or not output.suffix[1:2].isalpha())
 
 
-def check_output(output: Path, format: Format, *, skip_completed: bool) -> None:
-    """Check that no file is overwritten.
+def check_output(output: Path, format: Format, *, skip_completed: bool, overwrite: bool) -> None:
+    """Check that a file of predictions can be written.
 
     Args:
         output: The file; "-" for standard output.
         format: Its format.
         skip_completed: Whether the file is to be continued.
+        overwrite: Whether an existing file may be replaced.
 
     Raises:
         UserError: The file exists, its folder doesn't, or standard output is to be continued.
@@ -68,13 +73,12 @@ def check_output(output: Path, format: Format, *, skip_completed: bool) -> None:
         if skip_completed:
             raise UserError("skip_completed: cannot continue standard output; pass --output FILE")
         return
-    if output.is_dir():
-        raise UserError(f"output: {output} is a folder; give a file in it")
-    if not output.parent.is_dir():
-        raise UserError(f"output: there is no folder {output.parent}; make it first")
+    check_output_file(output, overwrite=True)
     existing = next((path for path in (output, journal_path(output, format)) if path.exists()), None)
-    if existing is not None and not skip_completed:
-        raise UserError(f"output: {existing} exists; --skip_completed continues it, or give another file")
+    if existing is not None and not (skip_completed or overwrite):
+        raise UserError(
+            f"output: {existing} exists; pass --overwrite or another --output, or --skip_completed to continue it"
+        )
 
 
 def journal_path(output: Path, format: Format | None) -> Path:

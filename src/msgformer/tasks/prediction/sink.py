@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from msgformer.errors import UserError, shown
 from msgformer.tasks.prediction.base import PredictionRecord, PredictionResult
-from msgformer.tasks.prediction.file import STDOUT, PredictionFile
+from msgformer.tasks.prediction.file import PREDICTIONS, STDOUT, PredictionFile
 from msgformer.tasks.prediction.predictor import Predictor
 from msgformer.tasks.prediction.record_layout import Format, printable
 from msgformer.tasks.prediction.stream import CELL, Keep, stream_predictions
@@ -18,9 +18,6 @@ from msgformer.tasks.prediction.stream import CELL, Keep, stream_predictions
 if TYPE_CHECKING:
     from msgformer.data.files.inputs import ImageInput
     from msgformer.visual.contact_sheet import ContactSheet
-
-PREDICTIONS = "predictions.json"
-"""File with all predictions in a folder of drawn images."""
 
 
 @dataclass
@@ -34,6 +31,7 @@ class PredictionSink:
         records: Records of readable images; empty if they are only written to a file.
         skipped: Names of unreadable images.
         count: Number of images so far.
+        replaces: File or folder that the finished file or folder will replace; None if it is written in place.
     """
 
     file: PredictionFile | None = None
@@ -42,6 +40,7 @@ class PredictionSink:
     records: list[PredictionRecord] = field(default_factory=list)
     skipped: list[str] = field(default_factory=list)
     count: int = 0
+    replaces: Path | None = None
 
     @classmethod
     def to_file(cls, predictor: Predictor, output: Path, format: Format) -> PredictionSink:
@@ -78,7 +77,9 @@ class PredictionSink:
                 self._write(batch)
         except KeyboardInterrupt:
             if self.file is not None and self.file.output != STDOUT:
-                print(f"stopped after {self.count:,} images; --skip_completed continues from there", file=sys.stderr)
+                place = self.replaces
+                after = "--skip_completed continues from there" if place is None else f"{place} is unchanged"
+                print(f"stopped after {self.count:,} images; {after}", file=sys.stderr)
             raise
         finally:
             if self.file is not None:
@@ -100,7 +101,7 @@ class PredictionSink:
         records = []
         for number, result in enumerate(batch, self.count + 1):
             drawn = self.folder is not None and result.error is None
-            records.append(result.save_drawn(self.folder, number) if drawn else result.to_record())  # type: ignore[arg-type]
+            records.append(self._save_drawn(result, number) if drawn else result.to_record())
         if self.file is not None:
             self.file.write(records)
         self.add_recorded(records)
@@ -108,6 +109,16 @@ class PredictionSink:
             for result, record in zip(batch, records, strict=True):
                 if result.error is None:
                     self._add_to_sheet(result, record)
+
+    def _save_drawn(self, result: PredictionResult, number: int) -> PredictionRecord:
+        """Draw an image; the record has the paths that its files will have when they are complete."""
+        assert self.folder is not None
+        record = result.save_drawn(self.folder, number)
+        if self.replaces is None:
+            return record
+        files = {one.name: getattr(record, one.name) for one in fields(record)}  # type: ignore[arg-type]
+        moved = {name: self.replaces / file.name for name, file in files.items() if isinstance(file, Path)}
+        return replace(record, **moved)  # type: ignore[type-var]
 
     def _add_to_sheet(self, result: PredictionResult, record: PredictionRecord) -> None:
         assert self.sheet is not None
