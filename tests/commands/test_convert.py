@@ -13,6 +13,7 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file
 
+import msgformer.models  # noqa: F401  (registers the models with timm)
 from msgformer.cli.main import main
 from msgformer.commands.convert import convert
 from msgformer.errors import UserError
