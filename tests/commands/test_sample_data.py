@@ -23,7 +23,7 @@ def test_mistakes_are_reported_before_anything_is_loaded(run_light):
     assert done.returncode == 2
     assert "detect, segment" in done.stderr
     done = run_light("sample-data", "detect", "out", "--num_train", "0")
-    assert (done.returncode, done.stderr) == (2, "msgformer: error: images must be at least 1, not 0\n")
+    assert (done.returncode, done.stderr) == (2, "msgformer: error: num_train must be at least 1, not 0\n")
 
 
 def test_mistakes_from_python(tmp_path):
