@@ -21,34 +21,34 @@ measure() { # measure NAME SIZE MODEL... [OPTION...]: compare with the Swin of S
   local folder="$results/$1" against="swin_$2_patch4_window7_224"
   shift 2
   [[ -e $folder/benchmark.json ]] && return
-  "${msgformer[@]}" benchmark "$@" --against "$against" --accelerator cpu --output "$folder"
+  "${msgformer[@]}" benchmark "$@" --against "$against" --device cpu --output "$folder"
 }
 
-latency=(--backend eager optimized compile onnxruntime openvino --batch 1 --img_size 224 --threads 1 --rounds 40)
+latency=(--backend eager optimized compile onnxruntime openvino --batch_size 1 --img_size 224 --threads 1 --rounds 40)
 measure tiny tiny msg_transformer_tiny sgformer_small "${latency[@]}"
 int8=()
 for model in msg_transformer_tiny sgformer_small; do int8+=("$results/int8-files/$model.xml"); done
 if [[ ! -e $results/int8/benchmark.json ]]; then
   scenes="$results/int8-files/scenes"
-  "${msgformer[@]}" sample-data segment "$scenes" --images 64 --val 1
+  "${msgformer[@]}" sample-data segment "$scenes" --num_train 64 --num_val 1 --overwrite
   for file in "${int8[@]}"; do
     "${msgformer[@]}" export "$(basename "$file" .xml)" --format openvino --int8 --calibration "$scenes/images/training" \
-      --output "$file"
+      --output "$file" --overwrite
   done
 fi
-measure int8 tiny "${int8[@]}" --backend eager --batch 1 --img_size 224 --threads 1 --rounds 40
+measure int8 tiny "${int8[@]}" --backend eager --batch_size 1 --img_size 224 --threads 1 --rounds 40
 rm -rf "$results/int8-files"
 # In separate processes: steps without checkpointing fragment memory, and steps with it would then need more.
 for backend in eager recompute; do
-  measure "training-$backend" tiny msg_transformer_tiny sgformer_small --mode train --backend "$backend" --batch 8 \
+  measure "training-$backend" tiny msg_transformer_tiny sgformer_small --mode train --backend "$backend" --batch_size 8 \
     --threads 2 --rounds 12
 done
-measure sizes tiny msg_transformer_tiny sgformer_small --backend eager optimized --batch 1 --threads 2 --rounds 3 \
+measure sizes tiny msg_transformer_tiny sgformer_small --backend eager optimized --batch_size 1 --threads 2 --rounds 3 \
   --img_size '[[224,224],[448,448],[896,896],[1344,1344],[2048,2048]]'
-larger=(--backend eager optimized compile --batch 1 --img_size 224 --threads 1 --rounds 20)
+larger=(--backend eager optimized compile --batch_size 1 --img_size 224 --threads 1 --rounds 20)
 measure small small msg_transformer_small sgformer_medium "${larger[@]}"
 measure base base msg_transformer_base sgformer_base "${larger[@]}"
 for threads in 1 2; do
-  measure "batches-$threads" tiny msg_transformer_tiny sgformer_small --backend eager optimized --batch 8 64 \
+  measure "batches-$threads" tiny msg_transformer_tiny sgformer_small --backend eager optimized --batch_size 8 64 \
     --threads "$threads" --rounds 3
 done

@@ -15,5 +15,5 @@ read -ra msgformer <<<"${MSGFORMER:-uv run --extra fastervit msgformer}"
 "${msgformer[@]}" benchmark \
   msg_transformer_tiny msg_transformer_small msg_transformer_base sgformer_small sgformer_medium sgformer_base \
   efficientvit_b2 mobilenetv4_conv_large edgenext_base caformer_s18 convnext_tiny hiera_tiny_224 faster_vit_0_224 \
-  --against swin_tiny_patch4_window7_224 --backend eager optimized --batch 1 --img_size 224 --threads 1 --rounds 40 \
-  --accelerator cpu --output "$folder"
+  --against swin_tiny_patch4_window7_224 --backend eager optimized --batch_size 1 --img_size 224 --threads 1 --rounds 40 \
+  --device cpu --output "$folder"

@@ -18,9 +18,9 @@ read -ra msgformer <<<"${MSGFORMER:-uv run msgformer}"
 read -ra python <<<"${PYTHON:-uv run python}"
 
 precisions=(bf16 tf32)
-infer=(--backend eager compile cudagraphs --batch 1 2 4 8 16 32 64 128 256)
-train=(--backend eager compile cudagraphs --batch 1 2 4 8 16 32 64 128 256)
-all=(--accelerator gpu --img_size 224 --rounds 30)
+infer=(--backend eager compile cudagraphs --batch_size 1 2 4 8 16 32 64 128 256)
+train=(--backend eager compile cudagraphs --batch_size 1 2 4 8 16 32 64 128 256)
+all=(--device cuda --img_size 224 --rounds 30)
 alone=(--batch 1 16 128 --seconds 0.5)
 declare -A models=(
   [tiny]="msg_transformer_tiny sgformer_small"
@@ -31,9 +31,9 @@ sizes=(tiny small base)
 
 if [[ -n ${MSGFORMER_TRY:-} ]]; then
   precisions=(bf16)
-  infer=(--backend eager optimized --batch 1 2)
-  train=(--backend eager --batch 2)
-  all=(--accelerator cpu --img_size 32 --rounds 1)
+  infer=(--backend eager optimized --batch_size 1 2)
+  train=(--backend eager --batch_size 2)
+  all=(--device cpu --img_size 32 --rounds 1)
   alone=(--batch 2 --seconds 0.01)
   export TRITON_INTERPRET=1
   models=([tiny]="test_resnet")

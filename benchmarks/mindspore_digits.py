@@ -86,10 +86,10 @@ def train_pytorch(run: Path, start: Path, settings: dict[str, Any], epochs: int,
         output=run,
         report=False,
         augment={"enabled": False},
-        trainer={"accelerator": "cpu", "clip_grad": None, "progress": "none"},
+        trainer={"accelerator": "cpu", "gradient_clip_val": None, "progress": "none"},
     )
     seconds = time.perf_counter() - begun
-    return Trained(msgformer.evaluate(run / "last.ckpt", accelerator="cpu", progress="none").top1, seconds)
+    return Trained(msgformer.evaluate(run / "last.ckpt", device="cpu", progress="none").top1, seconds)
 
 
 def train_mindspore(card: ModelCard, start: Path, epochs: int, seed: int) -> Trained:

@@ -374,12 +374,12 @@ def zipped(path: Path) -> None:
 
 
 CHECKPOINTS = [
-    Row("missing checkpoint", "evaluate rum", r"checkpoint: no such file or folder: rum; did you mean 'run'\?"),
-    Row("folder without checkpoint", "evaluate data", r"checkpoint: no best\.ckpt or last\.ckpt in data"),
+    Row("missing checkpoint", "evaluate rum", r"model: no such file or folder: rum; did you mean 'run'\?"),
+    Row("folder without checkpoint", "evaluate data", r"model: no best\.ckpt or last\.ckpt in data"),
     Row(
         "empty checkpoint",
         "evaluate x.ckpt",
-        r"checkpoint: x\.ckpt is empty; copy or download",
+        r"model: x\.ckpt is empty; copy or download",
         lambda p: (p / "x.ckpt").touch(),
     ),
     Row(
@@ -557,7 +557,7 @@ OUTPUTS = [
     Row(
         "model file in no folder",
         "convert run/best.ckpt none/y.safetensors",
-        r"folder of output 'none/y\.safetensors' doesn't exist; create it",
+        r"output: there is no folder none; create it first",
     ),
 ]
 

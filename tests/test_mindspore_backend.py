@@ -46,8 +46,8 @@ def installed(monkeypatch):
         ({"mindspore": "2.10.0", "numpy": "2.3.0"}, {}, r"^MindSpore can't work with NumPy 2\.3\.0; .* fixes it$"),
         (
             {"mindspore": "2.10.0", "numpy": "1.26.4"},
-            {"accelerator": "gpu"},
-            r"^accelerator: MindSpore models run on the CPU only, not on 'gpu'; omit the option$",
+            {"device": "gpu"},
+            r"^device: MindSpore models run on the CPU only, not on 'gpu'; omit the option$",
         ),
         (
             {"mindspore": "2.10.0", "numpy": "1.26.4"},
@@ -106,5 +106,5 @@ def test_unsupported_benchmark_is_an_error(installed, backend, versions, setting
 
 def test_mindspore_is_not_timed_beside_a_gpu():
     setting = Setting("infer", "float32", torch.device("cuda"), None, (32, 32))
-    with pytest.raises(UserError, match=r"^backend: MindSpore runs only on the CPU here, .*; give --accelerator cpu$"):
+    with pytest.raises(UserError, match=r"^backend: MindSpore runs only on the CPU here, .*; give --device cpu$"):
         setting.check(["eager", "mindspore-graph"])

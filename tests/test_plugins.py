@@ -160,7 +160,7 @@ COMMANDS = {
     "evaluate": ["evaluate", "run", "--workers", "0", "--progress", "none"],
     "export": ["export", "run", "--output", "out.pt2", "--format", "torch-export"],
     "explain": ["explain", "run", "data/dark/00.png", "--output", "explained"],
-    "benchmark": ["benchmark", "run", "--batch", "1", "--rounds", "1", "--progress", "none"],
+    "benchmark": ["benchmark", "run", "--batch_size", "1", "--rounds", "1", "--progress", "none"],
     "average": ["average", "run", "run/last.ckpt", "--greedy", "--output", "mean.ckpt", "--workers", "0"],
     "report": ["report", "run", "--workers", "0", "--progress", "none"],
     "resume": ["train", "--resume", "run"],

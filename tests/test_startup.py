@@ -61,7 +61,7 @@ def imported(tmp_path):
 @pytest.mark.parametrize("task", TASK_NAMES)
 def test_a_prediction_imports_only_what_it_needs(task, runs, imported):
     run = runs(task)
-    assert imported("predict", run.folder, run.images[0], "--accelerator", "cpu") == set()
+    assert imported("predict", run.folder, run.images[0], "--device", "cpu") == set()
 
 
 def test_predictions_in_a_file_import_nothing_more(runs, imported, tmp_path):
@@ -72,7 +72,7 @@ def test_predictions_in_a_file_import_nothing_more(runs, imported, tmp_path):
 
 @pytest.mark.parametrize("task", TASK_NAMES)
 def test_an_evaluation_imports_only_its_metrics(task, runs, imported):
-    words = ("--accelerator", "cpu", "--workers", "0", "--progress", "none")
+    words = ("--device", "cpu", "--workers", "0", "--progress", "none")
     assert imported("evaluate", runs(task).folder, *words) <= SCORING[task]
 
 

@@ -148,7 +148,7 @@ def test_the_attributes_of_a_model(task, run, model, expected):
 
 
 def test_the_number_of_parameters_in_a_report_is_that_of_the_module(runs, loaded):
-    page = msgformer.report(runs("classify").folder, accelerator="cpu", workers=0, progress="none").report.read_text()
+    page = msgformer.report(runs("classify").folder, device="cpu", workers=0, progress="none").report.read_text()
     assert f"{loaded('classify').num_parameters:,}" in page
 
 
@@ -242,7 +242,7 @@ def test_predicting_does_not_change_a_module_in_training(task, run):
 
 def test_a_module_with_the_weights_of_a_run_predicts_and_scores_the_same(task, run, model):
     """The public functions accept a module or a trained model instead of a path."""
-    options = {"accelerator": "cpu", "workers": 0, "progress": "none"}
+    options = {"device": "cpu", "workers": 0, "progress": "none"}
     looks = {"threshold": 0.0} if task == "detect" else {}
     by_path, by_model = (
         msgformer.predict(one, run.images, **options, **looks).predictions for one in (run.folder, model)
@@ -258,10 +258,10 @@ def test_a_module_with_the_weights_of_a_run_predicts_and_scores_the_same(task, r
 def test_a_module_can_be_scored_on_data_of_its_classes(runs, tmp_path):
     module = create("classify")
     module.pretrained_cfg["label_names"] = ["dark", "grey", "light"]
-    result = msgformer.evaluate(module, runs("classify").data, accelerator="cpu", workers=0, progress="none")
+    result = msgformer.evaluate(module, runs("classify").data, device="cpu", workers=0, progress="none")
     assert (result.images, result.classes) == (12, 3)
     with pytest.raises(msgformer.UserError, match=r"MsgTransformer|msg_transformer_tiny") as caught:
-        msgformer.evaluate(module, accelerator="cpu", workers=0, progress="none")
+        msgformer.evaluate(module, device="cpu", workers=0, progress="none")
     assert "\n" not in str(caught.value)
 
 
@@ -288,18 +288,18 @@ def test_a_model_in_memory_is_exported_explained_and_timed(as_module, task, run,
     assert msgformer.export(given, output=output, img_size=size).output == output
     assert type(msgformer.load(output, device="cpu")) is CLASSES[task]
     explained = msgformer.explain(
-        given, run.images[0], output=tmp_path / "explained", accelerator="cpu", progress="none", gradients=0
+        given, run.images[0], output=tmp_path / "explained", device="cpu", progress="none", gradients=0
     )
     assert explained.page.is_file()
     if task == "classify":
-        timed = msgformer.benchmark(given, img_size=16, rounds=1, accelerator="cpu", progress="none", threads=1)
+        timed = msgformer.benchmark(given, img_size=16, rounds=1, device="cpu", progress="none", threads=1)
         assert len(timed.timings) == 1
 
 
 def test_changes_of_a_module_are_timed(runs):
     model, calls = msgformer.load(runs("classify").folder, device="cpu"), []
     model.module.register_forward_pre_hook(lambda *_: calls.append(1))
-    model.benchmark(img_size=16, rounds=1, accelerator="cpu", progress="none", threads=1)
+    model.benchmark(img_size=16, rounds=1, device="cpu", progress="none", threads=1)
     assert calls
 
 
@@ -331,7 +331,7 @@ def test_a_trained_model_keeps_its_device_and_precision_unless_others_are_asked_
         msgformer.load(model, device="tpu")
     image = runs("classify").images[0]
     exact, coarse = (
-        msgformer.predict(model, image, accelerator="cpu", precision=one, progress="none").predictions[0].probabilities
+        msgformer.predict(model, image, device="cpu", precision=one, progress="none").predictions[0].probabilities
         for one in ("64-true", "bf16")
     )
     assert exact != coarse
@@ -375,7 +375,7 @@ def test_a_url(task, run, model, expected, server):
 
 def test_the_command_line_takes_urls(runs, server, capsys):
     url = f"{server}/classify-images/a.png"
-    assert cli.main(["predict", str(runs("classify").folder), url, "--workers", "0", "--accelerator", "cpu"]) == 0
+    assert cli.main(["predict", str(runs("classify").folder), url, "--workers", "0", "--device", "cpu"]) == 0
     assert capsys.readouterr().out.startswith(url)
 
 
@@ -458,14 +458,14 @@ def test_bad_images_are_skipped_or_stop(task, run, model, expected, tmp_path):
 
 
 def test_the_function_takes_a_single_path(task, run, expected):
-    result = msgformer.predict(run.folder, str(run.images[0]), accelerator="cpu", progress="none")
+    result = msgformer.predict(run.folder, str(run.images[0]), device="cpu", progress="none")
     (record,) = result.predictions
     assert record.image == str(run.images[0])
     if task == "classify":
         assert record.classes[0] == expected[0].label
-    (same,) = msgformer.predict(run.folder, run.images[0], accelerator="cpu", progress="none").predictions
+    (same,) = msgformer.predict(run.folder, run.images[0], device="cpu", progress="none").predictions
     assert same == record
-    (iterated,) = msgformer.iter_predictions(run.folder, run.images[0], accelerator="cpu")
+    (iterated,) = msgformer.iter_predictions(run.folder, run.images[0], device="cpu")
     assert iterated == record
 
 
@@ -486,7 +486,7 @@ def test_a_checkpoint_is_opened_hashed_and_deserialized_once(task, run, monkeypa
 
     monkeypatch.setattr(torch, "load", counted_load)
     monkeypatch.setattr(checkpoint_file, "is_sealed", counted_hash)
-    msgformer.predict(run.folder, run.images[0], accelerator="cpu", progress="none")
+    msgformer.predict(run.folder, run.images[0], device="cpu", progress="none")
     assert counts == {"load": 1, "hash": 1}
     model = msgformer.load(run.folder, device="cpu")
     for image in run.images:
@@ -501,7 +501,7 @@ def test_a_prediction_of_an_exported_file_reads_no_checkpoint_beside_it(runs, ex
     path.write_bytes(exported.read_bytes())
     (folder / "best.ckpt").write_bytes((runs("classify").folder / "best.ckpt").read_bytes())
     (folder / "split.csv").write_bytes((runs("classify").folder / "split.csv").read_bytes())
-    data = msgformer.evaluate(path, accelerator="cpu", workers=0, progress="none")
+    data = msgformer.evaluate(path, device="cpu", workers=0, progress="none")
     assert data.images < 12  # what the run held out, as the checkpoint beside the file says
     monkeypatch.setattr(torch, "load", None)
     assert msgformer.load(path, device="cpu").predict(runs("classify").images[0]).label
@@ -520,7 +520,7 @@ def test_unknown_options_are_refused_with_the_nearest_name(task, run, model):
         with pytest.raises(msgformer.UserError, match=message):
             model.predict(run.images[0], **options)
     for name, wrong, right in (
-        ("evaluate", "acelerator", "accelerator"),
+        ("evaluate", "devices", "device"),
         ("export", "dynamic_batches", "dynamic_batch"),
         ("explain", "each_heads", "each_head"),
         ("benchmark", "round", "rounds"),

@@ -82,12 +82,12 @@ def arrays(state: dict[str, Tensor]) -> dict[str, Any]:
     return {name: tensor.float().cpu().numpy() for name, tensor in state.items()}
 
 
-def check_backend(backend: Library, accelerator: str, precision: str) -> None:
+def check_backend(backend: Library, device: str, precision: str) -> None:
     """Check that a library supports the requested device and precision, before the checkpoint is read.
 
     Args:
         backend: The library.
-        accelerator: Requested device.
+        device: Requested device.
         precision: Requested number format.
 
     Raises:
@@ -96,8 +96,8 @@ def check_backend(backend: Library, accelerator: str, precision: str) -> None:
     if backend == "torch":
         return
     check_mindspore()
-    if accelerator not in ("auto", "cpu"):
-        raise UserError(f"accelerator: MindSpore models run on the CPU only, not on {accelerator!r}; omit the option")
+    if device not in ("auto", "cpu"):
+        raise UserError(f"device: MindSpore models run on the CPU only, not on {device!r}; omit the option")
     if precision not in ("float32", "32-true"):
         raise UserError(f"precision: MindSpore models run in 32-true only, not in {precision!r}; omit the option")
 

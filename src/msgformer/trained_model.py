@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import cached_property
 from itertools import chain
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
 
 from msgformer.checkpoints.card import ModelCard
 from msgformer.config.data_options import OnBadImage
+from msgformer.config.renamed_arguments import renamed_options
 from msgformer.config.training_options import Progress
 from msgformer.data.files.image_inputs import open_inputs
 from msgformer.errors import UserError
@@ -173,7 +174,7 @@ class TrainedModel(LoadedModel, Generic[R, S]):
         """
         from msgformer.commands.evaluate import evaluate
 
-        _check_names("evaluate", options, _keywords(evaluate))
+        _check_names("evaluate", options, _keywords(evaluate), renamed_options(evaluate, {}))
         given = {"on_bad_image": on_bad_image, "batch_size": batch_size, "workers": workers, "progress": progress}
         return evaluate(self, data, output=output, **given, **options)  # type: ignore[return-value]
 
@@ -189,7 +190,7 @@ class TrainedModel(LoadedModel, Generic[R, S]):
         """
         from msgformer.commands.export import export
 
-        _check_names("export", options, _keywords(export))
+        _check_names("export", options, _keywords(export), renamed_options(export, {}))
         return export(self, format=format, **options)  # type: ignore[arg-type]
 
     def explain(self, images: ImagesLike, **options: Any) -> ExplainResult:
@@ -204,7 +205,7 @@ class TrainedModel(LoadedModel, Generic[R, S]):
         """
         from msgformer.commands.explain import explain
 
-        _check_names("explain", options, _keywords(explain))
+        _check_names("explain", options, _keywords(explain), renamed_options(explain, {}))
         return explain(self, images, **options)
 
     def benchmark(self, **options: Any) -> Benchmark:
@@ -218,7 +219,7 @@ class TrainedModel(LoadedModel, Generic[R, S]):
         """
         from msgformer.commands.benchmark import benchmark
 
-        _check_names("benchmark", options, _keywords(benchmark))
+        _check_names("benchmark", options, _keywords(benchmark), renamed_options(benchmark, {}))
         return benchmark([self], **options)
 
     def embed(
@@ -348,10 +349,10 @@ def load(
     return loaded.opened.task.choose(Classifier, Detector, Segmenter)(loaded.opened, loaded.config)  # type: ignore[return-value]
 
 
-def _check_names(command: str, given: Iterable[str], known: Sequence[str]) -> None:
-    """Raise UserError for options that do not exist, with the closest name."""
+def _check_names(command: str, given: Iterable[str], known: Sequence[str], old: Collection[str] = ()) -> None:
+    """Raise UserError for options that do not exist, with the closest name; old names are accepted."""
     for name in given:
-        if name not in known:
+        if name not in known and name not in old:
             raise UserError(f"{command}: unknown option {name!r}{nearest(name, known)}")
 
 

@@ -82,7 +82,7 @@ def test_integers_stay_integers(data, folder, tmp_path):
 
 
 def test_a_greedy_average_is_at_least_as_good_as_the_best_checkpoint(runs, tmp_path, capsys):
-    words = ["--greedy", "--output", str(tmp_path / "soup.ckpt"), "--accelerator", "cpu", "--workers", "0"]
+    words = ["--greedy", "--output", str(tmp_path / "soup.ckpt"), "--device", "cpu", "--workers", "0"]
     assert main(["average", *map(str, runs), *words]) == 0
     printed = capsys.readouterr().out
     assert "soup.ckpt: msg_transformer_tiny, the mean of " in printed
@@ -110,7 +110,7 @@ def test_detectors_and_segmenters_are_averaged(task, metric, tmp_path):
     scenes = write_scenes(task, tmp_path / "scenes", 2, 1)
     run = tiny_dense_run(task, scenes, tmp_path / "run", epochs=2).run
     paths = [run / "last.ckpt", run / "best.ckpt"]
-    result = average(paths, greedy=True, output=tmp_path / "soup.ckpt", accelerator="cpu", workers=0, progress="none")
+    result = average(paths, greedy=True, output=tmp_path / "soup.ckpt", device="cpu", workers=0, progress="none")
     assert result.metric == metric
     assert load_model(tmp_path / "soup.ckpt")[1].task == task
 

@@ -13,7 +13,7 @@ from msgformer.profiling import backends as benchmark_backends
 from msgformer.profiling import roofline, timing_run
 from msgformer.profiling.backends import export_file
 
-CPU = {"accelerator": "cpu", "progress": "none"}
+CPU = {"device": "cpu", "progress": "none"}
 ALLOCATOR = "DefaultCPUAllocator: can't allocate memory: you tried to allocate 8 bytes"
 
 
@@ -35,7 +35,7 @@ def run(tmp_path_factory):
 def written(tmp_path_factory):
     """A model in two backends with two sizes and two batches."""
     folder = tmp_path_factory.mktemp("benchmark") / "times"
-    options = {"batch": [1, 2], "img_size": [(32, 32), (48, 32)], "rounds": 2, "threads": 1, "output": folder}
+    options = {"batch_size": [1, 2], "img_size": [(32, 32), (48, 32)], "rounds": 2, "threads": 1, "output": folder}
     before = torch.get_num_threads()
     result = benchmark(["test_resnet"], backend=["optimized", "eager"], **options, **CPU)
     assert torch.get_num_threads() == before
@@ -102,7 +102,7 @@ def test_ratios_are_medians_of_pairs_per_image(monkeypatch):
 
     monkeypatch.setattr(timing_run, "prepare_torch", limited_memory)
     monkeypatch.setattr(timing_run, "time_interleaved", fake_times)
-    result = benchmark(["test_resnet"], against="test_convnext", batch=4, img_size=32, rounds=3, **CPU)
+    result = benchmark(["test_resnet"], against="test_convnext", batch_size=4, img_size=32, rounds=3, **CPU)
     first, second = result.timings
     assert result.reference == "test_convnext (eager)"
     assert (first.batch, first.ms, first.images_per_second) == (4, 8000, 0.5)
@@ -122,7 +122,7 @@ def test_out_of_memory_is_reported(monkeypatch):
         benchmark(["test_resnet"], img_size=32, **CPU)
     monkeypatch.setattr(timing_run, "prepare_torch", out_of_memory)
     with pytest.raises(UserError, match=r"out of memory for test_resnet \(eager\) even with one image of 32 x 32"):
-        benchmark(["test_resnet"], batch=4, img_size=32, **CPU)
+        benchmark(["test_resnet"], batch_size=4, img_size=32, **CPU)
 
 
 @pytest.mark.parametrize("precision", ["float32", "bf16"])
@@ -130,7 +130,7 @@ def test_training_steps_are_timed_without_a_roofline(precision, monkeypatch):
     steps = []
     step = torch.optim.AdamW.step
     monkeypatch.setattr(torch.optim.AdamW, "step", lambda *given: steps.append(step(*given)))
-    result = benchmark(["test_resnet"], mode="train", precision=precision, batch=2, img_size=32, rounds=1, **CPU)
+    result = benchmark(["test_resnet"], mode="train", precision=precision, batch_size=2, img_size=32, rounds=1, **CPU)
     (one,) = result.timings
     assert (one.floor_ms, one.of_limit) == (None, None)
     assert len(steps) >= timing_run.FIRST_RUNS + timing_run.WARM_UP + 1
@@ -147,7 +147,7 @@ def test_weights_and_images_have_the_number_format():
 def test_runs_and_exported_files_are_timed_as_well(run, tmp_path, monkeypatch, capsys):
     monkeypatch.setitem(FORMATS, "onnxruntime", "torch-export")  # in the place of ONNX, which takes its time
     file = export_file(open_source(run, (16, 16)), "onnxruntime", 1, tmp_path)
-    options = {"img_size": 16, "rounds": 1, "accelerator": "cpu", "progress": "lines"}
+    options = {"img_size": 16, "rounds": 1, "device": "cpu", "progress": "lines"}
     result = benchmark([str(run), str(file)], backend=["eager", "onnxruntime"], **options)
     assert [(one.model, one.backend) for one in result.timings] == [
         (str(run), "eager"),
@@ -167,7 +167,7 @@ def test_runs_and_exported_files_are_timed_as_well(run, tmp_path, monkeypatch, c
     [
         ({"rounds": 0}, "rounds must be at least 1, not 0"),
         ({"threads": 0}, "threads must be at least 1, not 0"),
-        ({"batch": [4, 0]}, "batch must be at least 1, not 0"),
+        ({"batch_size": [4, 0]}, "batch_size must be at least 1, not 0"),
         ({"img_size": [(32, 0)]}, "img_size must be at least 1, not 0"),
         ({"img_size": [32, 64, 96]}, r"img_size: \[32, 64, 96\] isn't height and width"),
         ({"mode": "train", "backend": "openvino"}, "openvino can't train; use one of eager, compile, cudagraphs, rec"),
@@ -179,7 +179,7 @@ def test_runs_and_exported_files_are_timed_as_well(run, tmp_path, monkeypatch, c
         ({"backend": "onnxruntime", "precision": "bf16"}, "onnxruntime supports only float32 here, not bf16"),
         ({"backend": "cudagraphs"}, "cudagraphs needs an NVIDIA GPU, but the device is the CPU; use compile instead"),
         ({"precision": "tf32"}, "tf32 needs a GPU, but the device is the CPU"),
-        ({"accelerator": "abacus"}, "device must be auto, cpu, cuda or cuda:N, not 'abacus'"),
+        ({"device": "abacus"}, "device must be auto, cpu, cuda or cuda:N, not 'abacus'"),
         ({"models": ["test_vitt"]}, r"unknown model 'test_vitt'; did you mean 'test_vit"),
         ({"models": ["nowhere.ckpt"]}, "no such file or folder: nowhere.ckpt"),
         (
@@ -195,7 +195,7 @@ def test_unsupported_settings_are_refused(arguments, message):
 
 def test_outputs_packages_and_compilers_are_checked_first(tmp_path, monkeypatch):
     (tmp_path / "file").touch()
-    with pytest.raises(UserError, match="is not empty; give a new folder"):
+    with pytest.raises(UserError, match="isn't empty; pass --overwrite or another --output"):
         benchmark(["test_resnet"], output=tmp_path, **CPU)
     monkeypatch.setenv("PATH", "")
     monkeypatch.delenv("CXX", raising=False)
@@ -209,7 +209,7 @@ def test_outputs_packages_and_compilers_are_checked_first(tmp_path, monkeypatch)
 
 
 def test_a_mistake_is_reported_before_heavy_imports(run_light):
-    done = run_light("benchmark", "msg_transformer_tinny", "--batch", "1", "8")
+    done = run_light("benchmark", "msg_transformer_tinny", "--batch_size", "1", "8")
     assert done.returncode == 2
     assert "did you mean 'msg_transformer_tiny'" in done.stderr
 
@@ -223,7 +223,9 @@ def test_compiled_models_are_timed(run, mode):
     packed = "mkldnn_linear_weight_pack_matcher_count"
     counters["inductor"][packed] = 0
     with fresh_inductor_cache():
-        result = benchmark([str(run)], mode=mode, backend=["eager", "compile"], batch=2, img_size=16, rounds=1, **CPU)
+        result = benchmark(
+            [str(run)], mode=mode, backend=["eager", "compile"], batch_size=2, img_size=16, rounds=1, **CPU
+        )
     assert [one.backend for one in result.timings] == ["eager", "compile"]
     if torch.backends.mkl.is_available():  # which lays weights out where they are constants
         assert (counters["inductor"][packed] > 0) == (mode == "infer")
@@ -233,6 +235,6 @@ def test_compiled_models_are_timed(run, mode):
 @pytest.mark.parametrize("backend", ["onnxruntime", "openvino"])
 def test_models_are_exported_to_be_timed(run, backend):
     pytest.importorskip(backend)
-    (one,) = benchmark([str(run)], backend=backend, batch=2, img_size=16, rounds=1, **CPU).timings
+    (one,) = benchmark([str(run)], backend=backend, batch_size=2, img_size=16, rounds=1, **CPU).timings
     assert (one.backend, one.batch) == (backend, 2)
     assert one.floor_ms > 0

@@ -13,6 +13,7 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file
 
+import msgformer.models  # noqa: F401  (registers the models with timm)
 from msgformer.cli.main import main
 from msgformer.commands.convert import convert
 from msgformer.errors import UserError
@@ -92,8 +93,8 @@ def test_weights_of_unknown_models_are_refused(tmp_path):
         (["none.pth", "out.safetensors"], "checkpoint 'none.pth' doesn't exist"),
         ([".", "out.safetensors"], "checkpoint '.' is a directory"),
         (["a.pth", "out.pth"], "output 'out.pth' has to end with .safetensors; try 'out.safetensors'"),
-        (["a.pth", "none/out.safetensors"], "folder of output 'none/out.safetensors' doesn't exist"),
-        (["a.pth", "folder.safetensors"], "output 'folder.safetensors' is a directory"),
+        (["a.pth", "none/out.safetensors"], "output: there is no folder none"),
+        (["a.pth", "folder.safetensors"], "output: folder.safetensors is a folder"),
         (["a.safetensors", "./a.safetensors"], "is the checkpoint itself"),
         (["a.pth", "out.safetensors", "--model", "sgformer_x"], "unknown model 'sgformer_x'; did you mean"),
         (["a.pth", "out.safetensors", "--num-classes", "-1"], "num_classes=-1"),

@@ -83,7 +83,7 @@ def test_existing_files_are_only_overwritten_on_request(runs, tmp_path, suffix):
     for name in {output.name, "features.txt"} if suffix == "npy" else {output.name}:
         (tmp_path / name).write_text("before")
         with pytest.raises(
-            msgformer.UserError, match=rf"^output: .*{name} exists; give another file, or pass --overwrite"
+            msgformer.UserError, match=rf"^output: .*{name} exists; pass --overwrite or another --output"
         ):
             msgformer.embed(run.folder, run.images[0], **options)
         assert (tmp_path / name).read_text() == "before"

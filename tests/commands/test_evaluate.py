@@ -117,7 +117,7 @@ def test_scores_are_written_as_json_and_csv(run, data, folder):
     assert all((row["class_1"] == row["true"]) == (row["correct"] == "1") for row in images)
     assert sum(float(row["loss"]) for row in images) / 30 == pytest.approx(result.loss, rel=1e-5)
     assert sum(float(images[0][f"probability_{rank}"]) for rank in (1, 2, 3)) == pytest.approx(1, rel=1e-5)
-    with pytest.raises(UserError, match=r"output: .*scores isn't empty; give a new folder"):
+    with pytest.raises(UserError, match=r"output: .*scores isn't empty; pass --overwrite or another --output"):
         evaluate(run, data, output=folder / "scores", **CPU)
 
 
@@ -179,6 +179,6 @@ def test_progress_as_a_bar_and_not_at_all(run, data, capsys, monkeypatch):
 
 
 def test_the_command_line_takes_several_checkpoints(run, data, capsys):
-    status = main(["evaluate", str(run), str(run / "last.ckpt"), "--data", str(data), "--accelerator", "cpu"])
+    status = main(["evaluate", str(run), str(run / "last.ckpt"), "--data", str(data), "--device", "cpu"])
     assert status == 0
     assert len(capsys.readouterr().out.splitlines()) == 3

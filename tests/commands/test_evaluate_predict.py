@@ -15,7 +15,7 @@ from msgformer.data.files.folder import find_images
 from msgformer.errors import UserError
 
 MODEL_ARGS = {"embed_dim": 16, "depths": [1, 1], "num_heads": [1, 2], "window_size": 2, "shuffle_sizes": [2, 2]}
-CPU = {"accelerator": "cpu", "workers": 0}
+CPU = {"device": "cpu", "workers": 0}
 
 
 @pytest.fixture
@@ -142,7 +142,7 @@ def test_an_unreadable_image_is_named(run, data, workers):
     broken = data / "dark" / "02.png"
     broken.write_bytes(b"no image")
     with pytest.raises(UserError, match=r"^can't read image .*02\.png \(not an image\); replace or remove it$"):
-        predict(run, [data / "dark"], workers=workers, accelerator="cpu")
+        predict(run, [data / "dark"], workers=workers, device="cpu")
 
 
 def test_unusable_images_are_named(run, tmp_path):
@@ -157,7 +157,7 @@ def test_unusable_images_are_named(run, tmp_path):
     with pytest.raises(UserError, match="top_k must be at least 1"):
         predict(run, [run], top_k=0)
     with pytest.raises(UserError, match="device must be auto, cpu, cuda or cuda:N, not 'abacus'"):
-        evaluate(run, accelerator="abacus")
+        evaluate(run, device="abacus")
 
 
 def test_unreadable_images_can_be_skipped_and_are_listed(run, data, image_folder, capsys):

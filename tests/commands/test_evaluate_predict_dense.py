@@ -14,7 +14,7 @@ from msgformer.errors import UserError
 from msgformer.tasks.detection.coco_scores import METRICS
 from msgformer.utils.rle import decode_mask
 
-CPU = {"accelerator": "cpu", "progress": "none"}
+CPU = {"device": "cpu", "progress": "none"}
 
 
 @pytest.fixture(scope="module")
@@ -153,7 +153,7 @@ def test_options_that_detectors_do_not_support_are_refused(options, message, run
         ("segment", "evaluate", {"scales": [0.0]}, "scales must be above 0"),
         ("segment", "predict", {"threshold": 0.3}, "threshold is for detectors, not for segmenters"),
         ("detect", "predict", {"top_k": 3}, "top_k is for classifiers, not for detectors; leave it out"),
-        ("detect", "predict", {"resume": True}, "resume: there is no output; pass --output FILE"),
+        ("detect", "predict", {"skip_completed": True}, "skip_completed: there is no output; pass --output FILE"),
         ("detect", "predict", {"threshold": 3.0}, "threshold must lie between 0 and 1"),
     ],
 )

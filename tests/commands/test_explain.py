@@ -11,7 +11,7 @@ from commands.trained import MODEL_ARGS, make_images, make_run
 from msgformer.errors import UserError
 
 SG_ARGS = {"embed_dims": [16, 16, 16, 16], "depths": [2, 1, 2, 1], "num_heads": [2, 2, 2, 2]}
-CPU = {"accelerator": "cpu", "progress": "none"}
+CPU = {"device": "cpu", "progress": "none"}
 
 
 @pytest.fixture(scope="module")
@@ -196,7 +196,7 @@ def test_models_of_other_families_are_refused(place, tmp_path):
         ),
         ("run", {"whole": True, "img_size": (16, 20)}, "whole images keep their shape"),
         ("run", {"gradients": -1}, "gradients must be at least 0"),
-        ("run", {"output": "data"}, "output: .* is not empty"),
+        ("run", {"output": "data"}, "output: .* isn't empty"),
         ("run", {"images": ["text.png"]}, "can't read image .*text.png"),
         ("run", {"images": ["nothing.png"]}, "nothing.png"),
         ("msg_transformer_tiny", {"weights": "nothing.pth"}, "weights: .*nothing.pth"),

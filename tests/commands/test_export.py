@@ -50,8 +50,8 @@ def test_unsupported_uses_of_a_file_are_refused_in_one_line(run, exported):
         ({"img_size": 24}, r"takes images of 16 x 16 pixels, not of 24 x 24; export it with --dynamic-size"),
         ({"precision": "bf16-mixed"}, r"precision: .* has the precision of its export"),
         (
-            {"accelerator": "gpu"},
-            r"device: there is no cuda device|accelerator: .* was exported for the CPU",
+            {"device": "gpu"},
+            r"device: there is no cuda device|device: .* was exported for the CPU",
         ),
         ({"backend": "mindspore"}, "MindSpore"),
     ):

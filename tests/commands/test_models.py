@@ -38,7 +38,7 @@ def test_all_models_are_counted_at_a_size(monkeypatch, capsys):
     assert listed["models"] == list(MODELS[:1])
     assert [size["input_size"] for size in listed["sizes"]] == [[64, 64]]
     assert [size["comparisons"] for size in listed["sizes"]] == [[]]
-    table = models(input_size=64).table().splitlines()
+    table = models(img_size=64).table().splitlines()
     assert table[0] == "at 64 x 64"
     assert len(table) == 3
 
@@ -46,8 +46,8 @@ def test_all_models_are_counted_at_a_size(monkeypatch, capsys):
 def test_unknown_models_and_sizes_are_refused():
     with pytest.raises(UserError, match="unknown model 'sgformer_smal'; did you mean 'sgformer_small'"):
         models("sgformer_smal")
-    with pytest.raises(UserError, match="input_size must be at least 1, not 0"):
-        models(input_size=(224, 0))
+    with pytest.raises(UserError, match="img_size must be at least 1, not 0"):
+        models(img_size=(224, 0))
 
 
 def test_every_recipe_is_listed_with_a_description():

@@ -72,7 +72,7 @@ def assert_stored(path, predictions):
 @pytest.mark.parametrize("workers", [0, 1])
 def test_predictions_are_written_in_order(run, data, expected, tmp_path, suffix, workers):
     output = tmp_path / f"out.{suffix}"
-    result = predict(run, [data], output=output, batch_size=4, workers=workers, accelerator="cpu")
+    result = predict(run, [data], output=output, batch_size=4, workers=workers, device="cpu")
     assert_stored(output, expected)
     assert (result.images, result.predictions, result.output) == (30, [], output)
     assert result.table() == f"30 images in {output}"
@@ -113,13 +113,13 @@ def test_a_killed_call_resumes(run, data, expected, tmp_path, suffix, cut):
     whole = next(tmp_path.iterdir()).read_bytes()
     next(tmp_path.iterdir()).unlink()
     growing.write_bytes(whole[:cut])
-    with pytest.raises(UserError, match=r"exists; --resume continues it"):
+    with pytest.raises(UserError, match=r"exists; pass --overwrite or another --output, or --skip_completed"):
         predict(run, [data], output=output, **CPU)
-    result = predict(run, [data], output=output, resume=True, batch_size=7, **CPU)
+    result = predict(run, [data], output=output, skip_completed=True, batch_size=7, **CPU)
     assert result.images == 30
     assert_stored(output, expected)
     assert list(tmp_path.iterdir()) == [output]
-    assert predict(run, [data], output=output, resume=True, **CPU).images == 30  # and once more: nothing to do
+    assert predict(run, [data], output=output, skip_completed=True, **CPU).images == 30  # and once more: nothing to do
     assert_stored(output, expected)
 
 
@@ -128,7 +128,7 @@ def test_resuming_predicts_only_the_remaining_images(run, data, tmp_path, monkey
     predict(run, [data / "dark"], output=output, **CPU)
     asked = []
     monkeypatch.setattr(prediction_stream.PreprocessedDataset, "__getitem__", loads(asked))
-    predict(run, [data], output=output, resume=True, **CPU)
+    predict(run, [data], output=output, skip_completed=True, **CPU)
     assert [Path(name).parent.name for name in asked].count("dark") == 1  # which shows that the model is the same
     assert len(asked) == 21
 
@@ -164,8 +164,8 @@ def test_an_interrupted_call_leaves_whole_predictions(run, data, expected, tmp_p
     finally:
         signal.signal(signal.SIGINT, before)
     assert_stored(output, expected[:12])
-    assert "stopped after 12 images; --resume continues from there" in capsys.readouterr().err
-    predict(run, [data], output=output, resume=True, **CPU)
+    assert "stopped after 12 images; --skip_completed continues from there" in capsys.readouterr().err
+    predict(run, [data], output=output, skip_completed=True, **CPU)
     assert_stored(output, expected)
 
 
@@ -177,28 +177,28 @@ def test_a_file_of_other_predictions_is_not_resumed(run, data, folder, tmp_path)
         ([data / "grey" / "00.png"], r"prediction 2 .*but no image is given there"),
     ):
         with pytest.raises(UserError, match=message):
-            predict(run, images, output=output, resume=True, **CPU)
+            predict(run, images, output=output, skip_completed=True, **CPU)
     with pytest.raises(UserError, match="was made by another model or other options"):
-        predict(run, [data / "grey"], 2, output=output, resume=True, **CPU)
+        predict(run, [data / "grey"], 2, output=output, skip_completed=True, **CPU)
     other = make_run(data, folder / "other", seed=7, epochs=1)
     with pytest.raises(UserError, match="was made by another model or other options"):
-        predict(other, [data / "grey"], output=output, resume=True, **CPU)
+        predict(other, [data / "grey"], output=output, skip_completed=True, **CPU)
     output.write_text("hello\n")
     with pytest.raises(UserError, match=r"record 1 of .*out\.jsonl is no prediction"):
-        predict(run, [data / "grey"], output=output, resume=True, **CPU)
+        predict(run, [data / "grey"], output=output, skip_completed=True, **CPU)
     (tmp_path / "out.csv").write_text("a,b\n1,2\n")
     with pytest.raises(UserError, match=r"out\.csv has different columns"):
-        predict(run, [data / "grey"], output=tmp_path / "out.csv", resume=True, **CPU)
+        predict(run, [data / "grey"], output=tmp_path / "out.csv", skip_completed=True, **CPU)
     (tmp_path / "out.parquet").write_bytes(b"PAR1")
     with pytest.raises(UserError, match=r"out\.parquet isn't a file of predictions"):
-        predict(run, [data / "grey"], output=tmp_path / "out.parquet", resume=True, **CPU)
+        predict(run, [data / "grey"], output=tmp_path / "out.parquet", skip_completed=True, **CPU)
 
 
 def test_a_complete_parquet_file_is_not_extended(run, data, tmp_path):
     output = tmp_path / "out.parquet"
     predict(run, [data / "dark"], output=output, **CPU)
     with pytest.raises(UserError, match=r"is complete, without .*grey/00\.png"):
-        predict(run, [data / "dark", data / "grey"], output=output, resume=True, **CPU)
+        predict(run, [data / "dark", data / "grey"], output=output, skip_completed=True, **CPU)
 
 
 @pytest.mark.parametrize("suffix", ["jsonl", "csv", "parquet"])
@@ -206,13 +206,13 @@ def test_a_complete_parquet_file_is_not_extended(run, data, tmp_path):
 def test_unreadable_images_have_a_row_in_the_file(run, image_folder, tmp_path, suffix, workers):
     images = image_folder(per_class=3)
     (images / "dark" / "01.png").write_bytes(b"no image")
-    machine = {"accelerator": "cpu", "workers": workers, "batch_size": 2}
+    machine = {"device": "cpu", "workers": workers, "batch_size": 2}
     output = tmp_path / f"out.{suffix}"
     with pytest.raises(UserError, match=r"^can't read image .*dark/01\.png"):
         predict(run, [images], output=output, **machine)
     growing = output if suffix != "parquet" else Path(f"{output}.partial.jsonl")
     assert len(stored(growing)) == 1  # what came before it
-    result = predict(run, [images], output=output, resume=True, on_bad_image="skip", **machine)
+    result = predict(run, [images], output=output, skip_completed=True, on_bad_image="skip", **machine)
     assert (result.images, result.skipped) == (6, [str(images / "dark" / "01.png")])
     rows = stored(output)
     assert [row[3] is not None for row in rows] == [False, True, False, False, False, False]
@@ -231,12 +231,10 @@ def test_a_missing_file_in_a_list_is_an_unreadable_image(run, data, monkeypatch)
 
 
 def test_standard_output_can_be_piped(run, data, expected, capfd):
-    assert main(["predict", str(run), str(data), "--output", "-", "--accelerator", "cpu", "--workers", "0"]) == 0
+    assert main(["predict", str(run), str(data), "--output", "-", "--device", "cpu", "--workers", "0"]) == 0
     lines = capfd.readouterr().out.splitlines()
     assert [json.loads(line)["image"] for line in lines] == [one.image for one in expected]
-    assert (
-        main(["predict", str(run), f"{data}/dark/*", "--output", "-", "--format", "csv", "--accelerator", "cpu"]) == 0
-    )
+    assert main(["predict", str(run), f"{data}/dark/*", "--output", "-", "--format", "csv", "--device", "cpu"]) == 0
     assert len(list(csv.DictReader(io.StringIO(capfd.readouterr().out)))) == 10
 
 
@@ -266,19 +264,19 @@ def test_unusable_outputs_are_named(run, data, tmp_path, monkeypatch):
     (tmp_path / "there.png").touch()
     for options, message in (
         ({"output": tmp_path / "out.txt"}, r"output: .*out\.txt doesn't end with \.jsonl"),
-        ({"output": tmp_path}, "output: .* is not empty; give a new folder"),
+        ({"output": tmp_path}, "output: .* isn't empty; pass --overwrite or another --output"),
         ({"output": tmp_path, "format": "csv"}, "is a folder"),
-        ({"output": tmp_path / "no" / "out.csv"}, r"there is no folder .*no; make it first"),
+        ({"output": tmp_path / "no" / "out.csv"}, r"there is no folder .*no; create it first"),
         ({"output": "-", "format": "parquet"}, "parquet can't be written to standard output"),
-        ({"output": "-", "resume": True}, "cannot resume from standard output; give --output FILE"),
-        ({"resume": True}, "resume: there is no output"),
+        ({"output": "-", "skip_completed": True}, "cannot continue standard output; pass --output FILE"),
+        ({"skip_completed": True}, "skip_completed: there is no output"),
         ({"format": "csv"}, "format: there is no output"),
         ({"contact_sheet": tmp_path / "sheet.jpg"}, r"has to end with \.png"),
-        ({"contact_sheet": tmp_path / "there.png"}, "exists; give another file"),
-        ({"contact_sheet": tmp_path / "no" / "sheet.png"}, "has no folder"),
+        ({"contact_sheet": tmp_path / "there.png"}, "exists; pass --overwrite or another --contact_sheet"),
+        ({"contact_sheet": tmp_path / "no" / "sheet.png"}, "there is no folder"),
         (
-            {"contact_sheet": tmp_path / "s.png", "output": tmp_path / "o.csv", "resume": True},
-            "contact_sheet: it can't be resumed",
+            {"contact_sheet": tmp_path / "s.png", "output": tmp_path / "o.csv", "skip_completed": True},
+            "contact_sheet: it shows the images of one call",
         ),
     ):
         with pytest.raises(UserError, match=message):

@@ -40,7 +40,7 @@ def copy(run, tmp_path):
 
 def test_a_training_ends_with_a_report(run, data):
     text = (run / "report.html").read_text()
-    result = evaluate(run, accelerator="cpu")
+    result = evaluate(run, device="cpu")
     assert f"{result.top1:.2f} %" in text
     assert f"<dd>{result.loss:.4f}" in text
     for section in ("Learning", "Confusion", "Classes", "Calibration", "Worst mistakes", "Throughput", "Environment"):
@@ -64,7 +64,7 @@ def test_a_report_can_be_written_again(copy, run):
     before = (copy / "report.html").read_text()
     (copy / "report.html").unlink()
     shutil.rmtree(copy / "plots")
-    result = report(copy, accelerator="cpu", workers=0)
+    result = report(copy, device="cpu", workers=0)
     assert result.report == copy / "report.html"
     assert {path.name for path in result.plots} == PLOTS
     after = result.report.read_text()
@@ -86,7 +86,7 @@ def test_without_scores_the_data_is_not_read(copy, data, monkeypatch):
 
 def test_other_images_are_scored_on_request(copy, folder, capsys):
     other = make_images(folder / "other", per_class=3)
-    assert main(["report", str(copy), "--data", str(other), "--accelerator", "cpu", "--workers", "0"]) == 0
+    assert main(["report", str(copy), "--data", str(other), "--device", "cpu", "--workers", "0"]) == 0
     assert f"{other}, 9 images" in (copy / "report.html").read_text()
     assert capsys.readouterr().out.startswith(f"{copy / 'report.html'}, and 5 plots")
 

@@ -23,17 +23,17 @@ def test_a_training_writes_a_report_of_its_task(run):
 
 
 def test_a_report_can_be_written_again_with_and_without_scores(run):
-    made = report(run.run, score=False, accelerator="cpu", progress="none")
+    made = report(run.run, score=False, device="cpu", progress="none")
     assert "Examples" not in made.report.read_text()
-    report(run.run, accelerator="cpu", progress="none", workers=0)
+    report(run.run, device="cpu", progress="none", workers=0)
     assert "Examples" in made.report.read_text()
     picture = sorted((run.run.parent / "data" / "images").glob("val*/*.jpg"))[0]
     content = picture.read_bytes()
     picture.write_bytes(b"no image")
     try:
         with pytest.raises(UserError, match=r"can't read image .*000001\.jpg"):
-            report(run.run, accelerator="cpu", progress="none", workers=0)
-        left = report(run.run, on_bad_image="skip", accelerator="cpu", progress="none", workers=0)
+            report(run.run, device="cpu", progress="none", workers=0)
+        left = report(run.run, on_bad_image="skip", device="cpu", progress="none", workers=0)
     finally:
         picture.write_bytes(content)
     page = left.report.read_text()

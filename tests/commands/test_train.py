@@ -80,7 +80,7 @@ def test_ema_weights_are_scored_and_saved(data, tmp_path):
     table = rows(run)
     assert {"val/ema_loss", "val/ema_top1", "val/ema_top5"} <= table[0].keys()
     best = max(table, key=lambda row: (float(row["val/ema_top1"]), -float(row["val/ema_loss"])))
-    averaged, raw = (evaluate(run / name, workers=0, accelerator="cpu") for name in ("best_ema.ckpt", "best.ckpt"))
+    averaged, raw = (evaluate(run / name, workers=0, device="cpu") for name in ("best_ema.ckpt", "best.ckpt"))
     assert averaged.top1 == pytest.approx(float(best["val/ema_top1"]))
     assert averaged.loss == pytest.approx(float(best["val/ema_loss"]), rel=1e-5)
     assert averaged.loss != pytest.approx(raw.loss, rel=1e-5)
@@ -128,8 +128,8 @@ def test_any_timm_model_trains(data, tmp_path):
 
 
 def test_trainer_options_have_an_effect(data, tmp_path):
-    trainer = {"accelerator": "cpu", "progress": "lines", "accumulate": 3, "precision": "bf16-mixed"}
-    more = {"clip_grad": 0.1, "grad_checkpointing": True, "deterministic": True}
+    trainer = {"accelerator": "cpu", "progress": "lines", "accumulate_grad_batches": 3, "precision": "bf16-mixed"}
+    more = {"gradient_clip_val": 0.1, "grad_checkpointing": True, "deterministic": True}
     result = tiny_run(data, tmp_path / "run", epochs=2, trainer={**trainer, **more})
     assert [row["step"] for row in rows(result.run)] == ["2", "4"]
 
@@ -155,7 +155,7 @@ def test_a_folder_with_fewer_images_than_a_batch_uses_an_even_batch(image_folder
 def test_a_loss_that_is_not_finite_stops_the_run(data, tmp_path):
     optim = {"lr": 1e30, "warmup_epochs": 0, "lr_batch": None, "optimizer": "sgd"}
     with pytest.raises(UserError, match=r"not finite \(\w+ is (nan|inf)\) in epoch 1, batch \d.*among \w+/\d\d\.png, "):
-        tiny_run(data, tmp_path / "run", optim=optim, trainer={"clip_grad": None, "progress": "none"})
+        tiny_run(data, tmp_path / "run", optim=optim, trainer={"gradient_clip_val": None, "progress": "none"})
 
 
 @pytest.mark.parametrize(

@@ -81,11 +81,11 @@ def kinds(tmp_path):
 def test_the_storage_format_of_images_has_no_effect(kinds, tmp_path):
     runs = {kind: tiny_run(data, tmp_path / "runs" / kind, val_fraction=0.34) for kind, data in kinds.items()}
     expected = weights(runs["folder"])
-    scores = evaluate(runs["folder"], accelerator="cpu", workers=0)
+    scores = evaluate(runs["folder"], device="cpu", workers=0)
     for kind, run in runs.items():
         assert all(torch.equal(expected[name], value) for name, value in weights(run).items()), kind
         assert (run / "classes.txt").read_text() == "dark\nlight\n"
-        again = evaluate(run, accelerator="cpu", workers=0)
+        again = evaluate(run, device="cpu", workers=0)
         assert (again.images, again.loss) == (4, pytest.approx(scores.loss)), kind
 
 
@@ -94,7 +94,7 @@ def test_a_finished_run_on_other_data_is_resumed_and_scored_on_any(kinds, tmp_pa
     run = tiny_run(kinds[kind], tmp_path / "run", epochs=1, workers=1)
     assert train(resume=run).epochs == 1
     for data in kinds.values():
-        assert evaluate(run, data, accelerator="cpu", workers=0).images == 12
+        assert evaluate(run, data, device="cpu", workers=0).images == 12
 
 
 def test_a_run_is_named_after_its_data(kinds, tmp_path, monkeypatch):
@@ -108,7 +108,7 @@ def test_missing_held_out_images_are_named(kinds, tmp_path):
         gone = next(row["name"] for row in csv.DictReader(file) if row["subset"] == "val").partition(":")[2]
     write_tar(tmp_path / "set.tar", {f"{name}/x.png": picture(1) for name in ("dark", "light")})
     with pytest.raises(UserError, match=rf"set\.tar:{gone} was held out by the run, but is missing"):
-        evaluate(run, accelerator="cpu")
+        evaluate(run, device="cpu")
 
 
 def test_a_damaged_shard_stops_a_run_before_it_begins(kinds, tmp_path):
@@ -146,4 +146,4 @@ def test_photographs_may_be_decoded_at_a_smaller_scale(tmp_path):
     assert not torch.equal(*(weights(run)["model.patch_embed.proj.weight"] for run in (whole, draft)))
     with (draft / "metrics.csv").open() as file:
         expected = float(next(csv.DictReader(file))["val/loss"])
-    assert evaluate(draft, accelerator="cpu", workers=0).loss == pytest.approx(expected, rel=1e-5)
+    assert evaluate(draft, device="cpu", workers=0).loss == pytest.approx(expected, rel=1e-5)

@@ -132,9 +132,9 @@ def test_masks_of_zero_and_one_are_trained_as_they_are_labeled(tmp_path):
     card = load_model(run / "best.ckpt")[1]
     assert (card.classes, card.preprocessing["reduce_zero_label"]) == (["background", "object"], False)
 
-    scores = evaluate(run, workers=0, accelerator="cpu", progress="none").per_class
+    scores = evaluate(run, workers=0, device="cpu", progress="none").per_class
     assert min(scores[name]["iou"] for name in ("background", "object")) > 70
-    predict(run, [data / "images/validation/1.png"], output=tmp_path / "drawn", accelerator="cpu")
+    predict(run, [data / "images/validation/1.png"], output=tmp_path / "drawn", device="cpu")
     predicted = np.asarray(Image.open(tmp_path / "drawn/0001-1-classes.png"))
     expected = np.asarray(Image.open(data / "annotations/validation/1.png"))
     assert (predicted == expected)[expected == 1].mean() > 0.8
@@ -223,7 +223,7 @@ def test_two_processes_count_every_validation_image_once(tmp_path, run_msgformer
     done = run_msgformer("train", "--config", "ddp.yaml", "--json")
     assert done.returncode == 0, done.stderr
     scores = json.loads(done.stdout)["scores"]
-    alone = evaluate(tmp_path / "run", workers=0, accelerator="cpu", progress="none")
+    alone = evaluate(tmp_path / "run", workers=0, device="cpu", progress="none")
     assert alone.images == 5
     for name, value in scores.items():
         assert alone.scores[name] == pytest.approx(value, abs=1e-3)

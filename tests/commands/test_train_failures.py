@@ -102,8 +102,10 @@ def test_out_of_gpu_memory_is_reported_with_remedies(data, tmp_path, in_second_e
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.")
 
     in_second_epoch(run_out)
-    with pytest.raises(UserError, match=r"out of memory .* --trainer\.accumulate 4 \(the same total batch\)"):
-        tiny_run(data, tmp_path / "run", trainer={"accelerator": "cpu", "progress": "none", "accumulate": 2})
+    with pytest.raises(UserError, match=r"out of memory .* --trainer\.accumulate_grad_batches 4 \(the same total"):
+        tiny_run(
+            data, tmp_path / "run", trainer={"accelerator": "cpu", "progress": "none", "accumulate_grad_batches": 2}
+        )
 
 
 def test_a_killed_worker_is_reported(data, tmp_path, in_second_epoch):

@@ -49,7 +49,7 @@ def settings_of(data, output, ema, accumulate, precision, processes):
         "model_args": {**TINY, "drop_path_rate": 0.0},  # what is random in the model is drawn for each process
         "augment": {"mixup": 0.0, "cutmix": 0.0},
         "optim": {"warmup_epochs": 0, "lr": 1e-2, "lr_batch": None, "eps": 1e-3, "ema": 0.9 if ema else None},
-        "trainer": {**trainer, "precision": precision, "accumulate": accumulate},
+        "trainer": {**trainer, "precision": precision, "accumulate_grad_batches": accumulate},
         "report": False,
     }
 
@@ -160,7 +160,7 @@ def varied(data, tmp_path_factory):
             "model": "sgformer_small",
             "img_size": 64,
             "model_args": {**sg_former, "drop_path_rate": 0.5},
-            "trainer": {**base["trainer"], "grad_checkpointing": True, "accumulate": 2},
+            "trainer": {**base["trainer"], "grad_checkpointing": True, "accumulate_grad_batches": 2},
         },
         "batch_norm": {"model": "test_resnet", "img_size": 32, "model_args": {}},
     }
@@ -185,7 +185,7 @@ def dense_settings(task, data, output):
         "model_args": BACKBONE,
         f"{task}_images": IMAGES[task] | ({"test_side": 128, "test_max_side": 128} if task == "detect" else {}),
         "optim": {"warmup_epochs": 0, "lr": 1e-3, "lr_batch": None, "ema": 0.9},
-        "trainer": {**TWO_PROCESSES, "accumulate": 2, "grad_checkpointing": True},
+        "trainer": {**TWO_PROCESSES, "accumulate_grad_batches": 2, "grad_checkpointing": True},
         "report": False,
         task: {**model, "frozen_stages": 1},
     }

@@ -29,7 +29,13 @@ def begin(data, output, **trainer):
         data,
         output,
         optim={"warmup_epochs": 1, "lr": 1e-2, "lr_batch": None, "ema": 0.9},
-        trainer={"accelerator": "cpu", "progress": "none", "accumulate": 2, "checkpoint_minutes": 0.0, **trainer},
+        trainer={
+            "accelerator": "cpu",
+            "progress": "none",
+            "accumulate_grad_batches": 2,
+            "checkpoint_minutes": 0.0,
+            **trainer,
+        },
     ).run
 
 

@@ -10,7 +10,7 @@ from msgformer.tasks.loaded_model import open_any
 
 CLASSES = ("dark", "grey", "light")
 MODEL_ARGS = {"embed_dim": 16, "depths": [1, 1], "num_heads": [1, 2], "window_size": 2, "shuffle_sizes": [2, 2]}
-CPU = {"accelerator": "cpu", "workers": 0}
+CPU = {"device": "cpu", "workers": 0}
 
 
 def make_images(root: Path, per_class: int = 10, classes=CLASSES) -> Path:

@@ -16,7 +16,7 @@ KEYS = {
     ("words", "hint"),
     [
         ("predict RUN IMAGE --conf 0.3", "--threshold"),
-        ("predict RUN IMAGE --device cpu", "--accelerator"),
+        ("predict RUN IMAGE --gpu 0", "--device"),
         ("train --device cpu", "--trainer.accelerator"),
         ("train --name first", "--output"),
         ("train --imgsz 320", "--img_size"),

@@ -73,11 +73,11 @@ def test_any_number_of_words_and_pairs_of_numbers(argv, expected):
 
 
 def test_lists_of_numbers_and_choices_take_several_words():
-    words = "a --img_size 32 48 --batch 1 8 64 --backend eager compile b --against c d --threads 2"
+    words = "a --img_size 32 48 --batch_size 1 8 64 --backend eager compile b --against c d --threads 2"
     values, _ = parse(benchmark, *words.split())
-    assert (values["models"], values["against"], values["threads"]) == (["a", "b", "d"], "c", 2)
-    assert (values["img_size"], values["batch"], values["backend"]) == ((32, 48), [1, 8, 64], ["eager", "compile"])
-    assert parse(benchmark, "a", "--batch", "[1, 8]", "--against", "[b, c]")[0]["against"] == ["b", "c"]
+    assert (values["model"], values["against"], values["threads"]) == (["a", "b", "d"], "c", 2)
+    assert (values["img_size"], values["batch_size"], values["backend"]) == ((32, 48), [1, 8, 64], ["eager", "compile"])
+    assert parse(benchmark, "a", "--batch_size", "[1, 8]", "--against", "[b, c]")[0]["against"] == ["b", "c"]
 
 
 def test_words_after_two_dashes_are_positional():

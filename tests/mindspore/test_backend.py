@@ -89,7 +89,7 @@ def test_both_modes_are_timed_with_pytorch(run, monkeypatch):
 
     mindspore_logits = benchmark_backends.mindspore_logits
     monkeypatch.setattr(benchmark_backends, "mindspore_logits", watch)
-    options = {"threads": 1, "img_size": 32, "rounds": 1, "accelerator": "cpu", "progress": "none"}
+    options = {"threads": 1, "img_size": 32, "rounds": 1, "device": "cpu", "progress": "none"}
     result = benchmark([str(run)], backend=["mindspore", "eager", "mindspore-graph"], **options)
     assert [one.backend for one in result.timings] == ["mindspore", "eager", "mindspore-graph"]
     assert [one.memory_mib is None for one in result.timings] == [True, False, True]

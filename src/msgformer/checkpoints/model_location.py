@@ -67,7 +67,7 @@ class ModelLocation:
         return self.kind is not ModelKind.NAME
 
 
-def find_model(model: str | Path, key: str = "checkpoint") -> ModelLocation:
+def find_model(model: str | Path, key: str = "model") -> ModelLocation:
     """Find the location of a model.
 
     Args:
@@ -92,7 +92,7 @@ def find_model(model: str | Path, key: str = "checkpoint") -> ModelLocation:
     return ModelLocation(ModelKind.CHECKPOINT, path)
 
 
-def find_trained_model(model: str | Path, key: str = "checkpoint") -> ModelLocation:
+def find_trained_model(model: str | Path, key: str = "model") -> ModelLocation:
     """Find a model that has weights.
 
     Args:
@@ -114,7 +114,7 @@ def find_trained_model(model: str | Path, key: str = "checkpoint") -> ModelLocat
     )
 
 
-def find_checkpoint(path: Path, key: str = "checkpoint") -> Path:
+def find_checkpoint(path: Path, key: str = "model") -> Path:
     """Find a checkpoint.
 
     Args:
@@ -139,7 +139,7 @@ def is_name(model: str) -> bool:
     return len(path.parts) == 1 and path.suffix.lower() not in (*WEIGHTS_SUFFIXES, *EXPORTED_SUFFIXES)
 
 
-def check_kind(path: Path, key: str = "checkpoint") -> None:
+def check_kind(path: Path, key: str = "model") -> None:
     """Check by its first bytes that a file may be a checkpoint.
 
     Args:

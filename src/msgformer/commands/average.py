@@ -8,6 +8,7 @@ from pathlib import Path
 
 from msgformer.checkpoints.model_location import find_checkpoint
 from msgformer.config.constraints import check_choices, check_ranges
+from msgformer.config.renamed_arguments import renamed_arguments
 from msgformer.config.training_options import Progress
 from msgformer.data.files.locations import resolve_data
 from msgformer.errors import UserError
@@ -58,15 +59,17 @@ class Averaged(Result):
         return f"{text}\n'msgformer evaluate {self.output}' scores it"
 
 
+@renamed_arguments(checkpoint="model", accelerator="device")
 def average(
-    checkpoint: Path | list[Path],
+    model: Path | list[Path],
     *,
     output: Path | None = None,
+    overwrite: bool = False,
     greedy: bool = False,
     data: str | Path | None = None,
     batch_size: int | None = None,
     workers: int | None = None,
-    accelerator: str | None = None,
+    device: str | None = None,
     progress: Progress | None = None,
 ) -> Averaged:
     """Average the weights of several checkpoints of one model (Wortsman et al., "Model soups", 2022).
@@ -75,15 +78,16 @@ def average(
     averaged like weights.
 
     Args:
-        checkpoint: Run folders (their best epochs) or checkpoints in them.
+        model: Run folders (their best epochs) or checkpoints in them.
         output: Checkpoint file to write; its name must end with .ckpt.
+        overwrite: Replace an existing file, once the new one is complete.
         greedy: Start from the best checkpoint and add the others in order of their scores, each only if the average
             does not get worse.
         data: With --greedy, data to score on, as for 'msgformer evaluate'; by default the images that the runs held
             out.
         batch_size: With --greedy, images per batch, as for 'msgformer evaluate'.
         workers: With --greedy, processes that load images; by default the number of cores minus one, at most 8.
-        accelerator: With --greedy, the device: "auto", "cpu", "gpu", "cuda" or "cuda:N".
+        device: With --greedy, "auto", "cpu", "cuda" or "cuda:N".
         progress: With --greedy, "bar", "lines" or "none"; "auto" shows a bar in a terminal.
 
     Returns:
@@ -94,21 +98,21 @@ def average(
             different images.
     """
     check_choices(average, locals())
-    scoring = {"batch_size": batch_size, "workers": workers, "accelerator": accelerator, "progress": progress}
+    scoring = {"batch_size": batch_size, "workers": workers, "device": device, "progress": progress}
     scoring = {key: value for key, value in scoring.items() if value is not None}
     check_ranges(scoring)
     if not greedy and (data is not None or scoring):
         raise UserError(f"{'data' if data is not None else next(iter(scoring))} is for --greedy; leave it out")
-    given = [checkpoint] if isinstance(checkpoint, str | Path) else checkpoint
+    given = [model] if isinstance(model, str | Path) else model
     if len(given) < 2:
-        raise UserError(f"checkpoint: {len(given)} can't be averaged; give two or more")
+        raise UserError(f"model: {len(given)} can't be averaged; give two or more")
     paths = [find_checkpoint(Path(path)) for path in given]
     if output is None:
         raise UserError("output: no file to write is given; pass one, such as --output soup.ckpt")
     output = Path(output)
-    check_weights_output(output, ".ckpt")
     if output.exists() and any(output.samefile(path) for path in paths):
         raise UserError(f"output: {output} is one of the checkpoints themselves; give another file")
+    check_weights_output(output, ".ckpt", overwrite=overwrite)
 
     from msgformer.commands.evaluate import evaluate
     from msgformer.weights import averaging

@@ -8,32 +8,44 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from msgformer.config.constraints import check_choices, check_ranges
+from msgformer.config.renamed_arguments import renamed_arguments
 from msgformer.config.training_options import Progress
 from msgformer.errors import UserError
 from msgformer.exporters.packages import require_writer
 from msgformer.mindspore_backend import check_mindspore
 from msgformer.model_types import ModelsLike
-from msgformer.profiling.benchmark_result import FORMATS, MINDSPORE, TRAINING, Backend, Benchmark, Mode, NumberFormat
-from msgformer.runs.output_folder import check_new_folder
+from msgformer.profiling.benchmark_result import (
+    FORMATS,
+    JSON,
+    MINDSPORE,
+    TRAINING,
+    Backend,
+    Benchmark,
+    Mode,
+    NumberFormat,
+)
 from msgformer.runs.train_settings import check_model
+from msgformer.utils.output_path import check_output_folder, stage_if_used
 
 T = TypeVar("T")
 
 
+@renamed_arguments(models="model", batch="batch_size", accelerator="device")
 def benchmark(
-    models: ModelsLike,
+    model: ModelsLike,
     *,
     against: str | list[str] | None = None,
     mode: Mode = "infer",
     backend: Backend | list[Backend] = "eager",
-    batch: int | list[int] = 1,
+    batch_size: int | list[int] = 1,
     img_size: int | tuple[int, int] | list[tuple[int, int]] = 224,
     threads: int | None = None,
     precision: NumberFormat = "float32",
     rounds: int = 20,
-    accelerator: str = "auto",
+    device: str = "auto",
     trust: bool = False,
     output: Path | None = None,
+    overwrite: bool = False,
     progress: Progress = "auto",
 ) -> Benchmark:
     """Time models alternately (A B A B), and compare each with the roofline of this machine.
@@ -42,7 +54,7 @@ def benchmark(
     on this machine. Alternating the models keeps a slow phase of the machine from favoring one of them.
 
     Args:
-        models: Names of models of this package or of timm (random weights), run folders, checkpoints of classifiers, or
+        model: Names of models of this package or of timm (random weights), run folders, checkpoints of classifiers, or
             files of 'msgformer export', which run in their own library.
         against: Model to compare with, or a list of them, '[NAME, NAME]'. Ratios are relative to the first of them, or
             to the first model if none is given, in the first backend.
@@ -51,16 +63,17 @@ def benchmark(
             "optimized" is msgformer.optimize, "compile" is torch.compile of that, "cudagraphs" is the same with CUDA
             graphs, "recompute" is eager training with gradient checkpointing, "onnxruntime" and "openvino" run exported
             files, "mindspore" and "mindspore-graph" run MindSpore on the CPU, eagerly and as a graph.
-        batch: Images per batch, one number or several, as in --batch 1 8 64; a batch that does not fit in memory is
-            halved.
+        batch_size: Images per batch, one number or several, as in --batch_size 1 8 64; a batch that does not fit in
+            memory is halved.
         img_size: Image size: the side of a square, or height and width; or a list of pairs, '[[224, 224], [448, 448]]'.
         threads: CPU threads; by default each library's own default.
         precision: "float32"; "tf32" (GPUs); "bf16", or "fp16" (GPUs), for weights and images, and by autocast in
             training.
         rounds: Number of timed rounds, after two warm-up rounds.
-        accelerator: Device: "auto", "cpu" or "gpu".
+        device: "auto", "cpu", "cuda" or "cuda:N".
         trust: Allow exported files to run machine code, as AOTInductor files do.
-        output: New folder for benchmark.json, benchmark.csv, and plots if there are several sizes or batches.
+        output: Folder for benchmark.json, benchmark.csv, and plots if there are several sizes or batches.
+        overwrite: Replace an existing folder, once the new one is complete.
         progress: "bar", "lines" or "none"; "auto" shows a bar in a terminal and lines elsewhere.
 
     Returns:
@@ -71,27 +84,28 @@ def benchmark(
             not even one image fits in memory, or the output can't be written.
     """
     check_choices(benchmark, locals())
-    in_memory, names = _names(_as_list(models))
-    rivals, backends, batches = (_as_list(one) for one in (against or [], backend, batch))
+    in_memory, names = _names(_as_list(model))
+    rivals, backends, batches = (_as_list(one) for one in (against or [], backend, batch_size))
     sizes = _sizes(img_size)
     sides = [side for size in sizes for side in size]
-    check_ranges({"batch": batches, "img_size": sides, "threads": threads, "rounds": rounds})
+    check_ranges({"batch_size": batches, "img_size": sides, "threads": threads, "rounds": rounds})
     _check_choices(mode, backends, precision)
     for name in (*names, *rivals):
         if name not in in_memory and not Path(name).exists():
             check_model(name)
     output = None if output is None else Path(output)
-    check_new_folder(output)
+    check_output_folder(output, JSON, overwrite=overwrite)
 
     from msgformer.profiling.files import write_benchmark
     from msgformer.profiling.timing_run import Plan, run_benchmark
     from msgformer.tasks.loaded_model import open_any
 
-    plan = Plan(names, rivals, mode, backends, batches, sizes, threads, precision, rounds, accelerator, progress)
-    opened = {name: open_any(model) for name, model in in_memory.items()}
+    plan = Plan(names, rivals, mode, backends, batches, sizes, threads, precision, rounds, device, progress)
+    opened = {name: open_any(one) for name, one in in_memory.items()}
     result = run_benchmark(replace(plan, trust=trust, in_memory=opened), output)
     if output is not None:
-        write_benchmark(result, output)
+        with stage_if_used(output) as folder:
+            write_benchmark(result, folder)
     return result
 
 

@@ -43,6 +43,7 @@ def convert(
     official: Path,
     output: Path,
     *,
+    overwrite: bool = False,
     model: str | None = None,
     num_classes: int | None = None,
     img_size: int | None = None,
@@ -51,7 +52,7 @@ def convert(
 ) -> Converted:
     """Convert an official checkpoint, a checkpoint of a run, or a MindSpore checkpoint into another format.
 
-    No code in the file is executed. The output is written atomically and replaces an existing file. The model's name,
+    No code in the file is executed. The model's name,
     arguments and classes that a run's checkpoint records are kept.
 
     Args:
@@ -59,6 +60,7 @@ def convert(
             checkpoint.
         output: File to write: .safetensors, or .ckpt for MindSpore. A model that was trained here and comes back from
             MindSpore can also be written as a .ckpt checkpoint.
+        overwrite: Replace an existing file, once the new one is complete.
         model: Name of the model, or its name in the official code; by default as recorded in the file, or detected from
             the shapes of the parameters.
         num_classes: Number of classes; by default as recorded in the file, or 1000.
@@ -78,7 +80,7 @@ def convert(
     name = None if model is None else resolve(model)
     official, output = Path(official), Path(output)
     from_mindspore = is_mindspore(official)
-    check_weights_paths(official, output, *_suffixes(to, from_mindspore))
+    check_weights_paths(official, output, *_suffixes(to, from_mindspore), overwrite=overwrite)
     if from_mindspore or to == "mindspore":
         check_mindspore()
     if (num_classes is not None and num_classes < 0) or (img_size is not None and img_size < 1):

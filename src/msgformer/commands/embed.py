@@ -13,6 +13,7 @@ from msgformer.config.training_options import Precision, Progress
 from msgformer.data.files.image_inputs import open_inputs
 from msgformer.errors import UserError
 from msgformer.model_types import ImagesLike, ModelLike
+from msgformer.utils.output_path import check_output_file
 from msgformer.utils.packages import require_package
 from msgformer.utils.result import Result
 
@@ -67,7 +68,7 @@ def embed(
             standard input.
         output: File to write: .npy for an array with one row per image, plus a .txt file with their names; or .parquet
             for a table with the columns image and embedding.
-        overwrite: Replace existing files.
+        overwrite: Replace an existing file, once the new one is complete.
         on_bad_image: "stop" at an image that can't be read, or "skip" and report it.
         batch_size: Images per batch; by default 64 for classifiers, and 1 for detectors and segmenters.
         workers: Processes that load images; by default none for a single batch, otherwise the number of cores minus
@@ -121,11 +122,4 @@ def _check_output(output: Path, *, overwrite: bool) -> None:
         raise UserError(f"output: {output} has to end with {' or '.join(SUFFIXES)}")
     if suffix == ".parquet":
         require_package("pyarrow", "parquet", f"output {output}")
-    if not output.parent.is_dir():
-        raise UserError(f"output: there is no folder {output.parent}; create it first")
-    names = output.with_suffix(".txt") if suffix == ".npy" else output
-    for path in (output, names):
-        if path.is_dir():
-            raise UserError(f"output: {path} is a folder; give a file in it")
-        if path.exists() and not overwrite:
-            raise UserError(f"output: {path} exists; give another file, or pass --overwrite")
+    check_output_file(output, *([output.with_suffix(".txt")] if suffix == ".npy" else []), overwrite=overwrite)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, overload
@@ -10,15 +11,16 @@ from typing import Any, Literal, overload
 from msgformer.checkpoints.model_location import find_trained_model
 from msgformer.config.constraints import check_choices, check_ranges
 from msgformer.config.data_options import Filter, OnBadImage
+from msgformer.config.renamed_arguments import renamed_arguments
 from msgformer.config.training_options import Precision, Progress
 from msgformer.data.files.locations import resolve_data
 from msgformer.errors import UserError
 from msgformer.mindspore_backend import Library, check_backend
 from msgformer.model_types import ModelLike
-from msgformer.runs.output_folder import check_new_folder
 from msgformer.tasks.classification.scores import EvaluateResult
 from msgformer.tasks.dense.scores import DenseEvaluateResult
-from msgformer.tasks.evaluation import COMPARISON, EvaluationOptions, ScoresResult
+from msgformer.tasks.evaluation import COMPARISON, METRICS, EvaluationOptions, ScoresResult
+from msgformer.utils.output_path import check_output_folder, stage_if_used
 from msgformer.utils.result import Result, text_table
 
 
@@ -48,16 +50,19 @@ class Comparison(Result):
 
 
 @overload
-def evaluate(checkpoint: ModelLike, *args: Any, **kwargs: Any) -> EvaluateResult: ...
+def evaluate(model: ModelLike, *args: Any, **kwargs: Any) -> EvaluateResult: ...
 @overload
-def evaluate(checkpoint: Sequence[ModelLike], *args: Any, **kwargs: Any) -> EvaluateResult | Comparison: ...
+def evaluate(model: Sequence[ModelLike], *args: Any, **kwargs: Any) -> EvaluateResult | Comparison: ...
 
 
-def evaluate(  # type: ignore[misc]  # narrower than the overloads: the command line reads this signature
-    checkpoint: ModelLike | list[ModelLike],
+# Narrower than the overloads: the command line reads this signature.
+@renamed_arguments(checkpoint="model", accelerator="device")  # type: ignore[misc]
+def evaluate(
+    model: ModelLike | list[ModelLike],
     data: str | Path | None = None,
     *,
     output: Path | None = None,
+    overwrite: bool = False,
     img_size: int | tuple[int, int] | None = None,
     crop_pct: float | None = None,
     crop_mode: Literal["center", "squash", "border"] | None = None,
@@ -67,8 +72,8 @@ def evaluate(  # type: ignore[misc]  # narrower than the overloads: the command 
     on_bad_image: OnBadImage = "stop",
     batch_size: int | None = None,
     workers: int | None = None,
-    accelerator: str = "auto",
-    precision: Precision = "32-true",
+    device: str = "auto",
+    precision: Precision = "float32",
     backend: Library = "torch",
     trust: bool = False,
     progress: Progress = "auto",
@@ -78,13 +83,14 @@ def evaluate(  # type: ignore[misc]  # narrower than the overloads: the command 
     Classifiers are scored by accuracy and calibration, detectors by COCO average precision, segmenters by mean IoU.
 
     Args:
-        checkpoint: Run folder (its best epoch), a checkpoint in one, or a file of 'msgformer export'; several are
+        model: Run folder (its best epoch), a checkpoint in one, or a file of 'msgformer export'; several are
             compared.
         data: Folder with val/ or with class folders, or SCHEME:LOCATION as in training; for detection and segmentation,
             a folder as in training. By default the images that the run held out.
-        output: New folder for metrics.json, per_class.csv and predictions.csv. Several checkpoints get one subfolder
+        output: Folder for metrics.json, per_class.csv and predictions.csv. Several models get one subfolder
             each, and comparison.csv. A detector writes COCO result files, bbox_results.json and segm_results.json,
             instead of predictions.csv.
+        overwrite: Replace an existing folder, once the new one is complete.
         img_size: For classifiers, the image size: the side of a square, or height and width; by default as in training,
             as are the next three options.
         crop_pct: Side of the center crop divided by the side that images are resized to.
@@ -96,14 +102,14 @@ def evaluate(  # type: ignore[misc]  # narrower than the overloads: the command 
         on_bad_image: "stop" at an image that can't be read, or "skip" and report it.
         batch_size: Images per batch; by default 128 for classifiers, and 1 for detectors and segmenters.
         workers: Processes that load images; by default the number of cores minus one, at most 8.
-        accelerator: Device: "auto", "cpu", "gpu", "cuda" or "cuda:N".
-        precision: Number format: float32, bf16 or fp16; Lightning's names work, too.
+        device: "auto", "cpu", "cuda" or "cuda:N".
+        precision: Number format: float32, bf16 or fp16.
         backend: Library that runs a classifier: "torch", or "mindspore" (an extra) on the CPU.
         trust: Allow an exported file to run machine code, as AOTInductor files do.
         progress: "bar", "lines" or "none"; "auto" shows a bar in a terminal.
 
     Returns:
-        The scores; for several checkpoints, a comparison with the scores of each.
+        The scores; for several models, a comparison with the scores of each.
 
     Raises:
         UserError: A path does not exist or has the wrong content, a number is out of range, or the data has other
@@ -111,16 +117,16 @@ def evaluate(  # type: ignore[misc]  # narrower than the overloads: the command 
     """
     check_choices(evaluate, locals())
     check_ranges({"batch_size": batch_size, "workers": workers, "img_size": img_size, "scales": scales})
-    check_backend(backend, accelerator, precision)
-    models = list(checkpoint) if isinstance(checkpoint, list | tuple) else [checkpoint]
+    check_backend(backend, device, precision)
+    models = list(model) if isinstance(model, list | tuple) else [model]
     if not models:
-        raise UserError("checkpoint: none is given; pass a run folder")
-    for model in models:
-        if isinstance(model, str | Path):
-            find_trained_model(model)
+        raise UserError("model: none is given; pass a run folder")
+    for one in models:
+        if isinstance(one, str | Path):
+            find_trained_model(one)
     resolved = None if data is None else resolve_data(data, layout=False)
     output = None if output is None else Path(output)
-    check_new_folder(output)
+    check_output_folder(output, METRICS, COMPARISON, overwrite=overwrite)
     if crop_pct is not None and not 0 < crop_pct <= 1:
         raise UserError(f"crop_pct must be above 0 and at most 1, not {crop_pct:g}")
 
@@ -132,20 +138,21 @@ def evaluate(  # type: ignore[misc]  # narrower than the overloads: the command 
 
     from msgformer.tasks.loaded_model import load_any
 
-    trained = [load_any(model, device=accelerator, precision=precision, trust=trust) for model in models]
+    trained = [load_any(one, device=device, precision=precision, trust=trust) for one in models]
     if len({one.opened.card.task for one in trained}) > 1:
-        raise UserError("checkpoint: only models of one task can be compared; give one task at a time")
+        raise UserError("model: only models of one task can be compared; give one task at a time")
     options = [_options(one, task_options, on_bad_image) for one in trained]
     results: list[ScoresResult] = []
-    for number, model in enumerate(models, 1):
-        folder = output if len(models) == 1 or output is None else output / f"{number}-{_name(model)}"
-        # Popped, so that the memory of one model is freed before the next one runs.
-        results.append(_score(trained.pop(0), resolved, folder, config, options.pop(0)))
-    if len(results) == 1:
-        return results[0]  # type: ignore[return-value]
-    comparison = Comparison(results)
-    if output is not None:
-        comparison.write(output)
+    with nullcontext() if output is None else stage_if_used(output) as place:
+        for number, one in enumerate(models, 1):
+            folder = place if len(models) == 1 or place is None else place / f"{number}-{_name(one)}"
+            # Popped, so that the memory of one model is freed before the next one runs.
+            results.append(_score(trained.pop(0), resolved, folder, config, options.pop(0)))
+        if len(results) == 1:
+            return results[0]  # type: ignore[return-value]
+        comparison = Comparison(results)
+        if place is not None:
+            comparison.write(place)
     return comparison
 
 

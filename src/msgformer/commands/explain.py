@@ -4,23 +4,28 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from msgformer.checkpoints.model_location import ModelKind, find_model
 from msgformer.config.constraints import check_choices, check_ranges
+from msgformer.config.renamed_arguments import renamed_arguments
 from msgformer.config.training_options import Progress
 from msgformer.data.files.folder import require_path
 from msgformer.data.files.image_inputs import open_inputs
 from msgformer.errors import UserError
 from msgformer.model_names import ALIASES, MODELS, nearest, resolve
 from msgformer.model_types import ImagesLike, ModelLike
-from msgformer.runs.output_folder import check_new_folder, new_run
+from msgformer.runs.output_folder import new_run
+from msgformer.utils.output_path import check_output_folder, stage_if_used
 from msgformer.utils.result import Result
 
 MAX_IMAGES = 50
 """Maximum number of images on one page."""
+
+PAGE, DATA = "explain.html", "explain.json"
 
 
 @dataclass(frozen=True)
@@ -55,11 +60,13 @@ class ExplainResult(Result):
         return text
 
 
+@renamed_arguments(source="model", accelerator="device")
 def explain(
-    source: ModelLike,
+    model: ModelLike,
     images: ImagesLike,
     *,
     output: Path | None = None,
+    overwrite: bool = False,
     weights: Path | None = None,
     model_args: dict[str, Any] | None = None,
     img_size: int | tuple[int, int] | None = None,
@@ -68,7 +75,7 @@ def explain(
     each_head: bool = False,
     gradients: int = 4,
     seed: int | None = None,
-    accelerator: str = "auto",
+    device: str = "auto",
     progress: Progress = "auto",
 ) -> ExplainResult:
     """Visualize the inner workings of a model on images: an interactive page, figures and arrays.
@@ -78,10 +85,11 @@ def explain(
     are merged by significance. The page is explain.html; it needs no other file.
 
     Args:
-        source: Run folder (its best epoch), checkpoint of a classifier, detector or segmenter, or a model name together
+        model: Run folder (its best epoch), checkpoint of a classifier, detector or segmenter, or a model name together
             with --weights or --seed.
         images: Image files, folders, tar files and glob patterns, as for 'msgformer predict'; at most 50 images.
-        output: New output folder; by default runs/explain-N.
+        output: Output folder; by default the next free one, runs/explain-N.
+        overwrite: Replace an existing folder, once the new one is complete.
         weights: Official or converted checkpoint for a model given by name.
         model_args: Further constructor arguments of a model given by name, such as --model_args.exchange mean.
         img_size: Image size: the side of a square, or height and width; with --whole the shorter side. By default as in
@@ -93,14 +101,14 @@ def explain(
         gradients: Maximum number of MSG tokens per block whose receptive field is also measured by gradients; each
             takes one backward pass.
         seed: Random seed of the initial weights of a model given by name, to look at an untrained model.
-        accelerator: Device: "auto", "cpu", "gpu", "cuda" or "cuda:N".
+        device: "auto", "cpu", "cuda" or "cuda:N".
         progress: "bar", "lines" or "none"; "auto" shows a bar in a terminal and lines elsewhere.
 
     Returns:
         The files that were written.
 
     Raises:
-        UserError: The source is of another model family, an image can't be read, a block does not exist, or the output
+        UserError: The model is of another model family, an image can't be read, a block does not exist, or the output
             can't be written.
     """
     output = None if output is None else Path(output)
@@ -109,56 +117,58 @@ def explain(
     if whole and isinstance(img_size, tuple | list):
         raise UserError("img_size: whole images keep their shape; give one number, their shorter side")
     _check_blocks(blocks)
-    name = _check_source(source, weights, model_args, seed)
+    name = _check_source(model, weights, model_args, seed)
     inputs = open_inputs(images)
-    check_new_folder(output)
+    check_output_folder(output, DATA, overwrite=overwrite)
 
     from msgformer.explanations.builder import Subject, write_explanation
     from msgformer.tasks.explain_view import ExplainOptions
 
     if name is None:
-        subject = Subject.of_model(source)
+        subject = Subject.of_model(model)
     else:
         subject = Subject.by_name(name, model_args or {}, None if weights is None else Path(weights), seed or 0)
-    options = ExplainOptions(img_size, whole, blocks, each_head, gradients, accelerator, progress)
+    options = ExplainOptions(img_size, whole, blocks, each_head, gradients, device, progress)
     loaded = subject.read(inputs.items, MAX_IMAGES)
     subject.check(options)
-    folder = new_run(output, "explain")
-    figures = write_explanation(subject, loaded, folder, options)
-    names = [one.name for one, _ in loaded]
-    page, data = folder / "explain.html", folder / "explain.json"
-    return ExplainResult(subject.name, subject.weights, names, page, data, figures, subject.model.is_trained)
+    with nullcontext() if output is None else stage_if_used(output) as place:
+        folder = new_run(place, "explain")
+        figures = [file.relative_to(folder) for file in write_explanation(subject, loaded, folder, options)]
+    folder = folder if output is None else output
+    names, files = [one.name for one, _ in loaded], [folder / name for name in figures]
+    page, data = folder / PAGE, folder / DATA
+    return ExplainResult(subject.name, subject.weights, names, page, data, files, subject.model.is_trained)
 
 
 def _check_source(
-    source: ModelLike, weights: Path | None, model_args: dict[str, Any] | None, seed: int | None
+    model: ModelLike, weights: Path | None, model_args: dict[str, Any] | None, seed: int | None
 ) -> str | None:
-    """Return the name of the model to build, or None if ``source`` is a trained model.
+    """Return the name of the model to build, or None if ``model`` is a trained model.
 
     Raises:
-        UserError: The source is neither, or an option is not for it.
+        UserError: It is neither, or an option is not for it.
     """
-    named = isinstance(source, str | Path) and find_model(source, "source").kind is ModelKind.NAME
+    named = isinstance(model, str | Path) and find_model(model, "model").kind is ModelKind.NAME
     if not named:
         given = {"weights": weights, "model_args": model_args or None, "seed": seed}
         option = next((key for key, value in given.items() if value is not None), None)
         if option is not None:
-            raise UserError(f"{option}: {source} has its own weights; leave it out")
+            raise UserError(f"{option}: {model} has its own weights; leave it out")
         return None
-    if str(source) not in MODELS and str(source) not in ALIASES:
+    if str(model) not in MODELS and str(model) not in ALIASES:
         raise UserError(
-            f"source: {str(source)!r} is neither a file nor a model of this package"
-            f"{nearest(str(source), [*MODELS, *ALIASES])}; explain supports only MSG-Transformers and SG-Formers"
+            f"model: {str(model)!r} is neither a file nor a model of this package"
+            f"{nearest(str(model), [*MODELS, *ALIASES])}; explain supports only MSG-Transformers and SG-Formers"
             " ('msgformer models' lists them)"
         )
     if weights is not None:
         require_path(Path(weights), "weights")
     elif seed is None:
         raise UserError(
-            f"source: {source} is untrained: the name alone has no weights; give a run folder, --weights FILE, or"
+            f"model: {model} is untrained: the name alone has no weights; give a run folder, --weights FILE, or"
             " --seed N to look at random initial weights"
         )
-    return resolve(str(source))
+    return resolve(str(model))
 
 
 def _check_blocks(blocks: Sequence[str] | None) -> None:

@@ -11,6 +11,7 @@ from msgformer.config.constraints import check_choices, check_ranges
 from msgformer.errors import UserError
 from msgformer.exporters.packages import require_writer
 from msgformer.model_types import ModelLike
+from msgformer.utils.output_path import check_output_file
 from msgformer.utils.packages import require_package
 from msgformer.utils.result import Result
 
@@ -76,6 +77,7 @@ def export(
     *,
     format: Format = "onnx",
     output: Path | None = None,
+    overwrite: bool = False,
     img_size: int | tuple[int, int] | None = None,
     batch_size: int = 1,
     dynamic_batch: bool = False,
@@ -85,8 +87,7 @@ def export(
 ) -> Exported:
     """Write a model as a file that runs without this package, and check it against the model on real images.
 
-    The file includes its classes, preprocessing and valid input sizes. It is written only after it was checked, and
-    replaces an existing file.
+    The file includes its classes, preprocessing and valid input sizes. It is written only after it was checked.
 
     Args:
         model: Run folder (its best epoch), checkpoint, file of 'msgformer convert', or the name of a model of this
@@ -95,6 +96,7 @@ def export(
             and produces code for this machine's CPU.
         output: File to write; by default beside the checkpoint and named after it, or in the current folder and named
             after the model.
+        overwrite: Replace an existing file, once the new one is complete.
         img_size: Image size: the side of a square, or height and width; by default as in training.
         batch_size: Images per batch, unless --dynamic_batch is given.
         dynamic_batch: Accept any batch size.
@@ -116,6 +118,7 @@ def export(
     if isinstance(model, str | Path):
         find_model(model, "model")
     path = _output(model, format, output, int8=int8)
+    check_output_file(path, *([path.with_suffix(".bin")] if format == "openvino" else []), overwrite=overwrite)
     size = (img_size, img_size) if isinstance(img_size, int) else img_size
 
     from msgformer.tasks.export.run import run_export
@@ -164,7 +167,7 @@ def _check_format(format: Format, *, int8: bool, calibration: Path | None, dynam
 
 
 def _output(given: ModelLike, format: Format, output: Path | None, *, int8: bool) -> Path:
-    """Return the path to write to; raise UserError if it can't be written."""
+    """Return the path to write to; raise UserError if it has the suffix of another format."""
     suffix = SUFFIXES[format]
     if output is None:
         kind = ("-int8" if int8 else "") + ("-aoti" if format == "aoti" else "")
@@ -175,10 +178,6 @@ def _output(given: ModelLike, format: Format, output: Path | None, *, int8: bool
     output = Path(output)
     if output.suffix.lower() != suffix:
         raise UserError(f"output '{output}' has to end with {suffix} for format {format}; try '{output.stem}{suffix}'")
-    if output.is_dir():
-        raise UserError(f"output '{output}' is a directory; give the path of a file")
-    if not output.parent.is_dir():
-        raise UserError(f"the folder of output '{output}' doesn't exist; create it first")
     return output
 
 

@@ -50,6 +50,7 @@ def init_from(
     source: str,
     output: Path,
     *,
+    overwrite: bool = False,
     model: str = "msg_transformer_v1_tiny",
     num_classes: int = 1000,
     seed: int = 0,
@@ -63,6 +64,7 @@ def init_from(
         source: Name of a timm Swin model, such as swin_tiny_patch4_window7_224, whose weights are then downloaded; or a
             checkpoint of timm or of the official Swin repository.
         output: File to write; its name must end with .safetensors.
+        overwrite: Replace an existing file, once the new one is complete.
         model: Name of the MSG-Transformer.
         num_classes: Number of classes; the classifier is copied if the source has the same number.
         seed: Random seed of the new parameters.
@@ -80,9 +82,9 @@ def init_from(
     if num_classes < 0 or seed < 0:
         raise UserError(f"num_classes={num_classes}, seed={seed}: neither can be negative")
     if Path(source).suffix in SOURCE_SUFFIXES:
-        check_weights_paths(Path(source), output)
+        check_weights_paths(Path(source), output, overwrite=overwrite)
     else:
-        check_weights_output(output)
+        check_weights_output(output, overwrite=overwrite)
 
     import torch
 

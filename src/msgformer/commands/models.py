@@ -10,6 +10,7 @@ import yaml
 
 from msgformer.config.constraints import check_ranges
 from msgformer.config.recipes import find_config, list_recipes, load_config
+from msgformer.config.renamed_arguments import renamed_arguments
 from msgformer.model_names import ALIASES, MODELS, resolve
 from msgformer.profiling.published import PUBLISHED, PublishedSize
 from msgformer.profiling.sizes import Comparison, ModelSize, PartSize
@@ -100,15 +101,16 @@ class RecipeList(Result):
         return text_table(("RECIPE", ""), self.recipes.items())
 
 
-def models(*names: str, input_size: int | tuple[int, int] | None = None) -> ModelList:
+@renamed_arguments(input_size="img_size")
+def models(*names: str, img_size: int | tuple[int, int] | None = None) -> ModelList:
     """List this package's models, their names in the official code, and their published sizes.
 
-    With names or an input size, parameters, multiply-adds and activations are counted. Named models are counted per
+    With names or an image size, parameters, multiply-adds and activations are counted. Named models are counted per
     stage, and compared with the published numbers as classifiers, detectors and segmenters.
 
     Args:
         *names: Models, by name or by their name in the official code; by default all.
-        input_size: Image size to count for: the side of a square, or height and width; by default 224.
+        img_size: Image size to count for: the side of a square, or height and width; by default 224.
 
     Returns:
         The models and their sizes.
@@ -116,13 +118,13 @@ def models(*names: str, input_size: int | tuple[int, int] | None = None) -> Mode
     Raises:
         UserError: A name is unknown, or the size is out of range.
     """
-    check_ranges({"input_size": input_size})
+    check_ranges({"img_size": img_size})
     chosen = [resolve(name) for name in names] or list(MODELS)
     sizes: list[ModelSize] = []
-    if names or input_size is not None:
+    if names or img_size is not None:
         from msgformer.profiling.model_profile import measure_model
 
-        side = 224 if input_size is None else input_size
+        side = 224 if img_size is None else img_size
         size = (side, side) if isinstance(side, int) else side
         sizes = [measure_model(name, size, compare=bool(names)) for name in chosen]
     aliases = {alias: name for alias, name in ALIASES.items() if name in chosen}

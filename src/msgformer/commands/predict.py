@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,15 +13,23 @@ from typing import Any
 from msgformer.checkpoints.model_location import find_trained_model
 from msgformer.config.constraints import check_choices, check_ranges
 from msgformer.config.data_options import OnBadImage
+from msgformer.config.renamed_arguments import renamed_arguments
 from msgformer.config.training_options import Precision, Progress
 from msgformer.data.files.image_inputs import ImageInputs, open_inputs
 from msgformer.errors import UserError
 from msgformer.mindspore_backend import Library, check_backend
 from msgformer.model_types import ImagesLike, ModelLike
-from msgformer.runs.output_folder import check_new_folder
 from msgformer.tasks.prediction.base import PredictionRecord
-from msgformer.tasks.prediction.file import STDOUT, check_output, choose_format, is_folder
+from msgformer.tasks.prediction.file import (
+    PREDICTIONS,
+    STDOUT,
+    check_output,
+    choose_format,
+    is_folder,
+    journal_path,
+)
 from msgformer.tasks.prediction.record_layout import Format
+from msgformer.utils.output_path import check_output_file, check_output_folder, stage_if_used
 from msgformer.utils.result import Result, text_table
 
 
@@ -59,22 +69,24 @@ class PredictResult(Result):
         return "\n".join([text_table([""] * width, [(*row, *[""] * (width - len(row))) for row in rows]), *lines])
 
 
+@renamed_arguments(checkpoint="model", accelerator="device", resume="skip_completed")
 def predict(
-    checkpoint: ModelLike,
+    model: ModelLike,
     images: ImagesLike,
     top_k: int | None = None,
     *,
     threshold: float | None = None,
     output: Path | None = None,
+    overwrite: bool = False,
     format: Format | None = None,
-    resume: bool = False,
+    skip_completed: bool = False,
     contact_sheet: Path | None = None,
     img_size: int | tuple[int, int] | None = None,
     on_bad_image: OnBadImage = "stop",
     batch_size: int | None = None,
     workers: int | None = None,
-    accelerator: str = "auto",
-    precision: Precision = "32-true",
+    device: str = "auto",
+    precision: Precision = "float32",
     backend: Library = "torch",
     trust: bool = False,
     progress: Progress = "auto",
@@ -82,26 +94,27 @@ def predict(
     """Predict the classes of images, or their objects, or the class of each pixel.
 
     Images are streamed in order, so that any number of them fits in memory. With --output, each batch is written
-    immediately: an interrupted call leaves complete predictions, and --resume continues after them.
+    immediately: an interrupted call leaves complete predictions, and --skip_completed continues after them.
 
     Args:
-        checkpoint: Run folder (its best epoch), a checkpoint in one, or a file of 'msgformer export'.
+        model: Run folder (its best epoch), a checkpoint in one, or a file of 'msgformer export'.
         images: Image files, http(s) URLs, folders (including their subfolders), tar files, videos, glob patterns such
             as 'photos/**/*.jpg', or "-" to read a list of files, folders and tar files from standard input.
         top_k: For classifiers, number of classes per image; 5 by default, all if there are fewer.
         threshold: For detectors, minimum score of the objects that are reported and drawn; 0.5 by default.
-        output: File to write the predictions to instead of returning them, "-" for standard output, or a new folder for
+        output: File to write the predictions to instead of returning them, "-" for standard output, or a folder for
             predictions.json and the images with the predictions drawn on them.
+        overwrite: Replace an existing output or contact sheet, once the new one is complete.
         format: "jsonl" (JSON lines), "csv" or "parquet"; by default chosen by the suffix of the output.
-        resume: Continue after the predictions already in the output; it must be of the same images.
+        skip_completed: Skip the images whose predictions are already in the output; it must be of the same images.
         contact_sheet: PNG file for an overview of the images and their predictions; further files are numbered.
         img_size: For classifiers, the image size: the side of a square, or height and width; by default as in training.
         on_bad_image: "stop" at an image that can't be read, or "skip" and report it.
         batch_size: Images per batch; by default 64 for classifiers, and 1 for detectors and segmenters.
         workers: Processes that load images; by default none for a single batch, otherwise the number of cores minus
             one.
-        accelerator: Device: "auto", "cpu", "gpu", "cuda" or "cuda:N".
-        precision: Number format: float32, bf16 or fp16; Lightning's names work, too.
+        device: "auto", "cpu", "cuda" or "cuda:N".
+        precision: Number format: float32, bf16 or fp16.
         backend: Library that runs a classifier: "torch", or "mindspore" (an extra) on the CPU.
         trust: Allow an exported file to run machine code, as AOTInductor files do.
         progress: "bar", "lines" (every ten seconds) or "none"; "auto" shows a bar in a terminal and lines elsewhere.
@@ -111,52 +124,63 @@ def predict(
 
     Raises:
         UserError: A path does not exist, a folder has no images, an image can't be read, an option is for another task,
-            or the output can't be written or resumed.
+            or the output can't be written or continued.
     """
     check_choices(predict, locals())
-    check_backend(backend, accelerator, precision)
-    inputs = _check_inputs(checkpoint, images, top_k, threshold, batch_size, workers, img_size)
+    check_backend(backend, device, precision)
+    inputs = _check_inputs(model, images, top_k, threshold, batch_size, workers, img_size)
     output, contact_sheet = (None if one is None else Path(one) for one in (output, contact_sheet))
     folder = output is not None and is_folder(output, format)
-    if output is None and (resume or format is not None):
-        raise UserError(f"{'resume' if resume else 'format'}: there is no output; pass --output FILE")
+    if skip_completed and overwrite:
+        raise UserError(
+            "overwrite: --skip_completed continues the output instead of replacing it; leave one of them out"
+        )
+    if output is None and (skip_completed or format is not None):
+        raise UserError(f"{'skip_completed' if skip_completed else 'format'}: there is no output; pass --output FILE")
     if output is not None and not folder:
         format = choose_format(output, format)
-        check_output(output, format, resume=resume)
-    elif output is not None and not resume:
-        check_new_folder(output)
+        check_output(output, format, skip_completed=skip_completed, overwrite=overwrite)
+    elif output is not None and not skip_completed:
+        journal = journal_path(Path(PREDICTIONS), None)
+        check_output_folder(output, PREDICTIONS, journal.name, overwrite=overwrite)
     if contact_sheet is not None:
-        _check_sheet(contact_sheet, resume=resume)
+        _check_sheet(contact_sheet, skip_completed=skip_completed, overwrite=overwrite)
 
-    from msgformer.tasks.prediction.sink import PredictionSink, skip_completed
+    from msgformer.tasks.prediction.sink import PredictionSink, remaining_inputs
     from msgformer.tasks.prediction.stream import stream_predictions
     from msgformer.tasks.progress import track_progress
 
     options = {"top_k": top_k, "threshold": threshold, "img_size": img_size}
     predictor, path = _open(
-        checkpoint, options, accelerator, precision, batch_size, workers, progress, trust=trust, backend=backend
+        model, options, device, precision, batch_size, workers, progress, trust=trust, backend=backend
     )
-    sink = PredictionSink()
-    if output is not None:
-        sink = (
-            PredictionSink.to_folder(predictor, output)
-            if format is None
-            else PredictionSink.to_file(predictor, output, format)
-        )
-    if contact_sheet is not None:
-        from msgformer.visual.contact_sheet import ContactSheet
+    with _staged(output, overwrite=overwrite) as place, _staged(contact_sheet, overwrite=overwrite) as sheet:
+        sink = PredictionSink()
+        if place is not None:
+            sink = (
+                PredictionSink.to_folder(predictor, place)
+                if format is None
+                else PredictionSink.to_file(predictor, place, format)
+            )
+        sink.replaces = None if place == output else output
+        if sheet is not None:
+            from msgformer.visual.contact_sheet import ContactSheet
 
-        sink.sheet = ContactSheet(contact_sheet)
-    items = skip_completed(sink, inputs.items, predictor) if resume else inputs.items
-    batches = stream_predictions(predictor, items, on_bad_image, sink.keep(predictor))
-    sheets = sink.drain(track_progress(batches, len, progress, "predicting", inputs.total))
+            sink.sheet = ContactSheet(sheet)
+        items = remaining_inputs(sink, inputs.items, predictor) if skip_completed else inputs.items
+        batches = stream_predictions(predictor, items, on_bad_image, sink.keep(predictor))
+        pages = sink.drain(track_progress(batches, len, progress, "predicting", inputs.total))
+    if sink.replaces is not None and format is not None and (journal := journal_path(sink.replaces, format)) != output:
+        journal.unlink(missing_ok=True)  # of an interrupted call
+    sheets = [] if contact_sheet is None else [contact_sheet.with_name(page.name) for page in pages]
     if sink.skipped:
         print(f"left out {len(sink.skipped)} of {sink.count} image(s), which can't be read", file=sys.stderr)
     return PredictResult(predictor.task, path, sink.count, sink.records, sink.skipped, output, sheets)
 
 
+@renamed_arguments(checkpoint="model", accelerator="device")
 def iter_predictions(
-    checkpoint: ModelLike,
+    model: ModelLike,
     images: ImagesLike,
     top_k: int | None = None,
     *,
@@ -164,22 +188,22 @@ def iter_predictions(
     on_bad_image: OnBadImage = "stop",
     batch_size: int | None = None,
     workers: int | None = None,
-    accelerator: str = "auto",
-    precision: Precision = "32-true",
+    device: str = "auto",
+    precision: Precision = "float32",
     backend: Library = "torch",
     trust: bool = False,
 ) -> Iterator[PredictionRecord]:
     """Predict images as an iterator of records, without holding all of them in memory.
 
     Args:
-        checkpoint: As for `msgformer.predict`.
+        model: As for `msgformer.predict`.
         images: As for `msgformer.predict`.
         top_k: For classifiers, number of classes per image; 5 by default.
         threshold: For detectors, minimum score of the objects; 0.5 by default.
         on_bad_image: "stop" at an image that can't be read, or "skip" it with a record that holds the ``error``.
         batch_size: Images per batch.
         workers: Processes that load images.
-        accelerator: Device: "auto", "cpu", "gpu", "cuda" or "cuda:N".
+        device: "auto", "cpu", "cuda" or "cuda:N".
         precision: Number format: float32, bf16 or fp16.
         backend: Library that runs a classifier: "torch" or "mindspore".
         trust: Allow an exported file to run machine code.
@@ -191,21 +215,19 @@ def iter_predictions(
         UserError: As for `msgformer.predict`; problems of single images are raised during iteration.
     """
     check_choices(iter_predictions, locals())
-    check_backend(backend, accelerator, precision)
-    inputs = _check_inputs(checkpoint, images, top_k, threshold, batch_size, workers)
+    check_backend(backend, device, precision)
+    inputs = _check_inputs(model, images, top_k, threshold, batch_size, workers)
 
     from msgformer.tasks.prediction.stream import stream_predictions
 
     options = {"top_k": top_k, "threshold": threshold}
-    predictor, _ = _open(
-        checkpoint, options, accelerator, precision, batch_size, workers, "none", trust=trust, backend=backend
-    )
+    predictor, _ = _open(model, options, device, precision, batch_size, workers, "none", trust=trust, backend=backend)
     batches = stream_predictions(predictor, inputs.items, on_bad_image)
     return (one.to_record() for batch in batches for one in batch)
 
 
 def _open(
-    checkpoint: ModelLike,
+    model: ModelLike,
     options: dict[str, Any],
     device: str,
     precision: str,
@@ -221,17 +243,17 @@ def _open(
 
     from msgformer.tasks.loaded_model import load_any
 
-    model = load_any(checkpoint, device=device, precision=precision, trust=trust)
-    opened, task = model.opened, model.opened.task
+    loaded = load_any(model, device=device, precision=precision, trust=trust)
+    opened, task = loaded.opened, loaded.opened.task
     opened.require_trained("predict")
     named = {**options, "backend": None if backend == "torch" else backend}
     given = {key: value for key, value in task.check_options("predict", named).items() if key != "backend"}
-    config = replace(model.config, batch_size=batch_size, workers=workers, progress=progress, backend=backend)
+    config = replace(loaded.config, batch_size=batch_size, workers=workers, progress=progress, backend=backend)
     return task.predictor(opened, config, **given), opened.path or Path(opened.card.model)
 
 
 def _check_inputs(
-    checkpoint: ModelLike,
+    model: ModelLike,
     images: ImagesLike,
     top_k: int | None,
     threshold: float | None,
@@ -242,16 +264,20 @@ def _check_inputs(
     """Check what can be checked without torch, and open the images."""
     numbers = {"top_k": top_k, "threshold": threshold, "img_size": img_size}
     check_ranges({**numbers, "batch_size": batch_size, "workers": workers})
-    if isinstance(checkpoint, str | Path):
-        find_trained_model(checkpoint)
+    if isinstance(model, str | Path):
+        find_trained_model(model)
     return open_inputs(images)
 
 
-def _check_sheet(sheet: Path, *, resume: bool) -> None:
-    if resume:
-        raise UserError("contact_sheet: it can't be resumed; leave out --resume or --contact_sheet")
+def _staged(output: Path | None, *, overwrite: bool) -> AbstractContextManager[Path | None]:
+    """Return a context with the path to write to, which is a temporary one if an existing output is replaced."""
+    return stage_if_used(output) if overwrite and output is not None and output != STDOUT else nullcontext(output)
+
+
+def _check_sheet(sheet: Path, *, skip_completed: bool, overwrite: bool) -> None:
+    if skip_completed:
+        raise UserError("contact_sheet: it shows the images of one call; leave out --skip_completed or --contact_sheet")
     if sheet.suffix.lower() != ".png":
         raise UserError(f"contact_sheet: {sheet} has to end with .png")
-    if sheet.exists() or not sheet.parent.is_dir():
-        problem = "exists; give another file" if sheet.exists() else f"has no folder {sheet.parent}; create it first"
-        raise UserError(f"contact_sheet: {sheet} {problem}")
+    pages = [page for page in sheet.parent.glob("*.png") if re.fullmatch(rf"{re.escape(sheet.stem)}-\d+", page.stem)]
+    check_output_file(sheet, *sorted(pages), overwrite=overwrite, key="contact_sheet")

@@ -8,6 +8,7 @@ from pathlib import Path
 from msgformer.checkpoints.model_location import find_checkpoint
 from msgformer.config.constraints import check_choices, check_ranges
 from msgformer.config.data_options import OnBadImage
+from msgformer.config.renamed_arguments import renamed_arguments
 from msgformer.config.training_options import Precision, Progress
 from msgformer.data.files.folder import require_path
 from msgformer.data.files.locations import resolve_data
@@ -32,6 +33,7 @@ class ReportResult(Result):
         return f"{self.report}, and {len(self.plots)} plots in {self.plots[0].parent}"
 
 
+@renamed_arguments(accelerator="device")
 def report(
     run: Path,
     data: str | Path | None = None,
@@ -40,8 +42,8 @@ def report(
     on_bad_image: OnBadImage = "stop",
     batch_size: int | None = None,
     workers: int | None = None,
-    accelerator: str = "auto",
-    precision: Precision = "32-true",
+    device: str = "auto",
+    precision: Precision = "float32",
     progress: Progress = "auto",
 ) -> ReportResult:
     """Write the report of a run again, as training does at its end.
@@ -55,8 +57,8 @@ def report(
         on_bad_image: "stop" at an image that can't be read, or "skip" and count it.
         batch_size: Images per batch; by default 128 for classifiers, and 1 for detectors and segmenters.
         workers: Processes that load images; by default the number of cores minus one, at most 8.
-        accelerator: Device: "auto", "cpu", "gpu", "cuda" or "cuda:N".
-        precision: Number format: float32, bf16 or fp16; Lightning's names work, too.
+        device: "auto", "cpu", "cuda" or "cuda:N".
+        precision: Number format: float32, bf16 or fp16.
         progress: "bar", "lines" or "none"; "auto" shows a bar in a terminal.
 
     Returns:
@@ -70,13 +72,13 @@ def report(
     run = require_path(Path(run), "run")
     if not run.is_dir():
         raise UserError(f"run: {run} is a file; give the run folder that it lies in")
-    checkpoint = find_checkpoint(run)
+    checkpoint = find_checkpoint(run, "run")
     resolved = None if data is None else resolve_data(data, layout=False)
 
     from msgformer.runs.report import REPORT_FILE, score_for_report, write_report
     from msgformer.tasks.prediction.predictor import InferenceConfig
 
-    config = InferenceConfig(accelerator, precision, batch_size, workers, progress)
+    config = InferenceConfig(device, precision, batch_size, workers, progress)
     compute_scores = score_for_report(checkpoint, resolved, config, on_bad_image)
     plots = write_report(run, compute_scores if score else None)
     return ReportResult(run / REPORT_FILE, plots)

@@ -6,8 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from msgformer.config.renamed_arguments import renamed_arguments
 from msgformer.errors import UserError
 from msgformer.tasks import get_task
+from msgformer.utils.output_path import check_output_folder, stage_if_used
 from msgformer.utils.result import Result
 
 
@@ -39,12 +41,15 @@ class SampleData(Result):
         )
 
 
+@renamed_arguments(images="num_train", val="num_val")
 def sample_data(
     task: Literal["detect", "segment"],
     output: Path,
-    images: int = 2000,
-    val: int = 200,
+    num_train: int = 2000,
+    num_val: int = 200,
     seed: int = 0,
+    *,
+    overwrite: bool = False,
 ) -> SampleData:
     """Write a data set of handwritten digits on photographs, with exact boxes and masks or label maps.
 
@@ -53,10 +58,11 @@ def sample_data(
 
     Args:
         task: "detect" writes the COCO layout, "segment" the ADE20K layout.
-        output: Folder to write; it must be empty or not exist.
-        images: Number of training images.
-        val: Number of validation images.
+        output: Folder to write.
+        num_train: Number of training images.
+        num_val: Number of validation images.
         seed: Random seed.
+        overwrite: Replace an existing folder, once the new one is complete.
 
     Returns:
         The data set that was written.
@@ -64,9 +70,11 @@ def sample_data(
     Raises:
         UserError: A number is out of range, or the folder can't be written.
     """
-    for key, value, minimum in (("images", images, 1), ("val", val, 1), ("seed", seed, 0)):
+    for key, value, minimum in (("num_train", num_train, 1), ("num_val", num_val, 1), ("seed", seed, 0)):
         if value < minimum:
             raise UserError(f"{key} must be at least {minimum}, not {value}")
     output = Path(output)
-    layout = get_task(task).write_scenes(output, {"train": images, "val": val}, seed)
-    return SampleData(output, task, layout, images, val, seed)
+    check_output_folder(output, "annotations", overwrite=overwrite)
+    with stage_if_used(output) as folder:
+        layout = get_task(task).write_scenes(folder, {"train": num_train, "val": num_val}, seed)
+    return SampleData(output, task, layout, num_train, num_val, seed)

@@ -6,8 +6,9 @@ import json
 from pathlib import Path
 from typing import Any
 
-from msgformer.config.constraints import check_ranges
+from msgformer.config.constraints import GROUPS, check_ranges
 from msgformer.config.recipes import load_config
+from msgformer.config.renamed_arguments import use_new_options
 from msgformer.errors import UserError
 from msgformer.runs.output_folder import new_run
 from msgformer.studies.result import Study
@@ -94,6 +95,7 @@ def open_study(output: Path | None, plan: dict[str, Any]) -> Path:
     plan_file = None if output is None else output / PLAN_FILE
     if plan_file is not None and plan_file.is_file():
         recorded = json.loads(plan_file.read_text(encoding="utf-8"))
+        recorded["budget"] = use_new_options(recorded["budget"], GROUPS)  # of an earlier release
         for key, value in plan.items():
             if recorded.get(key) != value:
                 raise UserError(
@@ -101,6 +103,8 @@ def open_study(output: Path | None, plan: dict[str, Any]) -> Path:
                     " same value, or give another folder"
                 )
         return plan_file.parent
+    if output is not None and output.is_dir() and any(output.iterdir()):
+        raise UserError(f"output: {output} isn't empty and holds no study to continue; pass another --output")
     folder = new_run(output, f"study-{plan['table']}")
     (folder / PLAN_FILE).write_text(json.dumps(plan, indent=2), encoding="utf-8")
     return folder

@@ -183,7 +183,7 @@ def train(
     Examples:
         msgformer train
         msgformer train --data FOLDER --model msg_transformer_tiny --epochs 50
-        msgformer train --task detect --data COCO_FOLDER --trainer.accumulate 4
+        msgformer train --task detect --data COCO_FOLDER --trainer.accumulate_grad_batches 4
         msgformer train --resume runs/digits-1
         msgformer train --task segment --help    (the options and defaults of another task)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-_ACCELERATORS = ("trainer.accelerator", "accelerator", "device")
+_ACCELERATORS = ("trainer.accelerator", "device")
 _PRECISIONS = ("trainer.precision", "precision")
 _THRESHOLDS = ("threshold", "detect.score_threshold")
 

@@ -18,6 +18,13 @@ import jsonargparse
 from msgformer.config.help_text import HelpFormatter, examples, summary
 from msgformer.config.other_tools import other_option, other_value
 from msgformer.config.recipes import load_config
+from msgformer.config.renamed_arguments import (
+    print_warning,
+    rename_warning,
+    renamed_options,
+    use_new_options,
+    warn_caller,
+)
 from msgformer.config.type_hints import (
     belong_together,
     describe_type,
@@ -116,6 +123,7 @@ class Options:
         self.required = [p.name for p in parameters if p.default is inspect.Parameter.empty]
         self.variadic = next((p.name for p in parameters if p.kind is p.VAR_POSITIONAL), "")
         self.hints = typing.get_type_hints(self.function)
+        self._renamed = renamed_options(function, self.hints)
         # Only the options: configuration files have no positional arguments.
         self._parser = self._make_parser(prog)
         self._config = [name for name in ("config",) if name in self.hints]
@@ -191,7 +199,7 @@ class Options:
         Raises:
             UserError: A value is invalid.
         """
-        overrides = overrides or {}
+        overrides = use_new_options(overrides or {}, self.hints, warn_caller)
         self._check_keys(overrides, "")
         options, mappings = self._split_members(overrides)
         config = self._read(name, values)
@@ -317,6 +325,9 @@ class Options:
         name, equals, value = word.partition("=")
         key = name.lstrip("-").replace("-", "_")
         long = name.startswith("--")
+        if long and key in self._renamed:
+            print_warning(rename_warning(name, f"--{self._renamed[key]}"))
+            key = self._renamed[key]
         if name == "-h" or (long and key in ("help", *flags)):
             return f"--{key}{equals}{value}" if long else word
         if not (long and self._is_option(key)):
@@ -335,7 +346,7 @@ class Options:
         raise UserError(f"{name} needs a value")
 
     def _take_value(self, key: str, following: collections.deque[str]) -> str:
-        """Remove and return the words of a value, as in ``--img_size 480 640`` and ``--batch 1 8 64``."""
+        """Remove and return the words of a value, as in ``--img_size 480 640`` and ``--batch_size 1 8 64``."""
         words = [following.popleft()]
         hint = option_type(self.hints, key)
         max_words = 2 if may_be_pair(hint) else math.inf

@@ -8,11 +8,16 @@ from typing import Any
 
 import yaml
 
+from msgformer.config.constraints import GROUPS
+from msgformer.config.renamed_arguments import print_warning, use_new_options
 from msgformer.errors import UserError
 from msgformer.model_names import nearest
 
 RECIPES = Path(__file__).parents[1] / "recipes"
 """Folder of the bundled recipes; each is named by its path in this folder, without ``.yaml``."""
+
+CONFIG_FILE = "config.yaml"
+"""Configuration that a run writes into its folder."""
 
 
 def list_recipes() -> list[str]:
@@ -41,6 +46,8 @@ def find_config(name: str | Path) -> Path:
 def load_config(name: str | Path) -> dict[str, Any]:
     """Load the options of a configuration file or recipe, including those of the one that it ``extends``.
 
+    Old names of options are replaced, with a warning unless a run wrote the file.
+
     Raises:
         UserError: There is no such file or recipe, it can't be read, or it extends itself.
     """
@@ -50,9 +57,15 @@ def load_config(name: str | Path) -> dict[str, Any]:
 def _load_chain(path: Path, above: tuple[Path, ...]) -> dict[str, Any]:
     if path.resolve() in above:
         raise UserError(f"{path} extends itself; let it extend another configuration, or none")
-    values = load_yaml(path)
+    values = use_new_options(load_yaml(path), GROUPS, lambda line: _warn(path, line))
     base = values.pop("extends", None)
     return values if base is None else merge_options(_load_chain(find_config(base), (*above, path.resolve())), values)
+
+
+def _warn(path: Path, line: str) -> None:
+    """Warn about an old name in a file that a user wrote."""
+    if path.name != CONFIG_FILE:
+        print_warning(f"{path}: {line}")
 
 
 def merge_options(base: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:

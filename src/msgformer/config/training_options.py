@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from msgformer.config.ranges import ABOVE_0, AT_LEAST_0, AT_LEAST_1, PROBABILITY, Range, option
+from msgformer.config.renamed_arguments import renamed_arguments
 
 LightningPrecision = Literal["32-true", "bf16-mixed", "16-mixed", "bf16-true", "64-true"]
 Precision = Literal["auto", "float32", "bf16", "fp16", "float64", LightningPrecision]
@@ -82,6 +83,7 @@ class DistillOptions:
     temperature: float = option(2.0, ABOVE_0)
 
 
+@renamed_arguments(accumulate="accumulate_grad_batches", clip_grad="gradient_clip_val")
 @dataclass(frozen=True)
 class TrainerOptions:
     """Devices, precision and other options of the training loop.
@@ -93,8 +95,8 @@ class TrainerOptions:
         strategy: Lightning's strategy for several devices: "auto", "ddp", ...
         precision: Lightning's name of the number format, or "auto": bf16-mixed on hardware with native bfloat16,
             otherwise 32-true.
-        accumulate: Number of batches whose gradients are accumulated for one optimizer step.
-        clip_grad: Maximum gradient norm; null means no clipping.
+        accumulate_grad_batches: Number of batches whose gradients are accumulated for one optimizer step.
+        gradient_clip_val: Maximum gradient norm; null means no clipping.
         compile: Compile the model with torch.compile; on a CPU this needs a C++ compiler.
         grad_checkpointing: Recompute activations in the backward pass to save memory.
         sync_batchnorm: Synchronize BatchNorm statistics over all devices; GPUs only.
@@ -112,8 +114,8 @@ class TrainerOptions:
     num_nodes: int = option(1, AT_LEAST_1)
     strategy: str = "auto"
     precision: TrainPrecision = "32-true"
-    accumulate: int = option(1, AT_LEAST_1)
-    clip_grad: float | None = option(5.0, ABOVE_0)
+    accumulate_grad_batches: int = option(1, AT_LEAST_1)
+    gradient_clip_val: float | None = option(5.0, ABOVE_0)
     compile: bool = False
     grad_checkpointing: bool = False
     sync_batchnorm: bool = False

@@ -31,12 +31,12 @@ def read_card(path: Path) -> ExportCard:
     return ExportCard.from_json(read(path), path)
 
 
-def open_session(path: Path, accelerator: str = "auto", threads: int | None = None, *, trust: bool = False) -> Session:
+def open_session(path: Path, device: str = "auto", threads: int | None = None, *, trust: bool = False) -> Session:
     """Open an exported file.
 
     Args:
         path: The file.
-        accelerator: "auto", "cpu" or "gpu"; files of PyTorch and ExecuTorch run on the CPU only.
+        device: "auto", "cpu", "gpu" or, for ONNX, "cuda:N"; files of PyTorch and ExecuTorch run on the CPU only.
         threads: Threads for ONNX Runtime and OpenVINO, by default all cores; other formats use torch's setting.
         trust: Whether to allow machine code in the file to run; AOTInductor files consist of machine code.
 
@@ -49,13 +49,13 @@ def open_session(path: Path, accelerator: str = "auto", threads: int | None = No
     if card.format == "onnx":
         from msgformer.exporters.formats.onnx import OnnxSession
 
-        return OnnxSession(path, card, accelerator, threads)
+        return OnnxSession(path, card, device, threads)
     if card.format == "openvino":
         from msgformer.exporters.formats.openvino import OpenVinoSession
 
-        return OpenVinoSession(path, card, accelerator, threads)
-    if accelerator not in ("auto", "cpu"):
-        raise UserError(f"accelerator: {path} was exported for the CPU and can't run on {accelerator}; give cpu")
+        return OpenVinoSession(path, card, device, threads)
+    if device not in ("auto", "cpu"):
+        raise UserError(f"device: {path} was exported for the CPU and can't run on {device}; give cpu")
     if card.format == "executorch":
         from msgformer.exporters.formats.executorch import ExecuTorchSession
 

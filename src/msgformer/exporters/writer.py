@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,6 +13,7 @@ from msgformer.checkpoints.export_card import ExportCard
 from msgformer.errors import UserError
 from msgformer.exporters.dialect import prepare_for_format
 from msgformer.exporters.program import capture
+from msgformer.utils.output_path import replace_when_complete
 
 
 def write_export(model: nn.Module, card: ExportCard, path: Path, calibration: Sequence[Tensor] = ()) -> None:
@@ -76,13 +75,8 @@ def stage_output(output: Path) -> Iterator[Path]:
         UserError: The file can't be written, for lack of space or permission.
     """
     try:
-        folder = Path(tempfile.mkdtemp(prefix=f".{output.name}.", dir=output.parent))
-        try:
-            yield folder / output.name
-            for file in sorted(folder.iterdir(), key=lambda file: file.name == output.name):
-                file.replace(output.parent / file.name)
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
+        with replace_when_complete(output) as path:
+            yield path
     except OSError as error:
         reason = error.strerror or error
         raise UserError(f"output '{output}' can't be written: {reason}; make room or give another path") from error

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torchvision.ops import FeaturePyramidNetwork
 from torchvision.ops.feature_pyramid_network import ExtraFPNBlock, LastLevelMaxPool
 
+from msgformer.config.dense_training_options import DetectOptions
 from msgformer.heads.backbone import DenseBackbone, create_backbone
 
 
@@ -28,7 +29,7 @@ class FeaturePyramid(nn.Module):
     def __init__(
         self,
         backbone: DenseBackbone,
-        channels: int = 256,
+        channels: int = DetectOptions.channels,
         stages: Sequence[int] = (0, 1, 2, 3),
         extra_levels: ExtraFPNBlock | None = None,
     ) -> None:
@@ -49,7 +50,9 @@ class FeaturePyramid(nn.Module):
         return self.fpn({str(level): maps[stage] for level, stage in enumerate(self.stages)})
 
 
-def create_pyramid(backbone: str | nn.Module, channels: int = 256, **backbone_options: Any) -> FeaturePyramid:
+def create_pyramid(
+    backbone: str | nn.Module, channels: int = DetectOptions.channels, **backbone_options: Any
+) -> FeaturePyramid:
     """Create a backbone with a pyramid, for ``torchvision.models.detection.MaskRCNN(backbone=...)`` and similar models.
 
     Args:

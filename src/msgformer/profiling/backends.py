@@ -62,8 +62,8 @@ class Setting:
         return torch.float32 if self.mode == "train" else DTYPES.get(self.precision, torch.float32)
 
     @property
-    def accelerator(self) -> str:
-        """Accelerator for exported files: "cpu" or "gpu"."""
+    def session_device(self) -> str:
+        """Device for exported files: "cpu" or "gpu"."""
         return "cpu" if self.device.type == "cpu" else "gpu"
 
     def images(self, count: int, channels: int) -> Tensor:
@@ -87,9 +87,9 @@ class Setting:
         """
         kind = self.device.type
         if kind not in ("cpu", "cuda"):
-            raise UserError(f"accelerator: {kind} is not supported here; give cpu or gpu")
+            raise UserError(f"device: {kind} is not supported here; give cpu or cuda")
         if kind == "cuda" and any(backend in MINDSPORE for backend in backends):
-            raise UserError("backend: MindSpore runs only on the CPU here, not on a GPU; give --accelerator cpu")
+            raise UserError("backend: MindSpore runs only on the CPU here, not on a GPU; give --device cpu")
         if kind == "cpu" and "cudagraphs" in backends:
             raise UserError("backend: cudagraphs needs an NVIDIA GPU, but the device is the CPU; use compile instead")
         if kind == "cpu" and self.precision in ("tf32", "fp16"):
@@ -258,7 +258,7 @@ def prepare_file(path: Path, images: Tensor, setting: Setting) -> PreparedModel:
     Raises:
         UserError: The file can't be run.
     """
-    session: Session = open_session(path, setting.accelerator, setting.threads, trust=setting.trust)
+    session: Session = open_session(path, setting.session_device, setting.threads, trust=setting.trust)
     return PreparedModel(lambda: session(images))
 
 

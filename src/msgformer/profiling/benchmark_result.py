@@ -32,6 +32,9 @@ MINDSPORE: tuple[Backend, ...] = ("mindspore", "mindspore-graph")
 TRAINING: tuple[Backend, ...] = ("eager", "compile", "cudagraphs", "recompute")
 """Backends that can train; the last one is only for training."""
 
+JSON = "benchmark.json"
+"""File of the whole result in the output folder."""
+
 HEADER = (
     "MODEL", "BACKEND", "BATCH", "SIZE", "MS", "QUARTILES", "IMAGES/S", "RATIO", "QUARTILES", "MIB", "X ROOFLINE"
 )  # fmt: skip

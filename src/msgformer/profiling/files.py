@@ -6,12 +6,12 @@ import csv
 from dataclasses import asdict, fields
 from pathlib import Path
 
-from msgformer.profiling.benchmark_result import Benchmark, Timing
+from msgformer.profiling.benchmark_result import JSON, Benchmark, Timing
 from msgformer.profiling.plots import Point, latency_plot, throughput_plot
 from msgformer.runs.output_folder import new_run
 from msgformer.visual.plots import Plot
 
-JSON, CSV = "benchmark.json", "benchmark.csv"
+CSV = "benchmark.csv"
 
 
 def write_benchmark(result: Benchmark, folder: Path) -> None:

@@ -66,7 +66,7 @@ class Plan:
     threads: int | None
     precision: NumberFormat
     rounds: int
-    accelerator: str
+    device: str
     progress: Progress
     trust: bool = False
     in_memory: Mapping[str, OpenedModel] = field(default_factory=dict)
@@ -112,7 +112,7 @@ def run_benchmark(plan: Plan, output: Path | None) -> Benchmark:
     Raises:
         UserError: As for `msgformer.benchmark`.
     """
-    device = find_device(plan.accelerator)
+    device = find_device(plan.device)
     settings = [Setting(plan.mode, plan.precision, device, plan.threads, size, plan.trust) for size in plan.sizes]
     settings[0].check(plan.backends)
     if device.type == "cpu" and "compile" in plan.backends:
@@ -139,7 +139,7 @@ def _entries(plan: Plan) -> list[Entry]:
     """
     entries = []
     for name in dict.fromkeys([*plan.models, *plan.against]):
-        is_file = name not in plan.in_memory and find_model(name, "models").kind is ModelKind.EXPORTED
+        is_file = name not in plan.in_memory and find_model(name).kind is ModelKind.EXPORTED
         if not is_file:
             entries += [Entry(name, backend) for backend in plan.backends]
         elif plan.mode == "train" or plan.precision != "float32":
@@ -172,7 +172,7 @@ def _time_size(
 
 def _open(plan: Plan, name: str, size: tuple[int, int]) -> ExportSource:
     """Open a model for an image size; raise UserError if it does not accept the size."""
-    opened = plan.in_memory.get(name) or open_model(find_model(name, "models"), img_size=size)
+    opened = plan.in_memory.get(name) or open_model(find_model(name), img_size=size)
     opened.task.require_classifier(f"models: {name}")
     source = opened.task.export_source(opened, size)
     height, width = size
@@ -248,7 +248,7 @@ def _time(
     except Exception as error:
         if not is_out_of_memory(error):
             raise
-        raise UserError("out of memory with all models loaded; give fewer models, or a smaller --batch") from error
+        raise UserError("out of memory with all models loaded; give fewer models, or a smaller --batch_size") from error
     reference_times = _per_image(candidates[reference], seconds[reference])
     timings = []
     for one, times in zip(candidates, seconds, strict=True):

@@ -5,11 +5,9 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from msgformer.config.recipes import CONFIG_FILE as CONFIG_FILE
 from msgformer.data.files.folder import require_path
 from msgformer.errors import UserError
-
-CONFIG_FILE = "config.yaml"
-"""File in a run folder with the settings that repeat the run."""
 
 RUNS = Path("runs")
 """Default parent of run folders, in the working directory."""
@@ -21,25 +19,12 @@ def check_output(output: Path | None) -> None:
     Raises:
         UserError: It is a file, or a folder that isn't empty.
     """
-    check_new_folder(output, f"give another folder, or --resume {output} to continue that run")
-
-
-def check_new_folder(output: Path | None, remedy: str = "give a new folder") -> None:
-    """Check that a folder for results is empty or doesn't exist yet.
-
-    Args:
-        output: The folder; None passes.
-        remedy: What to do if it isn't empty, for the message.
-
-    Raises:
-        UserError: It is a file, or a folder that isn't empty.
-    """
     if output is None or not output.exists():
         return
     if not output.is_dir():
         raise UserError(f"output: {output} is a file, not a folder; give another")
     if any(output.iterdir()):
-        raise UserError(f"output: {output} isn't empty; {remedy}")
+        raise UserError(f"output: {output} isn't empty; give another folder, or --resume {output} to continue that run")
 
 
 def new_run(output: Path | None, name: str) -> Path:

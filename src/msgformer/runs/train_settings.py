@@ -17,7 +17,7 @@ from msgformer.config.constraints import GROUPS, check_choices, check_ranges
 from msgformer.config.data_options import AugmentOptions, Balance, OnBadImage, PreprocessOptions
 from msgformer.config.dense_data_options import DetectImageOptions, SegmentImageOptions
 from msgformer.config.dense_training_options import DetectOptions, SegmentOptions
-from msgformer.config.recipes import load_yaml
+from msgformer.config.recipes import load_config
 from msgformer.config.training_options import DistillOptions, OptimOptions, TrainerOptions
 from msgformer.errors import UserError
 from msgformer.model_names import ALIASES, MODELS, nearest, resolve
@@ -172,7 +172,7 @@ class TrainSettings:
         """
         # An earlier version may lack an option of today; its default then computes the same.
         defaults = _plain({name: dataclasses.asdict(group()) for name, group in GROUPS.items()})
-        before, now = dict(_flatten(defaults)) | dict(_flatten(load_yaml(path))), dict(_flatten(self.to_dict()))
+        before, now = dict(_flatten(defaults)) | dict(_flatten(load_config(path))), dict(_flatten(self.to_dict()))
         for key in (*before, *now):
             if before.get(key) != now.get(key) and key not in CHANGEABLE_ON_RESUME:
                 raise UserError(
@@ -199,7 +199,7 @@ def resolve_teacher(teacher: str) -> str:
     """
     path = Path(teacher).expanduser()
     if path.exists() or path.suffix in WEIGHTS_SUFFIXES or (len(path.parts) > 1 and ":" not in teacher):
-        return str(find_checkpoint(path).absolute())
+        return str(find_checkpoint(path, "teacher").absolute())
     check_model(teacher)
     return teacher
 

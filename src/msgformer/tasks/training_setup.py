@@ -104,8 +104,8 @@ class TrainingSetup(ABC):
             optim = replace(optim, layer_decay=None)
         return Plan(
             optim,
-            total_batch=global_batch * settings.trainer.accumulate,
+            total_batch=global_batch * settings.trainer.accumulate_grad_batches,
             epochs=settings.epochs,
-            steps_per_epoch=-(-batches // settings.trainer.accumulate),
+            steps_per_epoch=-(-batches // settings.trainer.accumulate_grad_batches),
             seed=settings.seed,
         )

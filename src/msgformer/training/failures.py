@@ -79,7 +79,7 @@ def is_lost_connection(error: Exception) -> bool:
 def _out_of_memory(trainer: Trainer, module: Training) -> str:
     accumulate = trainer.accumulate_grad_batches
     batch = module.plan.total_batch // (trainer.world_size * accumulate)
-    smaller = f"--batch_size {batch // 2} --trainer.accumulate {2 * accumulate} (the same total batch), "
+    smaller = f"--batch_size {batch // 2} --trainer.accumulate_grad_batches {2 * accumulate} (the same total batch), "
     return (
         f"out of memory on {module.device} with batches of {batch}; use {smaller if batch > 1 else ''}"
         "--trainer.grad_checkpointing true, --trainer.precision bf16-mixed or a smaller --img_size"

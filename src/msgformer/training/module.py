@@ -180,9 +180,9 @@ class Training(LightningModule):
         what = ", ".join(f"{name} is {value}" for name, value in broken.items())
         raise NotFiniteError(
             f"the loss is not finite ({what}) in epoch {self.current_epoch + 1}, batch {batch_idx + 1}, step"
-            f" {self.global_step + 1}, at a learning rate of {rate:.3g}; lower optim.lr, set trainer.clip_grad or use"
-            f" trainer.precision 32-true; if one of the batch's images is the cause, it is among {', '.join(files[:8])}"
-            f"{more}"
+            f" {self.global_step + 1}, at a learning rate of {rate:.3g}; lower optim.lr, set"
+            f" trainer.gradient_clip_val or use trainer.precision 32-true; if one of the batch's images is the cause,"
+            f" it is among {', '.join(files[:8])}{more}"
         )
 
     @override

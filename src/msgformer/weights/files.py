@@ -8,18 +8,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from msgformer.errors import UserError
+from msgformer.utils.output_path import check_output_file
 
 if TYPE_CHECKING:
     from msgformer.checkpoints.card import ModelCard
 
 
-def check_weights_paths(source: Path, output: Path, *suffixes: str) -> None:
+def check_weights_paths(source: Path, output: Path, *suffixes: str, overwrite: bool) -> None:
     """Check that a file can be read and another one written, as far as the paths show.
 
     Args:
         source: File to read.
         output: File to write.
         *suffixes: Suffixes that the output may have; .safetensors by default.
+        overwrite: Whether an existing output may be replaced.
 
     Raises:
         UserError: A path can't be used.
@@ -27,28 +29,26 @@ def check_weights_paths(source: Path, output: Path, *suffixes: str) -> None:
     if not source.is_file():
         problem = "is a directory, not a file" if source.is_dir() else "doesn't exist"
         raise UserError(f"checkpoint '{source}' {problem}; give the path of a .pth or .safetensors file")
-    check_weights_output(output, *suffixes)
     if output.exists() and output.samefile(source):
         raise UserError(f"output '{output}' is the checkpoint itself; give another path")
+    check_weights_output(output, *suffixes, overwrite=overwrite)
 
 
-def check_weights_output(output: Path, *suffixes: str) -> None:
+def check_weights_output(output: Path, *suffixes: str, overwrite: bool) -> None:
     """Check that a file of weights can be written, as far as its path shows.
 
     Args:
         output: File to write.
         *suffixes: Suffixes that it may have; .safetensors by default.
+        overwrite: Whether an existing file may be replaced.
 
     Raises:
-        UserError: It has another suffix, is a folder, or its folder does not exist.
+        UserError: It has another suffix, is a folder or exists, or its folder does not exist.
     """
     allowed = suffixes or (".safetensors",)
     if output.suffix not in allowed:
         raise UserError(f"output '{output}' has to end with {' or '.join(allowed)}; try '{output.stem}{allowed[0]}'")
-    if output.is_dir():
-        raise UserError(f"output '{output}' is a directory; give the path of a file")
-    if not output.parent.is_dir():
-        raise UserError(f"the folder of output '{output}' doesn't exist; create it first")
+    check_output_file(output, overwrite=overwrite)
 
 
 def write_safetensors(state: dict[str, Any], output: Path, metadata: dict[str, str]) -> None:

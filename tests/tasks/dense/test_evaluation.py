@@ -8,7 +8,7 @@ import pytest
 
 import msgformer
 
-CPU = {"accelerator": "cpu", "workers": 0, "progress": "none"}
+CPU = {"device": "cpu", "workers": 0, "progress": "none"}
 
 
 @pytest.fixture(scope="module", params=["detect", "segment"])
@@ -82,6 +82,6 @@ def test_models_of_different_tasks_are_refused_before_evaluation(runs, tmp_path,
     models = [msgformer.load(runs(task).folder, device="cpu") for task in ("segment", "detect")]
     for model in models:
         monkeypatch.setattr(type(model.opened.task), "evaluate", None)
-    with pytest.raises(msgformer.UserError, match=r"^checkpoint: only models of one task can be compared"):
+    with pytest.raises(msgformer.UserError, match=r"^model: only models of one task can be compared"):
         msgformer.evaluate(models, output=tmp_path / "out", **CPU)
     assert not (tmp_path / "out").exists()

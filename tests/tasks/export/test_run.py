@@ -26,5 +26,5 @@ def test_segmenter_of_fixed_size_is_verified_on_photographs_and_predicts(tmp_pat
     assert "photographs" in description
     assert verification.max_difference < 1e-5
     load_photograph("astronaut").save(tmp_path / "square.png")
-    result = predict(path, [tmp_path / "square.png"], accelerator="cpu", progress="none")
+    result = predict(path, [tmp_path / "square.png"], device="cpu", progress="none")
     assert sum(result.predictions[0].classes.values()) > 99.9

@@ -160,7 +160,7 @@ def test_invalid_records_are_refused(task, format, wrong, tmp_path):
     output = write(task, tmp_path, format, RECORDS[task][:1])
     with output.open("a") as file:
         file.write(f"{wrong}\n")
-    with pytest.raises(UserError, match=r"^resume: record \d+ of .* is no prediction; give another file"):
+    with pytest.raises(UserError, match=r"^skip_completed: record \d+ of .* is no prediction; give another file"):
         list(open_file(task, tmp_path, format).recorded())
 
 

@@ -14,7 +14,7 @@ import msgformer
 from msgformer.cli import main as cli
 from msgformer.tasks.prediction import sink as prediction_sink
 
-CPU = {"accelerator": "cpu", "workers": 0, "progress": "none"}
+CPU = {"device": "cpu", "workers": 0, "progress": "none"}
 OPTIONS = {"detect": {"threshold": 0.05}, "segment": {}}
 
 
@@ -73,7 +73,7 @@ def test_standard_output(run, images, capfdbinary, monkeypatch):
     stream = io.BytesIO()
     monkeypatch.setattr(sys, "__stdout__", SimpleNamespace(buffer=stream))
     words = ["predict", str(run.folder), *map(str, images), "--output", "-", "--on_bad_image", "skip"]
-    assert cli.main([*words, "--accelerator", "cpu", "--workers", "0", "--progress", "none"]) == 0
+    assert cli.main([*words, "--device", "cpu", "--workers", "0", "--progress", "none"]) == 0
     lines = [json.loads(line) for line in stream.getvalue().splitlines()]
     assert [one["image"] for one in lines] == list(map(str, images))
     assert capfdbinary.readouterr().out == b""
@@ -86,7 +86,7 @@ def test_truncated_file_is_resumed(suffix, predict, tmp_path):
     content = output.read_bytes()
     for cut in sorted({0, 1, *np.linspace(2, len(content), 6).astype(int)}):
         output.write_bytes(content[:cut])
-        result = predict(output=output, resume=True)
+        result = predict(output=output, skip_completed=True)
         assert result.images == 5
         assert output.read_bytes() == content, cut
 
@@ -98,7 +98,7 @@ def test_parquet_file_is_resumed_from_its_journal(predict, tmp_path):
     predict(output=tmp_path / "whole.jsonl")
     lines = (tmp_path / "whole.jsonl").read_bytes()
     output.with_name("out.parquet.partial.jsonl").write_bytes(lines[: len(lines) * 2 // 3])
-    assert predict(output=output, resume=True).images == 5
+    assert predict(output=output, skip_completed=True).images == 5
     assert parquet.read_table(output).equals(parquet.read_table(whole))
     assert not output.with_name("out.parquet.partial.jsonl").exists()
 
@@ -139,14 +139,14 @@ def test_interrupted_folder_is_resumed(stop, predict, tmp_path, monkeypatch):
         with pytest.raises(KeyboardInterrupt):
             predict(output=output)
     assert not (output / "predictions.json").exists()
-    result = predict(output=output, resume=True)
+    result = predict(output=output, skip_completed=True)
     assert (result.images, result.skipped) == (expected.images, expected.skipped)
     assert [one.image for one in result.predictions] == [one.image for one in expected.predictions]
     assert sorted(path.name for path in output.iterdir()) == sorted(path.name for path in whole.iterdir())
     for path in whole.iterdir():
         content = (output / path.name).read_bytes()
         assert content.replace(str(output).encode(), str(whole).encode()) == path.read_bytes(), path.name
-    again = predict(output=output, resume=True)  # resumes a complete folder
+    again = predict(output=output, skip_completed=True)  # resumes a complete folder
     assert [one.image for one in again.predictions] == [one.image for one in expected.predictions]
 
 
@@ -154,14 +154,16 @@ def test_other_images_or_another_threshold_are_refused_on_resume(run, predict, i
     output = tmp_path / "out.jsonl"
     predict(output=output, images=images[:2])
     before = output.read_bytes()
-    with pytest.raises(msgformer.UserError, match=r"^resume: prediction 1 in .* is of .*a\.png, but .*b\.png is given"):
-        predict(output=output, resume=True, images=images[1:])
+    with pytest.raises(
+        msgformer.UserError, match=r"^skip_completed: prediction 1 in .* is of .*a\.png, but .*b\.png is"
+    ):
+        predict(output=output, skip_completed=True, images=images[1:])
     if run.task == "detect":
-        with pytest.raises(msgformer.UserError, match=r"^resume: .* was made by another model or other options"):
-            predict(output=output, resume=True, threshold=0.9)
+        with pytest.raises(msgformer.UserError, match=r"^skip_completed: .* was made by another model or other"):
+            predict(output=output, skip_completed=True, threshold=0.9)
         predict(output=tmp_path / "few.jsonl", images=images[:2], threshold=0.9)
-        with pytest.raises(msgformer.UserError, match=r"^resume: .* was made by another model or other options"):
-            predict(output=tmp_path / "few.jsonl", resume=True)
+        with pytest.raises(msgformer.UserError, match=r"^skip_completed: .* was made by another model or other"):
+            predict(output=tmp_path / "few.jsonl", skip_completed=True)
     assert output.read_bytes() == before
 
 

@@ -114,16 +114,16 @@ class OnnxSession(Session):
     Args:
         path: The file.
         card: Card of the file.
-        accelerator: "auto" for the best that this build of ONNX Runtime supports, "cpu" or "gpu".
+        device: "auto" for the best that this build of ONNX Runtime supports, "cpu", "cuda" (also "gpu") or "cuda:N".
         threads: Threads per operator; None for all cores.
 
     Raises:
         UserError: The file can't be run, or the device is not available.
     """
 
-    def __init__(self, path: Path, card: ExportCard, accelerator: str = "auto", threads: int | None = None) -> None:
+    def __init__(self, path: Path, card: ExportCard, device: str = "auto", threads: int | None = None) -> None:
         super().__init__(path, card)
-        self._providers, self._threads = _providers(accelerator), threads
+        self._providers, self._threads = _providers(device), threads
         self._session = _open(str(path), path, self._providers, threads)
 
     def run(self, images: Tensor) -> list[Tensor]:
@@ -152,16 +152,20 @@ class OnnxSession(Session):
         return list(zip(found[::2], found[1::2], strict=True))
 
 
-def _providers(accelerator: str) -> list[str]:
+def _providers(device: str) -> list[Any]:
+    """Return the execution providers in order of preference, with the number of the GPU if it is given."""
     import onnxruntime
 
     available = onnxruntime.get_available_providers()
     gpus = [name for name in available if name in ("CUDAExecutionProvider", "ROCMExecutionProvider")]
-    if accelerator in ("gpu", "cuda") and not gpus:
-        raise UserError("accelerator: this ONNX Runtime has no GPU; install onnxruntime-gpu, or give cpu")
-    if accelerator not in ("auto", "cpu", "gpu", "cuda"):
-        raise UserError(f"accelerator: exported files run on auto, cpu or gpu, not on {accelerator}")
-    return ["CPUExecutionProvider"] if accelerator == "cpu" else [*gpus, "CPUExecutionProvider"]
+    kind, _, index = device.partition(":")
+    if kind not in ("auto", "cpu", "gpu", "cuda") or not (index.isdigit() or not index):
+        raise UserError(f"device: exported files run on auto, cpu, cuda or cuda:N, not on {device}")
+    if kind in ("gpu", "cuda") and not gpus:
+        raise UserError("device: this ONNX Runtime has no GPU; install onnxruntime-gpu, or give cpu")
+    if kind == "cpu":
+        return ["CPUExecutionProvider"]
+    return [*((name, {"device_id": index}) if index else name for name in gpus), "CPUExecutionProvider"]
 
 
 def _open(model: str | bytes, path: Path, providers: list[str], threads: int | None) -> Any:

@@ -78,16 +78,16 @@ class OpenVinoSession(Session):
     Args:
         path: The .xml.
         card: Card of the file.
-        accelerator: "auto" or "cpu" for the CPU, "gpu" for an Intel GPU.
+        device: "auto" or "cpu" for the CPU, "gpu" for an Intel GPU.
         threads: Number of threads; None for all cores.
 
     Raises:
         UserError: The file can't be run, or the device is not available.
     """
 
-    def __init__(self, path: Path, card: ExportCard, accelerator: str = "auto", threads: int | None = None) -> None:
+    def __init__(self, path: Path, card: ExportCard, device: str = "auto", threads: int | None = None) -> None:
         super().__init__(path, card)
-        self._device = _device(accelerator)
+        self._device = _device(device)
         # By default OpenVINO computes in bfloat16 if the CPU supports it.
         self._config: dict[str, Any] = {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"}
         if threads is not None:
@@ -120,14 +120,14 @@ def _position(name: str) -> tuple[bool, int]:
     return "sort" not in name, int(number[0]) if number else 0
 
 
-def _device(accelerator: str) -> str:
+def _device(device: str) -> str:
     import openvino
 
-    if accelerator in ("auto", "cpu"):
+    if device in ("auto", "cpu"):
         return "CPU"
-    if accelerator == "gpu" and any(name.startswith("GPU") for name in openvino.Core().available_devices):
+    if device == "gpu" and any(name.startswith("GPU") for name in openvino.Core().available_devices):
         return "GPU"
-    raise UserError(f"accelerator: OpenVINO has no {accelerator} here; give cpu")
+    raise UserError(f"device: OpenVINO has no {device} here; give cpu")
 
 
 def _compile(model: Any, device: str, config: dict[str, Any]) -> Any:

@@ -6,6 +6,7 @@ from itertools import pairwise
 
 from torch import Tensor, nn
 
+from msgformer.config.dense_training_options import DetectOptions
 from msgformer.heads.layers import ConvModule
 
 
@@ -31,8 +32,8 @@ class BoxHead(nn.Module):
         num_classes: int,
         num_convs: int = 4,
         num_fcs: int = 1,
-        conv_channels: int = 256,
-        fc_channels: int = 1024,
+        conv_channels: int = DetectOptions.channels,
+        fc_channels: int = DetectOptions.fc_channels,
         roi_size: int = 7,
     ) -> None:
         super().__init__()

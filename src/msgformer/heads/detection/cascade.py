@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torchvision.ops import clip_boxes_to_image
 
+from msgformer.config.dense_training_options import DetectOptions
 from msgformer.heads.detection.box_coder import BoxCoder
 from msgformer.heads.detection.box_head import BoxHead
 from msgformer.heads.detection.detections import DetectionLimits, select_detections
@@ -71,7 +72,7 @@ class CascadeRoIHeads(nn.Module):
         stages: Sequence[StageSetting],
         num_classes: int,
         box_loss: str = "giou",
-        num_samples: int = 512,
+        num_samples: int = DetectOptions.rois_per_image,
         limits: DetectionLimits | None = None,
     ) -> None:
         super().__init__()

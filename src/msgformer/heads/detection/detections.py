@@ -9,6 +9,8 @@ import torch.nn.functional as F
 from torch import Tensor
 from torchvision.ops import batched_nms
 
+from msgformer.config.dense_training_options import DetectOptions
+
 
 @dataclass(frozen=True)
 class DetectionLimits:
@@ -20,9 +22,9 @@ class DetectionLimits:
         per_image: Maximum number of detections per image, the most probable ones.
     """
 
-    score_threshold: float = 0.05
-    nms_threshold: float = 0.5
-    per_image: int = 100
+    score_threshold: float = DetectOptions.score_threshold
+    nms_threshold: float = DetectOptions.nms_threshold
+    per_image: int = DetectOptions.detections_per_image
 
 
 def select_detections(scores: Tensor, boxes: Tensor, limits: DetectionLimits) -> dict[str, Tensor]:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, get_args
 
 from torch import Tensor, nn
 from torchvision.models.detection.generalized_rcnn import GeneralizedRCNN
 
+from msgformer.config.dense_data_options import DetectImageOptions
+from msgformer.config.dense_training_options import DetectHead, DetectOptions
 from msgformer.errors import UserError
 from msgformer.heads.backbone import STRIDES, DenseBackbone, create_backbone
 from msgformer.heads.detection.anchors import AnchorGenerator
@@ -27,7 +29,7 @@ from msgformer.model_names import nearest
 
 @dataclass(frozen=True)
 class DetectorSizes:
-    """Sizes of a detector and of its training samples; by default those of the published detectors.
+    """Sizes of a detector and of its training samples.
 
     Attributes:
         channels: Channels of the pyramid and the heads' convolutions.
@@ -38,12 +40,12 @@ class DetectorSizes:
         rois_per_image: Sampled proposals per image for the losses of each stage.
     """
 
-    channels: int = 256
-    fc_channels: int = 1024
-    anchor_size: int = 32
-    train_proposals: int = 2000
-    test_proposals: int = 1000
-    rois_per_image: int = 512
+    channels: int
+    fc_channels: int
+    anchor_size: int
+    train_proposals: int
+    test_proposals: int
+    rois_per_image: int
 
 
 @dataclass(frozen=True)
@@ -73,7 +75,7 @@ RCNN_HEADS: dict[str, RCNNSetting] = {
 }
 """The cascades as in the MSG-Transformer and Swin tables, the others as in the tables of PVT and SG-Former."""
 
-HEADS = (*RCNN_HEADS, "retinanet")
+HEADS = get_args(DetectHead)
 """Names of the detection heads."""
 
 
@@ -132,22 +134,22 @@ class RCNN(GeneralizedRCNN):
 
 def create_detector(
     backbone: str | nn.Module,
-    head: str = "cascade_mask_rcnn",
+    head: str = DetectOptions.head,
     num_classes: int = 80,
     *,
-    channels: int = 256,
-    fc_channels: int = 1024,
-    anchor_size: int = 32,
-    train_proposals: int = 2000,
-    test_proposals: int = 1000,
-    rois_per_image: int = 512,
-    min_size: int | None = 800,
-    max_size: int = 1333,
+    channels: int = DetectOptions.channels,
+    fc_channels: int = DetectOptions.fc_channels,
+    anchor_size: int = DetectOptions.anchor_size,
+    train_proposals: int = DetectOptions.train_proposals,
+    test_proposals: int = DetectOptions.test_proposals,
+    rois_per_image: int = DetectOptions.rois_per_image,
+    min_size: int | None = DetectImageOptions.test_side,
+    max_size: int = DetectImageOptions.test_max_side,
     image_mean: Sequence[float] | None = None,
     image_std: Sequence[float] | None = None,
-    score_threshold: float = 0.05,
-    nms_threshold: float = 0.5,
-    detections_per_image: int = 100,
+    score_threshold: float = DetectOptions.score_threshold,
+    nms_threshold: float = DetectOptions.nms_threshold,
+    detections_per_image: int = DetectOptions.detections_per_image,
     **backbone_options: Any,
 ) -> RCNN | RetinaNet:
     """Create a detector on any backbone, with the interface of torchvision's detectors.

@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torchvision.models.detection.transform import GeneralizedRCNNTransform
 
+from msgformer.config.dense_data_options import DetectImageOptions
 from msgformer.heads.detection.detections import paste_masks
 
 
@@ -26,8 +27,8 @@ class DetectionTransform(GeneralizedRCNNTransform):
 
     def __init__(
         self,
-        min_size: int | None = 800,
-        max_size: int = 1333,
+        min_size: int | None = DetectImageOptions.test_side,
+        max_size: int = DetectImageOptions.test_max_side,
         mean: Sequence[float] = (0.485, 0.456, 0.406),
         std: Sequence[float] = (0.229, 0.224, 0.225),
         size_divisible: int = 32,

@@ -6,6 +6,7 @@ from itertools import pairwise
 
 from torch import Tensor, nn
 
+from msgformer.config.dense_training_options import DetectOptions
 from msgformer.heads.layers import ConvModule, init_conv
 
 
@@ -19,7 +20,9 @@ class MaskHead(nn.Module):
         channels: Channels of the convolutions.
     """
 
-    def __init__(self, in_channels: int, num_classes: int, num_convs: int = 4, channels: int = 256) -> None:
+    def __init__(
+        self, in_channels: int, num_classes: int, num_convs: int = 4, channels: int = DetectOptions.channels
+    ) -> None:
         super().__init__()
         widths = [in_channels] + [channels] * num_convs
         self.convs = nn.Sequential(*[ConvModule(a, b, norm=False) for a, b in pairwise(widths)])

@@ -9,6 +9,7 @@ from torchvision.models.detection.retinanet import RetinaNet as TorchvisionRetin
 from torchvision.models.detection.retinanet import RetinaNetHead
 from torchvision.ops.feature_pyramid_network import LastLevelP6P7
 
+from msgformer.config.dense_training_options import DetectOptions
 from msgformer.heads.backbone import DenseBackbone
 from msgformer.heads.detection.anchors import AnchorGenerator
 from msgformer.heads.detection.detections import DetectionLimits
@@ -47,8 +48,8 @@ class RetinaNet(TorchvisionRetinaNet):
         num_classes: int,
         transform: DetectionTransform,
         limits: DetectionLimits,
-        channels: int = 256,
-        anchor_size: int = 32,
+        channels: int = DetectOptions.channels,
+        anchor_size: int = DetectOptions.anchor_size,
     ) -> None:
         pyramid = FeaturePyramid(backbone, channels, (1, 2, 3), LastLevelP6P7(channels, channels))
         anchors = AnchorGenerator(

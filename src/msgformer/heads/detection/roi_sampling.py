@@ -9,6 +9,7 @@ from torch import Tensor
 from torchvision.models.detection._utils import BalancedPositiveNegativeSampler
 from torchvision.ops import box_iou
 
+from msgformer.config.dense_training_options import DetectOptions
 from msgformer.heads.detection.matcher import Matcher
 
 
@@ -43,7 +44,11 @@ class RoISampler:
     """
 
     def __init__(
-        self, matcher: Matcher, num_classes: int, num_samples: int = 512, positive_fraction: float = 0.25
+        self,
+        matcher: Matcher,
+        num_classes: int,
+        num_samples: int = DetectOptions.rois_per_image,
+        positive_fraction: float = 0.25,
     ) -> None:
         self.matcher = matcher
         self.num_classes = num_classes

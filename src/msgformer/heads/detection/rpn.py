@@ -10,6 +10,7 @@ from torchvision.models.detection.image_list import ImageList
 from torchvision.models.detection.rpn import RegionProposalNetwork as TorchvisionRPN
 from torchvision.models.detection.rpn import RPNHead
 
+from msgformer.config.dense_training_options import DetectOptions
 from msgformer.heads.detection.anchors import AnchorGenerator
 from msgformer.heads.detection.box_coder import BoxCoder
 from msgformer.heads.detection.matcher import Matcher
@@ -37,8 +38,8 @@ class RegionProposalNetwork(TorchvisionRPN):
         self,
         channels: int,
         anchors: AnchorGenerator | None = None,
-        num_train: int = 2000,
-        num_test: int = 1000,
+        num_train: int = DetectOptions.train_proposals,
+        num_test: int = DetectOptions.test_proposals,
         num_samples: int = 256,
         nms_threshold: float = 0.7,
     ) -> None:

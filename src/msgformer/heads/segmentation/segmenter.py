@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, get_args
 
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from msgformer.config.dense_training_options import SegmentHead, SegmentOptions
 from msgformer.errors import UserError
 from msgformer.heads.backbone import STRIDES, DenseBackbone, create_backbone
 from msgformer.heads.segmentation.semantic_fpn import SemanticFPNHead
@@ -17,7 +18,7 @@ from msgformer.model_names import nearest
 IGNORED = 255
 """Label of ignored pixels."""
 
-HEADS = ("upernet", "semantic_fpn")
+HEADS = get_args(SegmentHead)
 """Names of the segmentation heads."""
 
 
@@ -40,7 +41,7 @@ class Segmenter(nn.Module):
         backbone: DenseBackbone,
         decode_head: UPerHead | SemanticFPNHead,
         auxiliary_head: FCNHead | None = None,
-        auxiliary_weight: float = 0.4,
+        auxiliary_weight: float = SegmentOptions.auxiliary_weight,
     ) -> None:
         super().__init__()
         self.backbone = backbone
@@ -111,12 +112,12 @@ def pixel_loss(logits: Tensor, targets: Tensor) -> Tensor:
 
 def create_segmenter(
     backbone: str | nn.Module,
-    head: str = "upernet",
+    head: str = SegmentOptions.head,
     num_classes: int = 150,
     *,
     channels: int | None = None,
     auxiliary: bool = True,
-    auxiliary_weight: float = 0.4,
+    auxiliary_weight: float = SegmentOptions.auxiliary_weight,
     **backbone_options: Any,
 ) -> Segmenter:
     """Create a semantic segmenter on any backbone.

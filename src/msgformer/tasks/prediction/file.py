@@ -15,7 +15,11 @@ from typing import Any, BinaryIO, Protocol, cast
 from msgformer.errors import UserError
 from msgformer.tasks.prediction.base import PredictionRecord
 from msgformer.tasks.prediction.record_layout import Format, RecordLayout, make_printable
+from msgformer.utils.output_path import check_output_file
 from msgformer.utils.packages import require_package
+
+PREDICTIONS = "predictions.json"
+"""File with all predictions in a folder of drawn images."""
 
 STDOUT = Path("-")
 SUFFIXES: dict[str, Format] = {".jsonl": "jsonl", ".ndjson": "jsonl", ".csv": "csv", ".parquet": "parquet"}
@@ -53,28 +57,28 @@ def is_folder(output: Path, given: Format | None) -> bool:
     return given is None and output != STDOUT and (output.is_dir() or not output.suffix[1:2].isalpha())
 
 
-def check_output(output: Path, format: Format, *, resume: bool) -> None:
-    """Check that no file is overwritten.
+def check_output(output: Path, format: Format, *, skip_completed: bool, overwrite: bool) -> None:
+    """Check that a file of predictions can be written.
 
     Args:
         output: The file; "-" for standard output.
         format: Its format.
-        resume: Whether the file is to be resumed.
+        skip_completed: Whether the file is to be continued.
+        overwrite: Whether an existing file may be replaced.
 
     Raises:
-        UserError: The file exists, its folder doesn't, or standard output is to be resumed.
+        UserError: The file exists, its folder doesn't, or standard output is to be continued.
     """
     if output == STDOUT:
-        if resume:
-            raise UserError("resume: cannot resume from standard output; give --output FILE")
+        if skip_completed:
+            raise UserError("skip_completed: cannot continue standard output; pass --output FILE")
         return
-    if output.is_dir():
-        raise UserError(f"output: {output} is a folder; give a file in it")
-    if not output.parent.is_dir():
-        raise UserError(f"output: there is no folder {output.parent}; make it first")
+    check_output_file(output, overwrite=True)
     existing = next((path for path in (output, journal_path(output, format)) if path.exists()), None)
-    if existing is not None and not resume:
-        raise UserError(f"output: {existing} exists; --resume continues it, or give another file")
+    if existing is not None and not (skip_completed or overwrite):
+        raise UserError(
+            f"output: {existing} exists; pass --overwrite or another --output, or --skip_completed to continue it"
+        )
 
 
 def journal_path(output: Path, format: Format | None) -> Path:
@@ -226,7 +230,9 @@ class PredictionFile:
                         yield self._decode(record, number)
                     elif record != self._encode(self.lines.header()):
                         hint = self.layout.columns_hint
-                        raise UserError(f"resume: {self.path} has different columns; give the same {hint} as before")
+                        raise UserError(
+                            f"skip_completed: {self.path} has different columns; give the same {hint} as before"
+                        )
                     self._end += len(record)
 
     def _decode(self, record: bytes, number: int) -> PredictionRecord:
@@ -234,7 +240,7 @@ class PredictionFile:
             return self.lines.decode(record.decode("utf-8", errors="surrogateescape"))
         except (AttributeError, ValueError, KeyError, TypeError) as error:
             raise UserError(
-                f"resume: record {number + 1} of {self.path} is no prediction; give another file"
+                f"skip_completed: record {number + 1} of {self.path} is no prediction; give another file"
             ) from error
 
     def _encode(self, text: str) -> bytes:
@@ -307,7 +313,9 @@ class PredictionFile:
         try:
             yield from map(self.layout.from_json, json.loads(self.output.read_text(encoding="utf-8")))
         except (AttributeError, KeyError, TypeError, ValueError) as error:
-            raise UserError(f"resume: {self.output} isn't a file of predictions; give another folder") from error
+            raise UserError(
+                f"skip_completed: {self.output} isn't a file of predictions; give another folder"
+            ) from error
 
     def _read_parquet(self) -> Iterator[PredictionRecord]:
         from pyarrow import ArrowException
@@ -318,4 +326,4 @@ class PredictionFile:
                 for batch in file.iter_batches():
                     yield from map(self.layout.from_parquet, batch.to_pylist())
         except (ArrowException, KeyError, TypeError) as error:
-            raise UserError(f"resume: {self.output} isn't a file of predictions; give another file") from error
+            raise UserError(f"skip_completed: {self.output} isn't a file of predictions; give another file") from error

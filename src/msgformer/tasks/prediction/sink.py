@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from msgformer.errors import UserError, shown
 from msgformer.tasks.prediction.base import PredictionRecord, PredictionResult
-from msgformer.tasks.prediction.file import STDOUT, PredictionFile
+from msgformer.tasks.prediction.file import PREDICTIONS, STDOUT, PredictionFile
 from msgformer.tasks.prediction.predictor import Predictor
 from msgformer.tasks.prediction.record_layout import Format, printable
 from msgformer.tasks.prediction.stream import CELL, Keep, stream_predictions
@@ -18,9 +18,6 @@ from msgformer.tasks.prediction.stream import CELL, Keep, stream_predictions
 if TYPE_CHECKING:
     from msgformer.data.files.inputs import ImageInput
     from msgformer.visual.contact_sheet import ContactSheet
-
-PREDICTIONS = "predictions.json"
-"""File with all predictions in a folder of drawn images."""
 
 
 @dataclass
@@ -34,6 +31,7 @@ class PredictionSink:
         records: Records of readable images; empty if they are only written to a file.
         skipped: Names of unreadable images.
         count: Number of images so far.
+        replaces: File or folder that the finished file or folder will replace; None if it is written in place.
     """
 
     file: PredictionFile | None = None
@@ -42,6 +40,7 @@ class PredictionSink:
     records: list[PredictionRecord] = field(default_factory=list)
     skipped: list[str] = field(default_factory=list)
     count: int = 0
+    replaces: Path | None = None
 
     @classmethod
     def to_file(cls, predictor: Predictor, output: Path, format: Format) -> PredictionSink:
@@ -78,7 +77,9 @@ class PredictionSink:
                 self._write(batch)
         except KeyboardInterrupt:
             if self.file is not None and self.file.output != STDOUT:
-                print(f"stopped after {self.count:,} images; --resume continues from there", file=sys.stderr)
+                place = self.replaces
+                after = "--skip_completed continues from there" if place is None else f"{place} is unchanged"
+                print(f"stopped after {self.count:,} images; {after}", file=sys.stderr)
             raise
         finally:
             if self.file is not None:
@@ -100,7 +101,7 @@ class PredictionSink:
         records = []
         for number, result in enumerate(batch, self.count + 1):
             drawn = self.folder is not None and result.error is None
-            records.append(result.save_drawn(self.folder, number) if drawn else result.to_record())  # type: ignore[arg-type]
+            records.append(self._save_drawn(result, number) if drawn else result.to_record())
         if self.file is not None:
             self.file.write(records)
         self.add_recorded(records)
@@ -109,6 +110,16 @@ class PredictionSink:
                 if result.error is None:
                     self._add_to_sheet(result, record)
 
+    def _save_drawn(self, result: PredictionResult, number: int) -> PredictionRecord:
+        """Draw an image; the record has the paths that its files will have when they are complete."""
+        assert self.folder is not None
+        record = result.save_drawn(self.folder, number)
+        if self.replaces is None:
+            return record
+        files = {one.name: getattr(record, one.name) for one in fields(record)}  # type: ignore[arg-type]
+        moved = {name: self.replaces / file.name for name, file in files.items() if isinstance(file, Path)}
+        return replace(record, **moved)  # type: ignore[type-var]
+
     def _add_to_sheet(self, result: PredictionResult, record: PredictionRecord) -> None:
         assert self.sheet is not None
         small = result.thumbnail()
@@ -116,7 +127,7 @@ class PredictionSink:
         self.sheet.add(small, [shown(record.title()), shown(Path(result.image).name)])
 
 
-def skip_completed(sink: PredictionSink, inputs: Iterator[ImageInput], predictor: Predictor) -> Iterator[ImageInput]:
+def remaining_inputs(sink: PredictionSink, inputs: Iterator[ImageInput], predictor: Predictor) -> Iterator[ImageInput]:
     """Skip the inputs whose predictions are already in the sink's file.
 
     Args:
@@ -138,8 +149,8 @@ def skip_completed(sink: PredictionSink, inputs: Iterator[ImageInput], predictor
         if source is None or stored.image not in (source.name, printable(source.name)):
             given = "no image" if source is None else shown(source.name)
             raise UserError(
-                f"resume: prediction {number} in {path} is of {shown(stored.image)}, but {given} is given there;"
-                " give the same images, or another output"
+                f"skip_completed: prediction {number} in {path} is of {shown(stored.image)}, but {given} is given"
+                " there; give the same images, or another output"
             )
         sink.add_recorded([stored])
         if stored.error is None:
@@ -147,7 +158,7 @@ def skip_completed(sink: PredictionSink, inputs: Iterator[ImageInput], predictor
     if last is not None:
         _check_reproduced(predictor, *last, path)
     if sink.file.complete and (remaining := next(inputs, None)) is not None:
-        raise UserError(f"resume: {path} is complete, without {shown(remaining.name)}; give another output")
+        raise UserError(f"skip_completed: {path} is complete, without {shown(remaining.name)}; give another output")
     return inputs
 
 
@@ -156,6 +167,6 @@ def _check_reproduced(predictor: Predictor, source: ImageInput, stored: Predicti
     fresh = result.to_record()
     if not predictor.agrees(stored, fresh):
         raise UserError(
-            f"resume: {path} was made by another model or other options: {shown(stored.image)} is"
+            f"skip_completed: {path} was made by another model or other options: {shown(stored.image)} is"
             f" {shown(stored.title())} there, and {shown(fresh.title())} now; give another output"
         )
