@@ -6,8 +6,9 @@ import pytest
 import torch
 from torch import nn
 
+from msgformer.model_parts import MERGE_KINDS
 from msgformer.models.guided_attention import SelfGuidedAttention
-from msgformer.models.reallocation import MERGE_KINDS, join_rows, merge_groups, rank_by_column, rank_by_row
+from msgformer.models.reallocation import join_rows, merge_groups, rank_by_column, rank_by_row
 
 SIZES = [(1, 1), (1, 2), (1, 3), (2, 2), (3, 5), (7, 7), (8, 8), (13, 9), (14, 14), (28, 28), (25, 33)]
 

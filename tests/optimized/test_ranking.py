@@ -7,7 +7,8 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from msgformer.models.reallocation import MERGE_KINDS, rank_by_column, rank_by_row
+from msgformer.model_parts import MERGE_KINDS
+from msgformer.models.reallocation import rank_by_column, rank_by_row
 from msgformer.optimized.ranking import merge_both_orders, native_merge, native_rank
 
 pytestmark = pytest.mark.skipif(shutil.which("c++") is None, reason="there is no C++ compiler")

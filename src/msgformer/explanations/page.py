@@ -11,9 +11,8 @@ import hashlib
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
 from importlib.resources import files
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -32,10 +31,7 @@ from msgformer.explanations.overlay import (
     heat_range,
 )
 from msgformer.explanations.significance import SignificanceBlock
-from msgformer.visual.page import data_uri
-
-if TYPE_CHECKING:
-    from jinja2 import Environment
+from msgformer.visual.page import data_uri, load_template
 
 MAX_LOSSLESS_SIDE = 256
 """Images whose longer side is at most this are stored losslessly."""
@@ -122,22 +118,7 @@ class ExplainPage:
         parts = [templates.joinpath(name).read_text("utf-8") for name in ("explain.js", f"explain_{self.family}.js")]
         script = "\n".join(["", *parts, "start();", ""])
         checksum = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode("ascii")
-        return _environment().get_template("explain.html").render(page=self, script=script, checksum=checksum)
-
-
-@cache
-def _environment() -> Environment:
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
-    environment = Environment(
-        loader=PackageLoader("msgformer.visual"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["shown"] = shown
-    return environment
+        return load_template("explain.html").render(page=self, script=script, checksum=checksum)
 
 
 def image_data(image: ExplainedImage) -> dict[str, Any]:

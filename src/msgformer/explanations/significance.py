@@ -9,8 +9,9 @@ import torch
 from torch import Tensor
 
 from msgformer.explanations.hooks import evaluation_mode
+from msgformer.model_parts import MergeKind
 from msgformer.models.guided_attention import HybridAttention, SelfGuidedAttention
-from msgformer.models.reallocation import MergeKind, rank_by_column, rank_by_row
+from msgformer.models.reallocation import rank_by_column, rank_by_row
 from msgformer.models.sg_former import SgFormer
 from msgformer.models.window import Size
 

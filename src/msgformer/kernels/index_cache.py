@@ -8,7 +8,8 @@ from typing import Any, ParamSpec, TypeVar
 
 import torch
 from torch import Tensor
-from torch.fx import Proxy
+
+from msgformer.kernels.graph_capture import is_recorded
 
 CACHE_SIZE = 32
 """Results stored per function."""
@@ -44,21 +45,6 @@ def cache_by_shape(function: Callable[P, T]) -> Callable[P, T]:
         return result
 
     return call
-
-
-def is_recorded() -> bool:
-    """Whether operators called now are captured, traced, transformed by torch.func, or observed."""
-    if torch.compiler.is_compiling() or torch.jit.is_tracing():
-        return True
-    # PyTorch has no public query for transforms of torch.func, nor for dispatch modes.
-    if torch._C._functorch.peek_interpreter_stack() is not None:
-        return True
-    return torch._C._len_torch_dispatch_stack() > 0
-
-
-def is_traced(x: Any) -> bool:
-    """Whether ``x`` is a proxy while `torch.fx` traces a model; a proxy has no values and no size to branch on."""
-    return isinstance(x, Proxy)
 
 
 def _tensors(result: Any) -> list[Tensor]:

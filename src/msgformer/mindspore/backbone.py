@@ -43,14 +43,3 @@ class Backbone(nn.Cell):
     def construct(self, x: Tensor) -> Tensor:
         """Classify images [B, 3, S, T]; return logits [B, classes]."""
         return self.head(self.forward_features(x))
-
-
-def check_stages(**settings: tuple[int, ...]) -> None:
-    """Check that all settings have the same number of stages.
-
-    Raises:
-        ValueError: Naming each setting and its value.
-    """
-    if len({len(setting) for setting in settings.values()}) != 1:
-        given = ", ".join(f"{name}={tuple(setting)}" for name, setting in settings.items())
-        raise ValueError(f"each setting needs one entry per stage, got {given}")

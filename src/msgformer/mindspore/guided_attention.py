@@ -9,7 +9,7 @@ from mindspore import Tensor, nn, ops
 
 from msgformer.mindspore.conv_layers import LocalPosition, convolution
 from msgformer.mindspore.layers import LayerNorm, Linear
-from msgformer.mindspore.reallocation import MERGE_KINDS, merge_groups, rank_by_column, rank_by_row
+from msgformer.mindspore.reallocation import merge_groups, rank_by_column, rank_by_row
 from msgformer.mindspore.window import (
     Size,
     from_windows,
@@ -19,6 +19,7 @@ from msgformer.mindspore.window import (
     to_windows,
     window_grid,
 )
+from msgformer.model_parts import MERGE_KINDS
 
 
 def split_heads(x: Tensor, num_heads: int) -> Tensor:
@@ -281,24 +282,3 @@ class PlainAttention(Attention):
         query, key_value = split_heads(self.q(tokens), heads), self.kv(tokens)
         key, value = split_heads(key_value[:, :, :channels], heads), split_heads(key_value[:, :, channels:], heads)
         return self.project(self.attend(self.attention_weights(query, key), value).reshape(x.shape), x)
-
-
-def check_attention(dim: int, num_heads: int, reduction: int) -> None:
-    """Check the sizes of a stage's attention.
-
-    Args:
-        dim: Channels C.
-        num_heads: Attention heads.
-        reduction: Reduction ratio r.
-
-    Raises:
-        ValueError: Naming the setting, its value and the accepted values.
-    """
-    if reduction != 1 and reduction not in MERGE_KINDS:
-        raise ValueError(f"reductions must be 8, 4, 2 or 1, got {reduction}")
-    if dim % num_heads:
-        raise ValueError(
-            f"a stage of {dim} channels can't have {num_heads} heads: embed_dims must be a multiple of num_heads"
-        )
-    if reduction != 1 and num_heads % 2:
-        raise ValueError(f"a stage with reduction {reduction} needs an even number of heads, got num_heads {num_heads}")

@@ -17,11 +17,10 @@ from __future__ import annotations
 from typing import Any
 
 import mindspore as ms
-import numpy as np
 from mindspore import Parameter, Tensor, nn, ops
 from mindspore.common.initializer import TruncatedNormal, initializer
 
-from msgformer.mindspore.backbone import Backbone, check_stages
+from msgformer.mindspore.backbone import Backbone
 from msgformer.mindspore.exchange import CORNERS, Corner, create_exchange
 from msgformer.mindspore.layers import Conv2d, DropPath, LayerNorm, Linear, Mlp, drop_path_rates
 from msgformer.mindspore.window import (
@@ -36,6 +35,7 @@ from msgformer.mindspore.window import (
     to_sequences,
     window_grid,
 )
+from msgformer.model_parts import check_stages, relative_position_index
 
 
 class PatchEmbed(nn.Cell):
@@ -143,7 +143,7 @@ class WindowAttention(nn.Cell):
         table = ((2 * window[0] - 1) * (2 * window[1] - 1), num_heads)
         self.relative_position_bias_table = Parameter(initializer(TruncatedNormal(0.02), table))
         self.rel_pos_msg = Parameter(initializer(TruncatedNormal(0.02), (num_heads, 2, 1, 1)))
-        self.bias_index = Tensor(relative_position_index(window).reshape(-1))
+        self.bias_index = Tensor(relative_position_index(window).reshape(-1), ms.int32)
         self.qkv = Linear(dim, 3 * dim, bias=qkv_bias)
         self.matmul_qk, self.matmul_av = (
             ops.BatchMatMul(transpose_b=True),
@@ -177,28 +177,6 @@ class WindowAttention(nn.Cell):
         out = self.matmul_av(self.attn_drop(ops.softmax(scores, -1)), value)
         out = out.swapaxes(1, 2).reshape(windows, tokens, dim)
         return self.proj_drop(self.proj(out))
-
-
-def relative_position_index(window: Size) -> np.ndarray:
-    """Index of each pair of tokens into the entries b^rel, theta_2, theta_1 (eq. 6).
-
-    Args:
-        window: Height h and width w of a window.
-
-    Returns:
-        Integers [N, N]; rows are queries, and token 0 is the MSG token. Entries 0 to (2h-1)(2w-1)-1 are b^rel by
-        relative position, the next one is theta_2 (a patch token attends to the MSG token), and the last one is theta_1
-        (the MSG token attends to any token).
-    """
-    height, width = window
-    token = np.arange(height * width)
-    row, col = token // width, token % width
-    down, right = row[:, None] - row + height - 1, col[:, None] - col + width - 1
-    theta_2 = (2 * height - 1) * (2 * width - 1)
-    index = np.full((1 + len(token), 1 + len(token)), theta_2, np.int32)
-    index[1:, 1:] = down * (2 * width - 1) + right
-    index[0, :] = theta_2 + 1
-    return index
 
 
 class Block(nn.Cell):

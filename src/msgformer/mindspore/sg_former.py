@@ -19,17 +19,15 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 from mindspore import Parameter, Tensor, nn
 
-from msgformer.mindspore.backbone import Backbone, check_stages
+from msgformer.mindspore.backbone import Backbone
 from msgformer.mindspore.conv_layers import Downsample, PatchEmbed, depthwise
 from msgformer.mindspore.guided_attention import (
     Attention,
     HybridAttention,
     PlainAttention,
     SelfGuidedAttention,
-    check_attention,
 )
 from msgformer.mindspore.layers import DropPath, LayerNorm, Linear, drop_path_rates
 from msgformer.mindspore.resampling import resample_bicubic
@@ -39,6 +37,7 @@ from msgformer.mindspore.window import (
     to_2tuple,
     window_grid,
 )
+from msgformer.model_parts import check_attention, check_stages, sincos_position
 
 
 class ConvMlp(nn.Cell):
@@ -268,30 +267,6 @@ def check_supported(setting: str, value: str | bool, supported: str | bool) -> N
     """
     if value != supported:
         raise ValueError(f"no {setting} {value!r} for MindSpore, known: {supported!r}")
-
-
-def sincos_position(size: Size, dim: int) -> np.ndarray:
-    """Compute the two-dimensional sine-cosine embedding of MAE; the first half of the channels encodes columns.
-
-    Args:
-        size: Height H and width W of the grid.
-        dim: Channels C.
-
-    Returns:
-        Embedding [1, H * W, C].
-
-    Raises:
-        ValueError: The number of channels is not a multiple of 4.
-    """
-    if dim % 4:
-        raise ValueError(f"the position embedding needs embed_dims[0] divisible by 4, got {dim}")
-    frequencies = 10000.0 ** -(np.arange(dim // 4) / (dim // 4))
-    token = np.arange(size[0] * size[1])
-    parts = []
-    for place in (token % size[1], token // size[1]):
-        angles = place[:, None] * frequencies
-        parts += [np.sin(angles), np.cos(angles)]
-    return np.concatenate(parts, axis=1).astype(np.float32)[None]
 
 
 def sgformer_small(**kwargs: Any) -> SgFormer:

@@ -11,7 +11,7 @@ from timm.layers import use_fused_attn
 from torch import Tensor, nn
 
 from msgformer.kernels.cpu import attention as cpu_attention
-from msgformer.kernels.index_cache import is_traced
+from msgformer.kernels.graph_capture import is_traced
 
 _KERNEL_DEVICE = "cuda"
 _has_triton = torch.version.cuda is not None and find_spec("triton") is not None

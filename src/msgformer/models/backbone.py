@@ -12,7 +12,7 @@ from timm.models._features import feature_take_indices
 from torch import Tensor, nn
 
 from msgformer.errors import UserError
-from msgformer.kernels.index_cache import is_recorded, is_traced
+from msgformer.kernels.graph_capture import is_recorded, is_traced
 from msgformer.models.window import Size
 
 Device = torch.device | str | None
@@ -111,6 +111,23 @@ class Backbone(nn.Module, ABC):
                 f"images are {x.dtype}, the model's weights {weight.dtype}; give images.to({weight.dtype}), "
                 "or convert the model"
             )
+
+    def skips_unused_tokens(self, x: Any) -> bool:
+        """Whether a classifier skips the tokens that it does not use: in training.
+
+        A graph of `torch.fx` has to compute them, because any node may be extracted.
+
+        Args:
+            x: Images [B, C, H, W], or a proxy.
+        """
+        return self.training and not is_traced(x)
+
+    def pools_repeated_tokens(self) -> bool:
+        """Whether the classifier pools each token twice: in captured graphs.
+
+        A graph would otherwise be specialized for maps of one token, where [B * H * W, C] has the shape [B, C].
+        """
+        return torch.compiler.is_compiling() and not self.head.global_pool.is_identity()
 
     def load_state_dict(self, state_dict: Mapping[str, Any], *args: Any, **kwargs: Any) -> Any:
         """Load parameters as `nn.Module.load_state_dict` does; accept the state of a training run, too.
@@ -344,28 +361,3 @@ def init_linear(module: nn.Module) -> None:
         trunc_normal_(module.weight, std=0.02)
         if module.bias is not None:
             nn.init.zeros_(module.bias)
-
-
-def check_stages(**settings: tuple[int, ...]) -> None:
-    """Check that all settings have the same number of stages.
-
-    Raises:
-        ValueError: Naming each setting and its value.
-    """
-    if len({len(setting) for setting in settings.values()}) != 1:
-        given = ", ".join(f"{name}={tuple(setting)}" for name, setting in settings.items())
-        raise ValueError(f"each setting needs one entry per stage, got {given}")
-
-
-def check_heads(dim: int, num_heads: int) -> None:
-    """Check that channels are divisible by the number of heads.
-
-    Args:
-        dim: Channels C.
-        num_heads: Attention heads.
-
-    Raises:
-        ValueError: Naming both numbers.
-    """
-    if num_heads < 1 or dim % num_heads:
-        raise ValueError(f"{dim} channels are not divisible by {num_heads} heads")

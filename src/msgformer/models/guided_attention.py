@@ -14,13 +14,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from msgformer.kernels.index_cache import cache_by_shape
+from msgformer.model_parts import MERGE_KINDS, MergeKind, check_heads
 from msgformer.models.attention import SoftmaxAttention
-from msgformer.models.backbone import Device, check_heads
+from msgformer.models.backbone import Device
 from msgformer.models.chunked_attention import attend_and_measure, split_heads
 from msgformer.models.conv_layers import LocalPosition
 from msgformer.models.reallocation import (
-    MERGE_KINDS,
-    MergeKind,
     join_rows,
     merge_groups,
     order_rows,
@@ -83,10 +82,14 @@ class Attention(SoftmaxAttention):
         self.proj = nn.Linear(dim, dim, **dd)
         self.proj_drop = nn.Dropout(proj_drop)
 
+    @property
+    def factory_args(self) -> dict[str, Any]:
+        """Device and type of the parameters, for further layers."""
+        return {"device": self.proj.weight.device, "dtype": self.proj.weight.dtype}
+
     def make_linear(self, out_dim: int) -> nn.Linear:
-        """Create a layer for queries, keys or values, with the device and type of the other parameters."""
-        weight = self.proj.weight
-        return nn.Linear(len(weight), out_dim, bias=self.qkv_bias, device=weight.device, dtype=weight.dtype)
+        """Create a layer for queries, keys or values."""
+        return nn.Linear(self.proj.in_features, out_dim, bias=self.qkv_bias, **self.factory_args)
 
     def attend(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
         """Compute softmax(Q K^T / sqrt(d)) V.
@@ -131,23 +134,11 @@ class HybridAttention(Attention):
         num_heads: Attention heads h, an even number.
         reduction: Ratio r of the reduced map.
         window: Height and width of a window.
-        device: Device of the parameters.
-        dtype: Type of the parameters.
         **attention_args: Further arguments of `Attention`.
     """
 
-    def __init__(
-        self,
-        dim: int,
-        num_heads: int,
-        reduction: int,
-        window: Size,
-        device: Device = None,
-        dtype: torch.dtype | None = None,
-        **attention_args: Any,
-    ) -> None:
-        dd: Any = {"device": device, "dtype": dtype}
-        super().__init__(dim, num_heads, **attention_args, **dd)
+    def __init__(self, dim: int, num_heads: int, reduction: int, window: Size, **attention_args: Any) -> None:
+        super().__init__(dim, num_heads, **attention_args)
         del self.softmax, self.attn_drop
         self.global_attn = SoftmaxAttention(attention_args["attn_drop"])
         self.local_attn = SoftmaxAttention(attention_args["attn_drop"])
@@ -155,8 +146,8 @@ class HybridAttention(Attention):
         self.window_size = window
         self.half_heads = num_heads // 2
         self.q_global = self.make_linear(dim // 2)
-        self.reduction = nn.Conv2d(dim, dim, reduction, stride=reduction, **dd)
-        self.reduction_norm = nn.LayerNorm(dim, **dd)
+        self.reduction = nn.Conv2d(dim, dim, reduction, stride=reduction, **self.factory_args)
+        self.reduction_norm = nn.LayerNorm(dim, **self.factory_args)
         self.kv_global = self.make_linear(dim)
         self.q_local = self.make_linear(dim // 2)
         self.kv_local = self.make_linear(dim)
@@ -255,25 +246,14 @@ class SelfGuidedAttention(Attention):
         dim: Channels C.
         num_heads: Attention heads h, an even number.
         reduction: Reduction ratio r of the stage, which determines the group sizes.
-        device: Device of the parameters.
-        dtype: Type of the parameters.
         **attention_args: Further arguments of `Attention`.
     """
 
-    def __init__(
-        self,
-        dim: int,
-        num_heads: int,
-        reduction: int,
-        device: Device = None,
-        dtype: torch.dtype | None = None,
-        **attention_args: Any,
-    ) -> None:
-        dd: Any = {"device": device, "dtype": dtype}
-        super().__init__(dim, num_heads, **attention_args, **dd)
+    def __init__(self, dim: int, num_heads: int, reduction: int, **attention_args: Any) -> None:
+        super().__init__(dim, num_heads, **attention_args)
         self.kinds = MERGE_KINDS[reduction]
         self.q = self.make_linear(dim)
-        self.merge = nn.ModuleList(nn.Linear(kind.group, 1, **dd) for kind in self.kinds)
+        self.merge = nn.ModuleList(nn.Linear(kind.group, 1, **self.factory_args) for kind in self.kinds)
         self.kv_row = self.make_linear(dim)
         self.kv_column = self.make_linear(dim)
 
@@ -371,24 +351,3 @@ HYBRID: dict[str, Any] = {"hybrid": HybridAttention}
 
 GUIDED: dict[str, Any] = {"significance": SelfGuidedAttention}
 """Attention that merges tokens, by name; only subclasses of `SelfGuidedAttention` receive a significance map."""
-
-
-def check_attention(dim: int, num_heads: int, reduction: int) -> None:
-    """Check the sizes of a stage's attention.
-
-    Args:
-        dim: Channels C.
-        num_heads: Attention heads.
-        reduction: Reduction ratio r.
-
-    Raises:
-        ValueError: Naming the setting, its value and the accepted values.
-    """
-    if reduction != 1 and reduction not in MERGE_KINDS:
-        raise ValueError(f"reductions must be 8, 4, 2 or 1, got {reduction}")
-    if dim % num_heads:
-        raise ValueError(
-            f"a stage of {dim} channels can't have {num_heads} heads: embed_dims must be a multiple of num_heads"
-        )
-    if reduction != 1 and num_heads % 2:
-        raise ValueError(f"a stage with reduction {reduction} needs an even number of heads, got num_heads {num_heads}")

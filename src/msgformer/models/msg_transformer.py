@@ -17,7 +17,6 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
-import torch.fx
 from timm.layers import (
     DropPath,
     Mlp,
@@ -25,33 +24,32 @@ from timm.layers import (
     to_2tuple,
     trunc_normal_,
 )
-from timm.models import checkpoint as run_checkpointed
 from timm.models import generate_default_cfgs, register_model, register_model_deprecations
 from torch import Tensor, nn
 
-from msgformer.kernels.index_cache import is_traced
 from msgformer.model_names import ALIASES
-from msgformer.models.backbone import Backbone, Device, check_stages, factory_args, init_linear
+from msgformer.model_parts import check_stages
+from msgformer.models.backbone import Backbone, Device, factory_args, init_linear
 from msgformer.models.exchange import CORNERS, Corner, create_exchange
 from msgformer.models.merging import NeighborMerging, OverlappingMerging, PatchEmbed
 from msgformer.models.messenger_registry import messenger_class, register_messengers
+from msgformer.models.recompute import run_block
 from msgformer.models.registry import build_backbone, pretrained_cfg
 from msgformer.models.stochastic_depth import sample_drop_path
 from msgformer.models.window import (
     Grid,
     Size,
-    first_entries,
+    assign_messengers,
     from_sequences,
-    gather_rows,
     map_size,
+    replace_messengers,
     to_map,
+    to_repeated_map,
     to_sequences,
     window_grid,
 )
 from msgformer.models.window_attention import WindowAttention
 from msgformer.plugins import load_installed_plugins
-
-torch.fx.wrap("first_entries")  # torch.fx looks up a wrapped name in the calling module
 
 
 class Block(nn.Module):
@@ -125,22 +123,6 @@ class Block(nn.Module):
         return mask.scatter_add(x, self.mlp(self.norm2(mask.gather(x))))
 
 
-def replace_messengers(x: Tensor, messengers: Tensor) -> Tensor:
-    """Replace the messenger of each window.
-
-    Args:
-        x: Window tokens [B * n, N, C].
-        messengers: New messengers [B * n, C].
-
-    Returns:
-        Window tokens [B * n, N, C].
-    """
-    if torch.compiler.is_compiling() or is_traced(x):
-        return torch.cat([messengers.unsqueeze(1), x[:, 1:]], dim=1)
-    x[:, 0] = messengers  # in place: concatenation would copy every patch token
-    return x
-
-
 class Stage(nn.Module):
     """Token merging, then blocks at one resolution (Figure 2).
 
@@ -205,10 +187,7 @@ class Stage(nn.Module):
         last = len(self.blocks) - 1
         for index, block in enumerate(self.blocks):
             args = (x, grid.batch, plans[block.corner], num_queries if index == last else None)
-            if index < self.num_recomputed and torch.is_grad_enabled() and not is_traced(x):
-                x = run_checkpointed(block, *args)
-            else:
-                x = block(*args)
+            x = run_block(block, *args, recompute=index < self.num_recomputed)
         return x
 
     def grid(self, patches: Tensor) -> Grid:
@@ -324,8 +303,8 @@ class MsgTransformer(Backbone):
         Returns:
             Messengers [B * nH * nW, C]: window (i, j) starts from entry (i mod R) * R + (j mod R), with R of stage 1.
         """
-        entry = first_entries(self.stages[0].grid(patches), self.messenger_side, patches.device)
-        return self.input_messengers()[0, :, 0].index_select(0, entry)
+        grid, entries = self.stages[0].grid(patches), self.input_messengers()[0, :, 0]
+        return assign_messengers(entries, grid, self.messenger_side, patches.device)
 
     def forward_stages(self, x: Tensor, only_messengers: bool = False) -> Iterator[tuple[Tensor, ...]]:
         """Run the stages and yield each stage's patch map [B, H, W, C] and messengers [B * nH * nW, C].
@@ -365,9 +344,7 @@ class MsgTransformer(Backbone):
 
     def forward(self, x: Tensor) -> Tensor:
         """Classify images [B, 3, S, T]; return logits [B, classes]."""
-        # A traced graph has to compute every map, because any of them may be extracted.
-        only_messengers = self.training and not is_traced(x)
-        *_, (patches, messengers) = self.forward_stages(x, only_messengers)
+        *_, (patches, messengers) = self.forward_stages(x, only_messengers=self.skips_unused_tokens(x))
         return self.classify(patches, messengers)
 
     def classify(self, patches: Tensor, messengers: Tensor) -> Tensor:
@@ -380,13 +357,9 @@ class MsgTransformer(Backbone):
         Returns:
             Logits [B, classes].
         """
-        if not torch.compiler.is_compiling() or self.head.global_pool.is_identity():
-            return self.forward_head(self.final_features(patches, messengers))
-        # Repeating each messenger leaves the pooled value unchanged, and keeps a captured graph from being specialized
-        # for a grid of one window, where [B * n, C] would have the shape [B, C].
-        batch, rows, cols = self.stages[0].grid(patches)
-        repeated = gather_rows(messengers, batch, torch.arange(2 * rows * cols, device=patches.device) // 2)
-        return self.forward_head(to_map(self.norm(repeated), Grid(batch, 1, 2 * rows * cols)))
+        if self.pools_repeated_tokens():
+            return self.forward_head(to_repeated_map(self.norm(messengers), self.stages[0].grid(patches)))
+        return self.forward_head(self.final_features(patches, messengers))
 
     def final_map(self, patches: Tensor) -> Tensor:
         """Return the normalized patch tokens of the last stage, [B, H, W, C]."""

@@ -5,33 +5,14 @@ Group sizes are constants, so a larger map gives more groups. Every token is in 
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 import torch.fx
 from torch import Tensor
 
-from msgformer.models.window import are_fixed, row_and_column
-
-
-class MergeKind(NamedTuple):
-    """A share of all tokens, by rank of significance, that is merged in groups of one size.
-
-    Attributes:
-        quarters: Number of quarters of all tokens.
-        group: Tokens per group, g.
-    """
-
-    quarters: int
-    group: int
-
-
-MERGE_KINDS: dict[int, tuple[MergeKind, ...]] = {
-    8: (MergeKind(1, 196), MergeKind(2, 56), MergeKind(1, 28)),
-    4: (MergeKind(1, 49), MergeKind(2, 14), MergeKind(1, 7)),
-    2: (MergeKind(2, 2), MergeKind(2, 1)),
-}
-"""Groups per reduction ratio r, from the least to the most significant tokens."""
+from msgformer.kernels.graph_capture import are_fixed
+from msgformer.models.window import row_and_column
 
 
 def rank_by_row(significance: Tensor) -> Tensor:

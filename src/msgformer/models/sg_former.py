@@ -16,20 +16,18 @@ more merged tokens, not larger groups.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any
 
 import torch
-import torch.fx
 import torch.nn.functional as F
 from timm.layers import DropPath, calculate_drop_path_rates, resample_abs_pos_embed, to_2tuple
-from timm.models import checkpoint as run_checkpointed
 from timm.models import generate_default_cfgs, register_model, register_model_deprecations
 from torch import Tensor, nn
 
-from msgformer.kernels.index_cache import is_traced
-from msgformer.model_names import ALIASES, nearest
-from msgformer.models.backbone import Backbone, Device, check_stages, factory_args, init_linear
+from msgformer.model_names import ALIASES
+from msgformer.model_parts import check_attention, check_choice, check_stages, sincos_position
+from msgformer.models.backbone import Backbone, Device, factory_args, init_linear
 from msgformer.models.conv_layers import (
     Downsample,
     PatchEmbed,
@@ -44,8 +42,9 @@ from msgformer.models.guided_attention import (
     HybridAttention,
     PlainAttention,
     SelfGuidedAttention,
-    check_attention,
 )
+from msgformer.models.position_embedding import position_map
+from msgformer.models.recompute import run_block
 from msgformer.models.registry import build_backbone, pretrained_cfg
 from msgformer.models.stochastic_depth import sample_drop_path
 from msgformer.models.window import (
@@ -207,10 +206,7 @@ class Stage(nn.Module):
         x = self.downsample(x)
         significance = None
         for index, block in enumerate(self.blocks):
-            if index < self.num_recomputed and torch.is_grad_enabled() and not is_traced(x):
-                x, significance = run_checkpointed(block, x, significance)
-            else:
-                x, significance = block(x, significance)
+            x, significance = run_block(block, x, significance, recompute=index < self.num_recomputed)
         return self.norm(x)
 
 
@@ -279,7 +275,8 @@ class SgFormer(Backbone):
         self.window_size: Size = to_2tuple(window_size)
         self.pos_embed_size: Size = window_grid(self.img_size, (4, 4))
         self.patch_embed = PatchEmbed(in_chans, embed_dims[0], **dd)
-        self.pos_embed = nn.Parameter(sincos_position(self.pos_embed_size, embed_dims[0]).to(device, dtype))
+        position = sincos_position(self.pos_embed_size, embed_dims[0])
+        self.pos_embed = nn.Parameter(torch.tensor(position, **dd))
         drop_path: Any = calculate_drop_path_rates(drop_path_rate, list(depths), stagewise=True)
         self.stages = nn.ModuleList(
             Stage(
@@ -305,7 +302,7 @@ class SgFormer(Backbone):
 
     def position(self, size: Size) -> Tensor:
         """Return the position embedding for a map of ``size`` tokens, [1, H, W, C]."""
-        return resize_position(self.pos_embed.unflatten(1, self.pos_embed_size), size, self.pos_embed_size)
+        return position_map(self.pos_embed, self.pos_embed_size, size)
 
     def forward_stages(self, x: Tensor) -> Iterator[tuple[Tensor, ...]]:
         """Run the stages on images [B, 3, S, T] and yield each stage's normalized map [B, H, W, C]."""
@@ -353,64 +350,6 @@ class SgFormer(Backbone):
             for module in self.modules():
                 if isinstance(module, HybridAttention):
                     module.window_size = self.window_size
-
-
-@torch.fx.wrap
-def resize_position(grid: Tensor, size: Size, grid_size: Size) -> Tensor:
-    """Resample a position embedding.
-
-    Args:
-        grid: The embedding, [1, H, W, C].
-        size: Height H' and width W' of the result.
-        grid_size: Height H and width W of the embedding.
-
-    Returns:
-        Resampled embedding [1, H', W', C].
-    """
-    if not torch.compiler.is_compiling() and size == grid_size:
-        return grid
-    # Captured graphs resample even to the same size, which changes nothing, so that one graph supports all sizes.
-    grid = F.interpolate(grid.permute(0, 3, 1, 2), size, mode="bicubic")
-    return grid.permute(0, 2, 3, 1)
-
-
-def check_choice(setting: str, name: str, known: Mapping[str, Any]) -> None:
-    """Check that a name is known.
-
-    Args:
-        setting: Name of the setting.
-        name: Its value.
-        known: Known values.
-
-    Raises:
-        ValueError: Naming the setting, its value and the known names.
-    """
-    if name not in known:
-        raise ValueError(f"unknown {setting} {name!r}, known: {', '.join(known)}{nearest(name, [*known])}")
-
-
-def sincos_position(size: Size, dim: int) -> Tensor:
-    """Compute the two-dimensional sine-cosine embedding of MAE; the first half of the channels encodes columns.
-
-    Args:
-        size: Height H and width W of the grid.
-        dim: Channels C.
-
-    Returns:
-        Embedding [1, H * W, C].
-
-    Raises:
-        ValueError: The number of channels is not a multiple of 4.
-    """
-    if dim % 4:
-        raise ValueError(f"the position embedding needs embed_dims[0] divisible by 4, got {dim}")
-    frequencies = 10000.0 ** -(torch.arange(dim // 4, dtype=torch.float64) / (dim // 4))
-    token = torch.arange(size[0] * size[1])
-    parts = []
-    for place in (token % size[1], token // size[1]):
-        angles = place[:, None] * frequencies
-        parts += [angles.sin(), angles.cos()]
-    return torch.cat(parts, dim=1).float().unsqueeze(0)
 
 
 def _create(variant: str, pretrained: bool, **kwargs: Any) -> nn.Module:

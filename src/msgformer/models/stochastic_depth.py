@@ -9,7 +9,7 @@ import torch.fx
 from timm.layers import DropPath
 from torch import Tensor, nn
 
-from msgformer.kernels.index_cache import is_recorded
+from msgformer.kernels.graph_capture import is_recorded
 
 
 class DropPathMask(NamedTuple):

@@ -14,6 +14,7 @@ import torch
 import torch.fx
 from torch import Tensor
 
+from msgformer.kernels.graph_capture import are_fixed, is_captured
 from msgformer.kernels.index_cache import cache_by_shape
 
 Size = tuple[int, int]
@@ -25,13 +26,6 @@ class Grid(NamedTuple):
     batch: int
     height: int
     width: int
-
-
-def are_fixed(*sizes: int) -> bool:
-    """Whether sizes are plain numbers that may decide a branch: not in a graph that is captured for several sizes."""
-    if not torch.compiler.is_compiling():
-        return True
-    return not torch.compiler.is_dynamo_compiling() and all(type(size) is int for size in sizes)
 
 
 def map_grid(x: Tensor) -> Grid:
@@ -73,6 +67,21 @@ def to_map(x: Tensor, grid: Grid) -> Tensor:
         Maps [B, H, W, C].
     """
     return x.unflatten(0, grid)
+
+
+def to_repeated_map(x: Tensor, grid: Grid) -> Tensor:
+    """Arrange rows as a batch of maps of one row, with each token twice; their averages and maxima are the same.
+
+    Args:
+        x: Rows [B * H * W, C].
+        grid: Sizes B, H and W.
+
+    Returns:
+        Maps [B, 1, 2 * H * W, C].
+    """
+    count = 2 * grid.height * grid.width
+    repeated = gather_rows(x, grid.batch, torch.arange(count, device=x.device) // 2)
+    return to_map(repeated, Grid(grid.batch, 1, count))
 
 
 class TokenIndex(NamedTuple):
@@ -169,7 +178,7 @@ def pad_to_multiple(x: Tensor, multiple: Size) -> Tensor:
     """
     rows, cols = window_grid(map_size(x), multiple)
     height, width = rows * multiple[0], cols * multiple[1]
-    if not torch.compiler.is_compiling() and (height, width) == map_size(x):
+    if are_fixed(height, width) and (height, width) == map_size(x):
         return x
     index = padding_index(map_grid(x), (height, width), x.device)
     return to_map(index.gather(to_rows(x)), Grid(x.shape[0], height, width))
@@ -329,7 +338,40 @@ def from_sequences(x: Tensor, window: Size, batch: int, size: Size) -> tuple[Ten
     return from_windows(x, window, batch, size, skip=1), messengers
 
 
-def first_entries(grid: Grid, side: int, device: torch.device, coverage: int = 1) -> Tensor:
+def replace_messengers(x: Tensor, messengers: Tensor) -> Tensor:
+    """Replace the messenger of each window.
+
+    Args:
+        x: Window tokens [B * n, N, C]; overwritten outside graphs.
+        messengers: New messengers [B * n, C].
+
+    Returns:
+        Window tokens [B * n, N, C].
+    """
+    if is_captured(x):
+        return torch.cat([messengers.unsqueeze(1), x[:, 1:]], dim=1)
+    x[:, 0] = messengers  # in place: concatenation would copy every patch token
+    return x
+
+
+def assign_messengers(entries: Tensor, grid: Grid, side: int, device: torch.device, coverage: int = 1) -> Tensor:
+    """Assign an initial messenger to each window; all regions share the same R * R entries (section 3.1).
+
+    Args:
+        entries: Initial messengers [R * R, C].
+        grid: Sizes B, nH and nW.
+        side: Side R of the regions of stage 1.
+        device: Device of the tokens.
+        coverage: Number of windows per row and per column that share a messenger.
+
+    Returns:
+        Messengers [B * nH * nW, C]; with a coverage of 1, window (i, j) gets entry (i mod R) * R + (j mod R).
+    """
+    return entries.index_select(0, first_entries(grid, side, device, coverage))
+
+
+@torch.fx.wrap
+def first_entries(grid: Grid, side: int, device: torch.device, coverage: int) -> Tensor:
     """Find the entry of the input messengers from which each window starts.
 
     Args:

@@ -12,8 +12,9 @@ from timm.layers import (
 )
 from torch import Tensor, nn
 
+from msgformer.model_parts import check_heads, relative_position_index
 from msgformer.models.attention import SoftmaxAttention, packed_attention
-from msgformer.models.backbone import Device, check_heads
+from msgformer.models.backbone import Device
 from msgformer.models.window import (
     Size,
 )
@@ -68,7 +69,7 @@ class WindowAttention(SoftmaxAttention):
 
     def make_bias_index(self, device: Device) -> Tensor:
         """Return the index of each pair of tokens into the bias entries, [N, N]."""
-        return relative_position_index(self.window_size).to(device)
+        return torch.tensor(relative_position_index(self.window_size), device=device)
 
     def init_non_persistent_buffers(self) -> None:
         """Recompute the index; timm's ``reinit_non_persistent_buffers`` calls this after ``to_empty``."""
@@ -122,25 +123,3 @@ def gather_entries(entries: Tensor, index: Tensor) -> Tensor:
         Biases [heads, N, M].
     """
     return entries[:, index.flatten()].unflatten(1, index.shape)
-
-
-def relative_position_index(window: Size) -> Tensor:
-    """Index of each pair of tokens into the entries b^rel, theta_2, theta_1 (eq. 6).
-
-    Args:
-        window: Height h and width w of a window.
-
-    Returns:
-        Long tensor [N, N]; rows are queries, and token 0 is the MSG token. Entries 0 to (2h-1)(2w-1)-1 are b^rel by
-        relative position, the next one is theta_2 (a patch token attends to the MSG token), and the last one is theta_1
-        (the MSG token attends to any token).
-    """
-    height, width = window
-    token = torch.arange(height * width)
-    row, col = token // width, token % width
-    down, right = row[:, None] - row + height - 1, col[:, None] - col + width - 1
-    theta_2 = (2 * height - 1) * (2 * width - 1)
-    index = torch.full((1 + len(token), 1 + len(token)), theta_2)
-    index[1:, 1:] = down * (2 * width - 1) + right
-    index[0, :] = theta_2 + 1
-    return index

@@ -14,17 +14,18 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from msgformer.kernels.cpu.attention import pad_bias
+from msgformer.kernels.graph_capture import are_fixed
 from msgformer.models import msg_transformer as msg
 from msgformer.models.exchange import Corner
 from msgformer.models.merging import OverlappingMerging, PatchEmbed
 from msgformer.models.window import (
     Grid,
     Size,
-    are_fixed,
     from_sequences,
     gather_neighbors,
     map_grid,
     map_size,
+    replace_messengers,
     to_map,
     to_rows,
     to_sequences,
@@ -124,7 +125,7 @@ class FastBlock(nn.Module):
         if torch.compiler.is_exporting():
             return self.mlp(self._attend_and_exchange(x, plan))
         x = self.attn(x)
-        return self.mlp(msg.replace_messengers(x, self.exchange(x[:, 0].clone(), plan)))
+        return self.mlp(replace_messengers(x, self.exchange(x[:, 0].clone(), plan)))
 
     def _attend_and_exchange(self, x: Tensor, plan: Any) -> Tensor:
         """Add the residual and replace messengers in one step; runtimes of exported files would copy all tokens."""

@@ -10,8 +10,9 @@ import torch
 from torch import Tensor
 
 from msgformer.kernels.cpu.library import CHANNELS, call, integers, is_loaded, is_plain, operator
+from msgformer.model_parts import MergeKind
 from msgformer.models.guided_attention import merge_ranked
-from msgformer.models.reallocation import MergeKind, rank_by_column, rank_by_row
+from msgformer.models.reallocation import rank_by_column, rank_by_row
 from msgformer.models.window import to_rows
 
 

@@ -162,7 +162,7 @@ class Page:
 
     def render(self) -> str:
         """Return the page as HTML."""
-        return _template().render(page=self)
+        return load_template("page.html").render(page=self)
 
     def plots(self) -> list[Plot]:
         """Return all plots of the page."""
@@ -170,7 +170,12 @@ class Page:
 
 
 @cache
-def _template() -> Template:
+def load_template(name: str) -> Template:
+    """Load a template of a page, which escapes all text.
+
+    Args:
+        name: Name of its file in ``templates/``.
+    """
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     environment = Environment(
@@ -181,7 +186,7 @@ def _template() -> Template:
         lstrip_blocks=True,
     )
     environment.filters["shown"] = shown
-    return environment.get_template("page.html")
+    return environment.get_template(name)
 
 
 def data_uri(content: bytes, media_type: str) -> str:

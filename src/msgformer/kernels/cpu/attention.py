@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.autograd.function import FunctionCtx
 
 from msgformer.kernels.cpu.library import CHANNELS, call, integers, is_loaded
-from msgformer.kernels.index_cache import is_recorded
+from msgformer.kernels.graph_capture import is_recorded
 
 MAX_KEYS = 512
 """Largest number of keys: beyond it the weights of a head exceed the L1 and L2 caches, and PyTorch is faster."""

@@ -26,7 +26,7 @@ import torch
 from filelock import FileLock
 from torch import Tensor
 
-from msgformer.kernels.index_cache import is_recorded
+from msgformer.kernels.graph_capture import is_recorded
 from msgformer.utils.cache import cache_folder
 
 FOLDER = Path(__file__).parent

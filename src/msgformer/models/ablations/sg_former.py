@@ -13,6 +13,7 @@ import torch.fx
 import torch.nn.functional as F
 from torch import Tensor
 
+from msgformer.model_parts import MERGE_KINDS, MergeKind
 from msgformer.models.chunked_attention import split_heads
 from msgformer.models.guided_attention import (
     GUIDED,
@@ -22,7 +23,7 @@ from msgformer.models.guided_attention import (
     SelfGuidedAttention,
     join_halves,
 )
-from msgformer.models.reallocation import MERGE_KINDS, MergeKind, rank_by_row
+from msgformer.models.reallocation import rank_by_row
 
 
 class LocalAttention(HybridAttention):

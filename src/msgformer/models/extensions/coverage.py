@@ -20,13 +20,18 @@ from msgformer.models.msg_transformer import (
     Block,
     MsgTransformer,
     Stage,
-    replace_messengers,
 )
 from msgformer.models.stochastic_depth import sample_drop_path
-from msgformer.models.window import Grid, Size, first_entries, gather_rows, row_and_column, window_grid
+from msgformer.models.window import (
+    Grid,
+    Size,
+    assign_messengers,
+    gather_rows,
+    replace_messengers,
+    row_and_column,
+    window_grid,
+)
 from msgformer.models.window_attention import WindowAttention
-
-torch.fx.wrap("first_entries")  # torch.fx looks up a wrapped name in the calling module
 
 
 class SharedPlan(NamedTuple):
@@ -126,8 +131,8 @@ class SharedMessengers(MsgTransformer):
 
     def first_messengers(self, patches: Tensor) -> Tensor:
         """Assign initial messengers to the windows of a map [B, H, W, C], equal within a group: [B * n, C]."""
-        entry = first_entries(self.stages[0].grid(patches), self.messenger_side, patches.device, self.coverage)
-        return self.input_messengers()[0, :, 0].index_select(0, entry)
+        grid, entries = self.stages[0].grid(patches), self.input_messengers()[0, :, 0]
+        return assign_messengers(entries, grid, self.messenger_side, patches.device, self.coverage)
 
 
 class Reach(NamedTuple):
