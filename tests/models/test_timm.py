@@ -177,6 +177,20 @@ def test_another_window_resamples_the_tables():
     assert model(torch.randn(1, 3, 128, 96)).shape == (1, 7)
 
 
+@pytest.mark.parametrize("window", [(2, 3), (1, 13)])
+def test_tables_of_oblong_windows_are_resampled_by_their_own_shape(window):
+    """The table of 1 x 13 has 25 entries, as many as that of a square window of 3."""
+    attn = small("msg_transformer_tiny", window_size=window).stages[0].blocks[0].attn
+    rows, cols = 2 * window[0] - 1, 2 * window[1] - 1
+    ramp = torch.arange(cols, dtype=torch.float32).repeat(rows)
+    with torch.no_grad():
+        attn.relative_position_bias_table.copy_(ramp[:, None])
+    attn.set_window_size((4, window[1]))
+    resized = attn.relative_position_bias_table.detach().view(7, cols)
+    assert (resized.diff(dim=1) > 0).all()  # still a ramp along the columns, with the middle in place
+    torch.testing.assert_close(resized[3, cols // 2], ramp[cols // 2])
+
+
 def test_another_size_resamples_the_position_embedding():
     model = small("sgformer_small")
     model.set_input_size(img_size=(96, 64), window_size=5)

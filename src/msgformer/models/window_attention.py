@@ -105,7 +105,10 @@ class WindowAttention(SoftmaxAttention):
         table = self.relative_position_bias_table
         shape = ((2 * window[0] - 1) * (2 * window[1] - 1), self.num_heads)
         # On the meta device there are no values to resample, and torch 2.11 would fail.
-        resized = table.new_empty(shape) if table.is_meta else resize_rel_pos_bias_table(table.detach(), window, shape)
+        if table.is_meta:
+            resized = table.new_empty(shape)
+        else:
+            resized = resize_rel_pos_bias_table(table.detach(), window, shape, old_window_size=self.window_size)
         self.relative_position_bias_table = nn.Parameter(resized)
         self.window_size = window
         self.bias_index = self.make_bias_index(table.device)
