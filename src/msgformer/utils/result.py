@@ -44,9 +44,21 @@ def text_table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
         header: One title per column; a header of empty strings is not printed.
         rows: Cells, one per column in each row; control characters in them are escaped.
     """
-    from rich.cells import cell_len, set_cell_size
-
     lines = [list(header)] if any(header) else []
     lines += [[shown(cell) for cell in row] for row in rows]
-    widths = [max(map(cell_len, column)) for column in zip(*lines, strict=True)]
-    return "\n".join("  ".join(map(set_cell_size, line, widths)).rstrip() for line in lines)
+    widths = [max(map(_display_width, column)) for column in zip(*lines, strict=True)]
+    return "\n".join("  ".join(map(_pad, line, widths)).rstrip() for line in lines)
+
+
+def _pad(text: str, width: int) -> str:
+    """Fill a text with spaces to the given width in a terminal."""
+    return text + " " * (width - _display_width(text))
+
+
+def _display_width(text: str) -> int:
+    """Return the columns that a text takes in a terminal."""
+    if text.isascii():
+        return len(text)
+    from rich.cells import cell_len  # imported late: most tables need no library
+
+    return cell_len(text)
