@@ -6,7 +6,13 @@ import pytest
 import torch
 
 from msgformer.checkpoints.card import KEY, ModelCard
-from msgformer.checkpoints.checkpoint_file import is_sealed, read_training_checkpoint, save_checkpoint, write_atomically
+from msgformer.checkpoints.checkpoint_file import (
+    is_sealed,
+    read_training_checkpoint,
+    save_checkpoint,
+    trained_weights,
+    write_atomically,
+)
 from msgformer.errors import UserError
 from msgformer.tasks.opened_model import load_model
 from msgformer.training.build import build_model
@@ -44,6 +50,13 @@ def test_a_checkpoint_holds_the_model_and_its_card(saved):
     assert read == card
     assert not loaded.training
     assert torch.equal(loaded(images), model(images))
+
+
+def test_averaged_weights_are_chosen_on_request_only():
+    both = {"state_dict": {"model.w": 1, "ema.module.w": 2, "scores.raw.count": 3}}
+    assert trained_weights(both) == {"w": 1}
+    assert trained_weights(both, ema=True) == {"w": 2}
+    assert trained_weights({"state_dict": {"model.w": 1}}, ema=True) == {"w": 1}
 
 
 def test_nothing_is_left_beside_a_checkpoint(saved):

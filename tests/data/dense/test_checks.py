@@ -12,6 +12,7 @@ from msgformer.data.dense.checks import (
     check_label_maps_quickly,
 )
 from msgformer.data.detection.sets import open_detection
+from msgformer.data.segmentation.label_maps import LabeledImages, read_label_map
 from msgformer.data.segmentation.sets import open_segmentation
 
 
@@ -31,10 +32,11 @@ def test_problems_of_images_are_found(tmp_path):
     assert len(check_instances(train, whole=False)) == 2  # the truncated one has a header
 
 
-def test_rotated_images_have_their_displayed_size(tmp_path):
+@pytest.mark.parametrize("orientation", [5, 6, 7, 8])
+def test_rotated_images_have_their_displayed_size(orientation, tmp_path):
     train, _ = open_detection(write_coco(tmp_path))
     exif = Image.Exif()
-    exif[0x0112] = 6
+    exif[0x0112] = orientation
     Image.fromarray(np.zeros((40, 30, 3), np.uint8)).save(tmp_path / "images/train/0.png", exif=exif)
     assert check_instances(train) == []
     assert train.load(0).size == (40, 30)
@@ -68,6 +70,18 @@ def test_a_sample_of_label_maps_of_large_sets_is_read(header_limit, tmp_path, mo
     assert [Path(problem.path).name for problem in check_label_maps_quickly(train)] == ["0.png"]
     (tmp_path / "images/training/2.jpg").unlink()
     assert len(check_label_maps_quickly(train)) == (1 if header_limit == 2 else 2)
+
+
+def test_the_sample_is_spread_over_the_whole_set(tmp_path, monkeypatch):
+    train, _ = open_segmentation(write_ade20k(tmp_path), reduce_zero=True)
+    large = LabeledImages(train.root, train.pairs * 4, train.scheme)
+    read = []
+    monkeypatch.setattr("msgformer.data.dense.checks.FULL_CHECK_LIMIT", 2)
+    monkeypatch.setattr(
+        "msgformer.data.dense.checks.read_label_map", lambda path: read.append(path) or read_label_map(path)
+    )
+    assert check_label_maps_quickly(large) == []
+    assert sorted(read) == sorted(large.pairs[index][1] for index in (0, 6))
 
 
 @pytest.mark.parametrize("limit", ["HEADER_CHECK_LIMIT", "FULL_CHECK_LIMIT"])

@@ -118,7 +118,10 @@ def test_errors_are_named_before_anything_is_trained(content, kind, message, tmp
 
 
 HANDLED = [
-    (change(annotations__0__bbox=[50, 5, 10, 10]), "warning", "box outside the image"),
+    *(
+        (change(annotations__0__bbox=[*corner, 10, 10]), "warning", "box outside the image")
+        for corner in ((50, 5), (5, 40), (-20, 5), (5, -10))
+    ),
     (change(annotations__0__bbox=[4, 5, 0, 10]), "warning", "box without area"),
     (change(annotations__0__segmentation=[[1, 1, 2, 2]]), "warning", "mask"),
     (change(annotations__0__bbox=[30, 5, 15, 10]), "note", "box across the border"),

@@ -32,6 +32,14 @@ def test_incomplete_batches_are_dropped_on_request():
     assert drawn(multiple_of=4) == drawn()[:8]
 
 
+def test_a_resumed_epoch_skips_what_was_drawn_and_later_epochs_are_whole():
+    sampler = EpochSampler(count=10, seed=3, shuffle=True)
+    sampler.resume(epoch=4, drawn=7)
+    assert [index for _, index in sampler] == drawn(epoch=4)[7:]
+    sampler.set_epoch(5)
+    assert [index for _, index in sampler] == drawn(epoch=5)
+
+
 @pytest.mark.parametrize("world_size", [2, 3])
 def test_processes_share_the_images(world_size):
     shares = [drawn(rank=rank, world_size=world_size) for rank in range(world_size)]

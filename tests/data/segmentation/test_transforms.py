@@ -60,6 +60,16 @@ def test_a_crop_with_several_classes_is_preferred():
     assert varied[0.75] > 1.2 * varied[1.1]
 
 
+def test_ignored_pixels_are_no_class_when_a_crop_is_chosen():
+    labels = torch.full((64, 256), IGNORED, dtype=torch.uint8)
+    labels[:, ::2] = 0  # a crop of the left part has one class and ignored pixels
+    labels[:, 192::4] = 1
+    transform = SegmentTrain(SegmentImageOptions(crop=64, cat_max_ratio=0.75), MEAN, STD)
+    with seeded(0):
+        crops = [transform.crop(Image.new("RGB", (256, 64)), Mask(labels))[1] for _ in range(20)]
+    assert sum(bool((crop == 1).any()) for crop in crops) >= 12
+
+
 @pytest.mark.parametrize("change", [{"photometric": True}, {"color_mix": 0.4}])
 def test_color_jitter_leaves_labels_unchanged(change):
     image, labels = coded(64, 64)
