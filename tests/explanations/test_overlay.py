@@ -81,6 +81,7 @@ def test_only_small_images_are_enlarged():
 
 def test_windows_at_the_border_are_clipped_to_the_image():
     assert window_box(3, (2, 2), (32, 32), (40, 50)) == (32, 32, 39, 49)
+    assert window_box(4, (2, 3), (32, 32), (90, 50)) == (32, 32, 63, 49)
     image = Image.new("RGB", (40, 50))
     drawn = np.asarray(draw_windows(image, (2, 2), (32, 32), chosen=3))
     assert (drawn[32, :32] == 255).all()

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from explanations.small_models import noise, small_sg
-from msgformer.explanations.significance import trace_significance
+from msgformer.explanations.significance import token_groups, trace_significance
 from msgformer.models.sg_former import SelfGuidedAttention
 
 
@@ -63,6 +63,13 @@ def test_every_token_is_in_one_group_and_groups_are_sorted_by_significance():
         highest = torch.stack([block.significance[map_ == group].max() for group in present])
         lowest = torch.stack([block.significance[map_ == group].min() for group in present])
         assert (highest[:-1] <= lowest[1:]).all()
+
+
+def test_ties_are_in_row_major_and_in_column_major_order():
+    attention = next(a for a in small_sg().modules() if isinstance(a, SelfGuidedAttention))
+    groups = token_groups(attention, torch.zeros(1, 2, 3))
+    assert groups.by_row.tolist() == [0, 1, 2, 3, 4, 5]
+    assert groups.by_column.tolist() == [0, 3, 1, 4, 2, 5]
 
 
 def test_tracing_does_not_change_the_model():

@@ -29,6 +29,14 @@ def test_the_same_sizes_give_the_same_tensor(places, made):
     assert made == [5, 6]
 
 
+def test_named_arguments_are_part_of_the_key():
+    @cache_by_shape
+    def make(count, first=0):
+        return torch.arange(first, first + count)
+
+    assert [make(2).tolist(), make(2, first=3).tolist(), make(2, first=5).tolist()] == [[0, 1], [3, 4], [5, 6]]
+
+
 def test_most_recent_sizes_are_cached(places, made):
     for count in range(1, CACHE_SIZE + 2):
         places(count)

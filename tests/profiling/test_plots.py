@@ -2,6 +2,7 @@ import io
 import xml.etree.ElementTree as ET
 
 import pytest
+from matplotlib.axes import Axes
 from PIL import Image
 
 from msgformer.profiling.plots import Point, latency_plot, throughput_plot
@@ -30,6 +31,21 @@ def test_every_line_has_a_label_and_every_panel_its_ticks(draw, expected):
     assert {*expected, "ours, eager", "theirs, eager"} <= set(texts(plot))
     assert texts(plot).count("ours, eager") == 1  # one legend for all panels
     assert min(Image.open(io.BytesIO(plot.png)).size) > 300
+
+
+def test_values_are_milliseconds_and_images_per_second(monkeypatch):
+    drawn = []
+    draw = Axes.errorbar
+
+    def record(axes, x, y, bars, **style):
+        drawn.append((list(x), y, bars))
+        return draw(axes, x, y, bars, **style)
+
+    monkeypatch.setattr(Axes, "errorbar", record)
+    points = [Point("a", batch, (32, 32), 10.0 * batch, 8.0 * batch, 20.0 * batch) for batch in (4, 2)]
+    latency_plot(points[:1])
+    throughput_plot(points)
+    assert drawn == [([32.0], [40.0], [[8.0], [40.0]]), ([2, 4], [100.0, 100.0], [[50.0, 50.0], [25.0, 25.0]])]
 
 
 @pytest.mark.parametrize(("last", "expected"), [(40_000, {"100", "1000", "10000"}), (150, {"110", "130"})])

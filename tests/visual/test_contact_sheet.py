@@ -17,6 +17,17 @@ def test_images_are_arranged_in_rows_with_captions(tmp_path):
     assert caption.getextrema()[0][0] < 128  # something dark is written there
 
 
+def test_page_has_no_empty_row(tmp_path):
+    heights = []
+    for count in (1, COLUMNS, COLUMNS + 1):
+        sheet = ContactSheet(tmp_path / f"{count}.png")
+        for _ in range(count):
+            sheet.add(Image.new("RGB", (4, 4)), ["a"])
+        heights.append(Image.open(sheet.finish()[0]).height)
+    assert heights[0] == heights[1]
+    assert heights[2] - GAP == 2 * (heights[1] - GAP)
+
+
 def test_many_images_fill_several_pages(tmp_path):
     sheet = ContactSheet(tmp_path / "sheet.png")
     for _ in range(COLUMNS * ROWS + 1):

@@ -3,6 +3,7 @@ import xml.etree.ElementTree as ET
 
 import numpy as np
 import pytest
+from matplotlib.axes import Axes
 from PIL import Image
 
 from msgformer.visual.plots import (
@@ -78,6 +79,19 @@ def test_no_line_is_lost_when_there_are_more_than_colors():
 @pytest.mark.parametrize("values", [[float("nan"), 2.0], [float("nan")] * 2, [0.0, 0.0]])
 def test_unknown_values_and_zeros_are_plotted_from_zero(values):
     assert "Rate" in texts(line_plot("rate", {"Rate": {"lr": values}}, [1, 2], from_zero=True))
+
+
+def test_colors_of_a_confusion_matrix_are_fractions_of_the_true_class(monkeypatch):
+    drawn = []
+    show = Axes.imshow
+
+    def record(axes, values, **style):
+        drawn.append(values)
+        return show(axes, values, **style)
+
+    monkeypatch.setattr(Axes, "imshow", record)
+    confusion_plot(np.array([[30, 10], [0, 5]]), ["cat", "dog"])
+    assert drawn[0].tolist() == [[75, 25], [0, 100]]
 
 
 def test_empty_bins_are_left_out_of_the_diagram():

@@ -3,7 +3,9 @@ import torch
 import torch.nn.functional as F
 
 from msgformer.checkpoints.card import ModelCard
+from msgformer.config.data_options import AugmentOptions
 from msgformer.config.training_options import OptimOptions
+from msgformer.data.classification.mixing import build_mixer
 from msgformer.tasks.classification.training_module import ClassificationTraining, Scores
 from msgformer.training.module import Plan
 
@@ -34,6 +36,22 @@ def test_top5_includes_all_of_fewer_than_five_classes():
     scores = Scores(3)
     scores.update(torch.eye(3), torch.tensor([1, 2, 0]))
     assert scores.compute()["top5"] == 100.0
+
+
+@pytest.mark.parametrize(("off_epoch", "mixed"), [(0, [True, True, True]), (1, [True, False, False])])
+def test_batches_are_mixed_before_the_off_epoch(off_epoch, mixed, monkeypatch):
+    mixer = build_mixer(AugmentOptions(), num_classes=3)
+    model, plan = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(12, 3)), Plan(OptimOptions(), 2, 3, 1)
+    card = ModelCard("test_vit", {}, ["a", "b", "c"], {})
+    classifier = ClassificationTraining(model, card, plan, mixer=mixer, mix_off_epoch=off_epoch)
+    found = []
+    for epoch in range(3):
+        monkeypatch.setattr(ClassificationTraining, "current_epoch", epoch)
+        images = torch.randn(4, 3, 2, 2)
+        before = images.clone()
+        classifier.losses((images, torch.tensor([0, 1, 2, 0]), torch.arange(4)))
+        found.append(not torch.equal(images, before))  # timm mixes in place
+    assert found == mixed
 
 
 @pytest.mark.parametrize("weights", [None, [0.5, 3.0, 1.0]])
