@@ -133,6 +133,13 @@ def test_unusable_arguments_are_named(run, folder):
             evaluate(run, **options)
 
 
+def test_the_whole_image_can_be_the_crop(run, data):
+    logits, labels = logits_and_labels(run, data, crop_pct=1.0)
+    result = evaluate(run, data, crop_pct=1.0, **CPU)
+    assert result.loss == pytest.approx(torch.nn.functional.cross_entropy(logits, labels).item(), rel=1e-5)
+    assert result.preprocessing["crop_pct"] == 1.0
+
+
 def test_no_image_at_all_can_be_read(run, folder):
     root = make_images(folder / "broken", per_class=1, classes=CLASSES[:2])
     for path in root.rglob("*.png"):

@@ -59,6 +59,17 @@ def test_a_table_is_trained_written_and_resumed(image_folder, budget, tmp_path, 
         study("table7", data=data, small=True, budget=budget, epochs=2, output=first.output)
 
 
+def test_scores_are_those_of_the_last_epoch(image_folder, budget, tmp_path, monkeypatch):
+    def train_badly(config, output):
+        output.mkdir()
+        (output / "metrics.csv").write_text("epoch,val/top1\n1,80.0\n2,60.0\n")
+
+    monkeypatch.setitem(TABLES, "table7", Table("Sides", TABLE7[:1]))
+    monkeypatch.setattr("msgformer.commands.train.train", train_badly)
+    result = study("table7", data=image_folder(), small=True, budget=budget, epochs=2, output=tmp_path / "study")
+    assert result.rows[0].scores == [60.0] * result.seeds
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

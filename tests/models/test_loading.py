@@ -31,6 +31,14 @@ def test_other_number_of_classes_leaves_the_head_unchanged(tmp_path, prefix, key
     assert torch.equal(model.stages[0].blocks[0].attn.qkv.weight, source.stages[0].blocks[0].attn.qkv.weight)
 
 
+@pytest.mark.parametrize(("key", "averaged"), [("state_dict", "state_dict_ema"), ("model", "model_ema")])
+def test_averaged_weights_are_preferred(tmp_path, key, averaged):
+    source, other, model = build(3, seed=1), build(3, seed=2), build(3, seed=3)
+    torch.save({key: other.state_dict(), averaged: source.state_dict()}, tmp_path / "a.pth")
+    load_weights(model, tmp_path / "a.pth")
+    assert all(torch.equal(value, source.state_dict()[name]) for name, value in model.state_dict().items())
+
+
 def test_same_number_of_classes_loads_the_head(tmp_path):
     source, model = build(5, seed=1), build(5, seed=2)
     torch.save(source.state_dict(), tmp_path / "a.pth")

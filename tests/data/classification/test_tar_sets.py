@@ -98,6 +98,13 @@ def test_shards_with_numbers(tmp_path):
     assert train.load(2).mode == "RGB"
 
 
+def test_records_are_named_up_to_the_first_dot(tmp_path):
+    files = {"a.large.png": png(), "a.cls": b"1", "b.v2/c.large.png": png(), "b.v2/c.cls": b"0"}
+    train, _ = opened("wds", write_tar(tmp_path / "a.tar", files))
+    assert train.labels == (1, 0)
+    assert [train.name(0), train.name(1)] == ["a.tar:a.large.png", "a.tar:b.v2/c.large.png"]
+
+
 @pytest.mark.parametrize("depth", [0, 1])
 def test_classes_txt_names_numbered_classes(tmp_path, depth):
     shard = write_shard(tmp_path / ("train" if depth else "") / "a.tar", {"a": 1, "b": 0})
