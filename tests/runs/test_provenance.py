@@ -66,6 +66,15 @@ def test_additional_name_changes_the_hash(run, image_folder, tmp_path):
     assert describe_images(run)["val"]["sha256"] != describe_images(other)["val"]["sha256"]
 
 
+def test_order_of_names_does_not_change_the_hash(tmp_path):
+    hashes = set()
+    for number, names in enumerate((["a/1.png", "b/2.png"], ["b/2.png", "a/1.png"])):
+        (tmp_path / str(number)).mkdir()
+        write_split(tmp_path / str(number), {"val": (names, [name[0] for name in names])})
+        hashes.add(describe_images(tmp_path / str(number))["val"]["sha256"])
+    assert len(hashes) == 1
+
+
 def test_description_of_the_machine():
     machine = describe_machine()
     assert machine["cores"] >= 1

@@ -88,11 +88,15 @@ def test_weights_from_mindspore_become_a_checkpoint_again(trained, tmp_path, mon
 def test_ema_weights_are_used_by_default(tmp_path):
     data = make_images(tmp_path / "images", per_class=4)
     optim = {"warmup_epochs": 0, "lr": 1e-2, "ema": 0.9}
-    run = make_run(data, tmp_path / "run", epochs=1, optim=optim)
+    run = make_run(data, tmp_path / "run", epochs=3, optim=optim)  # after one step the average is the weights
     state = read_training_checkpoint(run / "last.ckpt")["state_dict"]
-    for ema, prefix in ((True, EMA_PREFIX), (False, PREFIX)):
+    averaged, last = (
+        {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}
+        for prefix in (EMA_PREFIX, PREFIX)
+    )
+    assert not same(averaged, last)
+    for ema, wanted in ((True, averaged), (False, last)):
         convert(run / "last.ckpt", tmp_path / "out.safetensors", ema=ema)
-        wanted = {name.removeprefix(prefix): value for name, value in state.items() if name.startswith(prefix)}
         assert same(load_file(tmp_path / "out.safetensors"), wanted)
     assert main(["convert", str(run / "best.ckpt"), str(tmp_path / "out.safetensors")]) == 0
 
