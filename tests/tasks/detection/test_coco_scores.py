@@ -94,6 +94,13 @@ def test_metrics_equal_values_computed_by_hand():
     assert numbers["box_ap75"] == pytest.approx((0 + 100 * 51 / 101 / 2) / 2)
 
 
+def test_classes_are_scored_by_all_detections_of_an_image():
+    wrong = ((100, 100, 130, 120), 2, 0.9)  # above the dog of the same image
+    _, scores = computed([*PERFECT[:2], found(wrong, ((5, 5, 30, 25), 2, 0.7))], ("box",))
+    # In descending order of score: false, true, true; precision is at most 2/3 at every recall.
+    assert scores.summaries["box"].per_class == pytest.approx({"cat": 100, "dog": 200 / 3})
+
+
 def test_detections_in_a_crowd_are_ignored():
     extra = found(((12, 12, 20, 20), 1, 0.9), ((25, 25, 38, 38), 1, 0.8), ((60, 60, 200, 200), 2, 0.8))
     numbers, scores = computed([extra, *PERFECT[1:]], crowd=True)
