@@ -34,7 +34,7 @@ def test_incomplete_batches_are_dropped_on_request():
 
 def test_a_resumed_epoch_skips_what_was_drawn_and_later_epochs_are_whole():
     sampler = EpochSampler(count=10, seed=3, shuffle=True)
-    sampler.resume(epoch=4, drawn=7)
+    sampler.resume(4, 7)
     assert [index for _, index in sampler] == drawn(epoch=4)[7:]
     sampler.set_epoch(5)
     assert [index for _, index in sampler] == drawn(epoch=5)

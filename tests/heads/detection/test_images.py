@@ -37,3 +37,10 @@ def test_boxes_and_masks_are_scaled_to_the_original_image():
     assert detection["masks"].dtype == torch.bool
     rows, cols = detection["masks"][0].nonzero().T
     assert (rows.min(), rows.max(), cols.min(), cols.max()) == (10, 89, 10, 49)
+
+
+def test_each_side_has_its_own_scale():
+    """Sides are rounded one by one, so that their scales differ a little."""
+    found = [{"boxes": torch.tensor([[0.0, 0, 160, 53]])}]
+    (detection,) = DetectionTransform(80, 160).eval().postprocess(found, [(53, 160)], [(100, 300)])
+    torch.testing.assert_close(detection["boxes"], torch.tensor([[0.0, 0, 300, 100]]))
