@@ -79,8 +79,8 @@ def test_integers_stay_integers(data, folder, tmp_path):
     name = next(name for name in ours if name.endswith("num_batches_tracked"))
     assert (first[name].item(), second[name].item()) == (2, 4)
     assert (ours[name].dtype, ours[name].item()) == (torch.int64, 3)
-    average([paths[0], *paths[1:] * 3], output=tmp_path / "soup.ckpt")  # a mean of 3.5
-    assert states(tmp_path / "soup.ckpt")[0][name].item() == 4
+    average([paths[0], *paths[1:] * 3], output=tmp_path / "rounded.ckpt")  # a mean of 3.5
+    assert states(tmp_path / "rounded.ckpt")[0][name].item() == 4
 
 
 def test_a_greedy_average_is_at_least_as_good_as_the_best_checkpoint(runs, tmp_path, capsys):

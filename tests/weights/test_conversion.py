@@ -96,8 +96,8 @@ def test_ema_weights_are_used_by_default(tmp_path):
     )
     assert not same(averaged, last)
     for ema, wanted in ((True, averaged), (False, last)):
-        convert(run / "last.ckpt", tmp_path / "out.safetensors", ema=ema)
-        assert same(load_file(tmp_path / "out.safetensors"), wanted)
+        convert(run / "last.ckpt", tmp_path / f"{ema}.safetensors", ema=ema)
+        assert same(load_file(tmp_path / f"{ema}.safetensors"), wanted)
     assert main(["convert", str(run / "best.ckpt"), str(tmp_path / "out.safetensors")]) == 0
 
 
