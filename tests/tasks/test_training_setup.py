@@ -26,7 +26,7 @@ def setup(**settings):
 
 
 def test_last_accumulated_step_of_an_epoch_may_be_smaller():
-    plan = setup(trainer=TrainerOptions(accumulate=4)).plan(SimpleNamespace(world_size=1), batch_size=2)
+    plan = setup(trainer=TrainerOptions(accumulate_grad_batches=4)).plan(SimpleNamespace(world_size=1), batch_size=2)
     assert (plan.steps_per_epoch, plan.total_batch, plan.epochs, plan.seed) == (2, 8, 3, 5)
 
 
