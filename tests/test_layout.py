@@ -21,6 +21,8 @@ WHOLE_PROGRAM = {
     "test_readme.py",
     "test_startup.py",
     "test_task_questions.py",
+    "commands/test_option_names.py",  # the signatures of all commands
+    "commands/test_overwrite.py",  # outputs of all commands
     "checkpoints/test_old_runs.py",  # a run folder of an earlier version
     "heads/test_integrations.py",  # backbones in other libraries
     # Every model, against the authors' code, the papers or other libraries
@@ -77,7 +79,6 @@ TESTED_BY = {
     "tasks/prediction/stream.py": "commands/test_predict.py",
     "tasks/segmentation/evaluation.py": "tasks/dense/test_evaluation.py",
     "tasks/segmentation/task.py": "test_trained_model.py",
-    "training/module.py": "tasks/classification/test_training_module.py",
     "training/run.py": "commands/test_train.py",
     "training/run_files.py": "commands/test_train_resume.py",
     "training/tracking.py": "commands/test_train_options.py",
