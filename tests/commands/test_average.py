@@ -148,7 +148,7 @@ def test_incompatible_checkpoints_are_refused(runs, data, folder, tmp_path):
     [
         ({}, r"output: no file to write is given; pass one, such as --output soup\.ckpt"),
         ({"output": "soup.safetensors"}, r"has to end with \.ckpt; try 'soup\.ckpt'"),
-        ({"output": "none/soup.ckpt"}, "doesn't exist; create it first"),
+        ({"output": "none/soup.ckpt"}, "there is no folder none; create it first"),
         ({"output": "soup.ckpt", "data": "."}, "data is for --greedy; leave it out"),
         ({"output": "soup.ckpt", "batch_size": 2}, "batch_size is for --greedy; leave it out"),
     ],

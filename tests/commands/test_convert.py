@@ -35,7 +35,7 @@ def official(tmp_path_factory):
 def test_every_parameter_is_written_by_its_name_in_this_package(official, tmp_path):
     output = tmp_path / "out.safetensors"
     output.write_text("before")
-    result = convert(official, output, model="sgformer_s")
+    result = convert(official, output, model="sgformer_s", overwrite=True)
     state = load_file(output)
     with torch.device("meta"):
         model = timm.create_model("sgformer_small")
@@ -66,7 +66,7 @@ def test_a_full_disk_leaves_the_output_unchanged(official, tmp_path):
     resource.setrlimit(resource.RLIMIT_FSIZE, (2**20, limits[1]))
     try:
         with pytest.raises(UserError, match=r"out\.safetensors' can't be written: .*[Ff]ile too large.*; make room"):
-            convert(official, output)
+            convert(official, output, overwrite=True)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert output.read_text() == "before"

@@ -180,7 +180,7 @@ def test_models_of_several_tasks_and_full_folders_are_refused(runs, tmp_path):
     with pytest.raises(UserError, match="only models of one task can be compared"):
         evaluate([runs["detect"].run, runs["segment"].run])
     (tmp_path / "file").touch()
-    with pytest.raises(UserError, match="not empty"):
+    with pytest.raises(UserError, match="isn't empty; pass --overwrite"):
         predict(runs["detect"].run, scenes_of(runs["detect"]), output=tmp_path)
 
 

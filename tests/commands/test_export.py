@@ -62,7 +62,7 @@ def test_unsupported_uses_of_a_file_are_refused_in_one_line(run, exported):
 def test_bad_arguments_are_reported_before_anything_is_loaded(run, tmp_path, monkeypatch):
     for arguments, message in (
         ({"output": tmp_path / "model.onnx", "format": "aoti"}, r"has to end with \.pt2 for format aoti"),
-        ({"output": tmp_path / "no" / "model.pt2", "format": "aoti"}, r"folder of output .* doesn't exist"),
+        ({"output": tmp_path / "no" / "model.pt2", "format": "aoti"}, r"there is no folder .*no; create it first"),
         ({"int8": True, "format": "torch-export"}, r"int8: not for format torch-export"),
         ({"calibration": tmp_path, "format": "aoti"}, r"calibration is for --int8"),
         ({"batch_size": 0}, r"batch_size must be at least 1"),

@@ -104,7 +104,7 @@ def test_a_stopped_training_leaves_a_report_without_scores(data, tmp_path, monke
         with pytest.raises(ZeroDivisionError):
             make_run(data, tmp_path / "run", report=True)
     text = (tmp_path / "run" / "report.html").read_text()
-    assert "The training was stopped, so that its images weren" in text
+    assert "The training was stopped, so its images were not scored" in text
     assert ">Confusion</h2>" not in text
     train(resume=tmp_path / "run")
     text = (tmp_path / "run" / "report.html").read_text()

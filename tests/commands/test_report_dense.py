@@ -18,7 +18,7 @@ def test_a_training_writes_a_report_of_its_task(run):
         assert title in page
     names = [f"images/val{'idation' if run.task == 'segment' else ''}/00000{number}.jpg" for number in (1, 2, 3)]
     assert all(page.count(name) >= 2 for name in names)  # the truth and the answer
-    assert page.count("data:image/jpeg") == 6
+    assert page.count("data:image/png") == 6
     assert (run.run / "plots/learning_curves.png").is_file()
 
 
@@ -38,4 +38,4 @@ def test_a_report_can_be_written_again_with_and_without_scores(run):
         picture.write_bytes(content)
     page = left.report.read_text()
     assert "images that can&#39;t be read" in page
-    assert page.count("data:image/jpeg") == 4
+    assert page.count("data:image/png") == 4

@@ -6,7 +6,7 @@ import warnings
 
 import pytest
 
-from config.verbs import Given
+from config.echo_commands import Given
 from msgformer.cli.main import COMMANDS, _load
 from msgformer.commands.predict import iter_predictions
 from msgformer.commands.train import train

@@ -54,7 +54,7 @@ def test_example_has_the_fixed_size_or_an_unusual_one():
 
 
 @pytest.mark.parametrize(
-    ("dynamic", "remedy"), [(True, "leave out --dynamic-size"), (False, "torch.export doesn't support the model")]
+    ("dynamic", "remedy"), [(True, "leave out --dynamic_size"), (False, "torch.export doesn't support the model")]
 )
 def test_models_without_a_graph_are_refused(dynamic, remedy):
     sizes = export_sizes(Branching(), (8, 8), 1, dynamic_batch=dynamic, dynamic_size=False)

@@ -2,7 +2,8 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from msgformer.models.window_attention import WindowAttention, gather_entries, relative_position_index
+from msgformer.model_parts import relative_position_index
+from msgformer.models.window_attention import WindowAttention, gather_entries
 
 
 def attention(window=(2, 3), **changes):
@@ -63,7 +64,7 @@ def test_bias_table_is_resampled_for_another_window():
 def test_index_is_restored_after_allocation_without_values():
     layer = attention().to("meta").to_empty(device="cpu")
     layer.init_non_persistent_buffers()
-    assert torch.equal(layer.bias_index, relative_position_index((2, 3)))
+    assert torch.equal(layer.bias_index, torch.from_numpy(relative_position_index((2, 3))))
 
 
 def test_channels_must_be_divisible_by_heads():

@@ -45,7 +45,7 @@ def test_errors_of_the_user_end_with_a_hint_if_there_is_a_checkpoint(saved, tmp_
 
 def test_out_of_memory_halves_the_batch_of_a_device():
     message = str(explain(torch.OutOfMemoryError("CUDA out of memory")))
-    assert "with batches of 4; use --batch_size 2 --trainer.accumulate 4 (the same total batch)" in message
+    assert "with batches of 4; use --batch_size 2 --trainer.accumulate_grad_batches 4 (the same total batch)" in message
     assert "--batch_size" not in str(explain(MemoryError(), total_batch=4))
 
 

@@ -7,7 +7,7 @@ from safetensors import safe_open
 
 from msgformer.checkpoints.checkpoint_file import is_sealed
 from msgformer.errors import UserError
-from msgformer.weights.files import check_weights_output, check_weights_paths, write_atomically, write_safetensors
+from msgformer.weights.files import check_weights_output, check_weights_paths, write_output, write_safetensors
 
 
 @pytest.fixture
@@ -18,21 +18,21 @@ def source(tmp_path):
 
 
 def test_paths_that_can_be_used_pass(source, tmp_path):
-    check_weights_paths(source, tmp_path / "out.safetensors")
-    check_weights_paths(source, tmp_path / "out.ckpt", ".ckpt", ".safetensors")
+    check_weights_paths(source, tmp_path / "out.safetensors", overwrite=False)
+    check_weights_paths(source, tmp_path / "out.ckpt", ".ckpt", ".safetensors", overwrite=False)
 
 
 def test_sources_that_cannot_be_read_are_refused(tmp_path):
     with pytest.raises(UserError, match="is a directory, not a file"):
-        check_weights_paths(tmp_path, tmp_path / "out.safetensors")
+        check_weights_paths(tmp_path, tmp_path / "out.safetensors", overwrite=False)
     with pytest.raises(UserError, match="doesn't exist; give the path of a"):
-        check_weights_paths(tmp_path / "missing.pth", tmp_path / "out.safetensors")
+        check_weights_paths(tmp_path / "missing.pth", tmp_path / "out.safetensors", overwrite=False)
 
 
 def test_the_source_is_not_overwritten(source, tmp_path):
     os.link(source, tmp_path / "same.safetensors")
     with pytest.raises(UserError, match="is the checkpoint itself; give another path"):
-        check_weights_paths(source, tmp_path / "same.safetensors")
+        check_weights_paths(source, tmp_path / "same.safetensors", overwrite=True)
 
 
 @pytest.mark.parametrize(
@@ -40,14 +40,14 @@ def test_the_source_is_not_overwritten(source, tmp_path):
     [
         ("out.pth", (), r"has to end with \.safetensors; try 'out\.safetensors'"),
         ("out.pth", (".ckpt", ".pt2"), r"has to end with \.ckpt or \.pt2; try 'out\.ckpt'"),
-        ("none/out.safetensors", (), "the folder of output .* doesn't exist; create it first"),
-        ("folder.safetensors", (), "is a directory; give the path of a file"),
+        ("none/out.safetensors", (), "there is no folder .*none; create it first"),
+        ("folder.safetensors", (), "is a folder; give the path of a file"),
     ],
 )
 def test_outputs_that_cannot_be_written_are_refused(name, suffixes, message, tmp_path):
     (tmp_path / "folder.safetensors").mkdir()
     with pytest.raises(UserError, match=message):
-        check_weights_output(tmp_path / name, *suffixes)
+        check_weights_output(tmp_path / name, *suffixes, overwrite=True)
 
 
 def test_tensors_that_share_memory_are_written(tmp_path):
@@ -70,7 +70,7 @@ def test_a_failed_write_changes_nothing(tmp_path):
         raise OSError(28, "No space left on device")
 
     with pytest.raises(UserError, match=r"can't be written: .*No space left on device; make room"):
-        write_atomically(output, save)
+        write_output(output, save)
     assert output.read_bytes() == b"before"
     assert list(tmp_path.iterdir()) == [output]
 

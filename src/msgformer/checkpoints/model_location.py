@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
+from typing import NoReturn
 
 from msgformer.checkpoints.export_card import EXPORTED_SUFFIXES, is_exported
 from msgformer.data.files.folder import require_path
@@ -90,6 +91,18 @@ def find_model(model: str | Path, key: str = "model") -> ModelLocation:
         return ModelLocation(ModelKind.CONVERTED, path)
     check_kind(path, key)
     return ModelLocation(ModelKind.CHECKPOINT, path)
+
+
+def refuse_exported(name: object) -> NoReturn:
+    """Say that an exported file can't be used where the model itself is needed.
+
+    Args:
+        name: The file, for the message.
+
+    Raises:
+        UserError: Always.
+    """
+    raise UserError(f"{name} is an exported file, which holds no PyTorch module; give its checkpoint")
 
 
 def find_trained_model(model: str | Path, key: str = "model") -> ModelLocation:

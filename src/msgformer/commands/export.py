@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from msgformer.checkpoints.export_card import SUFFIXES, Format, Precision, span
-from msgformer.checkpoints.model_location import find_model
+from msgformer.checkpoints.model_location import ModelKind, find_model, refuse_exported
 from msgformer.config.constraints import check_choices, check_ranges
 from msgformer.errors import UserError
 from msgformer.exporters.packages import require_writer
@@ -115,8 +115,7 @@ def export(
     check_choices(export, locals())
     check_ranges({"batch_size": batch_size, "img_size": img_size})
     _check_format(format, int8=int8, calibration=calibration, dynamic=dynamic_batch or dynamic_size)
-    if isinstance(model, str | Path):
-        find_model(model, "model")
+    _check_model(model)
     path = _output(model, format, output, int8=int8)
     check_output_file(path, *([path.with_suffix(".bin")] if format == "openvino" else []), overwrite=overwrite)
     size = (img_size, img_size) if isinstance(img_size, int) else img_size
@@ -150,6 +149,15 @@ def export(
         box_difference=found.box_difference,
         objects=found.objects,
     )
+
+
+def _check_model(model: ModelLike) -> None:
+    """Check that the model exists and is no exported file."""
+    if isinstance(model, str | Path):
+        if find_model(model, "model").kind is ModelKind.EXPORTED:
+            refuse_exported(model)
+    elif (opened := getattr(model, "opened", None)) is not None:
+        _ = opened.module  # an exported file has none
 
 
 def _check_format(format: Format, *, int8: bool, calibration: Path | None, dynamic: bool) -> None:

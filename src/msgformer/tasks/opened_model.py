@@ -13,7 +13,7 @@ from torch import nn
 
 from msgformer.checkpoints.card import KEY, ModelCard
 from msgformer.checkpoints.checkpoint_file import read_training_checkpoint, trained_weights
-from msgformer.checkpoints.model_location import BEST, LAST, SAVED_CONFIG, ModelKind, ModelLocation
+from msgformer.checkpoints.model_location import BEST, LAST, SAVED_CONFIG, ModelKind, ModelLocation, refuse_exported
 from msgformer.checkpoints.weights_file import read_checkpoint
 from msgformer.config.data_options import PreprocessOptions
 from msgformer.data.preprocessing import Preprocessing
@@ -81,7 +81,7 @@ class OpenedModel:
             UserError: It is an exported file, which holds a graph and no module.
         """
         if self._module is None:
-            raise UserError(f"{self.name} is an exported file, which holds no PyTorch module; give its checkpoint")
+            refuse_exported(self.name)
         return self._module
 
     @cached_property

@@ -17,7 +17,7 @@ def test_summary_is_limited():
 
 @pytest.mark.parametrize(
     ("scores", "expected"),
-    [((0.9, 0.5), True), ((0.895, 0.505), True), ((0.9, 0.52), False), ((0.9,), True), ((0.9, 0.5, 0.4), True)],
+    [((0.9, 0.5), True), ((0.895, 0.505), True), ((0.9, 0.52), False), ((0.9,), False), ((0.9, 0.5, 0.4), False)],
 )
 def test_predictions_are_close_within_a_tolerance(scores, expected):
     assert found(*scores).is_close(found(0.9, 0.5)) is expected

@@ -167,7 +167,9 @@ def test_invalid_records_are_refused(task, format, wrong, tmp_path):
 def test_different_columns_are_refused(tmp_path):
     write("segment", tmp_path, "csv", RECORDS["segment"])
     for task, hint in (("classify", "--top_k"), ("detect", "options")):
-        with pytest.raises(UserError, match=rf"^resume: .* has different columns; give the same {hint} as before"):
+        with pytest.raises(
+            UserError, match=rf"^skip_completed: .* has different columns; give the same {hint} as before"
+        ):
             list(open_file(task, tmp_path, "csv").recorded())
 
 
