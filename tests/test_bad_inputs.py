@@ -154,7 +154,7 @@ FOLDERS = [
     Row(
         "unreadable images",
         f"{TRAIN} --data set",
-        r"set/a/x\.png .*not an image.*\(1 more like it\); --on-bad-image skip",
+        r"set/a/x\.png .*not an image.*\(1 more like it\); --on_bad_image skip",
         lambda p: [(q / "x.png").write_text("no") for q in (p.classes("set", "a", "b") / "a", p / "set/b")],
     ),
     Row(

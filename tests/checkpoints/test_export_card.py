@@ -44,7 +44,7 @@ def test_card_of_another_version_is_refused(text):
 
 def test_remedy_for_another_size_depends_on_the_file():
     card().check_size(16, 24, PATH)
-    with pytest.raises(UserError, match=r"images of 16 x 24 pixels, not of 24 x 16; export it with --dynamic-size"):
+    with pytest.raises(UserError, match=r"images of 16 x 24 pixels, not of 24 x 16; export it with --dynamic_size"):
         card().check_size(24, 16, PATH)
     with pytest.raises(UserError, match=r"not of 8 x 64; resize it"):
         card(DYNAMIC).check_size(8, 64, PATH)

@@ -47,7 +47,7 @@ def test_an_exported_file_predicts_and_scores_like_its_checkpoint(run, exported,
 
 def test_unsupported_uses_of_a_file_are_refused_in_one_line(run, exported):
     for arguments, message in (
-        ({"img_size": 24}, r"takes images of 16 x 16 pixels, not of 24 x 24; export it with --dynamic-size"),
+        ({"img_size": 24}, r"takes images of 16 x 16 pixels, not of 24 x 24; export it with --dynamic_size"),
         ({"precision": "bf16-mixed"}, r"precision: .* has the precision of its export"),
         (
             {"device": "gpu"},

@@ -20,7 +20,7 @@ def test_published_sizes_are_listed():
 
 
 def test_named_models_are_counted_by_stage_and_beside_the_published_sizes(capsys):
-    assert main(["models", "msg_tiny_p4_win7_224", "--input-size", "224", "448"]) == 0
+    assert main(["models", "msg_tiny_p4_win7_224", "--img_size", "224", "448"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == "msg_transformer_tiny at 224 x 448"
     assert [line.split("  ")[0] for line in lines[1:9]] == [
@@ -33,7 +33,7 @@ def test_named_models_are_counted_by_stage_and_beside_the_published_sizes(capsys
 
 def test_all_models_are_counted_at_a_size(monkeypatch, capsys):
     monkeypatch.setattr("msgformer.commands.models.MODELS", MODELS[:1])
-    assert main(["models", "--input-size", "64", "--json"]) == 0
+    assert main(["models", "--img_size", "64", "--json"]) == 0
     listed = json.loads(capsys.readouterr().out)
     assert listed["models"] == list(MODELS[:1])
     assert [size["input_size"] for size in listed["sizes"]] == [[64, 64]]

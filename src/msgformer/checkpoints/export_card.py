@@ -146,7 +146,7 @@ class ExportCard:
         """
         if not self.sizes.accepts(height, width):
             static = self.sizes.height[0] == self.sizes.height[1]
-            remedy = "export it with --dynamic-size, or with that --img-size" if static else "resize it"
+            remedy = "export it with --dynamic_size, or with that --img_size" if static else "resize it"
             raise UserError(f"{path} takes images of {self.sizes} pixels, not of {height} x {width}; {remedy}")
 
 

@@ -32,7 +32,7 @@ def names(source):
 
 
 def test_the_check_names_the_first_and_counts_the_others(broken):
-    with pytest.raises(UserError, match=r"dark/01\.png .*\(1 more like it\); --on-bad-image skip leaves"):
+    with pytest.raises(UserError, match=r"dark/01\.png .*\(1 more like it\); --on_bad_image skip leaves"):
         check_images(broken)
 
 

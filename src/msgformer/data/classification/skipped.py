@@ -45,7 +45,7 @@ def check_images(source: Source) -> None:
     if problems:
         more = f" ({len(problems) - 1} more like it)" if len(problems) > 1 else ""
         first = next(iter(problems.values()))
-        raise UserError(f"{first}{more}; --on-bad-image skip leaves such images out")
+        raise UserError(f"{first}{more}; --on_bad_image skip leaves such images out")
 
 
 def check_subsets(
