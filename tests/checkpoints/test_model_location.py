@@ -1,7 +1,9 @@
+from pathlib import Path
+
 import pytest
 import torch
 
-from msgformer.checkpoints.model_location import find_checkpoint
+from msgformer.checkpoints.model_location import find_checkpoint, find_model
 from msgformer.errors import UserError
 
 
@@ -11,6 +13,14 @@ def test_a_run_stands_for_its_best_checkpoint(tmp_path):
     torch.save({}, tmp_path / "best.ckpt")
     assert find_checkpoint(tmp_path) == tmp_path / "best.ckpt"
     assert find_checkpoint(tmp_path / "last.ckpt") == tmp_path / "last.ckpt"
+
+
+def test_a_tilde_is_the_home_folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    torch.save({}, tmp_path / "best.ckpt")
+    for path in ("~", "~/best.ckpt"):
+        assert find_checkpoint(Path(path)) == tmp_path / "best.ckpt"
+        assert find_model(path).path == tmp_path / "best.ckpt"
 
 
 def test_a_missing_path_is_named_with_a_suggestion(tmp_path):

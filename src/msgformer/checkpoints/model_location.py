@@ -137,7 +137,7 @@ def find_checkpoint(path: Path, key: str = "model") -> Path:
     Raises:
         UserError: There is no checkpoint, or the file is not one.
     """
-    path = require_path(path, key)
+    path = require_path(path.expanduser(), key)
     if path.is_dir():
         return _find_in_run(path, key)
     check_kind(path, key)

@@ -10,13 +10,13 @@ from msgformer.config.data_options import AugmentOptions, Balance, OnBadImage, P
 from msgformer.config.dense_data_options import DetectImageOptions, SegmentImageOptions
 from msgformer.config.dense_training_options import DetectOptions, SegmentOptions
 from msgformer.config.parser import configured_by
-from msgformer.config.recipes import load_config
+from msgformer.config.recipes import CONFIG_FILE, load_config
 from msgformer.config.schedule import fit_schedule
 from msgformer.config.training_options import DistillOptions, OptimOptions, TrainerOptions
 from msgformer.data.files.folder import require_path
 from msgformer.errors import UserError
 from msgformer.plugins import require_plugins
-from msgformer.runs.output_folder import CONFIG_FILE, check_output, find_run
+from msgformer.runs.output_folder import check_output, find_run
 from msgformer.runs.train_settings import TrainSettings
 from msgformer.tasks import DEFAULT_TASK, TaskName, get_task
 from msgformer.tasks.classification.train_result import TrainResult

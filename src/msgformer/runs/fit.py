@@ -15,11 +15,12 @@ from lightning.pytorch.utilities.seed import isolate_rng
 
 from msgformer.checkpoints.checkpoint_file import write_atomically
 from msgformer.checkpoints.model_location import BEST
+from msgformer.config.recipes import CONFIG_FILE
 from msgformer.data.loading.split import read_split
 from msgformer.errors import UserError, shown
 from msgformer.models import plugins_of
 from msgformer.plugins import merge_plugins
-from msgformer.runs.output_folder import CONFIG_FILE, new_run
+from msgformer.runs.output_folder import new_run
 from msgformer.runs.provenance import record_start
 from msgformer.runs.train_settings import TrainSettings
 from msgformer.tasks import get_task

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from msgformer.config.recipes import CONFIG_FILE as CONFIG_FILE
+from msgformer.config.recipes import CONFIG_FILE
 from msgformer.data.files.folder import require_path
 from msgformer.errors import UserError
 

@@ -15,9 +15,9 @@ from msgformer.checkpoints.card import ModelCard
 from msgformer.checkpoints.checkpoint_file import read_training_checkpoint, write_atomically
 from msgformer.checkpoints.model_location import BEST, find_model
 from msgformer.config.data_options import OnBadImage
+from msgformer.config.recipes import CONFIG_FILE
 from msgformer.data.loading.split import read_split
 from msgformer.errors import UserError
-from msgformer.runs.output_folder import CONFIG_FILE
 from msgformer.runs.provenance import read_starts
 from msgformer.runs.report_sections import (
     Row,

@@ -17,12 +17,11 @@ from msgformer.config.constraints import GROUPS, check_choices, check_ranges
 from msgformer.config.data_options import AugmentOptions, Balance, OnBadImage, PreprocessOptions
 from msgformer.config.dense_data_options import DetectImageOptions, SegmentImageOptions
 from msgformer.config.dense_training_options import DetectOptions, SegmentOptions
-from msgformer.config.recipes import load_config
+from msgformer.config.recipes import CONFIG_FILE, load_config
 from msgformer.config.training_options import DistillOptions, OptimOptions, TrainerOptions
 from msgformer.errors import UserError
 from msgformer.model_names import ALIASES, MODELS, nearest, resolve
 from msgformer.plugins import plugin_options
-from msgformer.runs.output_folder import CONFIG_FILE
 from msgformer.tasks import get_task
 from msgformer.tasks.train_options import changed_option, check_train_options
 from msgformer.utils.packages import require_package

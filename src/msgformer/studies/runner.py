@@ -17,11 +17,10 @@ from typing import Any
 import torch
 import yaml
 
-from msgformer.config.recipes import load_config, merge_options
+from msgformer.config.recipes import CONFIG_FILE, load_config, merge_options
 from msgformer.config.schedule import fit_schedule
 from msgformer.errors import JobError
 from msgformer.plugins import loaded_plugins
-from msgformer.runs.output_folder import CONFIG_FILE
 from msgformer.studies.result import StudiedRow
 from msgformer.studies.table import SMALL_SIDE, TABLES, AblationRow, small_model_args
 from msgformer.training.build import build_model

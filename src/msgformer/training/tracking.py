@@ -14,12 +14,12 @@ from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.loggers import Logger, MLFlowLogger, TensorBoardLogger, WandbLogger
 from typing_extensions import override
 
+from msgformer.config.recipes import CONFIG_FILE
 from msgformer.training.best import Row
 from msgformer.training.run_files import RunFiles
 
 PROJECT = "msgformer"
 TRACKING_FILE = "tracking.json"
-CONFIG_FILE = "config.yaml"
 
 
 class TrackerCallback(Callback):
