@@ -12,7 +12,9 @@ from pathlib import Path
 import pytest
 
 from msgformer.cli import main as cli
+from msgformer.commands.models import models
 from msgformer.config.parser import Options
+from msgformer.model_names import MODELS
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -52,6 +54,12 @@ def test_commands_are_valid(command, capsys):
     module, function = cli.COMMANDS[name][0].split(":")
     options = Options(getattr(importlib.import_module(module), function))
     options.parse(arguments, json="As JSON.")
+
+
+def test_model_table_is_that_of_the_command():
+    rows = [[cell.strip(" `") for cell in line.split("|")] for line in README.splitlines() if line.startswith("| `")]
+    table = [" ".join([*row[1:-1], "%"]) for row in rows if row[1] in MODELS]
+    assert [line.split() for line in table] == [line.split() for line in models().table().splitlines()[1:]]
 
 
 @pytest.mark.slow

@@ -14,9 +14,9 @@ def test_all_models_are_listed_with_their_released_names():
     assert all(name in models().table() for name in [*MODELS, *ALIASES])
 
 
-def test_published_sizes_are_listed():
+def test_sizes_and_published_scores_are_listed():
     line = next(line for line in models().table().splitlines() if line.startswith("sgformer_medium "))
-    assert line.split() == ["sgformer_medium", "sgformer_m", "39", "M", "7.5", "G", "84.1", "%"]
+    assert line.split() == ["sgformer_medium", "sgformer_m", "38,689,316", "7.43", "G", "84.1", "%"]
 
 
 def test_named_models_are_counted_by_stage_and_beside_the_published_sizes(capsys):

@@ -1,6 +1,7 @@
 import pytest
 
 from msgformer.model_names import MODELS
+from msgformer.profiling.counted import COUNTED, CountedSize
 from msgformer.profiling.model_profile import measure_model, measure_parts
 from msgformer.profiling.published import PUBLISHED
 
@@ -44,7 +45,9 @@ def test_attention_is_counted():
 @pytest.mark.slow
 @pytest.mark.parametrize("name", MODELS)
 def test_every_size_is_counted_beside_the_published_one(name):
-    sizes = measure_model(name, (224, 224)).comparisons
+    measured = measure_model(name, (224, 224))
+    assert CountedSize(measured.total.parameters, measured.total.macs) == COUNTED[name]
+    sizes = measured.comparisons
     assert len(sizes) == len(PUBLISHED[name])
     for compared in sizes:
         if compared.setting == "ImageNet-1k" or "Cascade" in compared.setting:  # millions were rounded to print them

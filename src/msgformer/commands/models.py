@@ -12,6 +12,7 @@ from msgformer.config.constraints import check_ranges
 from msgformer.config.recipes import find_config, list_recipes, load_config
 from msgformer.config.renamed_arguments import renamed_arguments
 from msgformer.model_names import ALIASES, MODELS, resolve
+from msgformer.profiling.counted import COUNTED, CountedSize
 from msgformer.profiling.published import PUBLISHED, PublishedSize
 from msgformer.profiling.sizes import Comparison, ModelSize, PartSize
 from msgformer.utils.result import Result, text_table
@@ -25,18 +26,21 @@ class ModelList(Result):
         models: Names of this package's models in timm's registry.
         aliases: Names in the official code, and the models that they stand for.
         published: Published sizes of each model: parameters in millions, multiply-adds in billions.
-        sizes: Counted sizes; empty unless they were requested.
+        counted: Counted parameters and multiply-adds of each model at 224 x 224 pixels.
+        sizes: Counted sizes per part; empty unless they were requested.
     """
 
     models: list[str]
     aliases: dict[str, str]
     published: dict[str, tuple[PublishedSize, ...]]
+    counted: dict[str, CountedSize]
     sizes: list[ModelSize]
 
     def table(self) -> str:
-        """Return the models with their published sizes, or the counted sizes."""
+        """Return the models with their sizes and published scores, or the sizes that were requested."""
         if not self.sizes:
-            return text_table(("MODEL", "RELEASED AS", "PARAMETERS", "MACS", "TOP-1"), map(self._row, self.models))
+            header = ("MODEL", "RELEASED AS", "PARAMETERS", "MACS AT 224", "PUBLISHED TOP-1")
+            return text_table(header, map(self._row, self.models))
         if any(size.comparisons for size in self.sizes):
             return "\n\n".join(map(_size_tables, self.sizes))
         height, width = self.sizes[0].input_size
@@ -44,10 +48,10 @@ class ModelList(Result):
         return f"at {height} x {width}\n{text_table(('MODEL', 'PARAMETERS', 'MACS', 'ACTIVATIONS'), rows)}"
 
     def _row(self, name: str) -> tuple[object, ...]:
-        """Return a model and its published numbers as a classifier."""
+        """Return a model, its size as a classifier and its published score."""
         released = {model: alias for alias, model in self.aliases.items()}
-        size = self.published[name][0]
-        return name, released.get(name, ""), f"{size.parameters:g} M", f"{size.macs:g} G", f"{size.scores['top-1']} %"
+        size, score = self.counted[name], self.published[name][0].scores["top-1"]
+        return name, released.get(name, ""), f"{size.parameters:,}", _billions(size.macs), f"{score} %"
 
 
 def _size_tables(size: ModelSize) -> str:
@@ -103,10 +107,10 @@ class RecipeList(Result):
 
 @renamed_arguments(input_size="img_size")
 def models(*names: str, img_size: int | tuple[int, int] | None = None) -> ModelList:
-    """List this package's models, their names in the official code, and their published sizes.
+    """List this package's models, their names in the official code, their sizes and their published scores.
 
-    With names or an image size, parameters, multiply-adds and activations are counted. Named models are counted per
-    stage, and compared with the published numbers as classifiers, detectors and segmenters.
+    With names or an image size, parameters, multiply-adds and activations are counted anew. Named models are counted
+    per stage, and compared with the published numbers as classifiers, detectors and segmenters.
 
     Args:
         *names: Models, by name or by their name in the official code; by default all.
@@ -128,7 +132,8 @@ def models(*names: str, img_size: int | tuple[int, int] | None = None) -> ModelL
         size = (side, side) if isinstance(side, int) else side
         sizes = [measure_model(name, size, compare=bool(names)) for name in chosen]
     aliases = {alias: name for alias, name in ALIASES.items() if name in chosen}
-    return ModelList(chosen, aliases, {name: PUBLISHED[name] for name in chosen}, sizes)
+    published = {name: PUBLISHED[name] for name in chosen}
+    return ModelList(chosen, aliases, published, {name: COUNTED[name] for name in chosen}, sizes)
 
 
 @dataclasses.dataclass(frozen=True)
