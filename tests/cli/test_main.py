@@ -11,7 +11,7 @@ import pytest
 import msgformer
 from msgformer.cli import main as cli
 from msgformer.config.parser import Options
-from msgformer.errors import UserError
+from msgformer.errors import JobError, UserError
 from msgformer.model_names import MODELS
 
 
@@ -94,6 +94,7 @@ def failing(error):
     ("error", "status", "message"),
     [
         (UserError("two\n  lines"), 2, "two lines"),
+        (JobError("out of disk space"), 1, "out of disk space"),
         (KeyboardInterrupt(), 130, "interrupted"),
         (PermissionError(errno.EACCES, "Permission denied", "runs/a"), 1, "runs/a: Permission denied"),
         (OSError(errno.ENOSPC, "No space left on device"), 1, "No space left on device"),

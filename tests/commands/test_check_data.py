@@ -46,6 +46,12 @@ def test_all_problems_are_found_at_once_and_set_the_exit_status(image_folder, ca
     assert out.splitlines()[-1].startswith(f"{root}: 3 error(s), 2 warning(s), ")
 
 
+def test_fifty_classes_are_listed(image_folder):
+    result = check_data(image_folder(per_class=1, classes=[f"c{number:03d}" for number in range(50)]))
+    rows = [" ".join(line.split()) for line in result.table().splitlines()[:52]]
+    assert rows == ["all", "images 50", *(f"c{number:03d} 1" for number in range(50))]
+
+
 def test_many_classes_are_summarized(image_folder):
     result = check_data(image_folder(per_class=1, classes=[f"c{number:03d}" for number in range(51)]))
     rows = [" ".join(line.split()) for line in result.table().splitlines()[:5]]

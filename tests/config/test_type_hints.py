@@ -47,6 +47,7 @@ def test_mappings_lists_and_pairs_are_found_in_unions():
         (list[str], "1", "2", False),
         (list[Literal["a", "b"]], "a", "b", True),
         (list[Literal["a", "b"]], "a", "c", False),
+        (list[Literal["a", "b"]], "c", "a", False),
     ],
 )
 def test_words_that_are_one_value_belong_together(hint, first, second, expected):

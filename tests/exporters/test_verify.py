@@ -15,3 +15,11 @@ def test_verification_detects_another_model(tmp_path):
     write_export(small(0), static_card(small(0)), path)
     with pytest.raises(UserError, match="differs from the model by"):
         verify_logits(small(1), open_session(path), torch.rand(3, 3, 16, 24))
+
+
+def test_the_last_batch_is_filled_for_a_file_of_fixed_batch(tmp_path):
+    path = tmp_path / "model.pt2"
+    write_export(small(0), static_card(small(0), batch=3), path)
+    verification = verify_logits(small(0), open_session(path), torch.rand(4, 3, 16, 24))
+    assert verification.images == 6
+    assert verification.agreement == 100

@@ -32,8 +32,15 @@ def test_ranks_equal_pytorch_with_ties_and_special_values():
 @pytest.mark.parametrize("size", [(2, 14, 14), (1, 1, 1), (1, 3, 3), (3, 20, 17)])
 @pytest.mark.parametrize("reduction", MERGE_KINDS)
 def test_merged_tokens_equal_the_definition(size, reduction, processor):
-    x, significance = torch.randn(*size, 32), torch.rand(size)
-    kinds = MERGE_KINDS[reduction]
+    check_merging(torch.rand(size), MERGE_KINDS[reduction])
+
+
+def test_tokens_of_equal_significance_are_merged_in_both_orders():
+    check_merging(torch.randint(3, (2, 6, 5)) / 4, MERGE_KINDS[2])
+
+
+def check_merging(significance, kinds):
+    x = torch.randn(*significance.shape, 32)
     merges = [nn.Linear(kind.group, 1) for kind in kinds]
     with FlopCounterMode(display=False):  # where PyTorch's operators are asked for
         expected = merge_both_orders(x, significance, kinds, merges)

@@ -62,3 +62,12 @@ def test_compiler_in_cxx_is_found(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setenv("CXX", "my-compiler")
     check_compiler()
+
+
+@pytest.mark.parametrize("given", ["swin.safetensors", "~/swin.safetensors"])
+def test_initial_weights_are_recorded_with_an_absolute_path(tmp_path, monkeypatch, given):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    defaults = {name: parameter.default for name, parameter in inspect.signature(train).parameters.items()}
+    settings = TrainSettings.of({**defaults, "init_from": given})
+    assert settings.to_dict()["init_from"] == str(tmp_path / "swin.safetensors")

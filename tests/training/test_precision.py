@@ -24,6 +24,13 @@ def test_auto_on_a_cpu_with_and_without_bfloat16(capabilities, expected, monkeyp
     assert build_trainer(TrainerOptions(accelerator="cpu", precision="auto", progress="none")).precision == expected
 
 
+def test_auto_without_an_accelerator_is_that_of_the_cpu(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.accelerator, "is_available", lambda: False)
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"bf16": True})
+    assert resolve_precision("auto", "auto") == "bf16-mixed"
+
+
 @pytest.mark.parametrize("native", [True, False])
 def test_auto_on_a_gpu_with_and_without_bfloat16(native, monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)

@@ -1,6 +1,7 @@
 import pytest
 
 from msgformer.errors import UserError
+from msgformer.utils import output_path
 from msgformer.utils.output_path import check_output_file, check_output_folder, replace_when_complete, stage_if_used
 
 
@@ -81,3 +82,13 @@ def test_free_outputs_are_written_in_place(tmp_path):
     for output in (tmp_path / "new", tmp_path):
         with stage_if_used(output) as path:
             assert path == output
+
+
+def test_the_output_is_moved_after_the_files_beside_it(tmp_path, monkeypatch):
+    moved = []
+    monkeypatch.setattr(output_path, "_replace", lambda path, _: moved.append(path.name))
+    with replace_when_complete(tmp_path / "model.xml") as file:
+        for name in ("a.bin", "model.xml", "z.bin"):
+            file.with_name(name).touch()
+    assert sorted(moved) == ["a.bin", "model.xml", "z.bin"]
+    assert moved[-1] == "model.xml"

@@ -106,7 +106,14 @@ def test_control_characters_are_escaped():
     assert "a\\n\\x1b[31mb" in Reader(page("a\n\x1b[31mb").render()).text
 
 
-@pytest.mark.parametrize(("size", "expected"), [((8, 8), (8, 8)), ((1000, 500), (THUMBNAIL, THUMBNAIL // 2))])
+@pytest.mark.parametrize(
+    ("size", "expected"),
+    [
+        ((8, 8), (8, 8)),
+        ((1000, 500), (THUMBNAIL, THUMBNAIL // 2)),
+        ((10 * THUMBNAIL, THUMBNAIL), (THUMBNAIL, THUMBNAIL // 10)),
+    ],
+)
 def test_thumbnails_are_small_and_uncropped(size, expected):
     kind, _, content = thumbnail(Image.new("RGB", size, "red")).partition(";base64,")
     image = Image.open(io.BytesIO(base64.b64decode(content)))

@@ -81,3 +81,11 @@ def test_skewed_classes(image_folder):
     assert problem.severity == "warning"
     assert "10 images of 'dark', but 1 of 'light'; --balance sampler or loss" in problem.message
     assert not [one for one in checked(val=root) if one.kind == "skew"]
+
+
+@pytest.mark.parametrize("size", [(31, 200), (200, 31)])
+def test_images_with_one_small_side_are_noted(image_folder, size):
+    root = image_folder(per_class=1)
+    narrow = root / "dark" / "00.png"
+    RGB.resize(size).save(narrow)
+    assert [one.kind for one in checked(all=root) if one.path == str(narrow)] == ["small image"]

@@ -1,6 +1,6 @@
 import pytest
 
-from msgformer.data.loading.grouping import GroupedSampler
+from msgformer.data.loading.grouping import GroupedData, GroupedSampler
 
 UPRIGHT = [index % 3 == 0 for index in range(50)]
 
@@ -40,3 +40,11 @@ def test_processes_share_batches_of_one_kind(world_size):
         step = [index for share in shares for index in share[start : start + 4]]
         if len({UPRIGHT[index] for index in step}) == 2:
             assert start + 4 * world_size >= len(shares[0])  # what is left of both kinds comes last
+
+
+@pytest.mark.parametrize("world_size", [1, 3])
+def test_batches_of_all_processes_are_grouped_together(world_size):
+    data = GroupedData(UPRIGHT, UPRIGHT, 4, seed=5, upright=UPRIGHT)
+    for rank in range(world_size):
+        sampler = data.train_sampler(rank, world_size)
+        assert [index for _, index in sampler] == drawn(rank=rank, world_size=world_size, seed=5)

@@ -21,6 +21,10 @@ def test_low_quality_matches_have_a_minimum_and_prefer_the_last_ground_truth():
     assert Matcher(0.7, 0.3, low_quality_iou=0.45)(IOU).tolist() == [0, 1, -1, -2, -1]
 
 
+def test_the_minimum_of_low_quality_matches_is_inclusive():
+    assert Matcher(0.7, 0.3, low_quality_iou=0.5)(IOU).tolist() == [0, 1, -1, -2, -1]
+
+
 def test_all_tied_candidates_are_positive():
     tied = torch.tensor([[0.4, 0.4, 0.1]])
     assert Matcher(0.7, 0.3, low_quality_iou=0.3)(tied).tolist() == [0, 0, -1]

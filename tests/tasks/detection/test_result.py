@@ -32,3 +32,9 @@ def test_detection_without_objects_is_empty():
     assert result.to_dict() == {"image": SOURCE.name, "objects": []}
     assert (np.asarray(result.plot()) == np.asarray(IMAGE)).all()
     assert repr(result) == "DetectionResult(photos/a <b>.png: nothing)"
+
+
+def test_boxes_of_records_have_two_decimals():
+    result = detection(boxes=np.float32([[20.126, 10.5, 50, 30], [0, 0.25, 5, 60.004]]))
+    assert result.objects[0].box == pytest.approx([20.13, 10.5, 50, 30], abs=1e-5)
+    assert result.objects[1].box == pytest.approx([0, 0.25, 5, 60], abs=1e-5)

@@ -9,7 +9,7 @@ from msgformer.errors import UserError
 from msgformer.tasks.classification.record import ClassificationLayout, Prediction
 from msgformer.tasks.detection.record import DetectionLayout, DetectionPrediction, FoundObject
 from msgformer.tasks.prediction.file import PredictionFile
-from msgformer.tasks.prediction.record_layout import printable
+from msgformer.tasks.prediction.record_layout import make_printable, printable
 from msgformer.tasks.segmentation.record import SegmentationLayout, SegmentationPrediction
 from msgformer.utils.rle import encode_masks
 
@@ -185,3 +185,8 @@ def test_a_line_without_probabilities_is_no_prediction(line, tmp_path):
     (tmp_path / "predictions.jsonl").write_text(f"{line}\n")
     with pytest.raises(UserError, match=r"record 1 of .* is no prediction"):
         list(open_file("classify", tmp_path, "jsonl").recorded())
+
+
+def test_names_and_values_at_any_depth_are_printable():
+    value = {"byte\udcff": [("byte\udcfe", 1.5, None)], "plain": {"a": "ü"}}
+    assert make_printable(value) == {r"byte\udcff": [(r"byte\udcfe", 1.5, None)], "plain": {"a": "ü"}}
