@@ -19,10 +19,12 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 
 import torch
 
+import msgformer
 from msgformer import plugins
 from msgformer.kernels.cpu import library
 
 if TYPE_CHECKING:
+    from msgformer.trained_model import TrainedModel
     from tasks.tiny_runs import TinyRun
 
 _AVX2 = torch.backends.cpu.get_cpu_capability() in {"AVX2", "AVX512"}
@@ -132,6 +134,12 @@ def runs(tmp_path_factory) -> Callable[[str], "TinyRun"]:
         return made[task]
 
     return get
+
+
+@pytest.fixture(scope="module")
+def model(run: "TinyRun") -> "TrainedModel":
+    """Return the loaded model of the module's fixture ``run``."""
+    return msgformer.load(run.folder, device="cpu")
 
 
 def _forget() -> None:

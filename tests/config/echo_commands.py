@@ -6,7 +6,8 @@ import dataclasses
 from pathlib import Path
 from typing import Any, Literal
 
-from msgformer.config.parser import configured_by, named_config
+from msgformer.config.parser import configured_by
+from msgformer.config.recipes import named_config
 from msgformer.utils.result import Result
 
 

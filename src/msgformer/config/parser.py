@@ -17,7 +17,7 @@ import jsonargparse
 
 from msgformer.config.help_text import HelpFormatter, examples, summary
 from msgformer.config.other_tools import other_option, other_value
-from msgformer.config.recipes import load_config
+from msgformer.config.recipes import named_config
 from msgformer.config.renamed_arguments import (
     print_warning,
     rename_warning,
@@ -49,12 +49,6 @@ PLUGINS_HELP = (
 
 ConfigResolver = Callable[[Mapping[str, Any]], tuple[str, dict[str, Any]] | None]
 """Maps explicit arguments to the configuration that they override: its name and its values, or None."""
-
-
-def named_config(given: Mapping[str, Any]) -> tuple[str, dict[str, Any]] | None:
-    """Load the file or recipe that ``config`` names, if it is given."""
-    config = given.get("config")
-    return None if config is None else (str(config), load_config(config))
 
 
 def configured_by(

@@ -54,6 +54,12 @@ def load_config(name: str | Path) -> dict[str, Any]:
     return _load_chain(find_config(name), ())
 
 
+def named_config(given: Mapping[str, Any]) -> tuple[str, dict[str, Any]] | None:
+    """Load the file or recipe that ``config`` names, if it is given."""
+    config = given.get("config")
+    return None if config is None else (str(config), load_config(config))
+
+
 def _load_chain(path: Path, above: tuple[Path, ...]) -> dict[str, Any]:
     if path.resolve() in above:
         raise UserError(f"{path} extends itself; let it extend another configuration, or none")

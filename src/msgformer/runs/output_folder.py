@@ -8,6 +8,7 @@ from pathlib import Path
 from msgformer.config.recipes import CONFIG_FILE
 from msgformer.data.files.folder import require_path
 from msgformer.errors import UserError
+from msgformer.utils.output_path import holds_files
 
 RUNS = Path("runs")
 """Default parent of run folders, in the working directory."""
@@ -19,11 +20,7 @@ def check_output(output: Path | None) -> None:
     Raises:
         UserError: It is a file, or a folder that isn't empty.
     """
-    if output is None or not output.exists():
-        return
-    if not output.is_dir():
-        raise UserError(f"output: {output} is a file, not a folder; give another")
-    if any(output.iterdir()):
+    if output is not None and holds_files(output):
         raise UserError(f"output: {output} isn't empty; give another folder, or --resume {output} to continue that run")
 
 

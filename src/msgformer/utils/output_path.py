@@ -32,6 +32,19 @@ def check_output_file(output: Path, *beside: Path, overwrite: bool, key: str = "
             raise UserError(f"{key}: {path} exists; pass --overwrite or another --{key}")
 
 
+def holds_files(output: Path) -> bool:
+    """Return whether a folder to write to exists and holds something.
+
+    Raises:
+        UserError: It is a file.
+    """
+    if not output.exists():
+        return False
+    if not output.is_dir():
+        raise UserError(f"output: {output} is a file, not a folder; pass another --output")
+    return any(output.iterdir())
+
+
 def check_output_folder(output: Path | None, *markers: str, overwrite: bool) -> None:
     """Check that a folder can be written: it doesn't exist, is empty, or may be replaced.
 
@@ -44,11 +57,7 @@ def check_output_folder(output: Path | None, *markers: str, overwrite: bool) -> 
     Raises:
         UserError: It is a file, or a folder that isn't empty.
     """
-    if output is None or not output.exists():
-        return
-    if not output.is_dir():
-        raise UserError(f"output: {output} is a file, not a folder; pass another --output")
-    if not any(output.iterdir()):
+    if output is None or not holds_files(output):
         return
     if not overwrite:
         raise UserError(f"output: {output} isn't empty; pass --overwrite or another --output")

@@ -17,11 +17,6 @@ def run(request, runs):
 
 
 @pytest.fixture(scope="module")
-def model(run):
-    return msgformer.load(run.folder, device="cpu")
-
-
-@pytest.fixture(scope="module")
 def broken_data(run, tmp_path_factory):
     """The data of the run with a truncated second validation image."""
     data = shutil.copytree(run.data, tmp_path_factory.mktemp("data") / "broken")

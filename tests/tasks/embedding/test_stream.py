@@ -17,11 +17,6 @@ def run(request, runs):
 
 
 @pytest.fixture(scope="module")
-def model(run):
-    return msgformer.load(run.folder, device="cpu")
-
-
-@pytest.fixture(scope="module")
 def expected(model, run):
     return np.stack([pooled(model, path) for path in run.images])
 

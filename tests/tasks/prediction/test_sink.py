@@ -24,11 +24,6 @@ def run(request, runs):
 
 
 @pytest.fixture(scope="module")
-def model(run):
-    return msgformer.load(run.folder, device="cpu")
-
-
-@pytest.fixture(scope="module")
 def images(run, tmp_path_factory):
     """The images of the run, an unreadable one, and the first one again."""
     broken = tmp_path_factory.mktemp("broken") / "broken.png"
