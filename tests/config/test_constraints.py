@@ -14,9 +14,11 @@ from msgformer.commands.predict import iter_predictions, predict
 from msgformer.commands.report import report
 from msgformer.commands.study import study
 from msgformer.commands.train import train
-from msgformer.config.constraints import ASCENDING, RANGES, check_choices, check_ranges
+from msgformer.config.constraints import ASCENDING, NEEDED, RANGES, check_choices, check_effects, check_ranges
+from msgformer.config.data_options import AugmentOptions
+from msgformer.config.dense_training_options import DetectOptions, SegmentOptions
 from msgformer.config.parser import Options
-from msgformer.config.training_options import TrainerOptions
+from msgformer.config.training_options import OptimOptions, TrainerOptions
 from msgformer.errors import UserError
 
 
@@ -41,6 +43,66 @@ def test_numbers_out_of_range_are_refused(key, value, message):
 
 def test_numbers_in_range_pass():
     check_ranges({"epochs": 1, "augment.hflip": 1, "augment.scale": [0.1, 0.1], "optim.eps": None, "unknown": -1})
+
+
+WITHOUT_EFFECT = {
+    "augment.color_jitter": AugmentOptions(auto_augment="rand-m9"),
+    "augment.color_jitter_prob": AugmentOptions(auto_augment="augmix-m3"),
+    "augment.erasing_mode": AugmentOptions(erasing=0),
+    "augment.erasing_count": AugmentOptions(erasing=0),
+    "augment.mix_prob": AugmentOptions(mixup=0, cutmix=0),
+    "augment.mix_switch_prob": AugmentOptions(cutmix=0),
+    "augment.mix_mode": AugmentOptions(mixup=0, cutmix=0),
+    "augment.mix_off_epoch": AugmentOptions(mixup=0, cutmix=0),
+    "detect.fc_channels": DetectOptions(head="retinanet"),
+    "detect.train_proposals": DetectOptions(head="retinanet"),
+    "detect.test_proposals": DetectOptions(head="retinanet"),
+    "detect.rois_per_image": DetectOptions(head="retinanet"),
+    "segment.auxiliary": SegmentOptions(head="semantic_fpn"),
+    "segment.auxiliary_weight": SegmentOptions(auxiliary=False),
+    "optim.layer_decay_scratch": OptimOptions(layer_decay=None),
+    "optim.decay_rate": OptimOptions(schedule="cosine"),
+    "optim.power": OptimOptions(schedule="multistep"),
+    "optim.min_lr": OptimOptions(schedule="constant"),
+}
+WITH_EFFECT = {
+    "augment": AugmentOptions(auto_augment="3a"),
+    "detect": DetectOptions(),
+    "segment": SegmentOptions(),
+    "optim.layer_decay_scratch": OptimOptions(layer_decay=0.9),
+    "optim.decay_rate": OptimOptions(schedule="multistep"),
+    "optim.power": OptimOptions(schedule="poly"),
+    "optim.min_lr": OptimOptions(schedule="poly"),
+}
+
+
+@pytest.mark.parametrize("key", NEEDED)
+def test_options_without_effect_are_refused(key):
+    group = key.partition(".")[0]
+    with pytest.raises(UserError, match=f"{key} has an effect only with .*{group}"):
+        check_effects([key], {group: WITHOUT_EFFECT[key]})
+    check_effects([key], {group: WITH_EFFECT.get(key) or WITH_EFFECT[group]})
+    check_effects([], {group: WITHOUT_EFFECT[key]})
+
+
+def test_options_of_a_disabled_group_are_refused():
+    arguments = {"augment": AugmentOptions(enabled=False)}
+    with pytest.raises(UserError, match=r"augment\.hflip has no effect with augment\.enabled false"):
+        check_effects(["augment.hflip"], arguments)
+    check_effects(["augment.enabled", "epochs"], arguments)
+
+
+def test_explicit_options_must_have_an_effect_on_the_command_line_and_in_python():
+    with pytest.raises(UserError, match=r"optim\.power has an effect only with optim\.schedule poly"):
+        Options(train).parse(["--optim.power", "2"])
+    with pytest.raises(UserError, match=r"optim\.power has an effect only with optim\.schedule poly"):
+        train(optim={"power": 2})
+    Options(train).parse(["--optim.power", "2", "--optim.schedule", "poly"])
+
+
+def test_options_of_a_recipe_may_lose_their_effect():
+    values, _ = Options(train).parse(["--task", "detect", "--detect.head", "retinanet"])
+    assert values["detect"].fc_channels == 128
 
 
 @pytest.mark.parametrize(

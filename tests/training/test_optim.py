@@ -109,6 +109,7 @@ def test_layer_decay_orders_the_rates_of_this_packages_models_from_stem_to_head(
     [
         (OptimOptions(optimizer="adamv"), "unknown optimizer 'adamv'; did you mean 'adam"),
         (OptimOptions(optimizer="sgd", betas=(0.9, 0.9)), r"optim\.betas: sgd has no such option"),
+        (OptimOptions(momentum=0.8), r"optim\.momentum: adamw has none"),
         (OptimOptions(optimizer_args={"ns_steps": 3}), r"adamw rejects its options: .*'ns_steps'"),
         (
             OptimOptions(optimizer_args={"lr": 1.0}),

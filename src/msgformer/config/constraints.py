@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import fields, is_dataclass
 from itertools import chain
 from types import NoneType, UnionType
@@ -11,7 +11,18 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 from msgformer.config.data_options import AugmentOptions, PreprocessOptions
 from msgformer.config.dense_data_options import DetectImageOptions, SegmentImageOptions
 from msgformer.config.dense_training_options import DetectOptions, SegmentOptions
-from msgformer.config.ranges import ABOVE_0, AT_LEAST_0, AT_LEAST_1, FRACTION, IS_ASCENDING, PROBABILITY, RANGE, Range
+from msgformer.config.ranges import (
+    ABOVE_0,
+    AT_LEAST_0,
+    AT_LEAST_1,
+    FRACTION,
+    IS_ASCENDING,
+    NEEDS,
+    PROBABILITY,
+    RANGE,
+    Needs,
+    Range,
+)
 from msgformer.config.training_options import DistillOptions, OptimOptions, TrainerOptions
 from msgformer.errors import UserError
 
@@ -52,15 +63,18 @@ def _grouped(key: str) -> dict[str, Any]:
         f"{name}.{one.name}": one.metadata[key]
         for name, group in GROUPS.items()
         for one in fields(group)
-        if key in one.metadata
+        if one.metadata.get(key)
     }
 
 
 RANGES: dict[str, Range] = SINGLE | _grouped(RANGE)
 """Ranges by option name, including its group."""
 
-ASCENDING = tuple(name for name, ascending in _grouped(IS_ASCENDING).items() if ascending)
+ASCENDING = tuple(_grouped(IS_ASCENDING))
 """Options that are pairs of ascending numbers."""
+
+NEEDED: dict[str, Needs] = _grouped(NEEDS)
+"""What an option needs to have an effect, by its name including its group."""
 
 
 def check_ranges(values: Mapping[str, Any]) -> None:
@@ -81,6 +95,25 @@ def check_ranges(values: Mapping[str, Any]) -> None:
         first, last = values.get(key, (0, 0))
         if first > last:
             raise UserError(f"{key} must ascend, not be {first:g} and {last:g}; swap them")
+
+
+def check_effects(given: Iterable[str], arguments: Mapping[str, Any]) -> None:
+    """Check that explicit options have an effect.
+
+    Args:
+        given: Names of the options that the user gave explicitly, including their group as in ``optim.power``.
+        arguments: All arguments of the command, with groups of options as dataclasses.
+
+    Raises:
+        UserError: An option has no effect; the message names it and the options that it needs.
+    """
+    for key in given:
+        name, _, member = key.partition(".")
+        needs, group = NEEDED.get(key), arguments.get(name)
+        if member not in ("", "enabled") and not getattr(group, "enabled", True):
+            raise UserError(f"{key} has no effect with {name}.enabled false; leave one of them out")
+        if needs and is_dataclass(group) and not needs.are_given(group):
+            raise UserError(f"{key} has an effect only with {needs.options}; give that, too, or leave {key} out")
 
 
 def check_choices(function: Callable[..., Any], arguments: Mapping[str, Any], prefix: str = "") -> None:

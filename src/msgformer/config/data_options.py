@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from msgformer.config.ranges import ABOVE_0, AT_LEAST_0, AT_LEAST_1, PROBABILITY, Range, option
+from msgformer.config.ranges import ABOVE_0, AT_LEAST_0, AT_LEAST_1, PROBABILITY, Needs, Range, option
 
 Filter = Literal["bicubic", "bilinear", "nearest"]
 OnBadImage = Literal["stop", "skip"]
@@ -35,9 +35,20 @@ class PreprocessOptions:
     draft: bool = False
 
 
+_COLOR_JITTER = Needs(
+    "augment.auto_augment null or one with '3a'",
+    lambda augment: not augment.auto_augment or "3a" in augment.auto_augment,
+)
+_ERASING = Needs("augment.erasing above 0", lambda augment: augment.erasing > 0)
+_MIXING = Needs("augment.mixup or augment.cutmix above 0", lambda augment: augment.mixup > 0 or augment.cutmix > 0)
+_BOTH_MIXES = Needs("augment.mixup and augment.cutmix above 0", lambda augment: augment.mixup > 0 < augment.cutmix)
+
+
 @dataclass(frozen=True)
 class AugmentOptions:
-    """Augmentation of training images, as in timm. The defaults are the ImageNet recipe of both papers.
+    """Augmentation of training images, as in timm.
+
+    The defaults are SG-Former's ImageNet recipe; MSG-Transformer's has bicubic interpolation instead of random.
 
     Attributes:
         enabled: Augment images; otherwise they are resized as in evaluation, and the other options have no effect.
@@ -69,19 +80,19 @@ class AugmentOptions:
     ratio: tuple[float, float] = option((0.75, 4 / 3), ABOVE_0, ascending=True)
     hflip: float = option(0.5, PROBABILITY)
     vflip: float = option(0.0, PROBABILITY)
-    color_jitter: float = option(0.4, AT_LEAST_0)
-    color_jitter_prob: float | None = option(None, PROBABILITY)
+    color_jitter: float = option(0.4, AT_LEAST_0, needs=_COLOR_JITTER)
+    color_jitter_prob: float | None = option(None, PROBABILITY, needs=_COLOR_JITTER)
     grayscale: float = option(0.0, PROBABILITY)
     gaussian_blur: float = option(0.0, PROBABILITY)
     auto_augment: str | None = "rand-m9-mstd0.5-inc1"
     interpolation: Literal["random", "bicubic", "bilinear", "nearest"] = "random"
     erasing: float = option(0.25, PROBABILITY)
-    erasing_mode: Literal["pixel", "rand", "const"] = "pixel"
-    erasing_count: int = option(1, AT_LEAST_1)
+    erasing_mode: Literal["pixel", "rand", "const"] = option("pixel", needs=_ERASING)
+    erasing_count: int = option(1, AT_LEAST_1, needs=_ERASING)
     mixup: float = option(0.8, AT_LEAST_0)
     cutmix: float = option(1.0, AT_LEAST_0)
-    mix_prob: float = option(1.0, PROBABILITY)
-    mix_switch_prob: float = option(0.5, PROBABILITY)
-    mix_mode: Literal["batch", "pair", "elem"] = "batch"
-    mix_off_epoch: int = option(0, AT_LEAST_0)
+    mix_prob: float = option(1.0, PROBABILITY, needs=_MIXING)
+    mix_switch_prob: float = option(0.5, PROBABILITY, needs=_BOTH_MIXES)
+    mix_mode: Literal["batch", "pair", "elem"] = option("batch", needs=_MIXING)
+    mix_off_epoch: int = option(0, AT_LEAST_0, needs=_MIXING)
     smoothing: float = option(0.1, Range(0, 0.999))

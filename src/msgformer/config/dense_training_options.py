@@ -5,10 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from msgformer.config.ranges import AT_LEAST_0, AT_LEAST_1, PROBABILITY, option
+from msgformer.config.ranges import AT_LEAST_0, AT_LEAST_1, PROBABILITY, Needs, option
 
 DetectHead = Literal["cascade_mask_rcnn", "mask_rcnn", "cascade_rcnn", "faster_rcnn", "retinanet"]
 SegmentHead = Literal["upernet", "semantic_fpn"]
+
+_TWO_STAGES = Needs("a detect.head of two stages, not retinanet", lambda detect: detect.head != "retinanet")
+_UPERNET = Needs("segment.head upernet", lambda segment: segment.head == "upernet")
+_AUXILIARY = Needs(
+    "segment.head upernet and segment.auxiliary true",
+    lambda segment: segment.head == "upernet" and segment.auxiliary,
+)
 
 
 @dataclass(frozen=True)
@@ -32,11 +39,11 @@ class DetectOptions:
 
     head: DetectHead = "cascade_mask_rcnn"
     channels: int = option(256, AT_LEAST_1)
-    fc_channels: int = option(1024, AT_LEAST_1)
+    fc_channels: int = option(1024, AT_LEAST_1, needs=_TWO_STAGES)
     anchor_size: int = option(32, AT_LEAST_1)
-    train_proposals: int = option(2000, AT_LEAST_1)
-    test_proposals: int = option(1000, AT_LEAST_1)
-    rois_per_image: int = option(512, AT_LEAST_1)
+    train_proposals: int = option(2000, AT_LEAST_1, needs=_TWO_STAGES)
+    test_proposals: int = option(1000, AT_LEAST_1, needs=_TWO_STAGES)
+    rois_per_image: int = option(512, AT_LEAST_1, needs=_TWO_STAGES)
     score_threshold: float = option(0.05, PROBABILITY)
     nms_threshold: float = option(0.5, PROBABILITY)
     detections_per_image: int = option(100, AT_LEAST_1)
@@ -59,7 +66,7 @@ class SegmentOptions:
 
     head: SegmentHead = "upernet"
     channels: int | None = option(None, AT_LEAST_1)
-    auxiliary: bool = True
-    auxiliary_weight: float = option(0.4, AT_LEAST_0)
+    auxiliary: bool = option(True, needs=_UPERNET)
+    auxiliary_weight: float = option(0.4, AT_LEAST_0, needs=_AUXILIARY)
     map_norm: bool | None = None
     frozen_stages: int = option(0, AT_LEAST_0)

@@ -15,6 +15,7 @@ from typing import Any, ParamSpec, TypeVar
 
 import jsonargparse
 
+from msgformer.config.constraints import check_effects
 from msgformer.config.help_text import HelpFormatter, examples, summary
 from msgformer.config.other_tools import other_option, other_value
 from msgformer.config.recipes import named_config
@@ -86,8 +87,10 @@ def configured_by(
                 requested = given.pop(PLUGINS, None)
                 loaded = [] if requested is None else load_plugins(requested)
                 arguments[PLUGINS] = merge_plugins(loaded, arguments.get(PLUGINS) or ())
+            arguments |= given
+            check_effects(_dotted_keys(mappings), arguments)
             # All arguments as keywords, so that explicit ones override the configuration by name.
-            return function(**{**arguments, **given})  # type: ignore[call-arg]
+            return function(**arguments)  # type: ignore[call-arg]
 
         configured.resolver = resolver  # type: ignore[attr-defined]
         configured.show = show  # type: ignore[attr-defined]
@@ -157,6 +160,8 @@ class Options:
                 if (config := self._resolver(explicit)) is not None:
                     parsed = parser.parse_args(argv, namespace=self._read(*config))
             values = parser.instantiate(parsed)
+            given_keys = vars(parser.parse_args(argv, defaults=False).as_flat())
+            check_effects(given_keys, vars(values))
         except argparse.ArgumentError as error:
             raise self._explain(error, "") from error
         given = [flag for flag in flags if values.pop(flag)]
@@ -377,6 +382,11 @@ class Options:
 def _actions(parser: jsonargparse.ArgumentParser) -> list[argparse.Action]:
     """Return the options and positional arguments of a parser."""
     return parser._actions  # argparse has no public name for them
+
+
+def _dotted_keys(mappings: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """Return the keys of mappings with the name of each, such as ``optim.lr``."""
+    return [f"{name}.{key}" for name, mapping in mappings.items() for key in mapping]
 
 
 def _update_member(arguments: dict[str, Any], path: Sequence[str], members: Mapping[str, Any]) -> None:

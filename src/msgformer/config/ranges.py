@@ -1,14 +1,15 @@
-"""Ranges of numbers, and how a field of a group of options states its own."""
+"""Ranges of numbers, and how a field of a group of options states its range and which other options it needs."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 T = TypeVar("T")
 
-RANGE, IS_ASCENDING = "range", "is_ascending"
+RANGE, IS_ASCENDING, NEEDS = "range", "is_ascending", "needs"
 """Keys in the metadata of a field."""
 
 
@@ -44,13 +45,27 @@ AT_LEAST_0, AT_LEAST_1, ABOVE_0 = Range(0), Range(1), Range(0, is_open=True)
 FRACTION, PROBABILITY = Range(0, 1, is_open=True), Range(0, 1)
 
 
-def option(default: T, allowed: Range, *, ascending: bool = False) -> T:
-    """Declare a field of a group of options whose value must be in a range.
+@dataclass(frozen=True)
+class Needs:
+    """Condition without which an option has no effect.
+
+    Attributes:
+        options: The other options, as the user gives them, such as "optim.schedule poly".
+        are_given: Takes the group of options and returns whether they are given.
+    """
+
+    options: str
+    are_given: Callable[[Any], bool]
+
+
+def option(default: T, allowed: Range | None = None, *, ascending: bool = False, needs: Needs | None = None) -> T:
+    """Declare a field of a group of options.
 
     Args:
         default: Default value.
-        allowed: Range of the number, or of each number of a list.
+        allowed: Range of the number, or of each number of a list; None for any.
         ascending: The value is a pair of ascending numbers.
+        needs: Options without which this one has no effect; it is then refused.
     """
-    metadata: dict[str, Any] = {RANGE: allowed, IS_ASCENDING: ascending}
+    metadata: dict[str, Any] = {RANGE: allowed, IS_ASCENDING: ascending, NEEDS: needs}
     return field(default=default, metadata=metadata)  # type: ignore[no-any-return, unused-ignore]

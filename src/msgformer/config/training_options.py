@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from msgformer.config.ranges import ABOVE_0, AT_LEAST_0, AT_LEAST_1, PROBABILITY, Range, option
+from msgformer.config.ranges import ABOVE_0, AT_LEAST_0, AT_LEAST_1, PROBABILITY, Needs, Range, option
 from msgformer.config.renamed_arguments import renamed_arguments
 
 LightningPrecision = Literal["32-true", "bf16-mixed", "16-mixed", "bf16-true", "64-true"]
@@ -13,6 +13,11 @@ Precision = Literal["auto", "float32", "bf16", "fp16", "float64", LightningPreci
 TrainPrecision = Literal["auto", LightningPrecision]
 Progress = Literal["auto", "bar", "lines", "none"]
 Tracker = Literal["tensorboard", "wandb", "mlflow"]
+
+
+def _schedule(*names: str) -> Needs:
+    """Return the need of one of the schedules with these names."""
+    return Needs(f"optim.schedule {' or '.join(names)}", lambda optim: optim.schedule in names)
 
 
 @dataclass(frozen=True)
@@ -29,7 +34,7 @@ class OptimOptions:
         layer_decay_scratch: Apply layer_decay also to models that start from random weights.
         betas: Betas of Adam-like optimizers; null means the optimizer's default.
         eps: Epsilon of the optimizer; null means the optimizer's default.
-        momentum: Momentum, for optimizers that have one.
+        momentum: Momentum; another value than the default is refused for optimizers without it.
         optimizer_args: Further arguments of the optimizer, as in timm.
         schedule: Schedule after the warm-up: "cosine", "poly" (power of the remaining fraction of the training),
             "multistep" (decay at milestones) or "constant".
@@ -51,18 +56,20 @@ class OptimOptions:
     lr_batch: int | None = option(1024, AT_LEAST_1)
     weight_decay: float = option(0.05, AT_LEAST_0)
     layer_decay: float | None = option(None, ABOVE_0)
-    layer_decay_scratch: bool = True
+    layer_decay_scratch: bool = option(
+        True, needs=Needs("optim.layer_decay", lambda optim: optim.layer_decay is not None)
+    )
     betas: tuple[float, float] | None = option(None, Range(0, 0.999999))
     eps: float | None = option(None, ABOVE_0)
     momentum: float = option(0.9, PROBABILITY)
     optimizer_args: dict[str, Any] = field(default_factory=dict)
     schedule: Literal["cosine", "poly", "multistep", "constant"] = "cosine"
     milestones: tuple[int, ...] = option((), AT_LEAST_1)
-    decay_rate: float = option(0.1, ABOVE_0)
-    power: float = option(1.0, AT_LEAST_0)
+    decay_rate: float = option(0.1, ABOVE_0, needs=_schedule("multistep"))
+    power: float = option(1.0, AT_LEAST_0, needs=_schedule("poly"))
     warmup_epochs: float = option(20, AT_LEAST_0)
     warmup_lr: float = option(1e-6, AT_LEAST_0)
-    min_lr: float = option(1e-5, AT_LEAST_0)
+    min_lr: float = option(1e-5, AT_LEAST_0, needs=_schedule("cosine", "poly"))
     cooldown_epochs: int = option(0, AT_LEAST_0)
     step_on: Literal["step", "epoch"] = "step"
     ema: float | None = None

@@ -81,6 +81,8 @@ def build_optimizer(model: nn.Module, options: OptimOptions, rates: Rates) -> Op
     for key in own:
         if key not in optimizer.defaults:  # timm drops options that an optimizer doesn't have
             raise UserError(f"optim.{key}: {options.optimizer} has no such option; leave it out")
+    if options.momentum != OptimOptions.momentum and "momentum" not in optimizer.defaults:
+        raise UserError(f"optim.momentum: {options.optimizer} has none; leave it out")
     _fuse_on_cpu(optimizer)
     return optimizer
 
