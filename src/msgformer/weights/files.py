@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from msgformer.errors import UserError
-from msgformer.utils.output_path import check_output_file
+from msgformer.utils.output_path import check_output_file, replace_when_complete
 
 if TYPE_CHECKING:
     from msgformer.checkpoints.card import ModelCard
@@ -92,21 +91,18 @@ def write_output(output: Path, save: Callable[[Path], object]) -> None:
 
     Args:
         output: File to write.
-        save: Called with the path of the temporary file, which has the same suffix.
+        save: Called with the path of the temporary file, which has the same name.
 
     Raises:
         UserError: The file can't be written, for lack of space or permission.
     """
     from safetensors import SafetensorError
 
-    unfinished = output.with_name(f".{os.getpid()}.{output.name}")
     try:
-        unfinished.touch()
-        mode = unfinished.stat().st_mode  # as set by the user's umask; safetensors would let only the owner read
-        save(unfinished)
-        unfinished.chmod(mode)
-        unfinished.replace(output)
+        with replace_when_complete(output) as path:
+            path.touch()
+            mode = path.stat().st_mode  # as set by the user's umask; safetensors would let only the owner read
+            save(path)
+            path.chmod(mode)
     except (OSError, SafetensorError) as error:
         raise UserError(f"output '{output}' can't be written: {error}; make room or give another path") from error
-    finally:
-        unfinished.unlink(missing_ok=True)
