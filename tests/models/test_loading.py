@@ -61,3 +61,9 @@ def test_other_window_is_resampled_for_classes_of_any_module(tmp_path, messenger
     source.set_input_size(window_size=5)
     for name, value in source.state_dict().items():
         assert torch.equal(model.state_dict()[name], value), name
+
+
+def test_other_window_is_refused_if_the_window_of_the_checkpoint_is_not_square(tmp_path):
+    torch.save(build(5, seed=1, window_size=(4, 8)).state_dict(), tmp_path / "a.pth")
+    with pytest.raises(UserError, match=r"has 105 entries, .*set the window_size of the checkpoint, not 7 x 7"):
+        load_weights(build(5, seed=2), tmp_path / "a.pth")

@@ -124,6 +124,9 @@ def checkpoint_filter_fn(state_dict: Mapping[str, Any], model: nn.Module) -> dic
 
     Returns:
         Parameters [...] by the names of ``model``.
+
+    Raises:
+        UserError: Bias tables of windows that aren't square would have to be resampled.
     """
     state = rename_official(model_weights(state_dict))
     own = model.state_dict()
@@ -134,8 +137,14 @@ def _resample(name: str, value: Tensor, model: Any, own: Mapping[str, Tensor]) -
     if name not in own or own[name].shape == value.shape:
         return value
     if name.endswith("relative_position_bias_table"):
-        attention = model.get_submodule(name.rpartition(".")[0])
-        return resize_rel_pos_bias_table(value, attention.window_size, own[name].shape)
+        window = model.get_submodule(name.rpartition(".")[0]).window_size
+        try:
+            return resize_rel_pos_bias_table(value, window, own[name].shape)
+        except ValueError as error:  # a table with this number of entries can't be square
+            raise UserError(
+                f"{name} has {len(value)} entries, which don't come from square windows; set the window_size of the"
+                f" checkpoint, not {window[0]} x {window[1]}"
+            ) from error
     if name == "pos_embed":
         return resample_abs_pos_embed(value, list(model.pos_embed_size), num_prefix_tokens=0)
     return value
