@@ -16,7 +16,9 @@ TWO = ("disk", "square")
 USUAL = {"train": 16, "val": 8}
 
 
-def write_classes(root: Path, names: tuple[str, ...] = TWO, count: int = 8, first: int = 0, suffix: str = ".png") -> None:
+def write_classes(
+    root: Path, names: tuple[str, ...] = TWO, count: int = 8, first: int = 0, suffix: str = ".png"
+) -> None:
     """Write one folder per class."""
     for number, name in enumerate(names):
         (root / name).mkdir(parents=True)
@@ -142,9 +144,21 @@ CASES = [
         ]
     ),
     Case("folders beside the split", write_beside, images=USUAL),
-    Case("a class named train", lambda root: write_classes(root, ("bus", "car", "train")), classes=("bus", "car", "train")),
-    Case("classes named invalid and valid", lambda root: write_classes(root, ("invalid", "valid")), classes=("invalid", "valid")),
-    Case("classes named normal and test", lambda root: write_classes(root, ("normal", "test")), classes=("normal", "test")),
+    Case(
+        "a class named train",
+        lambda root: write_classes(root, ("bus", "car", "train")),
+        classes=("bus", "car", "train"),
+    ),
+    Case(
+        "classes named invalid and valid",
+        lambda root: write_classes(root, ("invalid", "valid")),
+        classes=("invalid", "valid"),
+    ),
+    Case(
+        "classes named normal and test",
+        lambda root: write_classes(root, ("normal", "test")),
+        classes=("normal", "test"),
+    ),
     Case(
         "numbers as classes",
         lambda root: write_classes(root, tuple(map(str, range(12))), 5),
@@ -153,8 +167,10 @@ CASES = [
     Case("litter of operating systems", write_litter, images=USUAL),
     Case("an empty class", write_empty_class),
     Case("composed and decomposed names", write_unicode, classes=("café", "thé"), images=USUAL),
-    *(Case(f"{suffix} files", lambda root, suffix=suffix: write_split(root, suffix=suffix), images=USUAL)
-      for suffix in (".JPG", ".jpeg", ".webp", ".tif", ".bmp", ".gif", ".avif", ".jp2")),
+    *(
+        Case(f"{suffix} files", lambda root, suffix=suffix: write_split(root, suffix=suffix), images=USUAL)
+        for suffix in (".JPG", ".jpeg", ".webp", ".tif", ".bmp", ".gif", ".avif", ".jp2")
+    ),
     Case("12 of 16 bits", lambda root: write_deep(root, "uint16", 16), images=USUAL),
     Case("32-bit integers", lambda root: write_deep(root, "int32", 300, ".tif"), images=USUAL),
     Case("floating point", lambda root: write_deep(root, "float32", 3, ".tif"), images=USUAL),

@@ -95,7 +95,12 @@ CASES = [
     Case("16 bits", lambda root: write(root, sixteen_bits), classes=CLASSES, images=USUAL),
     Case("names with _mask", lambda root: write(root, suffix="_mask.png"), classes=CLASSES, images=USUAL),
     Case("names with _label", lambda root: write(root, suffix="_label.png"), classes=CLASSES, images=USUAL),
-    Case("img_dir and ann_dir", lambda root: write(root, folders=pair("img_dir", "ann_dir")), classes=CLASSES, images=USUAL),
+    Case(
+        "img_dir and ann_dir",
+        lambda root: write(root, folders=pair("img_dir", "ann_dir")),
+        classes=CLASSES,
+        images=USUAL,
+    ),
     Case("images and masks", lambda root: write(root, folders=pair("images", "masks")), classes=CLASSES, images=USUAL),
     Case(
         "colors in classes.txt",
@@ -104,9 +109,15 @@ CASES = [
         images=USUAL,
     ),
     Case("0 and 255", write_label_map, refused="label_map"),
-    Case("0 and 255 with a label map", write_label_map, settings=BINARY, classes=("background", "object"), images=USUAL),
+    Case(
+        "0 and 255 with a label map", write_label_map, settings=BINARY, classes=("background", "object"), images=USUAL
+    ),
     Case("colors", lambda root: write(root, colored), refused="128"),
-    Case("all of val ignored", lambda root: write(root, only_in_val(lambda _: Image.new("L", SIZE, 255))), refused="pixel"),
+    Case(
+        "all of val ignored",
+        lambda root: write(root, only_in_val(lambda _: Image.new("L", SIZE, 255))),
+        refused="pixel",
+    ),
     Case("a doubled class name", lambda root: write(root, classes="object\ndisk\nobject\n"), refused="object"),
     Case("JPEG masks", lambda root: write(root, suffix=".jpg"), refused="JPEG|jpg"),
     Case("a mask of another size", write_smaller_mask, refused="40"),
