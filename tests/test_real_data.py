@@ -1,11 +1,11 @@
 """Data sets as tools and users leave them: check-data and train agree on what is accepted and what is refused."""
 
 import pytest
-from tasks.tiny_runs import SETTINGS, make_tiny_run
 
 from msgformer import check_data, evaluate, predict
 from msgformer.errors import UserError
 from real_data import classification, detection, segmentation
+from tasks.tiny_runs import SETTINGS, make_tiny_run
 
 CASES = [
     pytest.param(task, case, id=f"{task}-{case.name}")
@@ -53,7 +53,7 @@ def test_training_agrees_with_check_data(task, case, tmp_path):
     settings = {"data": tmp_path / "data" / case.path, **merged(task, case)}
     if case.refused is not None:
         with pytest.raises(UserError, match=case.refused):
-            make_tiny_run(task, tmp_path, **settings).folder
+            make_tiny_run(task, tmp_path, **settings)
         assert not (tmp_path / task).exists()
         return
     run = make_tiny_run(task, tmp_path, **settings).folder

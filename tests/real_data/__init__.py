@@ -13,7 +13,7 @@ class Case:
     Attributes:
         name: What is special about it.
         write: Writes the data set to a folder.
-        refused: Regular expression of the problem for which both check-data and train refuse it; None if both accept it.
+        refused: Pattern of the problem for which both check-data and train refuse it; None if both accept it.
         path: Path of the data below the folder, for data that is not the folder itself.
         settings: Options of `msgformer.train` that the data needs.
         classes: Names of the classes of the run.

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from real_data import Case
-from real_data.drawing import SIZE, Shape, background, draw, scene
+from real_data.drawing import SIZE, Shape, draw, scene
 
 WIDTH, HEIGHT = SIZE
 SUBSETS = {"train": (8, 0), "val": (4, 50)}
