@@ -8,7 +8,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from msgformer.data.files.folder import TRAIN_NAMES, VAL_NAMES, find_subsets, require_folder
+from msgformer.data.files.folder import require_folder
+from msgformer.data.files.layout import TRAIN_NAMES, VAL_NAMES, find_subsets
 from msgformer.errors import UserError
 from msgformer.model_names import nearest
 from msgformer.utils.packages import require_package
