@@ -68,7 +68,6 @@ TESTED_BY = {
     "optimized/msg_transformer.py": "optimized/test_optimize.py",
     "optimized/sg_former.py": "optimized/test_optimize.py",
     "profiling/timing_run.py": "commands/test_benchmark.py",
-    "runs/fit.py": "commands/test_train.py",
     "runs/report.py": "commands/test_report.py",
     "tasks/classification/evaluation.py": "commands/test_evaluate.py",
     "tasks/classification/task.py": "test_trained_model.py",

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from msgformer.checkpoints.model_location import find_checkpoint, find_model
+from msgformer.checkpoints.model_location import find_checkpoint, find_model, find_trained_model
 from msgformer.errors import UserError
 
 
@@ -47,3 +47,9 @@ def test_a_file_of_another_kind(tmp_path, content, message):
     path.write_bytes(content)
     with pytest.raises(UserError, match=message):
         find_checkpoint(path)
+
+
+@pytest.mark.parametrize("name", ["hf-hub:someone/model", "msg_transformer_tiny"])
+def test_a_name_alone_is_untrained(name):
+    with pytest.raises(UserError, match=f"{name} is untrained"):
+        find_trained_model(name)

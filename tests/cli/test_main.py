@@ -25,7 +25,8 @@ def test_help_shows_every_command(run_light):
 
 
 def test_version(run_light):
-    assert run_light("--version").stdout == f"msgformer {version('msgformer')}\n"
+    done = run_light("--version")
+    assert (done.stdout, done.returncode) == (f"msgformer {version('msgformer')}\n", 0)
 
 
 def test_listings(run_light):

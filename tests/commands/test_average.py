@@ -1,4 +1,5 @@
 import math
+import shutil
 from types import SimpleNamespace
 
 import pytest
@@ -95,6 +96,12 @@ def test_a_greedy_average_is_at_least_as_good_as_the_best_checkpoint(runs, tmp_p
     assert result.score >= max(alone)
     assert result.score == evaluate(tmp_path / "again.ckpt", **CPU).top1
     assert f"top1 {result.score:.2f} %" in printed
+
+
+def test_a_greedy_average_is_scored_on_validation_images_alone(runs, data, tmp_path):
+    shutil.copytree(data / "val", tmp_path / "images" / "val")
+    result = average(runs, greedy=True, data=tmp_path / "images", output=tmp_path / "soup.ckpt", **CPU)
+    assert result.ingredients[0].score == max(evaluate(run, data=data, **CPU).top1 for run in runs)
 
 
 def test_data_without_a_score_is_an_error(monkeypatch, tmp_path):

@@ -1,5 +1,6 @@
 import json
 import re
+from importlib.metadata import version
 
 import pytest
 from PIL import Image
@@ -44,7 +45,9 @@ def test_a_run_is_explained_in_figures_arrays_and_a_page(place, tmp_path):
     assert result.images == [str(image) for image in images]
     assert len(result.pictures) == 2 * (2 + (1 + 2) + 3)
     assert all(Image.open(figure).size[0] >= 400 for figure in result.pictures)
-    assert "initial weights" not in result.page.read_text("utf-8")
+    page = result.page.read_text("utf-8")
+    assert "initial weights" not in page
+    assert f"msgformer {version('msgformer')}" in page
     content = read(result)
     assert [image["folder"] for image in content["images"]] == ["0001-00", "0002-01"]
     for image in content["images"]:

@@ -1,6 +1,7 @@
 """Ablation tables, trained in one process, in several, and after an interruption."""
 
 import csv
+import inspect
 import json
 import statistics
 
@@ -89,3 +90,7 @@ def test_a_folder_with_other_files_is_not_used(tmp_path):
     (tmp_path / "mine.txt").touch()
     with pytest.raises(UserError, match="isn't empty"):
         open_study(tmp_path, {"table": "table4"})
+
+
+def test_each_row_is_trained_with_three_seeds_by_default():
+    assert inspect.signature(study).parameters["seeds"].default == 3

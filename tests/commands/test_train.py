@@ -120,6 +120,7 @@ def test_epochs_are_sent_to_tensorboard_on_request(data, tmp_path):
     sent = {name: [event.value for event in events.Scalars(name)] for name in ("train/loss", "val/top1", "lr")}
     assert sent == {name: pytest.approx([float(row[name]) for row in rows(run)]) for name in sent}
     assert [event.step for event in events.Scalars("val/top1")] == [6, 12]
+    assert "hp_metric" not in events.Tags()["scalars"]
 
 
 def test_any_timm_model_trains(data, tmp_path):

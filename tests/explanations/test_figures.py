@@ -1,4 +1,5 @@
 import io
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -55,3 +56,9 @@ def test_sources_are_colored():
     for window in range(16):
         center = pixels[window // 4 * 128 + 60, window % 4 * 128 + 60]
         assert (center[0] > center[2] + 50) == bool(shares[window] > 0)
+
+
+@pytest.mark.parametrize(("grid", "window"), [((5, 3), 2 * 3 + 1), ((4, 2), 1 * 2), ((1, 8), 3)])
+def test_the_selected_window_is_near_the_center(grid, window):
+    assert selected_window(SimpleNamespace(grid=grid, gradients={})) == window
+    assert selected_window(SimpleNamespace(grid=grid, gradients={0: None})) == 0

@@ -122,6 +122,9 @@ def test_intermediates_with_messengers(image):
     model = small("msg_transformer_tiny")
     pairs = model.forward_intermediates(image, return_messengers=True, intermediates_only=True)
     assert [tuple(grid.shape) for _, grid in pairs] == [(2, 32, 4, 3), (2, 64, 2, 2), (2, 128, 1, 1), (2, 256, 1, 1)]
+    normed = model.forward_intermediates(image, return_messengers=True, norm=True, intermediates_only=True)
+    assert [len(pair) for pair in normed] == [2, 2, 2, 2]
+    torch.testing.assert_close(normed[3][1], pairs[3][1])
 
 
 def test_pruning_keeps_the_maps(name, image):

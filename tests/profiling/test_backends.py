@@ -19,3 +19,9 @@ def test_recomputing_runs_each_block_once_more(backend, forwards):
     assert len(calls) == forwards
     with pytest.raises(UserError, match="backend recompute: test_vit doesn't support it"):
         benchmark_backends.enable_grad_checkpointing(torch.nn.Identity(), "test_vit", "backend recompute")
+
+
+@pytest.mark.parametrize(("mode", "dtype"), [("train", torch.float32), ("infer", torch.bfloat16)])
+def test_training_is_timed_in_float32(mode, dtype):
+    setting = benchmark_backends.Setting(mode, "bf16", torch.device("cpu"), None, (64, 64))
+    assert setting.dtype == dtype

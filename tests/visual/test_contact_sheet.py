@@ -47,3 +47,11 @@ def test_long_captions_are_cut():
     cut = truncate("long" * 99, font, CELL)
     assert cut.endswith("…")
     assert CELL - 12 < font.getlength(cut) <= CELL
+
+
+def test_narrow_images_are_centered(tmp_path):
+    sheet = ContactSheet(tmp_path / "sheet.png")
+    sheet.add(Image.new("RGB", (CELL // 2, CELL), "red"), ["a"])
+    page = Image.open(sheet.finish()[0])
+    row = [page.getpixel((GAP + x, GAP + CELL // 2)) == (255, 0, 0) for x in range(CELL)]
+    assert row == [CELL // 4 <= x < CELL // 4 + CELL // 2 for x in range(CELL)]

@@ -119,3 +119,7 @@ def test_thumbnails_are_small_and_uncropped(size, expected):
     image = Image.open(io.BytesIO(base64.b64decode(content)))
     assert image.size == expected
     assert kind == f"data:image/{image.format.lower()}"
+
+
+def test_anchors_are_the_words_of_the_title():
+    assert Section("Average precision & recall (IoU 0.5)", []).anchor == "average-precision-recall-iou-0-5"

@@ -113,6 +113,22 @@ def test_the_overlapping_stem_embeds_the_kernel_of_the_swin():
     torch.testing.assert_close(model.patch_embed(x), swin.patch_embed(x))
 
 
+def test_overlapping_merging_reads_the_four_tokens_that_the_swin_merges():
+    """With scale 1 and shift 0, the convolution is the linear layer of the Swin on the last 2 x 2 of 3 x 3 tokens."""
+    swin, model = make_swin(), make_msg("msg_transformer_tiny")
+    merging = swin.layers[1].downsample
+    with torch.no_grad():
+        merging.norm.weight.fill_(1)
+        merging.norm.bias.zero_()
+    load_swin(model, swin.state_dict())
+    x = torch.randn(1, 8, 6, 32, dtype=torch.float64)
+    top, bottom = x[:, ::2], x[:, 1::2]
+    merged = torch.cat([top[:, :, ::2], bottom[:, :, ::2], top[:, :, 1::2], bottom[:, :, 1::2]], dim=-1)
+    convolution = model.stages[1].downsample.reduction
+    found = torch.nn.functional.conv2d(x.permute(0, 3, 1, 2), convolution.weight, stride=2, padding=1)
+    torch.testing.assert_close(found.permute(0, 2, 3, 1), merging.reduction(merged))
+
+
 @pytest.mark.parametrize(
     ("model", "state", "message"),
     [

@@ -80,7 +80,11 @@ def test_a_class_that_only_val_has_is_named(tmp_path):
 
 @pytest.mark.parametrize(
     ("files", "message"),
-    [({"notes.txt": b""}, "no labeled image"), ({"cats/1.png": b"", "cats/2.png": b""}, "only one class .*'cats'")],
+    [
+        ({"notes.txt": b""}, "no labeled image"),
+        ({"cats/1.png": b"", "cats/2.png": b""}, "only one class .*'cats'"),
+        ({"all/cats/1.png": b"", "all/2.png": b""}, "only one class .*'all'"),
+    ],
 )
 def test_a_tar_file_without_classes(tmp_path, files, message):
     with pytest.raises(UserError, match=message):

@@ -21,6 +21,7 @@ def test_summary_lists_the_largest_areas():
         ({"sky": 26.0, "tree": 74.0}, True),
         ({"sky": 26.1, "tree": 73.9}, False),
         ({"sky": 25.0, "tree": 74.5, "wall": 0.5}, True),
+        ({"sky": 24.5, "tree": 74.5, "wall": 1.5}, False),
         ({"tree": 100.0}, False),
     ],
 )
