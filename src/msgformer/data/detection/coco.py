@@ -26,6 +26,9 @@ KEYS: dict[str, dict[str, type | tuple[type, ...]]] = {
 MAX_OVERHANG = 1.0
 """Pixels by which a box or polygon may exceed its image without a note, to allow for rounding by annotation tools."""
 
+NO_CROWD = (None, False, 0, "", "0", "false", "False")
+"""Values of ``iscrowd`` for a single object; some tools write it as text."""
+
 
 def read_coco(root: Path, file: Path, folder: Path) -> tuple[InstanceSet, list[Problem]]:
     """Read the images and objects of an annotation file, and find its problems.
@@ -153,7 +156,7 @@ class _Reader:
                 self.note("note", "mask larger than the image", message)
         area = entry.get("area")
         area = float(area) if isinstance(area, int | float) else box[2] * box[3]
-        return Instance(entry["id"], label, box, area, bool(entry.get("iscrowd", 0)), segmentation)
+        return Instance(entry["id"], label, box, area, entry.get("iscrowd", 0) not in NO_CROWD, segmentation)
 
     def check_box(self, what: str, box: Box, image: Mapping[str, Any]) -> None:
         """Record a box that has no area in its image, or exceeds it."""
