@@ -9,12 +9,6 @@ from real_data import classification, detection, segmentation
 from tasks.tiny_runs import SETTINGS
 
 NOT_READ_YET = {
-    "classify-a CSV of labels with a split",
-    "classify-a CSV of labels by its path",
-    "classify-a CSV of labels with a byte order mark",
-    "classify-a CSV of labels without split",
-    "classify-a CSV with other columns",
-    "classify-a CSV that names a missing image",
     "detect-an empty polygon",
     "detect-a polygon of one number",
     "detect-byte order mark",

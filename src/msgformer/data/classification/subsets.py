@@ -7,10 +7,11 @@ from pathlib import Path
 
 from msgformer.config.data_options import OnBadImage
 from msgformer.data.bundled.digits import DigitsSource
+from msgformer.data.classification.label_table import list_table
 from msgformer.data.classification.skipped import Skipped, check_subsets, drop_skipped, read_skipped
 from msgformer.data.files.folder import Listing, class_name, list_classes, require_folder
 from msgformer.data.files.layout import find_evaluation, find_layout, list_subsets
-from msgformer.data.files.locations import FOLDER, Location, parse_location
+from msgformer.data.files.locations import FOLDER, TABLE, Location, find_labels
 from msgformer.data.files.sources import FolderSource, Source, SubsetSource, with_classes
 from msgformer.data.loading.split import read_split, stratified_split, write_split
 from msgformer.errors import UserError, shown
@@ -36,6 +37,9 @@ def open_location(location: Location, classes: Sequence[str] | None = None) -> t
 
 
 def _open_scheme(location: Location) -> tuple[Source, Source | None]:
+    if location.scheme == TABLE:
+        listing, other = list_table(Path(location.path).expanduser())
+        return FolderSource(listing), None if other is None else FolderSource(other)
     if location.scheme == "hfds":
         from msgformer.data.classification.hub import open_hub_set
 
@@ -78,7 +82,7 @@ def open_subsets(
     Raises:
         UserError: The data has an unknown layout, can't be split, or an image can't be read.
     """
-    train, val = (DigitsSource(), None) if data is None else open_location(parse_location(data), classes)
+    train, val = (DigitsSource(), None) if data is None else open_location(find_labels(data), classes)
     subsets = {"all": train} if val is None else {"train": train, "val": val}
     usable, skipped = check_subsets(subsets, on_bad_image, recorded)
     if val is not None:
@@ -93,7 +97,7 @@ def layout_notes(data: str | Path | None) -> tuple[str, ...]:
     Args:
         data: As of `open_subsets`.
     """
-    location = None if data is None else parse_location(data)
+    location = None if data is None else find_labels(data)
     return find_layout(location.path).notes if location and location.scheme == FOLDER else ()
 
 
@@ -123,7 +127,7 @@ def open_evaluation(data: str | Path, classes: list[str]) -> Source:
     Raises:
         UserError: The data can't be read, has an unknown layout, or has a class that the model lacks.
     """
-    location = parse_location(data)
+    location = find_labels(data)
     if location.scheme == FOLDER:
         return FolderSource(list_classes(find_evaluation(location.path, classes), classes))
     train, val = open_location(location)
@@ -145,7 +149,7 @@ def reopen_validation(run: Path, data: str | Path | None, classes: list[str], va
     """
     if data is None:
         return open_subsets(None, val_fraction, seed)[1]
-    location = parse_location(data)
+    location = find_labels(data)
     if location.scheme != FOLDER:
         train, val = open_location(location)
         return _held_out(run, train, classes) if val is None else _readable(run, with_classes(val, classes))
