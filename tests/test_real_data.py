@@ -9,14 +9,9 @@ from real_data import classification, detection, segmentation
 from tasks.tiny_runs import SETTINGS
 
 NOT_READ_YET = {
-    "detect-an empty polygon",
-    "detect-a polygon of one number",
-    "detect-byte order mark",
     "detect-EXIF orientation",
-    "detect-Roboflow",
     "detect-CVAT",
     "detect-Label Studio",
-    "detect-train.json and val.json",
     "detect-one JSON beside images/",
     "detect-YOLO boxes",
     "detect-YOLO polygons",
@@ -24,10 +19,6 @@ NOT_READ_YET = {
     "detect-YOLO of Roboflow",
     "detect-YOLO without names",
     "detect-LabelMe",
-    "detect-Pascal VOC with .JPG",
-    "detect-Pascal VOC of size 0",
-    "detect-Pascal VOC in GB2312",
-    "detect-a class only in val",
     "segment-ADE20K",
     "segment-labels of 0 and 1",
     "segment-palettes",

@@ -102,6 +102,9 @@ def survey_detection(data: str) -> Survey:
         images[subset] = len(found)
         labels = Counter(instance.label for image in found.images for instance in image.instances)
         classes[subset] = {name: labels[label] for label, name in enumerate(found.classes, start=1)}
+    for name in [name for name, count in classes["val"].items() if count and name not in classes["train"]]:
+        message = f"class {name!r} has objects in val, but isn't in training; add it there or remove them"
+        problems.append(Problem("error", "class only in val", data, message))
     return Survey(images, classes, sort_problems(problems))
 
 
