@@ -19,21 +19,9 @@ NOT_READ_YET = {
     "detect-YOLO of Roboflow",
     "detect-YOLO without names",
     "detect-LabelMe",
-    "segment-ADE20K",
-    "segment-labels of 0 and 1",
-    "segment-palettes",
-    "segment-three equal channels",
-    "segment-16 bits",
-    "segment-names with _mask",
-    "segment-names with _label",
-    "segment-img_dir and ann_dir",
-    "segment-images and masks",
     "segment-colors in classes.txt",
     "segment-0 and 255",
     "segment-0 and 255 with a label map",
-    "segment-colors",
-    "segment-all of val ignored",
-    "segment-a doubled class name",
 }
 """Cases that are still read wrongly, or refused without a reason; a case that is mended must be removed here."""
 

@@ -30,7 +30,7 @@ class CheckDataResult(Result):
         data: The data set.
         task: The task it was checked for.
         images: Number of images per subset; the key is "all" if there are no subsets.
-        classes: Number of images (in detection, objects) per class, per subset.
+        classes: Number of images (in detection, objects; in segmentation, pixels) per class, per subset.
         problems: All problems, most severe first. Errors stop a training; warnings make its result worse.
     """
 

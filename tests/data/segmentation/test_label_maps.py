@@ -71,7 +71,15 @@ INVALID_MAPS = [
         r" ignored\); correct the label map, or name every class in classes\.txt$",
     ),
     (lambda maps: Image.fromarray(quarters(30, 40)).save(maps / "0.png"), "30 x 40 pixels, but .* has 40 x 30"),
-    (lambda maps: Image.new("RGB", (40, 30)).save(maps / "0.png"), "is an image in RGB; a label map has one number"),
+    (
+        lambda maps: Image.new("RGB", (40, 30), (128, 0, 0)).save(maps / "0.png"),
+        r"is a color image, with \(128, 0, 0\), .*; a label map has one number per pixel: replace each color",
+    ),
+    (lambda maps: Image.new("LA", (40, 30)).save(maps / "0.png"), "is an image in LA; a label map has one number"),
+    (
+        lambda maps: Image.new("L", (40, 30)).save(maps / "0.png", "JPEG"),
+        "is a JPEG, whose compression changes labels; save label maps as PNG",
+    ),
     (lambda maps: Image.new("I;16", (40, 30), 999).save(maps / "0.png"), "labels range from 999 to 999"),
     (lambda maps: (maps / "0.png").write_text("labels"), "can't read image .*0.png"),
 ]
@@ -83,3 +91,18 @@ def test_invalid_maps_are_refused(damage, message, tmp_path):
     train, _ = open_segmentation(tmp_path, reduce_zero=True)
     with pytest.raises(UserError, match=message):
         train.target(0, (40, 30))
+
+
+@pytest.mark.parametrize("mode", ["RGB", "RGBA", "I;16"])
+def test_equal_channels_and_16_bits_are_read(tmp_path, mode):
+    write_ade20k(tmp_path, ("sea", "wall", "sky", "tree"))
+    labels = quarters(40, 30)
+    gray = Image.fromarray(labels)
+    if mode == "I;16":
+        labels[0] = 255
+        Image.fromarray(np.where(labels == 255, 65535, labels).astype(np.uint16)).save(
+            tmp_path / "annotations/training/0.png"
+        )
+    else:
+        Image.merge("RGB", [gray] * 3).convert(mode).save(tmp_path / "annotations/training/0.png")
+    np.testing.assert_array_equal(open_segmentation(tmp_path, "auto")[0].labels(0), labels)

@@ -1,8 +1,16 @@
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from data.dense_folders import quarters, write_ade20k, write_cityscapes
-from msgformer.data.segmentation.sets import open_segmentation, read_classes, read_subset, resolve_reduce_zero
+from msgformer.data.segmentation.sets import (
+    FOLDER_PAIRS,
+    open_segmentation,
+    read_classes,
+    read_subset,
+    resolve_reduce_zero,
+)
 from msgformer.errors import UserError
 
 
@@ -88,3 +96,28 @@ def test_other_layouts_are_named(make, message, tmp_path):
     make(tmp_path / "data")
     with pytest.raises(UserError, match=message):
         open_segmentation(tmp_path / "data", True)
+
+
+@pytest.mark.parametrize(("images", "maps"), FOLDER_PAIRS)
+def test_folders_of_other_tools_are_read(tmp_path, images, maps):
+    write_ade20k(tmp_path)
+    (tmp_path / "annotations").rename(tmp_path / "maps")
+    (tmp_path / "images").rename(tmp_path / images)
+    (tmp_path / "maps").rename(tmp_path / maps)
+    train, val = open_segmentation(tmp_path, reduce_zero=True)
+    assert (len(train), len(val)) == (3, 3)
+    assert train.pairs[0] == (str(tmp_path / images / "training/0.jpg"), str(tmp_path / maps / "training/0.png"))
+
+
+@pytest.mark.parametrize("ending", ["_mask", "_label", "-seg"])
+def test_names_of_label_maps_may_have_an_ending(tmp_path, ending):
+    write_ade20k(tmp_path)
+    path = tmp_path / "annotations" / "training" / "1.png"
+    path.rename(path.with_name(f"1{ending}.png"))
+    train, _ = open_segmentation(tmp_path, reduce_zero=True)
+    assert [Path(one).name for _, one in train.pairs] == ["0.png", f"1{ending}.png", "2.png"]
+
+
+def test_a_doubled_class_name_is_refused(tmp_path):
+    with pytest.raises(UserError, match=r"classes\.txt names the class 'wall' twice, as classes 1 and 3; rename one"):
+        open_segmentation(write_ade20k(tmp_path, ("wall", "sky", "wall")), reduce_zero=True)

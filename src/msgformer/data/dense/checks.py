@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from msgformer.data.detection.instances import AnnotatedImage, InstanceSet, size_problem
 from msgformer.data.files.images import open_image
 from msgformer.data.problems import FULL_CHECK_LIMIT, HEADER_CHECK_LIMIT, Problem
-from msgformer.data.segmentation.label_maps import LabeledImages, map_size_problem, read_label_map
+from msgformer.data.segmentation.label_maps import IGNORED, LabeledImages, map_size_problem, read_label_map
 from msgformer.errors import UserError
 
 if TYPE_CHECKING:
@@ -35,7 +36,27 @@ def check_label_maps(data: LabeledImages, *, whole: bool = True) -> list[Problem
         data: The labeled images.
         whole: Whether to decode all files; otherwise only headers are read, and unknown labels aren't found.
     """
-    return _check(lambda index: _pair_problem(data, index, whole, read_labels=whole), range(len(data)))
+    found = _check(lambda index: _pair_problem(data, index, whole, read_labels=whole), range(len(data)))
+    if (
+        whole
+        and len(data)
+        and not found
+        and not any((data.labels(index) != IGNORED).any() for index in range(len(data)))
+    ):
+        where = Path(data.pairs[0][1]).parent
+        message = "no pixel of any label map has a class, so that there is nothing to train on or to score"
+        found.append(Problem("error", "no labeled pixel", str(where), f"{message}; correct the label maps"))
+    return found
+
+
+def count_pixels(data: LabeledImages) -> dict[str, int]:
+    """Return the number of pixels of each class in label maps without problems."""
+    import numpy as np
+
+    with ThreadPoolExecutor() as pool:
+        counts = pool.map(lambda index: np.bincount(data.labels(index).ravel(), minlength=256), range(len(data)))
+        total = sum(counts, start=np.zeros(256, np.int64))
+    return {name: int(total[label]) for label, name in enumerate(data.classes)}
 
 
 def sample_label_maps(data: LabeledImages) -> list[Problem]:

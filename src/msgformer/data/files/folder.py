@@ -143,12 +143,29 @@ def ignored_folders(folder: Path) -> list[str]:
 
 def holds_images(folder: Path) -> bool:
     """Return whether images lie directly in a folder."""
-    return any(is_image(entry.name) and entry.is_file() for entry in folder.iterdir())
+    with os.scandir(folder) as entries:
+        return any(is_image(entry.name) and entry.is_file() for entry in entries)
 
 
 def has_images(folder: Path) -> bool:
-    """Return whether there is an image in a folder or below it."""
-    return next(walk_images(folder), None) is not None
+    """Return whether there is an image in a folder or below it; stops at the first, which is fast in a large folder."""
+    return _has_images(str(folder), {str(parent) for parent in folder.resolve().parents})
+
+
+def _has_images(folder: str, seen: set[str]) -> bool:
+    real = os.path.realpath(folder)
+    if real in seen:  # a link to a parent folder would cause an endless loop
+        return False
+    seen.add(real)
+    deeper = []
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if not _is_folder(entry):
+                if is_image(entry.name):
+                    return True
+            elif not _is_ignored(entry.name):
+                deeper.append(entry.path)
+    return any(_has_images(path, seen) for path in deeper)
 
 
 def natural_order(names: Iterable[str]) -> list[str]:

@@ -10,6 +10,7 @@ from pathlib import Path
 from msgformer.data.files.folder import (
     Listing,
     class_folders,
+    class_name,
     has_images,
     holds_images,
     ignored_folders,
@@ -94,7 +95,7 @@ def find_layout(path: str | Path, classes: Sequence[str] | None = None) -> Folde
     root = require_folder(path)
     notes = [f"{shown(root / name)} is ignored" for name in ignored_folders(root)]
     found = _non_empty(root)
-    if classes is not None and found and set(found) <= set(classes):
+    if classes is not None and found and {*map(class_name, found)} <= {*map(class_name, classes)}:
         return FolderLayout(root, notes=tuple(notes))
     wrapped = [root / name for name in found if len(found) == 1 or name.lower() in IMAGE_FOLDERS]
     for place in (root, *(folder for folder in wrapped if not holds_images(folder))):

@@ -18,6 +18,12 @@ if TYPE_CHECKING:
 IGNORED = 255
 """Label of pixels without a class."""
 
+IGNORED_16_BITS = 65535
+"""Label of pixels without a class in maps of 16 bits."""
+
+MAX_COLORS = 4
+"""Maximum number of colors that a message names."""
+
 REDUCE_ZERO_OPTIONS = "--segment_images.reduce_zero_label true (check-data: --reduce_zero_label true)"
 """Options for labels that count from 1."""
 
@@ -156,21 +162,54 @@ class LabeledImages:
 def read_label_map(path: str) -> np.ndarray:
     """Read the numbers in a label map, uint8 [H, W].
 
+    Three equal channels count as one, and 65535 in a map of 16 bits means no class, like 255.
+
     Raises:
         UserError: The map can't be read, or doesn't have one number per pixel.
     """
     import numpy as np
 
     with open_image(path) as image:
+        if image.format == "JPEG":
+            raise UserError(f"{path} is a JPEG, whose compression changes labels; save label maps as PNG")
         image.load()
-        if image.mode not in ("L", "P", "1", "I", "I;16"):
+        if image.mode in ("RGB", "RGBA"):
+            numbers = _single_channel(np.asarray(image), path)
+        elif image.mode in ("L", "P", "1", "I", "I;16"):
+            numbers = np.asarray(image)
+        else:
             raise UserError(
                 f"{path} is an image in {image.mode}; a label map has one number per pixel (8-bit gray or palette)"
             )
-        numbers = np.asarray(image)
-    if numbers.dtype.itemsize > 1 and (numbers.min() < 0 or numbers.max() > IGNORED):
-        raise UserError(f"{path}: its labels range from {numbers.min()} to {numbers.max()}; they must lie in 0..255")
+    if numbers.dtype.itemsize > 1:
+        numbers = np.where(numbers == IGNORED_16_BITS, IGNORED, numbers)
+        if numbers.min() < 0 or numbers.max() > IGNORED:
+            raise UserError(
+                f"{path}: its labels range from {numbers.min()} to {numbers.max()}; they must lie in 0..255"
+            )
     return numbers.astype(np.uint8, copy=False)
+
+
+def _single_channel(pixels: np.ndarray, path: str) -> np.ndarray:
+    """Return one of three equal channels.
+
+    Args:
+        pixels: Pixels [H, W, 3], or with an opaque fourth channel.
+        path: The file, for messages.
+
+    Raises:
+        UserError: The channels differ: the map has colors; the message names some of them.
+    """
+    import numpy as np
+
+    numbers = pixels[..., 0]
+    if (pixels[..., 1:3] == numbers[..., None]).all() and (pixels[..., 3:] == 255).all():
+        return numbers
+    colors = [tuple(color) for color in np.unique(pixels[..., :3].reshape(-1, 3), axis=0)[:MAX_COLORS].tolist()]
+    raise UserError(
+        f"{path} is a color image, with {', '.join(map(str, colors))}, ...; a label map has one number per pixel:"
+        " replace each color by the number of its class"
+    )
 
 
 def map_size_problem(width: int, height: int, size: tuple[int, int], image: str) -> str | None:

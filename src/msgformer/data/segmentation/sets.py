@@ -23,20 +23,32 @@ LABELS_FILE = "labels.json"
 
 ADE20K_CLASSES = 150
 
+FOLDER_PAIRS = (
+    ("images", "annotations"),
+    ("img_dir", "ann_dir"),
+    ("images", "masks"),
+    ("images", "labels"),
+    ("imgs", "masks"),
+)
+"""Names of the folders of images and of label maps: ADE20K's, MMSegmentation's, and others in use."""
+
+MAP_ENDINGS = ("mask", "masks", "label", "labels", "labelTrainIds", "gt", "seg", "segmentation")
+"""Words that the name of a label map may have after that of its image, as in ``photo_mask.png``."""
+
 
 def find_segmentation(data: Path) -> dict[str, tuple[Path, Path]]:
     """Find the folders of the images and label maps of the subsets "train" and "val", without listing files.
 
     Args:
-        data: Folder in ADE20K's layout, ``images`` and ``annotations`` with ``training`` and ``validation`` in each and
-            the classes' names in ``classes.txt`` or ``objectInfo150.txt``, or in Cityscapes', ``leftImg8bit`` and
-            ``gtFine`` with ``train`` and ``val``.
+        data: Folder in ADE20K's layout, ``images`` and ``annotations`` (or another pair in `FOLDER_PAIRS`) with
+            ``training`` and ``validation`` in each and the classes' names in ``classes.txt`` or ``objectInfo150.txt``,
+            or in Cityscapes', ``leftImg8bit`` and ``gtFine`` with ``train`` and ``val``.
 
     Raises:
         UserError: The folder has neither layout, or lacks a subset.
     """
     root = require_folder(data)
-    names = ("leftImg8bit", "gtFine") if is_cityscapes(root) else ("images", "annotations")
+    names = ("leftImg8bit", "gtFine") if is_cityscapes(root) else _folder_pair(root)
     found = {}
     for subset in SUBSETS:
         images, maps = (find_subset(root / name, subset) for name in names)
@@ -47,6 +59,11 @@ def find_segmentation(data: Path) -> dict[str, tuple[Path, Path]]:
             )
         found[subset] = images, maps
     return found
+
+
+def _folder_pair(root: Path) -> tuple[str, str]:
+    """Return the names of the folders of images and of label maps, as far as they are there."""
+    return next((pair for pair in FOLDER_PAIRS if all((root / name).is_dir() for name in pair)), FOLDER_PAIRS[0])
 
 
 def resolve_reduce_zero(data: Path, asked: ReduceZeroLabel) -> bool:
@@ -148,6 +165,11 @@ def read_classes(root: Path) -> list[str]:
     names = [line.strip() for line in lines]
     if path.name != CLASS_FILES[0]:
         names = [line.split("\t")[-1].split(",")[0].strip() for line in lines[1:]]
+    if doubled := next((name for name in names if names.count(name) > 1), None):
+        numbers = [number for number, name in enumerate(names, start=1) if name == doubled]
+        raise UserError(
+            f"{path} names the class {doubled!r} twice, as classes {numbers[0]} and {numbers[1]}; rename one"
+        )
     if len(names) < 2:
         raise UserError(f"{path} names {len(names)} class(es); a segmenter needs at least two")
     return names
@@ -161,11 +183,13 @@ def _class_file(root: Path) -> Path:
 
 
 def _pair_by_name(images: Path, maps: Path) -> tuple[list[tuple[str, str]], list[Problem]]:
-    """Pair images and label maps whose names are equal except for the suffix."""
+    """Pair images and label maps whose names are equal except for the suffix and a word such as "_mask"."""
     by_stem = {Path(name).with_suffix("").as_posix(): name for name in find_images(maps)}
     pairs, problems = [], []
     for name in find_images(images):
-        map_name = by_stem.pop(Path(name).with_suffix("").as_posix(), None)
+        stem = Path(name).with_suffix("").as_posix()
+        stems = (stem, *(f"{stem}{mark}{ending}" for ending in MAP_ENDINGS for mark in "_-"))
+        map_name = next((by_stem.pop(one) for one in stems if one in by_stem), None)
         if map_name is None:
             message = f"no label map for it in {maps}; add one or remove the image"
             problems.append(Problem("error", "image without label map", str(images / name), message))
