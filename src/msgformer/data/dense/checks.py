@@ -5,18 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from msgformer.data.detection.instances import AnnotatedImage, InstanceSet, size_problem
-from msgformer.data.files.images import open_image
+from msgformer.data.files.images import displayed_size, open_image
 from msgformer.data.problems import FULL_CHECK_LIMIT, HEADER_CHECK_LIMIT, Problem
 from msgformer.data.segmentation.label_maps import IGNORED, LabeledImages, map_size_problem, read_label_map
 from msgformer.errors import UserError
-
-if TYPE_CHECKING:
-    from PIL import Image
-
-SIDEWAYS = (5, 6, 7, 8)  # EXIF orientations of images that are rotated by 90 degrees
 
 
 def check_instances(data: InstanceSet, *, whole: bool = True) -> list[Problem]:
@@ -118,13 +112,4 @@ def _size(path: str, whole: bool) -> tuple[int, int]:
     with open_image(path) as image:
         if whole:
             image.load()
-        return _displayed_size(image)
-
-
-def _displayed_size(image: Image.Image) -> tuple[int, int]:
-    from PIL.ExifTags import Base
-
-    width, height = image.size
-    if image.format == "PNG" and "exif" not in image.info:  # Pillow would decode the whole file to find the tag
-        return width, height
-    return (height, width) if image.getexif().get(Base.Orientation) in SIDEWAYS else (width, height)
+        return displayed_size(image)

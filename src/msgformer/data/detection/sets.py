@@ -1,4 +1,4 @@
-"""Detection datasets in the layouts of COCO and Pascal VOC."""
+"""Detection datasets in the layouts of COCO, Pascal VOC and YOLO."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from pathlib import Path
 from msgformer.data.detection.coco import read_coco
 from msgformer.data.detection.instances import InstanceSet, with_classes
 from msgformer.data.detection.voc import read_voc, voc_classes
+from msgformer.data.detection.yolo import find_config, read_config, read_yolo
 from msgformer.data.files.folder import require_folder
 from msgformer.data.problems import Problem, raise_errors
 from msgformer.errors import UserError
@@ -29,7 +30,7 @@ def find_readers(data: Path) -> dict[str, Callable[[], Reading]]:
     Args:
         data: Folder in COCO's layout, ``annotations/instances_*.json`` with the images in ``NAME`` or ``images/NAME``
             (also ``train.json`` and ``val.json``, or ``NAME/_annotations.coco.json`` beside the images), or in Pascal
-            VOC's, ``Annotations``, ``JPEGImages`` and ``ImageSets/Main``.
+            VOC's, ``Annotations``, ``JPEGImages`` and ``ImageSets/Main``, or in YOLO's, ``data.yaml``.
 
     Raises:
         UserError: The folder has none of these layouts, or lacks a subset.
@@ -37,6 +38,9 @@ def find_readers(data: Path) -> dict[str, Callable[[], Reading]]:
     root = require_folder(data)
     if (root / "Annotations").is_dir() and (root / "ImageSets" / "Main").is_dir():
         return _find_voc(root)
+    if (path := find_config(root)) is not None:
+        config = read_config(path)
+        return {subset: partial(read_yolo, root, config, subset) for subset in SUBSETS}
     return {subset: partial(read_coco, root, *_find_coco(root, subset)) for subset in SUBSETS}
 
 

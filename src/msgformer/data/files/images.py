@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 MIN_DRAFT_SIDE = 2048
 """Minimum side in pixels to which a JPEG that exceeds Pillow's size limit is reduced while it is decoded."""
 
+SIDEWAYS = (5, 6, 7, 8)
+"""EXIF orientations of images that are rotated by 90 degrees."""
+
 FULL_SIZE = "full size"
 """Key in an opened image's ``info`` of its width and height in the file, if it is decoded at a smaller scale."""
 
@@ -142,6 +145,16 @@ def scale_to_uint8(pixels: np.ndarray, white: float) -> np.ndarray:
         white: Value of white.
     """
     return (pixels.clip(0, white) * (255 / white)).round().astype("uint8")
+
+
+def displayed_size(image: Image.Image) -> tuple[int, int]:
+    """Return the width and height of an opened image, rotated according to its EXIF orientation."""
+    from PIL.ExifTags import Base
+
+    width, height = image.size
+    if image.format == "PNG" and "exif" not in image.info:  # Pillow would decode the whole file to find the tag
+        return width, height
+    return (height, width) if image.getexif().get(Base.Orientation) in SIDEWAYS else (width, height)
 
 
 def load_reduced(image: Image.Image) -> None:
