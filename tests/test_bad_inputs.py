@@ -92,11 +92,6 @@ class Malicious:
         return os.system, ("touch executed",)
 
 
-def classes_and(place: Place, folder: str) -> None:
-    place.classes("set", "a", "b")
-    (place / "set" / folder).mkdir()
-
-
 def bad_image(place: Place, kind: str) -> None:
     name, write = UNREADABLE[kind]
     write(place / name)
@@ -126,13 +121,30 @@ FOLDERS = [
     Row("empty folder", "train --data set", "no class folders in .*set: put", lambda p: (p / "set").mkdir()),
     Row("images in no class", "train --data data/a", "no class folders in .*a: it holds images directly; put"),
     Row(
-        "empty class",
-        f"{TRAIN} --data set",
-        r"set/none holds no images; fill it or remove",
-        lambda p: classes_and(p, "none"),
+        "a class beside train/",
+        "train --data set",
+        r"set has train/ with class folders, but no val/ or test/ with some, beside bus/; add val/, or give --data",
+        lambda p: (p.classes("set/train", "a", "b"), p.classes("set/bus", "old")),
+    ),
+    Row(
+        "equal folders in all class folders",
+        "train --data set",
+        r"set: a/, b/ hold no images but all the same folders \(x/, y/\); if those are the classes, move them",
+        lambda p: (p.classes("set/a", "x", "y"), p.classes("set/b", "x", "y")),
+    ),
+    Row(
+        "table without labels",
+        "train --data set",
+        r"labels\.csv has image, but no column label; a table of labels needs image and label",
+        lambda p: (p.classes("set", "a") / "labels.csv").write_text("image\na/0.png\n"),
     ),
     Row("one class", "train --data set", r"only one class folder in .*set \('a'\)", lambda p: p.classes("set", "a")),
-    Row("no val", "train --data set", r"has train/ but no val/; add one", lambda p: p.classes("set/train", "a", "b")),
+    Row(
+        "no train",
+        "train --data set",
+        r"set has val/ but no train/; add it",
+        lambda p: (p.classes("set/val", "a", "b"), p.classes("set/test", "a", "b")),
+    ),
     Row(
         "class that only val has",
         "train --data set",

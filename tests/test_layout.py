@@ -19,6 +19,7 @@ WHOLE_PROGRAM = {
     "test_layout.py",
     "test_packaging.py",
     "test_readme.py",
+    "test_real_data.py",
     "test_startup.py",
     "test_task_questions.py",
     "commands/test_option_names.py",  # the signatures of all commands

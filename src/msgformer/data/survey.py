@@ -14,7 +14,7 @@ from msgformer.data.classification.image_checks import check_source_images
 from msgformer.data.classification.subsets import open_location
 from msgformer.data.dense.checks import check_instances, check_label_maps
 from msgformer.data.detection.sets import find_readers
-from msgformer.data.files.locations import FOLDER, Location, expand_shards, parse_location
+from msgformer.data.files.locations import FOLDER, Location, expand_shards, find_labels
 from msgformer.data.files.sources import FolderSource, Source
 from msgformer.data.files.tars import index_tar
 from msgformer.data.problems import Problem, sort_problems
@@ -50,7 +50,7 @@ def survey_classification(data: str, progress: Progress) -> Survey:
     Raises:
         UserError: The location does not exist.
     """
-    location = parse_location(data)
+    location = find_labels(data)
     sources: dict[str, Source] = {}
     if location.scheme == FOLDER:
         listings, problems = survey_folder(location.path)
@@ -102,6 +102,9 @@ def survey_detection(data: str) -> Survey:
         images[subset] = len(found)
         labels = Counter(instance.label for image in found.images for instance in image.instances)
         classes[subset] = {name: labels[label] for label, name in enumerate(found.classes, start=1)}
+    for name in [name for name, count in classes["val"].items() if count and name not in classes["train"]]:
+        message = f"class {name!r} has objects in val, but isn't in training; add it there or remove them"
+        problems.append(Problem("error", "class only in val", data, message))
     return Survey(images, classes, sort_problems(problems))
 
 

@@ -22,6 +22,22 @@ if TYPE_CHECKING:
 CLASSES_FILE = "classes.txt"
 
 
+def read_classes(run: Path | None) -> list[str] | None:
+    """Read the classes of a run that is resumed, in its order.
+
+    Args:
+        run: The run folder; None for a new run.
+
+    Returns:
+        The names, or None if there is no run, or if a name had to be escaped in the file.
+    """
+    path = None if run is None else run / CLASSES_FILE
+    if path is None or not path.is_file():
+        return None
+    names = path.read_text(encoding="utf-8").split("\n")[:-1]
+    return None if any("\\" in name for name in names) else names
+
+
 class TrainingSetup(ABC):
     """Data, model and scores of one training. Creating it opens and checks the data.
 

@@ -26,11 +26,10 @@ def test_all_problems_are_found_at_once(image_folder):
     (root / "val" / "loose.png").write_bytes((root / "val/cat/00.png").read_bytes())
     (root / "val" / "cat" / "notes.txt").write_text("")
     assert found(root) == {
-        ("error", "empty class", "train/empty"),
+        ("warning", "empty class", "train/empty"),
         ("error", "classes", "val/dgo"),
         ("warning", "classes", "train/dog"),
         ("warning", "classes", "train/only-here"),
-        ("warning", "classes", "train/empty"),
         ("warning", "image without class", "val/loose.png"),
         ("note", "other file", "val/cat/notes.txt"),
     }
@@ -38,18 +37,32 @@ def test_all_problems_are_found_at_once(image_folder):
     assert "did you mean 'dog'?" in messages[str(root / "val" / "dgo")]
 
 
-@pytest.mark.parametrize(("there", "missing"), [("train", "val"), ("validation", "train")])
-def test_a_missing_subset_is_named(image_folder, there, missing):
-    root = image_folder(f"data/{there}").parent
+def test_missing_training_images_are_an_error(image_folder):
+    image_folder("data/test")
+    root = image_folder("data/validation").parent
+    listings, problems = survey_folder(str(root))
+    assert "there is validation/ but no train/" in [one.message[:34] for one in problems]
+    assert {subset: len(listing) for subset, listing in listings.items()} == {"val": 12, "test": 12}
+
+
+def test_missing_validation_images_are_noted(image_folder):
+    root = image_folder("data/train").parent
     listings, (problem,) = survey_folder(str(root))
-    assert problem.message.startswith(f"there is {there}/ but no {missing}/")
-    assert len(next(iter(listings.values()))) == 12
+    assert problem.severity == "note"
+    assert problem.message.endswith("train is split into training and validation images, since there is no val/")
+    assert len(listings["all"]) == 12
+
+
+def test_an_ambiguous_layout_is_an_error(image_folder):
+    image_folder("data/train")
+    root = image_folder("data/bus", classes=["old"]).parent
+    listings, (problem,) = survey_folder(str(root))
+    assert (listings, problem.severity, problem.kind) == ({}, "error", "layout")
 
 
 def test_a_class_may_be_called_like_a_subset(image_folder):
-    listings, (problem,) = survey_folder(str(image_folder(classes=["invalid", "valid"])))
-    assert (problem.severity, listings["all"].classes) == ("warning", ("invalid", "valid"))
-    assert "valid/ is taken as a class" in problem.message
+    listings, problems = survey_folder(str(image_folder(classes=["invalid", "valid"])))
+    assert (listings["all"].classes, problems) == (("invalid", "valid"), [])
 
 
 def test_one_class_and_none(image_folder, tmp_path):

@@ -57,7 +57,7 @@ def test_evaluation_prefers_validation_images(image_folder):
 
 
 def test_a_class_called_like_a_subset_is_evaluated(image_folder, tmp_path):
-    """Without train/ beside it, valid/ is a class folder, in training and in evaluation."""
+    """Its images lie directly in it, in training and in evaluation."""
     root = image_folder(classes=["invalid", "valid"])
     train, val, _ = open_subsets(root, 0.5, 0)
     record_subsets(tmp_path, train, val)

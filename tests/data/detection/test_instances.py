@@ -23,6 +23,17 @@ def test_crowds_and_empty_images_are_kept_for_scoring_but_not_trained_on(tmp_pat
     assert all(isinstance(one["segmentation"]["counts"], str) for one in truth["annotations"])
 
 
+@pytest.mark.parametrize(("text", "crowds"), [("0", [0, 0, 0, 0]), ("1", [1, 1, 1, 1]), (False, [0, 0, 0, 0])])
+def test_ids_are_numbered_from_1_and_crowds_may_be_text(tmp_path, text, crowds):
+    """COCO's evaluation takes an object of id 0 for none."""
+    content = coco_content()
+    for number, one in enumerate(content["annotations"]):
+        one.update(id=number, iscrowd=text)
+    truth = open_detection(write_coco(tmp_path, content))[0].to_coco()
+    assert [one["id"] for one in truth["annotations"]] == [1, 2, 3, 4]
+    assert [one["iscrowd"] for one in truth["annotations"]] == crowds
+
+
 def test_masks_are_required_only_by_mask_heads(tmp_path):
     content = coco_content()
     for one in content["annotations"]:

@@ -1,6 +1,16 @@
-import pytest
+from pathlib import Path
 
-from msgformer.data.files.folder import find_images, is_image, list_classes, list_subsets
+import pytest
+from timm.data.readers.reader_image_folder import natural_key
+
+from msgformer.data.files.folder import (
+    find_images,
+    ignored_folders,
+    is_image,
+    list_classes,
+    natural_order,
+    require_folder,
+)
 from msgformer.errors import UserError
 
 
@@ -30,61 +40,60 @@ def test_finds_images_in_sub_folders_and_survives_a_loop_of_links(image_folder):
     assert find_images(root) == ["dark/00.png", "light/00.png"]
 
 
-def test_train_and_val_folders_are_not_split(image_folder):
-    image_folder("data/train", per_class=3)
-    root = image_folder("data/val", per_class=1).parent
-    train, val = list_subsets(root)
-    assert (len(train), val and len(val)) == (6, 2)
-
-
-def test_class_folders_alone_have_no_validation_images(image_folder):
-    listing, val = list_subsets(image_folder())
-    assert (len(listing), val) == (12, None)
-
-
-def test_a_missing_folder_is_named_with_a_suggestion(image_folder):
-    image_folder("pictures")
-    with pytest.raises(UserError, match=r"no such file or folder: .*picturs; did you mean 'pictures'"):
-        list_subsets(image_folder("other").parent / "picturs")
-
-
 def test_a_file_is_no_data_folder(image_folder):
     with pytest.raises(UserError, match="is a file, not a folder"):
-        list_subsets(image_folder() / "dark" / "00.png")
+        require_folder(image_folder() / "dark" / "00.png")
 
 
 def test_no_class_folders(tmp_path):
     with pytest.raises(UserError, match=r"no class folders in .*: put the images of each class"):
-        list_subsets(tmp_path)
+        list_classes(tmp_path)
 
 
 def test_images_without_class_folders(image_folder):
     with pytest.raises(UserError, match="it holds images directly"):
-        list_subsets(image_folder() / "dark")
-
-
-def test_an_empty_class_folder(image_folder):
-    root = image_folder()
-    (root / "none").mkdir()
-    with pytest.raises(UserError, match=r"none holds no images"):
-        list_subsets(root)
+        list_classes(image_folder() / "dark")
 
 
 def test_a_single_class(image_folder):
     with pytest.raises(UserError, match="only one class folder"):
-        list_subsets(image_folder(classes=["only"]))
+        list_classes(image_folder(classes=["only"]))
 
 
-def test_a_class_that_only_val_has(image_folder):
-    image_folder("data/train")
-    root = image_folder("data/val", classes=["dark", "lihgt"]).parent
-    with pytest.raises(UserError, match=r"'lihgt' in .*val is not among the known classes; did you mean 'light'"):
-        list_subsets(root)
+def test_empty_and_ignored_folders_are_no_classes(image_folder):
+    root = image_folder(classes=["dark", "light"])
+    (root / "empty").mkdir()
+    for name in (".git", "__MACOSX", "dark/@eaDir"):
+        (root / name).mkdir()
+        (root / name / "a.png").write_bytes((root / "dark/00.png").read_bytes())
+    assert list_classes(root).classes == ("dark", "light")
+    assert len(list_classes(root)) == 12
+    assert ignored_folders(root) == ["__MACOSX"]
 
 
-def test_val_is_missing_beside_train(image_folder):
-    with pytest.raises(UserError, match="has train/ but no val/"):
-        list_subsets(image_folder("data/train").parent)
+def test_classes_are_in_natural_order(image_folder):
+    root = image_folder(per_class=1, classes=["10", "2", "b12", "B3", "1", "a"])
+    assert list_classes(root).classes == ("1", "2", "10", "a", "B3", "b12")
+    given = list_classes(root, ["10", "2", "b12", "B3", "1", "a"])
+    assert [name[:-7] for name in given.names] == ["10", "2", "b12", "B3", "1", "a"]
+    assert given.labels == (0, 1, 2, 3, 4, 5)
+
+
+def test_natural_order_equals_that_of_timm():
+    names = ["n10", "n9", "N9a", "x", "007", "7", "a1b10", "a1b9", "_", "10x", "2"]
+    assert natural_order(names) == sorted(sorted(names), key=natural_key)
+
+
+def test_composed_and_decomposed_names_are_one_class(image_folder):
+    composed, decomposed = "caf\u00e9", "cafe\u0301"
+    train = list_classes(image_folder("train", per_class=1, classes=["bar", decomposed]))
+    assert train.classes == ("bar", composed)
+    val = list_classes(image_folder("val", per_class=1, classes=["bar", composed]), train.classes)
+    assert val.labels == (0, 1)
+    assert Path(train.path(1)).is_file()
+    both = image_folder("both", per_class=1, classes=["bar", composed, decomposed])
+    with pytest.raises(UserError, match="two folders of class 'caf\u00e9'"):
+        list_classes(both)
 
 
 def test_a_link_to_a_parent_folder_is_not_followed(image_folder):

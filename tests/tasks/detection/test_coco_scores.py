@@ -124,3 +124,15 @@ def test_results_are_in_cocos_format():
     assert one["score"] == pytest.approx(0.9)
     assert other["segmentation"]["size"] == [256, 256]
     assert summarize(make_ground_truth(), [one, other], "mask").metrics["ap"] > 50
+
+
+def test_an_object_without_mask_counts_for_boxes_only():
+    scores = CocoScores(("box", "mask"))
+    scores.ground_truth = make_ground_truth()
+    del scores.ground_truth.content["annotations"][0]["segmentation"]
+    nothing = found(((60, 60, 200, 200), 2, 0.8))
+    for outputs, box_ap in ((PERFECT, 100), ([nothing, *PERFECT[1:]], 50)):
+        scores.update(outputs, [0, 1, 2])
+        numbers = scores.compute()
+        assert numbers["box_ap"] == pytest.approx(box_ap)
+        assert numbers["mask_ap"] == pytest.approx(100)

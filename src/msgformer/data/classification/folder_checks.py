@@ -7,65 +7,61 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
-from msgformer.data.files.folder import (
-    TRAIN_NAMES,
-    VAL_NAMES,
-    Listing,
-    find_images,
-    find_subset,
-    is_image,
-    require_folder,
-    subfolders,
-)
+from msgformer.data.files.folder import Listing, class_name, find_images, is_image, require_folder, subfolders
+from msgformer.data.files.layout import find_layout
 from msgformer.data.problems import Problem
+from msgformer.errors import UserError, shown
 from msgformer.model_names import nearest
 
 
 def survey_folder(path: str) -> tuple[dict[str, Listing], list[Problem]]:
-    """List the images of a data folder by subset ("train" and "val", or "all"), with problems of its layout.
+    """List the images of a data folder by subset ("train", "val" and "test", or "all"), with problems of its layout.
 
     Raises:
         UserError: The folder does not exist.
     """
     root = require_folder(path)
-    train, val = find_subset(root, TRAIN_NAMES), find_subset(root, VAL_NAMES)
-    problems: list[Problem] = []
-    if train is None and val is not None and len(subfolders(root)) > 1:
-        message = f"there is no train/, so {val.name}/ is taken as a class; add train/ if it holds validation images"
-        problems.append(Problem("warning", "layout", str(root), message))
-        val = None
-    elif (train is None) != (val is None):
-        there, missing = (train, "val") if train else (val, "train")
-        assert there is not None
-        message = f"there is {there.name}/ but no {missing}/; add it, or move the class folders up"
+    try:
+        layout = find_layout(root)
+    except UserError as error:
+        return {}, [Problem("error", "layout", str(root), str(error).removeprefix(f"{shown(root)}: "))]
+    problems = [Problem("note", "layout", str(root), note) for note in layout.notes]
+    if layout.train is None:
+        assert layout.val is not None
+        message = f"there is {layout.val.name}/ but no train/; add it, or move the class folders up"
         problems.append(Problem("error", "layout", str(root), message))
-    subsets = {"train": train, "val": val} if train or val else {"all": root}
-    listings = {subset: _list(folder, problems) for subset, folder in subsets.items() if folder}
+    folders = {"train": layout.train, "val": layout.val, "test": layout.test}
+    if layout.val is None:
+        folders = {"all": layout.train}
+    listings = {subset: _list(folder, problems) for subset, folder in folders.items() if folder}
     for subset, listing in listings.items():
         problems += _class_problems(listing, is_split=subset == "all")
-    if len(listings) == 2:
-        problems += _differences(listings["train"], listings["val"])
+    for subset in {"val", "test"} & {*listings} if "train" in listings else ():
+        problems += _differences(listings["train"], listings[subset], subset)
     return listings, problems
 
 
 def _list(root: Path, problems: list[Problem]) -> Listing:
     """List the images in the class folders of ``root``, and add problems of the folders to ``problems``."""
-    classes = subfolders(root)
-    names: list[str] = []
-    labels: list[int] = []
-    for label, name in enumerate(classes):
-        images = find_images(root / name)
+    by_class: dict[str, list[str]] = {}
+    for folder in subfolders(root):
+        images = find_images(root / folder)
         if not images:
-            message = "the class folder holds no images; fill it or remove it"
-            problems.append(Problem("error", "empty class", str(root / name), message))
-        names += [f"{name}/{image}" for image in images]
-        labels += [label] * len(images)
+            message = "the folder holds no images and is left out; fill it if it is a class"
+            problems.append(Problem("warning", "empty class", str(root / folder), message))
+            continue
+        if (name := class_name(folder)) in by_class:
+            message = f"another folder is of class {name!r} as well; merge them"
+            problems.append(Problem("error", "classes", str(root / folder), message))
+        by_class.setdefault(name, []).extend(f"{folder}/{image}" for image in images)
     loose = sorted(entry.name for entry in root.iterdir() if is_image(entry.name) and entry.is_file())
     lost = "the image is in no class folder and isn't used; move it to one"
     problems += [Problem("warning", "image without class", str(root / name), lost) for name in loose]
     ignored = "not an image by its name, so it is ignored"
     problems += [Problem("note", "other file", path, ignored) for path in _other_files(root)]
-    return Listing(str(root), tuple(names), tuple(labels), tuple(classes))
+    names = tuple(name for images in by_class.values() for name in images)
+    labels = tuple(label for label, images in enumerate(by_class.values()) for _ in images)
+    return Listing(str(root), names, labels, tuple(by_class))
 
 
 def _class_problems(listing: Listing, *, is_split: bool) -> Iterator[Problem]:
@@ -81,13 +77,13 @@ def _class_problems(listing: Listing, *, is_split: bool) -> Iterator[Problem]:
                 yield Problem("error", "classes", f"{listing.root}/{name}", message)
 
 
-def _differences(train: Listing, val: Listing) -> Iterator[Problem]:
-    """Yield classes that only one subset has."""
-    for name in sorted(set(val.classes) - set(train.classes)):
+def _differences(train: Listing, other: Listing, subset: str) -> Iterator[Problem]:
+    """Yield classes that only the training images or only another subset has."""
+    for name in sorted(set(other.classes) - set(train.classes)):
         message = f"the class isn't in training{nearest(name, train.classes)}; rename or remove the folder"
-        yield Problem("error", "classes", f"{val.root}/{name}", message)
-    for name in sorted(set(train.classes) - set(val.classes)):
-        message = "the class isn't in validation, so its accuracy won't be measured"
+        yield Problem("error", "classes", f"{other.root}/{name}", message)
+    for name in sorted(set(train.classes) - set(other.classes)):
+        message = f"the class isn't in {subset}, so its accuracy won't be measured there"
         yield Problem("warning", "classes", f"{train.root}/{name}", message)
 
 

@@ -6,7 +6,7 @@ import io
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from msgformer.data.files.folder import TRAIN_NAMES, VAL_NAMES
+from msgformer.data.files.layout import TRAIN_NAMES, VAL_NAMES
 from msgformer.data.files.locations import Location
 from msgformer.data.files.sources import EncodedSource
 from msgformer.errors import UserError, shown

@@ -7,23 +7,39 @@ from pathlib import Path
 
 from msgformer.config.data_options import OnBadImage
 from msgformer.data.bundled.digits import DigitsSource
+from msgformer.data.classification.label_table import list_table
 from msgformer.data.classification.skipped import Skipped, check_subsets, drop_skipped, read_skipped
-from msgformer.data.files.folder import Listing, find_val_folder, list_classes, list_subsets, require_folder
-from msgformer.data.files.locations import FOLDER, Location, parse_location
+from msgformer.data.files.folder import Listing, class_name, list_classes, require_folder
+from msgformer.data.files.layout import find_evaluation, find_layout, list_subsets
+from msgformer.data.files.locations import FOLDER, TABLE, Location, find_labels
 from msgformer.data.files.sources import FolderSource, Source, SubsetSource, with_classes
 from msgformer.data.loading.split import read_split, stratified_split, write_split
 from msgformer.errors import UserError, shown
 
 
-def open_location(location: Location) -> tuple[Source, Source | None]:
+def open_location(location: Location, classes: Sequence[str] | None = None) -> tuple[Source, Source | None]:
     """Open the training and validation images of a location; the latter are None if there is only one set.
+
+    Args:
+        location: The location.
+        classes: Names of the classes in the order of the labels; by default in that of the data.
 
     Raises:
         UserError: The data can't be read, or has an unknown layout.
     """
     if location.scheme == FOLDER:
-        train, val = list_subsets(location.path)
-        return FolderSource(train), None if val is None else FolderSource(val)
+        listing, other = list_subsets(location.path, classes)
+        return FolderSource(listing), None if other is None else FolderSource(other)
+    train, val = _open_scheme(location)
+    if classes is None:
+        return train, val
+    return with_classes(train, classes), None if val is None else with_classes(val, classes)
+
+
+def _open_scheme(location: Location) -> tuple[Source, Source | None]:
+    if location.scheme == TABLE:
+        listing, other = list_table(Path(location.path).expanduser())
+        return FolderSource(listing), None if other is None else FolderSource(other)
     if location.scheme == "hfds":
         from msgformer.data.classification.hub import open_hub_set
 
@@ -47,6 +63,7 @@ def open_subsets(
     seed: int,
     on_bad_image: OnBadImage = "stop",
     recorded: Sequence[Skipped] | None = None,
+    classes: Sequence[str] | None = None,
 ) -> tuple[Source, Source, list[Skipped]]:
     """Open and check the training and validation images, and split the data if it has no validation images.
 
@@ -57,6 +74,7 @@ def open_subsets(
         seed: Seed of the split.
         on_bad_image: As of :func:`check_subsets`.
         recorded: As of :func:`check_subsets`.
+        classes: As of `open_location`; a resumed run's own.
 
     Returns:
         Training images, validation images, and skipped images.
@@ -64,13 +82,23 @@ def open_subsets(
     Raises:
         UserError: The data has an unknown layout, can't be split, or an image can't be read.
     """
-    train, val = (DigitsSource(), None) if data is None else open_location(parse_location(data))
+    train, val = (DigitsSource(), None) if data is None else open_location(find_labels(data), classes)
     subsets = {"all": train} if val is None else {"train": train, "val": val}
     usable, skipped = check_subsets(subsets, on_bad_image, recorded)
     if val is not None:
         return usable[0], usable[1], skipped
     chosen = stratified_split(usable[0].labels, train.classes, val_fraction, seed)
     return SubsetSource(usable[0], chosen[0]), SubsetSource(usable[0], chosen[1]), skipped
+
+
+def layout_notes(data: str | Path | None) -> tuple[str, ...]:
+    """Return what was left out or decided in reading the layout of a data folder, one line each.
+
+    Args:
+        data: As of `open_subsets`.
+    """
+    location = None if data is None else find_labels(data)
+    return find_layout(location.path).notes if location and location.scheme == FOLDER else ()
 
 
 def record_subsets(run: Path, train: Source, val: Source) -> None:
@@ -99,10 +127,9 @@ def open_evaluation(data: str | Path, classes: list[str]) -> Source:
     Raises:
         UserError: The data can't be read, has an unknown layout, or has a class that the model lacks.
     """
-    location = parse_location(data)
+    location = find_labels(data)
     if location.scheme == FOLDER:
-        root = require_folder(location.path)
-        return FolderSource(list_classes(find_val_folder(root, classes) or root, classes))
+        return FolderSource(list_classes(find_evaluation(location.path, classes), classes))
     train, val = open_location(location)
     return with_classes(val or train, classes)
 
@@ -122,15 +149,16 @@ def reopen_validation(run: Path, data: str | Path | None, classes: list[str], va
     """
     if data is None:
         return open_subsets(None, val_fraction, seed)[1]
-    location = parse_location(data)
+    location = find_labels(data)
     if location.scheme != FOLDER:
         train, val = open_location(location)
         return _held_out(run, train, classes) if val is None else _readable(run, with_classes(val, classes))
     root = require_folder(location.path, "the run's data")
-    val_folder = find_val_folder(root, classes)
-    if val_folder is None:
-        return _held_out_files(run, root, classes)
-    return _readable(run, FolderSource(list_classes(val_folder, classes)))
+    layout = find_layout(root, classes)
+    if layout.val is None:
+        assert layout.train is not None
+        return _held_out_files(run, layout.train, classes)
+    return _readable(run, FolderSource(list_classes(layout.val, classes)))
 
 
 def _readable(run: Path, source: Source) -> Source:
@@ -144,7 +172,8 @@ def _held_out_files(run: Path, root: Path, classes: list[str]) -> Source:
     if missing:
         gone = shown(root / missing[0])
         raise UserError(f"{gone} was held out by the run, but is missing; restore it or give --data FOLDER")
-    labels = tuple(classes.index(Path(name).parts[0]) for name in names)
+    index = {class_name(name): label for label, name in enumerate(classes)}
+    labels = tuple(index[class_name(Path(name).parts[0])] for name in names)
     return FolderSource(Listing(str(root), tuple(names), labels, tuple(classes)))
 
 

@@ -10,7 +10,8 @@ from itertools import groupby
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
-from msgformer.data.files.folder import TRAIN_NAMES, VAL_NAMES, is_image
+from msgformer.data.files.folder import is_image, natural_order
+from msgformer.data.files.layout import subset_of
 from msgformer.data.files.locations import Location, expand_shards, split_shards
 from msgformer.data.files.remote import fetch_shards
 from msgformer.data.files.sources import EncodedSource, numbered_classes
@@ -115,7 +116,7 @@ def _classes(
     if len({type(label) for label in compared}) > 1:
         raise UserError(f"data: some labels in {location} are numbers and some are words; make them all the same")
     numbers = [label for label in labels if isinstance(label, int)]
-    classes = tuple(names or (numbered_classes(max(numbers) + 1) if numbers else sorted(map(str, labels))))
+    classes = tuple(names or (numbered_classes(max(numbers) + 1) if numbers else natural_order(map(str, labels))))
     if len(labels) < 2:
         raise UserError(f"data: only one class in {location} ({classes[0]!r}): a classifier needs at least two")
     return classes
@@ -143,11 +144,11 @@ def _in_folders(shards: Sequence[str]) -> list[LabeledImage]:
 
 
 def _split_by_top_folder(images: Sequence[LabeledImage]) -> tuple[list[LabeledImage], list[LabeledImage] | None]:
-    """Split images by folders ``train/`` and ``val/`` at the top or one level below."""
+    """Split images by folders such as ``train/`` and ``val/`` at the top or one level below."""
     for depth in (0, 1):
         tops = [parts[depth] if len(parts := str(one.label).split("/")) > depth else "" for one in images]
-        train = next((name for name in TRAIN_NAMES if name in tops), None)
-        val = next((name for name in VAL_NAMES if name in tops), None)
+        named = {subset_of(name): name for name in sorted(set(tops))}
+        train, val = named.get("train"), named.get("val", named.get("test"))
         if train and val:
             return (
                 [one for one, top in zip(images, tops, strict=True) if top == train],

@@ -14,7 +14,7 @@ from typing import Any
 
 from msgformer.data.detection.instances import AnnotatedImage, Box, Instance, InstanceSet
 from msgformer.data.problems import Problem, Severity
-from msgformer.utils.rle import segmentation_problem
+from msgformer.utils.rle import is_polygon, segmentation_problem
 
 KEYS: dict[str, dict[str, type | tuple[type, ...]]] = {
     "categories": {"id": int, "name": str},
@@ -25,6 +25,9 @@ KEYS: dict[str, dict[str, type | tuple[type, ...]]] = {
 
 MAX_OVERHANG = 1.0
 """Pixels by which a box or polygon may exceed its image without a note, to allow for rounding by annotation tools."""
+
+NO_CROWD = (None, False, 0, "", "0", "false", "False")
+"""Values of ``iscrowd`` for a single object; some tools write it as text."""
 
 
 def read_coco(root: Path, file: Path, folder: Path) -> tuple[InstanceSet, list[Problem]]:
@@ -64,7 +67,7 @@ class _Reader:
     def load(self) -> dict[str, list[Any]]:
         """Return the lists of the file by name; missing lists are empty."""
         try:
-            content = json.loads(self.file.read_text(encoding="utf-8"))
+            content = json.loads(self.file.read_text(encoding="utf-8-sig"))
         except (json.JSONDecodeError, UnicodeDecodeError) as error:
             what = "is empty" if self.file.stat().st_size == 0 else f"isn't valid JSON ({error})"
             self.note("error", "annotation file", f"{what}; export or download it again")
@@ -90,7 +93,8 @@ class _Reader:
 
     def categories(self, content: dict[str, list[Any]]) -> dict[int, str]:
         """Return names by id, in the order of the ids; ids may have gaps, as in COCO itself."""
-        names = {entry["id"]: entry["name"] for entry in self.entries(content, "categories")}
+        entries = self.without_root(content, [*self.entries(content, "categories")])
+        names = {entry["id"]: entry["name"] for entry in entries}
         ids = sorted(names)
         if ids and ids != list(range(ids[0], ids[0] + len(ids))):
             message = f"{len(ids)} ids between {ids[0]} and {ids[-1]}; classes are numbered without gaps for training"
@@ -98,6 +102,17 @@ class _Reader:
         for name in {name for name in names.values() if list(names.values()).count(name) > 1}:
             self.note("error", "annotation file", f"two categories have the name {name!r}; rename or merge them")
         return {number: names[number] for number in ids}
+
+    def without_root(self, content: dict[str, list[Any]], entries: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """Remove the category that Roboflow writes for a whole data set: it has no objects and is above all others."""
+        used = {one.get("category_id") for one in content["annotations"] if isinstance(one, dict)}
+        for root in entries:
+            others = [one for one in entries if one is not root]
+            if root["id"] not in used and others and all(one.get("supercategory") == root["name"] for one in others):
+                message = f"category {root['name']!r} has no objects and is above all others; it is left out"
+                self.note("note", "category above all others", message)
+                return others
+        return entries
 
     def images(self, content: dict[str, list[Any]]) -> dict[int, dict[str, Any]]:
         """Return the image entries by id, and record missing files."""
@@ -148,12 +163,22 @@ class _Reader:
                 kind: Severity = "warning" if isinstance(segmentation, list) else "error"
                 self.note(kind, "mask", f"{what}: its mask {problem}; the object isn't used where masks are needed")
                 segmentation = None
-            elif isinstance(segmentation, list) and any(_exceeds(polygon, width, height) for polygon in segmentation):
-                message = f"{what}: its mask reaches beyond the image of {width} x {height} pixels and is cut there"
-                self.note("note", "mask larger than the image", message)
+            elif isinstance(segmentation, list):
+                self.check_polygons(what, segmentation, (width, height))
         area = entry.get("area")
         area = float(area) if isinstance(area, int | float) else box[2] * box[3]
-        return Instance(entry["id"], label, box, area, bool(entry.get("iscrowd", 0)), segmentation)
+        return Instance(entry["id"], label, box, area, entry.get("iscrowd", 0) not in NO_CROWD, segmentation)
+
+    def check_polygons(self, what: str, parts: list[Any], size: tuple[int, int]) -> None:
+        """Record parts of a mask that are no polygons, or exceed its image."""
+        polygons = [part for part in parts if is_polygon(part)]
+        if len(polygons) < len(parts):
+            count = len(parts) - len(polygons)
+            message = f"{what}: {count} of {len(parts)} parts of its mask have fewer than 3 points and are left out"
+            self.note("note", "part of a mask", message)
+        if any(_exceeds(polygon, *size) for polygon in polygons):
+            message = f"{what}: its mask reaches beyond the image of {size[0]} x {size[1]} pixels and is cut there"
+            self.note("note", "mask larger than the image", message)
 
     def check_box(self, what: str, box: Box, image: Mapping[str, Any]) -> None:
         """Record a box that has no area in its image, or exceeds it."""

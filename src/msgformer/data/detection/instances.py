@@ -166,16 +166,20 @@ class InstanceSet:
         return InstanceSet(self.root, trainable, self.classes, self.category_ids)
 
     def to_coco(self) -> dict[str, Any]:
-        """Return the ground truth in COCO's format, with compressed masks if there are any."""
+        """Return the ground truth in COCO's format, with compressed masks if there are any.
+
+        Objects are numbered from 1: for COCO's evaluation, id 0 means that no object was found.
+        """
         images = [{"id": one.id, "width": one.width, "height": one.height} for one in self.images]
-        annotations = [self._annotation(image, one) for image in self.images for one in image.instances]
+        objects = [(image, one) for image in self.images for one in image.instances]
+        annotations = [self._annotation(number, *pair) for number, pair in enumerate(objects, start=1)]
         pairs = zip(self.category_ids, self.classes, strict=True)
         categories = [{"id": number, "name": name} for number, name in pairs]
         return {"images": images, "annotations": annotations, "categories": categories}
 
-    def _annotation(self, image: AnnotatedImage, one: Instance) -> dict[str, Any]:
+    def _annotation(self, number: int, image: AnnotatedImage, one: Instance) -> dict[str, Any]:
         annotation = {
-            "id": one.id,
+            "id": number,
             "image_id": image.id,
             "category_id": self.category_ids[one.label - 1],
             "bbox": list(one.bbox),

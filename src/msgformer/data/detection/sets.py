@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -16,6 +17,8 @@ from msgformer.errors import UserError
 SUBSETS = {"train": ("train",), "val": ("val", "test")}
 """Prefixes of the names of the subsets, in order of preference."""
 
+PREFIXES = tuple(itertools.chain(*SUBSETS.values()))
+
 Reading = tuple[InstanceSet, list[Problem]]
 """Valid images of a subset, and the problems found while reading it."""
 
@@ -25,8 +28,8 @@ def find_readers(data: Path) -> dict[str, Callable[[], Reading]]:
 
     Args:
         data: Folder in COCO's layout, ``annotations/instances_*.json`` with the images in ``NAME`` or ``images/NAME``
-            (or ``NAME/_annotations.coco.json`` beside the images), or in Pascal VOC's, ``Annotations``,
-            ``JPEGImages`` and ``ImageSets/Main``.
+            (also ``train.json`` and ``val.json``, or ``NAME/_annotations.coco.json`` beside the images), or in Pascal
+            VOC's, ``Annotations``, ``JPEGImages`` and ``ImageSets/Main``.
 
     Raises:
         UserError: The folder has none of these layouts, or lacks a subset.
@@ -72,7 +75,8 @@ def _find_coco(root: Path, subset: str) -> tuple[Path, Path]:
     official = [
         (path, path.stem.removeprefix("instances_"))
         for folder in (root / "annotations", root)
-        for path in sorted(folder.glob("instances_*.json"))
+        for path in sorted(folder.glob("*.json"))
+        if path.stem.startswith(("instances_", *PREFIXES))
     ]
     exported = [(path, path.parent.name) for path in sorted(root.glob("*/_annotations.coco.json"))]
     by_prefix = ([one for one in official + exported if one[1].startswith(prefix)] for prefix in SUBSETS[subset])

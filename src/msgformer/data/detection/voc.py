@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import math
+import re
 from pathlib import Path
 from xml.etree import ElementTree
 
 from msgformer.data.detection.instances import AnnotatedImage, Box, Instance, InstanceSet
 from msgformer.data.files.folder import IMAGE_SUFFIXES
+from msgformer.data.files.images import open_image
 from msgformer.data.problems import Problem, Severity
+from msgformer.errors import UserError
 
 
 def read_voc(root: Path, names: list[str], classes: list[str]) -> tuple[InstanceSet, list[Problem]]:
@@ -40,8 +43,8 @@ def voc_classes(root: Path, names: list[str]) -> list[str]:
     found: set[str] = set()
     for name in names:
         try:
-            tree = ElementTree.parse(root / "Annotations" / f"{name}.xml")
-        except (OSError, ElementTree.ParseError):
+            tree = _parse(root / "Annotations" / f"{name}.xml")
+        except (OSError, ElementTree.ParseError, ValueError):
             continue
         found |= {(one.findtext("name") or "").strip() for one in tree.iter("object")}
     return sorted(found - {""})
@@ -64,11 +67,11 @@ class _Reader:
         path = self.root / "Annotations" / f"{name}.xml"
         file = self._find_image(name)
         try:
-            tree = ElementTree.parse(path).getroot()
+            tree = _parse(path)
         except FileNotFoundError:
             self.note("error", "annotation file", path, "no such file, but the subset's list names it")
             return None
-        except ElementTree.ParseError as error:
+        except (ElementTree.ParseError, ValueError) as error:  # also of an unknown encoding, or a wrong one
             self.note("error", "annotation file", path, f"isn't valid XML ({error}); export it again")
             return None
         width, height = (_number(tree.findtext(f"size/{side}")) for side in ("width", "height"))
@@ -76,8 +79,9 @@ class _Reader:
             self.note("error", "missing image", self.root / "JPEGImages" / name, "no such image file, but its XML is")
             return None
         if not width or not height or min(width, height) < 1:
-            self.note("error", "annotation file", path, "its 'size' lacks a width or height")
-            return None
+            width, height = self._size_of(file, path)
+            if not width:
+                return None
         instances = [found for one in tree.iter("object") if (found := self._instance(one, path, (width, height)))]
         if not instances:
             message = "no object is annotated in it; it isn't trained on, and scored as an empty image"
@@ -85,8 +89,21 @@ class _Reader:
         return AnnotatedImage(number, str(file), int(width), int(height), tuple(instances))
 
     def _find_image(self, name: str) -> Path | None:
-        candidates = [self.root / "JPEGImages" / f"{name}.{suffix}" for suffix in ("jpg", *sorted(IMAGE_SUFFIXES))]
-        return next((path for path in candidates if path.is_file()), None)
+        suffixes = ("jpg", *sorted(IMAGE_SUFFIXES))
+        names = (f"{name}.{spelling}" for suffix in suffixes for spelling in (suffix, suffix.upper()))
+        return next((path for one in names if (path := self.root / "JPEGImages" / one).is_file()), None)
+
+    def _size_of(self, file: Path, path: Path) -> tuple[int, int]:
+        """Return the width and height of an image whose XML lacks them; zeros if it can't be read."""
+        try:
+            with open_image(str(file)) as image:
+                self.note(
+                    "note", "annotation file", path, "its 'size' lacks a width or height; that of the image is used"
+                )
+                return image.size
+        except UserError as error:
+            self.note("error", "unreadable image", file, str(error))
+            return 0, 0
 
     def _instance(self, one: ElementTree.Element, path: Path, size: tuple[float, float]) -> Instance | None:
         name = (one.findtext("name") or "").strip()
@@ -104,6 +121,18 @@ class _Reader:
         self.num_objects += 1
         difficult = one.findtext("difficult", "0").strip() == "1"
         return Instance(self.num_objects, self.labels[name], box, box[2] * box[3], difficult)
+
+
+def _parse(path: Path) -> ElementTree.Element:
+    """Parse an XML file in any encoding that Python knows; the parser itself knows few."""
+    content = path.read_bytes()
+    declared = re.match(rb"""\s*<\?xml[^>]*encoding=["']([\w.-]+)["'][^>]*\?>""", content)
+    if declared is None:
+        return ElementTree.fromstring(content)
+    try:
+        return ElementTree.fromstring(content[declared.end() :].decode(declared[1].decode("ascii")))
+    except LookupError as error:
+        raise ValueError(str(error)) from error
 
 
 def _number(text: str | None) -> float | None:

@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+import re
+import unicodedata
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from msgformer.errors import UserError, shown
 from msgformer.model_names import nearest
 
-IMAGE_SUFFIXES = frozenset({"bmp", "gif", "jfif", "jpe", "jpeg", "jpg", "pgm", "png", "ppm", "tif", "tiff", "webp"})
+IMAGE_SUFFIXES = frozenset(
+    [
+        *("apng", "avif", "bmp", "dib", "gif", "heic", "heif", "hif", "j2k", "jfif", "jp2", "jpe", "jpeg", "jpf"),
+        *("jpg", "jpx", "mpo", "pbm", "pgm", "png", "pnm", "ppm", "qoi", "tga", "tif", "tiff", "webp"),
+    ]
+)
 """Suffixes of image files, in lower case."""
 
-TRAIN_NAMES = ("train", "training")
-VAL_NAMES = ("val", "validation", "valid", "test")
+IGNORED_FOLDERS = frozenset({"__MACOSX", "__pycache__", "@eaDir", "$RECYCLE.BIN", "System Volume Information"})
+"""Names of folders that operating systems leave; hidden ones are ignored as well."""
 
 
 @dataclass(frozen=True)
@@ -25,7 +32,7 @@ class Listing:
         root: Folder that the names are relative to.
         names: Path of each image relative to ``root``, sorted within a class.
         labels: Index into ``classes`` of each image.
-        classes: Class names, sorted.
+        classes: Class names in natural order, or in that of a trained model.
     """
 
     root: str
@@ -107,7 +114,7 @@ def _walk(folder: str, prefix: str, seen: set[str]) -> Iterator[str]:
         names = sorted(f"{entry.name}/" if _is_folder(entry) else entry.name for entry in entries)
     for name in names:
         if name.endswith("/"):
-            if not name.startswith("."):
+            if not _is_ignored(name[:-1]):
                 yield from _walk(f"{folder}/{name[:-1]}", f"{prefix}{name}", seen)
         elif is_image(name):
             yield f"{prefix}{name}"
@@ -120,28 +127,66 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
         return False
 
 
+def _is_ignored(name: str) -> bool:
+    return name.startswith(".") or name in IGNORED_FOLDERS
+
+
 def subfolders(folder: Path) -> list[str]:
-    """Return the sorted names of the subfolders, without hidden ones."""
-    return sorted(entry.name for entry in folder.iterdir() if entry.is_dir() and not entry.name.startswith("."))
+    """Return the names of the subfolders in natural order, without hidden ones and those of operating systems."""
+    return natural_order(entry.name for entry in folder.iterdir() if entry.is_dir() and not _is_ignored(entry.name))
 
 
-def class_folders(root: Path, classes: Sequence[str] | None = None) -> list[str]:
-    """Return the sorted names of the class folders in ``root``, without hidden ones.
+def ignored_folders(folder: Path) -> list[str]:
+    """Return the sorted names of the subfolders that `subfolders` leaves out, except hidden ones."""
+    return sorted(entry.name for entry in folder.iterdir() if entry.name in IGNORED_FOLDERS and entry.is_dir())
+
+
+def holds_images(folder: Path) -> bool:
+    """Return whether images lie directly in a folder."""
+    return any(is_image(entry.name) and entry.is_file() for entry in folder.iterdir())
+
+
+def has_images(folder: Path) -> bool:
+    """Return whether there is an image in a folder or below it."""
+    return next(walk_images(folder), None) is not None
+
+
+def natural_order(names: Iterable[str]) -> list[str]:
+    """Sort names as timm does, with numbers by value: "2" before "10"."""
+    return sorted(names, key=lambda name: ([_natural_key(part) for part in re.split(r"(\d+)", name.lower())], name))
+
+
+def _natural_key(part: str) -> tuple[int, int, str]:
+    return (0, int(part), "") if part.isdecimal() else (1, 0, part)
+
+
+def class_name(folder: str) -> str:
+    """Return the class that a folder stands for: its name in composed Unicode, which systems write differently."""
+    return unicodedata.normalize("NFC", folder)
+
+
+def class_folders(root: Path, classes: Sequence[str] | None = None) -> dict[str, str]:
+    """Return the class folders in ``root`` that hold images: the name of each folder by its class, in natural order.
 
     Args:
         root: Folder with one subfolder per class.
         classes: Allowed class names; by default any two or more.
 
     Raises:
-        UserError: There are no class folders, or one is not among ``classes``.
+        UserError: There are no class folders, two stand for one class, or one is not among ``classes``.
     """
-    found = subfolders(root)
+    names = [name for name in subfolders(root) if has_images(root / name)]
+    found: dict[str, str] = {}
+    for name in names:
+        if (other := found.setdefault(class_name(name), name)) != name:
+            raise UserError(f"{root} has two folders of class {class_name(name)!r}, {other!r} and {name!r}; merge them")
     if not found:
-        loose = "it holds images directly; put" if any(is_image(entry.name) for entry in root.iterdir()) else "put"
+        loose = "it holds images directly; put" if holds_images(root) else "put"
         raise UserError(f"no class folders in {root}: {loose} the images of each class into a folder of its name")
     if classes is None and len(found) < 2:
-        raise UserError(f"only one class folder in {root} ({found[0]!r}): a classifier needs at least two")
-    if classes is not None and (unknown := sorted(set(found) - set(classes))):
+        raise UserError(f"only one class folder in {root} ({names[0]!r}): a classifier needs at least two")
+    known = None if classes is None else {class_name(name) for name in classes}
+    if classes is not None and known is not None and (unknown := [name for name in found if name not in known]):
         raise UserError(
             f"class folder {unknown[0]!r} in {root} is not among the known classes{nearest(unknown[0], classes)}"
         )
@@ -149,78 +194,22 @@ def class_folders(root: Path, classes: Sequence[str] | None = None) -> list[str]
 
 
 def list_classes(root: Path, classes: Sequence[str] | None = None) -> Listing:
-    """List all images in the class folders of ``root``.
+    """List all images in the class folders of ``root``; folders without images are left out.
 
     Args:
         root: Folder with one subfolder per class.
-        classes: Allowed class names, which then define the labels; by default the names of the folders.
+        classes: Allowed class names, which then define the labels; by default those of the folders, in natural order.
 
     Raises:
-        UserError: As of :func:`class_folders`, or a class folder is empty.
+        UserError: As of :func:`class_folders`.
     """
     found = class_folders(root, classes)
     known = tuple(classes or found)
+    index = {class_name(name): label for label, name in enumerate(known)}
     names: list[str] = []
     labels: list[int] = []
-    for name in found:
-        images = find_images(root / name)
-        if not images:
-            raise UserError(f"class folder {root / name} holds no images; fill it or remove it")
-        names += [f"{name}/{image}" for image in images]
-        labels += [known.index(name)] * len(images)
+    for name in sorted(found, key=lambda name: index[name]):
+        images = find_images(root / found[name])
+        names += [f"{found[name]}/{image}" for image in images]
+        labels += [index[name]] * len(images)
     return Listing(str(root), tuple(names), tuple(labels), known)
-
-
-def find_subset(root: Path, names: Sequence[str]) -> Path | None:
-    """Return the first existing subfolder, or None.
-
-    Args:
-        root: The folder.
-        names: Names of the subfolder, in order of preference.
-    """
-    return next((root / name for name in names if (root / name).is_dir()), None)
-
-
-def find_val_folder(root: Path, classes: Sequence[str]) -> Path | None:
-    """Return the folder of validation images, or None.
-
-    A class may be called like such a folder, for example "valid": without ``train/`` beside it, it is a class folder.
-
-    Args:
-        root: Folder with ``val/``, or with class folders.
-        classes: Names of the classes.
-    """
-    val = find_subset(root, VAL_NAMES)
-    is_class = val is not None and val.name in classes and find_subset(root, TRAIN_NAMES) is None
-    return None if is_class else val
-
-
-def find_subsets(path: str | Path) -> tuple[Path, Path | None]:
-    """Find the folders of the training and of the validation images, without listing images.
-
-    Args:
-        path: Folder with ``train/`` and ``val/``, each with one subfolder per class, or with class folders only.
-
-    Returns:
-        Both folders; the second is None if there are only class folders, which must be split.
-
-    Raises:
-        UserError: The folder has neither layout.
-    """
-    root = require_folder(path)
-    train, val = find_subset(root, TRAIN_NAMES), find_subset(root, VAL_NAMES)
-    if train is not None and val is None:
-        raise UserError(f"{root} has {train.name}/ but no val/; add one, or give --data {train} to split that")
-    if train is None or val is None:
-        train, val = root, None
-    classes = class_folders(train)
-    if val is not None:
-        class_folders(val, classes)
-    return train, val
-
-
-def list_subsets(path: str | Path) -> tuple[Listing, Listing | None]:
-    """List the training and the validation images of a data folder, as of :func:`find_subsets`."""
-    train, val = find_subsets(path)
-    training = list_classes(train)
-    return training, None if val is None else list_classes(val, training.classes)

@@ -8,12 +8,16 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from msgformer.data.files.folder import TRAIN_NAMES, VAL_NAMES, find_subsets, require_folder
+from msgformer.data.files.folder import require_folder, require_path
+from msgformer.data.files.layout import TRAIN_NAMES, VAL_NAMES, find_subsets
 from msgformer.errors import UserError
 from msgformer.model_names import nearest
 from msgformer.utils.packages import require_package
 
-FOLDER = "folder"
+FOLDER, TABLE = "folder", "table"
+
+TABLE_SUFFIXES = (".csv", ".parquet")
+"""Suffixes of tables of labels."""
 
 SCHEMES: dict[str, str] = {
     "tar": "tar files (one file, a folder or a pattern) with one folder or one tar file per class",
@@ -36,20 +40,22 @@ class Location:
     """Location of data.
 
     Attributes:
-        scheme: "folder" or one of ``SCHEMES``.
-        path: A folder, or the part after the scheme's colon.
+        scheme: "folder", "table" or one of ``SCHEMES``.
+        path: A folder, a table of labels, or the part after the scheme's colon.
     """
 
     scheme: str
     path: str
 
     def __str__(self) -> str:
-        return self.path if self.scheme == FOLDER else f"{self.scheme}:{self.path}"
+        return self.path if self.scheme in (FOLDER, TABLE) else f"{self.scheme}:{self.path}"
 
     @property
     def title(self) -> str:
         """Short name of the data, for the name of a run."""
         path = self.path.partition(":")[0] if self.scheme == "torch" else self.path
+        if self.scheme == TABLE:
+            path = re.sub(r"[/\\]?labels\.\w+$|\.\w+$", "", path)
         name = re.split(r"[/\\]", path.rstrip("/\\"))[-1]
         return re.sub(r"[{*?\[].*", "", name.removesuffix(".tar")).strip("-_. ") or self.scheme
 
@@ -69,7 +75,22 @@ def parse_location(data: str | Path) -> Location:
     if colon and re.fullmatch(r"[a-z]{2,}", scheme) and not Path(text).exists():
         known = ", ".join(f"{name}:" for name in SCHEMES)
         raise UserError(f"data: unknown scheme {scheme!r} in {text!r}{nearest(scheme, list(SCHEMES))} ({known})")
-    return Location(FOLDER, text)
+    is_table = Path(text).suffix.lower() in TABLE_SUFFIXES and not Path(text).expanduser().is_dir()
+    return Location(TABLE if is_table else FOLDER, text)
+
+
+def find_labels(data: str | Path) -> Location:
+    """Parse a value of ``--data`` for classification: a folder with ``labels.csv`` stands for that table.
+
+    Raises:
+        UserError: As of `parse_location`.
+    """
+    location = parse_location(data)
+    if location.scheme != FOLDER:
+        return location
+    tables = (Path(location.path).expanduser() / f"labels{suffix}" for suffix in TABLE_SUFFIXES)
+    found = next((path for path in tables if path.is_file()), None)
+    return location if found is None else Location(TABLE, str(found))
 
 
 def resolve_data(data: str | Path, *, layout: bool = True) -> str:
@@ -83,9 +104,11 @@ def resolve_data(data: str | Path, *, layout: bool = True) -> str:
         UserError: The data does not exist, has an unknown layout, or needs a package that is missing.
     """
     location = parse_location(data)
+    if location.scheme == TABLE:
+        return str(require_path(Path(location.path).expanduser(), "data").absolute())
     if location.scheme == FOLDER:
         folder = Path(location.path).expanduser().absolute()
-        if layout:
+        if layout and find_labels(folder).scheme == FOLDER:
             find_subsets(folder)
         else:
             require_folder(folder)

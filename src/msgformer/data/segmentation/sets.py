@@ -6,13 +6,14 @@ import json
 from pathlib import Path
 
 from msgformer.config.dense_data_options import ReduceZeroLabel
-from msgformer.data.files.folder import TRAIN_NAMES, VAL_NAMES, find_images, find_subset, require_folder
+from msgformer.data.files.folder import find_images, require_folder
+from msgformer.data.files.layout import find_subset
 from msgformer.data.problems import Problem, raise_errors
 from msgformer.data.segmentation.cityscapes import is_cityscapes, pair_cityscapes
 from msgformer.data.segmentation.label_maps import LabeledImages, LabelScheme
 from msgformer.errors import UserError
 
-SUBSETS = {"train": TRAIN_NAMES, "val": VAL_NAMES}
+SUBSETS = ("train", "val")
 
 CLASS_FILES = ("classes.txt", "objectInfo150.txt")
 """Files in the data folder that name the classes: one per line, or ADE20K's table with names in its last column."""
@@ -37,8 +38,8 @@ def find_segmentation(data: Path) -> dict[str, tuple[Path, Path]]:
     root = require_folder(data)
     names = ("leftImg8bit", "gtFine") if is_cityscapes(root) else ("images", "annotations")
     found = {}
-    for subset, spellings in SUBSETS.items():
-        images, maps = (find_subset(root / name, spellings) for name in names)
+    for subset in SUBSETS:
+        images, maps = (find_subset(root / name, subset) for name in names)
         if images is None or maps is None:
             raise UserError(
                 f"{root} has no {subset} images and label maps: it must be laid out as ADE20K (images and annotations,"

@@ -16,7 +16,7 @@ from msgformer.data.bundled.digits import NAME as DIGITS
 from msgformer.data.classification.mixing import build_mixer, mixes
 from msgformer.data.classification.samples import Samples
 from msgformer.data.classification.skipped import SKIPPED_FILE, count_skipped, read_skipped, write_skipped
-from msgformer.data.classification.subsets import open_subsets, record_subsets
+from msgformer.data.classification.subsets import layout_notes, open_subsets, record_subsets
 from msgformer.data.loading.balance import class_weights
 from msgformer.data.loading.module import ImageData
 from msgformer.data.preprocessing import Preprocessing, eval_transform, train_transform
@@ -24,7 +24,7 @@ from msgformer.models.registry import known_model
 from msgformer.tasks.classification.distillation import Distillation
 from msgformer.tasks.classification.teacher import open_teacher
 from msgformer.tasks.classification.training_module import ClassificationTraining
-from msgformer.tasks.training_setup import TrainingSetup
+from msgformer.tasks.training_setup import TrainingSetup, read_classes
 from msgformer.training.build import build_model, default_size, enable_grad_checkpointing, load_initial_weights
 
 if TYPE_CHECKING:
@@ -46,10 +46,12 @@ class ClassificationSetup(TrainingSetup):
         super().__init__(settings, resume)
         recorded = None if resume is None else read_skipped(resume)
         self.train, self.val, self.skipped = open_subsets(
-            settings.data, settings.val_fraction, settings.seed, settings.on_bad_image, recorded
+            settings.data, settings.val_fraction, settings.seed, settings.on_bad_image, recorded, read_classes(resume)
         )
+        messages = [f"note: {note}" for note in layout_notes(settings.data)]
         if self.skipped:
-            message = count_skipped(self.skipped, f"the run's {SKIPPED_FILE}")
+            messages.append(count_skipped(self.skipped, f"the run's {SKIPPED_FILE}"))
+        for message in messages:
             rank_zero_only(print)(message, file=sys.stderr, flush=True)
         self.classes = self.train.classes
 

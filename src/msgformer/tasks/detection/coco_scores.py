@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from msgformer.utils.rle import encode_masks
+from msgformer.utils.rle import compress, encode_masks
 
 Result = dict[str, Any]
 """One detection in COCO's results format: ``image_id``, ``category_id``, ``bbox``, ``score``, ``segmentation``."""
@@ -92,7 +92,8 @@ def summarize(ground_truth: CocoGroundTruth, results: Sequence[Result], kind: st
     """Compute COCO's metrics over all images.
 
     Args:
-        ground_truth: Annotations of the images; detections in crowds are ignored.
+        ground_truth: Annotations of the images; detections in crowds are ignored, and for masks also those in the box
+            of an object without a mask.
         results: All detections.
         kind: "box" or "mask".
     """
@@ -103,7 +104,7 @@ def summarize(ground_truth: CocoGroundTruth, results: Sequence[Result], kind: st
     else:
         found = [{key: value for key, value in one.items() if key != "segmentation"} for one in results]
     with contextlib.redirect_stdout(io.StringIO()):  # COCO's evaluation prints its progress
-        annotations = COCO(ground_truth.content)
+        annotations = COCO(_with_masks(ground_truth.content) if kind == "mask" else ground_truth.content)
         evaluation = COCOeval_faster(annotations, annotations.loadRes(found), KINDS[kind])
         evaluation.run()
     metrics = [_to_percent(float(value)) for value in evaluation.all_stats[: len(METRICS)]]
@@ -160,6 +161,23 @@ class CocoScores(nn.Module):
             for kind, summary in self.summaries.items()
             for name, value in summary.metrics.items()
         }
+
+
+def _with_masks(content: dict[str, Any]) -> dict[str, Any]:
+    """Return ground truth in which objects without a mask are crowds over their boxes.
+
+    A right mask can't be told from a wrong one there, so that detections there count as neither.
+    """
+    sizes = {image["id"]: (image["height"], image["width"]) for image in content["images"]}
+
+    def complete(one: dict[str, Any]) -> dict[str, Any]:
+        if "segmentation" in one:
+            return one
+        x, y, width, height = one["bbox"]
+        corners = [x, y, x + width, y, x + width, y + height, x, y + height]
+        return {**one, "iscrowd": 1, "segmentation": compress([corners], *sizes[one["image_id"]])}
+
+    return {**content, "annotations": [complete(one) for one in content["annotations"]]}
 
 
 def _gather(results: list[Result]) -> list[Result]:
