@@ -49,7 +49,6 @@ WHOLE_PROGRAM = {
 TESTED_BY = {
     "explanations/arrays.py": "commands/test_explain.py",
     "explanations/builder.py": "commands/test_explain.py",
-    "exporters/formats/onnx.py": "exporters/test_formats.py",
     "exporters/formats/openvino.py": "exporters/test_formats.py",
     "heads/segmentation/upernet.py": "heads/segmentation/test_segmenter.py",
     "mindspore/conv_layers.py": "mindspore/test_parity.py",

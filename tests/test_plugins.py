@@ -337,18 +337,22 @@ def test_an_old_card_has_no_plugins(tmp_path):
     assert ModelCard.read({"msgformer": {**old, "version": "0.1"}}, tmp_path).plugins == []
 
 
-def test_plugins_of_installed_distributions_are_loaded(tmp_path, fresh, capfd):
+@pytest.mark.parametrize(
+    ("ending", "reason"),
+    [("raise ValueError('no luck')", "ValueError: no luck ("), ("import sys; sys.exit(3)", "SystemExit: 3 (")],
+)
+def test_plugins_of_installed_distributions_are_loaded(tmp_path, fresh, capfd, ending, reason):
     site = tmp_path / "site"
     write_module(site, "plugin_installed")
     install(site, "good", "plugin_installed")
-    write_module(site, "plugin_broken", "raise ValueError('no luck')")
+    write_module(site, "plugin_broken", ending)
     install(site, "bad", "plugin_broken")
     sys.path.append(str(site))
     for _ in range(2):
         create_model("msg_transformer_tiny", **MODEL_ARGS, exchange="plugin_installed_everywhere", num_classes=2)
     warning = [line for line in capfd.readouterr().err.splitlines() if line.startswith("warning:")]
     assert len(warning) == 1, "once per process"
-    assert "plug-in 'bad' of bad (plugin_broken) can't be loaded and is skipped: ValueError: no luck (" in warning[0]
+    assert f"plug-in 'bad' of bad (plugin_broken) can't be loaded and is skipped: {reason}" in warning[0]
 
 
 def test_an_installed_plugin_works_from_the_command_line_and_is_named_where_it_is_missing(place, refused):

@@ -55,6 +55,7 @@ def test_every_argument_is_described(command):
     [
         (["trian"], "unknown command 'trian'; did you mean 'train'?"),
         (["--vers"], "unknown option '--vers'; did you mean '--version'?"),
+        (["-v"], "unknown option '-v'"),
         (["models", "--jsn"], "unknown option '--jsn'; did you mean '--json'?"),
         (["train", "--epoch", "3"], "unknown option '--epoch'; did you mean '--epochs'?"),
         (["train", "--model", "sgformer_smal"], "unknown model 'sgformer_smal'; did you mean 'sgformer_small'?"),

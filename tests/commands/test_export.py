@@ -66,6 +66,7 @@ def test_bad_arguments_are_reported_before_anything_is_loaded(run, tmp_path, mon
         ({"int8": True, "format": "torch-export"}, r"int8: not for format torch-export"),
         ({"calibration": tmp_path, "format": "aoti"}, r"calibration is for --int8"),
         ({"batch_size": 0}, r"batch_size must be at least 1"),
+        ({"img_size": 0}, r"img_size must be at least 1"),
     ):
         with pytest.raises(UserError, match=message):
             export(run, **arguments)

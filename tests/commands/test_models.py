@@ -55,3 +55,9 @@ def test_every_recipe_is_listed_with_a_description():
     assert list(listed) == list_recipes()
     assert all(listed.values())
     assert all(f"{name}  " in recipes().table() for name in listed)
+
+
+def test_each_named_recipe_is_printed():
+    printed = recipes("embedded/detect", "embedded/digits").recipes
+    assert list(printed) == ["embedded/detect", "embedded/digits"]
+    assert (printed["embedded/detect"]["task"], printed["embedded/digits"]["epochs"]) == ("detect", 30)

@@ -58,6 +58,12 @@ def test_positional_arguments_and_options_can_be_mixed(argv):
     assert values == dict(checkpoint=Path("run"), images=[Path("a"), Path("b")], top_k=3, tta=True)
 
 
+@pytest.mark.parametrize(("word", "tta"), [("true", True), ("false", False)])
+def test_a_switch_takes_the_words_true_and_false_before_positional_arguments(word, tta):
+    values, _ = parse(name, "--tta", word, "run", "a")
+    assert (values["checkpoint"], values["images"], values["tta"]) == (Path("run"), [Path("a")], tta)
+
+
 @pytest.mark.parametrize(
     ("argv", "expected"),
     [
@@ -177,6 +183,7 @@ def test_help_describes_every_argument(capsys):
     assert "--optim.lr LR Learning rate. (default: 0.5)" in text
     assert "--json As JSON." in text
     assert "--optim CONFIG" not in text
+    assert "(default: null)" not in text
 
 
 def test_help_of_a_training_shows_the_options_and_defaults_of_its_task(capsys):

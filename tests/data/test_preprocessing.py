@@ -153,3 +153,15 @@ def test_gaussian_blur_is_applied_with_its_probability(model):
         with seeded(0):
             results[probability] = train_transform(settings, AugmentOptions(**still, gaussian_blur=probability))(image)
     assert results[1.0].std() < 0.9 * results[0.0].std()
+
+
+@pytest.mark.parametrize(("option", "axis"), [("hflip", -1), ("vflip", -2)])
+def test_flips_are_applied_with_their_probability(model, option, axis):
+    settings = Preprocessing.of(model, (32, 32), 3, PreprocessOptions())
+    still = dict(auto_augment=None, scale=(1.0, 1.0), ratio=(1.0, 1.0), hflip=0.0, color_jitter=None, erasing=0.0)
+    image = Image.effect_noise((32, 32), 80).convert("RGB")
+    plain, flipped = (
+        train_transform(settings, AugmentOptions(**{**still, option: probability}))(image) for probability in (0.0, 1.0)
+    )
+    assert torch.equal(flipped, plain.flip(axis))
+    assert not torch.equal(flipped, plain)

@@ -87,3 +87,10 @@ def test_windows_at_the_border_are_clipped_to_the_image():
     assert (drawn[32, :32] == 255).all()
     assert (drawn[40, 32] == (20, 88, 190)).all()
     assert (drawn[10, 10] == 0).all()
+
+
+def test_windows_are_separated_in_rows_and_columns():
+    drawn = np.asarray(draw_windows(Image.new("RGB", (48, 20)), (2, 4), (10, 12)))
+    lines = (drawn == 255).all(axis=2)
+    assert lines.all(axis=1).nonzero()[0].tolist() == [10]
+    assert lines.all(axis=0).nonzero()[0].tolist() == [12, 24, 36]

@@ -52,8 +52,9 @@ def test_windows_attend_as_defined(attn_drop):
     assert_close(layer(x, num_queries=2), definition(layer, x)[:, :2])
 
 
-def test_bias_table_is_resampled_for_another_window():
-    layer = attention((2, 2))
+@pytest.mark.parametrize("window", [(2, 2), (2, 3)])
+def test_bias_table_is_resampled_for_another_window(window):
+    layer = attention(window)
     torch.nn.init.constant_(layer.relative_position_bias_table, 0.5)
     layer.set_window_size((4, 4))
     assert layer.relative_position_bias_table.shape == (49, 2)

@@ -67,6 +67,12 @@ def test_splits_that_number_their_classes_differently_are_matched_by_name(tmp_pa
     assert [val.classes[label] for label in val.labels] == ["dogs", "cats"]
 
 
+def test_a_column_of_classes_is_preferred_to_the_usual_name(tmp_path):
+    content = table(4).rename_column("label", "animal").add_column("label", [7, 8, 9, 9])
+    train, _ = stored(tmp_path / "set", content)
+    assert (train.classes, train.labels) == (("cats", "dogs"), (0, 1, 0, 1))
+
+
 def test_a_split_without_labels_is_named(tmp_path):
     splits = datasets.DatasetDict({"train": table(4), "test": table(2).remove_columns("label")})
     with pytest.raises(UserError, match=r"split 'test' of .* lacks the column 'label'"):

@@ -53,6 +53,7 @@ def test_unreadable_images_are_errors_with_the_reason(image_folder, kind):
     assert (problem.kind, problem.path) == ("unreadable image", str(root / "dark" / name))
     assert "remove it" in problem.message or "make it smaller" in problem.message
     assert "\n" not in problem.message
+    assert problem.path not in problem.message, "it stands before the message"
 
 
 def test_duplicate_images(image_folder):

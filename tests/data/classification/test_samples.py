@@ -16,3 +16,11 @@ def test_an_unreadable_image_has_the_label_of_no_class(image_folder):
     assert label < 0
     assert samples[0, 7].label == 3
     assert samples[0, 7].image.tolist() == [*Image.open(root / "d/01.png").size]
+
+
+def test_random_transforms_differ_by_epoch_and_image(image_folder):
+    source = FolderSource(list_classes(image_folder(per_class=2)))
+    samples = Samples(source, lambda _: torch.rand(4))
+    drawn = [tuple(samples[epoch, index].image.tolist()) for epoch in (0, 1) for index in (0, 1, 2)]
+    assert len(set(drawn)) == 6
+    assert drawn == [tuple(samples[epoch, index].image.tolist()) for epoch in (0, 1) for index in (0, 1, 2)]

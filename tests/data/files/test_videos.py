@@ -1,5 +1,6 @@
 import io
 import sys
+import warnings
 
 import numpy as np
 import pytest
@@ -165,6 +166,14 @@ def test_a_truncated_matroska_file_gives_a_warning(tmp_path):
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     with pytest.warns(UserWarning, match=r"clip\.mkv ends at [12]\.\d s of 4\.0 s; it may be cut off"):
         assert 0 < len(list(open_inputs(path).items)) < 40
+
+
+def test_a_short_whole_video_gives_no_warning(tmp_path):
+    """Its last frame begins 0.2 of the duration before its end."""
+    path = write_video(tmp_path / "clip.mkv", 5)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert len(list(open_inputs(path).items)) == 5
 
 
 def test_a_missing_extra_is_named_before_any_work(tmp_path, monkeypatch):

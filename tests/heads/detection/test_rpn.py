@@ -70,3 +70,14 @@ def test_images_without_objects_or_smaller_than_any_anchor():
     empty = {"boxes": torch.zeros(0, 4)}
     _, losses = network(images, features, [empty, {"boxes": torch.tensor([[2.0, 2.0, 9.0, 9.0]])}])
     assert all(torch.isfinite(loss) for loss in losses.values())
+
+
+@pytest.mark.parametrize(("side", "is_assigned"), [(32, True), (12, False)])
+def test_objects_that_overlap_every_anchor_by_less_than_0_3_are_not_assigned(side, is_assigned):
+    """The smallest anchor has an area of 32 x 32, and 12^2 / 32^2 is 0.14."""
+    network = RegionProposalNetwork(1)
+    images = ImageList(torch.zeros(1, 3, 128, 128), [(128, 128)])
+    anchors = network.anchor_generator(images, [torch.zeros(1, 1, 128 // s, 128 // s) for s in (4, 8, 16, 32, 64)])
+    box = torch.tensor([[64.0 - side / 2, 64.0 - side / 2, 64.0 + side / 2, 64.0 + side / 2]])
+    (labels,), _ = network.assign_targets_to_anchors(anchors, [{"boxes": box, "size": torch.tensor([128, 128])}])
+    assert bool((labels == 1).any()) is is_assigned
