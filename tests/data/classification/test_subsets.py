@@ -72,3 +72,13 @@ def test_a_validation_folder_alone_is_evaluated(image_folder):
     root = image_folder("data/val", classes=["cats", "dogs"]).parent
     (root / "notes").mkdir()
     assert set(open_evaluation(root, ["cats", "dogs"]).labels) == {0, 1}
+
+
+def test_a_resumed_run_keeps_the_order_of_its_classes(image_folder):
+    """Runs of earlier versions have alphabetical order, which the split depends on as well."""
+    root = image_folder(per_class=4, classes=["1", "10", "2"])
+    train, val, _ = open_subsets(root, 0.5, seed=0, classes=["1", "10", "2"])
+    assert train.classes == val.classes == ("1", "10", "2")
+    assert names(train)[2].startswith("10/")
+    assert list(train.labels) == [0, 0, 1, 1, 2, 2]
+    assert open_subsets(root, 0.5, seed=0)[0].classes == ("1", "2", "10")
