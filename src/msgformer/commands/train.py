@@ -137,9 +137,9 @@ def train(
         model: Name of a model of this package or of timm.
         data: Folder with train/ and val/, each with one folder per class; a folder with one folder per class, which is
             then split; a CSV or Parquet file with the columns image, label and, optionally, split; or SCHEME:LOCATION,
-            such as tar:FILE, wds:SHARDS, hfds:NAME or torch:NAME:FOLDER. Detection reads the COCO and Pascal VOC
-            layouts, segmentation the ADE20K and Cityscapes layouts. By default the bundled data: scikit-learn's 1,797
-            handwritten digits, and for the other tasks images as 'msgformer sample-data' writes them.
+            such as tar:FILE, wds:SHARDS, hfds:NAME or torch:NAME:FOLDER. Detection reads the COCO, Pascal VOC and
+            YOLO layouts, segmentation the ADE20K and Cityscapes layouts. By default the bundled data: scikit-learn's
+            1,797 handwritten digits, and for the other tasks images as 'msgformer sample-data' writes them.
         epochs: Number of epochs.
         config: YAML file or recipe for all options that are not given explicitly.
         task: "classify" (one class per image), "detect" (boxes and masks) or "segment" (one class per pixel).

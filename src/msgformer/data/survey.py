@@ -12,7 +12,7 @@ from msgformer.config.dense_data_options import ReduceZeroLabel
 from msgformer.data.classification.folder_checks import survey_folder
 from msgformer.data.classification.image_checks import check_source_images
 from msgformer.data.classification.subsets import open_location
-from msgformer.data.dense.checks import check_instances, check_label_maps, count_pixels
+from msgformer.data.dense.checks import check_instances, survey_label_maps
 from msgformer.data.detection.sets import find_readers
 from msgformer.data.files.locations import FOLDER, Location, expand_shards, find_labels
 from msgformer.data.files.sources import FolderSource, Source
@@ -31,8 +31,7 @@ class Survey:
 
     Attributes:
         images: Number of images per subset.
-        classes: Number of images (for detection, objects; for segmentation, pixels) per subset and class; of subsets
-            with problems in segmentation, nothing.
+        classes: Number of images (for detection, objects; for segmentation, pixels) per subset and class.
         problems: All problems, worst first.
     """
 
@@ -122,9 +121,7 @@ def survey_segmentation(data: str, *, reduce_zero: ReduceZeroLabel) -> Survey:
     images, classes, problems = {}, {}, []
     for subset in find_segmentation(Path(data)):
         found, wrong = read_subset(Path(data), subset, reduce_zero)
-        wrong += check_label_maps(found)
-        problems += wrong
+        also_wrong, classes[subset] = survey_label_maps(found)
+        problems += [*wrong, *also_wrong]
         images[subset] = len(found)
-        if not wrong:
-            classes[subset] = count_pixels(found)
     return Survey(images, classes, sort_problems(problems))

@@ -1,6 +1,6 @@
 import pytest
 
-from msgformer.data.files.layout import find_evaluation, find_layout, find_subsets, list_subsets, subset_of
+from msgformer.data.files.layout import find_evaluation, find_layout, find_subsets, list_subsets, pick_subset, subset_of
 from msgformer.errors import UserError
 
 CLASSES = ["dark", "light"]
@@ -17,6 +17,19 @@ CLASSES = ["dark", "light"]
 )
 def test_subsets_are_recognized_by_name(subset, names):
     assert {name: subset_of(name) for name in names} == dict.fromkeys(names, subset)
+
+
+@pytest.mark.parametrize(
+    ("names", "train", "val"),
+    [
+        (["dev", "train", "val"], "train", "val"),
+        (["test", "training", "validation"], "training", "validation"),
+        (["TEST", "x"], None, "TEST"),
+        ([], None, None),
+    ],
+)
+def test_of_several_names_the_most_common_is_picked(names, train, val):
+    assert (pick_subset(names, "train"), pick_subset(names, "val")) == (train, val)
 
 
 @pytest.mark.parametrize(

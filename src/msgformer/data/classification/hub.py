@@ -6,7 +6,7 @@ import io
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from msgformer.data.files.layout import TRAIN_NAMES, VAL_NAMES
+from msgformer.data.files.layout import pick_subset
 from msgformer.data.files.locations import Location
 from msgformer.data.files.sources import EncodedSource
 from msgformer.errors import UserError, shown
@@ -52,8 +52,8 @@ def open_hub_set(location: Location) -> tuple[HubSource, HubSource | None]:
     """
     require_package("datasets", "hf", "hfds:")
     splits = _load(location)
-    train = next((name for name in TRAIN_NAMES if name in splits), next(iter(splits)))
-    val = next((name for name in VAL_NAMES if name in splits and name != train), None)
+    train = pick_subset(splits, "train") or next(iter(splits))
+    val = pick_subset((name for name in splits if name != train), "val")
     image, label = _columns(splits[train], location)
     classes = _classes(splits[train], label)
     if len(classes) < 2:

@@ -11,7 +11,7 @@ from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 from msgformer.data.files.folder import is_image, natural_order
-from msgformer.data.files.layout import subset_of
+from msgformer.data.files.layout import pick_subset
 from msgformer.data.files.locations import Location, expand_shards, split_shards
 from msgformer.data.files.remote import fetch_shards
 from msgformer.data.files.sources import EncodedSource, numbered_classes
@@ -147,8 +147,7 @@ def _split_by_top_folder(images: Sequence[LabeledImage]) -> tuple[list[LabeledIm
     """Split images by folders such as ``train/`` and ``val/`` at the top or one level below."""
     for depth in (0, 1):
         tops = [parts[depth] if len(parts := str(one.label).split("/")) > depth else "" for one in images]
-        named = {subset_of(name): name for name in sorted(set(tops))}
-        train, val = named.get("train"), named.get("val", named.get("test"))
+        train, val = (pick_subset(sorted(set(tops)), subset) for subset in ("train", "val"))
         if train and val:
             return (
                 [one for one, top in zip(images, tops, strict=True) if top == train],

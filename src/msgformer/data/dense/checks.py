@@ -5,12 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from msgformer.data.detection.instances import AnnotatedImage, InstanceSet, size_problem
 from msgformer.data.files.images import displayed_size, open_image
 from msgformer.data.problems import FULL_CHECK_LIMIT, HEADER_CHECK_LIMIT, Problem
-from msgformer.data.segmentation.label_maps import IGNORED, LabeledImages, map_size_problem, read_label_map
+from msgformer.data.segmentation.label_maps import LabeledImages, map_size_problem, read_label_map
 from msgformer.errors import UserError
+
+if TYPE_CHECKING:
+    import numpy as np
+
+R = TypeVar("R")
 
 
 def check_instances(data: InstanceSet, *, whole: bool = True) -> list[Problem]:
@@ -20,7 +26,7 @@ def check_instances(data: InstanceSet, *, whole: bool = True) -> list[Problem]:
         data: The annotated images.
         whole: Whether to decode the images, rather than only their headers.
     """
-    return _check(lambda index: _image_problem(data.images[index], whole), range(len(data)))
+    return _find(lambda index: _image_problem(data.images[index], whole), range(len(data)))
 
 
 def check_label_maps(data: LabeledImages, *, whole: bool = True) -> list[Problem]:
@@ -30,27 +36,23 @@ def check_label_maps(data: LabeledImages, *, whole: bool = True) -> list[Problem
         data: The labeled images.
         whole: Whether to decode all files; otherwise only headers are read, and unknown labels aren't found.
     """
-    found = _check(lambda index: _pair_problem(data, index, whole, read_labels=whole), range(len(data)))
-    if (
-        whole
-        and len(data)
-        and not found
-        and not any((data.labels(index) != IGNORED).any() for index in range(len(data)))
-    ):
-        where = Path(data.pairs[0][1]).parent
-        message = "no pixel of any label map has a class, so that there is nothing to train on or to score"
-        found.append(Problem("error", "no labeled pixel", str(where), f"{message}; correct the label maps"))
-    return found
+    if whole:
+        return survey_label_maps(data)[0]
+    return _find(lambda index: _check_pair(data, index, whole=False, read_labels=False).problem, range(len(data)))
 
 
-def count_pixels(data: LabeledImages) -> dict[str, int]:
-    """Return the number of pixels of each class in label maps without problems."""
+def survey_label_maps(data: LabeledImages) -> tuple[list[Problem], dict[str, int]]:
+    """Find problems of all images and label maps, and count the pixels of each class in the maps without problems."""
     import numpy as np
 
-    with ThreadPoolExecutor() as pool:
-        counts = pool.map(lambda index: np.bincount(data.labels(index).ravel(), minlength=256), range(len(data)))
-        total = sum(counts, start=np.zeros(256, np.int64))
-    return {name: int(total[label]) for label, name in enumerate(data.classes)}
+    checks = _map(lambda index: _check_pair(data, index, whole=True, read_labels=True), range(len(data)))
+    problems = [one.problem for one in checks if one.problem is not None]
+    pixels = sum((one.pixels for one in checks if one.pixels is not None), start=np.zeros(256, np.int64))
+    if checks and not problems and not pixels[: len(data.classes)].any():
+        message = "no pixel of any label map has a class, so that there is nothing to train on or to score"
+        where = str(Path(data.pairs[0][1]).parent)
+        problems.append(Problem("error", "no labeled pixel", where, f"{message}; correct the label maps"))
+    return problems, {name: int(pixels[label]) for label, name in enumerate(data.classes)}
 
 
 def sample_label_maps(data: LabeledImages) -> list[Problem]:
@@ -62,7 +64,7 @@ def sample_label_maps(data: LabeledImages) -> list[Problem]:
     count = len(data)
     sample = {place * count // FULL_CHECK_LIMIT for place in range(FULL_CHECK_LIMIT)}
     indices = range(count) if count <= HEADER_CHECK_LIMIT else sorted(sample)
-    return _check(lambda index: _pair_problem(data, index, whole=False, read_labels=index in sample), indices)
+    return _find(lambda index: _check_pair(data, index, whole=False, read_labels=index in sample).problem, indices)
 
 
 def check_instances_quickly(data: InstanceSet) -> list[Problem]:
@@ -75,9 +77,20 @@ def check_label_maps_quickly(data: LabeledImages) -> list[Problem]:
     return check_label_maps(data) if len(data) <= FULL_CHECK_LIMIT else sample_label_maps(data)
 
 
-def _check(find: Callable[[int], Problem | None], indices: Iterable[int]) -> list[Problem]:
+class _PairCheck(NamedTuple):
+    """Result of checking an image and its label map: a problem, or the number of pixels by label [256] if read."""
+
+    problem: Problem | None = None
+    pixels: np.ndarray | None = None
+
+
+def _map(function: Callable[[int], R], indices: Iterable[int]) -> list[R]:
     with ThreadPoolExecutor() as pool:  # Pillow's decoders release the lock
-        return [problem for problem in pool.map(find, indices) if problem is not None]
+        return list(pool.map(function, indices))
+
+
+def _find(find: Callable[[int], Problem | None], indices: Iterable[int]) -> list[Problem]:
+    return [problem for problem in _map(find, indices) if problem is not None]
 
 
 def _image_problem(image: AnnotatedImage, whole: bool) -> Problem | None:
@@ -89,22 +102,29 @@ def _image_problem(image: AnnotatedImage, whole: bool) -> Problem | None:
     return Problem("error", "size of an image", image.file, problem) if problem else None
 
 
-def _pair_problem(data: LabeledImages, index: int, whole: bool, read_labels: bool) -> Problem | None:
+def _check_pair(data: LabeledImages, index: int, whole: bool, read_labels: bool) -> _PairCheck:
     image, label_map = data.pairs[index]
     try:
         size = _size(image, whole)
     except UserError as error:
-        return Problem("error", "unreadable image", image, str(error))
+        return _PairCheck(Problem("error", "unreadable image", image, str(error)))
     try:
         map_size = _size(label_map, whole=False)
         numbers = read_label_map(label_map) if read_labels else None
     except UserError as error:
-        return Problem("error", "unreadable label map", label_map, str(error))
+        return _PairCheck(Problem("error", "unreadable label map", label_map, str(error)))
     if problem := map_size_problem(*map_size, size, image):
-        return Problem("error", "size of a label map", label_map, problem)
-    if numbers is not None and (data.table[numbers] < 0).any():
-        return Problem("error", "labels of no class", label_map, data.unknown_labels(numbers))
-    return None
+        return _PairCheck(Problem("error", "size of a label map", label_map, problem))
+    return _PairCheck() if numbers is None else _count_labels(data, label_map, numbers)
+
+
+def _count_labels(data: LabeledImages, label_map: str, numbers: np.ndarray) -> _PairCheck:
+    import numpy as np
+
+    labels = data.table[numbers]
+    if labels.min() < 0:
+        return _PairCheck(Problem("error", "labels of no class", label_map, data.unknown_labels(numbers)))
+    return _PairCheck(pixels=np.bincount(labels.ravel(), minlength=256))
 
 
 def _size(path: str, whole: bool) -> tuple[int, int]:

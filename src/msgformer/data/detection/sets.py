@@ -88,7 +88,7 @@ def _find_coco(root: Path, subset: str) -> tuple[Path, Path]:
     if not found:
         raise UserError(
             f"{root} has no annotations/instances_{subset}*.json, as COCO's layout has, nor is it laid out as Pascal"
-            " VOC (Annotations, JPEGImages, ImageSets/Main)"
+            " VOC (Annotations, JPEGImages, ImageSets/Main) or YOLO (data.yaml)"
         )
     if len(found) > 1:
         files = ", ".join(path.relative_to(root).as_posix() for path, _ in found)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,16 +20,12 @@ from msgformer.data.files.folder import (
 )
 from msgformer.errors import UserError, shown
 
-TRAIN_NAMES = ("train", "training")
-VAL_NAMES = ("val", "validation", "valid", "test")
-"""Names of subsets in other kinds of data, in order of preference."""
-
 SUBSET_NAMES = {
     "train": ("train", "training", "trn"),
     "val": ("val", "valid", "validation", "dev"),
     "test": ("test", "testing", "tst"),
 }
-"""Names of the folders of each subset, without the words around them that `subset_of` ignores."""
+"""Names of each subset in order of preference, without the words around them that `subset_of` ignores."""
 
 IMAGE_FOLDERS = frozenset({"images", "image", "imgs", "img", "photos", "pictures"})
 """Names of folders that only wrap images or subsets, in lower case."""
@@ -53,15 +49,28 @@ class FolderLayout:
 
 
 def subset_of(name: str) -> str | None:
-    """Return the subset that a folder's name stands for: "train", "val", "test", or None.
+    """Return the subset that the name of a folder or split stands for: "train", "val", "test", or None.
 
     Upper case, separators, a year and words around it don't matter: TRAIN, seg_train, training-set, val2017.
     """
+    return next((subset for subset, bases in SUBSET_NAMES.items() for base in bases if _is_named(name, base)), None)
+
+
+def _is_named(name: str, base: str) -> bool:
     word = re.sub(r"[\W_]+", "", name.lower())
-    for subset, names in SUBSET_NAMES.items():
-        if re.fullmatch(rf"(seg)?({'|'.join(names)})(set|data|images|imgs|split|folder)?((19|20)\d\d)?", word):
-            return subset
-    return None
+    return bool(re.fullmatch(rf"(seg)?{base}(set|data|images|imgs|split|folder)?((19|20)\d\d)?", word))
+
+
+def pick_subset(names: Iterable[str], subset: str) -> str | None:
+    """Return the name of a subset, or None; of several, the one that comes first in `SUBSET_NAMES`.
+
+    Args:
+        names: Names to choose from.
+        subset: "train", or "val", for which test images serve as well.
+    """
+    given = list(names)
+    bases = (*SUBSET_NAMES["val"], *SUBSET_NAMES["test"]) if subset == "val" else SUBSET_NAMES[subset]
+    return next((name for base in bases for name in given if _is_named(name, base)), None)
 
 
 def find_subset(root: Path, subset: str) -> Path | None:
@@ -69,13 +78,10 @@ def find_subset(root: Path, subset: str) -> Path | None:
 
     Args:
         root: The folder; it need not exist.
-        subset: "train", or "val", for which test images serve as well.
+        subset: As of `pick_subset`.
     """
-    names = subfolders(root) if root.is_dir() else []
-    for wanted in ("val", "test") if subset == "val" else (subset,):
-        if found := [name for name in names if subset_of(name) == wanted]:
-            return root / found[0]
-    return None
+    name = pick_subset(subfolders(root), subset) if root.is_dir() else None
+    return None if name is None else root / name
 
 
 def find_layout(path: str | Path, classes: Sequence[str] | None = None) -> FolderLayout:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import glob
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from msgformer.data.files.folder import require_folder, require_path
-from msgformer.data.files.layout import TRAIN_NAMES, VAL_NAMES, find_subsets
+from msgformer.data.files.layout import find_subsets, pick_subset, subset_of
 from msgformer.errors import UserError
 from msgformer.model_names import nearest
 from msgformer.utils.packages import require_package
@@ -230,16 +230,13 @@ def split_shards(shards: Sequence[str]) -> tuple[list[str], list[str] | None]:
     folders = {shard: {shard.split("/")[-2].lower()} if "/" in shard else set() for shard in shards}
     files = {shard: set(re.split(r"[^a-z]+", shard.rpartition("/")[2].lower())) for shard in shards}
     for words in (folders, files, {shard: folders[shard] | files[shard] for shard in shards}):
-        val = next((found for name in VAL_NAMES if (found := _named(words, [name]))), [])
-        train = [shard for shard in _named(words, TRAIN_NAMES) if shard not in val]
+        names = sorted(set().union(*words.values()))
+        held_out = pick_subset(names, "val")
+        val = [shard for shard, own in words.items() if held_out in own]
+        train = [shard for shard, own in words.items() if shard not in val and "train" in map(subset_of, own)]
         if train and val:
             return train, val
     return list(shards), None
-
-
-def _named(words: Mapping[str, set[str]], names: Sequence[str]) -> list[str]:
-    """Return the shards with one of the names among their words."""
-    return [shard for shard, own in words.items() if own & set(names)]
 
 
 def _matches(name: str) -> list[str]:

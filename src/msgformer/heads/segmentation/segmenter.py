@@ -8,15 +8,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from msgformer.config.dense_training_options import SegmentHead, SegmentOptions
+from msgformer.data.segmentation.label_maps import IGNORED
 from msgformer.errors import UserError
 from msgformer.heads.backbone import STRIDES, DenseBackbone, create_backbone
 from msgformer.heads.segmentation.semantic_fpn import SemanticFPNHead
 from msgformer.heads.segmentation.upernet import FCNHead, UPerHead, resize
 from msgformer.heads.weight_decay import exempt_parameters
 from msgformer.model_names import nearest
-
-IGNORED = 255
-"""Label of ignored pixels."""
 
 HEADS = get_args(SegmentHead)
 """Names of the segmentation heads."""

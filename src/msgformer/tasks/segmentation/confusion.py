@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torchmetrics import MeanMetric
 from torchmetrics.classification import MulticlassConfusionMatrix
 
-from msgformer.heads.segmentation.segmenter import IGNORED
+from msgformer.data.segmentation.label_maps import IGNORED
 from msgformer.heads.segmentation.upernet import resize
 
 
