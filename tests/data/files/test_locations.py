@@ -4,7 +4,9 @@ from pathlib import Path
 import pytest
 
 from msgformer.data.files.locations import (
+    CocoLocation,
     Location,
+    data_text,
     expand_braces,
     expand_shards,
     parse_location,
@@ -32,12 +34,38 @@ def shards(tmp_path):
         ("hfds:owner/name", Location("hfds", "owner/name"), "name"),
         ("torch:cifar10:/data/sets", Location("torch", "cifar10:/data/sets"), "cifar10"),
         ("tar:/data/*.tar", Location("tar", "/data/*.tar"), "tar"),
+        ("coco:/data/cells.json?images=photos", Location("coco", "/data/cells.json?images=photos"), "cells"),
     ],
 )
 def test_the_scheme_is_before_the_colon(text, expected, title):
     assert parse_location(text) == expected
     assert str(expected) == text
     assert expected.title == title
+
+
+def test_explicit_annotations(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("a?b%3F.json").write_text("{}")
+    Path("photos").mkdir()
+    both = CocoLocation(Path("a?b%3F.json"), Path("photos"))
+    assert CocoLocation.parse(str(both)) == both
+    assert data_text({"annotations": "a?b%3F.json", "images": "photos"}) == str(both)
+    resolved = CocoLocation.parse(resolve_data({"annotations": "a?b%3F.json", "images": "photos"}))
+    assert resolved == CocoLocation(tmp_path / "a?b%3F.json", tmp_path / "photos")
+    assert CocoLocation.parse(resolve_data("a?b%3F.json")) == CocoLocation(tmp_path / "a?b%3F.json")
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        ({"images": "photos"}, r"^data\.images needs data\.annotations, a JSON file or its folder"),
+        ({"annotation": "a.json"}, r"^unknown option 'data\.annotation'; did you mean 'annotations'\?"),
+        ({"annotations": "gone.json"}, r"^data\.annotations: no such file or folder: gone\.json"),
+    ],
+)
+def test_unusable_explicit_paths_are_refused(data, message):
+    with pytest.raises(UserError, match=message):
+        resolve_data(data)
 
 
 def test_a_folder_with_a_colon_in_its_name_is_a_folder(tmp_path, monkeypatch):
