@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
-from msgformer.config.dense_data_options import ReduceZeroLabel
+from msgformer.config.dense_data_options import LabelOptions
 from msgformer.data.classification.folder_checks import survey_folder
 from msgformer.data.classification.image_checks import check_source_images
 from msgformer.data.classification.subsets import open_location
@@ -112,19 +112,19 @@ def survey_detection(data: str) -> Survey:
     return Survey({subset: len(found) for subset, found in subsets.items()}, classes, sort_problems(problems))
 
 
-def survey_segmentation(data: str, *, reduce_zero: ReduceZeroLabel) -> Survey:
+def survey_segmentation(data: str, labels: LabelOptions) -> Survey:
     """Survey a segmentation dataset in ADE20K's or Cityscapes' layout.
 
     Args:
         data: The folder.
-        reduce_zero: Whether labels count from 1, with 0 for no class; "auto" decides as a training does.
+        labels: Meaning of the labels.
 
     Raises:
         UserError: The folder has neither layout.
     """
     images, classes, problems = {}, {}, []
     for subset in find_segmentation(Path(data)):
-        found, wrong = read_subset(Path(data), subset, reduce_zero)
+        found, wrong = read_subset(Path(data), subset, labels)
         also_wrong, classes[subset] = survey_label_maps(found)
         problems += [*wrong, *also_wrong]
         images[subset] = len(found)

@@ -9,12 +9,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from msgformer.checkpoints.card import ModelCard
+from msgformer.data.dense.checks import check_objects
 from msgformer.data.dense.samples import DetectionSamples
 from msgformer.data.detection.instances import InstanceSet
 from msgformer.data.detection.sets import open_detection_val
 from msgformer.data.detection.transforms import detect_eval_transform, to_tensor
 from msgformer.data.files.memory_inputs import DecodedInput
 from msgformer.data.loading.split import read_split
+from msgformer.data.problems import raise_errors
 from msgformer.tasks.base import Task
 from msgformer.tasks.dense.data import example_indices
 from msgformer.tasks.dense.evaluation import BUNDLED, DenseEvaluation, DenseLoader, nan_to_none
@@ -56,6 +58,7 @@ def evaluate_detector(
     held_out = read_split(model.run, "val") if data is None and model.run is not None else None
     place = path or model.task.bundled_scenes()
     source = open_detection_val(place, model.card.classes, held_out, with_masks=has_masks)
+    raise_errors(check_objects({"val": source}))
     if has_masks and not source.has_masks:
         print("note: the data has boxes but no masks, so that only boxes are scored", file=sys.stderr, flush=True)
     kinds = ("box", "mask") if has_masks and source.has_masks else ("box",)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,8 +12,9 @@ import torch
 from torch import Tensor
 
 from msgformer.checkpoints.card import ModelCard
+from msgformer.config.dense_data_options import LabelOptions
 from msgformer.data.dense.samples import SegmentationSamples
-from msgformer.data.segmentation.label_maps import IGNORED, LabeledImages
+from msgformer.data.segmentation.label_maps import LabeledImages
 from msgformer.data.segmentation.sets import open_subset
 from msgformer.data.segmentation.transforms import SegmentViews
 from msgformer.errors import UserError
@@ -65,6 +67,8 @@ def evaluate_segmenter(
                 scores.update(probabilities.cpu().clamp(min=1e-12).log()[None], classes[None])  # type: ignore[index]
     totals = scores.compute()
     assert scores.summary is not None
+    if math.isnan(scores.summary.miou):
+        raise UserError(f"data: no pixel of the label maps in {folder} has a class, so that there is nothing to score")
     named = zip(model.card.classes, scores.summary.per_class, strict=True)
     per_class = {name: nan_to_none({"iou": value}) for name, value in named}
     result = SegmentationEvaluateResult(
@@ -91,12 +95,13 @@ def held_out_images(card: ModelCard, task: Task) -> tuple[int, Callable[[int], I
     Raises:
         UserError: The images don't exist any more.
     """
-    labeled = open_subset(data_folder(task, card.data["path"]), "val", card.preprocessing["reduce_zero_label"])
+    labels = LabelOptions(card.preprocessing["reduce_zero_label"], card.preprocessing.get("label_map"))
+    labeled = open_subset(data_folder(task, card.data["path"]), "val", labels)
     return len(labeled), labeled.load
 
 
 def _open_val(model: OpenedModel, folder: Path) -> LabeledImages:
-    source = open_subset(folder, "val", image_options(model).reduce_zero_label)
+    source = open_subset(folder, "val", image_options(model))
     if list(source.classes) != model.card.classes:
         raise UserError(
             f"data: {folder} has other classes than the {len(model.card.classes)} that the segmenter was trained on;"
@@ -113,8 +118,9 @@ def _examples(
     for index in example_indices(len(source), skipped):
         image, labels = source.load(index), source.labels(index)
         found = mean_probabilities(segment, [views.image(image)], labels.shape, flip=False).argmax(0).cpu().numpy()
-        is_labeled = labels != IGNORED
+        is_labeled = labels != source.ignored
         accuracy = 100 * float((found == labels)[is_labeled].mean()) if is_labeled.any() else 0.0
-        drawn = draw_classes(image, labels), draw_classes(image, np.where(is_labeled, found, IGNORED))
+        masked = np.where(is_labeled, found, source.ignored)
+        drawn = draw_classes(image, labels, source.ignored), draw_classes(image, masked, source.ignored)
         examples.append(Example(source.name(index), *drawn, f"{accuracy:.1f} % of the pixels are correct"))
     return examples
