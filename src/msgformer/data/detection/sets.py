@@ -15,33 +15,37 @@ from msgformer.data.files.folder import require_folder
 from msgformer.data.problems import Problem, raise_errors
 from msgformer.errors import UserError
 
-SUBSETS = {"train": ("train",), "val": ("val", "test")}
+SUBSETS = {"train": ("train",), "val": ("val", "test"), "test": ("test",)}
 """Prefixes of the names of the subsets, in order of preference."""
 
 PREFIXES = tuple(itertools.chain(*SUBSETS.values()))
+
+TRAINING_SUBSETS = ("train", "val")
+"""Subsets that a training needs."""
 
 Reading = tuple[InstanceSet, list[Problem]]
 """Valid images of a subset, and the problems found while reading it."""
 
 
-def find_readers(data: Path) -> dict[str, Callable[[], Reading]]:
-    """Find the files of the subsets "train" and "val" of a data folder, and return functions that read them.
+def find_readers(data: Path, subsets: Sequence[str] = TRAINING_SUBSETS) -> dict[str, Callable[[], Reading]]:
+    """Find the files of the subsets of a data folder, and return functions that read them.
 
     Args:
         data: Folder in COCO's layout, ``annotations/instances_*.json`` with the images in ``NAME`` or ``images/NAME``
             (also ``train.json`` and ``val.json``, or ``NAME/_annotations.coco.json`` beside the images), or in Pascal
             VOC's, ``Annotations``, ``JPEGImages`` and ``ImageSets/Main``, or in YOLO's, ``data.yaml``.
+        subsets: Names of the subsets, which are keys of `SUBSETS`.
 
     Raises:
         UserError: The folder has none of these layouts, or lacks a subset.
     """
     root = require_folder(data)
     if (root / "Annotations").is_dir() and (root / "ImageSets" / "Main").is_dir():
-        return _find_voc(root)
+        return _find_voc(root, subsets)
     if (path := find_config(root)) is not None:
-        config = read_config(path)
-        return {subset: partial(read_yolo, root, config, subset) for subset in SUBSETS}
-    return {subset: partial(read_coco, root, *_find_coco(root, subset)) for subset in SUBSETS}
+        config = read_config(path, subsets)
+        return {subset: partial(read_yolo, root, config, subset) for subset in subsets}
+    return {subset: partial(read_coco, root, *_find_coco(root, subset)) for subset in subsets}
 
 
 def open_detection(data: Path) -> tuple[InstanceSet, InstanceSet]:
@@ -54,17 +58,18 @@ def open_detection(data: Path) -> tuple[InstanceSet, InstanceSet]:
     return train, with_classes(val, train.classes)
 
 
-def open_detection_val(data: Path, classes: Sequence[str]) -> InstanceSet:
-    """Open the validation images for evaluating a model.
+def open_detection_val(data: Path, classes: Sequence[str], subset: str = "val") -> InstanceSet:
+    """Open the validation images, or those of another subset, for evaluating a model.
 
     Args:
         data: As of :func:`find_readers`.
         classes: Classes of the model.
+        subset: "train", "val" or "test".
 
     Raises:
         UserError: As of :func:`open_detection`, or the class of an object is not among ``classes``.
     """
-    return with_classes(_checked(find_readers(data)["val"]()), classes)
+    return with_classes(_checked(find_readers(data, (subset,))[subset]()), classes)
 
 
 def _checked(reading: Reading) -> InstanceSet:
@@ -98,8 +103,8 @@ def _find_coco(root: Path, subset: str) -> tuple[Path, Path]:
     return path, next((place for place in places if place.is_dir()), places[0])
 
 
-def _find_voc(root: Path) -> dict[str, Callable[[], Reading]]:
-    lists = {subset: root / "ImageSets" / "Main" / f"{subset}.txt" for subset in SUBSETS}
+def _find_voc(root: Path, subsets: Sequence[str]) -> dict[str, Callable[[], Reading]]:
+    lists = {subset: root / "ImageSets" / "Main" / f"{subset}.txt" for subset in subsets}
     for path in lists.values():
         if not path.is_file() or not path.read_text(encoding="utf-8").split():
             raise UserError(f"{path} is missing or empty; it must list the names of the images of its subset")
@@ -108,11 +113,12 @@ def _find_voc(root: Path) -> dict[str, Callable[[], Reading]]:
         subset: [line.split()[0] for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
         for subset, path in lists.items()
     }
-    return {subset: partial(_read_voc, root, names, subset) for subset in SUBSETS}
+    return {subset: partial(_read_voc, root, names, subset) for subset in subsets}
 
 
 def _read_voc(root: Path, names: dict[str, list[str]], subset: str) -> Reading:
-    classes = voc_classes(root, names["train"] + names["val"])
+    classes = voc_classes(root, [name for listed in names.values() for name in listed])
     if not classes:
-        raise UserError(f"{root / 'Annotations'} names no object in any image of ImageSets/Main/train.txt and val.txt")
+        lists = " and ".join(f"{listed}.txt" for listed in names)
+        raise UserError(f"{root / 'Annotations'} names no object in any image of ImageSets/Main/{lists}")
     return read_voc(root, names[subset], classes)

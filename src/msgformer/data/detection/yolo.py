@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from msgformer.data.problems import Problem, Severity
 from msgformer.errors import UserError, shown
 
 CONFIG_FILES = ("data.yaml", "data.yml", "dataset.yaml")
-KEYS = {"train": ("train",), "val": ("val", "valid", "test")}
+KEYS = {"train": ("train",), "val": ("val", "valid", "test"), "test": ("test",)}
 """Keys of the subsets, in order of preference."""
 
 
@@ -26,7 +26,7 @@ class YoloConfig:
     Attributes:
         path: The file.
         classes: Names of the classes, by their numbers from 0.
-        images: Paths of the images per subset, "train" and "val".
+        images: Paths of the images per subset.
     """
 
     path: Path
@@ -39,8 +39,12 @@ def find_config(root: Path) -> Path | None:
     return next((path for name in CONFIG_FILES if (path := root / name).is_file()), None)
 
 
-def read_config(path: Path) -> YoloConfig:
+def read_config(path: Path, subsets: Iterable[str] = ("train", "val")) -> YoloConfig:
     """Read data.yaml, and list the images of the subsets.
+
+    Args:
+        path: The file.
+        subsets: Names of the subsets, which are keys of `KEYS`.
 
     Raises:
         UserError: It is no YAML, or lacks names, a subset or its images.
@@ -49,8 +53,8 @@ def read_config(path: Path) -> YoloConfig:
     classes = _class_names(path, content.get("names"))
     base = path.parent / str(content.get("path") or "")
     images = {}
-    for subset, keys in KEYS.items():
-        places = next((content[key] for key in keys if content.get(key)), None)
+    for subset in subsets:
+        places = next((content[key] for key in KEYS[subset] if content.get(key)), None)
         if places is None:
             raise UserError(f"{shown(path)} has no {subset}; give the folder of its images")
         listed = places if isinstance(places, list) else [places]
@@ -66,7 +70,7 @@ def read_yolo(root: Path, config: YoloConfig, subset: str) -> tuple[InstanceSet,
     Args:
         root: The data folder.
         config: From `read_config`.
-        subset: "train" or "val".
+        subset: "train", "val" or "test".
 
     Returns:
         The valid images, and the problems; if one of them is an error, the data must not be used for training.

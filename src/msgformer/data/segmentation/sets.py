@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 from msgformer.config.dense_data_options import ReduceZeroLabel
@@ -36,13 +37,14 @@ MAP_ENDINGS = ("mask", "masks", "label", "labels", "labelTrainIds", "gt", "seg",
 """Words that the name of a label map may have after that of its image, as in ``photo_mask.png``."""
 
 
-def find_segmentation(data: Path) -> dict[str, tuple[Path, Path]]:
-    """Find the folders of the images and label maps of the subsets "train" and "val", without listing files.
+def find_segmentation(data: Path, subsets: Sequence[str] = SUBSETS) -> dict[str, tuple[Path, Path]]:
+    """Find the folders of the images and label maps of the subsets, without listing files.
 
     Args:
         data: Folder in ADE20K's layout, ``images`` and ``annotations`` (or another pair in `FOLDER_PAIRS`) with
             ``training`` and ``validation`` in each and the classes' names in ``classes.txt`` or ``objectInfo150.txt``,
             or in Cityscapes', ``leftImg8bit`` and ``gtFine`` with ``train`` and ``val``.
+        subsets: Names of the subsets; besides "train" and "val" there may be "test".
 
     Raises:
         UserError: The folder has neither layout, or lacks a subset.
@@ -50,7 +52,7 @@ def find_segmentation(data: Path) -> dict[str, tuple[Path, Path]]:
     root = require_folder(data)
     names = ("leftImg8bit", "gtFine") if is_cityscapes(root) else _folder_pair(root)
     found = {}
-    for subset in SUBSETS:
+    for subset in subsets:
         images, maps = (find_subset(root / name, subset) for name in names)
         if images is None or maps is None:
             raise UserError(
@@ -120,7 +122,7 @@ def open_subset(data: Path, subset: str, reduce_zero: ReduceZeroLabel) -> Labele
 
     Args:
         data: As of :func:`find_segmentation`.
-        subset: "train" or "val".
+        subset: "train", "val" or "test".
         reduce_zero: As of :func:`open_segmentation`.
 
     Raises:
@@ -136,13 +138,13 @@ def read_subset(data: Path, subset: str, reduce_zero: ReduceZeroLabel) -> tuple[
 
     Args:
         data: As of :func:`find_segmentation`.
-        subset: "train" or "val".
+        subset: "train", "val" or "test".
         reduce_zero: As of :func:`open_segmentation`.
 
     Raises:
         UserError: The folder has an unknown layout, or the classes have no names.
     """
-    images, maps = find_segmentation(data)[subset]
+    images, maps = find_segmentation(data, (subset,))[subset]
     root = require_folder(data)
     if is_cityscapes(root):
         scheme, pairs, problems = pair_cityscapes(images, maps)

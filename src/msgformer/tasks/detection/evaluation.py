@@ -15,8 +15,8 @@ from msgformer.data.detection.transforms import detect_eval_transform, to_tensor
 from msgformer.data.files.memory_inputs import DecodedInput
 from msgformer.errors import UserError
 from msgformer.tasks.base import Task
-from msgformer.tasks.dense.data import data_folder, example_indices
-from msgformer.tasks.dense.evaluation import BUNDLED, DenseEvaluation, DenseLoader, nan_to_none
+from msgformer.tasks.dense.data import chosen_subset, data_folder, example_indices, warn_of_training_images
+from msgformer.tasks.dense.evaluation import DenseEvaluation, DenseLoader, data_name, nan_to_none
 from msgformer.tasks.dense.report_sections import Example
 from msgformer.tasks.detection.coco_scores import CocoGroundTruth, CocoScores
 from msgformer.tasks.detection.ground_truth import coco_ground_truth
@@ -50,9 +50,12 @@ def evaluate_detector(
     """
     require_data(model, data)
     path = data or model.data["path"]
-    folder = data_folder(model.task, path)
+    folder = data_folder(model.task, path, moved=data is None)
     predictor = DetectionPredictor(model, config)
-    source = open_detection_val(folder, model.card.classes)
+    subset = chosen_subset(options.split)
+    source = open_detection_val(folder, model.card.classes, subset)
+    if data is not None and subset != "train":
+        warn_of_training_images(model, folder, source)
     kinds = ("box", "mask") if _has_masks(model) else ("box",)
     if "mask" in kinds and not source.has_masks:
         raise UserError(
@@ -61,7 +64,8 @@ def evaluate_detector(
     scores = CocoScores(kinds, shared=False)
     scores.ground_truth = coco_ground_truth(source)
     samples = DetectionSamples(source, detect_eval_transform, with_masks=False)
-    loader = DenseLoader(samples, source, path or BUNDLED, config, options.on_bad_image)
+    name = data_name(path, options.split)
+    loader = DenseLoader(samples, source, name, config, options.on_bad_image, subset)
     for images, _, positions in loader:
         scores.update(predictor.detect(images), positions.tolist())
     scores.ground_truth = _without(scores.ground_truth, loader.skipped)
@@ -73,7 +77,7 @@ def evaluate_detector(
     result = DetectionEvaluateResult(
         model.card.task,
         model.path or Path(model.card.model),
-        path or BUNDLED,
+        name,
         len(source) - len(loader.skipped),
         {},
         nan_to_none(metrics),
