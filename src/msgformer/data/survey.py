@@ -14,6 +14,7 @@ from msgformer.data.classification.image_checks import check_source_images
 from msgformer.data.classification.subsets import open_location
 from msgformer.data.dense.checks import check_instances, survey_label_maps
 from msgformer.data.detection.sets import find_readers
+from msgformer.data.duplicates import find_leaks
 from msgformer.data.files.locations import FOLDER, Location, expand_shards, find_labels
 from msgformer.data.files.sources import FolderSource, Source
 from msgformer.data.files.tars import index_tar
@@ -95,13 +96,14 @@ def survey_detection(data: str) -> Survey:
     Raises:
         UserError: The folder has neither layout.
     """
-    images, classes, problems = {}, {}, []
+    images, classes, problems, paths = {}, {}, [], {}
     for subset, read in find_readers(Path(data)).items():
         found, wrong = read()
         problems += [*wrong, *check_instances(found)]
-        images[subset] = len(found)
+        images[subset], paths[subset] = len(found), found.paths()
         labels = Counter(instance.label for image in found.images for instance in image.instances)
         classes[subset] = {name: labels[label] for label, name in enumerate(found.classes, start=1)}
+    problems += find_leaks(paths)
     for name in [name for name, count in classes["val"].items() if count and name not in classes["train"]]:
         message = f"class {name!r} has objects in val, but isn't in training; add it there or remove them"
         problems.append(Problem("error", "class only in val", data, message))
@@ -118,10 +120,11 @@ def survey_segmentation(data: str, *, reduce_zero: ReduceZeroLabel) -> Survey:
     Raises:
         UserError: The folder has neither layout.
     """
-    images, classes, problems = {}, {}, []
+    images, classes, problems, paths = {}, {}, [], {}
     for subset in find_segmentation(Path(data)):
         found, wrong = read_subset(Path(data), subset, reduce_zero)
         also_wrong, classes[subset] = survey_label_maps(found)
         problems += [*wrong, *also_wrong]
-        images[subset] = len(found)
+        images[subset], paths[subset] = len(found), found.paths()
+    problems += find_leaks(paths)
     return Survey(images, classes, sort_problems(problems))
