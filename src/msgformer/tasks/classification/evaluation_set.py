@@ -1,4 +1,4 @@
-"""Choice of the images to score a classifier on: given data, or a subset that the model's run has recorded."""
+"""Choice of the images of given data to score a classifier on, by the split that its run has recorded."""
 
 from __future__ import annotations
 
@@ -6,13 +6,12 @@ import sys
 from pathlib import Path
 
 from msgformer.config.data_options import EvaluationSplit
-from msgformer.data.bundled.digits import NAME as DIGITS
 from msgformer.data.classification.skipped import read_skipped
-from msgformer.data.classification.subsets import find_sources, reopen_validation
+from msgformer.data.classification.subsets import find_sources
 from msgformer.data.files.layout import find_layout
 from msgformer.data.files.locations import FOLDER, TABLE, Location, find_labels
 from msgformer.data.files.sources import FolderSource, Source, SubsetSource
-from msgformer.data.loading.split import Subset, read_split
+from msgformer.data.loading.split import read_split
 from msgformer.data.loading.trained_images import TrainedImages
 from msgformer.errors import UserError, shown
 from msgformer.tasks.evaluation import PARTS
@@ -22,12 +21,12 @@ BUNDLED = "sample:digits"
 """Location of the bundled data, which a run without a data folder was trained on."""
 
 
-def open_evaluation_set(model: OpenedModel, data: str | None, split: EvaluationSplit | None) -> tuple[Source, str]:
-    """Open the images to score on.
+def open_evaluation_set(model: OpenedModel, data: str, split: EvaluationSplit | None) -> tuple[Source, str]:
+    """Open given images to score on.
 
     Args:
         model: The classifier.
-        data: Folder or location of the images; None for those of the model's run.
+        data: Folder or location of the images.
         split: Subset to score on; by default that for validation. "all" is for data without subsets.
 
     Returns:
@@ -36,12 +35,6 @@ def open_evaluation_set(model: OpenedModel, data: str | None, split: EvaluationS
     Raises:
         UserError: The data can't be used, or has no such subset.
     """
-    if data is None and split != "all":
-        subset: Subset = split or "val"
-        name = model.data["path"] or DIGITS
-        assert model.run is not None  # checked by require_data
-        return reopen_subset(model, model.run, subset), f"the {PARTS[subset]} part of {name}"
-    data = data or model.data["path"] or BUNDLED
     location = find_labels(data)
     sources = find_sources(location, model.card.classes)
     trained = None if model.run is None or not model.data else _Trained(model, model.run)
@@ -54,18 +47,6 @@ def open_evaluation_set(model: OpenedModel, data: str | None, split: EvaluationS
     if chosen != "train" and trained is not None and trained.images.root is not None:
         trained.warn(location, source, "give --data of other images")
     return source, data if split is None else f"the {split} images of {data}"
-
-
-def reopen_subset(model: OpenedModel, run: Path, subset: Subset) -> Source:
-    """Open a subset of the images of a model's run.
-
-    Args:
-        model: The classifier.
-        run: Its run folder.
-        subset: The subset.
-    """
-    data = model.data
-    return reopen_validation(run, data["path"], model.card.classes, data["val_fraction"], data["seed"], subset)
 
 
 class _Trained:
