@@ -61,15 +61,15 @@ def test_other_data_with_training_images_is_warned_of(run, data, tmp_path, capsy
 
 @pytest.mark.parametrize("names", [("train", "val", "test"), ("Training", "validation", "seg_test")])
 def test_subsets_of_folders_are_evaluated(tmp_path, names, capsys):
-    for count, name in enumerate(names, 2):
+    for count, name in zip((4, 3, 2), names, strict=True):
         make_images(tmp_path / "data" / name, count)
     run = make_run(tmp_path / "data", tmp_path / "run", epochs=1)
-    for count, split in enumerate(("train", "val", "test"), 2):
+    for count, split in zip((4, 3, 2), ("train", "val", "test"), strict=True):
         assert len(scored(run, split=split)) == len(scored(run, tmp_path / "data", split=split)) == 3 * count
     assert len(scored(run, tmp_path / "data")) == 9
     capsys.readouterr()
-    assert len(scored(run, tmp_path / "data" / names[0])) == 6
-    assert "warning: 6 of the 6 scored images are training images of" in capsys.readouterr().err
+    assert len(scored(run, tmp_path / "data" / names[0])) == 12  # although it has all recorded names
+    assert "warning: 12 of the 12 scored images are training images of" in capsys.readouterr().err
     with pytest.raises(UserError, match="has train, val, test, but no all images"):
         evaluate(run, tmp_path / "data", split="all", **CPU)
 

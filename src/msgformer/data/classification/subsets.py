@@ -247,6 +247,12 @@ def find_sources(location: Location, classes: Sequence[str]) -> dict[str, Callab
         elif "val" not in listings:
             listings["val"] = listings["test"]
         return {name: partial(with_classes, FolderSource(listing), classes) for name, listing in listings.items()}
+    if location.scheme == "hfds":
+        from msgformer.data.classification.hub import open_hub_splits
+
+        splits = open_hub_splits(location, ("train", "val", "test"))
+        named = splits if len(splits) > 1 else {"all": splits["train"]}
+        return {name: partial(with_classes, source, classes) for name, source in named.items()}
     train, val = _open_scheme(location)
     opened = {"all": train} if val is None else {"train": train, "val": val}
     return {name: partial(with_classes, source, classes) for name, source in opened.items()}

@@ -66,7 +66,7 @@ def pick_subset(names: Iterable[str], subset: str) -> str | None:
 
     Args:
         names: Names to choose from.
-        subset: "train", or "val", for which test images serve as well.
+        subset: "train", "test", or "val", for which test images serve as well.
     """
     given = list(names)
     bases = (*SUBSET_NAMES["val"], *SUBSET_NAMES["test"]) if subset == "val" else SUBSET_NAMES[subset]
