@@ -7,10 +7,9 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 
 from msgformer.config.dense_data_options import ReduceZeroLabel
-from msgformer.data.files.locations import resolve_data
+from msgformer.data.files.locations import DataLike, resolve_data
 from msgformer.data.problems import SEVERITIES, Problem, has_errors, problem_rows
 from msgformer.tasks import DEFAULT_TASK, TaskName, get_task
 from msgformer.utils.result import Result, text_table
@@ -66,7 +65,7 @@ class CheckDataResult(Result):
 
 
 def check_data(
-    data: str | Path,
+    data: DataLike,
     task: TaskName = DEFAULT_TASK,
     reduce_zero_label: ReduceZeroLabel = "auto",
 ) -> CheckDataResult:

@@ -12,13 +12,14 @@ from msgformer.config.dense_data_options import ReduceZeroLabel
 from msgformer.data.classification.folder_checks import survey_folder
 from msgformer.data.classification.image_checks import check_source_images
 from msgformer.data.classification.subsets import open_location
-from msgformer.data.dense.checks import check_instances, survey_label_maps
+from msgformer.data.dense.checks import check_instances, check_objects, survey_label_maps
+from msgformer.data.detection.instances import InstanceSet
 from msgformer.data.detection.sets import find_readers
 from msgformer.data.duplicates import find_leaks
 from msgformer.data.files.locations import FOLDER, Location, expand_shards, find_labels
 from msgformer.data.files.sources import FolderSource, Source
 from msgformer.data.files.tars import index_tar
-from msgformer.data.problems import Problem, sort_problems
+from msgformer.data.problems import Problem, has_errors, sort_problems
 from msgformer.data.segmentation.sets import find_segmentation, read_subset
 from msgformer.errors import UserError
 
@@ -91,23 +92,26 @@ def _shard_problems(location: Location) -> list[Problem]:
 
 
 def survey_detection(data: str) -> Survey:
-    """Survey a detection dataset in COCO's or Pascal VOC's layout.
+    """Survey a detection dataset.
+
+    Args:
+        data: As of `find_readers`.
 
     Raises:
-        UserError: The folder has neither layout.
+        UserError: The folder has an unknown layout.
     """
-    images, classes, problems, paths = {}, {}, [], {}
-    for subset, read in find_readers(Path(data)).items():
-        found, wrong = read()
-        problems += [*wrong, *check_instances(found)]
-        images[subset], paths[subset] = len(found), found.paths()
-        labels = Counter(instance.label for image in found.images for instance in image.instances)
-        classes[subset] = {name: labels[label] for label, name in enumerate(found.classes, start=1)}
-    problems += find_leaks(paths)
-    for name in [name for name, count in classes["val"].items() if count and name not in classes["train"]]:
-        message = f"class {name!r} has objects in val, but isn't in training; add it there or remove them"
-        problems.append(Problem("error", "class only in val", data, message))
-    return Survey(images, classes, sort_problems(problems))
+    classes, problems = {}, []
+    subsets: dict[str, InstanceSet] = {}
+    for subset, read in find_readers(data).items():
+        subsets[subset], wrong = read()
+        problems += [*wrong, *check_instances(subsets[subset])]
+        labels = Counter(instance.label for image in subsets[subset].images for instance in image.instances)
+        names = subsets[subset].classes
+        classes[subset] = {name: labels[label] for label, name in enumerate(names, start=1)}
+    problems += find_leaks({subset: found.paths() for subset, found in subsets.items()})
+    if not has_errors(problems):
+        problems += check_objects(subsets)
+    return Survey({subset: len(found) for subset, found in subsets.items()}, classes, sort_problems(problems))
 
 
 def survey_segmentation(data: str, *, reduce_zero: ReduceZeroLabel) -> Survey:

@@ -23,6 +23,7 @@ from msgformer.data.loading.split import (
     check_groups,
     match_groups,
     read_split,
+    refuse_rule,
     split_images,
     write_split,
 )
@@ -111,7 +112,7 @@ def open_training(
     location = None if data is None else find_labels(data)
     train, val = (DigitsSource(), None) if location is None else open_location(location, classes)
     if val is not None:
-        _check_no_rule(rule, data)
+        refuse_rule(rule, data)
     subsets = {"all": train} if val is None else {"train": train, "val": val}
     usable, skipped = check_subsets(subsets, on_bad_image, recorded)
     if val is not None:
@@ -144,25 +145,6 @@ def open_subsets(
     """
     opened = open_training(data, SplitRule(val_fraction, seed), on_bad_image, **further)
     return opened.train, opened.val, opened.skipped
-
-
-def _check_no_rule(rule: SplitRule, data: str | Path | None) -> None:
-    """Refuse a rule for data with validation images of its own.
-
-    Raises:
-        UserError: The rule has more than a fraction above 0.
-    """
-    seed = rule.seed if rule.has_own_seed else None
-    given = {"folds": rule.folds, "split_file": rule.file, "split_by": rule.by, "split_seed": seed}
-    name = next((name for name, value in given.items() if value is not None), None)
-    if name is None and rule.fraction == 0:
-        name = "val_fraction 0"
-    if name is not None:
-        where = shown(str(data))
-        raise UserError(
-            f"{name} is for data without validation images, and {where} has some; leave it out, or give --data with the"
-            " training images alone"
-        )
 
 
 def _check_all_trained(source: Source, train: Sequence[int], file: Path) -> None:

@@ -93,6 +93,28 @@ def split_images(
     return grouped_fold(labels, classes, groups, rule.folds, rule.seed)
 
 
+def refuse_rule(rule: SplitRule, data: str | Path | None) -> None:
+    """Refuse a rule for data with validation images of its own, where it has no effect.
+
+    Args:
+        rule: The rule.
+        data: The data, for the message.
+
+    Raises:
+        UserError: The rule has more than a fraction above 0.
+    """
+    seed = rule.seed if rule.has_own_seed else None
+    given = {"folds": rule.folds, "split_file": rule.file, "split_by": rule.by, "split_seed": seed}
+    name = next((name for name, value in given.items() if value is not None), None)
+    if name is None and rule.fraction == 0:
+        name = "val_fraction 0"
+    if name is not None:
+        raise UserError(
+            f"{name} is for data without validation images, and {shown(str(data))} has some; leave it out, or give"
+            " --data with the training images alone"
+        )
+
+
 def match_groups(names: Sequence[str], pattern: str) -> list[str]:
     """Return the group of each image: the first group of a regular expression in its name, or the whole match.
 

@@ -80,6 +80,23 @@ class TrainedImages:
             )
 
 
+def note_held_out(run: Path, data: str, held_out: int, total: int) -> None:
+    """Say on standard error that only the held-out images of a run's own data are scored.
+
+    Args:
+        run: Run folder.
+        data: The data.
+        held_out: Number of held-out images.
+        total: Number of images.
+    """
+    print(
+        f"note: {shown(data)} has the images that {shown(run)} was trained on; the {held_out:,} that it held out"
+        f" (split.csv) are scored, of {total:,}; --split all scores all",
+        file=sys.stderr,
+        flush=True,
+    )
+
+
 def _are_equal(first: str, second: str) -> bool:
     try:
         return filecmp.cmp(first, second, shallow=False)

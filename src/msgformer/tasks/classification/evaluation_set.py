@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 from msgformer.config.data_options import EvaluationSplit
@@ -12,7 +11,7 @@ from msgformer.data.files.layout import find_layout
 from msgformer.data.files.locations import FOLDER, TABLE, Location, find_labels
 from msgformer.data.files.sources import FolderSource, Source, SubsetSource
 from msgformer.data.loading.split import read_split
-from msgformer.data.loading.trained_images import TrainedImages
+from msgformer.data.loading.trained_images import TrainedImages, note_held_out
 from msgformer.errors import UserError, shown
 from msgformer.tasks.evaluation import PARTS
 from msgformer.tasks.opened_model import OpenedModel
@@ -97,12 +96,7 @@ def _unsplit(
             raise UserError(f"split: {shown(trained.run)} has recorded no {subset} images; give another --split")
         chosen = [index for index, name in enumerate(_names(source)) if name in names]
         if split is None:
-            print(
-                f"note: {shown(data)} has the images that {shown(trained.run)} was trained on; the {len(chosen):,} that"
-                f" it held out (split.csv) are scored, of {len(source.labels):,}; --split all scores all",
-                file=sys.stderr,
-                flush=True,
-            )
+            note_held_out(trained.run, data, len(chosen), len(source.labels))
         return SubsetSource(source, chosen), f"the {PARTS[subset]} part of {data}"
     if split not in (None, "all"):
         raise UserError(

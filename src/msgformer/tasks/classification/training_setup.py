@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,7 +19,6 @@ from msgformer.data.classification.skipped import SKIPPED_FILE, count_skipped, r
 from msgformer.data.classification.subsets import layout_notes, open_training, record_subsets
 from msgformer.data.loading.balance import class_weights
 from msgformer.data.loading.module import ImageData
-from msgformer.data.loading.split import SPLIT_FILE
 from msgformer.data.preprocessing import Preprocessing, eval_transform, train_transform
 from msgformer.models.registry import known_model
 from msgformer.tasks.classification.distillation import Distillation
@@ -47,10 +45,7 @@ class ClassificationSetup(TrainingSetup):
     def __init__(self, settings: TrainSettings, resume: Path | None) -> None:
         super().__init__(settings, resume)
         recorded = None if resume is None else read_skipped(resume)
-        rule = settings.split_rule
-        if resume is not None and rule.file is not None:  # the user's file may have changed
-            rule = replace(rule, file=resume / SPLIT_FILE)
-        opened = open_training(settings.data, rule, settings.on_bad_image, recorded, read_classes(resume))
+        opened = open_training(settings.data, self.split_rule(), settings.on_bad_image, recorded, read_classes(resume))
         self.train, self.val, self.test, self.skipped = opened.train, opened.val, opened.test, opened.skipped
         messages = [f"note: {note}" for note in layout_notes(settings.data)]
         if self.skipped:

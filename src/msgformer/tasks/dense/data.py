@@ -7,7 +7,7 @@ from pathlib import Path
 
 from msgformer.config.data_options import EvaluationSplit
 from msgformer.data.detection.instances import InstanceSet
-from msgformer.data.files.locations import FOLDER, Location, require_run_data
+from msgformer.data.files.locations import FOLDER, CocoLocation, Location, require_run_data
 from msgformer.data.loading.split import Subset
 from msgformer.data.loading.trained_images import TrainedImages
 from msgformer.data.segmentation.label_maps import LabeledImages
@@ -50,19 +50,37 @@ def chosen_subset(split: EvaluationSplit | None) -> Subset:
     return split or "val"
 
 
-def warn_of_training_images(model: OpenedModel, folder: Path, source: InstanceSet | LabeledImages) -> None:
+def recorded_subset(split: EvaluationSplit | None) -> Subset:
+    """Return the recorded subset that the user's choice stands for; "val" for all images."""
+    return "val" if split is None or split == "all" else split
+
+
+def warn_of_training_images(model: OpenedModel, source: InstanceSet | LabeledImages) -> None:
     """Warn on standard error if images that the model's run was trained on are scored.
 
     Args:
         model: The model.
-        folder: The scored data folder.
         source: The scored images.
     """
-    if model.run is None or not model.data:
-        return
-    trained = TrainedImages.of(model.run, data_folder(model.task, model.data["path"]))
-    names = [source.name(index) for index in range(len(source))]
-    trained.warn(model.run, folder, names, "give --data of other images")
+    if model.run is not None and model.data:
+        trained = trained_images(model, model.run, source)
+        names = [source.name(index) for index in range(len(source))]
+        trained.warn(model.run, source.root, names, "give --data of other images")
+
+
+def trained_images(model: OpenedModel, run: Path, source: InstanceSet | LabeledImages) -> TrainedImages:
+    """Return the training images of a model's run.
+
+    Args:
+        model: The model.
+        run: Its run folder.
+        source: Images whose place is compared with that of the training images.
+    """
+    path = model.data["path"]
+    explicit = None if path is None else CocoLocation.parse(path)
+    if explicit is not None:  # names are relative to a folder that the annotations determine
+        return TrainedImages.of(run, source.root if explicit.annotations.exists() else None)
+    return TrainedImages.of(run, model.task.bundled_scenes() if path is None else Path(path))
 
 
 def example_indices(count: int, skipped: Collection[int]) -> list[int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -10,15 +11,14 @@ from typing import TYPE_CHECKING, Any
 from msgformer.checkpoints.card import ModelCard
 from msgformer.data.dense.samples import DetectionSamples
 from msgformer.data.detection.instances import InstanceSet
-from msgformer.data.detection.sets import open_detection_val
 from msgformer.data.detection.transforms import detect_eval_transform, to_tensor
 from msgformer.data.files.memory_inputs import DecodedInput
-from msgformer.errors import UserError
 from msgformer.tasks.base import Task
-from msgformer.tasks.dense.data import chosen_subset, data_folder, example_indices, warn_of_training_images
-from msgformer.tasks.dense.evaluation import DenseEvaluation, DenseLoader, data_name, nan_to_none
+from msgformer.tasks.dense.data import example_indices, recorded_subset
+from msgformer.tasks.dense.evaluation import DenseEvaluation, DenseLoader, nan_to_none
 from msgformer.tasks.dense.report_sections import Example
 from msgformer.tasks.detection.coco_scores import CocoGroundTruth, CocoScores
+from msgformer.tasks.detection.evaluation_set import open_evaluation_set, reopen_subset
 from msgformer.tasks.detection.ground_truth import coco_ground_truth
 from msgformer.tasks.detection.predictor import DetectionPredictor
 from msgformer.tasks.detection.scores import DetectionEvaluateResult
@@ -49,30 +49,23 @@ def evaluate_detector(
         UserError: The data can't be used, or has a class that the model doesn't have.
     """
     require_data(model, data)
-    path = data or model.data["path"]
-    folder = data_folder(model.task, path, moved=data is None)
     predictor = DetectionPredictor(model, config)
-    subset = chosen_subset(options.split)
-    source = open_detection_val(folder, model.card.classes, subset)
-    if data is not None and subset != "train":
-        warn_of_training_images(model, folder, source)
-    kinds = ("box", "mask") if _has_masks(model) else ("box",)
-    if "mask" in kinds and not source.has_masks:
-        raise UserError(
-            f"data: {folder} has boxes but no masks, which this detector is scored on; give data with masks"
-        )
+    has_masks = _has_masks(model)
+    source, name = open_evaluation_set(model, data, options.split, with_masks=has_masks)
+    if has_masks and not source.has_masks:
+        print("note: the data has boxes but no masks, so that only boxes are scored", file=sys.stderr, flush=True)
+    kinds = ("box", "mask") if has_masks and source.has_masks else ("box",)
     scores = CocoScores(kinds, shared=False)
     scores.ground_truth = coco_ground_truth(source)
     samples = DetectionSamples(source, detect_eval_transform, with_masks=False)
-    name = data_name(path, options.split)
-    loader = DenseLoader(samples, source, name, config, options.on_bad_image, subset)
+    loader = DenseLoader(samples, source, name, config, options.on_bad_image, recorded_subset(options.split))
     for images, _, positions in loader:
         scores.update(predictor.detect(images), positions.tolist())
     scores.ground_truth = _without(scores.ground_truth, loader.skipped)
     metrics = scores.compute()
     per_class = {
-        name: nan_to_none({f"{kind}_ap": summary.per_class[name] for kind, summary in scores.summaries.items()})
-        for name in model.card.classes
+        title: nan_to_none({f"{kind}_ap": summary.per_class[title] for kind, summary in scores.summaries.items()})
+        for title in model.card.classes
     }
     result = DetectionEvaluateResult(
         model.card.task,
@@ -89,17 +82,18 @@ def evaluate_detector(
     return DenseEvaluation(result, model.num_parameters, detections, examples)
 
 
-def held_out_images(card: ModelCard, task: Task) -> tuple[int, Callable[[int], Image.Image]]:
+def held_out_images(card: ModelCard, task: Task, run: Path) -> tuple[int, Callable[[int], Image.Image]]:
     """Return the number of images that a run validated on, and a function that loads one.
 
     Args:
         card: The card of the run's model.
         task: Detection.
+        run: The run folder.
 
     Raises:
         UserError: The images don't exist any more.
     """
-    instances = open_detection_val(data_folder(task, card.data["path"]), card.classes)
+    instances = reopen_subset(card, task, run, "val")
     return len(instances), instances.load
 
 

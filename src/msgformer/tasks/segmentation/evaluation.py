@@ -56,7 +56,7 @@ def evaluate_segmenter(
     subset = chosen_subset(options.split)
     source = _open_subset(model, folder, subset)
     if data is not None and subset != "train":
-        warn_of_training_images(model, folder, source)
+        warn_of_training_images(model, source)
     scores = SegmentScores(len(model.card.classes), shared=False)
     transform = predictor.eval_transform
     views = SegmentViews(image_options(model), transform.mean, transform.std, scales)
