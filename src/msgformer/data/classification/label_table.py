@@ -80,8 +80,10 @@ def table_groups(path: Path, names: Sequence[str], column: str) -> list[str] | N
     Raises:
         UserError: A cell is empty.
     """
-    columns, records = _read_parquet(path, column) if path.suffix.lower() == ".parquet" else _read_csv(path)
-    key = next((name for name in columns if name == column or name == column.strip().lower()), None)
+    columns, records = (
+        _read_parquet(path, column, column.lower()) if path.suffix.lower() == ".parquet" else _read_csv(path)
+    )
+    key = next((name for name in columns if name in (column, column.lower())), None)
     if key is None:
         return None
     cells: dict[str, str] = {}

@@ -160,6 +160,11 @@ def _find_groups(source: Source, location: Location | None, by: str) -> list[str
     groups = None
     if location is not None and location.scheme == TABLE:
         groups = table_groups(Path(location.path).expanduser(), names, by)
+        if groups is None:
+            try:
+                return match_groups(names, by)
+            except UserError as error:
+                raise UserError(f"{error}; the table has no column of this name") from error
     if groups is None:
         return match_groups(names, by)
     check_groups(groups, by)
