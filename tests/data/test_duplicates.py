@@ -86,6 +86,19 @@ def test_different_images_are_not_told(save, make):
     assert save(train=map(make, range(60)), val=map(make, range(60, 120))) == []
 
 
+def test_equal_hashes_alone_are_not_enough(save):
+    """All pixels exceed their right neighbors in both images."""
+    place = np.tile(np.linspace(0, 1, 96), (96, 1))
+    linear, steep = (Image.fromarray((255 * values).astype(np.uint8)) for values in (1 - place, np.exp(-5 * place)))
+    assert save(train=[linear], val=[steep]) == []
+
+
+def test_faint_shading_is_not_enough(save):
+    shading = np.tile(np.linspace(3, 0, 96), (96, 1))
+    first, second = (Image.fromarray((level + shading).astype(np.uint8)) for level in (100, 180))
+    assert save(train=[first], val=[second]) == []
+
+
 def test_images_with_one_different_object_in_the_same_place_are_different(save):
     def drawn(width):
         image = Image.new("L", (28, 28))
