@@ -90,7 +90,7 @@ def configured_by(
                 loaded = [] if requested is None else load_plugins(requested)
                 arguments[PLUGINS] = merge_plugins(loaded, arguments.get(PLUGINS) or ())
             arguments |= given
-            check_effects(_dotted_keys(mappings), arguments)
+            check_effects([*given, *_dotted_keys(mappings)], arguments)
             # All arguments as keywords, so that explicit ones override the configuration by name.
             return function(**arguments)  # type: ignore[call-arg]
 

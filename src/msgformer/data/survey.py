@@ -15,6 +15,7 @@ from msgformer.data.classification.subsets import open_location
 from msgformer.data.dense.checks import check_instances, check_objects, survey_label_maps
 from msgformer.data.detection.instances import InstanceSet
 from msgformer.data.detection.sets import find_readers
+from msgformer.data.duplicates import find_leaks
 from msgformer.data.files.locations import FOLDER, Location, expand_shards, find_labels
 from msgformer.data.files.sources import FolderSource, Source
 from msgformer.data.files.tars import index_tar
@@ -107,6 +108,7 @@ def survey_detection(data: str) -> Survey:
         labels = Counter(instance.label for image in subsets[subset].images for instance in image.instances)
         names = subsets[subset].classes
         classes[subset] = {name: labels[label] for label, name in enumerate(names, start=1)}
+    problems += find_leaks({subset: found.paths() for subset, found in subsets.items()})
     if not has_errors(problems):
         problems += check_objects(subsets)
     return Survey({subset: len(found) for subset, found in subsets.items()}, classes, sort_problems(problems))
@@ -122,10 +124,11 @@ def survey_segmentation(data: str, labels: LabelOptions) -> Survey:
     Raises:
         UserError: The folder has neither layout.
     """
-    images, classes, problems = {}, {}, []
+    images, classes, problems, paths = {}, {}, [], {}
     for subset in find_segmentation(Path(data)):
         found, wrong = read_subset(Path(data), subset, labels)
         also_wrong, classes[subset] = survey_label_maps(found)
         problems += [*wrong, *also_wrong]
-        images[subset] = len(found)
+        images[subset], paths[subset] = len(found), found.paths()
+    problems += find_leaks(paths)
     return Survey(images, classes, sort_problems(problems))

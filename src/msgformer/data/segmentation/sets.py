@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 from msgformer.config.dense_data_options import LabelOptions
@@ -33,13 +34,14 @@ MAP_ENDINGS = ("mask", "masks", "label", "labels", "labelTrainIds", "gt", "seg",
 """Words that the name of a label map may have after that of its image, as in ``photo_mask.png``."""
 
 
-def find_segmentation(data: Path) -> dict[str, tuple[Path, Path]]:
-    """Find the folders of the images and label maps of the subsets "train" and "val", without listing files.
+def find_segmentation(data: Path, subsets: Sequence[str] = SUBSETS) -> dict[str, tuple[Path, Path]]:
+    """Find the folders of the images and label maps of the subsets, without listing files.
 
     Args:
         data: Folder in ADE20K's layout, ``images`` and ``annotations`` (or another pair in `FOLDER_PAIRS`) with
             ``training`` and ``validation`` in each and the classes' names in ``classes.txt`` or ``objectInfo150.txt``,
             or in Cityscapes', ``leftImg8bit`` and ``gtFine`` with ``train`` and ``val``.
+        subsets: Names of the subsets; besides "train" and "val" there may be "test".
 
     Raises:
         UserError: The folder has neither layout, or lacks a subset.
@@ -47,7 +49,7 @@ def find_segmentation(data: Path) -> dict[str, tuple[Path, Path]]:
     root = require_folder(data)
     names = ("leftImg8bit", "gtFine") if is_cityscapes(root) else _folder_pair(root)
     found = {}
-    for subset in SUBSETS:
+    for subset in subsets:
         images, maps = (find_subset(root / name, subset) for name in names)
         if images is None or maps is None:
             raise UserError(
@@ -119,7 +121,7 @@ def open_subset(data: Path, subset: str, labels: LabelOptions) -> LabeledImages:
 
     Args:
         data: As of :func:`find_segmentation`.
-        subset: "train" or "val".
+        subset: "train", "val" or "test".
         labels: As of :func:`open_segmentation`.
 
     Raises:
@@ -135,13 +137,13 @@ def read_subset(data: Path, subset: str, labels: LabelOptions) -> tuple[LabeledI
 
     Args:
         data: As of :func:`find_segmentation`.
-        subset: "train" or "val".
+        subset: "train", "val" or "test".
         labels: As of :func:`open_segmentation`.
 
     Raises:
         UserError: The folder has an unknown layout, or the classes have no names.
     """
-    images, maps = find_segmentation(data)[subset]
+    images, maps = find_segmentation(data, (subset,))[subset]
     root = require_folder(data)
     if is_cityscapes(root):
         if labels.label_map is not None:

@@ -15,7 +15,7 @@ from msgformer.config.dense_training_options import BOX_HEADS, DetectHead
 from msgformer.data.dense.checks import check_instances_quickly, check_objects
 from msgformer.data.dense.samples import DetectionSamples, collate
 from msgformer.data.detection.instances import InstanceSet
-from msgformer.data.detection.sets import Split, find_readers, open_detection
+from msgformer.data.detection.sets import find_readers, open_detection_training
 from msgformer.data.detection.transforms import detect_eval_transform, detect_train_transform
 from msgformer.data.loading.grouping import GroupedData
 from msgformer.data.loading.module import ImageData
@@ -47,11 +47,11 @@ class DetectionSetup(DenseSetup):
 
     def __init__(self, settings: TrainSettings, resume: Path | None) -> None:
         super().__init__(settings, resume)
-        split = Split(settings.val_fraction, settings.seed)
         place = settings.data or get_task(settings.task).bundled_scenes()
         may_have_masks = settings.detect.head not in BOX_HEADS
-        train, self.val = open_detection(place, split, with_masks=may_have_masks)
-        if "all" in find_readers(place):
+        rule = self.split_rule()
+        train, self.val, self.test = open_detection_training(place, rule, with_masks=may_have_masks)
+        if "all" in find_readers(place) and len(self.val):
             _note(f"the data has no subsets, so that {len(self.val)} of its images are held out for validation")
         self._choose_head(train)
         self.with_masks = self.settings.detect.head not in BOX_HEADS

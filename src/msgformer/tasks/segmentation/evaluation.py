@@ -14,13 +14,14 @@ from torch import Tensor
 from msgformer.checkpoints.card import ModelCard
 from msgformer.config.dense_data_options import LabelOptions
 from msgformer.data.dense.samples import SegmentationSamples
+from msgformer.data.loading.split import Subset
 from msgformer.data.segmentation.label_maps import LabeledImages
 from msgformer.data.segmentation.sets import open_subset
 from msgformer.data.segmentation.transforms import SegmentViews
 from msgformer.errors import UserError
 from msgformer.tasks.base import Task
-from msgformer.tasks.dense.data import data_folder, example_indices
-from msgformer.tasks.dense.evaluation import BUNDLED, DenseEvaluation, DenseLoader, nan_to_none
+from msgformer.tasks.dense.data import chosen_subset, data_folder, example_indices, warn_of_training_images
+from msgformer.tasks.dense.evaluation import DenseEvaluation, DenseLoader, data_name, nan_to_none
 from msgformer.tasks.dense.report_sections import Example
 from msgformer.tasks.evaluation import EvaluationOptions, require_data
 from msgformer.tasks.opened_model import OpenedModel
@@ -50,16 +51,20 @@ def evaluate_segmenter(
     """
     require_data(model, data)
     path = data or model.data["path"]
-    folder = data_folder(model.task, path)
+    folder = data_folder(model.task, path, moved=data is None)
     given = options.task_options
     scales, flip = given.get("scales") or [1.0], given.get("flip", False)
     predictor = SegmentationPredictor(model, config)
-    source = _open_val(model, folder)
+    subset = chosen_subset(options.split)
+    source = _open_subset(model, folder, subset)
+    if data is not None and subset != "train":
+        warn_of_training_images(model, source)
     scores = SegmentScores(len(model.card.classes), shared=False)
     transform = predictor.eval_transform
     views = SegmentViews(image_options(model), transform.mean, transform.std, scales)
     samples = SegmentationSamples(source, views)  # type: ignore[arg-type]  # several views instead of one image
-    loader = DenseLoader(samples, source, path or BUNDLED, config, options.on_bad_image)
+    name = data_name(path, options.split)
+    loader = DenseLoader(samples, source, name, config, options.on_bad_image, subset)
     with torch.inference_mode():
         for images, labels, _ in loader:
             for image_views, classes in zip(images, labels, strict=True):
@@ -68,13 +73,13 @@ def evaluate_segmenter(
     totals = scores.compute()
     assert scores.summary is not None
     if math.isnan(scores.summary.miou):
-        raise UserError(f"data: no pixel of the label maps in {folder} has a class, so that there is nothing to score")
-    named = zip(model.card.classes, scores.summary.per_class, strict=True)
-    per_class = {name: nan_to_none({"iou": value}) for name, value in named}
+        raise UserError(f"data: no pixel of the label maps of {name} has a class, so that there is nothing to score")
+    scored = zip(model.card.classes, scores.summary.per_class, strict=True)
+    per_class = {name: nan_to_none({"iou": value}) for name, value in scored}
     result = SegmentationEvaluateResult(
         model.card.task,
         model.path or Path(model.card.model),
-        path or BUNDLED,
+        name,
         len(source) - len(loader.skipped),
         {"scales": list(scales), "flip": flip},
         nan_to_none(totals),
@@ -100,8 +105,8 @@ def held_out_images(card: ModelCard, task: Task) -> tuple[int, Callable[[int], I
     return len(labeled), labeled.load
 
 
-def _open_val(model: OpenedModel, folder: Path) -> LabeledImages:
-    source = open_subset(folder, "val", image_options(model))
+def _open_subset(model: OpenedModel, folder: Path, subset: Subset) -> LabeledImages:
+    source = open_subset(folder, subset, image_options(model))
     if list(source.classes) != model.card.classes:
         raise UserError(
             f"data: {folder} has other classes than the {len(model.card.classes)} that the segmenter was trained on;"
