@@ -4,7 +4,9 @@ import pytest
 
 from msgformer import check_data, evaluate, predict, train
 from msgformer.data.files.folder import find_images
+from msgformer.data.files.locations import resolve_data
 from msgformer.errors import UserError
+from msgformer.tasks import all_tasks
 from real_data import classification, detection, segmentation
 from tasks.tiny_runs import SETTINGS
 
@@ -61,6 +63,13 @@ def test_check_data_accepts_or_refuses(task, case, tmp_path):
         assert result.exit_status() == 2, result.table()
         found = result.table()
     assert pytest.RaisesExc(UserError, match=case.refused).matches(UserError(found)), found
+
+
+@pytest.mark.parametrize(("task", "case"), [pytest.param(*case.values, id=case.id) for case in CASES])
+def test_the_task_is_recognized(task, case, tmp_path):
+    case.write(tmp_path / "data")
+    data = resolve_data(tmp_path / "data" / case.path, layout=False)
+    assert [one.name for one in all_tasks() if one.recognize(data)] == [task]
 
 
 @pytest.mark.slow

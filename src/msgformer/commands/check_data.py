@@ -8,18 +8,25 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Literal
+
+from typing_extensions import override
 
 from msgformer.config.dense_data_options import ReduceZeroLabel
 from msgformer.data.files.locations import resolve_data
-from msgformer.data.problems import SEVERITIES, Problem, has_errors, problem_rows
-from msgformer.tasks import DEFAULT_TASK, TaskName, get_task
+from msgformer.data.problems import MAX_EXAMPLES, SEVERITIES, Problem, count_kinds, has_errors, problem_lines
+from msgformer.errors import UserError, shown
+from msgformer.tasks import TASKS, TaskName, get_task
 from msgformer.utils.result import Result, text_table
 
 ERRORS = 2
 """Exit status if there are errors."""
 
-MAX_CLASSES = 50
-"""Up to this many classes the table lists each of them; --json always lists all."""
+MAX_CLASSES = 20
+"""Up to this many classes the table lists each of them; --verbose and --json always list all."""
+
+MAX_VERBOSE_EXAMPLES = 20
+"""Number of examples per kind of problem with --verbose."""
 
 
 @dataclass(frozen=True)
@@ -32,6 +39,8 @@ class CheckDataResult(Result):
         images: Number of images per subset; the key is "all" if there are no subsets.
         classes: Number of images (in detection, objects; in segmentation, pixels) per class, per subset.
         problems: All problems, most severe first. Errors stop a training; warnings make its result worse.
+        layout: Name of its layout; None if it isn't recognized.
+        verbose: Whether `table` lists all classes, the notes, and more examples.
     """
 
     data: str
@@ -39,24 +48,44 @@ class CheckDataResult(Result):
     images: dict[str, int]
     classes: dict[str, dict[str, int]]
     problems: list[Problem]
+    layout: str | None = None
+    verbose: bool = False
 
+    @override
+    def to_dict(self) -> dict[str, Any]:
+        """Return the fields by name, without ``verbose``, which only concerns `table`."""
+        return {key: value for key, value in super().to_dict().items() if key != "verbose"}
+
+    @override
     def exit_status(self) -> int:
         """Return 2 if there are errors; ignore warnings and notes."""
         return ERRORS if has_errors(self.problems) else 0
 
+    @override
     def table(self) -> str:
-        """Return the counts per class and subset, the problems, and a summary."""
+        """Return the counts per class and subset, a summary of the problems by kind, and their number."""
         severities = Counter(problem.severity for problem in self.problems)
         counted = [f"{severities[severity]} {severity}(s)" for severity in SEVERITIES if severities[severity]]
-        problems = text_table(("SEVERITY", "PROBLEM", "WHERE", ""), problem_rows(self.problems))
-        summary = f"{self.data}: {', '.join(counted) or 'nothing wrong'}"
-        return "\n\n".join([self._counts(), *([problems] if self.problems else []), summary])
+        checked = f"checked for --task {self.task}" + (f": {shown(self.layout)}" if self.layout else "")
+        summary = f"{shown(self.data)}: {', '.join(counted) or 'nothing wrong'}"
+        parts = [checked, self._counts(), "\n".join(self._problem_lines()), summary]
+        return "\n\n".join(part for part in parts if part)
+
+    def _problem_lines(self) -> Iterator[str]:
+        root = self.data.rstrip("/")
+        if self.verbose:
+            yield from problem_lines(self.problems, root, MAX_VERBOSE_EXAMPLES)
+            return
+        notes = [problem for problem in self.problems if problem.severity == "note"]
+        yield from problem_lines([one for one in self.problems if one.severity != "note"], root, MAX_EXAMPLES)
+        if notes:
+            yield f"notes: {count_kinds(notes)}; --verbose shows them"
 
     def _counts(self) -> str:
         subsets = list(self.images)
         names = list(dict.fromkeys(name for counts in self.classes.values() for name in counts))
         rows: list[tuple[object, ...]] = [("images", *self.images.values())]
-        if len(names) > MAX_CLASSES:
+        if len(names) > MAX_CLASSES and not self.verbose:
             rows.append(("classes", *(len(self.classes[subset]) for subset in subsets)))
             for title, of in (("fewest in a class", min), ("most in a class", max)):
                 rows.append((title, *(of(self.classes[subset].values()) for subset in subsets)))
@@ -67,8 +96,9 @@ class CheckDataResult(Result):
 
 def check_data(
     data: str | Path,
-    task: TaskName = DEFAULT_TASK,
+    task: TaskName | Literal["auto"] = "auto",
     reduce_zero_label: ReduceZeroLabel = "auto",
+    verbose: bool = False,
 ) -> CheckDataResult:
     """Find the problems of a data set before training.
 
@@ -77,9 +107,11 @@ def check_data(
 
     Args:
         data: Folder or SCHEME:LOCATION, as for 'msgformer train'.
-        task: "classify" (one class per image), "detect" (annotated objects) or "segment" (one class per pixel).
+        task: "classify" (one class per image), "detect" (annotated objects) or "segment" (one class per pixel). "auto"
+            recognizes it by the folders and annotation files.
         reduce_zero_label: For segmentation, labels count from 1 and 0 means no class. "auto" is true for ADE20K and for
             folders whose labels.json says so; otherwise labels are used unchanged.
+        verbose: List all classes, the notes, and up to 20 examples of each kind of problem. JSON always holds all.
 
     Returns:
         Numbers of images, and all problems.
@@ -88,11 +120,30 @@ def check_data(
         UserError: The data does not exist, or is not a data set for the task.
     """
     resolved = resolve_data(data, layout=False)
-
-    chosen = get_task(task)
+    chosen = get_task(_recognize(resolved) if task == "auto" else task)
     given = {"reduce_zero_label": None if reduce_zero_label == "auto" else reduce_zero_label}
     survey = chosen.survey(resolved, _progress, chosen.check_options("check_data", given))
-    return CheckDataResult(resolved, task, survey.images, survey.classes, survey.problems)
+    return CheckDataResult(
+        resolved, chosen.name, survey.images, survey.classes, survey.problems, chosen.recognize(resolved), verbose
+    )
+
+
+def _recognize(data: str) -> str:
+    """Return the name of the task that a data set is for.
+
+    Raises:
+        UserError: No task or several have its layout.
+    """
+    layouts = {name: layout for name in TASKS if (layout := get_task(name).recognize(data)) is not None}
+    if len(layouts) == 1:
+        return next(iter(layouts))
+    if layouts:
+        found = " or ".join(f"{name} ({shown(layout)})" for name, layout in layouts.items())
+        raise UserError(f"data: {shown(data)} may be for --task {found}; pass --task")
+    raise UserError(
+        f"data: {shown(data)} has no class folders, table of labels, annotations or label maps; pass --task"
+        f" {' or '.join(TASKS)} to see what its layout lacks"
+    )
 
 
 @contextmanager

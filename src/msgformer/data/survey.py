@@ -89,16 +89,23 @@ def _shard_problems(location: Location) -> list[Problem]:
     return problems
 
 
-def survey_detection(data: str) -> Survey:
-    """Survey a detection dataset in COCO's or Pascal VOC's layout.
+def survey_detection(data: str, progress: Progress) -> Survey:
+    """Survey a detection dataset in COCO's, Pascal VOC's or YOLO's layout.
+
+    Args:
+        data: The folder.
+        progress: Shows the progress over the images.
 
     Raises:
-        UserError: The folder has neither layout.
+        UserError: The folder has none of these layouts.
     """
     images, classes, problems = {}, {}, []
-    for subset, read in find_readers(Path(data)).items():
-        found, wrong = read()
-        problems += [*wrong, *check_instances(found)]
+    readings = {subset: read() for subset, read in find_readers(Path(data)).items()}
+    with progress(sum(len(found) for found, _ in readings.values())) as advance:
+        checks = {subset: check_instances(found, advance=advance) for subset, (found, _) in readings.items()}
+    for subset, (found, wrong) in readings.items():
+        known = {problem.path for problem in wrong if problem.severity == "error"}  # a missing file is told once
+        problems += [*wrong, *(problem for problem in checks[subset] if problem.path not in known)]
         images[subset] = len(found)
         labels = Counter(instance.label for image in found.images for instance in image.instances)
         classes[subset] = {name: labels[label] for label, name in enumerate(found.classes, start=1)}
@@ -108,20 +115,22 @@ def survey_detection(data: str) -> Survey:
     return Survey(images, classes, sort_problems(problems))
 
 
-def survey_segmentation(data: str, *, reduce_zero: ReduceZeroLabel) -> Survey:
+def survey_segmentation(data: str, progress: Progress, *, reduce_zero: ReduceZeroLabel) -> Survey:
     """Survey a segmentation dataset in ADE20K's or Cityscapes' layout.
 
     Args:
         data: The folder.
+        progress: Shows the progress over the images.
         reduce_zero: Whether labels count from 1, with 0 for no class; "auto" decides as a training does.
 
     Raises:
         UserError: The folder has neither layout.
     """
     images, classes, problems = {}, {}, []
-    for subset in find_segmentation(Path(data)):
-        found, wrong = read_subset(Path(data), subset, reduce_zero)
-        also_wrong, classes[subset] = survey_label_maps(found)
-        problems += [*wrong, *also_wrong]
-        images[subset] = len(found)
+    readings = {subset: read_subset(Path(data), subset, reduce_zero) for subset in find_segmentation(Path(data))}
+    with progress(sum(len(found) for found, _ in readings.values())) as advance:
+        for subset, (found, wrong) in readings.items():
+            also_wrong, classes[subset] = survey_label_maps(found, advance)
+            problems += [*wrong, *also_wrong]
+            images[subset] = len(found)
     return Survey(images, classes, sort_problems(problems))

@@ -121,6 +121,14 @@ class Task(ABC):
             options: Options of ``check_data_options`` that are given.
         """
 
+    @abstractmethod
+    def recognize(self, data: str) -> str | None:
+        """Return the name of a data set's layout if it is one of this task, or None.
+
+        Args:
+            data: A folder or ``SCHEME:LOCATION`` with absolute paths.
+        """
+
     def write_scenes(self, folder: Path, counts: Mapping[Any, int], seed: int) -> str:  # noqa: ARG002
         """Write bundled scenes as a data set of this task.
 

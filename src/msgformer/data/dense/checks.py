@@ -18,15 +18,23 @@ if TYPE_CHECKING:
 
 R = TypeVar("R")
 
+Advance = Callable[[], object]
+"""Function that is called after each image, to show progress."""
 
-def check_instances(data: InstanceSet, *, whole: bool = True) -> list[Problem]:
+
+def no_progress() -> None:
+    """Show no progress."""
+
+
+def check_instances(data: InstanceSet, *, whole: bool = True, advance: Advance = no_progress) -> list[Problem]:
     """Find problems of the image files of a detection dataset.
 
     Args:
         data: The annotated images.
         whole: Whether to decode the images, rather than only their headers.
+        advance: Called after each image, to show progress.
     """
-    return _find(lambda index: _image_problem(data.images[index], whole), range(len(data)))
+    return _find(lambda index: _image_problem(data.images[index], whole), range(len(data)), advance)
 
 
 def check_label_maps(data: LabeledImages, *, whole: bool = True) -> list[Problem]:
@@ -41,11 +49,16 @@ def check_label_maps(data: LabeledImages, *, whole: bool = True) -> list[Problem
     return _find(lambda index: _check_pair(data, index, whole=False, read_labels=False).problem, range(len(data)))
 
 
-def survey_label_maps(data: LabeledImages) -> tuple[list[Problem], dict[str, int]]:
-    """Find problems of all images and label maps, and count the pixels of each class in the maps without problems."""
+def survey_label_maps(data: LabeledImages, advance: Advance = no_progress) -> tuple[list[Problem], dict[str, int]]:
+    """Find problems of all images and label maps, and count the pixels of each class in the maps without problems.
+
+    Args:
+        data: The labeled images.
+        advance: Called after each image, to show progress.
+    """
     import numpy as np
 
-    checks = _map(lambda index: _check_pair(data, index, whole=True, read_labels=True), range(len(data)))
+    checks = _map(lambda index: _check_pair(data, index, whole=True, read_labels=True), range(len(data)), advance)
     problems = [one.problem for one in checks if one.problem is not None]
     pixels = sum((one.pixels for one in checks if one.pixels is not None), start=np.zeros(256, np.int64))
     if checks and not problems and not pixels[: len(data.classes)].any():
@@ -84,13 +97,19 @@ class _PairCheck(NamedTuple):
     pixels: np.ndarray | None = None
 
 
-def _map(function: Callable[[int], R], indices: Iterable[int]) -> list[R]:
+def _map(function: Callable[[int], R], indices: Iterable[int], advance: Advance = no_progress) -> list[R]:
+    results = []
     with ThreadPoolExecutor() as pool:  # Pillow's decoders release the lock
-        return list(pool.map(function, indices))
+        for result in pool.map(function, indices):
+            results.append(result)
+            advance()
+    return results
 
 
-def _find(find: Callable[[int], Problem | None], indices: Iterable[int]) -> list[Problem]:
-    return [problem for problem in _map(find, indices) if problem is not None]
+def _find(
+    find: Callable[[int], Problem | None], indices: Iterable[int], advance: Advance = no_progress
+) -> list[Problem]:
+    return [problem for problem in _map(find, indices, advance) if problem is not None]
 
 
 def _image_problem(image: AnnotatedImage, whole: bool) -> Problem | None:

@@ -82,6 +82,17 @@ class Classification(Task):
         return survey_classification(data, progress)
 
     @override
+    def recognize(self, data: str) -> str | None:
+        """Return the name of a classification data set's layout, or None if it isn't one.
+
+        Args:
+            data: A folder or ``SCHEME:LOCATION`` with absolute paths.
+        """
+        from msgformer.data.recognition import classification_layout
+
+        return classification_layout(data)
+
+    @override
     def build_model(self, card: ModelCard, **start: Any) -> nn.Module:
         """Build a classifier of this package or of timm.
 

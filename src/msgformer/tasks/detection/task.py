@@ -68,12 +68,23 @@ class Detection(DenseTask):
 
         Args:
             data: As `resolve_data` returns it.
-            progress: Not called.
+            progress: Called with the number of images.
             options: Options of ``check_data_options`` that are given.
         """
         from msgformer.data.survey import survey_detection
 
-        return survey_detection(data)
+        return survey_detection(data, progress)
+
+    @override
+    def recognize(self, data: str) -> str | None:
+        """Return the name of a detection data set's layout, or None if it isn't one.
+
+        Args:
+            data: A folder or ``SCHEME:LOCATION`` with absolute paths.
+        """
+        from msgformer.data.recognition import detection_layout
+
+        return detection_layout(data)
 
     @override
     def create(self, name: str, num_classes: int, **arguments: Any) -> nn.Module:

@@ -65,12 +65,23 @@ class Segmentation(DenseTask):
 
         Args:
             data: As `resolve_data` returns it.
-            progress: Not called.
+            progress: Called with the number of images.
             options: Options of ``check_data_options`` that are given.
         """
         from msgformer.data.survey import survey_segmentation
 
-        return survey_segmentation(data, reduce_zero=options.get("reduce_zero_label", "auto"))
+        return survey_segmentation(data, progress, reduce_zero=options.get("reduce_zero_label", "auto"))
+
+    @override
+    def recognize(self, data: str) -> str | None:
+        """Return the name of a segmentation data set's layout, or None if it isn't one.
+
+        Args:
+            data: A folder or ``SCHEME:LOCATION`` with absolute paths.
+        """
+        from msgformer.data.recognition import segmentation_layout
+
+        return segmentation_layout(data)
 
     @override
     def create(self, name: str, num_classes: int, **arguments: Any) -> nn.Module:
