@@ -32,14 +32,29 @@ def test_many_of_a_kind_are_counted_and_the_last_is_not_lost():
     assert [*problem_lines(many, "/data", max_examples=5)][1] == "  000.png, 001.png, 002.png, 003.png, 004.png"
 
 
-def test_problems_of_one_file_name_it_once():
-    found = [Problem("warning", "box", "/data/a.json", f"annotation {number} has no area") for number in range(4)]
+def test_problems_of_one_file_name_it_and_the_remedy_once():
+    found = [Problem("warning", "box", "/data/a.json", f"annotation {number} has no area; cut") for number in range(4)]
     assert [*problem_lines(found, "/data", 2)] == [
-        "warning: box (4) in a.json",
+        "warning: box (4) in a.json; cut",
         "  annotation 0 has no area",
         "  annotation 1 has no area",
         "  ... and 2 more",
     ]
+
+
+def test_a_path_is_shown_before_its_message_only():
+    """Messages of functions that read files name the file themselves."""
+    messages = ("can't read image /data/a.png (not an image)", "/data/a.png: is empty", "/data/a.png has colors")
+    found = [Problem("error", str(kind), "/data/a.png", message) for kind, message in enumerate(messages)]
+    found.append(Problem("warning", "skew", "/data", "few"))
+    assert [*problem_lines(found, "/data")][1::2] == [
+        "  a.png: can't read image (not an image)",
+        "  a.png: is empty",
+        "  a.png: has colors",
+        "  .: few",
+    ]
+    with pytest.raises(UserError, match=r"^/data/a\.png: can't read image \(not an image\) \(2 more"):
+        raise_errors(found)
 
 
 def test_examples_show_each_kind_of_message():

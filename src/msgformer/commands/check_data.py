@@ -8,15 +8,15 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from typing_extensions import override
 
 from msgformer.config.dense_data_options import ReduceZeroLabel
 from msgformer.data.files.locations import resolve_data
 from msgformer.data.problems import MAX_EXAMPLES, SEVERITIES, Problem, count_kinds, has_errors, problem_lines
-from msgformer.errors import UserError, shown
-from msgformer.tasks import TASKS, TaskName, get_task
+from msgformer.errors import shown
+from msgformer.tasks.recognition import TaskOrAuto, choose_task
 from msgformer.utils.result import Result, text_table
 
 ERRORS = 2
@@ -96,7 +96,7 @@ class CheckDataResult(Result):
 
 def check_data(
     data: str | Path,
-    task: TaskName | Literal["auto"] = "auto",
+    task: TaskOrAuto = "auto",
     reduce_zero_label: ReduceZeroLabel = "auto",
     verbose: bool = False,
 ) -> CheckDataResult:
@@ -120,29 +120,11 @@ def check_data(
         UserError: The data does not exist, or is not a data set for the task.
     """
     resolved = resolve_data(data, layout=False)
-    chosen = get_task(_recognize(resolved) if task == "auto" else task)
+    chosen = choose_task(task, resolved)
     given = {"reduce_zero_label": None if reduce_zero_label == "auto" else reduce_zero_label}
     survey = chosen.survey(resolved, _progress, chosen.check_options("check_data", given))
     return CheckDataResult(
         resolved, chosen.name, survey.images, survey.classes, survey.problems, chosen.recognize(resolved), verbose
-    )
-
-
-def _recognize(data: str) -> str:
-    """Return the name of the task that a data set is for.
-
-    Raises:
-        UserError: No task or several have its layout.
-    """
-    layouts = {name: layout for name in TASKS if (layout := get_task(name).recognize(data)) is not None}
-    if len(layouts) == 1:
-        return next(iter(layouts))
-    if layouts:
-        found = " or ".join(f"{name} ({shown(layout)})" for name, layout in layouts.items())
-        raise UserError(f"data: {shown(data)} may be for --task {found}; pass --task")
-    raise UserError(
-        f"data: {shown(data)} has no class folders, table of labels, annotations or label maps; pass --task"
-        f" {' or '.join(TASKS)} to see what its layout lacks"
     )
 
 

@@ -66,7 +66,7 @@ def raise_errors(problems: Iterable[Problem]) -> None:
     kinds = {problem.kind for problem in errors}
     what = f": {count_kinds(rest)}" if len(kinds) > 1 else ""
     more = f" ({len(rest)} more{what}; 'msgformer check-data' lists them)" if rest else ""
-    raise UserError(f"{shown(errors[0].path)}: {errors[0].message}{more}")
+    raise UserError(f"{shown(errors[0].path)}: {_without_path(errors[0])}{more}")
 
 
 def count_kinds(problems: Iterable[Problem]) -> str:
@@ -88,21 +88,24 @@ def problem_lines(problems: Sequence[Problem], root: str = "", max_examples: int
 
 
 def _group_lines(title: str, problems: list[Problem], root: str, max_examples: int) -> Iterator[str]:
-    """Yield the lines of one kind of problems; what all examples share, the path or the message, is written once."""
+    """Yield the lines of one kind of problems; what all share, the path, the message or its end, is written once."""
     examples = _pick_examples(problems, max_examples)
-    paths = [_relative(one.path, root) for one in problems]
-    messages = {one.message for one in problems}
-    count = f" ({len(problems)})" if len(problems) > 1 else ""
     rest = f"... and {len(problems) - len(examples)} more" if len(examples) < len(problems) else ""
-    if len(problems) > 1 and len(messages) == 1:
-        yield f"{title}{count}: {_relative_text(problems[0].message, root)}"
+    paths = {one.path for one in problems}
+    messages = {_without_path(one) for one in problems}
+    remedies = {message.rpartition("; ")[2] if "; " in message else "" for message in messages}
+    count = f" ({len(problems)})" if len(problems) > 1 else ""
+    if len(messages) == 1 < len(paths):
+        yield f"{title}{count}: {_relative_text(*messages, root)}"
         names = [_relative(one.path, root) for one in examples]
         yield f"  {', '.join([*names, rest] if rest else names)}"
         return
-    is_one_file = len(problems) > 1 and len(set(paths)) == 1
-    yield f"{title}{count}{f' in {paths[0]}' if is_one_file else ''}"
+    remedy = f"; {remedies.pop()}" if len(remedies) == 1 < len(problems) else ""
+    is_one_file = len(paths) == 1 < len(problems)
+    place = f" in {_relative(problems[0].path, root)}" if is_one_file else ""
+    yield f"{title}{count}{place}{_relative_text(remedy, root).removesuffix('; ')}"
     for one in examples:
-        message = _relative_text(one.message, root)
+        message = _relative_text(_without_path(one).removesuffix(remedy), root)
         yield f"  {message}" if is_one_file else f"  {_relative(one.path, root)}: {message}"
     if rest:
         yield f"  {rest}"
@@ -119,10 +122,17 @@ def _pick_examples(problems: list[Problem], count: int) -> list[Problem]:
     return [one for one in problems if id(one) in chosen]
 
 
+def _without_path(problem: Problem) -> str:
+    """Return the message of a problem without its path, which is shown before it."""
+    name = shown(problem.path)
+    message = problem.message.removeprefix(f"{name}: ").removeprefix(f"{name} ")
+    return message.replace(f" {name} ", " ").removesuffix(f" {name}")
+
+
 def _relative(path: str, root: str) -> str:
-    return shown(path.removeprefix(f"{root}/") if root else path)
+    return "." if path == root else _relative_text(path, root)
 
 
-def _relative_text(message: str, root: str) -> str:
-    """Return a message whose paths are relative to the data folder, as those of its line."""
-    return shown(message.replace(f"{root}/", "") if root else message)
+def _relative_text(text: str, root: str) -> str:
+    """Return a text with paths relative to the data folder."""
+    return shown(text.replace(f"{root}/", "") if root else text)
