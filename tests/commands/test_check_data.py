@@ -46,7 +46,7 @@ def test_verbose_lists_the_notes_and_all_classes(image_folder):
 
 def test_the_settings_of_the_table_are_not_in_json(image_folder):
     found = json.loads(check_data(image_folder(per_class=1), verbose=True).render(as_json=True))
-    assert [*found] == ["data", "task", "images", "classes", "problems", "layout"]
+    assert [*found] == ["data", "task", "images", "classes", "problems", "layout", "fixed"]
     assert found["layout"] == "class folders"
 
 
@@ -181,6 +181,21 @@ def test_labels_from_one_need_reduce_zero_label_as_in_training(tmp_path):
 def test_an_option_of_segmentation_is_refused_elsewhere(task, tmp_path):
     with pytest.raises(UserError, match=r"^reduce_zero_label is for segmenters, not for "):
         check_data(tmp_path, task, reduce_zero_label=False)
+
+
+def test_a_repaired_copy_sets_the_exit_status_and_is_described(tmp_path, image_folder, capsys):
+    root, output = image_folder("data", per_class=6), tmp_path / "fixed"
+    for number in range(4):
+        (root / "dark" / f"{number:02}.png").write_bytes(b"text")
+    assert cli.main(["check-data", str(root), "--fix", str(output)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[-2:] == [
+        f"{output}: repaired copy without errors (8 all images)",
+        "  4 file(s) left out: dark/00.png, dark/01.png, dark/02.png, ... and 1 more",
+    ]
+    assert check_data(output).images == {"all": 8}
+    assert cli.main(["check-data", str(root), "--fix", str(output)]) == 2
+    assert capsys.readouterr().err == f"msgformer: error: fix: {output} exists; give a new folder\n"
 
 
 def test_other_folders_are_refused(tmp_path):

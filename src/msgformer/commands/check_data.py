@@ -17,6 +17,7 @@ from msgformer.data.files.locations import resolve_data
 from msgformer.data.problems import MAX_EXAMPLES, SEVERITIES, Problem, count_kinds, has_errors, problem_lines
 from msgformer.errors import shown
 from msgformer.tasks.recognition import TaskOrAuto, choose_task
+from msgformer.tasks.repaired_copy import RepairedCopy, check_copy, write_copy
 from msgformer.utils.result import Result, text_table
 
 ERRORS = 2
@@ -40,6 +41,7 @@ class CheckDataResult(Result):
         classes: Number of images (in detection, objects; in segmentation, pixels) per class, per subset.
         problems: All problems, most severe first. Errors stop a training; warnings make its result worse.
         layout: Name of its layout; None if it isn't recognized.
+        fixed: The repaired copy, if one was asked for.
         verbose: Whether `table` lists all classes, the notes, and more examples.
     """
 
@@ -49,6 +51,7 @@ class CheckDataResult(Result):
     classes: dict[str, dict[str, int]]
     problems: list[Problem]
     layout: str | None = None
+    fixed: RepairedCopy | None = None
     verbose: bool = False
 
     @override
@@ -58,8 +61,8 @@ class CheckDataResult(Result):
 
     @override
     def exit_status(self) -> int:
-        """Return 2 if there are errors; ignore warnings and notes."""
-        return ERRORS if has_errors(self.problems) else 0
+        """Return 2 if there are errors and no repaired copy; ignore warnings and notes."""
+        return ERRORS if has_errors(self.problems) and self.fixed is None else 0
 
     @override
     def table(self) -> str:
@@ -68,7 +71,7 @@ class CheckDataResult(Result):
         counted = [f"{severities[severity]} {severity}(s)" for severity in SEVERITIES if severities[severity]]
         checked = f"checked for --task {self.task}" + (f": {shown(self.layout)}" if self.layout else "")
         summary = f"{shown(self.data)}: {', '.join(counted) or 'nothing wrong'}"
-        parts = [checked, self._counts(), "\n".join(self._problem_lines()), summary]
+        parts = [checked, self._counts(), "\n".join(self._problem_lines()), summary, "\n".join(self._fixed_lines())]
         return "\n\n".join(part for part in parts if part)
 
     def _problem_lines(self) -> Iterator[str]:
@@ -80,6 +83,19 @@ class CheckDataResult(Result):
         yield from problem_lines([one for one in self.problems if one.severity != "note"], root, MAX_EXAMPLES)
         if notes:
             yield f"notes: {count_kinds(notes)}; --verbose shows them"
+
+    def _fixed_lines(self) -> Iterator[str]:
+        if self.fixed is None:
+            return
+        counts = ", ".join(f"{count} {subset}" for subset, count in self.fixed.images.items())
+        yield f"{shown(self.fixed.output)}: repaired copy without errors ({counts} images)"
+        yield from (f"  {change}" for change in self.fixed.changes)
+        if files := self.fixed.left_out:
+            root = f"{self.data.rstrip('/')}/"
+            listed = files[: MAX_VERBOSE_EXAMPLES if self.verbose else MAX_EXAMPLES]
+            more = [f"... and {len(files) - len(listed)} more"] if len(listed) < len(files) else []
+            names = ", ".join([*(shown(path.removeprefix(root)) for path in listed), *more])
+            yield f"  {len(files)} file(s) left out: {names}"
 
     def _counts(self) -> str:
         subsets = list(self.images)
@@ -99,11 +115,12 @@ def check_data(
     task: TaskOrAuto = "auto",
     reduce_zero_label: ReduceZeroLabel = "auto",
     verbose: bool = False,
+    fix: str | Path | None = None,
 ) -> CheckDataResult:
     """Find the problems of a data set before training.
 
     Every image is decoded completely. The exit status is 2 if there are errors, which would stop a training, and 0
-    otherwise.
+    otherwise, or if a repaired copy without errors was written.
 
     Args:
         data: Folder or SCHEME:LOCATION, as for 'msgformer train'.
@@ -112,19 +129,26 @@ def check_data(
         reduce_zero_label: For segmentation, labels count from 1 and 0 means no class. "auto" is true for ADE20K and for
             folders whose labels.json says so; otherwise labels are used unchanged.
         verbose: List all classes, the notes, and up to 20 examples of each kind of problem. JSON always holds all.
+        fix: New folder for a repaired copy: without unreadable files, with ids numbered anew and boxes and masks inside
+            their images in COCO's format, or with label maps of class indices in ADE20K's layout. Images are
+            hard-linked where possible. Problems that need a decision are refused.
 
     Returns:
         Numbers of images, and all problems.
 
     Raises:
-        UserError: The data does not exist, or is not a data set for the task.
+        UserError: The data does not exist, or is not a data set for the task; or no repaired copy can be written.
     """
     resolved = resolve_data(data, layout=False)
+    output = None if fix is None else check_copy(Path(fix).expanduser().absolute(), resolved)
     chosen = choose_task(task, resolved)
     given = {"reduce_zero_label": None if reduce_zero_label == "auto" else reduce_zero_label}
-    survey = chosen.survey(resolved, _progress, chosen.check_options("check_data", given))
+    options = chosen.check_options("check_data", given)
+    survey = chosen.survey(resolved, _progress, options)
+    fixed = None if output is None else write_copy(chosen, resolved, survey, output, _progress, options)
+    layout = chosen.recognize(resolved)
     return CheckDataResult(
-        resolved, chosen.name, survey.images, survey.classes, survey.problems, chosen.recognize(resolved), verbose
+        resolved, chosen.name, survey.images, survey.classes, survey.problems, layout, fixed, verbose
     )
 
 

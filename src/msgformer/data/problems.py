@@ -96,7 +96,7 @@ def _group_lines(title: str, problems: list[Problem], root: str, max_examples: i
     remedies = {message.rpartition("; ")[2] if "; " in message else "" for message in messages}
     count = f" ({len(problems)})" if len(problems) > 1 else ""
     if len(messages) == 1 < len(paths):
-        yield f"{title}{count}: {_relative_text(*messages, root)}"
+        yield f"{title}{count}: {_relative_text(messages.pop(), root)}"
         names = [_relative(one.path, root) for one in examples]
         yield f"  {', '.join([*names, rest] if rest else names)}"
         return

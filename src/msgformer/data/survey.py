@@ -18,6 +18,7 @@ from msgformer.data.files.locations import FOLDER, Location, expand_shards, find
 from msgformer.data.files.sources import FolderSource, Source
 from msgformer.data.files.tars import index_tar
 from msgformer.data.problems import Problem, sort_problems
+from msgformer.data.segmentation.label_maps import LabeledImages
 from msgformer.data.segmentation.sets import find_segmentation, read_subset
 from msgformer.errors import UserError
 
@@ -50,25 +51,33 @@ def survey_classification(data: str, progress: Progress) -> Survey:
     Raises:
         UserError: The location does not exist.
     """
-    location = find_labels(data)
-    sources: dict[str, Source] = {}
-    if location.scheme == FOLDER:
-        listings, problems = survey_folder(location.path)
-        sources = {subset: FolderSource(listing) for subset, listing in listings.items() if listing.names}
-    else:
-        problems = _shard_problems(location)
-        if not problems:
-            try:
-                train, val = open_location(location)
-            except UserError as error:
-                problems = [Problem("error", "layout", data, str(error))]
-            else:
-                sources = {"all": train} if val is None else {"train": train, "val": val}
+    sources, problems = open_sources(find_labels(data))
     with progress(sum(len(source.labels) for source in sources.values())) as advance:
         problems += check_source_images(sources, advance)
     images = {subset: len(source.labels) for subset, source in sources.items()}
     classes = {subset: _count_by_class(source) for subset, source in sources.items()}
     return Survey(images, classes, sort_problems(problems))
+
+
+def open_sources(location: Location) -> tuple[dict[str, Source], list[Problem]]:
+    """Return the images of each subset of a classification dataset, and the problems of its layout.
+
+    Args:
+        location: The location.
+
+    Raises:
+        UserError: The location does not exist.
+    """
+    if location.scheme == FOLDER:
+        listings, problems = survey_folder(location.path)
+        return {subset: FolderSource(listing) for subset, listing in listings.items() if listing.names}, problems
+    if problems := _shard_problems(location):
+        return {}, problems
+    try:
+        train, val = open_location(location)
+    except UserError as error:
+        return {}, [Problem("error", "layout", str(location), str(error))]
+    return {"all": train} if val is None else {"train": train, "val": val}, []
 
 
 def _count_by_class(source: Source) -> dict[str, int]:
@@ -127,10 +136,20 @@ def survey_segmentation(data: str, progress: Progress, *, reduce_zero: ReduceZer
         UserError: The folder has neither layout.
     """
     images, classes, problems = {}, {}, []
-    readings = {subset: read_subset(Path(data), subset, reduce_zero) for subset in find_segmentation(Path(data))}
+    readings = read_label_maps(data, reduce_zero)
     with progress(sum(len(found) for found, _ in readings.values())) as advance:
         for subset, (found, wrong) in readings.items():
             also_wrong, classes[subset] = survey_label_maps(found, advance)
             problems += [*wrong, *also_wrong]
             images[subset] = len(found)
     return Survey(images, classes, sort_problems(problems))
+
+
+def read_label_maps(data: str, reduce_zero: ReduceZeroLabel) -> dict[str, tuple[LabeledImages, list[Problem]]]:
+    """Return the images with label maps of each subset, and the problems of their pairs.
+
+    Args:
+        data: The folder.
+        reduce_zero: As of `survey_segmentation`.
+    """
+    return {subset: read_subset(Path(data), subset, reduce_zero) for subset in find_segmentation(Path(data))}

@@ -124,6 +124,7 @@ HANDLED = [
     ),
     (change(annotations__0__bbox=[4, 5, 0, 10]), "warning", "box without area"),
     (change(annotations__0__segmentation=[[1, 1, 2, 2]]), "warning", "mask"),
+    (change(annotations__1__id=1), "warning", "doubled annotation id"),
     (change(annotations__0__bbox=[30, 5, 15, 10]), "note", "box across the border"),
     (change(annotations__0__segmentation=[[4, 5, 4, 50, 50, 50, 50, 5]]), "note", "mask larger than the image"),
     (coco_content(), "note", "category ids with gaps"),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from msgformer.checkpoints.card import ModelCard
     from msgformer.checkpoints.export_card import Format
     from msgformer.data.bundled.scene_folders import Counts
+    from msgformer.data.problems import Problem
+    from msgformer.data.repair.copying import Repair
     from msgformer.data.survey import Progress, Survey
     from msgformer.exporters.session import Session
     from msgformer.exporters.verify import Verification
@@ -74,6 +76,20 @@ class Detection(DenseTask):
         from msgformer.data.survey import survey_detection
 
         return survey_detection(data, progress)
+
+    @override
+    def repair(self, data: str, problems: Sequence[Problem], output: Path, options: Mapping[str, Any]) -> Repair:
+        """Write a repaired copy in COCO's format.
+
+        Args:
+            data: As `resolve_data` returns it.
+            problems: Problems that `survey` found.
+            output: The new folder.
+            options: Options of ``check_data_options`` that are given.
+        """
+        from msgformer.data.repair.detection import repair_detection
+
+        return repair_detection(data, problems, output)
 
     @override
     def recognize(self, data: str) -> str | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
     from msgformer.checkpoints.card import ModelCard
     from msgformer.data.bundled.scene_folders import Counts
+    from msgformer.data.problems import Problem
+    from msgformer.data.repair.copying import Repair
     from msgformer.data.survey import Progress, Survey
     from msgformer.runs.train_settings import TrainSettings
     from msgformer.tasks.evaluation import Evaluation, EvaluationOptions
@@ -71,6 +73,20 @@ class Segmentation(DenseTask):
         from msgformer.data.survey import survey_segmentation
 
         return survey_segmentation(data, progress, reduce_zero=options.get("reduce_zero_label", "auto"))
+
+    @override
+    def repair(self, data: str, problems: Sequence[Problem], output: Path, options: Mapping[str, Any]) -> Repair:
+        """Write a repaired copy in ADE20K's layout.
+
+        Args:
+            data: As `resolve_data` returns it.
+            problems: Problems that `survey` found.
+            output: The new folder.
+            options: Options of ``check_data_options`` that are given.
+        """
+        from msgformer.data.repair.segmentation import repair_segmentation
+
+        return repair_segmentation(data, problems, output, reduce_zero=options.get("reduce_zero_label", "auto"))
 
     @override
     def recognize(self, data: str) -> str | None:
