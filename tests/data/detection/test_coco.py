@@ -124,7 +124,6 @@ HANDLED = [
     ),
     (change(annotations__0__bbox=[4, 5, 0, 10]), "warning", "box without area"),
     (change(annotations__0__segmentation=[[1, 1, 2, 2]]), "warning", "mask"),
-    (change(annotations__1__id=1), "warning", "doubled annotation id"),
     (change(annotations__0__bbox=[30, 5, 15, 10]), "note", "box across the border"),
     (change(annotations__0__segmentation=[[4, 5, 4, 50, 50, 50, 50, 5]]), "note", "mask larger than the image"),
     (coco_content(), "note", "category ids with gaps"),
@@ -146,6 +145,15 @@ def test_irregularities_that_coco_tolerates_are_reported(content, severity, kind
         assert target["boxes"][0].tolist() == [30, 5, 40, 15]
     if kind == "mask larger than the image":
         assert target["masks"][0].sum() == 25 * 36
+
+
+def test_annotations_of_one_id_are_all_used(tmp_path):
+    """Exports that were merged number their objects twice."""
+    root = write_coco(tmp_path, change(annotations__1__id=1))
+    (problem,) = [problem for problem in problems_of(root) if problem.severity == "warning"]
+    assert problem.kind == "doubled annotation id"
+    assert "annotations[1] has the id 1 of an earlier one" in problem.message
+    assert open_detection(root)[0].target(0, with_masks=True)["labels"].tolist() == [1, 2]
 
 
 @pytest.mark.parametrize(("text", "message"), [("", "is empty"), ('{"images": [', "isn't valid JSON")])

@@ -44,7 +44,12 @@ def refuse_others(problems: Iterable[Problem], repairable: Collection[str]) -> N
 
 
 def error_paths(problems: Iterable[Problem], kinds: Collection[str]) -> set[str]:
-    """Return the paths of the errors of some kinds."""
+    """Return the paths of the errors of some kinds.
+
+    Args:
+        problems: Problems of the dataset.
+        kinds: The kinds.
+    """
     return {problem.path for problem in problems if problem.severity == "error" and problem.kind in kinds}
 
 
