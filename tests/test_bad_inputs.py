@@ -176,7 +176,7 @@ FOLDERS = [
         lambda p: [q.write_bytes(b"") for q in p.classes("set", "a", "b").glob("a/*")],
     ),
     Row("nothing to check", "check-data nowhere", "no such file or folder: .*nowhere"),
-    Row("no detection set", "check-data data --task detect", r"has no annotations/instances_train\*\.json"),
+    Row("no detection set", "check-data data --task detect", r"has no annotations: neither annotations/instances_"),
 ]
 
 LOCATIONS = [
@@ -310,7 +310,7 @@ FILES = [
             r"unknown option 'optim\.class_path'",
         ),
         ("class path for a word", "model: {class_path: os.system}", "model must be str, not"),
-        ("class path for a path", "data: {class_path: os.system}", "data must be"),
+        ("class path for a path", "data: {class_path: os.system}", r"unknown option .data\.class_path"),
         ("class path for a number", "epochs: {class_path: os.system}", "epochs must be int, not"),
         ("configuration in a configuration", "config: other.yaml", "unknown option 'config'"),
     )

@@ -11,11 +11,6 @@ from real_data import classification, detection, segmentation
 from tasks.tiny_runs import SETTINGS
 
 NOT_READ_YET = {
-    "detect-EXIF orientation",
-    "detect-CVAT",
-    "detect-Label Studio",
-    "detect-one JSON beside images/",
-    "detect-LabelMe",
     "segment-colors in classes.txt",
     "segment-0 and 255",
     "segment-0 and 255 with a label map",

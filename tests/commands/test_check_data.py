@@ -1,4 +1,5 @@
 import json
+import shutil
 from contextlib import contextmanager
 
 import pytest
@@ -8,6 +9,7 @@ from data.dense_folders import coco_content, write_ade20k, write_coco, write_ima
 from data.tar_files import write_shard
 from msgformer.cli import main as cli
 from msgformer.commands.check_data import check_data
+from msgformer.config.parser import Options
 from msgformer.errors import UserError
 
 
@@ -207,3 +209,18 @@ def test_other_folders_are_refused(tmp_path):
         check_data(tmp_path)
     with pytest.raises(UserError, match="laid out"):
         check_data(tmp_path, task="segment")
+
+
+@pytest.mark.parametrize("form", ["options", "file", "location"])
+def test_explicit_annotations_and_images(form, tmp_path):
+    root = write_coco(tmp_path / "coco")
+    images = (root / "images" / "train").rename(tmp_path / "photos")
+    file = shutil.move(root / "annotations" / "instances_train.json", images / "all.json")
+    words = {
+        "options": ["--data.annotations", str(file), "--data.images", str(images)],
+        "file": [str(file)],
+        "location": [f"coco:{file}?images={images}"],
+    }[form]
+    arguments, _ = Options(check_data).parse([*words, "--task", "detect"])
+    result = check_data(**arguments)
+    assert (result.exit_status(), result.images) == (0, {"all": 3})

@@ -1,5 +1,3 @@
-import json
-
 import pytest
 
 from data.dense_folders import write_ade20k, write_cityscapes, write_coco, write_images, write_voc
@@ -51,15 +49,21 @@ def test_other_json_files_are_no_annotations(image_folder):
     assert layouts(root) == ("class folders", None, None)
 
 
-def test_annotations_that_start_with_long_information(tmp_path):
+def test_annotations_that_cannot_be_read_are_still_recognized(tmp_path):
+    """The message of reading them tells what is wrong; that of a classifier would be misleading."""
     write_images(tmp_path / "images", ["0.png"])
-    content = {"info": {"description": "x" * 100_000}, "images": [], "annotations": [], "categories": []}
-    (tmp_path / "instances_default.json").write_text(json.dumps(content))
-    assert detection_layout(str(tmp_path)) == "COCO"
-    (tmp_path / "instances_default.json").rename(tmp_path / "result.json")
-    assert detection_layout(str(tmp_path)) is None
-    (tmp_path / "result.json").write_text(json.dumps(content | {"info": {}}), encoding="utf-16")
-    assert detection_layout(str(tmp_path)) == "COCO"
+    (tmp_path / "data.yaml").write_text("names: [")
+    assert layouts(tmp_path) == (None, "YOLO", None)
+    (tmp_path / "data.yaml").unlink()
+    for name in ("instances_train.json", "train.json"):
+        (tmp_path / name).write_text("{}")
+    assert layouts(tmp_path) == (None, "COCO", None)
+
+
+def test_explicit_annotations(tmp_path):
+    root = write_coco(tmp_path / "data")
+    assert layouts(f"coco:{root}/annotations?images={root}/images") == (None, "COCO", None)
+    assert layouts(root / "annotations" / "instances_train.json") == (None, "COCO", None)
 
 
 def test_yolo_without_data_yaml(tmp_path):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import shutil
 from collections.abc import Callable
 from io import BytesIO
 from pathlib import Path
@@ -17,6 +18,9 @@ SUBSETS = {"train": (8, 0), "val": (4, 50)}
 """Number of images and first seed of each subset."""
 
 USUAL = {"train": 8, "val": 4}
+WHOLE = {"all": 10}
+"""Number of images of data sets without subsets."""
+
 Content = dict[str, list[dict[str, Any]]]
 Change = Callable[[str, Content], object]
 
@@ -123,6 +127,17 @@ def write_class_only_in_val(root: Path) -> None:
     write_coco(root, change)
 
 
+def write_no_sizes(root: Path) -> None:
+    """Images without width or height in the JSON."""
+
+    def change(_: str, content: Content) -> None:
+        for one in content["images"]:
+            del one["width"]
+            one["height"] = 0
+
+    write_coco(root, change)
+
+
 def write_doubled_class(root: Path) -> None:
     write_coco(root, lambda _, content: content["categories"][1].update(name="disk"))
 
@@ -194,6 +209,46 @@ def write_label_studio(root: Path) -> None:
     write_one_json(root, "result.json", prefix="images\\")
 
 
+def write_uploads(root: Path) -> None:
+    """Label Studio's file names of uploads, which lie in another folder without their prefix."""
+    write_one_json(root, "result.json")
+    path = root / "result.json"
+    content = json.loads(path.read_text())
+    for number, one in enumerate(content["images"]):
+        one["file_name"] = f"../../data/upload/1/{number:08x}-{one['file_name']}"
+    path.write_text(json.dumps(content))
+
+
+def write_fiftyone(root: Path) -> None:
+    """labels.json beside data/."""
+    write_one_json(root, "labels.json")
+    (root / "images").rename(root / "data")
+
+
+def write_beside_images(root: Path) -> None:
+    """Roboflow's export without subsets: one JSON among the images."""
+    write_images(root, 10, 0)
+    (root / "_annotations.coco.json").write_text(json.dumps(coco(10, 0, first_id=0)))
+
+
+def write_nested_images(root: Path, *, doubled: bool = False) -> None:
+    """Images in folders that the JSON doesn't name; a base name may be that of two images."""
+    write_one_json(root, "labels.json")
+    for place, path in enumerate(sorted((root / "images").glob("*.jpg"))):
+        folder = root / "photos" / f"day{place % 2}"
+        folder.mkdir(parents=True, exist_ok=True)
+        path.rename(folder / path.name)
+        if doubled and place == 0:
+            (root / "photos" / "day1").mkdir()
+            (root / "photos" / "day1" / path.name).write_bytes((folder / path.name).read_bytes())
+
+
+def write_train_only(root: Path) -> None:
+    """Annotations of training images only."""
+    write_coco(root)
+    (root / "annotations" / "instances_val.json").unlink()
+
+
 def write_plain_names(root: Path) -> None:
     """train.json and val.json beside images/."""
     root.mkdir(parents=True, exist_ok=True)
@@ -211,6 +266,24 @@ def write_yolo(root: Path, *, polygons: bool = False, names: str = "names:\n  0:
             lines = [yolo_line(shape, polygons) for shape in scene(seed)[1]]
             (labels / f"{seed:06}.txt").write_text("\n".join(lines) + "\n")
     (root / "data.yaml").write_text(f"path: .\ntrain: images/train\nval: images/val\n{names}")
+
+
+def write_yolo_without_config(root: Path) -> None:
+    """Label Studio's export: classes.txt, images/ and labels/."""
+    write_yolo(root)
+    (root / "data.yaml").unlink()
+    (root / "classes.txt").write_text("disk\nsquare\n")
+    for folder, suffix in (("images", "jpg"), ("labels", "txt")):
+        for path in sorted((root / folder).glob(f"*/*.{suffix}")):
+            path.rename(root / folder / path.name)
+        for subset in SUBSETS:
+            (root / folder / subset).rmdir()
+
+
+def write_yolo_without_val(root: Path) -> None:
+    write_yolo(root)
+    path = root / "data.yaml"
+    path.write_text(path.read_text().replace("val: images/val\n", ""))
 
 
 def yolo_line(shape: Shape, polygon: bool) -> str:
@@ -252,6 +325,71 @@ def write_labelme(root: Path) -> None:
             "imageWidth": WIDTH,
         }
         (root / f"{seed:06}.json").write_text(json.dumps(content))
+
+
+def write_labelme_shapes(root: Path) -> None:
+    """Rectangles and circles, a point, a reserved label, and two parts of one object."""
+    write_labelme(root)
+    for path in sorted(root.glob("*.json")):
+        content = json.loads(path.read_text())
+        disk, square, parts = content["shapes"]
+        (left, top), _, (right, bottom), _ = disk["points"]
+        middle = [(left + right) / 2, (top + bottom) / 2]
+        disk.update(shape_type="circle", points=[middle, [right, middle[1]]])
+        square.update(shape_type="rectangle", points=[square["points"][0], square["points"][2]])
+        parts["group_id"] = 1
+        other = {**parts, "points": [[x + 2, y] for x, y in parts["points"]]}
+        point = {**parts, "shape_type": "point", "points": [middle], "group_id": None}
+        ignored = {**parts, "label": "__ignore__", "group_id": None}
+        content["shapes"] += [other, point, ignored]
+        path.write_text(json.dumps(content))
+
+
+def write_labelme_subsets(root: Path) -> None:
+    write_labelme(root)
+    for place, path in enumerate(sorted(root.glob("*.json"))):
+        folder = root / ("train" if place < 7 else "val")
+        folder.mkdir(exist_ok=True)
+        for one in (path, path.with_suffix(".jpg")):
+            one.rename(folder / one.name)
+
+
+def write_voc_without_lists(root: Path) -> None:
+    """Kaggle's layout: annotations/ and images/ without subsets."""
+    write_voc(root)
+    shutil.rmtree(root / "ImageSets")
+    (root / "Annotations").rename(root / "annotations")
+    (root / "JPEGImages").rename(root / "images")
+
+
+def write_voc_of_roboflow(root: Path) -> None:
+    """XML files beside the images, in one folder per subset."""
+    write_voc(root)
+    for subset in SUBSETS:
+        folder = root / {"train": "train", "val": "valid"}[subset]
+        folder.mkdir()
+        for name in (root / "ImageSets" / "Main" / f"{subset}.txt").read_text().split():
+            (root / "Annotations" / f"{name}.xml").rename(folder / f"{name}.xml")
+            (root / "JPEGImages" / f"{name}.jpg").rename(folder / f"{name}.jpg")
+    shutil.rmtree(root / "ImageSets")
+
+
+def write_voc_spaces(root: Path) -> None:
+    """Names with spaces, and a list with the second column of one class."""
+    write_voc(root)
+    for path in [*(root / "Annotations").iterdir(), *(root / "JPEGImages").iterdir()]:
+        path.rename(path.with_name(f"my {path.name}"))
+    for path in (root / "ImageSets" / "Main").iterdir():
+        path.write_text(
+            "".join(f"my {name}  {1 if place else -1}\n" for place, name in enumerate(path.read_text().split()))
+        )
+
+
+def write_voc_difficult(root: Path) -> None:
+    """Nothing but difficult objects."""
+    write_voc(root)
+    for path in (root / "Annotations").iterdir():
+        path.write_text(path.read_text().replace("<difficult>0", "<difficult>1"))
 
 
 def write_voc(root: Path, *, suffix: str = ".jpg", size: tuple[int, int] = SIZE, encoding: str = "utf-8") -> None:
@@ -330,10 +468,17 @@ CASES = [
     Case("a box beyond the border", write_beyond_the_border, images=USUAL),
     Case("EXIF orientation", write_rotated, images=USUAL),
     Case("Roboflow", write_roboflow, images=USUAL),
-    Case("CVAT", write_one_json),
-    Case("Label Studio", write_label_studio),
+    Case("CVAT", write_one_json, images=WHOLE),
+    Case("Label Studio", write_label_studio, images=WHOLE),
+    Case("uploads of Label Studio", write_uploads, images=WHOLE),
+    Case("FiftyOne", write_fiftyone, images=WHOLE),
+    Case("Roboflow without subsets", write_beside_images, images=WHOLE),
+    Case("images in other folders", write_nested_images, images=WHOLE),
+    Case("two images of a name", lambda root: write_nested_images(root, doubled=True), refused=r"000000\.jpg"),
+    Case("train only", write_train_only, images={"all": 8}),
+    Case("no sizes", write_no_sizes, images=USUAL),
     Case("train.json and val.json", write_plain_names, images=USUAL),
-    Case("one JSON beside images/", lambda root: write_one_json(root, "labels.json")),
+    Case("one JSON beside images/", lambda root: write_one_json(root, "labels.json"), images=WHOLE),
     Case("YOLO boxes", write_yolo, settings=BOXES, images=USUAL),
     Case("YOLO polygons", lambda root: write_yolo(root, polygons=True), images=USUAL),
     Case(
@@ -344,7 +489,15 @@ CASES = [
     ),
     Case("YOLO of Roboflow", write_yolo_of_roboflow, settings=BOXES, images=USUAL),
     Case("YOLO without names", lambda root: write_yolo(root, names=""), refused="names"),
-    Case("LabelMe", write_labelme),
+    Case("YOLO without data.yaml", write_yolo_without_config, settings=BOXES, images={"all": 12}),
+    Case("YOLO without val", write_yolo_without_val, settings=BOXES, images={"all": 8}),
+    Case("LabelMe", write_labelme, images=WHOLE),
+    Case("shapes of LabelMe", write_labelme_shapes, images=WHOLE),
+    Case("subsets of LabelMe", write_labelme_subsets, images={"train": 7, "val": 3}),
+    Case("Pascal VOC without lists", write_voc_without_lists, settings=BOXES, images={"all": 12}),
+    Case("Pascal VOC of Roboflow", write_voc_of_roboflow, settings=BOXES, images=USUAL),
+    Case("Pascal VOC with spaces", write_voc_spaces, settings=BOXES, images=USUAL),
+    Case("Pascal VOC with difficult objects only", write_voc_difficult, settings=BOXES, refused="object"),
     Case("Pascal VOC", write_voc, settings=BOXES, images=USUAL),
     Case("Pascal VOC with .JPG", lambda root: write_voc(root, suffix=".JPG"), settings=BOXES, images=USUAL),
     Case("Pascal VOC of size 0", lambda root: write_voc(root, size=(0, 0)), settings=BOXES, images=USUAL),

@@ -13,7 +13,7 @@ from typing import Any
 from typing_extensions import override
 
 from msgformer.config.dense_data_options import ReduceZeroLabel
-from msgformer.data.files.locations import resolve_data
+from msgformer.data.files.locations import DataLike, resolve_data
 from msgformer.data.problems import MAX_EXAMPLES, SEVERITIES, Problem, count_kinds, has_errors, problem_lines
 from msgformer.errors import shown
 from msgformer.tasks.recognition import TaskOrAuto, choose_task
@@ -111,7 +111,7 @@ class CheckDataResult(Result):
 
 
 def check_data(
-    data: str | Path,
+    data: DataLike,
     task: TaskOrAuto = "auto",
     reduce_zero_label: ReduceZeroLabel = "auto",
     verbose: bool = False,

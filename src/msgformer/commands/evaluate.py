@@ -13,7 +13,7 @@ from msgformer.config.constraints import check_choices, check_ranges
 from msgformer.config.data_options import Filter, OnBadImage
 from msgformer.config.renamed_arguments import renamed_arguments
 from msgformer.config.training_options import Precision, Progress
-from msgformer.data.files.locations import resolve_data
+from msgformer.data.files.locations import DataLike, resolve_data
 from msgformer.errors import UserError
 from msgformer.mindspore_backend import Library, check_backend
 from msgformer.model_types import ModelLike
@@ -59,7 +59,7 @@ def evaluate(model: Sequence[ModelLike], *args: Any, **kwargs: Any) -> EvaluateR
 @renamed_arguments(checkpoint="model", accelerator="device")  # type: ignore[misc]
 def evaluate(
     model: ModelLike | list[ModelLike],
-    data: str | Path | None = None,
+    data: DataLike | None = None,
     *,
     output: Path | None = None,
     overwrite: bool = False,

@@ -14,6 +14,7 @@ from msgformer.config.recipes import CONFIG_FILE, load_config
 from msgformer.config.schedule import fit_schedule
 from msgformer.config.training_options import DistillOptions, OptimOptions, TrainerOptions
 from msgformer.data.files.folder import require_path
+from msgformer.data.files.locations import DataLike
 from msgformer.errors import UserError
 from msgformer.plugins import require_plugins
 from msgformer.runs.output_folder import check_output, find_run
@@ -95,7 +96,7 @@ def show_config(**arguments: Any) -> str:
 )
 def train(
     model: str = "msg_transformer_tiny",
-    data: str | Path | None = None,
+    data: DataLike | None = None,
     epochs: int = 300,
     config: str | Path | None = None,  # the decorator reads it
     *,
@@ -137,8 +138,9 @@ def train(
         model: Name of a model of this package or of timm.
         data: Folder with train/ and val/, each with one folder per class; a folder with one folder per class, which is
             then split; a CSV or Parquet file with the columns image, label and, optionally, split; or SCHEME:LOCATION,
-            such as tar:FILE, wds:SHARDS, hfds:NAME or torch:NAME:FOLDER. Detection reads the COCO, Pascal VOC and
-            YOLO layouts, segmentation the ADE20K and Cityscapes layouts. By default the bundled data: scikit-learn's
+            such as tar:FILE, wds:SHARDS, hfds:NAME or torch:NAME:FOLDER. Detection reads the COCO, Pascal VOC,
+            YOLO and LabelMe layouts, and explicit paths: --data.annotations FILE --data.images FOLDER. Segmentation
+            reads the ADE20K and Cityscapes layouts. By default the bundled data: scikit-learn's
             1,797 handwritten digits, and for the other tasks images as 'msgformer sample-data' writes them.
         epochs: Number of epochs.
         config: YAML file or recipe for all options that are not given explicitly.
@@ -149,7 +151,7 @@ def train(
         batch_size: Images per batch and device.
         workers: Processes that load and augment images; by default the number of cores minus one, at most 8.
         seed: Random seed.
-        val_fraction: Fraction of each class to hold out if the data has no val/.
+        val_fraction: Fraction of each class to hold out if the data has no val/; for classification and detection.
         on_bad_image: At images that can't be read: "stop", or "skip" those found when all images are checked before
             training; they are listed in skipped.csv in the run folder.
         balance: For classes of different sizes: "sampler" draws all classes equally often, "loss" weights the loss of

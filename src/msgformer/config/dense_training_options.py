@@ -8,6 +8,12 @@ from typing import Literal
 from msgformer.config.ranges import AT_LEAST_0, AT_LEAST_1, PROBABILITY, Needs, option
 
 DetectHead = Literal["cascade_mask_rcnn", "mask_rcnn", "cascade_rcnn", "faster_rcnn", "retinanet"]
+AnyDetectHead = Literal["auto", DetectHead]
+"""A head, or "auto" for the one that fits the data."""
+
+BOX_HEADS = ("cascade_rcnn", "faster_rcnn", "retinanet")
+"""Heads that predict no masks."""
+
 SegmentHead = Literal["upernet", "semantic_fpn"]
 
 _TWO_STAGES = Needs("a detect.head of two stages, not retinanet", lambda detect: detect.head != "retinanet")
@@ -23,7 +29,7 @@ class DetectOptions:
     """Detector options. The defaults are those of the published Cascade Mask R-CNN.
 
     Attributes:
-        head: Type of detector.
+        head: Type of detector; "auto" is mask_rcnn for data with masks, and faster_rcnn for data with boxes only.
         channels: Width of the feature pyramid and of the convolutions in the heads.
         fc_channels: Width of the fully connected layers of the box heads.
         anchor_size: Side of the smallest anchors in pixels; it doubles from level to level.
@@ -37,7 +43,7 @@ class DetectOptions:
         frozen_stages: Number of backbone stages to freeze; the stem belongs to the first.
     """
 
-    head: DetectHead = "cascade_mask_rcnn"
+    head: AnyDetectHead = "cascade_mask_rcnn"
     channels: int = option(256, AT_LEAST_1)
     fc_channels: int = option(1024, AT_LEAST_1, needs=_TWO_STAGES)
     anchor_size: int = option(32, AT_LEAST_1)

@@ -7,6 +7,7 @@ import collections
 import dataclasses
 import functools
 import inspect
+import json
 import math
 import re
 import typing
@@ -27,6 +28,7 @@ from msgformer.config.renamed_arguments import (
     warn_caller,
 )
 from msgformer.config.type_hints import (
+    accepts_text,
     belong_together,
     describe_type,
     is_literal,
@@ -222,7 +224,7 @@ class Options:
             hint: Any = self.hints.get(key)
             if self._is_group(key) and not isinstance(value, Mapping | hint):
                 raise UserError(f"{key} must be {hint.__name__} or a mapping of its options, not {value!r}")
-            if is_mapping(hint) and not isinstance(value, Mapping | None):
+            if is_mapping(hint) and not accepts_text(hint) and not isinstance(value, Mapping | None):
                 raise UserError(f"{key} must be a mapping, such as {{'name': value}}, not {value!r}")
         return {key: given.pop(key) for key in [*given] if isinstance(given[key], Mapping)}
 
@@ -302,6 +304,7 @@ class Options:
         """
         options: list[str] = []
         positional: list[str] = []
+        members: dict[str, dict[str, str]] = {}
         words = collections.deque(argv)
         while words:
             word = words.popleft()
@@ -309,9 +312,16 @@ class Options:
                 positional += words
                 break
             if word.startswith("-") and word != "-":
-                options.append(self._normalize_option(word, words, flags))
+                option = self._normalize_option(word, words, flags)
+                name, _, member = option.lstrip("-").partition("=")[0].partition(".")
+                if name in self.required:
+                    members.setdefault(name, {})[member] = option.partition("=")[2]
+                else:
+                    options.append(option)
             else:
                 positional.append(word)
+        for name, mapping in members.items():
+            positional.insert(self.required.index(name), json.dumps(mapping))
         takes_several = bool(self.variadic) or any(item_type(self.hints[name]) for name in self.required)
         if len(positional) > len(self.required) and not takes_several:
             extra = positional[len(self.required)]
@@ -357,7 +367,8 @@ class Options:
         """Return whether an option exists; ``--list+ x`` appends to a list, ``--dict.key x`` sets one item."""
         if key.removesuffix("+") in [*self.keys, *self._config]:
             return True
-        return any(key.startswith(f"{known}.") and is_mapping(option_type(self.hints, known)) for known in self.keys)
+        known = [*self.keys, *self.required]
+        return any(key.startswith(f"{name}.") and is_mapping(option_type(self.hints, name)) for name in known)
 
     def _explain(self, error: argparse.ArgumentError, where: str, prefix: str | None = None) -> UserError:
         """Convert an error of jsonargparse to one line.

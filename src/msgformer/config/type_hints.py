@@ -32,6 +32,11 @@ def is_mapping(hint: Any) -> bool:
     return any(typing.get_origin(part) is dict or part is dict for part in _union_members(hint))
 
 
+def accepts_text(hint: Any) -> bool:
+    """Return whether an option may be text or a path, as in ``str | dict[str, str]``."""
+    return any(part in (str, Path) for part in _union_members(hint))
+
+
 def is_literal(hint: Any) -> bool:
     """Return whether an option is one of a few words."""
     return typing.get_origin(hint) is typing.Literal

@@ -1,34 +1,30 @@
-"""Recognition of the task that a dataset is for, by the names of files and the first bytes of annotations."""
+"""Recognition of the task that a dataset is for, by the names of its files."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator
-from itertools import islice
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from msgformer.data.detection.yolo import find_config
+from msgformer.data.detection.coco_files import find_coco
+from msgformer.data.detection.labelme import find_labelme
+from msgformer.data.detection.voc import find_voc, find_voc_exports
+from msgformer.data.detection.yolo import find_config, find_yolo_exports
 from msgformer.data.files.folder import has_images, subfolders
 from msgformer.data.files.layout import IMAGE_FOLDERS, SUBSET_NAMES, find_layout, find_subset, subset_of
-from msgformer.data.files.locations import FOLDER, TABLE, find_labels
+from msgformer.data.files.locations import FOLDER, TABLE, CocoLocation, find_labels
 from msgformer.data.segmentation.cityscapes import is_cityscapes
 from msgformer.data.segmentation.sets import FOLDER_PAIRS
 from msgformer.errors import UserError
 
-HEAD_BYTES = 65_536
-"""Number of bytes at the start of a JSON file that are searched for the keys of an annotation format."""
-
-MAX_JSON_FILES = 20
-"""Number of JSON files per folder that are opened; in LabelMe's format there is one per image."""
-
-JSON_FORMATS = {
-    "COCO": re.compile(rb'"(annotations|images|categories)"\s*:\s*\['),
-    "LabelMe": re.compile(rb'"(shapes|imagePath)"\s*:'),
-}
-"""A key at the start of the files of each annotation format."""
-
-COCO_NAMES = re.compile(r"instances_.*|.*\.?coco")
-"""Stems of files in COCO's format, of which a large one may start with any key."""
+DETECTION_FORMATS: tuple[tuple[str, Callable[[Path], object]], ...] = (
+    ("Pascal VOC", find_voc),
+    ("YOLO", find_config),
+    ("COCO", find_coco),
+    ("LabelMe", find_labelme),
+    ("Pascal VOC", find_voc_exports),
+    ("YOLO", find_yolo_exports),
+)
+"""Functions that find the annotation files of each format, in the order of `find_readers`."""
 
 DENSE_FOLDERS = frozenset(
     {"annotations", "jpegimages", "segmentationclass", "segmentationobject", "imagesets", "leftimg8bit", "gtfine"}
@@ -44,6 +40,8 @@ def classification_layout(data: str) -> str | None:
     Args:
         data: A folder or ``SCHEME:LOCATION``, as `resolve_data` returns it.
     """
+    if CocoLocation.parse(data) is not None:
+        return None
     location = find_labels(data)
     if location.scheme == TABLE:
         return f"table of labels ({Path(location.path).name})"
@@ -61,7 +59,9 @@ def classification_layout(data: str) -> str | None:
     assert folder is not None
     classes = [name for name in subfolders(folder) if has_images(folder / name)]
     wrappers = {part.lower() for part in folder.relative_to(root).parts}
-    if not classes or (is_dense and (wrappers & IMAGE_FOLDERS or all(map(_is_structural, classes)))):
+    if len(classes) < (2 if is_dense else 1):
+        return None
+    if is_dense and (wrappers & IMAGE_FOLDERS or all(map(_is_structural, classes))):
         return None
     found = {"train": layout.train, "val": layout.val, "test": layout.test}
     subsets = [f"{place.relative_to(root).as_posix()}/" for place in found.values() if place and place != root]
@@ -74,18 +74,19 @@ def detection_layout(data: str) -> str | None:
     Args:
         data: As of `classification_layout`.
     """
+    if CocoLocation.parse(data) is not None:
+        return "COCO"
     root = Path(data)
     if not root.is_dir():
         return None
-    if (root / "Annotations").is_dir() and any((root / "Annotations").glob("*.xml")):
-        return "Pascal VOC"
-    if find_config(root) is not None or any(_yolo_labels(root)):
-        return "YOLO"
-    for folder in (root, *(root / name for name in subfolders(root))):
-        for path in islice(sorted(folder.glob("*.json")), MAX_JSON_FILES):
-            if (found := _json_format(path)) is not None:
-                return found
-    return None
+    for name, find in DETECTION_FORMATS:
+        try:
+            found = find(root)
+        except UserError:  # the format is clear, but a part is missing: reading the data names the problem
+            return name
+        if found is not None:
+            return name
+    return "YOLO" if any(_yolo_labels(root)) else None
 
 
 def segmentation_layout(data: str) -> str | None:
@@ -119,15 +120,3 @@ def _yolo_labels(root: Path) -> Iterator[Path]:
     """Yield the text files in folders ``labels``, or in those of subsets below them."""
     for place in (folder / "labels" for folder in (root, *_subset_folders(root))):
         yield from (*place.glob("*.txt"), *place.glob("*/*.txt"))
-
-
-def _json_format(path: Path) -> str | None:
-    """Return the annotation format of a JSON file, or None."""
-    if COCO_NAMES.fullmatch(path.stem):
-        return "COCO"
-    try:
-        with path.open("rb") as file:
-            head = file.read(HEAD_BYTES).replace(b"\0", b"")  # UTF-16 has zero bytes in between
-    except OSError:
-        return None
-    return next((name for name, key in JSON_FORMATS.items() if key.search(head)), None)

@@ -12,12 +12,13 @@ from msgformer.config.dense_data_options import ReduceZeroLabel
 from msgformer.data.classification.folder_checks import survey_folder
 from msgformer.data.classification.image_checks import check_source_images
 from msgformer.data.classification.subsets import open_location
-from msgformer.data.dense.checks import check_instances, survey_label_maps
+from msgformer.data.dense.checks import check_instances, check_objects, survey_label_maps
+from msgformer.data.detection.instances import InstanceSet
 from msgformer.data.detection.sets import find_readers
 from msgformer.data.files.locations import FOLDER, Location, expand_shards, find_labels
 from msgformer.data.files.sources import FolderSource, Source
 from msgformer.data.files.tars import index_tar
-from msgformer.data.problems import Problem, sort_problems
+from msgformer.data.problems import Problem, has_errors, sort_problems
 from msgformer.data.segmentation.label_maps import LabeledImages
 from msgformer.data.segmentation.sets import find_segmentation, read_subset
 from msgformer.errors import UserError
@@ -99,29 +100,33 @@ def _shard_problems(location: Location) -> list[Problem]:
 
 
 def survey_detection(data: str, progress: Progress) -> Survey:
-    """Survey a detection dataset in COCO's, Pascal VOC's or YOLO's layout.
+    """Survey a detection dataset.
 
     Args:
-        data: The folder.
+        data: As of `find_readers`.
         progress: Shows the progress over the images.
 
     Raises:
-        UserError: The folder has none of these layouts.
+        UserError: The folder has an unknown layout.
     """
-    images, classes, problems = {}, {}, []
-    readings = {subset: read() for subset, read in find_readers(Path(data)).items()}
-    with progress(sum(len(found) for found, _ in readings.values())) as advance:
-        checks = {subset: check_instances(found, advance=advance) for subset, (found, _) in readings.items()}
-    for subset, (found, wrong) in readings.items():
+    readings = {subset: read() for subset, read in find_readers(data).items()}
+    subsets = {subset: found for subset, (found, _) in readings.items()}
+    with progress(sum(map(len, subsets.values()))) as advance:
+        checks = {subset: check_instances(found, advance=advance) for subset, found in subsets.items()}
+    problems = []
+    for subset, (_, wrong) in readings.items():
         known = {problem.path for problem in wrong if problem.severity == "error"}  # a missing file is told once
         problems += [*wrong, *(problem for problem in checks[subset] if problem.path not in known)]
-        images[subset] = len(found)
-        labels = Counter(instance.label for image in found.images for instance in image.instances)
-        classes[subset] = {name: labels[label] for label, name in enumerate(found.classes, start=1)}
-    for name in [name for name, count in classes["val"].items() if count and name not in classes["train"]]:
-        message = f"class {name!r} has objects in val, but isn't in training; add it there or remove them"
-        problems.append(Problem("error", "class only in val", data, message))
-    return Survey(images, classes, sort_problems(problems))
+    if not has_errors(problems):
+        problems += check_objects(subsets)
+    classes = {subset: _count_objects(found) for subset, found in subsets.items()}
+    return Survey({subset: len(found) for subset, found in subsets.items()}, classes, sort_problems(problems))
+
+
+def _count_objects(data: InstanceSet) -> dict[str, int]:
+    """Return the number of objects of each class."""
+    counts = Counter(instance.label for image in data.images for instance in image.instances)
+    return {name: counts[label] for label, name in enumerate(data.classes, start=1)}
 
 
 def survey_segmentation(data: str, progress: Progress, *, reduce_zero: ReduceZeroLabel) -> Survey:

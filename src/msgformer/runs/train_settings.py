@@ -19,6 +19,7 @@ from msgformer.config.dense_data_options import DetectImageOptions, SegmentImage
 from msgformer.config.dense_training_options import DetectOptions, SegmentOptions
 from msgformer.config.recipes import CONFIG_FILE, load_config
 from msgformer.config.training_options import DistillOptions, OptimOptions, TrainerOptions
+from msgformer.data.files.locations import data_text
 from msgformer.errors import UserError
 from msgformer.model_names import ALIASES, MODELS, nearest, resolve
 from msgformer.plugins import plugin_options
@@ -79,8 +80,8 @@ class TrainSettings:
             arguments: Arguments by name, also those that only locate the run.
         """
         values = {field.name: arguments[field.name] for field in dataclasses.fields(cls)}
-        for name in ("data", "teacher"):
-            values[name] = None if values[name] is None else str(values[name])
+        values["data"] = None if values["data"] is None else data_text(values["data"])
+        values["teacher"] = None if values["teacher"] is None else str(values["teacher"])
         if values["init_from"] is not None:
             values["init_from"] = str(Path(values["init_from"]).expanduser().absolute())
         return cls(**{**values, "model_args": values["model_args"] or {}, "plugins": list(values["plugins"] or ())})

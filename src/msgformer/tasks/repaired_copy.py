@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from msgformer.data.files.locations import FOLDER, TABLE, parse_location
+from msgformer.data.files.locations import FOLDER, TABLE, CocoLocation, parse_location
 from msgformer.data.problems import raise_errors
 from msgformer.errors import UserError, shown
 from msgformer.utils.output_path import replace_when_complete
@@ -44,15 +44,17 @@ def check_copy(output: Path, data: str) -> Path:
     Raises:
         UserError: It exists, its parent doesn't, it lies in the data, or the data isn't in files.
     """
-    if parse_location(data).scheme not in (FOLDER, TABLE):
+    explicit = CocoLocation.parse(data)
+    if explicit is None and parse_location(data).scheme not in (FOLDER, TABLE):
         raise UserError(f"fix: {shown(data)} is no folder or table of labels, whose files could be copied")
     if output.exists():
         raise UserError(f"fix: {shown(output)} exists; give a new folder")
     if not output.parent.is_dir():
         raise UserError(f"fix: there is no folder {shown(output.parent)}; create it first")
-    root = Path(data) if Path(data).is_dir() else Path(data).parent
-    if output.resolve().is_relative_to(root.resolve()):
-        raise UserError(f"fix: {shown(output)} lies in the data; give a folder outside of {shown(root)}")
+    places = [Path(data)] if explicit is None else [explicit.annotations, explicit.images or explicit.annotations]
+    for root in (place if place.is_dir() else place.parent for place in places):
+        if output.resolve().is_relative_to(root.resolve()):
+            raise UserError(f"fix: {shown(output)} lies in the data; give a folder outside of {shown(root)}")
     return output
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from msgformer.errors import UserError
-from msgformer.tasks import DEFAULT_TASK, all_tasks
+from msgformer.tasks import DEFAULT_TASK, all_tasks, get_task
 
 if TYPE_CHECKING:
     from msgformer.runs.train_settings import TrainSettings
@@ -36,7 +36,7 @@ def check_train_options(settings: TrainSettings) -> None:
         UserError: An option is for another task; the message names both.
     """
     for task in all_tasks():
-        for name in task.train_options if task.name != settings.task else ():
+        for name in {*task.train_options}.difference(get_task(settings.task).train_options):
             value = getattr(settings, name)
             default = DEFAULTS[name] if name in DEFAULTS else type(value)()
             for option, former in FORMER_DEFAULTS.get(name, {}).items():
@@ -75,4 +75,4 @@ def changed_option(value: Any, default: Any) -> str:
 
 def other_tasks_options(task: str) -> set[str]:
     """Return the options of a training that are only for other tasks than the given one."""
-    return {name for other in all_tasks() if other.name != task for name in other.train_options}
+    return {name for other in all_tasks() for name in other.train_options}.difference(get_task(task).train_options)

@@ -1,4 +1,5 @@
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -49,7 +50,7 @@ def test_a_test_set_beside_the_validation_set_is_not_used(tmp_path):
     root = tmp_path / "data"
     write_coco(root, subsets=("train", "valid", "test"))
     assert {Path(one.file).parent.name for one in open_detection(root)[1].images} == {"valid"}
-    (root / "annotations" / "instances_val.json").write_text("{}")
+    shutil.copy(root / "annotations" / "instances_valid.json", root / "annotations" / "instances_val.json")
     with pytest.raises(UserError, match=r"annotations/instances_val.json, annotations/instances_valid.json; keep one"):
         open_detection(root)
 
@@ -86,7 +87,6 @@ ERRORS = [
     (change(annotations__0__image_id=99), "annotation of no image", "annotation 1 is for image 99"),
     (change(annotations__1__category_id=5), "unknown category", "annotation 2 has category 5"),
     (change(images__1__file_name="gone.png"), "missing image", "no such image file"),
-    (change(images__1__width=0), "annotation file", "image 11 is said to have 0 x 40 pixels"),
     (change(images__1__id=10), "annotation file", r"images\[1\] has the id 10 of an earlier one"),
     (change(annotations__0__bbox=[1, 2, 3]), "box", r"annotation 1: bbox \[1, 2, 3\] isn't"),
     (change(annotations__0__bbox=[1, 2, 3, float("nan")]), "box", "annotation 1: bbox .* isn't"),

@@ -8,11 +8,11 @@ from msgformer.errors import UserError
 
 
 def test_folders_of_another_layout_are_named(tmp_path):
-    with pytest.raises(UserError, match=r"no annotations/instances_train\*\.json"):
+    with pytest.raises(UserError, match=r"has no annotations: neither annotations/instances_\*\.json"):
         find_readers(tmp_path)
-    write_coco(tmp_path / "one", subsets=("train",))
-    with pytest.raises(UserError, match=r"no annotations/instances_val\*\.json"):
-        find_readers(tmp_path / "one")
+    write_coco(tmp_path / "one", subsets=("val",))
+    with pytest.raises(UserError, match=r"has annotations of val images, but of no training images"):
+        open_detection(tmp_path / "one")
     write_coco(tmp_path / "two", subsets=("train2014", "train2017", "val"))
     with pytest.raises(UserError, match=r"instances_train2014\.json, annotations/instances_train2017\.json; keep one"):
         find_readers(tmp_path / "two")

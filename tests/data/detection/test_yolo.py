@@ -53,7 +53,7 @@ def test_spellings_of_the_configuration(tmp_path, config):
     ("config", "message"),
     [
         ("train: images/train\nval: images/val\n", r"data\.yaml has no names; list the names"),
-        ("train: images/train\nnames: [cat, dog]\n", "has no val; give the folder"),
+        ("val: images/val\nnames: [cat, dog]\n", "has no train; give the folder"),
         ("train: images/trian\nval: images/val\nnames: [cat, dog]\n", "there is no .*images/trian; correct the path"),
         ("train: labels/train\nval: images/val\nnames: [cat, dog]\n", "there are no images in train: labels/train"),
         ("train: images/train\nval: images/val\nnames: [cat, cat]\n", "names the class 'cat' twice"),

@@ -4,7 +4,9 @@ from pathlib import Path
 import pytest
 
 from msgformer.data.files.locations import (
+    CocoLocation,
     Location,
+    data_text,
     expand_braces,
     expand_shards,
     parse_location,
@@ -25,19 +27,45 @@ def shards(tmp_path):
 @pytest.mark.parametrize(
     ("text", "expected", "title"),
     [
-        ("pictures/cats", Location("folder", "pictures/cats"), "cats"),
+        ("photos/cats", Location("folder", "photos/cats"), "cats"),
         ("wds:/data/train-{00..10}.tar", Location("wds", "/data/train-{00..10}.tar"), "train"),
         ("wds:https://host/set/a.tar", Location("wds", "https://host/set/a.tar"), "a"),
         ("tar:sets/", Location("tar", "sets/"), "sets"),
         ("hfds:owner/name", Location("hfds", "owner/name"), "name"),
         ("torch:cifar10:/data/sets", Location("torch", "cifar10:/data/sets"), "cifar10"),
         ("tar:/data/*.tar", Location("tar", "/data/*.tar"), "tar"),
+        ("coco:/data/cells.json?images=photos", Location("coco", "/data/cells.json?images=photos"), "cells"),
     ],
 )
 def test_the_scheme_is_before_the_colon(text, expected, title):
     assert parse_location(text) == expected
     assert str(expected) == text
     assert expected.title == title
+
+
+def test_explicit_annotations(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("a?b%3F.json").write_text("{}")
+    Path("photos").mkdir()
+    both = CocoLocation(Path("a?b%3F.json"), Path("photos"))
+    assert CocoLocation.parse(str(both)) == both
+    assert data_text({"annotations": "a?b%3F.json", "images": "photos"}) == str(both)
+    resolved = CocoLocation.parse(resolve_data({"annotations": "a?b%3F.json", "images": "photos"}))
+    assert resolved == CocoLocation(tmp_path / "a?b%3F.json", tmp_path / "photos")
+    assert CocoLocation.parse(resolve_data("a?b%3F.json")) == CocoLocation(tmp_path / "a?b%3F.json")
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        ({"images": "photos"}, r"^data\.images needs data\.annotations, a JSON file or its folder"),
+        ({"annotation": "a.json"}, r"^unknown option 'data\.annotation'; did you mean 'annotations'\?"),
+        ({"annotations": "gone.json"}, r"^data\.annotations: no such file or folder: gone\.json"),
+    ],
+)
+def test_unusable_explicit_paths_are_refused(data, message):
+    with pytest.raises(UserError, match=message):
+        resolve_data(data)
 
 
 def test_a_folder_with_a_colon_in_its_name_is_a_folder(tmp_path, monkeypatch):
@@ -78,8 +106,8 @@ def test_paths_become_absolute(shards, image_folder, monkeypatch):
     assert resolve_data("torch:mnist:.") == f"torch:mnist:{shards}"
     assert resolve_data("hfds:owner/name") == "hfds:owner/name"
     assert resolve_data(f"hfds:{shards.name}") == "hfds:" + shards.name
-    image_folder("pictures")
-    assert resolve_data("pictures") == str(shards / "pictures")
+    image_folder("photos")
+    assert resolve_data("photos") == str(shards / "photos")
 
 
 def test_a_missing_package_is_named_with_its_extra(monkeypatch):

@@ -36,12 +36,12 @@ def make_ground_truth():
     return CocoGroundTruth(content, (0, 1), (1, 2, 3))
 
 
-def make_module(head="faster_rcnn", **optim):
+def make_module(head="faster_rcnn", ground_truth=None, **optim):
     torch.manual_seed(0)
     model = create_detector("msg_transformer_tiny", head, 3, **TINY_DETECTOR)
     card = ModelCard("msg_transformer_tiny", {}, CLASSES, {}, task="detect")
     plan = Plan(OptimOptions(lr=2e-3, lr_batch=None, warmup_epochs=1, schedule="constant", **optim), 2, 6, 5)
-    return DetectionTraining(model, card, plan, make_ground_truth())
+    return DetectionTraining(model, card, plan, ground_truth or make_ground_truth())
 
 
 def loader(batches):
@@ -66,19 +66,23 @@ def test_training_reduces_the_losses_and_scores_every_image():
 
 
 def test_masks_are_scored_if_the_head_predicts_them():
-    module = make_module("mask_rcnn").eval()
+    ground_truth = make_ground_truth()
+    for one in ground_truth.content["annotations"]:
+        one["segmentation"] = [[0, 0, 0, 9, 9, 9]]
+    module = make_module("mask_rcnn", ground_truth)
     losses = module.train().losses(batch())
     assert "loss_mask" in losses
     module.eval()
-    module.scores["raw"].ground_truth.content["annotations"] = [
-        {**one, "segmentation": [[0, 0, 0, 9, 9, 9]]} for one in make_ground_truth().content["annotations"]
-    ]
     with torch.no_grad():
         module.score(module.model, batch(), module.scores["raw"])
     numbers = module.scores["raw"].compute()
     assert {"box_ap", "mask_ap"} <= set(numbers)
     assert all(math.isnan(value) or 0 <= value <= 100 for value in numbers.values())
     assert module.positions(batch()).tolist() == [0, 1]
+
+
+def test_only_boxes_are_scored_on_data_without_masks():
+    assert make_module("mask_rcnn").kinds == ("box",)
 
 
 @pytest.mark.parametrize("head", ["retinanet", "cascade_mask_rcnn"])

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from msgformer.data.detection.instances import AnnotatedImage, InstanceSet, size_problem
-from msgformer.data.files.images import displayed_size, open_image
+from msgformer.data.files.images import SIDEWAYS, TURNED, displayed_size, exif_orientation, open_image
 from msgformer.data.problems import FULL_CHECK_LIMIT, HEADER_CHECK_LIMIT, Problem
 from msgformer.data.segmentation.label_maps import LabeledImages, map_size_problem, read_label_map
 from msgformer.errors import UserError
@@ -35,6 +35,26 @@ def check_instances(data: InstanceSet, *, whole: bool = True, advance: Advance =
         advance: Called after each image, to show progress.
     """
     return _find(lambda index: _image_problem(data.images[index], whole), range(len(data)), advance)
+
+
+def check_objects(subsets: Mapping[str, InstanceSet]) -> list[Problem]:
+    """Find subsets without usable objects, and classes that the training images lack.
+
+    Args:
+        subsets: The subsets of a data set, such as "train" and "val", or "all".
+    """
+    problems = []
+    for subset, data in subsets.items():
+        if not any(image.trainable(with_masks=False) for image in data.images):
+            message = "no image has an object to train on or to score: each is a crowd, difficult or without area"
+            problems.append(Problem("error", "no object", str(data.root), f"{subset}: {message}; annotate some"))
+    train = subsets.get("train")
+    for subset, data in subsets.items() if train is not None else ():
+        used = {data.classes[one.label - 1] for image in data.images for one in image.instances}
+        for name in sorted(used.difference(train.classes if train is not None else ())):
+            message = f"class {name!r} has objects in {subset}, but isn't in training; add it there or remove them"
+            problems.append(Problem("error", f"class only in {subset}", str(data.root), message))
+    return problems
 
 
 def check_label_maps(data: LabeledImages, *, whole: bool = True) -> list[Problem]:
@@ -114,11 +134,19 @@ def _find(
 
 def _image_problem(image: AnnotatedImage, whole: bool) -> Problem | None:
     try:
-        size = _size(image.file, whole)
+        size, orientation = _size_and_orientation(image.file, whole)
     except UserError as error:
         return Problem("error", "unreadable image", image.file, str(error))
     problem = size_problem(size, image)
-    return Problem("error", "size of an image", image.file, problem) if problem else None
+    if problem and orientation in SIDEWAYS and not size_problem(size[::-1], image):
+        message = "annotated without its EXIF orientation, and used that way"
+        return Problem("warning", "EXIF orientation", image.file, message)
+    if problem:
+        return Problem("error", "size of an image", image.file, problem)
+    if orientation in TURNED:
+        message = "its EXIF orientation doesn't change its size; it is used as displayed; check that its boxes fit"
+        return Problem("warning", "EXIF orientation", image.file, message)
+    return None
 
 
 def _check_pair(data: LabeledImages, index: int, whole: bool, read_labels: bool) -> _PairCheck:
@@ -148,7 +176,12 @@ def _count_labels(data: LabeledImages, label_map: str, numbers: np.ndarray) -> _
 
 def _size(path: str, whole: bool) -> tuple[int, int]:
     """Return the displayed width and height of an image file; raises UserError if it can't be read."""
+    return _size_and_orientation(path, whole)[0]
+
+
+def _size_and_orientation(path: str, whole: bool) -> tuple[tuple[int, int], int]:
+    """Return the displayed size as of `_size`, and the EXIF orientation."""
     with open_image(path) as image:
         if whole:
             image.load()
-        return displayed_size(image)
+        return displayed_size(image), exif_orientation(image)

@@ -12,13 +12,16 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from msgformer.data.detection.image_finder import ImageFinder
 from msgformer.data.detection.instances import AnnotatedImage, Box, Instance, InstanceSet
+from msgformer.data.files.images import displayed_size, open_image
 from msgformer.data.problems import Problem, Severity
+from msgformer.errors import UserError
 from msgformer.utils.rle import is_polygon, segmentation_problem
 
 KEYS: dict[str, dict[str, type | tuple[type, ...]]] = {
     "categories": {"id": int, "name": str},
-    "images": {"id": int, "file_name": str, "width": int, "height": int},
+    "images": {"id": int, "file_name": str},
     "annotations": {"id": int, "image_id": int, "category_id": int, "bbox": list},
 }
 """Required keys of the entries of an annotation file, with their types."""
@@ -30,24 +33,27 @@ NO_CROWD = (None, False, 0, "", "0", "false", "False")
 """Values of ``iscrowd`` for a single object; some tools write it as text."""
 
 
-def read_coco(root: Path, file: Path, folder: Path) -> tuple[InstanceSet, list[Problem]]:
+def read_coco(
+    root: Path, file: Path, finder: ImageFinder, *, with_masks: bool = True
+) -> tuple[InstanceSet, list[Problem]]:
     """Read the images and objects of an annotation file, and find its problems.
 
     Args:
         root: The data folder.
-        file: The annotation file, ``instances_*.json``.
-        folder: Folder of the images.
+        file: The annotation file.
+        finder: Finds the images.
+        with_masks: Whether to read masks; otherwise they aren't looked at.
 
     Returns:
         The valid entries, and the problems; if one of them is an error, the data must not be used for training.
     """
-    reader = _Reader(file, folder)
+    reader = _Reader(file, finder, with_masks)
     content = reader.load()
     categories = reader.categories(content)
     images = reader.images(content)
     instances = reader.instances(content, images, {number: label for label, number in enumerate(categories, 1)})
     annotated = [
-        AnnotatedImage(number, str(folder / one["file_name"]), one["width"], one["height"], tuple(instances[number]))
+        AnnotatedImage(number, one["path"], one["width"], one["height"], tuple(instances[number]))
         for number, one in images.items()
     ]
     return InstanceSet(root, annotated, list(categories.values()), list(categories)), reader.problems
@@ -56,11 +62,11 @@ def read_coco(root: Path, file: Path, folder: Path) -> tuple[InstanceSet, list[P
 class _Reader:
     """Reads the parts of one annotation file and records their problems."""
 
-    def __init__(self, file: Path, folder: Path) -> None:
-        self.file, self.folder = file, folder
+    def __init__(self, file: Path, finder: ImageFinder, with_masks: bool) -> None:
+        self.file, self.finder, self.with_masks = file, finder, with_masks
         self.problems: list[Problem] = []
 
-    def note(self, severity: Severity, kind: str, message: str, path: Path | None = None) -> None:
+    def note(self, severity: Severity, kind: str, message: str, path: str | Path | None = None) -> None:
         """Add a problem of the annotation file, or of ``path`` if it is given."""
         self.problems.append(Problem(severity, kind, str(path or self.file), message))
 
@@ -119,18 +125,40 @@ class _Reader:
         return entries
 
     def images(self, content: dict[str, list[Any]]) -> dict[int, dict[str, Any]]:
-        """Return the image entries by id, and record missing files."""
+        """Return the image entries by id, with their ``path``, and record missing files."""
         found = {}
         for entry in self.entries(content, "images"):
-            path = self.folder / entry["file_name"]
-            if min(entry["width"], entry["height"]) < 1:
-                size = f"{entry['width']} x {entry['height']}"
-                self.note("error", "annotation file", f"image {entry['id']} is said to have {size} pixels")
-            elif not path.is_file():
-                message = f"no such image file, but {self.file} lists it; restore it or remove it there"
-                self.note("error", "missing image", message, path)
-            found[entry["id"]] = entry
+            path = self.path(entry["file_name"])
+            width, height = self.size(entry, path)
+            where = str(self.finder.missing(entry["file_name"]) if path is None else path)
+            found[entry["id"]] = {**entry, "path": where, "width": width, "height": height}
         return found
+
+    def path(self, name: str) -> Path | None:
+        """Return the file of an image, and record that it is missing or that its name is ambiguous."""
+        try:
+            path = self.finder.find(name)
+        except UserError as error:
+            self.note("error", "image name", str(error))
+            return None
+        if path is None:
+            message = f"no such image file, but {self.file} lists it; restore it or remove it there"
+            self.note("error", "missing image", message, self.finder.missing(name))
+        return path
+
+    def size(self, entry: Mapping[str, Any], path: Path | None) -> tuple[int, int]:
+        """Return the width and height of an image: those of its entry, or of its file if the entry lacks them."""
+        sides = [entry.get(key) for key in ("width", "height")]
+        width, height = (int(side) if isinstance(side, int | float) and math.isfinite(side) else 0 for side in sides)
+        if min(width, height) >= 1 or path is None:
+            return max(width, 1), max(height, 1)
+        self.note("note", "image without size", f"image {entry['id']} has no width or height; its file's are used")
+        try:
+            with open_image(str(path)) as image:
+                return displayed_size(image)
+        except UserError as error:
+            self.note("error", "unreadable image", str(error), path)
+            return 1, 1
 
     def instances(
         self, content: dict[str, list[Any]], images: dict[int, dict[str, Any]], labels: dict[int, int]
@@ -154,12 +182,12 @@ class _Reader:
         for number, instances in found.items():
             if not instances:
                 message = "no object is annotated in it; it isn't trained on, and scored as an empty image"
-                self.note("note", "no annotations", message, self.folder / images[number]["file_name"])
+                self.note("note", "no annotations", message, images[number]["path"])
         return found
 
     def instance(self, what: str, entry: dict[str, Any], box: Box, image: Mapping[str, Any], label: int) -> Instance:
         """Make one object, without its mask if the mask is invalid."""
-        segmentation = entry.get("segmentation")
+        segmentation = entry.get("segmentation") if self.with_masks else None
         if segmentation is not None:
             height, width = image["height"], image["width"]
             if problem := segmentation_problem(segmentation, height, width):

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from msgformer.data.files.images import read_image
-from msgformer.errors import UserError
+from msgformer.errors import UserError, shown
 from msgformer.model_names import nearest
 from msgformer.utils.rle import Segmentation, compress, decode_mask
 
@@ -118,6 +118,9 @@ class InstanceSet:
         """
         image = self.images[index]
         pixels = read_image(image.file)
+        size = image.width, image.height
+        if pixels.size != size == pixels.size[::-1]:  # annotated without its EXIF orientation
+            pixels = read_image(image.file, upright=False)
         if problem := size_problem(pixels.size, image):
             raise UserError(f"{image.file}: {problem}")
         return pixels
@@ -149,6 +152,30 @@ class InstanceSet:
             stacked = np.stack(masks) if masks else np.zeros((0, *size), dtype=bool)
             target["masks"] = Mask(torch.from_numpy(stacked).to(torch.uint8))
         return target
+
+    def subset(self, indices: Sequence[int]) -> InstanceSet:
+        """Return the images at some indices.
+
+        Args:
+            indices: The indices.
+        """
+        return InstanceSet(self.root, [self.images[index] for index in indices], self.classes, self.category_ids)
+
+    def named(self, names: Collection[str]) -> InstanceSet:
+        """Return the images of some names, in the order of the names.
+
+        Args:
+            names: Names as of `name`.
+
+        Raises:
+            UserError: There is no image of a name.
+        """
+        places = {self.name(index): index for index in range(len(self))}
+        if missing := next((name for name in names if name not in places), None):
+            raise UserError(
+                f"{shown(missing)} was held out by the run, but is missing; restore it or give --data FOLDER"
+            )
+        return self.subset([places[name] for name in names])
 
     def trainable(self, with_masks: bool) -> InstanceSet:
         """Return the images with objects to train on; published detectors are trained on those only.

@@ -1,70 +1,121 @@
-"""Detection datasets in the layouts of COCO, Pascal VOC and YOLO."""
+"""Detection datasets in the layouts of COCO, Pascal VOC, YOLO and LabelMe."""
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 from msgformer.data.detection.coco import read_coco
+from msgformer.data.detection.coco_files import CocoFiles, find_coco
 from msgformer.data.detection.instances import InstanceSet, with_classes
-from msgformer.data.detection.voc import read_voc, voc_classes
-from msgformer.data.detection.yolo import find_config, read_config, read_yolo
+from msgformer.data.detection.labelme import find_labelme
+from msgformer.data.detection.split import split_instances
+from msgformer.data.detection.voc import find_voc, find_voc_exports
+from msgformer.data.detection.yolo import YoloConfig, find_config, find_yolo_exports, read_config, read_yolo
 from msgformer.data.files.folder import require_folder
+from msgformer.data.files.locations import CocoLocation
 from msgformer.data.problems import Problem, raise_errors
-from msgformer.errors import UserError
-
-SUBSETS = {"train": ("train",), "val": ("val", "test")}
-"""Prefixes of the names of the subsets, in order of preference."""
-
-PREFIXES = tuple(itertools.chain(*SUBSETS.values()))
+from msgformer.errors import UserError, shown
 
 Reading = tuple[InstanceSet, list[Problem]]
 """Valid images of a subset, and the problems found while reading it."""
 
+Readers = dict[str, Callable[[], Reading]]
+"""Functions that read the subsets: "train", "val" and, beside it, "test"; or "all" of a data set without subsets."""
 
-def find_readers(data: Path) -> dict[str, Callable[[], Reading]]:
-    """Find the files of the subsets "train" and "val" of a data folder, and return functions that read them.
+
+@dataclass(frozen=True)
+class Split:
+    """How to split a data set without subsets.
+
+    Attributes:
+        val_fraction: Fraction of the images for validation.
+        seed: Seed of the split.
+    """
+
+    val_fraction: float = 0.2
+    seed: int = 0
+
+
+def find_readers(data: str | Path, *, with_masks: bool = True) -> Readers:
+    """Find the annotation files of a data set, and return functions that read its subsets.
 
     Args:
-        data: Folder in COCO's layout, ``annotations/instances_*.json`` with the images in ``NAME`` or ``images/NAME``
-            (also ``train.json`` and ``val.json``, or ``NAME/_annotations.coco.json`` beside the images), or in Pascal
-            VOC's, ``Annotations``, ``JPEGImages`` and ``ImageSets/Main``, or in YOLO's, ``data.yaml``.
+        data: Folder in COCO's layout (one JSON file per subset or for all images), in Pascal VOC's (XML files), in
+            YOLO's (``data.yaml`` or ``classes.txt``) or in LabelMe's (one JSON file per image); or a location of
+            explicit paths, as of `CocoLocation`.
+        with_masks: Whether to read masks; otherwise those of COCO's format aren't looked at.
 
     Raises:
-        UserError: The folder has none of these layouts, or lacks a subset.
+        UserError: The folder has none of these layouts, or only a part of one.
     """
+    if (explicit := CocoLocation.parse(data)) is not None:
+        coco = find_coco(explicit.annotations, explicit.images)
+        if coco is None:
+            raise UserError(f"data.annotations: {shown(explicit.annotations)} has no JSON file in COCO's format")
+        return _coco_readers(coco, with_masks)
     root = require_folder(data)
-    if (root / "Annotations").is_dir() and (root / "ImageSets" / "Main").is_dir():
-        return _find_voc(root)
+    if (voc := find_voc(root)) is not None:
+        return _readers(voc.subsets, voc.read)
     if (path := find_config(root)) is not None:
-        config = read_config(path)
-        return {subset: partial(read_yolo, root, config, subset) for subset in SUBSETS}
-    return {subset: partial(read_coco, root, *_find_coco(root, subset)) for subset in SUBSETS}
+        return _yolo_readers(root, read_config(path))
+    if (coco := find_coco(root)) is not None:
+        return _coco_readers(coco, with_masks)
+    if (labelme := find_labelme(root)) is not None:
+        return _readers(labelme.subsets, labelme.read)
+    if (voc := find_voc_exports(root)) is not None:
+        return _readers(voc.subsets, voc.read)
+    if (yolo := find_yolo_exports(root)) is not None:
+        return _yolo_readers(root, yolo)
+    raise UserError(
+        f"{root} has no annotations: neither annotations/instances_*.json (COCO's layout), nor XML files (Pascal"
+        " VOC's), data.yaml (YOLO's) or JSON files beside the images (LabelMe's)"
+    )
 
 
-def open_detection(data: Path) -> tuple[InstanceSet, InstanceSet]:
+def open_detection(
+    data: str | Path, split: Split | None = None, *, with_masks: bool = True
+) -> tuple[InstanceSet, InstanceSet]:
     """Open the training and validation images, with the same labels for the same classes.
+
+    Args:
+        data: As of `find_readers`.
+        split: How to split a data set without subsets.
+        with_masks: As of `find_readers`.
 
     Raises:
         UserError: The folder has an unknown layout, or its annotations have errors; the message names the first.
     """
-    train, val = (_checked(read()) for read in find_readers(data).values())
+    readers = find_readers(data, with_masks=with_masks)
+    if "all" in readers:
+        split = split or Split()
+        return split_instances(_checked(readers["all"]()), split.val_fraction, split.seed)
+    if "train" not in readers:
+        raise UserError(f"{shown(data)} has annotations of {' and '.join(readers)} images, but of no training images")
+    train, val = (_checked(readers[subset]()) for subset in ("train", "val"))
     return train, with_classes(val, train.classes)
 
 
-def open_detection_val(data: Path, classes: Sequence[str]) -> InstanceSet:
+def open_detection_val(
+    data: str | Path, classes: Sequence[str], names: Collection[str] | None = None, *, with_masks: bool = True
+) -> InstanceSet:
     """Open the validation images for evaluating a model.
 
     Args:
-        data: As of :func:`find_readers`.
+        data: As of `find_readers`.
         classes: Classes of the model.
+        names: Names of the images that a run held out of a data set without subsets; all images by default.
+        with_masks: As of `find_readers`.
 
     Raises:
-        UserError: As of :func:`open_detection`, or the class of an object is not among ``classes``.
+        UserError: As of :func:`open_detection`, or the class of an object is not among ``classes``, or an image that
+            was held out is gone.
     """
-    return with_classes(_checked(find_readers(data)["val"]()), classes)
+    readers = find_readers(data, with_masks=with_masks)
+    found = with_classes(_checked(readers["val" if "val" in readers else next(iter(readers))]()), classes)
+    return found if names is None or "all" not in readers else found.named(names)
 
 
 def _checked(reading: Reading) -> InstanceSet:
@@ -74,45 +125,21 @@ def _checked(reading: Reading) -> InstanceSet:
     return found
 
 
-def _find_coco(root: Path, subset: str) -> tuple[Path, Path]:
-    """Return the annotation file of a subset and the folder of its images."""
-    official = [
-        (path, path.stem.removeprefix("instances_"))
-        for folder in (root / "annotations", root)
-        for path in sorted(folder.glob("*.json"))
-        if path.stem.startswith(("instances_", *PREFIXES))
-    ]
-    exported = [(path, path.parent.name) for path in sorted(root.glob("*/_annotations.coco.json"))]
-    by_prefix = ([one for one in official + exported if one[1].startswith(prefix)] for prefix in SUBSETS[subset])
-    found = next(filter(None, by_prefix), [])
-    if not found:
-        raise UserError(
-            f"{root} has no annotations/instances_{subset}*.json, as COCO's layout has, nor is it laid out as Pascal"
-            " VOC (Annotations, JPEGImages, ImageSets/Main) or YOLO (data.yaml)"
-        )
-    if len(found) > 1:
-        files = ", ".join(path.relative_to(root).as_posix() for path, _ in found)
-        raise UserError(f"{root} has several files for {subset}: {files}; keep one")
-    path, name = found[0]
-    places = [root / name, root / "images" / name, root / "images"]
-    return path, next((place for place in places if place.is_dir()), places[0])
+def _readers(subsets: Collection[str], read: Callable[[str], Reading]) -> Readers:
+    """Return the readers of subsets; test images validate where there are no others, and a lone subset is split."""
+    found: Readers = {subset: partial(read, subset) for subset in subsets}
+    if "val" not in found and "test" in found:
+        found["val"] = found.pop("test")
+    return {"all": found["train"]} if [*found] == ["train"] else found
 
 
-def _find_voc(root: Path) -> dict[str, Callable[[], Reading]]:
-    lists = {subset: root / "ImageSets" / "Main" / f"{subset}.txt" for subset in SUBSETS}
-    for path in lists.values():
-        if not path.is_file() or not path.read_text(encoding="utf-8").split():
-            raise UserError(f"{path} is missing or empty; it must list the names of the images of its subset")
-    # A list for one class has a second column, which tells whether the class is present.
-    names = {
-        subset: [line.split()[0] for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
-        for subset, path in lists.items()
-    }
-    return {subset: partial(_read_voc, root, names, subset) for subset in SUBSETS}
+def _yolo_readers(root: Path, config: YoloConfig) -> Readers:
+    return _readers(config.images, partial(read_yolo, root, config))
 
 
-def _read_voc(root: Path, names: dict[str, list[str]], subset: str) -> Reading:
-    classes = voc_classes(root, names["train"] + names["val"])
-    if not classes:
-        raise UserError(f"{root / 'Annotations'} names no object in any image of ImageSets/Main/train.txt and val.txt")
-    return read_voc(root, names[subset], classes)
+def _coco_readers(files: CocoFiles, with_masks: bool) -> Readers:
+    def read(subset: str) -> Reading:
+        file = files.subsets[subset]
+        return read_coco(files.root, file, files.finder(subset), with_masks=with_masks)
+
+    return _readers(files.subsets, read)

@@ -11,22 +11,26 @@ from msgformer.config.recipes import load_yaml
 from msgformer.data.detection.instances import AnnotatedImage, Box, Instance, InstanceSet
 from msgformer.data.files.folder import find_images
 from msgformer.data.files.images import displayed_size, open_image
+from msgformer.data.files.layout import find_subset_folders
 from msgformer.data.problems import Problem, Severity
 from msgformer.errors import UserError, shown
 
-CONFIG_FILES = ("data.yaml", "data.yml", "dataset.yaml")
-KEYS = {"train": ("train",), "val": ("val", "valid", "test")}
+CONFIG_FILES = ("data.yaml", "data.yml", "dataset.yaml", "dataset.yml")
+CLASS_FILES = ("classes.txt", "obj.names", "labels/classes.txt")
+"""Files of class names, one per line, in data sets without a configuration."""
+
+KEYS = {"train": ("train",), "val": ("val", "valid", "validation"), "test": ("test",)}
 """Keys of the subsets, in order of preference."""
 
 
 @dataclass(frozen=True)
 class YoloConfig:
-    """Contents of data.yaml.
+    """Classes and images of a data set.
 
     Attributes:
-        path: The file.
+        path: The file that names them.
         classes: Names of the classes, by their numbers from 0.
-        images: Paths of the images per subset, "train" and "val".
+        images: Paths of the images per subset: "train", "val" and "test", or "all" without subsets.
     """
 
     path: Path
@@ -43,7 +47,7 @@ def read_config(path: Path) -> YoloConfig:
     """Read data.yaml, and list the images of the subsets.
 
     Raises:
-        UserError: It is no YAML, or lacks names, a subset or its images.
+        UserError: It is no YAML, or lacks names, training images or the images of a subset.
     """
     content = load_yaml(path)
     classes = _class_names(path, content.get("names"))
@@ -52,12 +56,37 @@ def read_config(path: Path) -> YoloConfig:
     for subset, keys in KEYS.items():
         places = next((content[key] for key in keys if content.get(key)), None)
         if places is None:
-            raise UserError(f"{shown(path)} has no {subset}; give the folder of its images")
+            continue
         listed = places if isinstance(places, list) else [places]
         images[subset] = [image for place in listed for image in _list_images(path, base, str(place))]
         if not images[subset]:
             raise UserError(f"{shown(path)}: there are no images in {subset}: {shown(places)}; correct the path")
+    if "train" not in images:
+        raise UserError(f"{shown(path)} has no train; give the folder of its images")
     return YoloConfig(path, classes, images)
+
+
+def find_yolo_exports(root: Path) -> YoloConfig | None:
+    """Return the classes and images of a folder with a list of class names instead of data.yaml, or None.
+
+    Args:
+        root: Folder with ``classes.txt`` or ``obj.names``, and with text files of labels as of `label_file`.
+
+    Raises:
+        UserError: A class is named twice.
+    """
+    path = next((root / name for name in CLASS_FILES if (root / name).is_file()), None)
+    if path is None:
+        return None
+    place = root / "images" if (root / "images").is_dir() else root
+    subsets = find_subset_folders(place) or {"all": place}
+    images = {subset: [folder / name for name in find_images(folder)] for subset, folder in subsets.items()}
+    labeled = {subset: [one for one in found if label_file(one).is_file()] for subset, found in images.items()}
+    if not any(labeled.values()):
+        return None
+    lines = path.read_text(encoding="utf-8-sig").splitlines()
+    classes = _class_names(path, [line.strip() for line in lines if line.strip()])
+    return YoloConfig(path, classes, {subset: found for subset, found in images.items() if found})
 
 
 def read_yolo(root: Path, config: YoloConfig, subset: str) -> tuple[InstanceSet, list[Problem]]:
@@ -66,12 +95,12 @@ def read_yolo(root: Path, config: YoloConfig, subset: str) -> tuple[InstanceSet,
     Args:
         root: The data folder.
         config: From `read_config`.
-        subset: "train" or "val".
+        subset: A key of the images of ``config``.
 
     Returns:
         The valid images, and the problems; if one of them is an error, the data must not be used for training.
     """
-    reader = _Reader(config.classes)
+    reader = _Reader(config)
     found = [image for number, path in enumerate(config.images[subset], 1) if (image := reader.image(number, path))]
     return InstanceSet(root, found, config.classes, range(1, len(config.classes) + 1)), reader.problems
 
@@ -113,8 +142,8 @@ def label_file(image: Path) -> Path:
 class _Reader:
     """Reads the label files of one subset and records their problems."""
 
-    def __init__(self, classes: Sequence[str]) -> None:
-        self.classes = classes
+    def __init__(self, config: YoloConfig) -> None:
+        self.classes, self.source = config.classes, config.path.name
         self.problems: list[Problem] = []
         self.num_objects = 0
 
@@ -149,7 +178,7 @@ class _Reader:
             self.note("error", "label", path, f"line {place} {what}")
             return None
         if number not in range(len(self.classes)):
-            known = f"data.yaml names {len(self.classes)} classes, from 0"
+            known = f"{self.source} names {len(self.classes)} classes, from 0"
             self.note("error", "unknown category", path, f"line {place} has class {number:g}, but {known}")
             return None
         if not all(-0.01 <= value <= 1.01 for value in values):

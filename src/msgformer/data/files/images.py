@@ -19,11 +19,16 @@ MIN_DRAFT_SIDE = 2048
 SIDEWAYS = (5, 6, 7, 8)
 """EXIF orientations of images that are rotated by 90 degrees."""
 
+TURNED = (2, 3, 4)
+"""EXIF orientations of images that are mirrored or rotated by 180 degrees, which keeps their size."""
+
 FULL_SIZE = "full size"
 """Key in an opened image's ``info`` of its width and height in the file, if it is decoded at a smaller scale."""
 
 
-def read_image(file: str | BinaryIO, name: str | None = None, min_side: int = 0) -> Image.Image:
+def read_image(
+    file: str | BinaryIO, name: str | None = None, min_side: int = 0, *, upright: bool = True
+) -> Image.Image:
     """Read an image file as 8-bit RGB, rotated according to its EXIF orientation.
 
     Transparent pixels become white, 16-bit gray is scaled to 8 bits, and an animation yields its first frame. A JPEG
@@ -34,6 +39,7 @@ def read_image(file: str | BinaryIO, name: str | None = None, min_side: int = 0)
         name: Name for messages; by default the path.
         min_side: Decode a JPEG at 1/2, 1/4 or 1/8 of its size as long as no side is smaller than this number of
             pixels, which is much faster; 0 decodes at full size.
+        upright: Whether to rotate the image according to its EXIF orientation.
 
     Raises:
         UserError: The file can't be read as an image, or has too many pixels; the message names it and the reason.
@@ -44,7 +50,7 @@ def read_image(file: str | BinaryIO, name: str | None = None, min_side: int = 0)
         if min_side and image.mode in ("RGB", "L"):  # draft mode would also convert other color spaces
             image.draft(image.mode, (min_side, min_side))
         image.load()
-        return to_rgb(ImageOps.exif_transpose(image))
+        return to_rgb(ImageOps.exif_transpose(image) if upright else image)
 
 
 @contextmanager
@@ -149,12 +155,16 @@ def scale_to_uint8(pixels: np.ndarray, white: float) -> np.ndarray:
 
 def displayed_size(image: Image.Image) -> tuple[int, int]:
     """Return the width and height of an opened image, rotated according to its EXIF orientation."""
+    return image.size[::-1] if exif_orientation(image) in SIDEWAYS else image.size
+
+
+def exif_orientation(image: Image.Image) -> int:
+    """Return the EXIF orientation of an opened image, 1 to 8; 1 if it has none."""
     from PIL.ExifTags import Base
 
-    width, height = image.size
     if image.format == "PNG" and "exif" not in image.info:  # Pillow would decode the whole file to find the tag
-        return width, height
-    return (height, width) if image.getexif().get(Base.Orientation) in SIDEWAYS else (width, height)
+        return 1
+    return int(image.getexif().get(Base.Orientation, 1))
 
 
 def load_reduced(image: Image.Image) -> None:

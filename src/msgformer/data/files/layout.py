@@ -84,6 +84,21 @@ def find_subset(root: Path, subset: str) -> Path | None:
     return None if name is None else root / name
 
 
+def find_subset_folders(root: Path) -> dict[str, Path]:
+    """Return the subfolders of the subsets "train", "val" and "test", as far as there are any.
+
+    Args:
+        root: The folder; it need not exist.
+    """
+    names = subfolders(root) if root.is_dir() else []
+    found = {}
+    for subset, bases in SUBSET_NAMES.items():
+        name = next((name for base in bases for name in names if _is_named(name, base)), None)
+        if name is not None:
+            found[subset] = root / name
+    return found
+
+
 def find_layout(path: str | Path, classes: Sequence[str] | None = None) -> FolderLayout:
     """Find the folders of the subsets.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import glob
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,6 +24,7 @@ SCHEMES: dict[str, str] = {
     "wds": "WebDataset shards: a folder, a pattern such as train-{000..099}.tar, or URLs",
     "hfds": "a Hugging Face dataset: its name, or a folder written by save_to_disk",
     "torch": "a torchvision dataset as NAME:FOLDER, such as cifar10:downloads",
+    "coco": "annotations in COCO's format for --task detect: FILE, or FILE?images=FOLDER",
     "sample": "a bundled dataset: digits, pairs (of digits far apart), or elpv (solar cells)",
 }
 """Description of what follows the colon of each scheme."""
@@ -54,10 +55,84 @@ class Location:
     def title(self) -> str:
         """Short name of the data, for the name of a run."""
         path = self.path.partition(":")[0] if self.scheme == "torch" else self.path
+        if self.scheme == "coco":
+            path = path.partition("?")[0].removesuffix(".json")
         if self.scheme == TABLE:
             path = re.sub(r"[/\\]?labels\.\w+$|\.\w+$", "", path)
         name = re.split(r"[/\\]", path.rstrip("/\\"))[-1]
         return re.sub(r"[{*?\[].*", "", name.removesuffix(".tar")).strip("-_. ") or self.scheme
+
+
+@dataclass(frozen=True)
+class CocoLocation:
+    """Explicit paths of annotations in COCO's format and their images; its text is a value of ``--data``.
+
+    Attributes:
+        annotations: A JSON file, or a folder with one per subset.
+        images: Folder of the images; by default they are searched around the annotations.
+    """
+
+    annotations: Path
+    images: Path | None = None
+
+    @classmethod
+    def parse(cls, data: str | Path) -> CocoLocation | None:
+        """Return the paths in ``coco:FILE?images=FOLDER``, or those of a JSON file; None for other data.
+
+        Args:
+            data: A value of ``--data``.
+        """
+        text = str(data)
+        if text.startswith("coco:"):
+            file, mark, images = text.removeprefix("coco:").partition("?images=")
+            return cls(_unquoted(file), _unquoted(images) if mark else None)
+        path = Path(text).expanduser()
+        return cls(path) if path.suffix.lower() == ".json" and path.is_file() else None
+
+    def __str__(self) -> str:
+        images = "" if self.images is None else f"?images={_quoted(self.images)}"
+        return f"coco:{_quoted(self.annotations)}{images}"
+
+    def resolved(self) -> CocoLocation:
+        """Return absolute paths.
+
+        Raises:
+            UserError: A path does not exist.
+        """
+        annotations = require_path(self.annotations.expanduser(), "data.annotations").absolute()
+        images = None if self.images is None else require_folder(self.images, "data.images").absolute()
+        return CocoLocation(annotations, images)
+
+
+def _quoted(path: Path) -> str:
+    return str(path).replace("%", "%25").replace("?", "%3F")
+
+
+def _unquoted(text: str) -> Path:
+    return Path(text.replace("%3F", "?").replace("%25", "%"))
+
+
+DataLike = dict[str, str] | str | Path
+"""A value of ``--data``: a folder, ``SCHEME:LOCATION``, or a mapping of explicit paths as of `data_text`."""
+
+
+def data_text(data: DataLike) -> str:
+    """Return data as text.
+
+    Args:
+        data: A value of ``--data``, or a mapping of ``--data.annotations`` and ``--data.images``.
+
+    Raises:
+        UserError: A key of the mapping is unknown, or the annotations are missing.
+    """
+    if not isinstance(data, Mapping):
+        return str(data)
+    if unknown := next((key for key in data if key not in ("annotations", "images")), None):
+        raise UserError(f"unknown option 'data.{unknown}'{nearest(unknown, ['annotations', 'images'])}")
+    if data.get("annotations") is None:
+        raise UserError("data.images needs data.annotations, a JSON file or its folder; give it, too")
+    images = None if data.get("images") is None else Path(data["images"])
+    return str(CocoLocation(Path(data["annotations"]), images))
 
 
 def parse_location(data: str | Path) -> Location:
@@ -75,6 +150,8 @@ def parse_location(data: str | Path) -> Location:
     if colon and re.fullmatch(r"[a-z]{2,}", scheme) and not Path(text).exists():
         known = ", ".join(f"{name}:" for name in SCHEMES)
         raise UserError(f"data: unknown scheme {scheme!r} in {text!r}{nearest(scheme, list(SCHEMES))} ({known})")
+    if (explicit := CocoLocation.parse(data)) is not None:
+        return Location("coco", str(explicit).removeprefix("coco:"))
     is_table = Path(text).suffix.lower() in TABLE_SUFFIXES and not Path(text).expanduser().is_dir()
     return Location(TABLE if is_table else FOLDER, text)
 
@@ -86,6 +163,8 @@ def find_labels(data: str | Path) -> Location:
         UserError: As of `parse_location`.
     """
     location = parse_location(data)
+    if location.scheme == "coco":
+        raise UserError(f"data: {location} holds boxes, which classifiers can't use; give --task detect, or a folder")
     if location.scheme != FOLDER:
         return location
     tables = (Path(location.path).expanduser() / f"labels{suffix}" for suffix in TABLE_SUFFIXES)
@@ -93,17 +172,17 @@ def find_labels(data: str | Path) -> Location:
     return location if found is None else Location(TABLE, str(found))
 
 
-def resolve_data(data: str | Path, *, layout: bool = True) -> str:
+def resolve_data(data: DataLike, *, layout: bool = True) -> str:
     """Make the paths of a location absolute and check it, without reading data or importing libraries.
 
     Args:
-        data: A folder or ``SCHEME:LOCATION``.
+        data: A folder, ``SCHEME:LOCATION``, or a mapping as of `data_text`.
         layout: Whether to check that a folder can be trained on: at least two classes, the same in all subsets.
 
     Raises:
         UserError: The data does not exist, has an unknown layout, or needs a package that is missing.
     """
-    location = parse_location(data)
+    location = parse_location(data_text(data))
     if location.scheme == TABLE:
         return str(require_path(Path(location.path).expanduser(), "data").absolute())
     if location.scheme == FOLDER:
@@ -116,6 +195,10 @@ def resolve_data(data: str | Path, *, layout: bool = True) -> str:
     if location.scheme == "torch":
         name, folder = split_torch(location)
         return f"torch:{name}:{folder}"
+    if location.scheme == "coco":
+        explicit = CocoLocation.parse(str(location))
+        assert explicit is not None
+        return str(explicit.resolved())
     if location.scheme == "sample":
         check_sample(location)
         return str(location)

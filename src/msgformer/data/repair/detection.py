@@ -33,7 +33,7 @@ def repair_detection(data: str, problems: Sequence[Problem], output: Path) -> Re
     masks are removed.
 
     Args:
-        data: The folder.
+        data: As of `find_readers`.
         problems: From `survey_detection`.
         output: The new folder.
 
@@ -42,7 +42,7 @@ def repair_detection(data: str, problems: Sequence[Problem], output: Path) -> Re
     """
     refuse_others(problems, {*FILES, *ENTRIES})
     unusable = error_paths(problems, FILES)
-    readings = {subset: read()[0] for subset, read in find_readers(Path(data)).items()}
+    readings = {subset: read()[0] for subset, read in find_readers(data).items()}
     classes = next(iter(readings.values())).classes
     changes = Counter(
         {

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from typing_extensions import override
 
-from msgformer.data.files.locations import resolve_data
+from msgformer.data.files.locations import find_labels, resolve_data
 from msgformer.tasks.base import T, Task
 
 if TYPE_CHECKING:
@@ -68,6 +68,7 @@ class Classification(Task):
     @override
     def resolve_data(self, data: str) -> str:
         """Return a folder or ``SCHEME:LOCATION`` with absolute paths."""
+        find_labels(data)
         return resolve_data(data)
 
     @override

@@ -38,12 +38,12 @@ class DenseTask(Task):
         if parse_location(data).scheme != FOLDER:
             raise UserError(f"data: --task {self.name} reads folders, not {data}; give a folder")
         resolved = resolve_data(data, layout=False)
-        self.check_layout(Path(resolved))
+        self.check_layout(resolved)
         return resolved
 
     @abstractmethod
-    def check_layout(self, data: Path) -> None:
-        """Raise UserError if a folder has no layout of this task."""
+    def check_layout(self, data: str) -> None:
+        """Raise UserError if data has no layout of this task."""
 
     @abstractmethod
     def create(self, name: str, num_classes: int, **arguments: Any) -> nn.Module:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -13,9 +14,9 @@ from msgformer.data.detection.instances import InstanceSet
 from msgformer.data.detection.sets import open_detection_val
 from msgformer.data.detection.transforms import detect_eval_transform, to_tensor
 from msgformer.data.files.memory_inputs import DecodedInput
-from msgformer.errors import UserError
+from msgformer.data.loading.split import read_split
 from msgformer.tasks.base import Task
-from msgformer.tasks.dense.data import data_folder, example_indices
+from msgformer.tasks.dense.data import example_indices
 from msgformer.tasks.dense.evaluation import BUNDLED, DenseEvaluation, DenseLoader, nan_to_none
 from msgformer.tasks.dense.report_sections import Example
 from msgformer.tasks.detection.coco_scores import CocoGroundTruth, CocoScores
@@ -50,14 +51,14 @@ def evaluate_detector(
     """
     require_data(model, data)
     path = data or model.data["path"]
-    folder = data_folder(model.task, path)
     predictor = DetectionPredictor(model, config)
-    source = open_detection_val(folder, model.card.classes)
-    kinds = ("box", "mask") if _has_masks(model) else ("box",)
-    if "mask" in kinds and not source.has_masks:
-        raise UserError(
-            f"data: {folder} has boxes but no masks, which this detector is scored on; give data with masks"
-        )
+    has_masks = _has_masks(model)
+    held_out = read_split(model.run, "val") if data is None and model.run is not None else None
+    place = path or model.task.bundled_scenes()
+    source = open_detection_val(place, model.card.classes, held_out, with_masks=has_masks)
+    if has_masks and not source.has_masks:
+        print("note: the data has boxes but no masks, so that only boxes are scored", file=sys.stderr, flush=True)
+    kinds = ("box", "mask") if has_masks and source.has_masks else ("box",)
     scores = CocoScores(kinds, shared=False)
     scores.ground_truth = coco_ground_truth(source)
     samples = DetectionSamples(source, detect_eval_transform, with_masks=False)
@@ -85,17 +86,19 @@ def evaluate_detector(
     return DenseEvaluation(result, model.num_parameters, detections, examples)
 
 
-def held_out_images(card: ModelCard, task: Task) -> tuple[int, Callable[[int], Image.Image]]:
+def held_out_images(card: ModelCard, task: Task, run: Path) -> tuple[int, Callable[[int], Image.Image]]:
     """Return the number of images that a run validated on, and a function that loads one.
 
     Args:
         card: The card of the run's model.
         task: Detection.
+        run: The run folder.
 
     Raises:
         UserError: The images don't exist any more.
     """
-    instances = open_detection_val(data_folder(task, card.data["path"]), card.classes)
+    place = card.data["path"] or task.bundled_scenes()
+    instances = open_detection_val(place, card.classes, read_split(run, "val"))
     return len(instances), instances.load
 
 

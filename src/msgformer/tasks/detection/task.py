@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from typing_extensions import override
 
+from msgformer.data.files.locations import CocoLocation
 from msgformer.errors import UserError
 from msgformer.tasks.base import T
 from msgformer.tasks.dense.task import DenseTask
@@ -39,7 +40,7 @@ class Detection(DenseTask):
     name = "detect"
     noun = "detector"
     bundled_recipe, data_recipe = "embedded/detect", "detect"
-    train_options = ("detect", "detect_images")
+    train_options = ("detect", "detect_images", "val_fraction")
     predict_options = ("threshold",)
     metric = "box_ap"
     scenes: ClassVar[Counts] = {"train": 2000, "val": 200}
@@ -58,8 +59,18 @@ class Detection(DenseTask):
         return detector
 
     @override
-    def check_layout(self, data: Path) -> None:
-        """Check that a folder is in COCO's or Pascal VOC's layout."""
+    def resolve_data(self, data: str) -> str:
+        """Return a folder's absolute path, or the location of explicit annotations."""
+        explicit = CocoLocation.parse(data)
+        if explicit is None:
+            return super().resolve_data(data)
+        resolved = str(explicit.resolved())
+        self.check_layout(resolved)
+        return resolved
+
+    @override
+    def check_layout(self, data: str) -> None:
+        """Check that data has annotations in a known layout."""
         from msgformer.data.detection.sets import find_readers
 
         find_readers(data)
@@ -192,7 +203,7 @@ class Detection(DenseTask):
         """
         from msgformer.tasks.detection.evaluation import held_out_images
 
-        return held_out_images(card, self)
+        return held_out_images(card, self, run)
 
     @override
     def img_size(self, model: OpenedModel) -> tuple[int, int]:

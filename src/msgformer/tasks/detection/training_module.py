@@ -38,7 +38,7 @@ class DetectionTraining(Training):
         ground_truth: CocoGroundTruth,
         names: Callable[[int], str] = str,
     ) -> None:
-        self.kinds = score_kinds(model)
+        self.kinds = score_kinds(model, ground_truth)
         super().__init__(model, card, plan, names)
         for scores in self.scores.values():
             assert isinstance(scores, CocoScores)
@@ -74,6 +74,12 @@ class DetectionTraining(Training):
         return batch[2]
 
 
-def score_kinds(model: Any) -> tuple[str, ...]:
-    """Return the outputs that a detector is scored on: boxes and, if it predicts them, masks."""
-    return ("box", "mask") if model.with_masks else ("box",)
+def score_kinds(model: Any, ground_truth: CocoGroundTruth) -> tuple[str, ...]:
+    """Return the outputs that a detector is scored on: boxes, and masks if it predicts them and objects have some.
+
+    Args:
+        model: The detector.
+        ground_truth: Annotations of the images.
+    """
+    has_masks = any("segmentation" in one for one in ground_truth.content["annotations"])
+    return ("box", "mask") if model.with_masks and has_masks else ("box",)

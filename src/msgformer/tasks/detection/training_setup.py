@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+import sys
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lightning import Trainer
+from lightning.pytorch.utilities import rank_zero_only
 from typing_extensions import override
 
+from msgformer.config.dense_training_options import BOX_HEADS, DetectHead
 from msgformer.data.dense.checks import check_instances_quickly
 from msgformer.data.dense.samples import DetectionSamples, collate
 from msgformer.data.detection.instances import InstanceSet
-from msgformer.data.detection.sets import open_detection
+from msgformer.data.detection.sets import Split, find_readers, open_detection
 from msgformer.data.detection.transforms import detect_eval_transform, detect_train_transform
 from msgformer.data.loading.grouping import GroupedData
 from msgformer.data.loading.module import ImageData
 from msgformer.data.problems import Problem
 from msgformer.tasks import get_task
-from msgformer.tasks.dense.data import data_folder
 from msgformer.tasks.dense.training_setup import DenseSetup
 from msgformer.tasks.detection.ground_truth import coco_ground_truth
 from msgformer.tasks.detection.training_module import DetectionTraining
@@ -27,8 +29,13 @@ if TYPE_CHECKING:
     from msgformer.runs.train_settings import TrainSettings
 
 
+@rank_zero_only
+def _note(text: str) -> None:
+    print(f"note: {text}", file=sys.stderr, flush=True)
+
+
 class DetectionSetup(DenseSetup):
-    """Setup of a training on images with annotated objects, in COCO's or Pascal VOC's layout.
+    """Setup of a training on images with annotated objects, in a layout as of `find_readers`.
 
     Args:
         settings: Checked settings.
@@ -40,12 +47,31 @@ class DetectionSetup(DenseSetup):
 
     def __init__(self, settings: TrainSettings, resume: Path | None) -> None:
         super().__init__(settings, resume)
-        train, self.val = open_detection(data_folder(get_task(settings.task), settings.data))
-        self.with_masks = "mask" in settings.detect.head
+        split = Split(settings.val_fraction, settings.seed)
+        place = settings.data or get_task(settings.task).bundled_scenes()
+        may_have_masks = settings.detect.head not in BOX_HEADS
+        train, self.val = open_detection(place, split, with_masks=may_have_masks)
+        if "all" in find_readers(place):
+            _note(f"the data has no subsets, so that {len(self.val)} of its images are held out for validation")
+        self._choose_head(train)
+        self.with_masks = self.settings.detect.head not in BOX_HEADS
         self.train = train.trainable(self.with_masks)
         self.classes = self.train.classes
-        self.scores = ("box_ap", "box_ap50", "box_ap75", *(("mask_ap",) if self.with_masks else ()))
+        self.scores = (
+            "box_ap",
+            "box_ap50",
+            "box_ap75",
+            *(("mask_ap",) if self.with_masks and self.val.has_masks else ()),
+        )
         self.check_files()
+
+    def _choose_head(self, train: InstanceSet) -> None:
+        """Replace the head "auto" by the one for the data."""
+        if self.settings.detect.head == "auto":
+            head: DetectHead = "mask_rcnn" if train.has_masks else "faster_rcnn"
+            self.settings = replace(self.settings, detect=replace(self.settings.detect, head=head))
+            if not train.has_masks:
+                _note(f"the data has boxes but no masks, so that detect.head is {head}")
 
     @override
     def find_problems(self, source: InstanceSet) -> list[Problem]:

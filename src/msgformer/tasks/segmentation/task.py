@@ -55,11 +55,11 @@ class Segmentation(DenseTask):
         return segmenter
 
     @override
-    def check_layout(self, data: Path) -> None:
+    def check_layout(self, data: str) -> None:
         """Check that a folder is in ADE20K's or Cityscapes' layout."""
         from msgformer.data.segmentation.sets import find_segmentation
 
-        find_segmentation(data)
+        find_segmentation(Path(data))
 
     @override
     def survey(self, data: str, progress: Progress, options: Mapping[str, Any]) -> Survey:
