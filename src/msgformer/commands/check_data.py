@@ -141,12 +141,11 @@ def check_data(
     """
     resolved = resolve_data(data, layout=False)
     output = None if fix is None else check_copy(Path(fix).expanduser().absolute(), resolved)
-    chosen = choose_task(task, resolved)
+    chosen, layout = choose_task(task, resolved)
     given = {"reduce_zero_label": None if reduce_zero_label == "auto" else reduce_zero_label}
     options = chosen.check_options("check_data", given)
     survey = chosen.survey(resolved, _progress, options)
     fixed = None if output is None else write_copy(chosen, resolved, survey, output, _progress, options)
-    layout = chosen.recognize(resolved)
     return CheckDataResult(
         resolved, chosen.name, survey.images, survey.classes, survey.problems, layout, fixed, verbose
     )
