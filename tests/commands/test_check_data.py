@@ -192,7 +192,7 @@ def test_a_repaired_copy_sets_the_exit_status_and_is_described(tmp_path, image_f
     assert cli.main(["check-data", str(root), "--fix", str(output)]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[-2:] == [
-        f"{output}: repaired copy without errors (8 all images)",
+        f"{output}: repaired copy without errors (8 images)",
         "  4 file(s) left out: dark/00.png, dark/01.png, dark/02.png, ... and 1 more",
     ]
     assert check_data(output).images == {"all": 8}

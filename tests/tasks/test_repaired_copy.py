@@ -29,13 +29,21 @@ def test_the_copy_is_described(tmp_path):
     assert get_task("segment").survey(str(output), no_progress, {}).problems == []
 
 
-def test_nothing_is_left_of_a_copy_with_errors(tmp_path):
+def test_nothing_is_left_of_a_copy_without_images(tmp_path):
     root = write_coco(tmp_path / "data")
     for path in (root / "images" / "val").iterdir():
         path.write_bytes(b"no image")
-    with pytest.raises(
-        UserError, match=r"^fix: an error remains without the 3 unusable file\(s\): annotations/instances_val"
-    ):
+    with pytest.raises(UserError, match=r"^fix: no usable image is left in val \(.*/0\.png, \.\.\.\); restore"):
+        copy("detect", root, tmp_path / "copy")
+    assert [*tmp_path.iterdir()] == [root]
+
+
+def test_nothing_is_left_of_a_copy_with_errors(tmp_path):
+    """Without the unreadable image, no training image has an object."""
+    root = write_coco(tmp_path / "data")
+    for number in (0, 1):
+        (root / "images" / "train" / f"{number}.png").write_bytes(b"no image")
+    with pytest.raises(UserError, match=r"^fix: an error remains in the copy: annotations/instances_train\.json: "):
         copy("detect", root, tmp_path / "copy")
     assert [*tmp_path.iterdir()] == [root]
 

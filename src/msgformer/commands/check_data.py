@@ -87,7 +87,8 @@ class CheckDataResult(Result):
     def _fixed_lines(self) -> Iterator[str]:
         if self.fixed is None:
             return
-        counts = ", ".join(f"{count} {subset}" for subset, count in self.fixed.images.items())
+        subsets = self.fixed.images.items()
+        counts = ", ".join(f"{count}" if subset == "all" else f"{count} {subset}" for subset, count in subsets)
         yield f"{shown(self.fixed.output)}: repaired copy without errors ({counts} images)"
         yield from (f"  {change}" for change in self.fixed.changes)
         if files := self.fixed.left_out:

@@ -77,14 +77,16 @@ def write_copy(
     with replace_when_complete(output) as folder:
         folder.mkdir()
         repair = task.repair(data, survey.problems, folder, options)
+        for subset, count in repair.images.items():
+            if not count:
+                example = shown(repair.left_out[0]) if repair.left_out else "none is listed"
+                raise UserError(f"fix: no usable image is left in {subset} ({example}, ...); restore the images")
         copied = task.survey(str(folder), progress, {})
         try:
             raise_errors(copied.problems)
         except UserError as error:
             reason = str(error).replace(f"{folder}/", "").replace(str(folder), "the copy")
-            raise UserError(
-                f"fix: an error remains without the {len(repair.left_out)} unusable file(s): {reason}"
-            ) from None
+            raise UserError(f"fix: an error remains in the copy: {reason}") from None
         lost = _class_names(survey, used=True) - _class_names(copied) | _class_names(copied) - _class_names(survey)
         if copied.images != repair.images or lost:
             what = f"class {min(lost)!r}" if lost else "the number of images"
