@@ -50,18 +50,16 @@ def classification_layout(data: str) -> str | None:
             location.scheme, str(location)
         )
     root = Path(location.path)
-    is_dense = bool(detection_layout(data) or segmentation_layout(data))
     try:
         layout = find_layout(root)
     except UserError:  # it looks like class folders, but is ambiguous: the survey names the problem
-        return None if is_dense else "class folders"
+        return None if _is_dense(data) else "class folders"
     folder = layout.train or layout.val
     assert folder is not None
     classes = [name for name in subfolders(folder) if has_images(folder / name)]
-    wrappers = {part.lower() for part in folder.relative_to(root).parts}
-    if len(classes) < (2 if is_dense else 1):
-        return None
-    if is_dense and (wrappers & IMAGE_FOLDERS or all(map(_is_structural, classes))):
+    is_wrapped = any(part.lower() in IMAGE_FOLDERS for part in folder.relative_to(root).parts)
+    is_doubtful = is_wrapped or len(classes) < 2 or all(map(_is_structural, classes))
+    if not classes or (is_doubtful and _is_dense(data)):
         return None
     found = {"train": layout.train, "val": layout.val, "test": layout.test}
     subsets = [f"{place.relative_to(root).as_posix()}/" for place in found.values() if place and place != root]
@@ -105,6 +103,10 @@ def segmentation_layout(data: str) -> str | None:
             if all((folder / name).is_dir() and has_images(folder / name) for name in (images, maps)):
                 return f"{images}/ and {maps}/"
     return None
+
+
+def _is_dense(data: str) -> bool:
+    return bool(detection_layout(data) or segmentation_layout(data))
 
 
 def _is_structural(name: str) -> bool:
