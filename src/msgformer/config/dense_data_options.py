@@ -28,6 +28,8 @@ class DetectImageOptions:
         test_side: Shorter side that images are resized to in evaluation; null for no resizing.
         test_max_side: Maximum of the longer side in evaluation.
         group_shapes: Batch portrait and landscape images separately, which reduces padding.
+        value_range: Values of black and white in gray images of more than 8 bits (16-bit, float), such as 0 and 4095;
+            null measures it on the training images. Images of 8 bits always have 0 and 255.
     """
 
     train_sides: tuple[int, ...] = option(tuple(range(480, 801, 32)), AT_LEAST_1)
@@ -41,6 +43,7 @@ class DetectImageOptions:
     test_side: int | None = option(800, AT_LEAST_1)
     test_max_side: int = option(1333, AT_LEAST_1)
     group_shapes: bool = True
+    value_range: tuple[float, float] | None = option(None, ascending=True)
 
 
 @dataclass(frozen=True)
@@ -60,6 +63,8 @@ class SegmentImageOptions:
         photometric: Change brightness, contrast, saturation and hue at random.
         color_mix: Strength of random mixing and inversion of the color channels, such as 0.4; reduces overfitting to
             few photographs.
+        value_range: Values of black and white in gray images of more than 8 bits (16-bit, float), such as 0 and 4095;
+            null measures it on the training images. Images of 8 bits always have 0 and 255.
     """
 
     reduce_zero_label: ReduceZeroLabel = "auto"
@@ -71,3 +76,4 @@ class SegmentImageOptions:
     hflip: float = option(0.5, PROBABILITY)
     photometric: bool = True
     color_mix: float = option(0.0, AT_LEAST_0)
+    value_range: tuple[float, float] | None = option(None, ascending=True)

@@ -20,6 +20,7 @@ from msgformer.data.files.sources import FolderSource, Source
 from msgformer.data.files.tars import index_tar
 from msgformer.data.problems import Problem, has_errors, sort_problems
 from msgformer.data.segmentation.sets import find_segmentation, read_subset
+from msgformer.data.value_checks import NamedValues, dense_values, find_subset_problems
 from msgformer.errors import UserError
 
 Progress = Callable[[int], AbstractContextManager[Callable[[], object]]]
@@ -109,6 +110,8 @@ def survey_detection(data: str) -> Survey:
         classes[subset] = {name: labels[label] for label, name in enumerate(names, start=1)}
     if not has_errors(problems):
         problems += check_objects(subsets)
+    values = {subset: dense_values(found) for subset, found in subsets.items()}
+    problems += find_subset_problems(values, "detect_images")
     return Survey({subset: len(found) for subset, found in subsets.items()}, classes, sort_problems(problems))
 
 
@@ -123,9 +126,11 @@ def survey_segmentation(data: str, *, reduce_zero: ReduceZeroLabel) -> Survey:
         UserError: The folder has neither layout.
     """
     images, classes, problems = {}, {}, []
+    values: dict[str, NamedValues] = {}
     for subset in find_segmentation(Path(data)):
         found, wrong = read_subset(Path(data), subset, reduce_zero)
         also_wrong, classes[subset] = survey_label_maps(found)
         problems += [*wrong, *also_wrong]
-        images[subset] = len(found)
+        images[subset], values[subset] = len(found), dense_values(found)
+    problems += find_subset_problems(values, "segment_images")
     return Survey(images, classes, sort_problems(problems))

@@ -14,7 +14,9 @@ from typing import TYPE_CHECKING
 
 from msgformer.data.files.images import FULL_SIZE, load_reduced, open_image
 from msgformer.data.files.sources import EncodedSource, Source
+from msgformer.data.files.value_range import PixelValues, pixel_values
 from msgformer.data.problems import Problem
+from msgformer.data.value_checks import find_subset_problems
 from msgformer.errors import UserError, shown
 
 if TYPE_CHECKING:
@@ -39,12 +41,14 @@ class ImageReport:
         label: Name of its class.
         digest: Hash of its bytes; empty if it can't be read.
         problems: Problems of the image.
+        values: Its pixel values.
     """
 
     name: str
     label: str
     digest: bytes
     problems: tuple[Problem, ...]
+    values: PixelValues
 
 
 def check_source_images(sources: Mapping[str, Source], advance: Callable[[], object]) -> list[Problem]:
@@ -62,14 +66,15 @@ def check_source_images(sources: Mapping[str, Source], advance: Callable[[], obj
                 reports[subset].append(report)
                 advance()
     found = [problem for subset in reports.values() for report in subset for problem in report.problems]
-    return [*found, *_duplicates(reports), *_skew(sources)]
+    values = {subset: [(one.name, one.values) for one in images] for subset, images in reports.items()}
+    return [*found, *find_subset_problems(values, "preprocess"), *_duplicates(reports), *_skew(sources)]
 
 
 def _check_image(source: Source, index: int) -> ImageReport:
     name = source.where(index) if isinstance(source, EncodedSource) else source.name(index)
     label = source.classes[source.labels[index]]
     problems: list[Problem] = []
-    digest = b""
+    digest, values = b"", PixelValues("8 bits")
     try:
         if isinstance(source, EncodedSource):
             file = source.open(index)
@@ -77,6 +82,7 @@ def _check_image(source: Source, index: int) -> ImageReport:
             digest = hashlib.blake2b(content).digest()
             with open_image(io.BytesIO(content), name) as image:
                 problems += [Problem("note", kind, name, message) for kind, message in _notes(image)]
+                values = pixel_values(image)
                 load_reduced(image)
         else:
             digest = hashlib.blake2b(source.load(index).tobytes()).digest()
@@ -86,7 +92,7 @@ def _check_image(source: Source, index: int) -> ImageReport:
     except UserError as error:
         message = str(error).replace(f" {shown(name)}", "")
         problems = [Problem("error", "unreadable image", name, message)]
-    return ImageReport(name, label, digest, tuple(problems))
+    return ImageReport(name, label, digest, tuple(problems), values)
 
 
 def _notes(image: Image.Image) -> Iterator[tuple[str, str]]:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from msgformer.data.files.images import open_image, read_image
+from msgformer.data.files.value_range import ValueRange
 from msgformer.errors import UserError
 
 if TYPE_CHECKING:
@@ -106,9 +107,17 @@ class LabeledImages:
         """Return the paths of the images."""
         return [image for image, _ in self.pairs]
 
-    def load(self, index: int) -> Image.Image:
-        """Load image ``index`` in RGB; raises UserError if it can't be read."""
-        return read_image(self.pairs[index][0])
+    def load(self, index: int, value_range: ValueRange | None = None) -> Image.Image:
+        """Load image ``index`` in RGB.
+
+        Args:
+            index: Index of the image.
+            value_range: Values of black and white in images of more than 8 bits, as of `read_image`.
+
+        Raises:
+            UserError: The image can't be read.
+        """
+        return read_image(self.pairs[index][0], value_range=value_range)
 
     def labels(self, index: int) -> np.ndarray:
         """Load the label map of image ``index`` as class indices, uint8 [H, W], with 255 for no class.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -61,7 +62,7 @@ def evaluate_detector(
     kinds = ("box", "mask") if has_masks and source.has_masks else ("box",)
     scores = CocoScores(kinds, shared=False)
     scores.ground_truth = coco_ground_truth(source)
-    samples = DetectionSamples(source, detect_eval_transform, with_masks=False)
+    samples = DetectionSamples(source, detect_eval_transform, with_masks=False, value_range=predictor.value_range)
     loader = DenseLoader(samples, source, path or BUNDLED, config, options.on_bad_image)
     for images, _, positions in loader:
         scores.update(predictor.detect(images), positions.tolist())
@@ -99,7 +100,7 @@ def held_out_images(card: ModelCard, task: Task, run: Path) -> tuple[int, Callab
     """
     place = card.data["path"] or task.bundled_scenes()
     instances = open_detection_val(place, card.classes, read_split(run, "val"))
-    return len(instances), instances.load
+    return len(instances), partial(instances.load, value_range=card.value_range)
 
 
 def _has_masks(model: OpenedModel) -> bool:
@@ -132,7 +133,7 @@ def _examples(predictor: DetectionPredictor, source: InstanceSet, skipped: Colle
     """Return some images, drawn with their annotations and with the predictions."""
     examples = []
     for index in example_indices(len(source), skipped):
-        image, name = source.load(index), source.name(index)
+        image, name = source.load(index, predictor.value_range), source.name(index)
         prepared = PreprocessedImage(DecodedInput(name, image), (image.height, image.width))
         (found,) = predictor.run([to_tensor(image)], [prepared])
         with_masks = found.rles is not None and source.has_masks

@@ -63,7 +63,7 @@ class DetectionSetup(DenseSetup):
             "box_ap75",
             *(("mask_ap",) if self.with_masks and self.val.has_masks else ()),
         )
-        self.check_files()
+        self.check_files("detect_images")
 
     def _choose_head(self, train: InstanceSet) -> None:
         """Replace the head "auto" by the one for the data."""
@@ -86,7 +86,8 @@ class DetectionSetup(DenseSetup):
             trainer: Knows the number of processes.
             fresh: Whether to initialize the weights as configured; False where a checkpoint replaces them.
         """
-        card = self.card(self._arguments(), {})
+        value_range = self.settings.detect_images.value_range
+        card = self.card(self._arguments(), {} if value_range is None else {"value_range": [*value_range]})
         model = self.build_model(card, fresh=fresh)
         data = self._build_data(self.batch_size(trainer))
         plan = self.plan(trainer, data.batch_size)
@@ -101,8 +102,10 @@ class DetectionSetup(DenseSetup):
     def _build_data(self, batch_size: int) -> ImageData:
         settings, images = self.settings, self.settings.detect_images
         return GroupedData(
-            DetectionSamples(self.train, detect_train_transform(images), self.with_masks, settings.seed),
-            DetectionSamples(self.val, detect_eval_transform, with_masks=False),
+            DetectionSamples(
+                self.train, detect_train_transform(images), self.with_masks, settings.seed, images.value_range
+            ),
+            DetectionSamples(self.val, detect_eval_transform, with_masks=False, value_range=images.value_range),
             batch_size,
             self.workers,
             settings.seed,

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor
 
 from msgformer.checkpoints.card import ModelCard
@@ -56,7 +58,8 @@ def evaluate_segmenter(
     scores = SegmentScores(len(model.card.classes), shared=False)
     transform = predictor.eval_transform
     views = SegmentViews(image_options(model), transform.mean, transform.std, scales)
-    samples = SegmentationSamples(source, views)  # type: ignore[arg-type]  # several views instead of one image
+    value_range = predictor.value_range
+    samples = SegmentationSamples(source, views, value_range=value_range)  # type: ignore[arg-type]  # several views
     loader = DenseLoader(samples, source, path or BUNDLED, config, options.on_bad_image)
     with torch.inference_mode():
         for images, labels, _ in loader:
@@ -77,7 +80,8 @@ def evaluate_segmenter(
         per_class,
         loader.skipped_images(),
     )
-    examples = _examples(predictor.segment, source, views, loader.skipped) if options.with_examples else []
+    load = partial(source.load, value_range=value_range)
+    examples = _examples(predictor.segment, source, load, views, loader.skipped) if options.with_examples else []
     return DenseEvaluation(result, model.num_parameters, {}, examples)
 
 
@@ -92,7 +96,7 @@ def held_out_images(card: ModelCard, task: Task) -> tuple[int, Callable[[int], I
         UserError: The images don't exist any more.
     """
     labeled = open_subset(data_folder(task, card.data["path"]), "val", card.preprocessing["reduce_zero_label"])
-    return len(labeled), labeled.load
+    return len(labeled), partial(labeled.load, value_range=card.value_range)
 
 
 def _open_val(model: OpenedModel, folder: Path) -> LabeledImages:
@@ -106,12 +110,16 @@ def _open_val(model: OpenedModel, folder: Path) -> LabeledImages:
 
 
 def _examples(
-    segment: Callable[..., Tensor], source: LabeledImages, views: SegmentViews, skipped: Collection[int]
+    segment: Callable[..., Tensor],
+    source: LabeledImages,
+    load: Callable[[int], Image.Image],
+    views: SegmentViews,
+    skipped: Collection[int],
 ) -> Sequence[Example]:
     """Return some images, drawn with their label maps and with the model's predictions."""
     examples = []
     for index in example_indices(len(source), skipped):
-        image, labels = source.load(index), source.labels(index)
+        image, labels = load(index), source.labels(index)
         found = mean_probabilities(segment, [views.image(image)], labels.shape, flip=False).argmax(0).cpu().numpy()
         is_labeled = labels != IGNORED
         accuracy = 100 * float((found == labels)[is_labeled].mean()) if is_labeled.any() else 0.0

@@ -49,7 +49,7 @@ class SegmentationSetup(DenseSetup):
         self.settings = replace(settings, segment_images=images)
         self.train, self.val = open_segmentation(folder, images.reduce_zero_label)
         self.classes = self.train.classes
-        self.check_files()
+        self.check_files("segment_images")
 
     @override
     def find_problems(self, source: LabeledImages) -> list[Problem]:
@@ -77,8 +77,10 @@ class SegmentationSetup(DenseSetup):
     def _build_data(self, model: Any, batch_size: int) -> ImageData:
         settings, images = self.settings, self.settings.segment_images
         return ImageData(
-            SegmentationSamples(self.train, SegmentTrain(images, model.mean, model.std), settings.seed),
-            SegmentationSamples(self.val, SegmentEval(images, model.mean, model.std)),
+            SegmentationSamples(
+                self.train, SegmentTrain(images, model.mean, model.std), settings.seed, images.value_range
+            ),
+            SegmentationSamples(self.val, SegmentEval(images, model.mean, model.std), value_range=images.value_range),
             batch_size,
             self.workers,
             settings.seed,
