@@ -107,7 +107,7 @@ def _image_problems(name: str, values: PixelValues, value_range: ValueRange | No
     black, white = value_range
     own, used = shown_range((values.low, values.high)), shown_range(value_range)
     if values.high < black + BLACK * (white - black):
-        message = f"its values are {own}, in a value range of {used}; remove it, or give {option} LOW,HIGH"
+        message = f"its values are {own}, in a value range of {used}; remove it, or give {option} '[LOW, HIGH]'"
         yield Problem("warning", "nearly black image", name, message)
     tolerance = 1e-3 * (white - black)
     if values.low < black - tolerance or values.high > white + tolerance:
@@ -135,5 +135,5 @@ def summarize_by_kind(problems: Sequence[Problem]) -> Iterator[str]:
         sorted(problems, key=lambda one: (one.severity != "warning", one.kind)), lambda one: (one.severity, one.kind)
     ):
         first, *others = group
-        count = f"{1 + len(others)} images, such as " if others else ""
-        yield f"{severity}: {kind}: {count}{first.path}: {first.message}"
+        where = f"{first.path} and {len(others)} more images" if others else first.path
+        yield f"{severity}: {kind}: {first.message} ({where})"

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from msgformer.config.data_options import OnBadImage
 from msgformer.data.bundled.digits import DigitsSource
+from msgformer.data.classification.folder_checks import other_files
 from msgformer.data.classification.label_table import list_table
 from msgformer.data.classification.skipped import Skipped, check_subsets, drop_skipped, read_skipped
 from msgformer.data.files.folder import Listing, class_name, list_classes, require_folder
@@ -15,6 +16,9 @@ from msgformer.data.files.locations import FOLDER, TABLE, Location, find_labels
 from msgformer.data.files.sources import FolderSource, Source, SubsetSource, with_classes
 from msgformer.data.loading.split import read_split, stratified_split, write_split
 from msgformer.errors import UserError, shown
+
+MAX_NAMES = 3
+"""Maximum number of names in a note."""
 
 
 def open_location(location: Location, classes: Sequence[str] | None = None) -> tuple[Source, Source | None]:
@@ -98,7 +102,15 @@ def layout_notes(data: str | Path | None) -> tuple[str, ...]:
         data: As of `open_subsets`.
     """
     location = None if data is None else find_labels(data)
-    return find_layout(location.path).notes if location and location.scheme == FOLDER else ()
+    if location is None or location.scheme != FOLDER:
+        return ()
+    layout = find_layout(location.path)
+    left_out = [path for folder in (layout.train, layout.val) if folder for path in other_files(folder)]
+    if not left_out:
+        return layout.notes
+    names = ", ".join(shown(Path(path).relative_to(location.path)) for path in left_out[:MAX_NAMES])
+    more = f" and {len(left_out) - MAX_NAMES} more" if len(left_out) > MAX_NAMES else ""
+    return (*layout.notes, f"left out {len(left_out)} file(s) that are not images by their names: {names}{more}")
 
 
 def record_subsets(run: Path, train: Source, val: Source) -> None:

@@ -73,7 +73,10 @@ def check_tensor(tensor: Tensor, name: str) -> None:
     _check_dtype(name, "tensor", dtype, is_image=tensor.is_floating_point() or dtype in _INTEGERS)
 
 
-_INTEGERS = ("uint8", "uint16")
+_SCALED_INTEGERS = ("int16", "int32", "uint32")
+"""Types of pixels that only a model with a value range takes."""
+
+_INTEGERS = ("uint8", "uint16", *_SCALED_INTEGERS)
 
 
 def _check_shape(name: str, kind: str, shape: list[int], layouts: str, *, is_image: bool) -> None:
@@ -86,6 +89,10 @@ def _check_shape(name: str, kind: str, shape: list[int], layouts: str, *, is_ima
 def _check_dtype(name: str, kind: str, dtype: str, *, is_image: bool) -> None:
     if not is_image:
         raise UserError(f"{name}: {kind} of {dtype} is not an image; expected {DTYPES}")
+
+
+def _refuse_scaled_integers(name: str, kind: str, dtype: str) -> None:
+    _check_dtype(name, kind, dtype, is_image=dtype not in _SCALED_INTEGERS)
 
 
 def image_from_array(array: np.ndarray, name: str, value_range: ValueRange | None = None) -> Image.Image:
@@ -105,6 +112,8 @@ def image_from_array(array: np.ndarray, name: str, value_range: ValueRange | Non
     from msgformer.data.files.images import scale_to_uint8, to_rgb
 
     check_array(array, name)
+    if value_range is None:
+        _refuse_scaled_integers(name, "array", array.dtype.name)
     if value_range is not None and array.dtype.name != "uint8":
         array = _scale(array.astype(np.float64), name, value_range, is_float=array.dtype.kind == "f")
     elif array.dtype.kind == "f":
@@ -159,6 +168,8 @@ def image_from_tensor(tensor: Tensor, name: str, value_range: ValueRange | None 
     import torch
 
     check_tensor(tensor, name)
+    if value_range is None:
+        _refuse_scaled_integers(name, "tensor", str(tensor.dtype).removeprefix("torch."))
     try:
         tensor = tensor.detach().as_subclass(torch.Tensor).cpu()
         array = (tensor.double() if tensor.is_floating_point() else tensor).numpy()
