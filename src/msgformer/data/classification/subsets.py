@@ -7,7 +7,7 @@ from pathlib import Path
 
 from msgformer.config.data_options import OnBadImage
 from msgformer.data.bundled.digits import DigitsSource
-from msgformer.data.classification.folder_checks import other_files
+from msgformer.data.classification.folder_checks import loose_images, other_files
 from msgformer.data.classification.label_table import list_table
 from msgformer.data.classification.skipped import Skipped, check_subsets, drop_skipped, read_skipped
 from msgformer.data.files.folder import Listing, class_name, list_classes, require_folder
@@ -105,12 +105,17 @@ def layout_notes(data: str | Path | None) -> tuple[str, ...]:
     if location is None or location.scheme != FOLDER:
         return ()
     layout = find_layout(location.path)
-    left_out = [path for folder in (layout.train, layout.val) if folder for path in other_files(folder)]
-    if not left_out:
-        return layout.notes
-    names = ", ".join(shown(Path(path).relative_to(location.path)) for path in left_out[:MAX_NAMES])
-    more = f" and {len(left_out) - MAX_NAMES} more" if len(left_out) > MAX_NAMES else ""
-    return (*layout.notes, f"left out {len(left_out)} file(s) that are not images by their names: {names}{more}")
+    root, used = require_folder(location.path), [folder for folder in (layout.train, layout.val) if folder is not None]
+    other = [path for folder in used for path in other_files(folder)]
+    loose = [path for folder in used for path in loose_images(folder)]
+    kinds = {"file(s) that are not images by their names": other, "image(s) in no class folder": loose}
+    return (*layout.notes, *[_left_out(kind, paths, root) for kind, paths in kinds.items() if paths])
+
+
+def _left_out(kind: str, paths: Sequence[str], root: Path) -> str:
+    names = ", ".join(shown(Path(path).relative_to(root)) for path in paths[:MAX_NAMES])
+    more = f" and {len(paths) - MAX_NAMES} more" if len(paths) > MAX_NAMES else ""
+    return f"left out {len(paths)} {kind}: {names}{more}"
 
 
 def record_subsets(run: Path, train: Source, val: Source) -> None:
