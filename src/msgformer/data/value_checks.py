@@ -6,12 +6,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import groupby
 
 from msgformer.data.detection.instances import InstanceSet
+from msgformer.data.files.images import read_pixel_values
 from msgformer.data.files.sources import Source, source_pixel_values
 from msgformer.data.files.value_range import (
     PixelValues,
     ValueRange,
     measure_value_range,
-    read_pixel_values,
     shown_range,
     survey_pixel_values,
 )
@@ -79,7 +79,7 @@ def find_value_problems(
     """
     images = [one for named in subsets.values() for one in named]
     problems = [problem for name, values in images for problem in _image_problems(name, values, value_range, option)]
-    return [*problems, *_depth_problems(images, value_range, option)]
+    return [*problems, *_depth_problems(subsets, value_range, option)]
 
 
 def find_subset_problems(subsets: Mapping[str, NamedValues], group: str) -> list[Problem]:
@@ -115,18 +115,19 @@ def _image_problems(name: str, values: PixelValues, value_range: ValueRange | No
         yield Problem("warning", "clipped image", name, message)
 
 
-def _depth_problems(images: NamedValues, value_range: ValueRange | None, option: str) -> Iterator[Problem]:
-    wide = [name for name, values in images if values.is_wide]
-    if not wide:
-        return
+def _depth_problems(
+    subsets: Mapping[str, NamedValues], value_range: ValueRange | None, option: str
+) -> Iterator[Problem]:
+    images = [one for named in subsets.values() for one in named]
     narrow = [name for name, values in images if not values.is_wide]
-    if narrow:
-        counts = f"{len(wide)} images have more than 8 bits, but {len(narrow)}, such as {narrow[0]}, have 8"
+    count, where = len(images) - len(narrow), " and ".join(subsets)
+    if count and narrow:
+        counts = f"{count} images have more than 8 bits, but {len(narrow)}, such as {narrow[0]}, have 8"
         how = "those keep 0..255" if value_range is None else f"the former are scaled by {shown_range(value_range)}"
-        yield Problem("warning", "mixed bits", wide[0], f"{counts}; {how}; save all in one format if that differs")
-    if value_range is not None:
-        message = f"{len(wide)} images of more than 8 bits are scaled by {shown_range(value_range)} ({option})"
-        yield Problem("note", "value range", wide[0], message)
+        yield Problem("warning", "mixed bits", where, f"{counts}; {how}; save all in one format if that differs")
+    if count and value_range is not None:
+        message = f"{count} images of more than 8 bits are scaled by {shown_range(value_range)} ({option})"
+        yield Problem("note", "value range", where, message)
 
 
 def summarize_by_kind(problems: Sequence[Problem]) -> Iterator[str]:

@@ -3,8 +3,8 @@ import pytest
 from PIL import Image, TiffImagePlugin
 
 from msgformer.data.files import value_range
-from msgformer.data.files.images import read_image
-from msgformer.data.files.value_range import PixelValues, measure_value_range, read_pixel_values, survey_pixel_values
+from msgformer.data.files.images import read_image, read_pixel_values
+from msgformer.data.files.value_range import PixelValues, measure_value_range, survey_pixel_values
 from msgformer.errors import UserError
 
 

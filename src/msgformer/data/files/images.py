@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
-from msgformer.data.files.value_range import ValueRange, has_extra_channel, is_wide
+from msgformer.data.files.value_range import PixelValues, ValueRange, has_extra_channel, is_wide, pixel_values
 from msgformer.errors import UserError, shown
 from msgformer.utils.packages import require_package
 
@@ -239,6 +239,20 @@ def load_reduced(image: Image.Image) -> None:
     """Decode an opened image for a check; a JPEG at 1/8 of its size, which still reads the whole file."""
     image.draft("RGB", (max(1, image.width // 8), max(1, image.height // 8)))
     image.load()
+
+
+def read_pixel_values(file: str | BinaryIO, name: str | None = None) -> PixelValues:
+    """Read the header of an image file, and its pixels only if it has more than 8 bits.
+
+    Args:
+        file: A path, or the opened file.
+        name: Name for messages; by default the path.
+
+    Raises:
+        UserError: The file can't be read as an image.
+    """
+    with open_image(file, name) as image:
+        return pixel_values(image)
 
 
 def probe(file: str | BinaryIO, name: str | None = None, *, whole: bool) -> UserError | None:

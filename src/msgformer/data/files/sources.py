@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, BinaryIO, Protocol
 
 from msgformer.data.files.folder import Listing
-from msgformer.data.files.images import probe, read_image
-from msgformer.data.files.value_range import PixelValues, ValueRange, read_pixel_values
+from msgformer.data.files.images import probe, read_image, read_pixel_values
+from msgformer.data.files.value_range import PixelValues, ValueRange
 from msgformer.errors import UserError
 from msgformer.model_names import nearest
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, BinaryIO, Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from msgformer.errors import UserError
 from msgformer.utils.spacing import evenly_spaced
@@ -59,22 +59,6 @@ def has_extra_channel(image: Image.Image) -> bool:
         return False
     extra = tags.get(EXTRA_SAMPLES, 0)
     return bool((extra[0] if isinstance(extra, tuple) else extra) == 0)
-
-
-def read_pixel_values(file: str | BinaryIO, name: str | None = None) -> PixelValues:
-    """Read the header of an image file, and its pixels only if it has more than 8 bits.
-
-    Args:
-        file: A path, or the opened file.
-        name: Name for messages; by default the path.
-
-    Raises:
-        UserError: The file can't be read as an image.
-    """
-    from msgformer.data.files.images import open_image
-
-    with open_image(file, name) as image:
-        return pixel_values(image)
 
 
 def pixel_values(image: Image.Image) -> PixelValues:
