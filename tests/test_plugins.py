@@ -49,24 +49,24 @@ torch.zeros(1, requires_grad=True).sum().backward()  # autograd's threads would 
 commands, plugins = json.loads(sys.argv[1]), sys.argv[2:]
 
 
-def told(words):
+def outputs_of(words):
     with contextlib.redirect_stdout(io.StringIO()) as out, contextlib.redirect_stderr(io.StringIO()) as err:
         status = main(words)
     return status, out.getvalue(), err.getvalue()
 
 
-without = {name: told(words) for name, words in commands.items()}
-answers = {}
+without = {name: outputs_of(words) for name, words in commands.items()}
+outputs = {}
 for name, words in commands.items():
     reader, writer = os.pipe()
     if not os.fork():
-        os.write(writer, json.dumps(told([*words, *plugins])).encode())
+        os.write(writer, json.dumps(outputs_of([*words, *plugins])).encode())
         os._exit(0)
     os.close(writer)
     with open(reader) as pipe:
-        answers[name] = json.loads(pipe.read())
+        outputs[name] = json.loads(pipe.read())
     os.wait()
-print(json.dumps([without, answers]))
+print(json.dumps([without, outputs]))
 """
 """Runs commands, and then each again with plug-ins in a forked process; prints all results."""
 
@@ -169,7 +169,7 @@ COMMANDS = {
 
 
 @pytest.fixture(scope="module")
-def answers(place) -> list[dict[str, tuple[int, str, str]]]:
+def outputs(place) -> list[dict[str, tuple[int, str, str]]]:
     """Return exit status, standard output and standard error by command, without and with the plug-in."""
     asked = ["--plugins", "code/plugin_file.py", "--json"]
     command = [sys.executable, "-c", SEVERAL, json.dumps(COMMANDS), *asked]
@@ -178,14 +178,14 @@ def answers(place) -> list[dict[str, tuple[int, str, str]]]:
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_every_command_opens_the_run_with_the_plugin_and_names_it_without(place, answers, command):
+def test_every_command_opens_the_run_with_the_plugin_and_names_it_without(place, outputs, command):
     path = place / "code/plugin_file.py"
-    status, out, err = answers[0][command]
+    status, out, err = outputs[0][command]
     assert (status, out, err.count("error")) == (2, "", 1)
     assert (
         f"needs the plug-in {path}, which is not run automatically; add --plugins {path} (in Python, import the" in err
     )
-    status, out, err = answers[1][command]
+    status, out, err = outputs[1][command]
     assert status == 0, err
     assert json.loads(out)
 

@@ -5,20 +5,16 @@ import pytest
 
 import msgformer
 from msgformer.cli import main as cli
-from tasks.embedding.pooled import pooled
-from tasks.tiny_runs import TASK_NAMES
+from tasks.embedding.pooled import pooled_features
+from tasks.tiny_runs import run_of_each_task
 
 CPU = ("--device", "cpu", "--workers", "0", "--progress", "none")
-
-
-@pytest.fixture(scope="module", params=TASK_NAMES)
-def run(request, runs):
-    return runs(request.param)
+run = run_of_each_task
 
 
 @pytest.fixture(scope="module")
 def expected(model, run):
-    return np.stack([pooled(model, path) for path in run.images])
+    return pooled_features(model, run.images)
 
 
 def test_numpy_file(run, tmp_path, capsys, expected):

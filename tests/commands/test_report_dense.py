@@ -17,7 +17,7 @@ def test_a_training_writes_a_report_of_its_task(run):
     for title in ["Learning", "Classes", "Examples", "Configuration", *titles[run.task]]:
         assert title in page
     names = [f"images/val{'idation' if run.task == 'segment' else ''}/00000{number}.jpg" for number in (1, 2, 3)]
-    assert all(page.count(name) >= 2 for name in names)  # the truth and the answer
+    assert all(page.count(name) >= 2 for name in names)  # the label and the prediction
     assert page.count("data:image/png") == 6
     assert (run.run / "plots/learning_curves.png").is_file()
 
@@ -27,15 +27,15 @@ def test_a_report_can_be_written_again_with_and_without_scores(run):
     assert "Examples" not in made.report.read_text()
     report(run.run, device="cpu", progress="none", workers=0)
     assert "Examples" in made.report.read_text()
-    picture = sorted((run.run.parent / "data" / "images").glob("val*/*.jpg"))[0]
-    content = picture.read_bytes()
-    picture.write_bytes(b"no image")
+    image = sorted((run.run.parent / "data" / "images").glob("val*/*.jpg"))[0]
+    content = image.read_bytes()
+    image.write_bytes(b"no image")
     try:
         with pytest.raises(UserError, match=r"can't read image .*000001\.jpg"):
             report(run.run, device="cpu", progress="none", workers=0)
         left = report(run.run, on_bad_image="skip", device="cpu", progress="none", workers=0)
     finally:
-        picture.write_bytes(content)
+        image.write_bytes(content)
     page = left.report.read_text()
     assert "images that can&#39;t be read" in page
     assert page.count("data:image/png") == 4

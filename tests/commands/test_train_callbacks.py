@@ -109,11 +109,11 @@ def test_each_process_of_a_training_has_its_callbacks(data, tmp_path):
     script.write_text(
         "import msgformer\nfrom lightning.pytorch.callbacks import Callback\n\n\n"
         "class Tell(Callback):\n    def on_fit_end(self, trainer, module):\n"
-        "        open(f'told{trainer.global_rank}', 'w').close()\n\n\n"
+        "        open(f'called{trainer.global_rank}', 'w').close()\n\n\n"
         "if __name__ == '__main__':\n"
         f"    msgformer.train('msg_transformer_tiny', 'data', 1, output='run', callbacks=[Tell()], model_args={TINY},"
         "        img_size=16, batch_size=4, workers=0, optim={'warmup_epochs': 0}, report=False,"
         "        trainer={'accelerator': 'cpu', 'devices': 2, 'strategy': 'ddp', 'progress': 'none'})\n"
     )
     subprocess.run([sys.executable, script], cwd=tmp_path, timeout=240, check=True)
-    assert {path.name for path in tmp_path.glob("told*")} == {"told0", "told1"}
+    assert {path.name for path in tmp_path.glob("called*")} == {"called0", "called1"}

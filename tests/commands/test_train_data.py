@@ -34,7 +34,7 @@ def tiny_run(data, output, **settings):
     ).run
 
 
-def picture(grey):
+def make_image(grey):
     encoded = io.BytesIO()
     Image.new("RGB", (12, 10), (grey, grey, 255 - grey)).save(encoded, "PNG")
     return encoded.getvalue()
@@ -48,22 +48,22 @@ def weights(run):
 def kinds(tmp_path):
     """Store the same twelve images in two classes in all formats."""
     names = ["dark", "light"]
-    pictures = [(names[number % 2], picture(100 * (number % 2) + number)) for number in range(12)]
-    for number, (name, content) in enumerate(pictures):
+    images = [(names[number % 2], make_image(100 * (number % 2) + number)) for number in range(12)]
+    for number, (name, content) in enumerate(images):
         path = tmp_path / "folder" / name / f"{number:02d}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(content)
-    in_folders = {f"{name}/{number:02d}.png": content for number, (name, content) in enumerate(pictures)}
+    in_folders = {f"{name}/{number:02d}.png": content for number, (name, content) in enumerate(images)}
     write_tar(tmp_path / "set.tar", dict(sorted(in_folders.items())))
     for shard in range(2):
         files = {}
-        for number, (name, content) in enumerate(pictures):
+        for number, (name, content) in enumerate(images):
             if names.index(name) == shard:
                 files |= {f"{number:02d}.png": content, f"{number:02d}.cls": str(shard).encode()}
         write_tar(tmp_path / f"shards/part-{shard}.tar", files)
     (tmp_path / "shards" / "classes.txt").write_text("dark\nlight\n")
     features = datasets.Features({"image": datasets.Image(), "label": datasets.ClassLabel(names=names)})
-    ordered = sorted(pictures, key=lambda one: one[0])
+    ordered = sorted(images, key=lambda one: one[0])
     rows = {
         "image": [{"bytes": content, "path": None} for _, content in ordered],
         "label": [names.index(name) for name, _ in ordered],
@@ -106,7 +106,7 @@ def test_missing_held_out_images_are_named(kinds, tmp_path):
     run = tiny_run(kinds["tar"], tmp_path / "run", epochs=1)
     with (run / "split.csv").open(newline="") as file:
         gone = next(row["name"] for row in csv.DictReader(file) if row["subset"] == "val").partition(":")[2]
-    write_tar(tmp_path / "set.tar", {f"{name}/x.png": picture(1) for name in ("dark", "light")})
+    write_tar(tmp_path / "set.tar", {f"{name}/x.png": make_image(1) for name in ("dark", "light")})
     with pytest.raises(UserError, match=rf"set\.tar:{gone} was held out by the run, but is missing"):
         evaluate(run, device="cpu")
 
@@ -137,8 +137,8 @@ def test_photographs_may_be_decoded_at_a_smaller_scale(tmp_path):
     for label, name in enumerate(("dark", "light")):
         (tmp_path / "photographs" / name).mkdir(parents=True)
         for number in range(4):
-            picture = Image.effect_noise((320, 240), 60 + 20 * label + number).convert("RGB")
-            picture.save(tmp_path / "photographs" / name / f"{number}.jpg")
+            image = Image.effect_noise((320, 240), 60 + 20 * label + number).convert("RGB")
+            image.save(tmp_path / "photographs" / name / f"{number}.jpg")
     whole, draft = (
         tiny_run(tmp_path / "photographs", tmp_path / str(draft), epochs=1, preprocess={"draft": draft})
         for draft in (False, True)

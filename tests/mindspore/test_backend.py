@@ -30,7 +30,7 @@ def run(request, data, tmp_path_factory):
 
 @pytest.fixture
 def as_trained(monkeypatch):
-    """PyTorch's answers without `optimize`, whose rounding ranks the equal tokens of uniform images differently."""
+    """PyTorch's predictions without `optimize`, whose rounding ranks the equal tokens of uniform images differently."""
     monkeypatch.setattr(opened_model, "optimize", lambda model: model)
 
 

@@ -29,9 +29,9 @@ def test_dtype_argument_equals_conversion(variant, dtype):
 
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_default_dtype_gives_the_same_initial_weights(variant):
-    plain, told = make(variant), make(variant, device="cpu", dtype=torch.float32)
-    assert list(plain.state_dict()) == list(told.state_dict())
-    for one, other in zip(plain.state_dict().values(), told.state_dict().values(), strict=True):
+    plain, explicit = make(variant), make(variant, device="cpu", dtype=torch.float32)
+    assert list(plain.state_dict()) == list(explicit.state_dict())
+    for one, other in zip(plain.state_dict().values(), explicit.state_dict().values(), strict=True):
         assert torch.equal(one, other)
 
 

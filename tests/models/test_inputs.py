@@ -25,12 +25,12 @@ BAD = {
 }
 
 
-@pytest.mark.parametrize(("x", "told"), BAD.values(), ids=BAD)
+@pytest.mark.parametrize(("x", "message"), BAD.values(), ids=BAD)
 @pytest.mark.parametrize("variant", [*FAMILIES, "messengers none"])
-def test_invalid_images_are_an_error(variant, x, told):
+def test_invalid_images_are_an_error(variant, x, message):
     model = make(variant)
     for call in (model, model.forward_features, model.forward_intermediates, make(variant, features_only=True)):
-        with pytest.raises(UserError, match=told) as error:
+        with pytest.raises(UserError, match=message) as error:
             call(x)
         assert "\n" not in str(error.value)
 

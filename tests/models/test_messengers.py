@@ -126,12 +126,12 @@ def test_training_skips_patch_tokens_of_the_last_block(name, messengers, recompu
     model.stages[-1].num_recomputed = recomputed
     widths = []
     model.stages[-1].blocks[-1].mlp.register_forward_pre_hook(lambda _, inputs: widths.append(inputs[0].shape[1]))
-    answers = []
-    for answer in (model, lambda image: model.forward_head(model.forward_features(image))):
+    outputs = []
+    for run in (model, lambda image: model.forward_head(model.forward_features(image))):
         model.zero_grad()
-        logits = answer(IMAGE)
+        logits = run(IMAGE)
         logits.square().sum().backward()
-        answers.append([logits.detach(), *(parameter.grad for parameter in model.parameters())])
-    torch.testing.assert_close(*answers)
+        outputs.append([logits.detach(), *(parameter.grad for parameter in model.parameters())])
+    torch.testing.assert_close(*outputs)
     assert widths[0] == 1
     assert widths[-1] == 17

@@ -271,7 +271,7 @@ def test_memory_format_copy_and_pickle(name, image):
 
 
 @pytest.mark.parametrize(
-    ("family", "settings", "told"),
+    ("family", "settings", "message"),
     [
         ("msg_transformer_tiny", {"depths": (2, 2)}, "depths"),
         ("msg_transformer_tiny", {"exchange": "shufle"}, "shuffle"),
@@ -281,8 +281,8 @@ def test_memory_format_copy_and_pickle(name, image):
         ("sgformer_small", {"embed_dims": (64, 130, 256, 512)}, "130"),
     ],
 )
-def test_contradictory_settings_are_an_error(family, settings, told):
-    with pytest.raises(ValueError, match=told):
+def test_contradictory_settings_are_an_error(family, settings, message):
+    with pytest.raises(ValueError, match=message):
         create_model(family, **settings)
 
 

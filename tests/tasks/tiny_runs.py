@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+import pytest
 from PIL import Image
 
 import msgformer
@@ -99,3 +100,9 @@ def image_files(task: str, data: Path) -> list[Path]:
     for image, path in zip(images, paths, strict=True):
         image.save(path)
     return paths
+
+
+@pytest.fixture(scope="module", params=TASK_NAMES)
+def run_of_each_task(request, runs):
+    """Return the tiny run of each task in turn; a test module imports it as ``run``."""
+    return runs(request.param)

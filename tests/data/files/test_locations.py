@@ -27,7 +27,7 @@ def shards(tmp_path):
 @pytest.mark.parametrize(
     ("text", "expected", "title"),
     [
-        ("pictures/cats", Location("folder", "pictures/cats"), "cats"),
+        ("photos/cats", Location("folder", "photos/cats"), "cats"),
         ("wds:/data/train-{00..10}.tar", Location("wds", "/data/train-{00..10}.tar"), "train"),
         ("wds:https://host/set/a.tar", Location("wds", "https://host/set/a.tar"), "a"),
         ("tar:sets/", Location("tar", "sets/"), "sets"),
@@ -106,8 +106,8 @@ def test_paths_become_absolute(shards, image_folder, monkeypatch):
     assert resolve_data("torch:mnist:.") == f"torch:mnist:{shards}"
     assert resolve_data("hfds:owner/name") == "hfds:owner/name"
     assert resolve_data(f"hfds:{shards.name}") == "hfds:" + shards.name
-    image_folder("pictures")
-    assert resolve_data("pictures") == str(shards / "pictures")
+    image_folder("photos")
+    assert resolve_data("photos") == str(shards / "photos")
 
 
 def test_a_missing_package_is_named_with_its_extra(monkeypatch):

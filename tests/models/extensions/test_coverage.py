@@ -83,7 +83,7 @@ def test_the_window_can_be_changed():
     assert model(IMAGE).shape == (2, 5)
 
 
-@pytest.mark.parametrize(("settings", "told"), [({"coverage": 0}, "coverage"), ({"margin": -1}, "margin")])
-def test_too_small_coverage_or_margin_is_an_error(settings, told):
-    with pytest.raises(ValueError, match=f"{told} must be at least"):
-        make("shared" if told == "coverage" else "overlapping", **settings)
+@pytest.mark.parametrize(("settings", "message"), [({"coverage": 0}, "coverage"), ({"margin": -1}, "margin")])
+def test_too_small_coverage_or_margin_is_an_error(settings, message):
+    with pytest.raises(ValueError, match=f"{message} must be at least"):
+        make("shared" if message == "coverage" else "overlapping", **settings)

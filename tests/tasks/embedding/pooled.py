@@ -1,5 +1,6 @@
 """Pooled features by the unoptimized module."""
 
+import numpy as np
 import torch
 from PIL import Image
 
@@ -21,3 +22,8 @@ def pooled(model, path):
         height, width = image.shape[-2:]
         maps = list(module.backbone(torch.nn.functional.pad(image, (0, -width % 32, 0, -height % 32))))
     return maps[-1][0, :, : -(-height // 32), : -(-width // 32)].mean((1, 2)).numpy()
+
+
+def pooled_features(model, paths):
+    """Return the features [N, D] of images."""
+    return np.stack([pooled(model, path) for path in paths])
