@@ -5,6 +5,7 @@ import pytest
 from PIL import Image
 
 from data.dense_folders import write_ade20k, write_coco
+from msgformer.config.dense_data_options import LabelOptions
 from msgformer.data.survey import survey_classification, survey_detection, survey_segmentation
 from msgformer.errors import UserError
 
@@ -56,10 +57,10 @@ def test_detection_counts_objects_per_class(tmp_path):
 
 
 def test_segmentation_counts_images(tmp_path):
-    found = survey_segmentation(str(write_ade20k(tmp_path)), reduce_zero=True)
+    found = survey_segmentation(str(write_ade20k(tmp_path)), LabelOptions(True))
     assert found.images == {"train": 3, "val": 3}
     assert not [problem for problem in found.problems if problem.severity == "error"]
-    wrong = survey_segmentation(str(tmp_path), reduce_zero=False)
+    wrong = survey_segmentation(str(tmp_path), LabelOptions(False))
     assert "error" in {problem.severity for problem in wrong.problems}
 
 
@@ -67,14 +68,14 @@ def test_other_folders_are_refused(tmp_path):
     with pytest.raises(UserError):
         survey_detection(str(tmp_path))
     with pytest.raises(UserError):
-        survey_segmentation(str(tmp_path), reduce_zero="auto")
+        survey_segmentation(str(tmp_path), LabelOptions())
 
 
 def test_the_value_range_of_deep_images_is_told_for_every_task(tmp_path, image_folder):
     surveys = {
         image_folder(per_class=4): lambda root: survey_classification(root, no_progress),
         write_coco(tmp_path / "coco"): survey_detection,
-        write_ade20k(tmp_path / "ade"): lambda root: survey_segmentation(root, reduce_zero=True),
+        write_ade20k(tmp_path / "ade"): lambda root: survey_segmentation(root, LabelOptions(True)),
     }
     for root, survey in surveys.items():
         assert not [one for one in survey(str(root)).problems if "value range" in one.kind]

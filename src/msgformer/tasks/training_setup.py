@@ -15,6 +15,7 @@ from lightning.pytorch.utilities import rank_zero_only
 from msgformer.data.files.locations import parse_location
 from msgformer.data.loading.loader import default_workers
 from msgformer.data.loading.module import ImageData
+from msgformer.data.loading.split import SPLIT_FILE, SplitRule
 from msgformer.data.value_checks import NamedValues, choose_value_range
 from msgformer.errors import UserError
 from msgformer.training.module import Plan, Training
@@ -76,6 +77,13 @@ class TrainingSetup(ABC):
         for message in messages:
             rank_zero_only(print)(message, file=sys.stderr, flush=True)
         self.settings = replace(self.settings, **{group: replace(options, value_range=chosen)})
+
+    def split_rule(self) -> SplitRule:
+        """Return how data without validation images is split; a resumed run reads its own record of a split file."""
+        rule = self.settings.split_rule
+        if self.resume is not None and rule.file is not None:  # the user's file may have changed
+            return replace(rule, file=self.resume / SPLIT_FILE)
+        return rule
 
     @property
     def title(self) -> str:

@@ -25,6 +25,9 @@ class DenseSetup(TrainingSetup):
     bundled = "scenes"
     train: InstanceSet | LabeledImages
     val: InstanceSet | LabeledImages
+    image_group: str
+    """Group of options of the images, which has ``value_range``."""
+    test: InstanceSet | None = None
 
     def image_names(self) -> dict[str, list[str]]:
         """Return paths relative to the data folder."""
@@ -34,20 +37,21 @@ class DenseSetup(TrainingSetup):
     def record(self, run: Path) -> None:
         """Write ``split.csv``; an image has no class of its own."""
         names = self.image_names()
+        if self.test is not None:
+            names["test"] = [self.test.name(index) for index in range(len(self.test))]
         write_split(run, {subset: (found, [""] * len(found)) for subset, found in names.items()})
 
-    def check_files(self, group: str) -> None:
+    def check_files(self) -> None:
         """Check quickly that the images can be used, and measure the range of their values.
-
-        Args:
-            group: Group of options that has ``value_range``.
 
         Raises:
             UserError: An image or annotation can't be used.
         """
         for source in (self.train, self.val):
             raise_errors(self.find_problems(source))
-        self.choose_value_range(group, lambda: {"train": dense_values(self.train), "val": dense_values(self.val)})
+        self.choose_value_range(
+            self.image_group, lambda: {"train": dense_values(self.train), "val": dense_values(self.val)}
+        )
 
     @abstractmethod
     def find_problems(self, source: Any) -> list[Problem]:
