@@ -135,6 +135,7 @@ class TrainedModel(LoadedModel, Generic[R, S]):
         given = self.opened.task.check_options("predict", options)
         inputs = open_inputs(images)
         predictor = self._predictor(config, given)
+        inputs = inputs.scaled(predictor.value_range)
         batches = stream_predictions(predictor, inputs.items, on_bad_image)
         tracked: Iterator[list[Any]] = track_progress(batches, len, progress, "predicting", inputs.total)
         results = chain.from_iterable(tracked)
@@ -252,6 +253,7 @@ class TrainedModel(LoadedModel, Generic[R, S]):
         self.opened.require_trained("embed")
         inputs = open_inputs(images)
         predictor = self._predictor(config, {})
+        inputs = inputs.scaled(predictor.value_range)
         batches = stream_embeddings(self.opened, predictor, inputs.items)
         tracked = track_progress(batches, lambda batch: len(batch.names), progress, "embedding", inputs.total)
         rows = [batch.features for batch in tracked]

@@ -8,8 +8,11 @@ import signal
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+import yaml
+from PIL import Image
 
 from commands.tiny import assert_same_run, largest_difference, rows, tiny_run, weights
 from msgformer.checkpoints import checkpoint_file
@@ -189,6 +192,25 @@ def _noting(loaded, original):
         return original(self, index, *more)
 
     return load
+
+
+@pytest.mark.parametrize("is_old", [False, True])
+def test_a_resumed_run_keeps_its_value_range(data, tmp_path, monkeypatch, is_old):
+    """One of an earlier version has none, and decodes as before."""
+    for path in data.rglob("*.png"):
+        Image.fromarray(np.asarray(Image.open(path).convert("L")).astype(np.uint16) * 16).save(path)
+    run = tmp_path / "run"
+    with sent(signal.SIGTERM, ClassificationTraining, "training_step", 14), pytest.raises(SystemExit):
+        begin(data, run)
+    config = yaml.safe_load((run / "config.yaml").read_text())
+    assert config["preprocess"].pop("value_range") == [0, 4095]
+    if is_old:
+        (run / "config.yaml").write_text(yaml.safe_dump(config))
+    loaded = []
+    original = FolderSource.load
+    monkeypatch.setattr(FolderSource, "load", lambda *given: loaded.append(given[3]) or original(*given))
+    train(resume=run)
+    assert {*loaded} == {None if is_old else (0, 4095)}
 
 
 def test_a_second_ctrl_c_stops_immediately(data, tmp_path, monkeypatch):

@@ -1,5 +1,4 @@
 import shutil
-from functools import partial
 
 import numpy as np
 import pytest
@@ -7,6 +6,7 @@ from PIL import Image, ImageFilter
 
 from data.dense_folders import write_ade20k, write_coco
 from data.test_survey import no_progress
+from msgformer.config.dense_data_options import LabelOptions
 from msgformer.data.duplicates import ALIKE, EQUAL, find_leaks, make_thumbnail
 from msgformer.data.survey import survey_classification, survey_detection, survey_segmentation
 
@@ -138,8 +138,8 @@ def test_every_task_tells_images_in_two_subsets(tmp_path):
     shutil.copy(tmp_path / "classify" / "train" / "a" / "0.png", tmp_path / "classify" / "val" / "a" / "0.png")
     assert kinds(survey_classification(str(tmp_path / "classify"), no_progress)) == {EQUAL}
     for root, survey in (
-        (write_coco(tmp_path / "detect"), survey_detection),
-        (write_ade20k(tmp_path / "segment"), partial(survey_segmentation, reduce_zero=True)),
+        (write_coco(tmp_path / "detect"), lambda root: survey_detection(root, no_progress)),
+        (write_ade20k(tmp_path / "segment"), lambda root: survey_segmentation(root, no_progress, LabelOptions(True))),
     ):
         assert not kinds(survey(str(root))) & {ALIKE, EQUAL}
         train, val = (next(root.glob(f"images/{name}*/0.*")) for name in ("train", "val"))

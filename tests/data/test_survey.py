@@ -1,6 +1,8 @@
 from contextlib import contextmanager
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from data.dense_folders import write_ade20k, write_coco
 from msgformer.config.dense_data_options import LabelOptions
@@ -67,3 +69,22 @@ def test_other_folders_are_refused(tmp_path):
         survey_detection(str(tmp_path), no_progress)
     with pytest.raises(UserError):
         survey_segmentation(str(tmp_path), no_progress, LabelOptions())
+
+
+def test_the_value_range_of_deep_images_is_told_for_every_task(tmp_path, image_folder):
+    surveys = {
+        image_folder(per_class=4): lambda root: survey_classification(root, no_progress),
+        write_coco(tmp_path / "coco"): lambda root: survey_detection(root, no_progress),
+        write_ade20k(tmp_path / "ade"): lambda root: survey_segmentation(root, no_progress, LabelOptions(True)),
+    }
+    for root, survey in surveys.items():
+        assert not [one for one in survey(str(root)).problems if "value range" in one.kind]
+        paths = [path for path in root.rglob("*.*g") if "annotations" not in path.parts]
+        for number, path in enumerate(sorted(paths)):
+            deep = np.asarray(Image.open(path).convert("L")).astype(np.uint16) * 16
+            Image.fromarray(deep if number else deep // 256).save(path, format="PNG")
+        found = {
+            one.kind: one for one in survey(str(root)).problems if one.kind in ("value range", "nearly black image")
+        }
+        assert f"{len(paths)} images of more than 8 bits are scaled by 0..4095" in found["value range"].message
+        assert found["nearly black image"].severity == "warning"

@@ -44,6 +44,12 @@ class ModelCard:
         _, height, width = self.preprocessing["input_size"]
         return height, width
 
+    @property
+    def value_range(self) -> tuple[float, float] | None:
+        """Values of black and white in images of more than 8 bits; None for those of the format."""
+        stored = self.preprocessing.get("value_range")
+        return None if stored is None else (stored[0], stored[1])
+
     def write(self, checkpoint: dict[str, Any]) -> None:
         """Put the card into a checkpoint."""
         checkpoint[KEY] = asdict(self)

@@ -103,6 +103,7 @@ def embed(
     loaded.opened.require_trained("embed")
     config = replace(loaded.config, batch_size=batch_size, workers=workers)
     predictor = loaded.opened.task.predictor(loaded.opened, config)
+    inputs = inputs.scaled(predictor.value_range)
     batches = stream_embeddings(loaded.opened, predictor, inputs.items, on_bad_image)
     skipped: list[str] = []
     with open_embedding_file(output) as file:

@@ -129,7 +129,7 @@ def explain(
     else:
         subject = Subject.by_name(name, model_args or {}, None if weights is None else Path(weights), seed or 0)
     options = ExplainOptions(img_size, whole, blocks, each_head, gradients, device, progress)
-    loaded = subject.read(inputs.items, MAX_IMAGES)
+    loaded = subject.read(inputs.scaled(subject.model.card.value_range).items, MAX_IMAGES)
     subject.check(options)
     with nullcontext() if output is None else stage_if_used(output) as place:
         folder = new_run(place, "explain")

@@ -154,6 +154,7 @@ def predict(
     predictor, path = _open(
         model, options, device, precision, batch_size, workers, progress, trust=trust, backend=backend
     )
+    inputs = inputs.scaled(predictor.value_range)
     with _staged(output, overwrite=overwrite) as place, _staged(contact_sheet, overwrite=overwrite) as sheet:
         sink = PredictionSink()
         if place is not None:
@@ -222,7 +223,7 @@ def iter_predictions(
 
     options = {"top_k": top_k, "threshold": threshold}
     predictor, _ = _open(model, options, device, precision, batch_size, workers, "none", trust=trust, backend=backend)
-    batches = stream_predictions(predictor, inputs.items, on_bad_image)
+    batches = stream_predictions(predictor, inputs.scaled(predictor.value_range).items, on_bad_image)
     return (one.to_record() for batch in batches for one in batch)
 
 

@@ -100,7 +100,7 @@ def check_ranges(values: Mapping[str, Any]) -> None:
             if isinstance(number, int | float) and not allowed.contains(number):
                 raise UserError(f"{key} must {allowed}, not {number:g}")
     for key in ASCENDING:
-        first, last = values.get(key, (0, 0))
+        first, last = values.get(key) or (0, 0)
         if first > last:
             raise UserError(f"{key} must ascend, not be {first:g} and {last:g}; swap them")
 

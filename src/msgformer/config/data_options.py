@@ -26,6 +26,8 @@ class PreprocessOptions:
         std: Standard deviation of each channel, for pixels in 0..1.
         draft: Decode a JPEG at 1/2, 1/4 or 1/8 of its size if it is then still more than twice as large as the input;
             much faster for large photographs, with slightly different pixels.
+        value_range: Values of black and white in gray images of more than 8 bits (16-bit, float), such as 0 and 4095;
+            null measures it on the training images. Images of 8 bits always have 0 and 255.
     """
 
     crop_pct: float | None = option(None, ABOVE_0)
@@ -34,6 +36,7 @@ class PreprocessOptions:
     mean: list[float] | None = None
     std: list[float] | None = option(None, ABOVE_0)
     draft: bool = False
+    value_range: tuple[float, float] | None = option(None, ascending=True)
 
 
 _COLOR_JITTER = Needs(

@@ -32,6 +32,8 @@ class DetectImageOptions:
         test_side: Shorter side that images are resized to in evaluation; null for no resizing.
         test_max_side: Maximum of the longer side in evaluation.
         group_shapes: Batch portrait and landscape images separately, which reduces padding.
+        value_range: Values of black and white in gray images of more than 8 bits (16-bit, float), such as 0 and 4095;
+            null measures it on the training images. Images of 8 bits always have 0 and 255.
     """
 
     train_sides: tuple[int, ...] = option(tuple(range(480, 801, 32)), AT_LEAST_1)
@@ -45,6 +47,7 @@ class DetectImageOptions:
     test_side: int | None = option(800, AT_LEAST_1)
     test_max_side: int = option(1333, AT_LEAST_1)
     group_shapes: bool = True
+    value_range: tuple[float, float] | None = option(None, ascending=True)
 
 
 @dataclass(frozen=True)
@@ -83,6 +86,8 @@ class SegmentImageOptions(LabelOptions):
         photometric: Change brightness, contrast, saturation and hue at random.
         color_mix: Strength of random mixing and inversion of the color channels, such as 0.4; reduces overfitting to
             few photographs.
+        value_range: Values of black and white in gray images of more than 8 bits (16-bit, float), such as 0 and 4095;
+            null measures it on the training images. Images of 8 bits always have 0 and 255.
     """
 
     short_side: int = option(512, AT_LEAST_1)
@@ -93,3 +98,4 @@ class SegmentImageOptions(LabelOptions):
     hflip: float = option(0.5, PROBABILITY)
     photometric: bool = True
     color_mix: float = option(0.0, AT_LEAST_0)
+    value_range: tuple[float, float] | None = option(None, ascending=True)

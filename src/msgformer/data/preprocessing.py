@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from msgformer.config.data_options import AugmentOptions, PreprocessOptions
+from msgformer.data.files.value_range import ValueRange
 from msgformer.errors import UserError
 
 if TYPE_CHECKING:
@@ -17,6 +18,10 @@ if TYPE_CHECKING:
     Transform = Callable[[Image.Image], Tensor]
 
 GRAY_WEIGHTS = (0.299, 0.587, 0.114)  # of red, green and blue in Pillow's conversion to gray (ITU-R 601-2)
+
+
+DECODING = ("draft", "value_range")
+"""Settings that apply to the decoding of a file rather than to the transform; stored only if they are set."""
 
 
 @dataclass(frozen=True)
@@ -31,6 +36,7 @@ class Preprocessing:
         crop_pct: Side of the center crop relative to the side after resizing.
         crop_mode: "center", "squash" or "border".
         draft: Whether to decode a JPEG that is much larger than the input at a smaller scale.
+        value_range: Values of black and white in images of more than 8 bits; None for those of the format.
     """
 
     input_size: tuple[int, int, int]
@@ -40,6 +46,7 @@ class Preprocessing:
     crop_pct: float
     crop_mode: str
     draft: bool = False
+    value_range: ValueRange | None = None
 
     @property
     def min_side(self) -> int:
@@ -79,6 +86,7 @@ class Preprocessing:
             crop_pct=merged["crop_pct"],
             crop_mode=merged["crop_mode"],
             draft=merged["draft"],
+            value_range=options.value_range,
         )
 
     @classmethod
@@ -88,9 +96,9 @@ class Preprocessing:
         return cls(**settings)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the settings as plain values: arguments of timm's ``create_transform``, and ``draft`` if it is set."""
+        """Return plain values: arguments of timm's ``create_transform``, and the settings of decoding that are set."""
         stored = {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(self).items()}
-        return stored if self.draft else {key: value for key, value in stored.items() if key != "draft"}
+        return {key: value for key, value in stored.items() if key not in DECODING or value}
 
 
 def _gray_statistics(values: Sequence[float]) -> tuple[float]:
@@ -106,7 +114,8 @@ def eval_transform(settings: Preprocessing) -> Transform:
     from torchvision.transforms import Compose
 
     arguments = asdict(settings)
-    del arguments["draft"]  # applies to decoding
+    for name in DECODING:
+        del arguments[name]
     transform: Transform = Compose([*_to_gray(settings), create_transform(**arguments)])
     return transform
 

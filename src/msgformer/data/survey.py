@@ -22,6 +22,7 @@ from msgformer.data.files.tars import index_tar
 from msgformer.data.problems import Problem, has_errors, sort_problems
 from msgformer.data.segmentation.label_maps import LabeledImages
 from msgformer.data.segmentation.sets import find_segmentation, read_subset
+from msgformer.data.value_checks import dense_values, find_subset_problems
 from msgformer.errors import UserError
 
 Progress = Callable[[int], AbstractContextManager[Callable[[], object]]]
@@ -122,6 +123,8 @@ def survey_detection(data: str, progress: Progress) -> Survey:
     if not has_errors(problems):
         problems += check_objects(subsets)
     classes = {subset: _count_objects(found) for subset, found in subsets.items()}
+    values = {subset: dense_values(found) for subset, found in subsets.items()}
+    problems += find_subset_problems(values, "detect_images")
     return Survey({subset: len(found) for subset, found in subsets.items()}, classes, sort_problems(problems))
 
 
@@ -150,6 +153,8 @@ def survey_segmentation(data: str, progress: Progress, labels: LabelOptions) -> 
             problems += [*wrong, *also_wrong]
             images[subset] = len(found)
     problems += find_leaks({subset: found.paths() for subset, (found, _) in readings.items()})
+    values = {subset: dense_values(found) for subset, (found, _) in readings.items()}
+    problems += find_subset_problems(values, "segment_images")
     return Survey(images, classes, sort_problems(problems))
 
 

@@ -134,7 +134,7 @@ class Subject:
         inputs = list(islice(images, max_images + 1))
         if len(inputs) > max_images:
             raise UserError(f"images: there are more than {max_images}, too many for one page; give fewer")
-        return [(one, one.load()) for one in inputs]
+        return [(one, one.load(value_range=self.model.card.value_range)) for one in inputs]
 
     def check(self, options: ExplainOptions) -> None:
         """Check that the requested blocks exist; raise UserError otherwise."""

@@ -29,7 +29,8 @@ class ExportedDetector(nn.Module):
         assert card.mean is not None
         assert card.std is not None
         self.session, self.with_masks = session, "masks" in card.outputs
-        self.transform = DetectionTransform(**card.preprocessing, mean=card.mean, std=card.std).eval()
+        sizes = {name: card.preprocessing[name] for name in ("min_size", "max_size")}
+        self.transform = DetectionTransform(**sizes, mean=card.mean, std=card.std).eval()
 
     def forward(self, images: Sequence[Tensor]) -> list[Detections]:
         """Detect objects.

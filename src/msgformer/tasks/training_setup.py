@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import sys
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lightning import Trainer
+from lightning.pytorch.utilities import rank_zero_only
 
 from msgformer.data.files.locations import parse_location
 from msgformer.data.loading.loader import default_workers
 from msgformer.data.loading.module import ImageData
 from msgformer.data.loading.split import SPLIT_FILE, SplitRule
+from msgformer.data.value_checks import NamedValues, choose_value_range
 from msgformer.errors import UserError
 from msgformer.training.module import Plan, Training
 
@@ -59,6 +62,21 @@ class TrainingSetup(ABC):
     def __init__(self, settings: TrainSettings, resume: Path | None) -> None:
         self.settings = settings
         self.resume = resume
+
+    def choose_value_range(self, group: str, read: Callable[[], Mapping[str, NamedValues]]) -> None:
+        """Measure the range of pixel values, unless it is given, for a new run; a resumed run keeps its own.
+
+        Args:
+            group: Group of options that has ``value_range``.
+            read: Returns the pixel values of the images of "train" and "val".
+        """
+        if self.resume is not None:
+            return
+        options = getattr(self.settings, group)
+        chosen, messages = choose_value_range(options.value_range, f"{group}.value_range", read)
+        for message in messages:
+            rank_zero_only(print)(message, file=sys.stderr, flush=True)
+        self.settings = replace(self.settings, **{group: replace(options, value_range=chosen)})
 
     def split_rule(self) -> SplitRule:
         """Return how data without validation images is split; a resumed run reads its own record of a split file."""

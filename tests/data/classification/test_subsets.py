@@ -1,6 +1,12 @@
 import pytest
 
-from msgformer.data.classification.subsets import open_evaluation, open_subsets, record_subsets, reopen_validation
+from msgformer.data.classification.subsets import (
+    layout_notes,
+    open_evaluation,
+    open_subsets,
+    record_subsets,
+    reopen_validation,
+)
 from msgformer.errors import UserError
 
 CLASSES = ["dark", "light"]
@@ -82,3 +88,15 @@ def test_a_resumed_run_keeps_the_order_of_its_classes(image_folder):
     assert names(train)[2].startswith("10/")
     assert list(train.labels) == [0, 0, 1, 1, 2, 2]
     assert open_subsets(root, 0.5, seed=0)[0].classes == ("1", "2", "10")
+
+
+def test_files_that_are_left_out_are_counted_and_named(image_folder):
+    root = image_folder(per_class=2)
+    assert layout_notes(root) == ()
+    for name in ("a.dcm", "b.txt", "c.raw", "d.npy"):
+        (root / "dark" / name).write_bytes(b"x")
+    (root / "light" / "00.png").rename(root / "loose.png")
+    assert layout_notes(root) == (
+        "left out 4 file(s) that are not images by their names: dark/a.dcm, dark/b.txt, dark/c.raw and 1 more",
+        "left out 1 image(s) in no class folder: loose.png",
+    )

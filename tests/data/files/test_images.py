@@ -135,3 +135,39 @@ def test_a_jpeg_is_decoded_smaller_but_not_below_the_minimum_side(tmp_path, leas
 def test_a_cmyk_jpeg_is_decoded_at_full_size(tmp_path):
     path = saved(tmp_path / "print.jpg", Image.new("CMYK", (64, 64), (0, 255, 255, 0)))
     assert read_image(path, min_side=1).size == (64, 64)
+
+
+def test_a_value_range_is_the_same_scale_for_all_images(tmp_path):
+    """12 bits in 16: as the image of 8 bits within 1, whatever the brightest pixel."""
+    gray = np.random.default_rng(0).integers(0, 200, (8, 9)).astype(np.uint8)
+    for number, bright in enumerate((4095, 3000)):
+        deep = gray.astype(np.uint16) * 16
+        deep[0, 0] = bright
+        Image.fromarray(deep).save(tmp_path / f"{number}.png")
+    for number in range(2):
+        found = np.asarray(read_image(str(tmp_path / f"{number}.png"), value_range=(0, 4095)))[..., 0].astype(int)
+        assert np.abs(found - gray)[1:].max() <= 1
+
+
+def save_heic(path):
+    pytest.importorskip("pillow_heif").from_pillow(Image.new("RGB", (64, 48), (200, 30, 40))).save(path)
+
+
+@pytest.mark.parametrize("name", ["a.heic", "b.jpg"])
+def test_reads_heic_whatever_its_name(tmp_path, name):
+    save_heic(tmp_path / "a.heic")
+    (tmp_path / "a.heic").rename(tmp_path / name)
+    for file in (str(tmp_path / name), io.BytesIO((tmp_path / name).read_bytes())):
+        image = read_image(file)
+        assert (image.size, image.mode) == ((64, 48), "RGB")
+        assert np.abs(np.asarray(image).astype(int) - (200, 30, 40)).max() < 12
+
+
+def test_heic_without_its_package_names_the_image_and_the_extra(tmp_path, monkeypatch):
+    path = tmp_path / "a.heic"
+    path.write_bytes(b"\0\0\0\x18ftypheic\0\0\0\0" + bytes(40))
+    monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
+    with pytest.raises(
+        UserError, match=r"can't read image .*a\.heic: HEIC needs .*'pillow_heif'.* uv sync --extra heic"
+    ):
+        read_image(str(path))

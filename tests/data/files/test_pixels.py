@@ -73,3 +73,32 @@ def test_instances_are_recognized_without_importing_their_package():
     assert is_instance(np.zeros(1), "numpy", "ndarray")
     assert not is_instance([0], "numpy", "ndarray")
     assert not is_instance(0, "no_such_package", "Array")
+
+
+TWELVE = np.random.default_rng(1).integers(0, 4096, (8, 9, 3))
+
+
+@pytest.mark.parametrize("dtype", ["uint16", "int16", "int32", "float32", "float64"])
+def test_a_value_range_scales_all_types_but_eight_bits(dtype):
+    array = TWELVE.astype(dtype)
+    expected = (TWELVE * (255 / 4095)).round()
+    assert (np.asarray(image_from_array(array, "x", (0, 4095))) == expected).all()
+    tensor = torch.from_numpy(array).permute(2, 0, 1)
+    assert (np.asarray(image_from_tensor(tensor, "x", (0, 4095))) == expected).all()
+    assert (np.asarray(image_from_array(RGB, "x", (0, 4095))) == RGB).all()
+
+
+def test_a_value_range_may_start_anywhere_and_clips():
+    array = np.array([[-2000.0, -1000.0, 0.0, 1000.0, 9000.0]])
+    assert np.asarray(image_from_array(array, "x", (-1000, 1000)))[0, :, 0].tolist() == [0, 0, 128, 255, 255]
+    pil = Image.fromarray(array.astype(np.float32))
+    assert np.asarray(image_from_pil(pil, "x", (-1000, 1000)))[0, :, 0].tolist() == [0, 0, 128, 255, 255]
+
+
+def test_floats_in_other_units_than_the_value_range_are_refused():
+    with pytest.raises(UserError, match=r"x: float pixels range from 0\.2 to 0\.2, .* in 0\.\.4095; multiply .* 4095"):
+        image_from_array(np.full((4, 4), 0.2), "x", (0, 4095))
+    with pytest.raises(UserError, match=r"contain NaN; expected 0\.\.4095"):
+        image_from_array(np.full((4, 4), np.nan), "x", (0, 4095))
+    assert np.asarray(image_from_array(np.zeros((4, 4)), "x", (0, 4095))).max() == 0
+    assert np.asarray(image_from_array(np.full((4, 4), 0.2), "x", (0, 1))).max() == 51

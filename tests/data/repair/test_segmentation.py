@@ -5,6 +5,7 @@ import pytest
 from PIL import Image
 
 from data.dense_folders import write_ade20k, write_cityscapes
+from msgformer.config.dense_data_options import LabelOptions
 from msgformer.data.repair.segmentation import repair_segmentation
 from msgformer.data.segmentation.sets import open_segmentation
 from msgformer.data.survey import survey_segmentation
@@ -17,12 +18,16 @@ def no_progress(total):
 
 
 def repair(data, output, *, reduce_zero=True):
-    problems = survey_segmentation(str(data), no_progress, reduce_zero=reduce_zero).problems
-    return repair_segmentation(str(data), problems, output, reduce_zero=reduce_zero)
+    problems = survey_segmentation(str(data), no_progress, LabelOptions(reduce_zero)).problems
+    return repair_segmentation(str(data), problems, output, LabelOptions(reduce_zero))
 
 
 def labels(data, reduce_zero):
-    return [found.labels(index) for found in open_segmentation(data, reduce_zero) for index in range(len(found))]
+    return [
+        found.labels(index)
+        for found in open_segmentation(data, LabelOptions(reduce_zero))
+        for index in range(len(found))
+    ]
 
 
 def test_labels_are_class_indices(tmp_path):

@@ -40,12 +40,13 @@ class DigitsSource:
         """Return the name of an image by its index in scikit-learn's data, such as ``digit-0042``."""
         return f"digit-{self.indices[index]:04d}"
 
-    def load(self, index: int, min_side: int = 0) -> Image.Image:  # noqa: ARG002
+    def load(self, index: int, min_side: int = 0, value_range: object = None) -> Image.Image:  # noqa: ARG002
         """Return an image of 8 x 8 pixels, light strokes on black.
 
         Args:
             index: Index of the image.
             min_side: Unused, since the images are not decoded.
+            value_range: Unused, since the images have 8 bits.
         """
         from PIL import Image
 

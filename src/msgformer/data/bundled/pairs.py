@@ -65,12 +65,13 @@ class PairsSource:
         """Return the name of an image by its subset and index, such as ``train-0042``."""
         return f"{self.subset}-{index:04d}"
 
-    def load(self, index: int, min_side: int = 0) -> Image.Image:  # noqa: ARG002
+    def load(self, index: int, min_side: int = 0, value_range: object = None) -> Image.Image:  # noqa: ARG002
         """Compose an image of 64 x 64 pixels.
 
         Args:
             index: Index of the image.
             min_side: Unused, since the images are not decoded.
+            value_range: Unused, since the images have 8 bits.
         """
         import numpy as np
         from PIL import Image

@@ -54,11 +54,11 @@ def _list(root: Path, problems: list[Problem]) -> Listing:
             message = f"another folder is of class {name!r} as well; merge them"
             problems.append(Problem("error", "classes", str(root / folder), message))
         by_class.setdefault(name, []).extend(f"{folder}/{image}" for image in images)
-    loose = sorted(entry.name for entry in root.iterdir() if is_image(entry.name) and entry.is_file())
+    loose = loose_images(root)
     lost = "the image is in no class folder and isn't used; move it to one"
-    problems += [Problem("warning", "image without class", str(root / name), lost) for name in loose]
+    problems += [Problem("warning", "image without class", path, lost) for path in loose]
     ignored = "not an image by its name, so it is ignored"
-    problems += [Problem("note", "other file", path, ignored) for path in _other_files(root)]
+    problems += [Problem("note", "other file", path, ignored) for path in other_files(root)]
     names = tuple(name for images in by_class.values() for name in images)
     labels = tuple(label for label, images in enumerate(by_class.values()) for _ in images)
     return Listing(str(root), names, labels, tuple(by_class))
@@ -87,8 +87,17 @@ def _differences(train: Listing, other: Listing, subset: str) -> Iterator[Proble
         yield Problem("warning", "classes", f"{train.root}/{name}", message)
 
 
-def _other_files(root: Path) -> Iterator[str]:
-    """Yield the sorted paths of files that are not images by their names, except hidden files and links to folders."""
+def loose_images(root: Path) -> list[str]:
+    """Return the sorted paths of images directly in ``root``, beside its class folders."""
+    return sorted(str(entry) for entry in root.iterdir() if is_image(entry.name) and entry.is_file())
+
+
+def other_files(root: Path) -> Iterator[str]:
+    """Yield the sorted paths of files that are not images by their names, except hidden files and links to folders.
+
+    Args:
+        root: Folder that is searched with its subfolders.
+    """
     for where, folders, files in os.walk(root):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         yield from (f"{where}/{name}" for name in sorted(files) if not is_image(name) and not name.startswith("."))

@@ -15,7 +15,9 @@ from typing import TYPE_CHECKING
 from msgformer.data.duplicates import EQUAL, Fingerprint, alike_images, make_thumbnail
 from msgformer.data.files.images import FULL_SIZE, load_reduced, open_image
 from msgformer.data.files.sources import EncodedSource, Source
+from msgformer.data.files.value_range import PixelValues, pixel_values
 from msgformer.data.problems import Problem
+from msgformer.data.value_checks import find_subset_problems
 from msgformer.errors import UserError, shown
 
 if TYPE_CHECKING:
@@ -41,13 +43,15 @@ class ImageReport:
         digest: Hash of its bytes; empty if it can't be read.
         problems: Problems of the image.
         thumbnail: As of `Fingerprint`.
+        values: Its pixel values.
     """
 
     name: str
     label: str
     digest: bytes
     problems: tuple[Problem, ...]
-    thumbnail: bytes | None = None
+    thumbnail: bytes | None
+    values: PixelValues
 
 
 def check_source_images(sources: Mapping[str, Source], advance: Callable[[], object]) -> list[Problem]:
@@ -65,10 +69,12 @@ def check_source_images(sources: Mapping[str, Source], advance: Callable[[], obj
                 reports[subset].append(report)
                 advance()
     found = [problem for subset in reports.values() for report in subset for problem in report.problems]
+    values = {subset: [(one.name, one.values) for one in images] for subset, images in reports.items()}
     prints = {
         subset: [Fingerprint(one.name, one.digest, one.thumbnail) for one in images]
         for subset, images in reports.items()
     }
+    found += find_subset_problems(values, "preprocess")
     return [*found, *_duplicates(reports), *alike_images(prints), *_skew(sources)]
 
 
@@ -76,7 +82,7 @@ def _check_image(source: Source, index: int) -> ImageReport:
     name = source.where(index) if isinstance(source, EncodedSource) else source.name(index)
     label = source.classes[source.labels[index]]
     problems: list[Problem] = []
-    digest, thumbnail = b"", None
+    digest, thumbnail, values = b"", None, PixelValues("8 bits")
     try:
         if isinstance(source, EncodedSource):
             file = source.open(index)
@@ -84,6 +90,7 @@ def _check_image(source: Source, index: int) -> ImageReport:
             digest = hashlib.blake2b(content).digest()
             with open_image(io.BytesIO(content), name) as image:
                 problems += [Problem("note", kind, name, message) for kind, message in _notes(image)]
+                values = pixel_values(image)
                 load_reduced(image)
                 thumbnail = make_thumbnail(image)
         else:
@@ -95,7 +102,7 @@ def _check_image(source: Source, index: int) -> ImageReport:
     except UserError as error:
         message = str(error).replace(f" {shown(name)}", "")
         problems = [Problem("error", "unreadable image", name, message)]
-    return ImageReport(name, label, digest, tuple(problems), thumbnail)
+    return ImageReport(name, label, digest, tuple(problems), thumbnail, values)
 
 
 def _notes(image: Image.Image) -> Iterator[tuple[str, str]]:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from PIL import Image
     from torch import Tensor
 
+    from msgformer.data.files.value_range import ValueRange
     from msgformer.data.preprocessing import Transform
 
 
@@ -47,6 +48,7 @@ class Samples(Dataset[Sample]):
         on_bad_image: What to do with an image that can't be read: "stop" with an error, or replace it by a black image
             with the label ``UNREADABLE`` ("skip").
         min_side: Minimum side in pixels at which a JPEG may be decoded, as of `Preprocessing`; 0 for its full size.
+        value_range: Values of black and white in images of more than 8 bits, as of `Preprocessing`.
     """
 
     def __init__(
@@ -56,12 +58,13 @@ class Samples(Dataset[Sample]):
         seed: int = 0,
         on_bad_image: OnBadImage = "stop",
         min_side: int = 0,
+        value_range: ValueRange | None = None,
     ) -> None:
         self.source = source
         self.transform = transform
         self.seed = seed
         self.on_bad_image = on_bad_image
-        self.min_side = min_side
+        self.min_side, self.value_range = min_side, value_range
 
     def __len__(self) -> int:
         return len(self.source.labels)
@@ -74,7 +77,7 @@ class Samples(Dataset[Sample]):
 
     def _load(self, index: int) -> tuple[Image.Image, int]:
         try:
-            return self.source.load(index, self.min_side), self.source.labels[index]
+            return self.source.load(index, self.min_side, self.value_range), self.source.labels[index]
         except UserError:
             if self.on_bad_image == "stop":
                 raise

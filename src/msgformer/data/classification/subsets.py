@@ -10,9 +10,10 @@ from typing import Any, NoReturn
 
 from msgformer.config.data_options import OnBadImage
 from msgformer.data.bundled.digits import DigitsSource
+from msgformer.data.classification.folder_checks import loose_images, other_files
 from msgformer.data.classification.label_table import list_table, list_table_subsets, table_groups
 from msgformer.data.classification.skipped import Skipped, check_subsets, drop_skipped, read_skipped
-from msgformer.data.files.folder import Listing, class_name, list_classes
+from msgformer.data.files.folder import Listing, class_name, list_classes, require_folder
 from msgformer.data.files.layout import find_layout, is_test_folder, list_subsets
 from msgformer.data.files.locations import FOLDER, TABLE, Location, find_labels, require_run_data
 from msgformer.data.files.sources import FolderSource, Source, SubsetSource, with_classes
@@ -29,6 +30,8 @@ from msgformer.data.loading.split import (
 )
 from msgformer.errors import UserError, shown
 
+MAX_NAMES = 3
+"""Maximum number of names in a note."""
 _USES: dict[str, str] = {"train": "trained on", "val": "held out", "test": "kept for a test"}
 
 
@@ -182,7 +185,20 @@ def layout_notes(data: str | Path | None) -> tuple[str, ...]:
         data: As of `open_subsets`.
     """
     location = None if data is None else find_labels(data)
-    return find_layout(location.path).notes if location and location.scheme == FOLDER else ()
+    if location is None or location.scheme != FOLDER:
+        return ()
+    layout = find_layout(location.path)
+    root, used = require_folder(location.path), [folder for folder in (layout.train, layout.val) if folder is not None]
+    other = [path for folder in used for path in other_files(folder)]
+    loose = [path for folder in used for path in loose_images(folder)]
+    kinds = {"file(s) that are not images by their names": other, "image(s) in no class folder": loose}
+    return (*layout.notes, *[_left_out(kind, paths, root) for kind, paths in kinds.items() if paths])
+
+
+def _left_out(kind: str, paths: Sequence[str], root: Path) -> str:
+    names = ", ".join(shown(Path(path).relative_to(root)) for path in paths[:MAX_NAMES])
+    more = f" and {len(paths) - MAX_NAMES} more" if len(paths) > MAX_NAMES else ""
+    return f"left out {len(paths)} {kind}: {names}{more}"
 
 
 def record_subsets(run: Path, train: Source, val: Source, test: Source | None = None) -> None:

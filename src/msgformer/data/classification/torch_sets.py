@@ -11,6 +11,8 @@ from msgformer.errors import UserError, shown
 if TYPE_CHECKING:
     from PIL import Image
 
+    from msgformer.data.files.value_range import ValueRange
+
 
 class TorchSource:
     """Source of a torchvision dataset.
@@ -30,18 +32,19 @@ class TorchSource:
         """Return the subset and the index, such as ``train[17]``."""
         return f"{self.subset}[{index}]"
 
-    def load(self, index: int, min_side: int = 0) -> Image.Image:  # noqa: ARG002
+    def load(self, index: int, min_side: int = 0, value_range: ValueRange | None = None) -> Image.Image:  # noqa: ARG002
         """Load an image in RGB.
 
         Args:
             index: Index of the image.
             min_side: Unused, since torchvision decodes at full size.
+            value_range: Values of black and white in images of more than 8 bits.
 
         Raises:
             UserError: The image can't be read; the message names it.
         """
         try:
-            return to_rgb(self.dataset[index][0])
+            return to_rgb(self.dataset[index][0], value_range)
         except (OSError, ValueError, SyntaxError) as error:
             raise UserError(f"can't read image {self.name(index)} ({shown(error)}); fetch the set again") from error
 

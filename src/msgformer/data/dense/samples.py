@@ -10,6 +10,7 @@ from torch.utils.data import Dataset
 
 from msgformer.data.detection.instances import InstanceSet
 from msgformer.data.detection.transforms import DetectTransform, Target
+from msgformer.data.files.value_range import ValueRange
 from msgformer.data.loading.sampling import EpochIndex
 from msgformer.data.segmentation.label_maps import LabeledImages
 from msgformer.data.segmentation.transforms import SegmentTransform
@@ -55,18 +56,26 @@ class DetectionSamples(Dataset[DenseSample]):
         transform: Function from an image and its objects to a detector's input and targets.
         with_masks: Whether the masks of the objects are needed.
         seed: Seed of the run.
+        value_range: Values of black and white in images of more than 8 bits, as of `read_image`.
     """
 
-    def __init__(self, source: InstanceSet, transform: DetectTransform, with_masks: bool, seed: int = 0) -> None:
+    def __init__(
+        self,
+        source: InstanceSet,
+        transform: DetectTransform,
+        with_masks: bool,
+        seed: int = 0,
+        value_range: ValueRange | None = None,
+    ) -> None:
         self.source, self.transform = source, transform
-        self.with_masks, self.seed = with_masks, seed
+        self.with_masks, self.seed, self.value_range = with_masks, seed, value_range
 
     def __len__(self) -> int:
         return len(self.source)
 
     def __getitem__(self, epoch_index: EpochIndex) -> DenseSample:
         epoch, index = epoch_index
-        image, target = self.source.load(index), self.source.target(index, self.with_masks)
+        image, target = self.source.load(index, self.value_range), self.source.target(index, self.with_masks)
         with seeded(derive(self.seed, epoch, index)):
             return DenseSample(*self.transform(image, target), index)
 
@@ -78,17 +87,24 @@ class SegmentationSamples(Dataset[DenseSample]):
         source: Source of the images.
         transform: Function from an image and its label map to a segmenter's input and targets.
         seed: Seed of the run.
+        value_range: Values of black and white in images of more than 8 bits, as of `read_image`.
     """
 
-    def __init__(self, source: LabeledImages, transform: SegmentTransform, seed: int = 0) -> None:
-        self.source, self.transform, self.seed = source, transform, seed
+    def __init__(
+        self,
+        source: LabeledImages,
+        transform: SegmentTransform,
+        seed: int = 0,
+        value_range: ValueRange | None = None,
+    ) -> None:
+        self.source, self.transform, self.seed, self.value_range = source, transform, seed, value_range
 
     def __len__(self) -> int:
         return len(self.source)
 
     def __getitem__(self, epoch_index: EpochIndex) -> DenseSample:
         epoch, index = epoch_index
-        image = self.source.load(index)
+        image = self.source.load(index, self.value_range)
         labels = self.source.target(index, image.size)
         with seeded(derive(self.seed, epoch, index)):
             return DenseSample(*self.transform(image, labels), index)

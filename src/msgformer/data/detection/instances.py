@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from msgformer.data.files.images import read_image
+from msgformer.data.files.value_range import ValueRange
 from msgformer.errors import UserError, shown
 from msgformer.model_names import nearest
 from msgformer.utils.rle import Segmentation, compress, decode_mask
@@ -110,17 +111,21 @@ class InstanceSet:
         """Return the paths of the images."""
         return [image.file for image in self.images]
 
-    def load(self, index: int) -> Image.Image:
+    def load(self, index: int, value_range: ValueRange | None = None) -> Image.Image:
         """Load image ``index`` in RGB.
+
+        Args:
+            index: Index of the image.
+            value_range: Values of black and white in images of more than 8 bits, as of `read_image`.
 
         Raises:
             UserError: The image can't be read, or its size differs from the annotations.
         """
         image = self.images[index]
-        pixels = read_image(image.file)
+        pixels = read_image(image.file, value_range=value_range)
         size = image.width, image.height
         if pixels.size != size == pixels.size[::-1]:  # annotated without its EXIF orientation
-            pixels = read_image(image.file, upright=False)
+            pixels = read_image(image.file, upright=False, value_range=value_range)
         if problem := size_problem(pixels.size, image):
             raise UserError(f"{image.file}: {problem}")
         return pixels

@@ -14,8 +14,9 @@ from msgformer.model_names import nearest
 
 IMAGE_SUFFIXES = frozenset(
     [
-        *("apng", "avif", "bmp", "dib", "gif", "heic", "heif", "hif", "j2k", "jfif", "jp2", "jpe", "jpeg", "jpf"),
-        *("jpg", "jpx", "mpo", "pbm", "pgm", "png", "pnm", "ppm", "qoi", "tga", "tif", "tiff", "webp"),
+        *("apng", "avif", "avifs", "bmp", "dib", "gif", "heic", "heif", "hif", "j2c", "j2k", "jfif", "jp2", "jpc"),
+        *("jpe", "jpeg", "jpf", "jpg", "jpx", "mpo", "pbm", "pfm", "pgm", "png", "pnm", "ppm", "qoi", "tga", "tif"),
+        *("tiff", "webp"),
     ]
 )
 """Suffixes of image files, in lower case."""

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import io
 import os
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 from msgformer.data.files.inputs import ImageInput, check_inputs, find_inputs, is_single
@@ -18,6 +19,7 @@ from msgformer.data.files.pixels import (
     image_from_tensor,
     is_instance,
 )
+from msgformer.data.files.value_range import ValueRange
 from msgformer.errors import UserError, shown
 
 KINDS = "a path, a URL, a PIL image, a NumPy array, a tensor, bytes, or a list of these"
@@ -31,11 +33,21 @@ class ImageInputs:
         single: Whether one image was given, rather than a list or something that holds many.
         items: The images in their order; they are found, read and converted lazily.
         total: Number of images; None if it is unknown without a search.
+        find: Returns the images with a value range for those in memory.
     """
 
     single: bool
     items: Iterator[ImageInput]
     total: int | None
+    find: Callable[[ValueRange | None], Iterator[ImageInput]]
+
+    def scaled(self, value_range: ValueRange | None) -> ImageInputs:
+        """Return the images for a model; must be called before any is taken.
+
+        Args:
+            value_range: The model's values of black and white in images of more than 8 bits.
+        """
+        return replace(self, items=self.find(value_range))
 
 
 def open_inputs(images: Any) -> ImageInputs:
@@ -54,7 +66,8 @@ def open_inputs(images: Any) -> ImageInputs:
     value = _kind(images)
     if value is not _ITERABLE:
         total = _check(value, "images")
-        return ImageInputs(total == 1 and not _is_batch(value), _inputs(value, 1), total)
+        find = partial(_inputs, value, 1)
+        return ImageInputs(total == 1 and not _is_batch(value), find(None), total, find)
     total = None
     if isinstance(images, list | tuple):
         if not images:
@@ -62,7 +75,8 @@ def open_inputs(images: Any) -> ImageInputs:
         totals = [_check_element(one, place) for place, one in enumerate(images)]
         known = [one for one in totals if one is not None]
         total = sum(known) if len(known) == len(totals) else None
-    return ImageInputs(False, _stream(images), total)
+    find = partial(_stream, images)
+    return ImageInputs(False, find(None), total, find)
 
 
 _ITERABLE = object()
@@ -126,7 +140,7 @@ def _check(value: Any, name: str) -> int | None:
     return len(value) if _is_batch(value) else 1
 
 
-def _stream(images: Iterable[Any]) -> Iterator[ImageInput]:
+def _stream(images: Iterable[Any], value_range: ValueRange | None) -> Iterator[ImageInput]:
     """Yield the inputs of an iterable's elements; an invalid element becomes an input that fails to load."""
     number = 1
     for place, one in enumerate(images):
@@ -136,33 +150,33 @@ def _stream(images: Iterable[Any]) -> Iterator[ImageInput]:
             name = os.fsdecode(one) if isinstance(one, str | os.PathLike) else f"image {number}"
             found: Iterator[ImageInput] = iter([DecodedInput(name, error=str(error))])
         else:
-            found = _inputs(_kind(one), number)
+            found = _inputs(_kind(one), number, value_range)
         for item in found:
             yield item
             number += 1
 
 
-def _inputs(value: Any, number: int) -> Iterator[ImageInput]:
+def _inputs(value: Any, number: int, value_range: ValueRange | None) -> Iterator[ImageInput]:
     """Yield the inputs of a checked value; `number` is the position of the first one."""
     if isinstance(value, str):
         yield from find_inputs([value])
     elif _is_batch(value):
         for position, pixels in enumerate(value, number):
-            yield _decoded(pixels, f"image {position}")
+            yield _decoded(pixels, f"image {position}", value_range)
     elif _is_encoded(value):
         yield _encoded(value, f"image {number}")
     else:
-        yield _decoded(value, f"image {number}")
+        yield _decoded(value, f"image {number}", value_range)
 
 
-def _decoded(pixels: Any, name: str) -> DecodedInput:
+def _decoded(pixels: Any, name: str, value_range: ValueRange | None) -> DecodedInput:
     """Convert at once, since the caller may change the array, or close the file, before a batch is complete."""
     try:
         if is_instance(pixels, "torch", "Tensor"):
-            return DecodedInput(name, image_from_tensor(pixels, name))
+            return DecodedInput(name, image_from_tensor(pixels, name, value_range))
         if is_instance(pixels, "numpy", "ndarray"):
-            return DecodedInput(name, image_from_array(pixels, name))
-        return DecodedInput(name, image_from_pil(pixels, name))
+            return DecodedInput(name, image_from_array(pixels, name, value_range))
+        return DecodedInput(name, image_from_pil(pixels, name, value_range))
     except UserError as error:
         return DecodedInput(name, error=str(error))
 

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from PIL import Image
 
     from msgformer.data.files.tars import Member
+    from msgformer.data.files.value_range import ValueRange
 
 STDIN = "-"
 """Input that means a list on standard input."""
@@ -44,11 +45,12 @@ class ImageInput(Protocol):
     def reference(self) -> ImageInput:
         """Return an input for loading the image again later, without pixels if they can be read from elsewhere."""
 
-    def load(self, min_side: int = 0) -> Image.Image:
+    def load(self, min_side: int = 0, value_range: ValueRange | None = None) -> Image.Image:
         """Return the image in RGB.
 
         Args:
             min_side: Minimum side in pixels at which a JPEG may be decoded; 0 for its full size only.
+            value_range: Values of black and white in images of more than 8 bits, as of `read_image`.
 
         Raises:
             UserError: The image can't be read; the message names it.
@@ -75,18 +77,58 @@ class FileInput(NamedTuple):
         """Return the input itself, which carries no pixels."""
         return self
 
-    def load(self, min_side: int = 0) -> Image.Image:
+    def load(self, min_side: int = 0, value_range: ValueRange | None = None) -> Image.Image:
         """Read the image in RGB.
 
         Args:
             min_side: Minimum side in pixels at which a JPEG may be decoded; 0 for its full size only.
+            value_range: Values of black and white in images of more than 8 bits, as of `read_image`.
 
         Raises:
             UserError: The image can't be read; the message names it.
         """
         from msgformer.data.files.images import read_image
 
-        return read_image(self.name if self.member is None else io.BytesIO(self.member.read()), self.name, min_side)
+        file = self.name if self.member is None else io.BytesIO(self.member.read())
+        return read_image(file, self.name, min_side, value_range=value_range)
+
+
+class ScaledInput(NamedTuple):
+    """An input that is loaded with the value range of a model, also by its result.
+
+    Attributes:
+        source: The input.
+        value_range: Values of black and white in images of more than 8 bits.
+    """
+
+    source: ImageInput
+    value_range: ValueRange
+
+    @property
+    def name(self) -> str:
+        """Name of the input."""
+        return self.source.name
+
+    @property
+    def carries_pixels(self) -> bool:
+        """Whether the input holds decoded pixels."""
+        return self.source.carries_pixels
+
+    def reference(self) -> ScaledInput:
+        """Return an input for loading the image again later."""
+        return self._replace(source=self.source.reference())
+
+    def load(self, min_side: int = 0, value_range: ValueRange | None = None) -> Image.Image:
+        """Return the image in RGB.
+
+        Args:
+            min_side: Minimum side in pixels at which a JPEG may be decoded; 0 for its full size only.
+            value_range: Another range; by default the input's own.
+
+        Raises:
+            UserError: The image can't be read; the message names it.
+        """
+        return self.source.load(min_side, value_range or self.value_range)
 
 
 def check_inputs(given: Iterable[str]) -> None:

@@ -10,6 +10,8 @@ from msgformer.errors import UserError
 if TYPE_CHECKING:
     from PIL import Image
 
+    from msgformer.data.files.value_range import ValueRange
+
 
 class DecodedInput(NamedTuple):
     """A decoded image, or the error that prevented decoding.
@@ -33,11 +35,12 @@ class DecodedInput(NamedTuple):
         """Return the input itself, since its pixels are stored nowhere else."""
         return self
 
-    def load(self, min_side: int = 0) -> Image.Image:  # noqa: ARG002  (for files only)
+    def load(self, min_side: int = 0, value_range: object = None) -> Image.Image:  # noqa: ARG002  (for files only)
         """Return the image in RGB.
 
         Args:
             min_side: Unused, since the image is already decoded.
+            value_range: Unused, since the image is already in RGB.
 
         Raises:
             UserError: There is no image.
@@ -67,15 +70,16 @@ class EncodedInput(NamedTuple):
         """Return the input itself, which carries no pixels."""
         return self
 
-    def load(self, min_side: int = 0) -> Image.Image:
+    def load(self, min_side: int = 0, value_range: ValueRange | None = None) -> Image.Image:
         """Decode the image in RGB.
 
         Args:
             min_side: Minimum side in pixels at which a JPEG may be decoded; 0 for its full size only.
+            value_range: Values of black and white in images of more than 8 bits, as of `read_image`.
 
         Raises:
             UserError: The image can't be decoded.
         """
         from msgformer.data.files.images import read_image
 
-        return read_image(io.BytesIO(self.content), self.name, min_side)
+        return read_image(io.BytesIO(self.content), self.name, min_side, value_range=value_range)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, Any
 
+from msgformer.data.files.value_range import ValueRange, shown_range
 from msgformer.errors import UserError
 
 if TYPE_CHECKING:
@@ -72,7 +73,10 @@ def check_tensor(tensor: Tensor, name: str) -> None:
     _check_dtype(name, "tensor", dtype, is_image=tensor.is_floating_point() or dtype in _INTEGERS)
 
 
-_INTEGERS = ("uint8", "uint16")
+_SCALED_INTEGERS = ("int16", "int32", "uint32")
+"""Types of pixels that only a model with a value range takes."""
+
+_INTEGERS = ("uint8", "uint16", *_SCALED_INTEGERS)
 
 
 def _check_shape(name: str, kind: str, shape: list[int], layouts: str, *, is_image: bool) -> None:
@@ -87,12 +91,17 @@ def _check_dtype(name: str, kind: str, dtype: str, *, is_image: bool) -> None:
         raise UserError(f"{name}: {kind} of {dtype} is not an image; expected {DTYPES}")
 
 
-def image_from_array(array: np.ndarray, name: str) -> Image.Image:
+def _refuse_scaled_integers(name: str, kind: str, dtype: str) -> None:
+    _check_dtype(name, kind, dtype, is_image=dtype not in _SCALED_INTEGERS)
+
+
+def image_from_array(array: np.ndarray, name: str, value_range: ValueRange | None = None) -> Image.Image:
     """Convert an array to an RGB image; transparent pixels become white.
 
     Args:
         array: Pixels [H, W] or [H, W, C] with 1 to 4 channels; uint8, uint16, or float in 0..1.
         name: Name of the image, for messages.
+        value_range: Values of black and white for all dtypes but uint8; by default those of the dtype.
 
     Raises:
         UserError: Shape, dtype or values are not those of an image.
@@ -103,7 +112,11 @@ def image_from_array(array: np.ndarray, name: str) -> Image.Image:
     from msgformer.data.files.images import scale_to_uint8, to_rgb
 
     check_array(array, name)
-    if array.dtype.kind == "f":
+    if value_range is None:
+        _refuse_scaled_integers(name, "array", array.dtype.name)
+    if value_range is not None and array.dtype.name != "uint8":
+        array = _scale(array.astype(np.float64), name, value_range, is_float=array.dtype.kind == "f")
+    elif array.dtype.kind == "f":
         array = array.astype(np.float64)
         _check_range(float(array.min()), float(array.max()), name)
         array = scale_to_uint8(array, 1.0)
@@ -113,6 +126,22 @@ def image_from_array(array: np.ndarray, name: str) -> Image.Image:
         array = array[:, :, 0]
     # Pillow infers the mode from the shape, as in MODES. A copy, since the caller may write to the array again.
     return to_rgb(Image.fromarray(np.array(array, order="C")))
+
+
+def _scale(array: np.ndarray, name: str, value_range: ValueRange, *, is_float: bool) -> np.ndarray:
+    """Scale pixels to uint8; floats in 0..1 are refused where the model's images have another range."""
+    from msgformer.data.files.images import scale_to_uint8
+
+    black, white = value_range
+    low, high = float(array.min()), float(array.max())
+    if low != low:
+        raise UserError(f"{name}: float pixels contain NaN; expected {shown_range(value_range)}")
+    if is_float and black >= 0 and white >= 255 and low >= -TOLERANCE and 0 < high <= 1 + TOLERANCE:
+        raise UserError(
+            f"{name}: float pixels range from {low:.4g} to {high:.4g}, but the model was trained on values in"
+            f" {shown_range(value_range)}; multiply them by {white:.10g}"
+        )
+    return scale_to_uint8(array, white, black)
 
 
 def _check_range(low: float, high: float, name: str) -> None:
@@ -125,12 +154,13 @@ def _check_range(low: float, high: float, name: str) -> None:
     raise UserError(f"{name}: float pixels range from {low:.4g} to {high:.4g}; expected 0..1, so {remedy}")
 
 
-def image_from_tensor(tensor: Tensor, name: str) -> Image.Image:
+def image_from_tensor(tensor: Tensor, name: str, value_range: ValueRange | None = None) -> Image.Image:
     """Convert a tensor on any device to an RGB image.
 
     Args:
         tensor: Pixels [H, W] or [C, H, W] with 1 to 4 channels; uint8, uint16, or float in 0..1.
         name: Name of the image, for messages.
+        value_range: As of `image_from_array`.
 
     Raises:
         UserError: Shape, dtype or values are not those of an image.
@@ -138,6 +168,8 @@ def image_from_tensor(tensor: Tensor, name: str) -> Image.Image:
     import torch
 
     check_tensor(tensor, name)
+    if value_range is None:
+        _refuse_scaled_integers(name, "tensor", str(tensor.dtype).removeprefix("torch."))
     try:
         tensor = tensor.detach().as_subclass(torch.Tensor).cpu()
         array = (tensor.double() if tensor.is_floating_point() else tensor).numpy()
@@ -146,24 +178,25 @@ def image_from_tensor(tensor: Tensor, name: str) -> Image.Image:
         raise UserError(
             f"{name}: pixels of a {layout} tensor on device {tensor.device} can't be read; give a dense tensor"
         ) from error
-    return image_from_array(array.transpose(1, 2, 0) if array.ndim == 3 else array, name)
+    return image_from_array(array.transpose(1, 2, 0) if array.ndim == 3 else array, name, value_range)
 
 
-def image_from_pil(image: Image.Image, name: str) -> Image.Image:
+def image_from_pil(image: Image.Image, name: str, value_range: ValueRange | None = None) -> Image.Image:
     """Convert a PIL image of any mode to RGB, rotated according to its EXIF orientation; always returns a copy.
 
     Args:
         image: The image.
         name: Name of the image, for messages.
+        value_range: Values of black and white in images of more than 8 bits.
 
     Raises:
         UserError: The file is damaged, or was closed before its pixels were read.
     """
     from PIL import ImageOps
 
-    from msgformer.data.files.images import to_rgb, unreadable_image
+    from msgformer.data.files.images import to_rgb, unreadable_image, without_extra_channel
 
     try:
-        return to_rgb(ImageOps.exif_transpose(image))
+        return to_rgb(without_extra_channel(ImageOps.exif_transpose(image), image), value_range)
     except Exception as error:  # decoders raise many types of errors for damaged files
         raise unreadable_image(name, error) from error

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, BinaryIO, Protocol
 
 from msgformer.data.files.folder import Listing
-from msgformer.data.files.images import probe, read_image
+from msgformer.data.files.images import probe, read_image, read_pixel_values
+from msgformer.data.files.value_range import PixelValues, ValueRange
 from msgformer.errors import UserError
 from msgformer.model_names import nearest
 
@@ -24,12 +25,13 @@ class Source(Protocol):
     def name(self, index: int) -> str:
         """Return the name of an image in records, unique within the data."""
 
-    def load(self, index: int, min_side: int = 0) -> Image.Image:
+    def load(self, index: int, min_side: int = 0, value_range: ValueRange | None = None) -> Image.Image:
         """Load an image in RGB.
 
         Args:
             index: Index of the image.
             min_side: Minimum side in pixels at which a JPEG may be decoded; 0 for its full size only.
+            value_range: Values of black and white in images of more than 8 bits, as of `read_image`.
 
         Raises:
             UserError: The image can't be read; the message names it.
@@ -62,17 +64,18 @@ class EncodedSource(ABC):
         """Return the location of an image, for messages."""
         return self.name(index)
 
-    def load(self, index: int, min_side: int = 0) -> Image.Image:
+    def load(self, index: int, min_side: int = 0, value_range: ValueRange | None = None) -> Image.Image:
         """Load an image in RGB.
 
         Args:
             index: Index of the image.
             min_side: Minimum side in pixels, as of :func:`read_image`.
+            value_range: Values of black and white, as of :func:`read_image`.
 
         Raises:
             UserError: The image can't be read; the message names it.
         """
-        return read_image(self.open(index), self.where(index), min_side)
+        return read_image(self.open(index), self.where(index), min_side, value_range=value_range)
 
     def probe(self, index: int, *, whole: bool) -> UserError | None:
         """Return the error of reading an image, or None.
@@ -134,14 +137,15 @@ class SubsetSource:
         """Return the other source's name of the image."""
         return self.source.name(self.indices[index])
 
-    def load(self, index: int, min_side: int = 0) -> Image.Image:
+    def load(self, index: int, min_side: int = 0, value_range: ValueRange | None = None) -> Image.Image:
         """Load an image in RGB from the other source.
 
         Args:
             index: Index of the image in the subset.
             min_side: Minimum side in pixels, as of :func:`read_image`.
+            value_range: Values of black and white, as of :func:`read_image`.
         """
-        return self.source.load(self.indices[index], min_side)
+        return self.source.load(self.indices[index], min_side, value_range)
 
     def probe(self, index: int, *, whole: bool) -> UserError | None:
         """Return the error of reading an image, or None.
@@ -169,6 +173,23 @@ def with_classes(source: Source, classes: Sequence[str]) -> Source:
     if source.classes == tuple(classes):
         return source
     return SubsetSource(source, range(len(source.labels)), classes)
+
+
+def source_pixel_values(source: Source, index: int) -> PixelValues:
+    """Read the pixel values of an image; those of sources without files have 8 bits.
+
+    Args:
+        source: The source.
+        index: Index of the image.
+
+    Raises:
+        UserError: The image can't be read.
+    """
+    if isinstance(source, SubsetSource):
+        return source_pixel_values(source.source, source.indices[index])
+    if isinstance(source, EncodedSource):
+        return read_pixel_values(source.open(index), source.where(index))
+    return PixelValues("8 bits")
 
 
 def numbered_classes(count: int) -> tuple[str, ...]:

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     import aiohttp
     from PIL import Image
 
+    from msgformer.data.files.value_range import ValueRange
+
 SCHEME = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]+:/")
 """Start of a URL, but not a Windows drive. One slash is enough, since `pathlib.Path` reduces two slashes to one."""
 
@@ -47,18 +49,19 @@ class UrlInput(NamedTuple):
         """Return the input itself, which carries no pixels."""
         return self
 
-    def load(self, min_side: int = 0) -> Image.Image:
+    def load(self, min_side: int = 0, value_range: ValueRange | None = None) -> Image.Image:
         """Download and decode the image in RGB.
 
         Args:
             min_side: Minimum side in pixels at which a JPEG may be decoded; 0 for its full size only.
+            value_range: Values of black and white in images of more than 8 bits, as of `read_image`.
 
         Raises:
             UserError: The URL can't be downloaded or is not an image; the message names the URL.
         """
         from msgformer.data.files.images import read_image
 
-        return read_image(io.BytesIO(download(self.name)), self.name, min_side)
+        return read_image(io.BytesIO(download(self.name)), self.name, min_side, value_range=value_range)
 
 
 def is_url(place: str) -> bool:

@@ -70,11 +70,12 @@ class FrameInput(NamedTuple):
         """Return the frame without its pixels, so that the results of a whole video stay small."""
         return self._replace(image=None)
 
-    def load(self, min_side: int = 0) -> Image.Image:  # noqa: ARG002  (for files only)
+    def load(self, min_side: int = 0, value_range: object = None) -> Image.Image:  # noqa: ARG002  (for files only)
         """Return the frame in RGB.
 
         Args:
             min_side: Unused, since frames are decoded at full size.
+            value_range: Unused, since frames have 8 bits.
 
         Raises:
             UserError: The video can't be read, or has changed.

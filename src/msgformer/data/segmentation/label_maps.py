@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from msgformer.data.files.images import open_image, read_image
+from msgformer.data.files.value_range import ValueRange
 from msgformer.data.segmentation.colors import ColoredMapError, is_gray, pack_colors
 from msgformer.data.segmentation.label_scheme import IGNORED_16_BITS, MAX_LABEL, LabelScheme
 from msgformer.errors import UserError
@@ -50,9 +51,17 @@ class LabeledImages:
         """Return the paths of the images."""
         return [image for image, _ in self.pairs]
 
-    def load(self, index: int) -> Image.Image:
-        """Load image ``index`` in RGB; raises UserError if it can't be read."""
-        return read_image(self.pairs[index][0])
+    def load(self, index: int, value_range: ValueRange | None = None) -> Image.Image:
+        """Load image ``index`` in RGB.
+
+        Args:
+            index: Index of the image.
+            value_range: Values of black and white in images of more than 8 bits, as of `read_image`.
+
+        Raises:
+            UserError: The image can't be read.
+        """
+        return read_image(self.pairs[index][0], value_range=value_range)
 
     def labels(self, index: int) -> np.ndarray:
         """Load the label map of image ``index`` as class indices [H, W], with `ignored` for no class.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import astuple, dataclass, fields
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -91,7 +91,7 @@ class ClassificationEvaluation(Evaluation):
 
     def image(self, index: int) -> Image.Image:
         """Return the image of prediction ``index`` in RGB."""
-        return self.source.load(self.positions[index])
+        return self.source.load(self.positions[index], value_range=self.predictor.value_range)
 
     def write(self, folder: Path) -> None:
         """Write ``metrics.json``, ``per_class.csv`` and ``predictions.csv``."""
@@ -145,7 +145,13 @@ def evaluate_classifier(
     predictor = ClassificationPredictor(model, config, **options.task_options)
     source, name = _evaluation_set(model, data, options.split)
     count = len(source.labels)
-    samples = Samples(source, predictor.transform, on_bad_image=options.on_bad_image, min_side=predictor.min_side)
+    samples = Samples(
+        source,
+        predictor.transform,
+        on_bad_image=options.on_bad_image,
+        min_side=predictor.min_side,
+        value_range=predictor.value_range,
+    )
     batch_size, workers = config.batch_size or BATCH_SIZE, config.workers
     if workers is None:
         workers = default_workers() if count > batch_size else 0
@@ -194,7 +200,7 @@ def held_out_images(card: ModelCard, run: Path) -> tuple[int, Callable[[int], Im
         UserError: The images don't exist any more.
     """
     images = _reopen(card.data, card.classes, run, "val")
-    return len(images.labels), images.load
+    return len(images.labels), partial(images.load, value_range=card.value_range)
 
 
 def _reopen(data: dict[str, Any], classes: list[str], run: Path, subset: Subset) -> Source:

@@ -28,7 +28,7 @@ def open_teacher(teacher: str, classes: Sequence[str], student: Preprocessing) -
         student: Preprocessing of the student.
 
     Raises:
-        UserError: The teacher can't be opened or downloaded, or has other classes.
+        UserError: The teacher can't be opened or downloaded, or has other classes or another value range.
     """
     if Path(teacher).is_file():
         model, card = load_model(Path(teacher))
@@ -40,6 +40,12 @@ def open_teacher(teacher: str, classes: Sequence[str], student: Preprocessing) -
                     f"teacher: class {number} of {teacher} is {theirs!r}, but that of the data is {ours!r};"
                     " give a teacher of the same classes"
                 )
+        if card.value_range is not None and card.value_range != student.value_range:
+            low, high = card.value_range
+            raise UserError(
+                f"teacher: {teacher} was trained on values in {low:.10g}..{high:.10g}; give --preprocess.value_range"
+                f" '[{low:.10g}, {high:.10g}]' as well, or another teacher"
+            )
         return Teacher(model, _input_format(Preprocessing.from_dict(card.preprocessing)), _input_format(student))
     name = known_model(teacher)
     config = None if name.startswith(HUB_PREFIXES) else get_pretrained_cfg(name)

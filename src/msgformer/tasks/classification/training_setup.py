@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from lightning import Trainer
 from lightning.pytorch.utilities import rank_zero_only
@@ -20,6 +20,7 @@ from msgformer.data.classification.subsets import layout_notes, open_training, r
 from msgformer.data.loading.balance import class_weights
 from msgformer.data.loading.module import ImageData
 from msgformer.data.preprocessing import Preprocessing, eval_transform, train_transform
+from msgformer.data.value_checks import source_values
 from msgformer.models.registry import known_model
 from msgformer.tasks.classification.distillation import Distillation
 from msgformer.tasks.classification.teacher import open_teacher
@@ -52,6 +53,9 @@ class ClassificationSetup(TrainingSetup):
             messages.append(count_skipped(self.skipped, f"the run's {SKIPPED_FILE}"))
         for message in messages:
             rank_zero_only(print)(message, file=sys.stderr, flush=True)
+        self.choose_value_range(
+            "preprocess", lambda: {"train": source_values(self.train), "val": source_values(self.val)}
+        )
         self.classes = self.train.classes
 
     @override
@@ -119,10 +123,11 @@ class ClassificationSetup(TrainingSetup):
         return Distillation(open_teacher(self.settings.teacher, self.classes, preprocessing), self.settings.distill)
 
     def _build_data(self, preprocessing: Preprocessing, batch_size: int) -> ImageData:
-        settings, min_side = self.settings, preprocessing.min_side
+        settings = self.settings
+        decoding: Any = {"min_side": preprocessing.min_side, "value_range": preprocessing.value_range}
         return ImageData(
-            Samples(self.train, train_transform(preprocessing, settings.augment), settings.seed, min_side=min_side),
-            Samples(self.val, eval_transform(preprocessing), settings.seed, min_side=min_side),
+            Samples(self.train, train_transform(preprocessing, settings.augment), settings.seed, **decoding),
+            Samples(self.val, eval_transform(preprocessing), settings.seed, **decoding),
             batch_size,
             self.workers,
             settings.seed,

@@ -13,6 +13,7 @@ from msgformer.data.detection.instances import InstanceSet
 from msgformer.data.loading.split import write_split
 from msgformer.data.problems import Problem, raise_errors
 from msgformer.data.segmentation.label_maps import LabeledImages
+from msgformer.data.value_checks import dense_values
 from msgformer.models.registry import known_model
 from msgformer.tasks import get_task
 from msgformer.tasks.training_setup import TrainingSetup
@@ -24,6 +25,8 @@ class DenseSetup(TrainingSetup):
     bundled = "scenes"
     train: InstanceSet | LabeledImages
     val: InstanceSet | LabeledImages
+    image_group: str
+    """Group of options of the images, which has ``value_range``."""
     test: InstanceSet | None = None
 
     def image_names(self) -> dict[str, list[str]]:
@@ -39,13 +42,16 @@ class DenseSetup(TrainingSetup):
         write_split(run, {subset: (found, [""] * len(found)) for subset, found in names.items()})
 
     def check_files(self) -> None:
-        """Check quickly that the images can be used.
+        """Check quickly that the images can be used, and measure the range of their values.
 
         Raises:
             UserError: An image or annotation can't be used.
         """
         for source in (self.train, self.val):
             raise_errors(self.find_problems(source))
+        self.choose_value_range(
+            self.image_group, lambda: {"train": dense_values(self.train), "val": dense_values(self.val)}
+        )
 
     @abstractmethod
     def find_problems(self, source: Any) -> list[Problem]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -60,7 +61,7 @@ def evaluate_detector(
     kinds = ("box", "mask") if has_masks and source.has_masks else ("box",)
     scores = CocoScores(kinds, shared=False)
     scores.ground_truth = coco_ground_truth(source)
-    samples = DetectionSamples(source, detect_eval_transform, with_masks=False)
+    samples = DetectionSamples(source, detect_eval_transform, with_masks=False, value_range=predictor.value_range)
     loader = DenseLoader(samples, source, name, config, options.on_bad_image, recorded_subset(options.split))
     for images, _, positions in loader:
         scores.update(predictor.detect(images), positions.tolist())
@@ -97,7 +98,7 @@ def held_out_images(card: ModelCard, task: Task, run: Path) -> tuple[int, Callab
         UserError: The images don't exist any more.
     """
     instances = reopen_subset(card, task, run, "val")
-    return len(instances), instances.load
+    return len(instances), partial(instances.load, value_range=card.value_range)
 
 
 def _has_masks(model: OpenedModel) -> bool:
@@ -130,7 +131,7 @@ def _examples(predictor: DetectionPredictor, source: InstanceSet, skipped: Colle
     """Return some images, drawn with their annotations and with the predictions."""
     examples = []
     for index in example_indices(len(source), skipped):
-        image, name = source.load(index), source.name(index)
+        image, name = source.load(index, predictor.value_range), source.name(index)
         prepared = PreprocessedImage(DecodedInput(name, image), (image.height, image.width))
         (found,) = predictor.run([to_tensor(image)], [prepared])
         with_masks = found.rles is not None and source.has_masks

@@ -30,7 +30,7 @@ def export_source(model: OpenedModel, size: tuple[int, int] | None) -> ExportSou
         model.card,
         height_width,
         lambda image: pad_to_size(resize_to_fit(transform.normalize(to_tensor(image)), height_width), height_width),
-        {"min_size": transform.min_size[0] or None, "max_size": transform.max_size},
+        {**model.card.preprocessing, "min_size": transform.min_size[0] or None, "max_size": transform.max_size},
         mean=tuple(transform.image_mean),
         std=tuple(transform.image_std),
         outputs=output_names(module),

@@ -44,6 +44,7 @@ class DetectionSetup(DenseSetup):
 
     train: InstanceSet
     val: InstanceSet
+    image_group = "detect_images"
 
     def __init__(self, settings: TrainSettings, resume: Path | None) -> None:
         super().__init__(settings, resume)
@@ -92,7 +93,8 @@ class DetectionSetup(DenseSetup):
             trainer: Knows the number of processes.
             fresh: Whether to initialize the weights as configured; False where a checkpoint replaces them.
         """
-        card = self.card(self._arguments(), {})
+        value_range = self.settings.detect_images.value_range
+        card = self.card(self._arguments(), {} if value_range is None else {"value_range": [*value_range]})
         model = self.build_model(card, fresh=fresh)
         data = self._build_data(self.batch_size(trainer))
         plan = self.plan(trainer, data.batch_size)
@@ -107,8 +109,10 @@ class DetectionSetup(DenseSetup):
     def _build_data(self, batch_size: int) -> ImageData:
         settings, images = self.settings, self.settings.detect_images
         return GroupedData(
-            DetectionSamples(self.train, detect_train_transform(images), self.with_masks, settings.seed),
-            DetectionSamples(self.val, detect_eval_transform, with_masks=False),
+            DetectionSamples(
+                self.train, detect_train_transform(images), self.with_masks, settings.seed, images.value_range
+            ),
+            DetectionSamples(self.val, detect_eval_transform, with_masks=False, value_range=images.value_range),
             batch_size,
             self.workers,
             settings.seed,

@@ -18,6 +18,8 @@ from msgformer.utils.spacing import evenly_spaced
 if TYPE_CHECKING:
     from PIL import Image
 
+    from msgformer.data.files.value_range import ValueRange
+
 NUM_CHECK_IMAGES, MAX_CALIBRATION_IMAGES = 8, 300
 """Number of images for checking an export, and largest number for calibrating it."""
 
@@ -54,7 +56,7 @@ def calibration_batches(given: Path | None, source: ExportSource, batch: int) ->
     if given is None:
         images = _held_out(source, MAX_CALIBRATION_IMAGES)
     else:
-        images = _given_images(given, MAX_CALIBRATION_IMAGES)
+        images = _given_images(given, MAX_CALIBRATION_IMAGES, source.card.value_range)
     if not images:
         raise UserError("int8 needs images to calibrate on; give --calibration FOLDER")
     inputs = [source.transform(image) for image in images]
@@ -76,8 +78,9 @@ def _held_out(source: ExportSource, count: int) -> list[Image.Image]:
         return []
 
 
-def _given_images(path: Path, count: int) -> list[Image.Image]:
+def _given_images(path: Path, count: int, value_range: ValueRange | None) -> list[Image.Image]:
     """Return evenly spaced images of a file or folder."""
     total = sum(1 for _ in find_inputs([str(path)]))  # counted first, because frames of a video carry their pixels
     chosen = set(evenly_spaced(total, count))
-    return [one.load() for index, one in enumerate(find_inputs([str(path)])) if index in chosen]
+    inputs = enumerate(find_inputs([str(path)]))
+    return [one.load(value_range=value_range) for index, one in inputs if index in chosen]

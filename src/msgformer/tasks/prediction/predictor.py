@@ -115,6 +115,7 @@ class Predictor(ABC):
         batch_size: Images per batch.
         task: Name of the task.
         class_names: Class names, in the order of the outputs.
+        value_range: Values of black and white in images of more than 8 bits; None for those of the format.
     """
 
     default_batch_size: ClassVar[int]
@@ -126,6 +127,7 @@ class Predictor(ABC):
         self.config = config
         self.task = model.card.task
         self.class_names = tuple(model.card.classes)
+        self.value_range = model.card.value_range
         self.batch_size = config.batch_size or self.default_batch_size
 
     @property

@@ -10,6 +10,7 @@ import numpy as np
 from torch.utils.data import DataLoader, Dataset
 
 from msgformer.config.data_options import OnBadImage
+from msgformer.data.files.inputs import ScaledInput
 from msgformer.data.loading.loader import default_workers
 from msgformer.data.loading.workers import start_worker
 from msgformer.errors import UserError
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from msgformer.data.files.inputs import ImageInput
+    from msgformer.data.files.value_range import ValueRange
 
 Keep = Literal["nothing", "small", "whole"]
 """Pixels of the image that are stored beside the model's input: none, a small copy for a contact sheet, or all."""
@@ -36,12 +38,21 @@ class PreprocessedDataset(Dataset[PreprocessedImage]):
         transform: Converts an image to a tensor.
         min_side: Smallest side in pixels at which a JPEG may be decoded; 0 for its full size only.
         keep: Pixels of the image to store.
+        value_range: Values of black and white in images of more than 8 bits.
     """
 
-    def __init__(self, transform: Callable[[Image.Image], Tensor], min_side: int = 0, keep: Keep = "nothing") -> None:
-        self.transform, self.min_side, self.keep = transform, min_side, keep
+    def __init__(
+        self,
+        transform: Callable[[Image.Image], Tensor],
+        min_side: int = 0,
+        keep: Keep = "nothing",
+        value_range: ValueRange | None = None,
+    ) -> None:
+        self.transform, self.min_side, self.keep, self.value_range = transform, min_side, keep, value_range
 
     def __getitem__(self, source: ImageInput) -> PreprocessedImage:
+        if self.value_range is not None:
+            source = ScaledInput(source, self.value_range)
         try:
             image = source.load(self.min_side)
         except UserError as error:
@@ -77,7 +88,7 @@ def stream_batches(
         UserError: An image can't be read, with "stop".
     """
     collate_batch = collate if on_bad_image == "skip" else collate_until_error
-    images = PreprocessedDataset(predictor.transform, predictor.min_side, keep)
+    images = PreprocessedDataset(predictor.transform, predictor.min_side, keep, predictor.value_range)
     for batch in _load_batches(predictor, images, iter(inputs), collate_batch):
         failed = batch.images[-1].error if on_bad_image == "stop" and batch.images else None
         if failed is None:

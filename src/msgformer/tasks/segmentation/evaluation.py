@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Collection, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor
 
 from msgformer.checkpoints.card import ModelCard
@@ -62,7 +64,8 @@ def evaluate_segmenter(
     scores = SegmentScores(len(model.card.classes), shared=False)
     transform = predictor.eval_transform
     views = SegmentViews(image_options(model), transform.mean, transform.std, scales)
-    samples = SegmentationSamples(source, views)  # type: ignore[arg-type]  # several views instead of one image
+    value_range = predictor.value_range
+    samples = SegmentationSamples(source, views, value_range=value_range)  # type: ignore[arg-type]  # several views
     name = data_name(path, options.split)
     loader = DenseLoader(samples, source, name, config, options.on_bad_image, subset)
     with torch.inference_mode():
@@ -86,7 +89,8 @@ def evaluate_segmenter(
         per_class,
         loader.skipped_images(),
     )
-    examples = _examples(predictor.segment, source, views, loader.skipped) if options.with_examples else []
+    load = partial(source.load, value_range=value_range)
+    examples = _examples(predictor.segment, source, load, views, loader.skipped) if options.with_examples else []
     return DenseEvaluation(result, model.num_parameters, {}, examples)
 
 
@@ -102,7 +106,7 @@ def held_out_images(card: ModelCard, task: Task) -> tuple[int, Callable[[int], I
     """
     labels = LabelOptions(card.preprocessing["reduce_zero_label"], card.preprocessing.get("label_map"))
     labeled = open_subset(data_folder(task, card.data["path"]), "val", labels)
-    return len(labeled), labeled.load
+    return len(labeled), partial(labeled.load, value_range=card.value_range)
 
 
 def _open_subset(model: OpenedModel, folder: Path, subset: Subset) -> LabeledImages:
@@ -116,12 +120,16 @@ def _open_subset(model: OpenedModel, folder: Path, subset: Subset) -> LabeledIma
 
 
 def _examples(
-    segment: Callable[..., Tensor], source: LabeledImages, views: SegmentViews, skipped: Collection[int]
+    segment: Callable[..., Tensor],
+    source: LabeledImages,
+    load: Callable[[int], Image.Image],
+    views: SegmentViews,
+    skipped: Collection[int],
 ) -> Sequence[Example]:
     """Return some images, drawn with their label maps and with the model's predictions."""
     examples = []
     for index in example_indices(len(source), skipped):
-        image, labels = source.load(index), source.labels(index)
+        image, labels = load(index), source.labels(index)
         found = mean_probabilities(segment, [views.image(image)], labels.shape, flip=False).argmax(0).cpu().numpy()
         is_labeled = labels != source.ignored
         accuracy = 100 * float((found == labels)[is_labeled].mean()) if is_labeled.any() else 0.0

@@ -36,6 +36,7 @@ class SegmentationSetup(DenseSetup):
     scores = ("miou", "pixel_accuracy", "mean_accuracy", "loss")
     train: LabeledImages
     val: LabeledImages
+    image_group = "segment_images"
 
     def __init__(self, settings: TrainSettings, resume: Path | None) -> None:
         super().__init__(settings, resume)
@@ -80,8 +81,8 @@ class SegmentationSetup(DenseSetup):
     def _build_data(self, model: Any, batch_size: int) -> ImageData:
         settings, images = self.settings, self.settings.segment_images
         return ImageData(
-            SegmentationSamples(self.train, self._train_transform(model), settings.seed),
-            SegmentationSamples(self.val, SegmentEval(images, model.mean, model.std)),
+            SegmentationSamples(self.train, self._train_transform(model), settings.seed, images.value_range),
+            SegmentationSamples(self.val, SegmentEval(images, model.mean, model.std), value_range=images.value_range),
             batch_size,
             self.workers,
             settings.seed,
