@@ -12,7 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from msgformer.utils.rle import compress, encode_masks
+from msgformer.heads.detection.detections import encode_found_masks
+from msgformer.utils.rle import compress
 
 Result = dict[str, Any]
 """One detection in COCO's results format: ``image_id``, ``category_id``, ``bbox``, ``score``, ``segmentation``."""
@@ -53,7 +54,7 @@ class CocoGroundTruth:
 
         Args:
             detections: ``boxes`` [D, 4], ``labels`` [D] from 1, ``scores`` [D] and, from some heads, ``masks``
-                [D, H, W].
+                [D, H, W] or those of `unpasted_masks`.
             position: Index of the image in the data set.
         """
         low, high = detections["boxes"].double().cpu().split(2, dim=1)
@@ -70,7 +71,8 @@ class CocoGroundTruth:
             )
         ]
         if "masks" in detections:
-            rles = encode_masks(detections["masks"].cpu().numpy()) if found else []
+            image = self.content["images"][position]
+            rles = encode_found_masks(detections, (image["height"], image["width"]))
             found = [{**one, "segmentation": rle} for one, rle in zip(found, rles, strict=True)]
         return found
 

@@ -143,7 +143,7 @@ def _examples(predictor: DetectionPredictor, source: InstanceSet, skipped: Colle
 
 def _annotation_marks(source: InstanceSet, index: int, *, with_masks: bool) -> list[Mark]:
     target = source.target(index, with_masks)
-    masks = target["masks"].numpy().astype(bool) if with_masks else [None] * len(target["labels"])
+    masks = target["masks"].numpy().view(bool) if with_masks else [None] * len(target["labels"])
     labels = (target["labels"] - 1).tolist()
     return [
         Mark(box, label, source.classes[label], mask)

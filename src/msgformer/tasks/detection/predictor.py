@@ -10,11 +10,11 @@ import numpy as np
 from torch import Tensor
 
 from msgformer.data.detection.transforms import to_tensor
+from msgformer.heads.detection.detections import encode_found_masks, unpasted_masks
 from msgformer.tasks.detection.record import SCORE_TOLERANCE, DetectionLayout, DetectionPrediction
 from msgformer.tasks.detection.result import DetectionResult
 from msgformer.tasks.opened_model import OpenedModel
 from msgformer.tasks.prediction.predictor import InferenceConfig, Predictor, PreprocessedImage
-from msgformer.utils.rle import encode_masks
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -41,12 +41,13 @@ class DetectionPredictor(Predictor):
         self.threshold = threshold
 
     def detect(self, images: Sequence[Tensor]) -> list[dict[str, Tensor]]:
-        """Return the detector's output for images [3, H, W], 0..1; see `msgformer.create_detector`."""
+        """Return the detector's output for images [3, H, W], 0..1, with masks as of `unpasted_masks`."""
         run: Callable[[Sequence[Tensor]], list[dict[str, Tensor]]] = self._model.runner(self.config)
-        if len({image.shape for image in images}) == 1:
-            return run(list(images))
-        # In one batch, smaller images would be padded to the largest one, which changes the content of windows.
-        return [run([image])[0] for image in images]
+        with unpasted_masks():
+            if len({image.shape for image in images}) == 1:
+                return run(list(images))
+            # In one batch, smaller images would be padded to the largest one, which changes the content of windows.
+            return [run([image])[0] for image in images]
 
     @property
     def transform(self) -> Callable[[Image.Image], Tensor]:
@@ -85,10 +86,11 @@ class DetectionPredictor(Predictor):
     def _result(self, image: PreprocessedImage, found: dict[str, Tensor] | None) -> DetectionResult:
         boxes, scores, labels, rles = np.zeros((0, 4), np.float32), np.zeros(0, np.float32), np.zeros(0, np.int64), None
         if found is not None:
-            certain = {name: value[found["scores"] >= self.threshold].cpu().numpy() for name, value in found.items()}
-            boxes, scores, labels = certain["boxes"], certain["scores"], certain["labels"] - 1
+            certain = {name: value[found["scores"] >= self.threshold] for name, value in found.items()}
+            boxes, scores, labels = (certain[name].cpu().numpy() for name in ("boxes", "scores", "labels"))
+            labels = labels - 1
             if "masks" in certain:
-                rles = encode_masks(certain["masks"]) if len(labels) else []
+                rles = encode_found_masks(certain, image.size)
         return DetectionResult(
             image.source.name,
             self.class_names,

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from typing_extensions import override
 
 from msgformer.checkpoints.card import ModelCard
+from msgformer.heads.detection.detections import unpasted_masks
 from msgformer.tasks.detection.coco_scores import CocoGroundTruth, CocoScores
 from msgformer.training.best import Best
 from msgformer.training.module import Plan, Training
@@ -66,7 +67,9 @@ class DetectionTraining(Training):
             scores: From `make_scores`.
         """
         images, _, positions = batch
-        scores.update(model(images), positions.tolist())
+        with unpasted_masks():
+            found = model(images)
+        scores.update(found, positions.tolist())
 
     @override
     def positions(self, batch: Batch) -> Tensor:
