@@ -189,3 +189,36 @@ def test_data_of_other_classes_is_refused(runs, tmp_path):
         evaluate(runs["detect"].run, write_coco(tmp_path / "coco"))
     with pytest.raises(UserError, match="other classes than the 11"):
         evaluate(runs["segment"].run, write_ade20k(tmp_path / "ade"))
+
+
+def test_another_limit_of_detections_leaves_the_usual_scores_unchanged(runs, tmp_path):
+    run = runs["detect"].run
+    usual = evaluate(run, workers=0, **CPU).scores
+    result = evaluate(run, workers=0, max_dets=300, output=tmp_path / "scores", **CPU)
+    further = {f"{kind}_{name}_300" for kind in ("box", "mask") for name in ("ap", "ap50", "ap75", "ar")}
+    assert set(result.scores) == set(usual) | further
+    assert {name: result.scores[name] for name in usual} == usual
+    assert "AP 300" in result.table()
+    written = json.loads((tmp_path / "scores/bbox_results.json").read_text())
+    counts = [sum(one["image_id"] == image for one in written) for image in {one["image_id"] for one in written}]
+    assert max(counts) > 100
+
+
+def test_predict_limits_the_objects(runs):
+    run, image = runs["detect"].run, scenes_of(runs["detect"])[0]
+    (usual,) = predict(run, image, threshold=0.0, **CPU).predictions
+    (few,) = predict(run, image, threshold=0.0, max_dets=7, **CPU).predictions
+    (many,) = predict(run, image, threshold=0.0, max_dets=250, **CPU).predictions
+    assert (len(usual.objects), len(few.objects)) == (100, 7)
+    assert 100 < len(many.objects) <= 250
+    assert few.objects == usual.objects[:7]
+
+
+def test_a_limit_of_detections_is_for_detectors_with_their_limit_above_0(runs):
+    with pytest.raises(UserError, match="max_dets is for detectors, not for segmenters; leave it out"):
+        evaluate(runs["segment"].run, max_dets=300, **CPU)
+    with pytest.raises(UserError, match="max_dets must be at least 1, not 0"):
+        predict(runs["detect"].run, scenes_of(runs["detect"]), max_dets=0, **CPU)
+    exported = export(runs["detect"].run, format="onnx", output=runs["detect"].run.parent / "limit.onnx").output
+    with pytest.raises(UserError, match=r"max_dets: the number of objects is fixed in the exported file .*limit.onnx"):
+        predict(exported, scenes_of(runs["detect"]), max_dets=300, **CPU)

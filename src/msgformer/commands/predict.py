@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -76,6 +76,7 @@ def predict(
     top_k: int | None = None,
     *,
     threshold: float | None = None,
+    max_dets: int | None = None,
     output: Path | None = None,
     overwrite: bool = False,
     format: Format | None = None,
@@ -102,6 +103,8 @@ def predict(
             as 'photos/**/*.jpg', or "-" to read a list of files, folders and tar files from standard input.
         top_k: For classifiers, number of classes per image; 5 by default, all if there are fewer.
         threshold: For detectors, minimum score of the objects that are reported and drawn; 0.5 by default.
+        max_dets: For detectors, maximum number of objects per image; by default --detect.detections_per_image of
+            training.
         output: File to write the predictions to instead of returning them, "-" for standard output, or a folder for
             predictions.json and the images with the predictions drawn on them.
         overwrite: Replace an existing output or contact sheet, once the new one is complete.
@@ -128,7 +131,8 @@ def predict(
     """
     check_choices(predict, locals())
     check_backend(backend, device, precision)
-    inputs = _check_inputs(model, images, top_k, threshold, batch_size, workers, img_size)
+    options = {"top_k": top_k, "threshold": threshold, "max_dets": max_dets, "img_size": img_size}
+    inputs = _check_inputs(model, images, options, batch_size, workers)
     output, contact_sheet = (None if one is None else Path(one) for one in (output, contact_sheet))
     folder = output is not None and is_folder(output, format)
     if skip_completed and overwrite:
@@ -150,7 +154,6 @@ def predict(
     from msgformer.tasks.prediction.stream import stream_predictions
     from msgformer.tasks.progress import track_progress
 
-    options = {"top_k": top_k, "threshold": threshold, "img_size": img_size}
     predictor, path = _open(
         model, options, device, precision, batch_size, workers, progress, trust=trust, backend=backend
     )
@@ -185,6 +188,7 @@ def iter_predictions(
     top_k: int | None = None,
     *,
     threshold: float | None = None,
+    max_dets: int | None = None,
     on_bad_image: OnBadImage = "stop",
     batch_size: int | None = None,
     workers: int | None = None,
@@ -200,6 +204,7 @@ def iter_predictions(
         images: As for `msgformer.predict`.
         top_k: For classifiers, number of classes per image; 5 by default.
         threshold: For detectors, minimum score of the objects; 0.5 by default.
+        max_dets: For detectors, maximum number of objects per image; by default that of training.
         on_bad_image: "stop" at an image that can't be read, or "skip" it with a record that holds the ``error``.
         batch_size: Images per batch.
         workers: Processes that load images.
@@ -216,11 +221,11 @@ def iter_predictions(
     """
     check_choices(iter_predictions, locals())
     check_backend(backend, device, precision)
-    inputs = _check_inputs(model, images, top_k, threshold, batch_size, workers)
+    options = {"top_k": top_k, "threshold": threshold, "max_dets": max_dets}
+    inputs = _check_inputs(model, images, options, batch_size, workers)
 
     from msgformer.tasks.prediction.stream import stream_predictions
 
-    options = {"top_k": top_k, "threshold": threshold}
     predictor, _ = _open(model, options, device, precision, batch_size, workers, "none", trust=trust, backend=backend)
     batches = stream_predictions(predictor, inputs.items, on_bad_image)
     return (one.to_record() for batch in batches for one in batch)
@@ -255,15 +260,12 @@ def _open(
 def _check_inputs(
     model: ModelLike,
     images: ImagesLike,
-    top_k: int | None,
-    threshold: float | None,
+    options: Mapping[str, Any],
     batch_size: int | None,
     workers: int | None,
-    img_size: int | tuple[int, int] | None = None,
 ) -> ImageInputs:
     """Check what can be checked without torch, and open the images."""
-    numbers = {"top_k": top_k, "threshold": threshold, "img_size": img_size}
-    check_ranges({**numbers, "batch_size": batch_size, "workers": workers})
+    check_ranges({**options, "batch_size": batch_size, "workers": workers})
     if isinstance(model, str | Path):
         find_trained_model(model)
     return open_inputs(images)

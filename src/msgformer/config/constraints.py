@@ -51,6 +51,7 @@ SINGLE: dict[str, Range] = {
     "val_fraction": FRACTION,
     "top_k": AT_LEAST_1,
     "threshold": PROBABILITY,
+    "max_dets": AT_LEAST_1,
     "gradients": AT_LEAST_0,
     "scales": ABOVE_0,
 }

@@ -9,10 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from msgformer.config.dense_data_options import ReduceZeroLabel
+from msgformer.config.dense_training_options import DetectOptions
 from msgformer.data.classification.folder_checks import survey_folder
 from msgformer.data.classification.image_checks import check_source_images
 from msgformer.data.classification.subsets import open_location
-from msgformer.data.dense.checks import check_instances, check_objects, survey_label_maps
+from msgformer.data.dense.checks import check_instances, check_object_counts, check_objects, survey_label_maps
 from msgformer.data.detection.instances import InstanceSet
 from msgformer.data.detection.sets import find_readers
 from msgformer.data.files.locations import FOLDER, Location, expand_shards, find_labels
@@ -24,6 +25,9 @@ from msgformer.errors import UserError
 
 Progress = Callable[[int], AbstractContextManager[Callable[[], object]]]
 """Function from the number of images to a context manager, whose value is called after each image."""
+
+MANY_OBJECTS_REMEDY = "train with --detect.detections_per_image {count}, and score with --max_dets {count}"
+"""Remedy for images with more objects than a detector returns by default."""
 
 
 @dataclass(frozen=True)
@@ -104,6 +108,8 @@ def survey_detection(data: str) -> Survey:
     for subset, read in find_readers(data).items():
         subsets[subset], wrong = read()
         problems += [*wrong, *check_instances(subsets[subset])]
+        many = check_object_counts(subsets[subset], DetectOptions.detections_per_image, MANY_OBJECTS_REMEDY)
+        problems += [] if many is None else [many]
         labels = Counter(instance.label for image in subsets[subset].images for instance in image.instances)
         names = subsets[subset].classes
         classes[subset] = {name: labels[label] for label, name in enumerate(names, start=1)}

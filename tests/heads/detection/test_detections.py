@@ -6,6 +6,7 @@ from msgformer.heads.detection.detections import (
     DetectionLimits,
     encode_found_masks,
     paste_masks,
+    raised_limit,
     select_detections,
     unpasted_masks,
 )
@@ -84,3 +85,18 @@ def test_chunks_of_masks_of_a_large_image_are_limited(monkeypatch):
     assert len(encode_found_masks(found, (3000, 4000))) == 100
     assert max(pasted) <= rle.MAX_CHUNK_PIXELS
     assert sum(pasted) == 100 * 3000 * 4000
+
+
+def test_a_raised_limit_adds_the_next_detections():
+    """It never lowers a detector's own limit."""
+    boxes = torch.arange(20.0).mul(20).view(-1, 1) + torch.tensor([0.0, 0, 10, 10])
+    scores, limits = torch.linspace(0.9, 0.1, 20).view(-1, 1), DetectionLimits(per_image=5)
+    own = select_detections(scores, boxes, limits)
+    assert len(own["scores"]) == 5
+    with raised_limit(12):
+        more = select_detections(scores, boxes, limits)
+    assert len(more["scores"]) == 12
+    assert torch.equal(more["boxes"][:5], own["boxes"])
+    with raised_limit(2):
+        assert len(select_detections(scores, boxes, limits)["scores"]) == 5
+    assert len(select_detections(scores, boxes, limits)["scores"]) == 5

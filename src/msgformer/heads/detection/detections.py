@@ -16,6 +16,9 @@ from torchvision.ops import batched_nms
 from msgformer.config.dense_training_options import DetectOptions
 from msgformer.utils.rle import encode_masks, mask_chunks
 
+MIN_LIMIT = ContextVar("MIN_LIMIT", default=0)
+"""Least limit of detections per image, which raises lower limits of detectors; see `raised_limit`."""
+
 PASTES_MASKS = ContextVar("PASTES_MASKS", default=True)
 """Whether detectors paste masks into the image; see `unpasted_masks`."""
 
@@ -49,7 +52,8 @@ def select_detections(scores: Tensor, boxes: Tensor, limits: DetectionLimits) ->
     region, label = (scores > limits.score_threshold).nonzero(as_tuple=True)
     candidates = boxes.unflatten(1, (-1, 4))[region, label]
     probabilities = scores[region, label]
-    keep = batched_nms(candidates, probabilities, label, limits.nms_threshold)[: limits.per_image]
+    per_image = max(limits.per_image, MIN_LIMIT.get())
+    keep = batched_nms(candidates, probabilities, label, limits.nms_threshold)[:per_image]
     return {"boxes": candidates[keep], "labels": label[keep], "scores": probabilities[keep]}
 
 
@@ -90,6 +94,20 @@ def encode_found_masks(found: Mapping[str, Tensor], size: tuple[int, int]) -> li
         return encode_masks(masks.cpu().numpy())
     chunks = mask_chunks(len(boxes), *size)
     return [rle for rows in chunks for rle in encode_masks(paste_masks(masks[rows], boxes[rows], size).cpu().numpy())]
+
+
+@contextmanager
+def raised_limit(limit: int) -> Iterator[None]:
+    """Make detectors return up to ``limit`` detections per image, or up to their own limit if that is higher.
+
+    Args:
+        limit: Number of detections.
+    """
+    token = MIN_LIMIT.set(limit)
+    try:
+        yield
+    finally:
+        MIN_LIMIT.reset(token)
 
 
 @contextmanager

@@ -7,6 +7,7 @@ import io
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import groupby, islice
 from typing import Any
 
 import torch
@@ -99,15 +100,8 @@ def summarize(ground_truth: CocoGroundTruth, results: Sequence[Result], kind: st
         results: All detections.
         kind: "box" or "mask".
     """
-    from faster_coco_eval import COCO, COCOeval_faster
-
-    if kind == "mask":  # without boxes, COCO takes the size of a detection from its mask
-        found = [{key: value for key, value in one.items() if key != "bbox"} for one in results]
-    else:
-        found = [{key: value for key, value in one.items() if key != "segmentation"} for one in results]
-    with contextlib.redirect_stdout(io.StringIO()):  # COCO's evaluation prints its progress
-        annotations = COCO(_with_masks(ground_truth.content) if kind == "mask" else ground_truth.content)
-        evaluation = COCOeval_faster(annotations, annotations.loadRes(found), KINDS[kind])
+    evaluation = _evaluation(ground_truth, results, kind)
+    with contextlib.redirect_stdout(io.StringIO()):
         evaluation.run()
     metrics = [_to_percent(float(value)) for value in evaluation.all_stats[: len(METRICS)]]
     # [IoU thresholds, recall thresholds, classes, sizes (all sizes first), max. detections (100 last)]
@@ -117,12 +111,55 @@ def summarize(ground_truth: CocoGroundTruth, results: Sequence[Result], kind: st
     return CocoSummary(dict(zip(METRICS, metrics, strict=True)), dict(zip(ground_truth.classes, values, strict=True)))
 
 
+def summarize_with_limit(
+    ground_truth: CocoGroundTruth, results: Sequence[Result], kind: str, max_dets: int
+) -> dict[str, float]:
+    """Compute average precision and recall with another limit than COCO's 100 detections per image and class.
+
+    Args:
+        ground_truth: As for `summarize`.
+        results: All detections.
+        kind: "box" or "mask".
+        max_dets: Maximum number of detections per image and class.
+
+    Returns:
+        Percentages by name, such as ``ap_300``, ``ap50_300``, ``ap75_300`` and ``ar_300`` for a limit of 300.
+    """
+    evaluation = _evaluation(ground_truth, results, kind)
+    evaluation.params.maxDets = [max_dets]
+    with contextlib.redirect_stdout(io.StringIO()):
+        evaluation.evaluate()
+        evaluation.accumulate()
+    precision = torch.as_tensor(evaluation.eval["precision"])[:, :, :, 0, -1]
+    recall = torch.as_tensor(evaluation.eval["recall"])[:, :, 0, -1]
+    thresholds = torch.as_tensor(evaluation.params.iouThrs)
+    at = {f"ap{percent}": precision[(thresholds - percent / 100).abs().argmin()] for percent in (50, 75)}
+    values = {"ap": precision, **at, "ar": recall}
+    return {f"{name}_{max_dets}": _to_percent(_mean(value)) for name, value in values.items()}
+
+
+def _evaluation(ground_truth: CocoGroundTruth, results: Sequence[Result], kind: str) -> Any:
+    """Return COCO's evaluation, which wasn't run yet."""
+    from faster_coco_eval import COCO, COCOeval_faster
+
+    if kind == "mask":  # without boxes, COCO takes the size of a detection from its mask
+        found = [{key: value for key, value in one.items() if key != "bbox"} for one in results]
+    else:
+        found = [{key: value for key, value in one.items() if key != "segmentation"} for one in results]
+    with contextlib.redirect_stdout(io.StringIO()):  # COCO's evaluation prints its progress
+        annotations = COCO(_with_masks(ground_truth.content) if kind == "mask" else ground_truth.content)
+        return COCOeval_faster(annotations, annotations.loadRes(found), KINDS[kind])
+
+
 class CocoScores(nn.Module):
     """Collects detections and evaluates them by COCO's metrics.
 
     Args:
         kinds: "box" and, for detectors with masks, "mask".
         shared: Whether to gather the detections of all processes of a training.
+        max_dets: Limit of a further evaluation, beside COCO's metrics with 100 detections per image and class.
+        own_limit: Number of detections per image in COCO's metrics, the most probable ones; all by default. It keeps
+            these metrics as they are where a detector's limit is raised to ``max_dets``.
 
     Attributes:
         ground_truth: Annotations of the images; must be set before the first update.
@@ -131,8 +168,11 @@ class CocoScores(nn.Module):
         last_results: Detections of the last call of `compute`.
     """
 
-    def __init__(self, kinds: Sequence[str], *, shared: bool = True) -> None:
+    def __init__(
+        self, kinds: Sequence[str], *, shared: bool = True, max_dets: int | None = None, own_limit: int | None = None
+    ) -> None:
         super().__init__()
+        self.max_dets, self.own_limit = max_dets, own_limit
         self.kinds = tuple(kinds)
         self.shared = shared
         self.ground_truth: CocoGroundTruth | None = None
@@ -157,12 +197,14 @@ class CocoScores(nn.Module):
         found = _gather(self.results) if self.shared else self.results
         # Sorted, so that the order is independent of the number of processes.
         self.last_results, self.results = sorted(found, key=lambda one: one["image_id"]), []
-        self.summaries = {kind: summarize(self.ground_truth, self.last_results, kind) for kind in self.kinds}
-        return {
-            f"{kind}_{name}": value
-            for kind, summary in self.summaries.items()
-            for name, value in summary.metrics.items()
-        }
+        usual = _first_per_image(self.last_results, self.own_limit)
+        self.summaries = {kind: summarize(self.ground_truth, usual, kind) for kind in self.kinds}
+        metrics = {kind: summary.metrics for kind, summary in self.summaries.items()}
+        if self.max_dets is not None:
+            for kind, values in metrics.items():
+                more = summarize_with_limit(self.ground_truth, self.last_results, kind, self.max_dets)
+                metrics[kind] = {**values, **more}
+        return {f"{kind}_{name}": value for kind, values in metrics.items() for name, value in values.items()}
 
 
 def _with_masks(content: dict[str, Any]) -> dict[str, Any]:
@@ -180,6 +222,12 @@ def _with_masks(content: dict[str, Any]) -> dict[str, Any]:
         return {**one, "iscrowd": 1, "segmentation": compress([corners], *sizes[one["image_id"]])}
 
     return {**content, "annotations": [complete(one) for one in content["annotations"]]}
+
+
+def _first_per_image(results: Sequence[Result], limit: int | None) -> list[Result]:
+    """Return the first detections of each image; those of an image follow each other, the most probable first."""
+    by_image = groupby(results, key=lambda one: one["image_id"])
+    return [one for _, found in by_image for one in islice(found, limit)]
 
 
 def _gather(results: list[Result]) -> list[Result]:

@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from msgformer.checkpoints.card import ModelCard
+from msgformer.config.dense_training_options import DetectOptions
+from msgformer.data.dense.checks import check_object_counts
 from msgformer.data.dense.samples import DetectionSamples
 from msgformer.data.detection.instances import InstanceSet
 from msgformer.data.detection.sets import open_detection_val
@@ -51,7 +53,7 @@ def evaluate_detector(
     """
     require_data(model, data)
     path = data or model.data["path"]
-    predictor = DetectionPredictor(model, config)
+    predictor = DetectionPredictor(model, config, **options.task_options)
     has_masks = _has_masks(model)
     held_out = read_split(model.run, "val") if data is None and model.run is not None else None
     place = path or model.task.bundled_scenes()
@@ -59,7 +61,9 @@ def evaluate_detector(
     if has_masks and not source.has_masks:
         print("note: the data has boxes but no masks, so that only boxes are scored", file=sys.stderr, flush=True)
     kinds = ("box", "mask") if has_masks and source.has_masks else ("box",)
-    scores = CocoScores(kinds, shared=False)
+    own_limit, max_dets = detection_limit(model), predictor.max_dets
+    _warn_of_many_objects(source, max_dets or own_limit)
+    scores = CocoScores(kinds, shared=False, max_dets=max_dets, own_limit=None if max_dets is None else own_limit)
     scores.ground_truth = coco_ground_truth(source)
     samples = DetectionSamples(source, detect_eval_transform, with_masks=False)
     loader = DenseLoader(samples, source, path or BUNDLED, config, options.on_bad_image)
@@ -108,6 +112,20 @@ def _has_masks(model: OpenedModel) -> bool:
     module: Any = model.module
     with_masks: bool = module.with_masks
     return with_masks
+
+
+def detection_limit(model: OpenedModel) -> int:
+    """Return a detector's maximum number of detections per image; for an exported file, the usual one."""
+    if model.session is not None:
+        return DetectOptions.detections_per_image
+    limit: int = model.module.detections_per_image  # type: ignore[assignment]
+    return limit
+
+
+def _warn_of_many_objects(source: InstanceSet, limit: int) -> None:
+    problem = check_object_counts(source, limit, "score it with --max_dets {count}")
+    if problem is not None:
+        print(f"warning: {problem.path}: {problem.message}", file=sys.stderr, flush=True)
 
 
 def _without(ground_truth: CocoGroundTruth, positions: Collection[int]) -> CocoGroundTruth:

@@ -10,7 +10,8 @@ import numpy as np
 from torch import Tensor
 
 from msgformer.data.detection.transforms import to_tensor
-from msgformer.heads.detection.detections import encode_found_masks, unpasted_masks
+from msgformer.errors import UserError
+from msgformer.heads.detection.detections import encode_found_masks, raised_limit, unpasted_masks
 from msgformer.tasks.detection.record import SCORE_TOLERANCE, DetectionLayout, DetectionPrediction
 from msgformer.tasks.detection.result import DetectionResult
 from msgformer.tasks.opened_model import OpenedModel
@@ -30,20 +31,36 @@ class DetectionPredictor(Predictor):
         model: The detector.
         config: Device, precision and batches.
         threshold: Lowest score of reported objects.
+        max_dets: Maximum number of objects per image; by default that of the detector, which it raises if necessary.
+
+    Raises:
+        UserError: ``max_dets`` is given for an exported file.
     """
 
     default_batch_size = 1
     thumbnail_suffices = False
     layout = DetectionLayout()
 
-    def __init__(self, model: OpenedModel, config: InferenceConfig, *, threshold: float = THRESHOLD) -> None:
+    def __init__(
+        self,
+        model: OpenedModel,
+        config: InferenceConfig,
+        *,
+        threshold: float = THRESHOLD,
+        max_dets: int | None = None,
+    ) -> None:
         super().__init__(model, config)
-        self.threshold = threshold
+        if max_dets is not None and model.session is not None:
+            raise UserError(
+                f"max_dets: the number of objects is fixed in the exported file {model.name}; give its run, or export"
+                " a run with another --detect.detections_per_image"
+            )
+        self.threshold, self.max_dets = threshold, max_dets
 
     def detect(self, images: Sequence[Tensor]) -> list[dict[str, Tensor]]:
         """Return the detector's output for images [3, H, W], 0..1, with masks as of `unpasted_masks`."""
         run: Callable[[Sequence[Tensor]], list[dict[str, Tensor]]] = self._model.runner(self.config)
-        with unpasted_masks():
+        with unpasted_masks(), raised_limit(self.max_dets or 0):
             if len({image.shape for image in images}) == 1:
                 return run(list(images))
             # In one batch, smaller images would be padded to the largest one, which changes the content of windows.
@@ -86,7 +103,8 @@ class DetectionPredictor(Predictor):
     def _result(self, image: PreprocessedImage, found: dict[str, Tensor] | None) -> DetectionResult:
         boxes, scores, labels, rles = np.zeros((0, 4), np.float32), np.zeros(0, np.float32), np.zeros(0, np.int64), None
         if found is not None:
-            certain = {name: value[found["scores"] >= self.threshold] for name, value in found.items()}
+            is_certain = found["scores"] >= self.threshold
+            certain = {name: value[is_certain][: self.max_dets] for name, value in found.items()}
             boxes, scores, labels = (certain[name].cpu().numpy() for name in ("boxes", "scores", "labels"))
             labels = labels - 1
             if "masks" in certain:

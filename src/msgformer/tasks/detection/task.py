@@ -39,7 +39,8 @@ class Detection(DenseTask):
     noun = "detector"
     bundled_recipe, data_recipe = "embedded/detect", "detect"
     train_options = ("detect", "detect_images", "val_fraction")
-    predict_options = ("threshold",)
+    predict_options = ("threshold", "max_dets")
+    evaluate_options = ("max_dets",)
     metric = "box_ap"
     scenes: ClassVar[Counts] = {"train": 2000, "val": 200}
     layout = "COCO"
@@ -126,7 +127,7 @@ class Detection(DenseTask):
 
     @override
     def predictor(self, model: OpenedModel, config: InferenceConfig, **options: Any) -> Predictor:
-        """Return a predictor that takes ``threshold``.
+        """Return a predictor that takes the options of ``predict_options``.
 
         Args:
             model: The model.

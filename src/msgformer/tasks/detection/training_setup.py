@@ -12,7 +12,7 @@ from lightning.pytorch.utilities import rank_zero_only
 from typing_extensions import override
 
 from msgformer.config.dense_training_options import BOX_HEADS, DetectHead
-from msgformer.data.dense.checks import check_instances_quickly
+from msgformer.data.dense.checks import check_instances_quickly, check_object_counts
 from msgformer.data.dense.samples import DetectionSamples, collate
 from msgformer.data.detection.instances import InstanceSet
 from msgformer.data.detection.sets import Split, find_readers, open_detection
@@ -30,8 +30,8 @@ if TYPE_CHECKING:
 
 
 @rank_zero_only
-def _note(text: str) -> None:
-    print(f"note: {text}", file=sys.stderr, flush=True)
+def _note(text: str, severity: str = "note") -> None:
+    print(f"{severity}: {text}", file=sys.stderr, flush=True)
 
 
 class DetectionSetup(DenseSetup):
@@ -64,6 +64,9 @@ class DetectionSetup(DenseSetup):
             *(("mask_ap",) if self.with_masks and self.val.has_masks else ()),
         )
         self.check_files()
+        limit, remedy = self.settings.detect.detections_per_image, "give --detect.detections_per_image {count}"
+        if (many := check_object_counts(self.val, limit, remedy)) is not None:
+            _note(f"{many.path}: {many.message}", "warning")
 
     def _choose_head(self, train: InstanceSet) -> None:
         """Replace the head "auto" by the one for the data."""
