@@ -222,3 +222,33 @@ def test_a_limit_of_detections_is_for_detectors_with_their_limit_above_0(runs):
     exported = export(runs["detect"].run, format="onnx", output=runs["detect"].run.parent / "limit.onnx").output
     with pytest.raises(UserError, match=r"max_dets: the number of objects is fixed in the exported file .*limit.onnx"):
         predict(exported, scenes_of(runs["detect"]), max_dets=300, **CPU)
+
+
+def test_a_results_file_of_images_without_annotations_is_that_of_evaluate(runs, tmp_path):
+    """As for COCO's test-dev: image ids from the JSON file, category ids of the training data."""
+    run = runs["detect"].run
+    evaluate(run, output=tmp_path / "scores", workers=0, **CPU)
+    data = run.parent / "detect-data"
+    content = json.loads((data / "annotations/instances_val.json").read_text())
+    listed = data / "annotations" / f"image_info_{scenes_of(runs['detect'])[0].parent.name}.json"
+    listed.write_text(json.dumps({**content, "annotations": []}))
+    predict(run, listed, results=tmp_path / "found.json", workers=0, **CPU)
+    listed.unlink()
+    written = json.loads((tmp_path / "found.json").read_text())
+    assert {one["image_id"] for one in written} == {one["id"] for one in content["images"]}
+    boxes = json.loads((tmp_path / "scores/bbox_results.json").read_text())
+    masks = json.loads((tmp_path / "scores/segm_results.json").read_text())
+    assert [{key: one[key] for key in boxes[0]} for one in written] == boxes
+    assert [{key: one[key] for key in masks[0]} for one in written] == masks
+
+
+def test_results_of_a_folder_are_numbered_and_other_tasks_have_none(runs, tmp_path, capsys):
+    images = scenes_of(runs["detect"])[:2]
+    predict(runs["detect"].run, images, results=tmp_path / "found.json", **CPU)
+    ids = {one["image_id"] for one in json.loads((tmp_path / "found.json").read_text())}
+    assert ids == {int(image.stem) for image in images}
+    assert "the images are numbered" in capsys.readouterr().err
+    with pytest.raises(UserError, match=r"found\.json"):
+        predict(runs["detect"].run, images, results=tmp_path / "found.json", **CPU)
+    with pytest.raises(UserError, match="results is for detectors; leave it out"):
+        predict(runs["segment"].run, images, results=tmp_path / "other.json", **CPU)

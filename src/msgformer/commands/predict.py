@@ -15,6 +15,7 @@ from msgformer.config.constraints import check_choices, check_ranges
 from msgformer.config.data_options import OnBadImage
 from msgformer.config.renamed_arguments import renamed_arguments
 from msgformer.config.training_options import Precision, Progress
+from msgformer.data.detection.image_list import is_image_list, read_image_list
 from msgformer.data.files.image_inputs import ImageInputs, open_inputs
 from msgformer.errors import UserError
 from msgformer.mindspore_backend import Library, check_backend
@@ -78,6 +79,7 @@ def predict(
     threshold: float | None = None,
     max_dets: int | None = None,
     output: Path | None = None,
+    results: Path | None = None,
     overwrite: bool = False,
     format: Format | None = None,
     skip_completed: bool = False,
@@ -100,11 +102,15 @@ def predict(
     Args:
         model: Run folder (its best epoch), a checkpoint in one, or a file of 'msgformer export'.
         images: Image files, http(s) URLs, folders (including their subfolders), tar files, videos, glob patterns such
-            as 'photos/**/*.jpg', or "-" to read a list of files, folders and tar files from standard input.
+            as 'photos/**/*.jpg', "-" to read a list of files, folders and tar files from standard input, or a JSON file
+            in COCO's format, whose images are predicted (it needs no annotations).
         top_k: For classifiers, number of classes per image; 5 by default, all if there are fewer.
-        threshold: For detectors, minimum score of the objects that are reported and drawn; 0.5 by default.
+        threshold: For detectors, minimum score of the objects that are reported and drawn; by default 0.5, and 0
+            with --results.
         max_dets: For detectors, maximum number of objects per image; by default --detect.detections_per_image of
             training.
+        results: For detectors, JSON file to write all detections to in COCO's results format, with the image ids of the
+            JSON file that is given as images, or else those in the names of the images.
         output: File to write the predictions to instead of returning them, "-" for standard output, or a folder for
             predictions.json and the images with the predictions drawn on them.
         overwrite: Replace an existing output or contact sheet, once the new one is complete.
@@ -131,22 +137,15 @@ def predict(
     """
     check_choices(predict, locals())
     check_backend(backend, device, precision)
+    listed = read_image_list(Path(images)) if is_image_list(images) else None  # type: ignore[arg-type]
+    images = images if listed is None else listed.paths  # type: ignore[assignment]
     options = {"top_k": top_k, "threshold": threshold, "max_dets": max_dets, "img_size": img_size}
     inputs = _check_inputs(model, images, options, batch_size, workers)
     output, contact_sheet = (None if one is None else Path(one) for one in (output, contact_sheet))
-    folder = output is not None and is_folder(output, format)
-    if skip_completed and overwrite:
-        raise UserError(
-            "overwrite: --skip_completed continues the output instead of replacing it; leave one of them out"
-        )
-    if output is None and (skip_completed or format is not None):
-        raise UserError(f"{'skip_completed' if skip_completed else 'format'}: there is no output; pass --output FILE")
-    if output is not None and not folder:
-        format = choose_format(output, format)
-        check_output(output, format, skip_completed=skip_completed, overwrite=overwrite)
-    elif output is not None and not skip_completed:
-        journal = journal_path(Path(PREDICTIONS), None)
-        check_output_folder(output, PREDICTIONS, journal.name, overwrite=overwrite)
+    results = None if results is None else Path(results)
+    if results is not None:
+        _check_results(results, skip_completed=skip_completed, overwrite=overwrite)
+    format = _check_output(output, format, skip_completed=skip_completed, overwrite=overwrite)
     if contact_sheet is not None:
         _check_sheet(contact_sheet, skip_completed=skip_completed, overwrite=overwrite)
 
@@ -157,6 +156,7 @@ def predict(
     predictor, path = _open(
         model, options, device, precision, batch_size, workers, progress, trust=trust, backend=backend
     )
+    file = None if results is None else predictor.results_file(results, listed)
     with _staged(output, overwrite=overwrite) as place, _staged(contact_sheet, overwrite=overwrite) as sheet:
         sink = PredictionSink()
         if place is not None:
@@ -172,7 +172,10 @@ def predict(
             sink.sheet = ContactSheet(sheet)
         items = remaining_inputs(sink, inputs.items, predictor) if skip_completed else inputs.items
         batches = stream_predictions(predictor, items, on_bad_image, sink.keep(predictor))
+        batches = batches if file is None else file.collect(batches)
         pages = sink.drain(track_progress(batches, len, progress, "predicting", inputs.total))
+    if file is not None:
+        file.write()
     if sink.replaces is not None and format is not None and (journal := journal_path(sink.replaces, format)) != output:
         journal.unlink(missing_ok=True)  # of an interrupted call
     sheets = [] if contact_sheet is None else [contact_sheet.with_name(page.name) for page in pages]
@@ -269,6 +272,31 @@ def _check_inputs(
     if isinstance(model, str | Path):
         find_trained_model(model)
     return open_inputs(images)
+
+
+def _check_output(
+    output: Path | None, format: Format | None, *, skip_completed: bool, overwrite: bool
+) -> Format | None:
+    """Check the output and its options, and return the format of a file; None for a folder or no output."""
+    if skip_completed and overwrite:
+        raise UserError(
+            "overwrite: --skip_completed continues the output instead of replacing it; leave one of them out"
+        )
+    if output is None and (skip_completed or format is not None):
+        raise UserError(f"{'skip_completed' if skip_completed else 'format'}: there is no output; pass --output FILE")
+    if output is not None and not is_folder(output, format):
+        format = choose_format(output, format)
+        check_output(output, format, skip_completed=skip_completed, overwrite=overwrite)
+    elif output is not None and not skip_completed:
+        journal = journal_path(Path(PREDICTIONS), None)
+        check_output_folder(output, PREDICTIONS, journal.name, overwrite=overwrite)
+    return format
+
+
+def _check_results(results: Path, *, skip_completed: bool, overwrite: bool) -> None:
+    if skip_completed:
+        raise UserError("results: it holds the detections of one call; leave out --skip_completed or --results")
+    check_output_file(results, overwrite=overwrite, key="results")
 
 
 def _staged(output: Path | None, *, overwrite: bool) -> AbstractContextManager[Path | None]:

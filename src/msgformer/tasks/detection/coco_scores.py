@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from itertools import groupby, islice
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -58,24 +59,44 @@ class CocoGroundTruth:
                 [D, H, W] or those of `unpasted_masks`.
             position: Index of the image in the data set.
         """
-        low, high = detections["boxes"].double().cpu().split(2, dim=1)
-        boxes = torch.cat([low, high - low], dim=1).tolist()
-        found = [
-            {
-                "image_id": self.image_ids[position],
-                "category_id": self.category_ids[label - 1],
-                "bbox": [round(x, 2) for x in box],
-                "score": score,
-            }
-            for box, label, score in zip(
-                boxes, detections["labels"].tolist(), detections["scores"].tolist(), strict=True
-            )
-        ]
+        rles = None
         if "masks" in detections:
             image = self.content["images"][position]
             rles = encode_found_masks(detections, (image["height"], image["width"]))
-            found = [{**one, "segmentation": rle} for one, rle in zip(found, rles, strict=True)]
-        return found
+        boxes, labels, scores = (detections[name].cpu().numpy() for name in ("boxes", "labels", "scores"))
+        return to_results(self.image_ids[position], self.category_ids, boxes, labels - 1, scores, rles)
+
+
+def to_results(
+    image_id: int,
+    category_ids: Sequence[int],
+    boxes: np.ndarray,
+    class_ids: np.ndarray,
+    scores: np.ndarray,
+    rles: Sequence[dict[str, Any]] | None,
+) -> list[Result]:
+    """Convert the detections of an image to COCO's results format, with boxes rounded to 0.01 pixels.
+
+    Args:
+        image_id: Id of the image.
+        category_ids: Category id per class.
+        boxes: ``x1 y1 x2 y2`` in pixels, [D, 4].
+        class_ids: Classes from 0, [D].
+        scores: Probabilities [D].
+        rles: Masks in compressed RLE; None for none.
+    """
+    low, high = np.split(boxes.astype(np.float64), 2, axis=1)
+    sides = np.concatenate([low, high - low], axis=1).tolist()
+    found = [
+        {
+            "image_id": image_id,
+            "category_id": category_ids[label],
+            "bbox": [round(x, 2) for x in box],
+            "score": score,
+        }
+        for box, label, score in zip(sides, class_ids.tolist(), scores.tolist(), strict=True)
+    ]
+    return found if rles is None else [{**one, "segmentation": rle} for one, rle in zip(found, rles, strict=True)]
 
 
 @dataclass(frozen=True)

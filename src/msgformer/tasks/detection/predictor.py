@@ -14,11 +14,16 @@ from msgformer.errors import UserError
 from msgformer.heads.detection.detections import encode_found_masks, raised_limit, unpasted_masks
 from msgformer.tasks.detection.record import SCORE_TOLERANCE, DetectionLayout, DetectionPrediction
 from msgformer.tasks.detection.result import DetectionResult
+from msgformer.tasks.detection.results_file import RESULTS_THRESHOLD, ResultsFile, category_ids
 from msgformer.tasks.opened_model import OpenedModel
 from msgformer.tasks.prediction.predictor import InferenceConfig, Predictor, PreprocessedImage
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from PIL import Image
+
+    from msgformer.data.detection.image_list import ImageList
 
 THRESHOLD = 0.5
 """Default of the lowest score of reported objects."""
@@ -30,7 +35,7 @@ class DetectionPredictor(Predictor):
     Args:
         model: The detector.
         config: Device, precision and batches.
-        threshold: Lowest score of reported objects.
+        threshold: Lowest score of reported objects; `THRESHOLD` by default.
         max_dets: Maximum number of objects per image; by default that of the detector, which it raises if necessary.
 
     Raises:
@@ -46,7 +51,7 @@ class DetectionPredictor(Predictor):
         model: OpenedModel,
         config: InferenceConfig,
         *,
-        threshold: float = THRESHOLD,
+        threshold: float | None = None,
         max_dets: int | None = None,
     ) -> None:
         super().__init__(model, config)
@@ -55,7 +60,9 @@ class DetectionPredictor(Predictor):
                 f"max_dets: the number of objects is fixed in the exported file {model.name}; give its run, or export"
                 " a run with another --detect.detections_per_image"
             )
-        self.threshold, self.max_dets = threshold, max_dets
+        self._has_default_threshold = threshold is None
+        self.threshold = THRESHOLD if threshold is None else threshold
+        self.max_dets = max_dets
 
     def detect(self, images: Sequence[Tensor]) -> list[dict[str, Tensor]]:
         """Return the detector's output for images [3, H, W], 0..1, with masks as of `unpasted_masks`."""
@@ -82,6 +89,20 @@ class DetectionPredictor(Predictor):
             One result per image.
         """
         return [self._result(image, found) for image, found in zip(images, self.detect(list(inputs)), strict=True)]
+
+    def results_file(self, path: Path, images: ImageList | None) -> ResultsFile:
+        """Return a file of detections in COCO's results format; by default, it has those of any score.
+
+        Args:
+            path: The file.
+            images: The list of images that is predicted, if any.
+
+        Raises:
+            UserError: The category ids of the classes are unknown.
+        """
+        if self._has_default_threshold:
+            self.threshold = RESULTS_THRESHOLD
+        return ResultsFile(path, category_ids(self._model, images), images)
 
     def agrees(self, stored: DetectionPrediction, fresh: DetectionPrediction) -> bool:  # type: ignore[override]
         """Return whether both have the same objects; one may have more objects with scores near the threshold.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -61,6 +61,10 @@ class DetectionResult(PredictionResult):
         rles = self.rles if self.rles is not None else [None] * len(self)
         boxes = self.boxes.round(2).tolist()
         return [FoundObject(*fields) for fields in zip(self.labels, self.scores.tolist(), boxes, rles, strict=True)]
+
+    def without_pixels(self) -> DetectionResult:
+        """Return a copy without the image, which takes much memory."""
+        return replace(self, source=None, pixels=None)
 
     def to_record(self, drawn: Path | None = None) -> DetectionPrediction:
         """Return the objects as a record.

@@ -90,6 +90,7 @@ class DetectionSetup(DenseSetup):
             fresh: Whether to initialize the weights as configured; False where a checkpoint replaces them.
         """
         card = self.card(self._arguments(), {})
+        card = replace(card, data={**card.data, "category_ids": list(self.train.category_ids)})
         model = self.build_model(card, fresh=fresh)
         data = self._build_data(self.batch_size(trainer))
         plan = self.plan(trainer, data.batch_size)
