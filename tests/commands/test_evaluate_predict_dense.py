@@ -252,3 +252,45 @@ def test_results_of_a_folder_are_numbered_and_other_tasks_have_none(runs, tmp_pa
         predict(runs["detect"].run, images, results=tmp_path / "found.json", **CPU)
     with pytest.raises(UserError, match="results is for detectors; leave it out"):
         predict(runs["segment"].run, images, results=tmp_path / "other.json", **CPU)
+
+
+def test_images_not_larger_than_a_tile_are_predicted_as_usual(runs):
+    run, images = runs["detect"].run, scenes_of(runs["detect"])
+    assert evaluate(run, workers=0, tile=256, **CPU).scores == evaluate(run, workers=0, **CPU).scores
+    usual = predict(run, images, threshold=0.0, **CPU).predictions
+    assert predict(run, images, threshold=0.0, tile=256, tile_overlap=0.5, **CPU).predictions == usual
+    tiled = predict(run, images, threshold=0.0, tile=160, **CPU).predictions
+    assert tiled != usual
+    for one in (one for prediction in tiled for one in prediction.objects):
+        x1, y1, x2, y2 = one.box
+        assert 0 <= x1 <= x2 <= 256
+        assert 0 <= y1 <= y2 <= 256
+        rows, columns = decode_mask(one.mask, 256, 256).nonzero()
+        if len(rows):
+            assert x1 - 1 <= columns.min() <= columns.max() <= x2 + 1
+            assert y1 - 1 <= rows.min() <= rows.max() <= y2 + 1
+
+
+def test_options_of_tiles_are_for_detectors_and_need_tiles(runs):
+    images = scenes_of(runs["detect"])
+    with pytest.raises(UserError, match="tile_overlap has an effect only with tile"):
+        predict(runs["detect"].run, images, tile_overlap=0.1, **CPU)
+    with pytest.raises(UserError, match="tile_overlap must lie between 0 and 0.9, not 1"):
+        evaluate(runs["detect"].run, tile=64, tile_overlap=1.0, **CPU)
+    with pytest.raises(UserError, match="tile is for detectors, not for segmenters; leave it out"):
+        predict(runs["segment"].run, images, tile=64, **CPU)
+
+
+def test_a_detector_is_trained_and_scored_on_tiles(tmp_path):
+    """Also on crops without any object."""
+    data = write_scenes("detect", tmp_path / "data", 4, 2)
+    run = tiny_dense_run("detect", data, tmp_path / "run", epochs=1, detect_images={"tile": 64})
+    result = evaluate(run.run, workers=0, **CPU)
+    for name in ("box_ap", "mask_ap"):
+        assert result.scores[name] == pytest.approx(run.scores[name], abs=1e-4)
+    images = sorted((data / "images").glob("val*/*.jpg"))
+    usual = predict(run.run, images, threshold=0.0, **CPU).predictions
+    assert usual == predict(run.run, images, threshold=0.0, tile=64, tile_overlap=0.2, **CPU).predictions
+    assert usual != predict(run.run, images, threshold=0.0, tile=256, **CPU).predictions
+    with pytest.raises(UserError, match=r"detect_images.crop has an effect only with detect_images.tile null"):
+        tiny_dense_run("detect", data, tmp_path / "other", detect_images={"tile": 64, "crop": 0.5})

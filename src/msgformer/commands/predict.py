@@ -78,6 +78,8 @@ def predict(
     *,
     threshold: float | None = None,
     max_dets: int | None = None,
+    tile: int | None = None,
+    tile_overlap: float | None = None,
     output: Path | None = None,
     results: Path | None = None,
     overwrite: bool = False,
@@ -109,6 +111,9 @@ def predict(
             with --results.
         max_dets: For detectors, maximum number of objects per image; by default --detect.detections_per_image of
             training.
+        tile: For detectors, predict larger images on tiles of this side in pixels, such as 1024, and merge their objects,
+            which is approximate; by default --detect_images.tile of training.
+        tile_overlap: Overlap of neighboring tiles, as a fraction of a tile; 0.2 by default.
         results: For detectors, JSON file to write all detections to in COCO's results format, with the image ids of the
             JSON file that is given as images, or else those in the names of the images.
         output: File to write the predictions to instead of returning them, "-" for standard output, or a folder for
@@ -140,6 +145,7 @@ def predict(
     listed = read_image_list(Path(images)) if is_image_list(images) else None  # type: ignore[arg-type]
     images = images if listed is None else listed.paths  # type: ignore[assignment]
     options = {"top_k": top_k, "threshold": threshold, "max_dets": max_dets, "img_size": img_size}
+    options |= {"tile": tile, "tile_overlap": tile_overlap}
     inputs = _check_inputs(model, images, options, batch_size, workers)
     output, contact_sheet = (None if one is None else Path(one) for one in (output, contact_sheet))
     results = None if results is None else Path(results)
@@ -192,6 +198,8 @@ def iter_predictions(
     *,
     threshold: float | None = None,
     max_dets: int | None = None,
+    tile: int | None = None,
+    tile_overlap: float | None = None,
     on_bad_image: OnBadImage = "stop",
     batch_size: int | None = None,
     workers: int | None = None,
@@ -208,6 +216,8 @@ def iter_predictions(
         top_k: For classifiers, number of classes per image; 5 by default.
         threshold: For detectors, minimum score of the objects; 0.5 by default.
         max_dets: For detectors, maximum number of objects per image; by default that of training.
+        tile: For detectors, predict large images on tiles of this side in pixels, and merge their objects.
+        tile_overlap: Overlap of neighboring tiles, as a fraction of a tile; 0.2 by default.
         on_bad_image: "stop" at an image that can't be read, or "skip" it with a record that holds the ``error``.
         batch_size: Images per batch.
         workers: Processes that load images.
@@ -225,6 +235,7 @@ def iter_predictions(
     check_choices(iter_predictions, locals())
     check_backend(backend, device, precision)
     options = {"top_k": top_k, "threshold": threshold, "max_dets": max_dets}
+    options |= {"tile": tile, "tile_overlap": tile_overlap}
     inputs = _check_inputs(model, images, options, batch_size, workers)
 
     from msgformer.tasks.prediction.stream import stream_predictions

@@ -5,10 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from msgformer.config.ranges import ABOVE_0, AT_LEAST_0, AT_LEAST_1, PROBABILITY, option
+from msgformer.config.ranges import ABOVE_0, AT_LEAST_0, AT_LEAST_1, PROBABILITY, Needs, option
 
 ReduceZeroLabel = bool | Literal["auto"]
 """Whether labels count from 1 and 0 means no class; "auto" depends on the data set."""
+
+
+_NO_TILE = Needs("detect_images.tile null", lambda images: images.tile is None)
 
 
 @dataclass(frozen=True)
@@ -28,19 +31,22 @@ class DetectImageOptions:
         test_side: Shorter side that images are resized to in evaluation; null for no resizing.
         test_max_side: Maximum of the longer side in evaluation.
         group_shapes: Batch portrait and landscape images separately, which reduces padding.
+        tile: Train on random crops of this side in pixels, such as 1024, from images that are larger, instead of on
+            resized images; evaluation doesn't resize images either, and predicts larger ones on tiles.
     """
 
-    train_sides: tuple[int, ...] = option(tuple(range(480, 801, 32)), AT_LEAST_1)
-    max_side: int = option(1333, AT_LEAST_1)
-    crop: float = option(0.5, PROBABILITY)
-    crop_resize: tuple[int, ...] = option((400, 500, 600), AT_LEAST_1)
-    crop_sides: tuple[int, int] = option((384, 600), AT_LEAST_1, ascending=True)
+    train_sides: tuple[int, ...] = option(tuple(range(480, 801, 32)), AT_LEAST_1, needs=_NO_TILE)
+    max_side: int = option(1333, AT_LEAST_1, needs=_NO_TILE)
+    crop: float = option(0.5, PROBABILITY, needs=_NO_TILE)
+    crop_resize: tuple[int, ...] = option((400, 500, 600), AT_LEAST_1, needs=_NO_TILE)
+    crop_sides: tuple[int, int] = option((384, 600), AT_LEAST_1, ascending=True, needs=_NO_TILE)
     hflip: float = option(0.5, PROBABILITY)
     color_jitter: float = option(0.0, AT_LEAST_0)
     color_mix: float = option(0.0, AT_LEAST_0)
-    test_side: int | None = option(800, AT_LEAST_1)
-    test_max_side: int = option(1333, AT_LEAST_1)
+    test_side: int | None = option(800, AT_LEAST_1, needs=_NO_TILE)
+    test_max_side: int = option(1333, AT_LEAST_1, needs=_NO_TILE)
     group_shapes: bool = True
+    tile: int | None = option(None, AT_LEAST_1)
 
 
 @dataclass(frozen=True)

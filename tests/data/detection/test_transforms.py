@@ -128,3 +128,27 @@ def test_masks_in_chunks_move_like_all_masks_at_once(monkeypatch, scenes):
         assert set(moved) == set(expected)
         for name, values in expected.items():
             torch.testing.assert_close(moved[name], values, rtol=0, atol=0)
+
+
+def test_tiles_are_cut_from_large_images_without_resizing():
+    """Objects are cut at the border of a tile, those outside are dropped; a small image stays whole."""
+    pixels = torch.zeros(90, 200, 3, dtype=torch.uint8)
+    pixels[30:50, 100:130] = 255
+    boxes = tv_tensors.BoundingBoxes([[100.0, 30, 130, 50]], format="XYXY", canvas_size=(90, 200))
+    masks = tv_tensors.Mask(pixels[None, :, :, 0] // 255)
+    transform = detect_train_transform(DetectImageOptions(tile=64, hflip=0.0))
+    counts = set()
+    for seed in range(30):
+        target = {"boxes": boxes, "labels": torch.tensor([1]), "masks": masks}
+        with seeded(seed):
+            image, moved = transform(Image.fromarray(pixels.numpy()), target)
+        assert image.shape == (3, 64, 64)
+        assert moved["masks"].shape == (len(moved["boxes"]), 64, 64)
+        counts.add(len(moved["boxes"]))
+        for (x1, y1, x2, y2), mask in zip(moved["boxes"].int().tolist(), moved["masks"], strict=True):
+            assert torch.equal(mask.bool(), image[0] == 1)
+            assert mask[y1:y2, x1:x2].all()
+            assert mask.sum() == (x2 - x1) * (y2 - y1)
+    assert counts == {0, 1}
+    small = Image.new("RGB", (50, 40))
+    assert transform(small, {"boxes": torch.zeros(0, 4)})[0].shape == (3, 40, 50)

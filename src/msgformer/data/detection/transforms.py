@@ -74,16 +74,19 @@ class RandomSidesCrop(v2.Transform):
 def detect_train_transform(options: DetectImageOptions) -> DetectTransform:
     """Create the training transform of Swin and DETR: flip, resize and crop with probability 0.5, resize.
 
+    With ``tile``, images are cropped to a tile instead of resized and cropped.
+
     Random numbers come from torch's global generator.
     """
     resize = v2.RandomShortestSize(list(options.train_sides), options.max_side)
     crop = [v2.RandomShortestSize(list(options.crop_resize)), RandomSidesCrop(*options.crop_sides)]
     stages: list[Any] = [v2.RandomHorizontalFlip(options.hflip)]
-    if options.crop > 0:
+    if options.tile is None and options.crop > 0:
         stages.append(v2.RandomApply(crop, options.crop))
     if options.color_jitter > 0:
         stages.append(v2.ColorJitter(*[options.color_jitter] * 3))
-    pipeline = v2.Compose([*stages, resize])
+    fit = resize if options.tile is None else RandomSidesCrop(options.tile, options.tile)
+    pipeline = v2.Compose([*stages, fit])
 
     def transform(image: Image.Image, target: Target, masks: Iterable[Tensor] | None = None) -> tuple[Tensor, Target]:
         state = torch.get_rng_state()

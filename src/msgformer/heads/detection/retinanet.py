@@ -67,6 +67,7 @@ class RetinaNet(TorchvisionRetinaNet):
         self.transform = transform
         self.num_classes = num_classes
         self.with_masks = False
+        self.nms_threshold = limits.nms_threshold
 
     def forward(self, images: list[Tensor], targets: list[dict[str, Tensor]] | None = None) -> Any:
         """Compute losses in training, and detections otherwise; see `create_detector`.

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from msgformer.checkpoints.card import ModelCard
-from msgformer.config.dense_training_options import DetectOptions
 from msgformer.data.dense.checks import check_object_counts
 from msgformer.data.dense.samples import DetectionSamples
 from msgformer.data.detection.instances import InstanceSet
@@ -23,7 +22,7 @@ from msgformer.tasks.dense.evaluation import BUNDLED, DenseEvaluation, DenseLoad
 from msgformer.tasks.dense.report_sections import Example
 from msgformer.tasks.detection.coco_scores import CocoGroundTruth, CocoScores
 from msgformer.tasks.detection.ground_truth import coco_ground_truth
-from msgformer.tasks.detection.predictor import DetectionPredictor
+from msgformer.tasks.detection.predictor import DetectionPredictor, detection_limit
 from msgformer.tasks.detection.scores import DetectionEvaluateResult
 from msgformer.tasks.evaluation import EvaluationOptions, require_data
 from msgformer.tasks.opened_model import OpenedModel
@@ -112,14 +111,6 @@ def _has_masks(model: OpenedModel) -> bool:
     module: Any = model.module
     with_masks: bool = module.with_masks
     return with_masks
-
-
-def detection_limit(model: OpenedModel) -> int:
-    """Return a detector's maximum number of detections per image; for an exported file, the usual one."""
-    if model.session is not None:
-        return DetectOptions.detections_per_image
-    limit: int = model.module.detections_per_image  # type: ignore[assignment]
-    return limit
 
 
 def _warn_of_many_objects(source: InstanceSet, limit: int) -> None:

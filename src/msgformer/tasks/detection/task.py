@@ -39,8 +39,8 @@ class Detection(DenseTask):
     noun = "detector"
     bundled_recipe, data_recipe = "embedded/detect", "detect"
     train_options = ("detect", "detect_images", "val_fraction")
-    predict_options = ("threshold", "max_dets")
-    evaluate_options = ("max_dets",)
+    predict_options = ("threshold", "max_dets", "tile", "tile_overlap")
+    evaluate_options = ("max_dets", "tile", "tile_overlap")
     metric = "box_ap"
     scenes: ClassVar[Counts] = {"train": 2000, "val": 200}
     layout = "COCO"

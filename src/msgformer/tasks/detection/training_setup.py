@@ -90,7 +90,9 @@ class DetectionSetup(DenseSetup):
             fresh: Whether to initialize the weights as configured; False where a checkpoint replaces them.
         """
         card = self.card(self._arguments(), {})
-        card = replace(card, data={**card.data, "category_ids": list(self.train.category_ids)})
+        tile = self.settings.detect_images.tile
+        tiles = {} if tile is None else {"tile": tile}
+        card = replace(card, data={**card.data, "category_ids": list(self.train.category_ids), **tiles})
         model = self.build_model(card, fresh=fresh)
         data = self._build_data(self.batch_size(trainer))
         plan = self.plan(trainer, data.batch_size)
@@ -99,7 +101,8 @@ class DetectionSetup(DenseSetup):
     def _arguments(self) -> dict[str, Any]:
         """Return the arguments of `msgformer.create_detector` and of the backbone's constructor."""
         settings, images = self.settings, self.settings.detect_images
-        sizes = {"min_size": images.test_side, "max_size": images.test_max_side}
+        test_side = images.test_side if images.tile is None else None
+        sizes = {"min_size": test_side, "max_size": images.test_max_side}
         return {**asdict(settings.detect), **sizes, **settings.to_dict()["model_args"]}
 
     def _build_data(self, batch_size: int) -> ImageData:
