@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from commands.tiny_dense import tiny_dense_run, write_scenes
+from commands.tiny_dense import DETECT, tiny_dense_run, write_scenes
 from data.dense_folders import write_ade20k, write_coco
 from msgformer.commands.evaluate import evaluate
 from msgformer.commands.export import export
@@ -204,6 +204,16 @@ def test_another_limit_of_detections_leaves_the_usual_scores_unchanged(runs, tmp
     assert max(counts) > 100
 
 
+def test_images_with_more_objects_than_the_limit_are_told(runs, capsys):
+    evaluate(runs["detect"].run, workers=0, max_dets=1, **CPU)
+    message = capsys.readouterr().err
+    assert "warning: " in message
+    assert "more than the limit of 1 detections per image" in message
+    assert "score it with --max_dets " in message
+    evaluate(runs["detect"].run, workers=0, **CPU)
+    assert "warning" not in capsys.readouterr().err
+
+
 def test_predict_limits_the_objects(runs):
     run, image = runs["detect"].run, scenes_of(runs["detect"])[0]
     (usual,) = predict(run, image, threshold=0.0, **CPU).predictions
@@ -275,16 +285,18 @@ def test_options_of_tiles_are_for_detectors_and_need_tiles(runs):
     images = scenes_of(runs["detect"])
     with pytest.raises(UserError, match="tile_overlap has an effect only with tile"):
         predict(runs["detect"].run, images, tile_overlap=0.1, **CPU)
-    with pytest.raises(UserError, match="tile_overlap must lie between 0 and 0.9, not 1"):
+    with pytest.raises(UserError, match=r"tile_overlap must lie between 0 and 0\.9, not 1"):
         evaluate(runs["detect"].run, tile=64, tile_overlap=1.0, **CPU)
     with pytest.raises(UserError, match="tile is for detectors, not for segmenters; leave it out"):
         predict(runs["segment"].run, images, tile=64, **CPU)
 
 
-def test_a_detector_is_trained_and_scored_on_tiles(tmp_path):
+def test_a_detector_is_trained_and_scored_on_tiles(tmp_path, capsys):
     """Also on crops without any object."""
     data = write_scenes("detect", tmp_path / "data", 4, 2)
-    run = tiny_dense_run("detect", data, tmp_path / "run", epochs=1, detect_images={"tile": 64})
+    detect = {**DETECT, "detections_per_image": 1}
+    run = tiny_dense_run("detect", data, tmp_path / "run", epochs=1, detect_images={"tile": 64}, detect=detect)
+    assert "more than the limit of 1 detections per image" in capsys.readouterr().err
     result = evaluate(run.run, workers=0, **CPU)
     for name in ("box_ap", "mask_ap"):
         assert result.scores[name] == pytest.approx(run.scores[name], abs=1e-4)

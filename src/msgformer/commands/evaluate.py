@@ -104,8 +104,8 @@ def evaluate(
             [0.5, 0.75, 1, 1.25, 1.5, 1.75].
         max_dets: For detectors, also score with this limit of detections per image, such as 300, beside COCO's 100; the
             detector's own limit is raised if necessary.
-        tile: For detectors, predict larger images on tiles of this side in pixels, such as 1024, and merge their objects,
-            which is approximate; by default --detect_images.tile of training.
+        tile: For detectors, predict larger images on tiles of this side in pixels, such as 1024, and merge their
+            objects, which is approximate; by default --detect_images.tile of training.
         tile_overlap: Overlap of neighboring tiles, as a fraction of a tile; 0.2 by default.
         on_bad_image: "stop" at an image that can't be read, or "skip" and report it.
         batch_size: Images per batch; by default 128 for classifiers, and 1 for detectors and segmenters.

@@ -111,8 +111,8 @@ def predict(
             with --results.
         max_dets: For detectors, maximum number of objects per image; by default --detect.detections_per_image of
             training.
-        tile: For detectors, predict larger images on tiles of this side in pixels, such as 1024, and merge their objects,
-            which is approximate; by default --detect_images.tile of training.
+        tile: For detectors, predict larger images on tiles of this side in pixels, such as 1024, and merge their
+            objects, which is approximate; by default --detect_images.tile of training.
         tile_overlap: Overlap of neighboring tiles, as a fraction of a tile; 0.2 by default.
         results: For detectors, JSON file to write all detections to in COCO's results format, with the image ids of the
             JSON file that is given as images, or else those in the names of the images.
