@@ -106,15 +106,23 @@ def test_labels_from_one_need_reduce_zero_label_as_in_training(tmp_path):
         tiny_dense_run("segment", root, tmp_path / "run")
     first = next(problem for problem in result.problems if "training" in problem.path)
     assert str(refused.value) == f"{first.path}: {first.message} (2 more; 'msgformer check-data' lists them)"
-    assert check_data(root, "segment", reduce_zero_label=True).problems == []
+    assert check_data(root, "segment", segment_images={"reduce_zero_label": True}).problems == []
     (root / "classes.txt").write_text("sea\nwall\nsky\ntree\n")
     assert check_data(root, "segment").problems == []
 
 
 @pytest.mark.parametrize("task", ["classify", "detect"])
 def test_an_option_of_segmentation_is_refused_elsewhere(task, tmp_path):
-    with pytest.raises(UserError, match=r"^reduce_zero_label is for segmenters, not for "):
-        check_data(tmp_path, task, reduce_zero_label=False)
+    with pytest.raises(UserError, match=r"^segment_images is for segmenters, not for "):
+        check_data(tmp_path, task, segment_images={"reduce_zero_label": False})
+
+
+def test_the_former_option_works_with_a_warning(tmp_path, capfd):
+    root = write_ade20k(tmp_path / "ade")
+    with pytest.warns(FutureWarning, match=r"reduce_zero_label is deprecated: its name is segment_images\."):
+        assert check_data(root, "segment", reduce_zero_label=True).problems == []
+    assert cli.main(["check-data", str(root), "--task", "segment", "--reduce_zero_label", "true"]) == 0
+    assert "--reduce_zero_label is deprecated" in capfd.readouterr().err
 
 
 def test_other_folders_are_refused(tmp_path):

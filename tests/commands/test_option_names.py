@@ -1,6 +1,7 @@
 """One word per concept, and one meaning per name, in the signatures of all commands."""
 
 import collections
+import dataclasses
 import typing
 from pathlib import Path
 from types import NoneType, UnionType
@@ -30,7 +31,7 @@ CONTINUE_FOLDERS = {"train", "study"}  # a run by --resume, and a study by the s
 
 
 def kinds(hint) -> frozenset:
-    """Return what a value may be, apart from None and lists; paths and choices are text."""
+    """Return what a value may be, apart from None and lists; paths and choices are text, a larger group its base."""
     origin = typing.get_origin(hint)
     if origin in (typing.Union, UnionType):
         return frozenset().union(*map(kinds, typing.get_args(hint)))
@@ -40,6 +41,8 @@ def kinds(hint) -> frozenset:
         return frozenset(map(type, typing.get_args(hint)))
     if hint is NoneType:
         return frozenset()
+    if dataclasses.is_dataclass(hint):
+        return frozenset([next(base for base in reversed(hint.__mro__) if dataclasses.is_dataclass(base))])
     return frozenset([str if hint is Path else hint])
 
 

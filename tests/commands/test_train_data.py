@@ -93,8 +93,9 @@ def test_the_storage_format_of_images_has_no_effect(kinds, tmp_path):
 def test_a_finished_run_on_other_data_is_resumed_and_scored_on_any(kinds, tmp_path, kind):
     run = tiny_run(kinds[kind], tmp_path / "run", epochs=1, workers=1)
     assert train(resume=run).epochs == 1
-    for data in kinds.values():
-        assert evaluate(run, data, device="cpu", workers=0).images == 12
+    for other, data in kinds.items():
+        assert evaluate(run, data, device="cpu", workers=0).images == (2 if other == kind else 12)
+        assert evaluate(run, data, split="all", device="cpu", workers=0).images == 12
 
 
 def test_a_run_is_named_after_its_data(kinds, tmp_path, monkeypatch):

@@ -205,7 +205,11 @@ def test_data_that_does_not_fit_the_task_is_refused(task, make, message, tmp_pat
 
 def test_voc_folders_train_detectors_without_masks(tmp_path):
     detect = {**DETECT, "head": "faster_rcnn"}
-    result = tiny_dense_run("detect", write_voc(tmp_path / "voc"), tmp_path / "run", detect=detect, epochs=1)
+    data = write_voc(tmp_path / "voc")
+    with pytest.raises(UserError, match="val: no image has an object to train on or to score"):
+        tiny_dense_run("detect", data, tmp_path / "run", detect=detect, epochs=1)
+    (data / "ImageSets" / "Main" / "val.txt").write_text("b\nc\n")
+    result = tiny_dense_run("detect", data, tmp_path / "run", detect=detect, epochs=1)
     assert set(result.scores) == {"box_ap", "box_ap50", "box_ap75"}
 
 

@@ -1,9 +1,11 @@
 """A tiny trained model for tests."""
 
+import csv
 from pathlib import Path
 
 from PIL import Image
 
+from msgformer.commands.evaluate import evaluate
 from msgformer.commands.train import train
 from msgformer.tasks.export.source import ExportSource
 from msgformer.tasks.loaded_model import open_any
@@ -49,3 +51,11 @@ def open_source(model, img_size: tuple[int, int] | None = None) -> ExportSource:
     """Open a model as it is exported and timed."""
     opened = open_any(model, img_size=img_size)
     return opened.task.export_source(opened, img_size)
+
+
+def scored(model, folder=None, **options):
+    """Evaluate, and return the names of the scored images."""
+    output = model.parent / "scores"
+    evaluate(model, folder, output=output, overwrite=True, **CPU, **options)
+    with (output / "predictions.csv").open(newline="") as file:
+        return [row["image"] for row in csv.DictReader(file)]

@@ -16,6 +16,7 @@ from msgformer.commands.study import study
 from msgformer.commands.train import train
 from msgformer.config.constraints import ASCENDING, NEEDED, RANGES, check_choices, check_effects, check_ranges
 from msgformer.config.data_options import AugmentOptions
+from msgformer.config.dense_data_options import SegmentImageOptions
 from msgformer.config.dense_training_options import DetectOptions, SegmentOptions
 from msgformer.config.parser import Options
 from msgformer.config.training_options import OptimOptions, TrainerOptions
@@ -60,6 +61,7 @@ WITHOUT_EFFECT = {
     "detect.rois_per_image": DetectOptions(head="retinanet"),
     "segment.auxiliary": SegmentOptions(head="semantic_fpn"),
     "segment.auxiliary_weight": SegmentOptions(auxiliary=False),
+    "segment_images.label_map": SegmentImageOptions(reduce_zero_label=True),
     "optim.layer_decay_scratch": OptimOptions(layer_decay=None),
     "optim.decay_rate": OptimOptions(schedule="cosine"),
     "optim.power": OptimOptions(schedule="multistep"),
@@ -69,6 +71,7 @@ WITH_EFFECT = {
     "augment": AugmentOptions(auto_augment="3a"),
     "detect": DetectOptions(),
     "segment": SegmentOptions(),
+    "segment_images": SegmentImageOptions(),
     "optim.layer_decay_scratch": OptimOptions(layer_decay=0.9),
     "optim.decay_rate": OptimOptions(schedule="multistep"),
     "optim.power": OptimOptions(schedule="poly"),

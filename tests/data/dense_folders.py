@@ -49,10 +49,12 @@ def write_coco(root: Path, content: dict | None = None, subsets: tuple[str, ...]
 
 
 def write_images(folder: Path, names: list[str]) -> None:
-    """Write one image per size in ``SIZES``."""
+    """Write one image per size in ``SIZES``; folders of other names get other pixels."""
     folder.mkdir(parents=True, exist_ok=True)
     for name, (width, height) in zip(names, SIZES, strict=False):
-        pixels = np.random.default_rng(width).integers(0, 255, (height, width, 3), dtype=np.uint8)
+        pixels = np.random.default_rng([width, *folder.name.encode()]).integers(
+            0, 255, (height, width, 3), dtype=np.uint8
+        )
         Image.fromarray(pixels).save(folder / name)
 
 

@@ -3,6 +3,7 @@ from contextlib import contextmanager
 import pytest
 
 from data.dense_folders import write_ade20k, write_coco
+from msgformer.config.dense_data_options import LabelOptions
 from msgformer.data.survey import survey_classification, survey_detection, survey_segmentation
 from msgformer.errors import UserError
 
@@ -54,10 +55,10 @@ def test_detection_counts_objects_per_class(tmp_path):
 
 
 def test_segmentation_counts_images(tmp_path):
-    found = survey_segmentation(str(write_ade20k(tmp_path)), reduce_zero=True)
+    found = survey_segmentation(str(write_ade20k(tmp_path)), LabelOptions(True))
     assert found.images == {"train": 3, "val": 3}
     assert not [problem for problem in found.problems if problem.severity == "error"]
-    wrong = survey_segmentation(str(tmp_path), reduce_zero=False)
+    wrong = survey_segmentation(str(tmp_path), LabelOptions(False))
     assert "error" in {problem.severity for problem in wrong.problems}
 
 
@@ -65,4 +66,4 @@ def test_other_folders_are_refused(tmp_path):
     with pytest.raises(UserError):
         survey_detection(str(tmp_path))
     with pytest.raises(UserError):
-        survey_segmentation(str(tmp_path), reduce_zero="auto")
+        survey_segmentation(str(tmp_path), LabelOptions())

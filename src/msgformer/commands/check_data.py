@@ -8,7 +8,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from msgformer.config.dense_data_options import ReduceZeroLabel
+from msgformer.config.dense_data_options import LabelOptions
+from msgformer.config.parser import configured_by
+from msgformer.config.renamed_arguments import renamed_arguments
 from msgformer.data.files.locations import DataLike, resolve_data
 from msgformer.data.problems import SEVERITIES, Problem, has_errors, problem_rows
 from msgformer.tasks import DEFAULT_TASK, TaskName, get_task
@@ -64,10 +66,12 @@ class CheckDataResult(Result):
         return text_table(("", *subsets), rows)
 
 
+@renamed_arguments(reduce_zero_label="segment_images.reduce_zero_label")
+@configured_by(lambda _: None)
 def check_data(
     data: DataLike,
     task: TaskName = DEFAULT_TASK,
-    reduce_zero_label: ReduceZeroLabel = "auto",
+    segment_images: LabelOptions = LabelOptions(),
 ) -> CheckDataResult:
     """Find the problems of a data set before training.
 
@@ -77,8 +81,7 @@ def check_data(
     Args:
         data: Folder or SCHEME:LOCATION, as for 'msgformer train'.
         task: "classify" (one class per image), "detect" (annotated objects) or "segment" (one class per pixel).
-        reduce_zero_label: For segmentation, labels count from 1 and 0 means no class. "auto" is true for ADE20K and for
-            folders whose labels.json says so; otherwise labels are used unchanged.
+        segment_images: For segmentation, the meaning of the labels, as for 'msgformer train'.
 
     Returns:
         Numbers of images, and all problems.
@@ -89,7 +92,7 @@ def check_data(
     resolved = resolve_data(data, layout=False)
 
     chosen = get_task(task)
-    given = {"reduce_zero_label": None if reduce_zero_label == "auto" else reduce_zero_label}
+    given = {"segment_images": None if segment_images == LabelOptions() else segment_images}
     survey = chosen.survey(resolved, _progress, chosen.check_options("check_data", given))
     return CheckDataResult(resolved, task, survey.images, survey.classes, survey.problems)
 

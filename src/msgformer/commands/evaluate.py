@@ -10,7 +10,7 @@ from typing import Any, Literal, overload
 
 from msgformer.checkpoints.model_location import find_trained_model
 from msgformer.config.constraints import check_choices, check_ranges
-from msgformer.config.data_options import Filter, OnBadImage
+from msgformer.config.data_options import EvaluationSplit, Filter, OnBadImage
 from msgformer.config.renamed_arguments import renamed_arguments
 from msgformer.config.training_options import Precision, Progress
 from msgformer.data.files.locations import DataLike, resolve_data
@@ -61,6 +61,7 @@ def evaluate(
     model: ModelLike | list[ModelLike],
     data: DataLike | None = None,
     *,
+    split: EvaluationSplit | None = None,
     output: Path | None = None,
     overwrite: bool = False,
     img_size: int | tuple[int, int] | None = None,
@@ -90,6 +91,8 @@ def evaluate(
             compared.
         data: Folder with val/ or with class folders, or SCHEME:LOCATION as in training; for detection and segmentation,
             a folder as in training. By default the images that the run held out.
+        split: Subset to score on, of the data or as a run has recorded it (split.csv): train, val, or test, which
+            includes images that were kept for a test. "all" scores all images of data without subsets. By default val.
         output: Folder for metrics.json, per_class.csv and predictions.csv. Several models get one subfolder
             each, and comparison.csv. A detector writes COCO result files, bbox_results.json and segm_results.json,
             instead of predictions.csv.
@@ -151,7 +154,7 @@ def evaluate(
     trained = [load_any(one, device=device, precision=precision, trust=trust) for one in models]
     if len({one.opened.card.task for one in trained}) > 1:
         raise UserError("model: only models of one task can be compared; give one task at a time")
-    options = [_options(one, task_options, on_bad_image) for one in trained]
+    options = [replace(_options(one, task_options, on_bad_image), split=split) for one in trained]
     results: list[ScoresResult] = []
     with nullcontext() if output is None else stage_if_used(output) as place:
         for number, one in enumerate(models, 1):

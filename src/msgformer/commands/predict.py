@@ -143,7 +143,7 @@ def predict(
     check_choices(predict, locals())
     check_backend(backend, device, precision)
     listed = read_image_list(Path(images)) if is_image_list(images) else None  # type: ignore[arg-type]
-    images = images if listed is None else listed.paths  # type: ignore[assignment]
+    images = images if listed is None else listed.paths
     options = {"top_k": top_k, "threshold": threshold, "max_dets": max_dets, "img_size": img_size}
     options |= {"tile": tile, "tile_overlap": tile_overlap}
     inputs = _check_inputs(model, images, options, batch_size, workers)

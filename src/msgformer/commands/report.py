@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -75,10 +76,14 @@ def report(
     checkpoint = find_checkpoint(run, "run")
     resolved = None if data is None else resolve_data(data, layout=False)
 
-    from msgformer.runs.report import REPORT_FILE, score_for_report, write_report
+    from msgformer.runs.report import REPORT_FILE, note_all_trained, score_for_report, write_report
     from msgformer.tasks.prediction.predictor import InferenceConfig
 
     config = InferenceConfig(device, precision, batch_size, workers, progress)
     compute_scores = score_for_report(checkpoint, resolved, config, on_bad_image)
-    plots = write_report(run, compute_scores if score else None)
+    note = note_all_trained(run) if resolved is None else None
+    if note is not None and score:
+        print(f"note: {note}", file=sys.stderr, flush=True)
+    is_scored = score and note is None
+    plots = write_report(run, compute_scores if is_scored else None, [] if note is None else [note])
     return ReportResult(run / REPORT_FILE, plots)

@@ -58,14 +58,18 @@ def resolve_config(given: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
 
 
 def check_start(settings: TrainSettings) -> None:
-    """Check that a new run has at most one source of initial weights, and that its file exists.
+    """Check that a new run has at most one source of initial weights, and that this and the split file exist.
 
     Args:
         settings: Settings of the run.
 
     Raises:
-        UserError: It has two, or the file does not exist.
+        UserError: It has two, or a file does not exist.
     """
+    if settings.split_file is not None and require_path(Path(settings.split_file), "split_file").is_dir():
+        raise UserError(
+            f"split_file: {settings.split_file} is a folder; give a file, such as split.csv in a run folder"
+        )
     if settings.init_from is None:
         return
     if settings.pretrained:
@@ -108,6 +112,11 @@ def train(
     workers: int | None = None,
     seed: int = 0,
     val_fraction: float = 0.2,
+    split_seed: int | None = None,
+    split_file: Path | None = None,
+    split_by: str | None = None,
+    folds: int | None = None,
+    fold: int | None = None,
     on_bad_image: OnBadImage = "stop",
     balance: Balance = "none",
     pretrained: bool = False,
@@ -151,7 +160,16 @@ def train(
         batch_size: Images per batch and device.
         workers: Processes that load and augment images; by default the number of cores minus one, at most 8.
         seed: Random seed.
-        val_fraction: Fraction of each class to hold out if the data has no val/; for classification and detection.
+        val_fraction: Fraction of each class to hold out if the data has no val/; 0 trains on all images. This and the
+            next five options are for classification and detection.
+        split_seed: Seed of the split; by default the seed.
+        split_file: CSV file with the columns name (or image) and subset (or split) that assigns each image to train,
+            val or test, such as split.csv of a run; for data without val/.
+        split_by: Keeps images that belong together, such as those of one patient, on one side of the split: a column
+            of the table of labels, or a regular expression whose first group (or whole match) in the name of an image
+            is the image's group.
+        folds: Number of folds of a cross-validation, instead of val_fraction; give the same split_seed for all folds.
+        fold: Number of the fold that is held out, from 1.
         on_bad_image: At images that can't be read: "stop", or "skip" those found when all images are checked before
             training; they are listed in skipped.csv in the run folder.
         balance: For classes of different sizes: "sampler" draws all classes equally often, "loss" weights the loss of

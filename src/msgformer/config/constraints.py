@@ -15,6 +15,7 @@ from msgformer.config.ranges import (
     ABOVE_0,
     AT_LEAST_0,
     AT_LEAST_1,
+    AT_LEAST_2,
     FRACTION,
     IS_ASCENDING,
     NEEDS,
@@ -49,6 +50,9 @@ SINGLE: dict[str, Range] = {
     "seeds": AT_LEAST_1,
     "img_size": AT_LEAST_1,
     "val_fraction": FRACTION,
+    "split_seed": AT_LEAST_0,
+    "folds": AT_LEAST_2,
+    "fold": AT_LEAST_1,
     "top_k": AT_LEAST_1,
     "threshold": PROBABILITY,
     "max_dets": AT_LEAST_1,
@@ -58,6 +62,10 @@ SINGLE: dict[str, Range] = {
     "scales": ABOVE_0,
 }
 """Ranges of options without a group; an option has the same range in every command."""
+
+
+REPLACED_BY: dict[str, tuple[str, ...]] = {"val_fraction": ("split_file", "folds")}
+"""Options without a group by the options that replace them; an explicit one is refused with those."""
 
 
 def _grouped(key: str) -> dict[str, Any]:
@@ -111,6 +119,9 @@ def check_effects(given: Iterable[str], arguments: Mapping[str, Any]) -> None:
         UserError: An option has no effect; the message names it and the options that it needs.
     """
     for key in given:
+        for other in REPLACED_BY.get(key, ()):
+            if arguments.get(key) is not None and arguments.get(other) is not None:
+                raise UserError(f"{key} has no effect with {other}; leave one of them out")
         name, _, member = key.partition(".")
         needs, group = NEEDED.get(key), arguments.get(name)
         if member not in ("", "enabled") and not getattr(group, "enabled", True):

@@ -10,6 +10,7 @@ from msgformer.config.ranges import ABOVE_0, AT_LEAST_0, AT_LEAST_1, PROBABILITY
 Filter = Literal["bicubic", "bilinear", "nearest"]
 OnBadImage = Literal["stop", "skip"]
 Balance = Literal["none", "sampler", "loss"]
+EvaluationSplit = Literal["train", "val", "test", "all"]
 
 
 @dataclass(frozen=True)

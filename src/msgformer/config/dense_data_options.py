@@ -10,6 +10,10 @@ from msgformer.config.ranges import ABOVE_0, AT_LEAST_0, AT_LEAST_1, PROBABILITY
 ReduceZeroLabel = bool | Literal["auto"]
 """Whether labels count from 1 and 0 means no class; "auto" depends on the data set."""
 
+_COUNTED_FROM_0 = Needs(
+    "segment_images.reduce_zero_label auto or false", lambda images: images.reduce_zero_label is not True
+)
+
 
 _NO_TILE = Needs("detect_images.tile null", lambda images: images.tile is None)
 
@@ -50,12 +54,31 @@ class DetectImageOptions:
 
 
 @dataclass(frozen=True)
-class SegmentImageOptions:
-    """Image sizes and augmentation in segmentation. The defaults are the common ADE20K recipe.
+class LabelOptions:
+    """Meaning of the pixels of label maps.
 
     Attributes:
         reduce_zero_label: Labels count from 1 and 0 means no class, as in ADE20K. "auto" is true for ADE20K and for
             folders whose labels.json says so; otherwise labels are used unchanged.
+        label_map: Class of each pixel value, such as '{0: background, 255: object}', or of each color, such as
+            '{"0, 0, 0": background, "#800000": cat}'; the class "ignore" stands for pixels without a class. By default
+            labels count the classes.
+    """
+
+    reduce_zero_label: ReduceZeroLabel = "auto"
+    label_map: dict[int | str, str] | None = option(None, needs=_COUNTED_FROM_0)
+
+
+@dataclass(frozen=True)
+class SegmentImageOptions(LabelOptions):
+    """Labels, image sizes and augmentation in segmentation. The defaults are the common ADE20K recipe.
+
+    Attributes:
+        reduce_zero_label: Labels count from 1 and 0 means no class, as in ADE20K. "auto" is true for ADE20K and for
+            folders whose labels.json says so; otherwise labels are used unchanged.
+        label_map: Class of each pixel value, such as '{0: background, 255: object}', or of each color, such as
+            '{"0, 0, 0": background, "#800000": cat}'; the class "ignore" stands for pixels without a class. By default
+            labels count the classes.
         short_side: Shorter side that images are resized to; in training, before the random scale.
         long_side: Maximum of the longer side after that.
         scale: Minimum and maximum of the random scale.
@@ -68,7 +91,6 @@ class SegmentImageOptions:
             few photographs.
     """
 
-    reduce_zero_label: ReduceZeroLabel = "auto"
     short_side: int = option(512, AT_LEAST_1)
     long_side: int = option(2048, AT_LEAST_1)
     scale: tuple[float, float] = option((0.5, 2.0), ABOVE_0, ascending=True)

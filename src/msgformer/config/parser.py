@@ -90,7 +90,7 @@ def configured_by(
                 loaded = [] if requested is None else load_plugins(requested)
                 arguments[PLUGINS] = merge_plugins(loaded, arguments.get(PLUGINS) or ())
             arguments |= given
-            check_effects(_dotted_keys(mappings), arguments)
+            check_effects([*given, *_dotted_keys(mappings)], arguments)
             # All arguments as keywords, so that explicit ones override the configuration by name.
             return function(**arguments)  # type: ignore[call-arg]
 
@@ -226,7 +226,8 @@ class Options:
                 raise UserError(f"{key} must be {hint.__name__} or a mapping of its options, not {value!r}")
             if is_mapping(hint) and not accepts_text(hint) and not isinstance(value, Mapping | None):
                 raise UserError(f"{key} must be a mapping, such as {{'name': value}}, not {value!r}")
-        return {key: given.pop(key) for key in [*given] if isinstance(given[key], Mapping)}
+        mappings = [key for key, value in given.items() if isinstance(value, Mapping) and key not in self.required]
+        return {key: given.pop(key) for key in mappings}
 
     def _split_members(self, overrides: Mapping[str, Any], group: str = "") -> tuple[dict[str, Any], dict[str, Any]]:
         """Return options by dotted key: those for the parser to read, and the mappings."""

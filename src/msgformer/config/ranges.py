@@ -21,11 +21,13 @@ class Range:
         minimum: Lower bound.
         maximum: Upper bound.
         is_open: Exclude the bounds.
+        is_half_open: Exclude the upper bound.
     """
 
     minimum: float
     maximum: float = math.inf
     is_open: bool = False
+    is_half_open: bool = False
 
     def contains(self, number: float) -> bool:
         """Return whether a number is in the range; NaN and infinity never are."""
@@ -33,7 +35,7 @@ class Range:
             return False
         if self.is_open:
             return self.minimum < number < self.maximum
-        return self.minimum <= number <= self.maximum
+        return self.minimum <= number <= self.maximum and not (self.is_half_open and number == self.maximum)
 
     def __str__(self) -> str:
         if self.maximum < math.inf:
@@ -41,8 +43,8 @@ class Range:
         return f"be above {self.minimum:g}" if self.is_open else f"be at least {self.minimum:g}"
 
 
-AT_LEAST_0, AT_LEAST_1, ABOVE_0 = Range(0), Range(1), Range(0, is_open=True)
-FRACTION, PROBABILITY = Range(0, 1, is_open=True), Range(0, 1)
+AT_LEAST_0, AT_LEAST_1, AT_LEAST_2, ABOVE_0 = Range(0), Range(1), Range(2), Range(0, is_open=True)
+FRACTION, PROBABILITY = Range(0, 1, is_half_open=True), Range(0, 1)
 
 
 @dataclass(frozen=True)

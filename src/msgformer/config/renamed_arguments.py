@@ -6,6 +6,7 @@ import functools
 import sys
 import warnings
 from collections.abc import Callable, Mapping
+from dataclasses import is_dataclass
 from typing import Any, TypeVar, cast
 
 from msgformer.errors import UserError
@@ -73,7 +74,16 @@ def use_new_names(
         if names[old] in values:
             raise UserError(f"{prefix}{old} is the old name of {prefix}{names[old]}; give only {prefix}{names[old]}")
         warn(rename_warning(f"{prefix}{old}", f"{prefix}{names[old]}"))
-    return {names.get(key, key): value for key, value in values.items()}
+    renamed = {names.get(key, key): value for key, value in values.items()}
+    for group, dot, member in [key.partition(".") for key in renamed]:
+        if dot:  # now in a group of options
+            renamed[group] = {**_as_mapping(renamed.get(group)), member: renamed.pop(f"{group}.{member}")}
+    return renamed
+
+
+def _as_mapping(group: Any) -> Mapping[str, Any]:
+    """Return a group of options, a dataclass, a mapping or None, as a mapping."""
+    return vars(group) if is_dataclass(group) else group or {}
 
 
 def use_new_options(

@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
-from msgformer.config.dense_data_options import ReduceZeroLabel
+from msgformer.config.dense_data_options import LabelOptions
 from msgformer.config.dense_training_options import DetectOptions
 from msgformer.data.classification.folder_checks import survey_folder
 from msgformer.data.classification.image_checks import check_source_images
@@ -16,6 +16,7 @@ from msgformer.data.classification.subsets import open_location
 from msgformer.data.dense.checks import check_instances, check_object_counts, check_objects, survey_label_maps
 from msgformer.data.detection.instances import InstanceSet
 from msgformer.data.detection.sets import find_readers
+from msgformer.data.duplicates import find_leaks
 from msgformer.data.files.locations import FOLDER, Location, expand_shards, find_labels
 from msgformer.data.files.sources import FolderSource, Source
 from msgformer.data.files.tars import index_tar
@@ -113,25 +114,27 @@ def survey_detection(data: str) -> Survey:
         labels = Counter(instance.label for image in subsets[subset].images for instance in image.instances)
         names = subsets[subset].classes
         classes[subset] = {name: labels[label] for label, name in enumerate(names, start=1)}
+    problems += find_leaks({subset: found.paths() for subset, found in subsets.items()})
     if not has_errors(problems):
         problems += check_objects(subsets)
     return Survey({subset: len(found) for subset, found in subsets.items()}, classes, sort_problems(problems))
 
 
-def survey_segmentation(data: str, *, reduce_zero: ReduceZeroLabel) -> Survey:
+def survey_segmentation(data: str, labels: LabelOptions) -> Survey:
     """Survey a segmentation dataset in ADE20K's or Cityscapes' layout.
 
     Args:
         data: The folder.
-        reduce_zero: Whether labels count from 1, with 0 for no class; "auto" decides as a training does.
+        labels: Meaning of the labels.
 
     Raises:
         UserError: The folder has neither layout.
     """
-    images, classes, problems = {}, {}, []
+    images, classes, problems, paths = {}, {}, [], {}
     for subset in find_segmentation(Path(data)):
-        found, wrong = read_subset(Path(data), subset, reduce_zero)
+        found, wrong = read_subset(Path(data), subset, labels)
         also_wrong, classes[subset] = survey_label_maps(found)
         problems += [*wrong, *also_wrong]
-        images[subset] = len(found)
+        images[subset], paths[subset] = len(found), found.paths()
+    problems += find_leaks(paths)
     return Survey(images, classes, sort_problems(problems))

@@ -68,7 +68,7 @@ def fit(
         "run": files.folder,
         "checkpoint": files.folder / BEST,
         "epoch": int(best["epoch"]),
-        "scores": {name: best[f"val/{name}"] for name in setup.scores},
+        "scores": {name: best.get(f"val/{name}") for name in setup.scores},
         "epochs": len(files.rows),
         "seconds": time.monotonic() - start,
     }
@@ -83,9 +83,12 @@ def _write_report_at_end(settings: TrainSettings, files: RunFiles, trainer: Trai
         finished = True
     finally:
         if settings.report and files.folder is not None and files.rows and trainer.is_global_zero:
-            from msgformer.runs.report import evaluate_best, try_write_report
+            from msgformer.runs.report import evaluate_best, note_all_trained, try_write_report
 
-            try_write_report(files.folder, evaluate_best(files.folder, settings, trainer) if finished else None)
+            note = note_all_trained(files.folder)
+            is_scored = finished and note is None
+            evaluate = evaluate_best(files.folder, settings, trainer) if is_scored else None
+            try_write_report(files.folder, evaluate, note)
 
 
 def _open_run(settings: TrainSettings, output: Path | None, resume: Path | None, setup: TrainingSetup) -> Path:

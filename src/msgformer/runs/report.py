@@ -71,15 +71,16 @@ def write_report(run: Path, evaluate: Evaluate | None, notes: list[str] | None =
     return paths
 
 
-def try_write_report(run: Path, evaluate: Evaluate | None) -> None:
+def try_write_report(run: Path, evaluate: Evaluate | None, note: str | None = None) -> None:
     """Write a report at the end of a training; a failure is reported on standard error, and raises nothing.
 
     Args:
         run: Run folder with at least one finished epoch.
         evaluate: As for `write_report`; None if the training was stopped, so that it ends without delay.
+        note: Why nothing is scored, if not because the training was stopped.
     """
     again = f"'msgformer report {run}' writes a complete one"
-    notes = [] if evaluate else [f"The training was stopped, so its images were not scored; {again}."]
+    notes = [] if evaluate else [note or f"The training was stopped, so its images were not scored; {again}."]
     try:
         try:
             write_report(run, evaluate, notes)
@@ -90,6 +91,20 @@ def try_write_report(run: Path, evaluate: Evaluate | None) -> None:
             write_report(run, None, [f"The images couldn't be scored: {error}; {again}."])
     except (OSError, UserError) as error:
         print(f"no report was written: {error}; {again}", file=sys.stderr, flush=True)
+
+
+def note_all_trained(run: Path) -> str | None:
+    """Return a note for the report of a run that held out no images; None for other runs.
+
+    Args:
+        run: Run folder.
+    """
+    if read_split(run, "val") != []:
+        return None
+    return (
+        "There are no held-out images: the run was trained on all images (val_fraction 0), so nothing is scored;"
+        f" 'msgformer report {run} --data FOLDER' scores other images."
+    )
 
 
 def score_for_report(
@@ -145,7 +160,7 @@ def build_page(run: Path, evaluate: Evaluate | None, notes: list[str]) -> Page:
     data = card.data.get("path") or "bundled data"
     return Page(
         title=run.resolve().name,
-        lead=f"{card.model} on {data}, epoch {best}, the best of {len(rows)}",
+        lead=f"{card.model} on {data}, epoch {best}, the {_rank(rows)} of {len(rows)}",
         tiles=tiles,
         sections=[
             learning_section(rows, best, _facts(card, rows, evaluation)),
@@ -157,6 +172,10 @@ def build_page(run: Path, evaluate: Evaluate | None, notes: list[str]) -> Page:
         footer=f"Written by msgformer {version('msgformer')} on {datetime.now(UTC):%Y-%m-%d %H:%M} UTC.",
         notes=notes,
     )
+
+
+def _rank(rows: list[Row]) -> str:
+    return "best" if any("val/" in name for name in rows[0]) else "last"
 
 
 def read_rows(run: Path) -> list[Row]:
@@ -208,4 +227,4 @@ def _throughput(run: Path, rows: list[Row]) -> list[Section]:
     """Return the section of throughput, or no section if the times or the numbers of images are unknown."""
     timed = [row for row in rows if row.get("seconds", math.nan) > 0]
     counts = [len(read_split(run, subset) or []) for subset in ("train", "val")]
-    return [throughput_section(timed, *counts)] if timed and all(counts) else []
+    return [throughput_section(timed, *counts)] if timed and counts[0] else []

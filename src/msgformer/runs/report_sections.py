@@ -126,7 +126,9 @@ def environment_section(starts: Sequence[Mapping[str, Any]]) -> Section:
 
 def _data_table(data: Mapping[str, Any]) -> Table:
     rows = []
-    for subset in ("train", "val"):
+    for subset in ("train", "val", "test"):
+        if subset not in data:
+            continue
         counts = data[subset]["classes"]
         per_class = f" in {len(counts):,} classes, {min(counts.values()):,} to {max(counts.values()):,} per class"
         has_classes = set(counts) != {""}  # images of a detector or a segmenter have no class of their own

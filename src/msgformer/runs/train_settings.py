@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import shutil
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from msgformer.config.dense_training_options import DetectOptions, SegmentOption
 from msgformer.config.recipes import CONFIG_FILE, load_config
 from msgformer.config.training_options import DistillOptions, OptimOptions, TrainerOptions
 from msgformer.data.files.locations import data_text
+from msgformer.data.loading.split import Folds, SplitRule
 from msgformer.errors import UserError
 from msgformer.model_names import ALIASES, MODELS, nearest, resolve
 from msgformer.plugins import plugin_options
@@ -54,6 +55,11 @@ class TrainSettings:
     workers: int | None
     seed: int
     val_fraction: float
+    split_seed: int | None
+    split_file: str | None
+    split_by: str | None
+    folds: int | None
+    fold: int | None
     on_bad_image: OnBadImage
     balance: Balance
     pretrained: bool
@@ -82,8 +88,9 @@ class TrainSettings:
         values = {field.name: arguments[field.name] for field in dataclasses.fields(cls)}
         values["data"] = None if values["data"] is None else data_text(values["data"])
         values["teacher"] = None if values["teacher"] is None else str(values["teacher"])
-        if values["init_from"] is not None:
-            values["init_from"] = str(Path(values["init_from"]).expanduser().absolute())
+        for name in ("init_from", "split_file"):
+            if values[name] is not None:
+                values[name] = str(Path(values[name]).expanduser().absolute())
         return cls(**{**values, "model_args": values["model_args"] or {}, "plugins": list(values["plugins"] or ())})
 
     @property
@@ -109,6 +116,7 @@ class TrainSettings:
             raise UserError(
                 f"optim.warmup_epochs is {self.optim.warmup_epochs:g}, but epochs is {self.epochs}; give fewer"
             )
+        self._check_split()
         self._check_ema()
         self._check_distill()
         for key, remedy in (
@@ -122,6 +130,37 @@ class TrainSettings:
         check_trackers(self.trainer.trackers)
         data = None if self.data is None else get_task(self.task).resolve_data(self.data)
         return replace(self, data=data, teacher=None if self.teacher is None else resolve_teacher(self.teacher))
+
+    def _check_split(self) -> None:
+        if self.folds is None or self.fold is None:
+            if self.folds is not None or self.fold is not None:
+                given, missing = ("folds", "fold") if self.fold is None else ("fold", "folds")
+                raise UserError(f"{given} needs {missing}, as in --folds 5 --fold 1; give both, or neither")
+        elif self.fold > self.folds:
+            raise UserError(f"fold must be at most {self.folds}, the number of folds, not {self.fold}")
+        if self.split_file is not None:
+            self._check_unused(("folds", "split_by", "split_seed"), "split_file")
+        elif self.folds is None and self.val_fraction == 0:
+            self._check_unused(("split_by", "split_seed"), "val_fraction 0")
+            if self.trainer.patience is not None:
+                raise UserError("trainer.patience has no effect with val_fraction 0: no image is left to validate on")
+
+    def _check_unused(self, names: Sequence[str], reason: str) -> None:
+        for name in names:
+            if getattr(self, name) is not None:
+                raise UserError(f"{name} has no effect with {reason}; leave one of them out")
+
+    @property
+    def split_rule(self) -> SplitRule:
+        """How the data is split if it has no validation images."""
+        return SplitRule(
+            self.val_fraction,
+            self.seed if self.split_seed is None else self.split_seed,
+            None if self.folds is None or self.fold is None else Folds(self.folds, self.fold),
+            None if self.split_file is None else Path(self.split_file),
+            self.split_by,
+            has_own_seed=self.split_seed is not None,
+        )
 
     def _check_ema(self) -> None:
         ema = self.optim.ema

@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from msgformer.config.data_options import OnBadImage
+from msgformer.config.data_options import EvaluationSplit, OnBadImage
+from msgformer.data.loading.split import Subset
 from msgformer.errors import UserError, shown
 from msgformer.utils.result import Result
 
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
 
 METRICS, CLASSES, COMPARISON = "metrics.json", "per_class.csv", "comparison.csv"
 """Files that an evaluation writes."""
+
+PARTS: dict[Subset, str] = {"train": "training", "val": "held-out", "test": "test"}
+"""Names of the parts of a run's data."""
 
 MAX_ROWS = 20
 """Largest number of classes in a printed table of scores; of more classes, those with the lowest scores are listed."""
@@ -35,11 +39,13 @@ class EvaluationOptions:
         on_bad_image: "stop" at an image that can't be read, or "skip" and list it.
         task_options: Test-time options that not every task has, such as ``flip``, by name.
         with_examples: Whether to collect examples for a report.
+        split: Subset to score on; by default that for validation.
     """
 
     on_bad_image: OnBadImage = "stop"
     task_options: Mapping[str, Any] = field(default_factory=dict)
     with_examples: bool = False
+    split: EvaluationSplit | None = None
 
 
 @dataclass(frozen=True)

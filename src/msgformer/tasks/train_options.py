@@ -16,6 +16,11 @@ if TYPE_CHECKING:
 DEFAULTS: dict[str, Any] = {
     "img_size": None,
     "val_fraction": 0.2,
+    "split_seed": None,
+    "split_file": None,
+    "split_by": None,
+    "folds": None,
+    "fold": None,
     "on_bad_image": "stop",
     "balance": "none",
     "teacher": None,

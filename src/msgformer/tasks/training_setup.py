@@ -13,6 +13,7 @@ from lightning import Trainer
 from msgformer.data.files.locations import parse_location
 from msgformer.data.loading.loader import default_workers
 from msgformer.data.loading.module import ImageData
+from msgformer.data.loading.split import SPLIT_FILE, SplitRule
 from msgformer.errors import UserError
 from msgformer.training.module import Plan, Training
 
@@ -58,6 +59,13 @@ class TrainingSetup(ABC):
     def __init__(self, settings: TrainSettings, resume: Path | None) -> None:
         self.settings = settings
         self.resume = resume
+
+    def split_rule(self) -> SplitRule:
+        """Return how data without validation images is split; a resumed run reads its own record of a split file."""
+        rule = self.settings.split_rule
+        if self.resume is not None and rule.file is not None:  # the user's file may have changed
+            return replace(rule, file=self.resume / SPLIT_FILE)
+        return rule
 
     @property
     def title(self) -> str:

@@ -26,8 +26,8 @@ class Best:
     tie_breaker: str | None = None
 
     def select(self, rows: Sequence[Row]) -> Row:
-        """Return the best epoch among those with the metric; the first one of equals."""
-        return min((row for row in rows if self.metric in row), key=self._rank)
+        """Return the best epoch among those with the metric, the first one of equals; without any, the last epoch."""
+        return min((row for row in rows if self.metric in row), key=self._rank, default=rows[-1])
 
     def with_prefix(self, prefix: str) -> Best:
         """Return the same rule for prefixed names: ``val/PREFIXtop1`` instead of ``val/top1``."""

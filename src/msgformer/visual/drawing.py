@@ -71,15 +71,20 @@ def draw_classes(image: Image.Image, classes: np.ndarray, ignored: int = 255) ->
         classes: Class of each pixel, counted from 0 [H, W].
         ignored: Class whose pixels are not changed.
     """
-    colors = np.array([class_color(label) for label in range(256)], np.float32)
     pixels = np.asarray(image).astype(np.float32)
     shown = classes != ignored
+    colors = np.array([class_color(label) for label in range(int(classes[shown].max(initial=0)) + 1)], np.float32)
     pixels[shown] += MASK_OPACITY * (colors[classes[shown]] - pixels[shown])
     return Image.fromarray(pixels.round().astype(np.uint8))
 
 
 def class_map(classes: np.ndarray) -> Image.Image:
-    """Convert a class map [H, W] to a palette image: each pixel stores its class and has the color of the class."""
+    """Convert a class map [H, W] to an image of classes.
+
+    It has a palette: each pixel stores its class and has the color of the class. Maps of 16 bits (uint16) are gray.
+    """
+    if classes.dtype == np.uint16:
+        return Image.fromarray(classes)
     image = Image.fromarray(classes.astype(np.uint8))
     image.putpalette([part for label in range(256) for part in class_color(label)])
     return image

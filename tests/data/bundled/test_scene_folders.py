@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from msgformer.config.dense_data_options import LabelOptions
 from msgformer.data.bundled.scene_folders import cached_scenes, write_detection, write_segmentation
 from msgformer.data.bundled.scenes import SceneMaker
 from msgformer.data.segmentation.sets import resolve_reduce_zero
@@ -34,7 +35,7 @@ def test_segmentation_is_written_as_ade20k_is(tmp_path):
     write_segmentation(tmp_path / "scenes", COUNTS, seed=1)
     names = (tmp_path / "scenes/classes.txt").read_text().split()
     assert names == ["background", *"0123456789"]
-    assert resolve_reduce_zero(tmp_path / "scenes", "auto")
+    assert resolve_reduce_zero(tmp_path / "scenes", LabelOptions())
     with Image.open(tmp_path / "scenes/annotations/training/000003.png") as image:
         assert image.mode == "L"
         labels = np.asarray(image)

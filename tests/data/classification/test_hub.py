@@ -6,6 +6,7 @@ import pytest
 from PIL import Image
 
 from msgformer.data.classification.hub import open_hub_set
+from msgformer.data.classification.subsets import find_sources
 from msgformer.data.files.locations import Location
 from msgformer.errors import UserError
 
@@ -33,6 +34,19 @@ def test_a_stored_set_with_splits(tmp_path):
     assert (train.name(3), val.name(0)) == ("train[3]", "test[0]")
     assert pickle.loads(pickle.dumps(train)).load(3).getpixel((0, 0)) == (3, 0, 0)
     assert train.probe(0, whole=True) is None
+
+
+def test_a_test_split_is_kept_beside_the_validation_split(tmp_path):
+    def counts(folder, content):
+        content.save_to_disk(folder)
+        found = find_sources(Location("hfds", str(folder)), ["cats", "dogs"])
+        return {name: len(source().labels) for name, source in found.items()}
+
+    sets = datasets.DatasetDict({"train": table(6), "validation": table(4), "test": table(2)})
+    assert counts(tmp_path / "three", sets) == {"train": 6, "val": 4, "test": 2}
+    del sets["validation"]
+    assert counts(tmp_path / "two", sets) == {"train": 6, "val": 2, "test": 2}
+    assert counts(tmp_path / "one", sets["train"]) == {"all": 6}
 
 
 def test_one_split_alone_has_no_validation_images(tmp_path):

@@ -1,8 +1,15 @@
 import pytest
 
-from msgformer.data.classification.label_table import list_table
-from msgformer.data.classification.subsets import open_evaluation, open_subsets, record_subsets, reopen_validation
+from msgformer.data.classification.label_table import list_table, table_groups
+from msgformer.data.classification.subsets import (
+    open_evaluation,
+    open_subsets,
+    open_training,
+    record_subsets,
+    reopen_validation,
+)
 from msgformer.data.files.locations import find_labels, parse_location, resolve_data
+from msgformer.data.loading.split import SplitRule
 from msgformer.errors import UserError
 
 
@@ -104,6 +111,28 @@ def test_a_folder_stands_for_its_table(write, tmp_path):
     assert resolve_data(path) == str(path)
     with pytest.raises(UserError, match=r"no such file or folder: .*gone\.csv"):
         resolve_data(path.with_name("gone.csv"))
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".parquet"])
+def test_groups_are_read_from_a_column(write, tmp_path, suffix):
+    path = write("image,label,case\na/x/00.png,1,7\na/x/01.png,2,8\nb c/x/00.png,2,7\n")
+    if suffix == ".parquet":
+        pq = pytest.importorskip("pyarrow.parquet")
+        pq.write_table(pytest.importorskip("pyarrow.csv").read_csv(path), tmp_path / "labels.parquet")
+        path = tmp_path / "labels.parquet"
+    names = ["b c/x/00.png", "a/x/01.png", "a/x/00.png"]
+    assert table_groups(path, names, "case") == table_groups(path, names, "Case") == ["7", "8", "7"]
+    assert table_groups(path, names, "patient") is None
+
+
+def test_unusable_columns_of_groups_are_refused(write):
+    path = write("image,label,case\na/x/00.png,1,7\na/x/01.png,2,\nb c/x/00.png,2,7\n")
+    with pytest.raises(UserError, match=r"split_by: .*labels\.csv, row 2 has no case; complete or remove it"):
+        open_training(path, SplitRule(by="case"))
+    with pytest.raises(UserError, match=r"'cse' doesn't match .*; the table has no column of this name"):
+        open_training(path, SplitRule(by="cse"))
+    with pytest.raises(UserError, match="split_by: no group can be held out, such as 1, which holds all images of"):
+        open_training(path, SplitRule(by="label"))
 
 
 def test_a_split_of_a_table_is_found_again(write, tmp_path):

@@ -5,6 +5,7 @@ import pytest
 from PIL import Image
 
 from data.dense_folders import SIZES, coco_content, quarters, write_ade20k, write_coco
+from msgformer.config.dense_data_options import LabelOptions
 from msgformer.data.dense.checks import (
     check_instances,
     check_instances_quickly,
@@ -44,7 +45,7 @@ def test_rotated_images_have_their_displayed_size(orientation, tmp_path):
 
 
 def test_problems_of_label_maps_are_found(tmp_path):
-    train, _ = open_segmentation(write_ade20k(tmp_path), reduce_zero=True)
+    train, _ = open_segmentation(write_ade20k(tmp_path), LabelOptions(True))
     assert check_label_maps_quickly(train) == []
     maps = tmp_path / "annotations/training"
     Image.fromarray(quarters(40, 30) + 1).save(maps / "0.png")
@@ -61,7 +62,7 @@ def test_problems_of_label_maps_are_found(tmp_path):
 
 @pytest.mark.parametrize("header_limit", [2, 1000])
 def test_a_sample_of_label_maps_of_large_sets_is_read(header_limit, tmp_path, monkeypatch):
-    train, _ = open_segmentation(write_ade20k(tmp_path), reduce_zero=True)
+    train, _ = open_segmentation(write_ade20k(tmp_path), LabelOptions(True))
     maps = tmp_path / "annotations/training"
     for name, (width, height) in zip(("0.png", "2.png"), (SIZES[0], SIZES[2]), strict=True):
         Image.fromarray(quarters(width, height) + 1).save(maps / name)
@@ -74,12 +75,12 @@ def test_a_sample_of_label_maps_of_large_sets_is_read(header_limit, tmp_path, mo
 
 
 def test_the_sample_is_spread_over_the_whole_set(tmp_path, monkeypatch):
-    train, _ = open_segmentation(write_ade20k(tmp_path), reduce_zero=True)
+    train, _ = open_segmentation(write_ade20k(tmp_path), LabelOptions(True))
     large = LabeledImages(train.root, train.pairs * 4, train.scheme)
     read = []
     monkeypatch.setattr("msgformer.data.dense.checks.FULL_CHECK_LIMIT", 2)
     monkeypatch.setattr(
-        "msgformer.data.dense.checks.read_label_map", lambda path: read.append(path) or read_label_map(path)
+        "msgformer.data.dense.checks.read_label_map", lambda path, _: read.append(path) or read_label_map(path)
     )
     assert check_label_maps_quickly(large) == []
     assert sorted(read) == sorted(large.pairs[index][1] for index in (0, 6))

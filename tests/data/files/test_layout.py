@@ -1,9 +1,14 @@
 import pytest
 
-from msgformer.data.files.layout import find_evaluation, find_layout, find_subsets, list_subsets, pick_subset, subset_of
+from msgformer.data.files.layout import find_layout, find_subsets, is_test_folder, list_subsets, pick_subset, subset_of
 from msgformer.errors import UserError
 
 CLASSES = ["dark", "light"]
+
+
+def find_evaluation(path, classes):
+    layout = find_layout(path, classes)
+    return layout.val or layout.train
 
 
 @pytest.mark.parametrize(
@@ -57,6 +62,8 @@ def test_test_images_are_separate_from_validation_images(image_folder):
     root = image_folder("data/train").parent
     image_folder("data/test")
     assert (find_layout(root).val, find_layout(root).test) == (root / "test", None)
+    assert is_test_folder(root / "test", root)
+    assert not is_test_folder(root / "valid", root)
     image_folder("data/valid")
     assert (find_layout(root).val, find_layout(root).test) == (root / "valid", root / "test")
 

@@ -4,13 +4,14 @@ import numpy as np
 import pytest
 
 from data.dense_folders import quarters, write_cityscapes
+from msgformer.config.dense_data_options import LabelOptions
 from msgformer.data.segmentation.cityscapes import CLASSES
 from msgformer.data.segmentation.sets import open_segmentation
 
 
 @pytest.mark.parametrize("kind", ["labelIds", "labelTrainIds"])
 def test_cityscapes_keeps_the_evaluated_labels(kind, tmp_path):
-    train, val = open_segmentation(write_cityscapes(tmp_path, kind), reduce_zero=True)
+    train, val = open_segmentation(write_cityscapes(tmp_path, kind), LabelOptions(True))
     assert len(val) == 3
     assert train.classes == tuple(CLASSES.values())
     assert len(train.classes) == 19

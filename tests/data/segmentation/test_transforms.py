@@ -7,9 +7,9 @@ from PIL import Image
 from torchvision.tv_tensors import Mask
 
 from data.dense_folders import write_ade20k
-from msgformer.config.dense_data_options import SegmentImageOptions
+from msgformer.config.dense_data_options import LabelOptions, SegmentImageOptions
 from msgformer.data.dense.samples import SegmentationSamples
-from msgformer.data.segmentation.label_maps import IGNORED
+from msgformer.data.segmentation.label_scheme import IGNORED
 from msgformer.data.segmentation.sets import open_segmentation
 from msgformer.data.segmentation.transforms import SegmentEval, SegmentTrain, scaled_size
 from msgformer.utils.seeding import seeded
@@ -99,7 +99,7 @@ def test_evaluation_resizes_the_image_alone():
 
 
 def test_samples_depend_on_seed_epoch_and_index(tmp_path):
-    train, _ = open_segmentation(write_ade20k(tmp_path), reduce_zero=True)
+    train, _ = open_segmentation(write_ade20k(tmp_path), LabelOptions(True))
     samples = SegmentationSamples(train, SegmentTrain(SegmentImageOptions(short_side=40, crop=32), MEAN, STD), seed=4)
     first, other = samples[1, 2], samples[2, 2]
     torch.manual_seed(9)
@@ -113,6 +113,6 @@ def test_samples_depend_on_seed_epoch_and_index(tmp_path):
 def test_a_map_of_another_size_is_named(tmp_path):
     root = write_ade20k(tmp_path)
     Image.new("L", (9, 9), 1).save(root / "annotations/training/0.png")
-    train, _ = open_segmentation(root, reduce_zero=True)
+    train, _ = open_segmentation(root, LabelOptions(True))
     with pytest.raises(Exception, match=r"9 x 9 pixels, but .* has 40 x 30"):
         SegmentationSamples(train, SegmentEval(PLAIN, MEAN, STD))[0, 0]

@@ -14,9 +14,15 @@ def load_segmenter(num_classes):
     return msgformer.load(module.eval(), device="cpu")
 
 
-def test_more_classes_than_a_class_map_holds_are_refused():
-    with pytest.raises(msgformer.UserError, match="has 256 classes, but class maps hold at most 255"):
-        load_segmenter(256).predict(IMAGE)
+def test_class_maps_of_more_than_255_classes_have_16_bits(tmp_path):
+    model = load_segmenter(300)
+    with torch.no_grad():
+        model.module.decode_head.conv_seg.bias[255] = 99
+    result = model.predict(IMAGE)
+    assert (result.class_map.dtype, np.unique(result.class_map).tolist()) == (np.uint16, [255])
+    result.to_image().save(tmp_path / "classes.png")
+    assert (np.asarray(Image.open(tmp_path / "classes.png")) == 255).all()
+    assert (np.asarray(result.draw(IMAGE)) != np.asarray(IMAGE)).any()  # 255 is a class here
 
 
 def test_logits_that_are_not_numbers_are_refused():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -50,19 +51,34 @@ def open_hub_set(location: Location) -> tuple[HubSource, HubSource | None]:
     Raises:
         UserError: The package is missing, or the dataset can't be opened, or has no images or no labels.
     """
+    splits = open_hub_splits(location, ("train", "val"))
+    return splits["train"], splits.get("val")
+
+
+def open_hub_splits(location: Location, subsets: Sequence[str]) -> dict[str, HubSource]:
+    """Open the splits of some subsets, as far as they are there; "train" always is.
+
+    Args:
+        location: The location.
+        subsets: Of "train", "val", for which a test split serves as well, and "test".
+
+    Raises:
+        UserError: As of `open_hub_set`.
+    """
     require_package("datasets", "hf", "hfds:")
     splits = _load(location)
     train = pick_subset(splits, "train") or next(iter(splits))
-    val = pick_subset((name for name in splits if name != train), "val")
+    others = [name for name in splits if name != train]
+    names = {subset: train if subset == "train" else pick_subset(others, subset) for subset in subsets}
     image, label = _columns(splits[train], location)
     classes = _classes(splits[train], label)
     if len(classes) < 2:
         raise UserError(f"data: only one class in column {label!r} of {location}: a classifier needs at least two")
-    sources = [
-        None if name is None else _source(splits[name], name, image, label, classes, location) for name in (train, val)
-    ]
-    assert sources[0] is not None
-    return sources[0], sources[1]
+    return {
+        subset: _source(splits[name], name, image, label, classes, location)
+        for subset, name in names.items()
+        if name is not None
+    }
 
 
 def _load(location: Location) -> dict[str, Any]:

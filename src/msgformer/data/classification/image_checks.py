@@ -12,6 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from msgformer.data.duplicates import EQUAL, Fingerprint, alike_images, make_thumbnail
 from msgformer.data.files.images import FULL_SIZE, load_reduced, open_image
 from msgformer.data.files.sources import EncodedSource, Source
 from msgformer.data.problems import Problem
@@ -39,12 +40,14 @@ class ImageReport:
         label: Name of its class.
         digest: Hash of its bytes; empty if it can't be read.
         problems: Problems of the image.
+        thumbnail: As of `Fingerprint`.
     """
 
     name: str
     label: str
     digest: bytes
     problems: tuple[Problem, ...]
+    thumbnail: bytes | None = None
 
 
 def check_source_images(sources: Mapping[str, Source], advance: Callable[[], object]) -> list[Problem]:
@@ -62,14 +65,18 @@ def check_source_images(sources: Mapping[str, Source], advance: Callable[[], obj
                 reports[subset].append(report)
                 advance()
     found = [problem for subset in reports.values() for report in subset for problem in report.problems]
-    return [*found, *_duplicates(reports), *_skew(sources)]
+    prints = {
+        subset: [Fingerprint(one.name, one.digest, one.thumbnail) for one in images]
+        for subset, images in reports.items()
+    }
+    return [*found, *_duplicates(reports), *alike_images(prints), *_skew(sources)]
 
 
 def _check_image(source: Source, index: int) -> ImageReport:
     name = source.where(index) if isinstance(source, EncodedSource) else source.name(index)
     label = source.classes[source.labels[index]]
     problems: list[Problem] = []
-    digest = b""
+    digest, thumbnail = b"", None
     try:
         if isinstance(source, EncodedSource):
             file = source.open(index)
@@ -78,15 +85,17 @@ def _check_image(source: Source, index: int) -> ImageReport:
             with open_image(io.BytesIO(content), name) as image:
                 problems += [Problem("note", kind, name, message) for kind, message in _notes(image)]
                 load_reduced(image)
+                thumbnail = make_thumbnail(image)
         else:
-            digest = hashlib.blake2b(source.load(index).tobytes()).digest()
+            image = source.load(index)
+            digest, thumbnail = hashlib.blake2b(image.tobytes()).digest(), make_thumbnail(image)
     except OSError as error:
         message = f"can't be read ({error.strerror}); restore or remove it"
         problems = [Problem("error", "unreadable image", name, message)]
     except UserError as error:
         message = str(error).replace(f" {shown(name)}", "")
         problems = [Problem("error", "unreadable image", name, message)]
-    return ImageReport(name, label, digest, tuple(problems))
+    return ImageReport(name, label, digest, tuple(problems), thumbnail)
 
 
 def _notes(image: Image.Image) -> Iterator[tuple[str, str]]:
@@ -126,7 +135,7 @@ def _duplicates(reports: Mapping[str, Sequence[ImageReport]]) -> Iterator[Proble
                 yield Problem("warning", "two classes", image.name, f"{same}, but {labels}; remove the wrong one")
             elif first_subset != subset:
                 leak = f"{same} in {first_subset}: validation scores would be too high; remove one"
-                yield Problem("warning", "in both subsets", image.name, leak)
+                yield Problem("warning", EQUAL, image.name, leak)
             else:
                 yield Problem("note", "duplicate", image.name, same)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -45,18 +45,53 @@ def list_table(path: Path) -> tuple[Listing, Listing | None]:
     Raises:
         UserError: The table can't be read, lacks a column, or names an image that is missing or has no class.
     """
-    rows = _read_rows(path)
+    subsets = list_table_subsets(path)
+    return subsets["train"], subsets.get("val", subsets.get("test"))
+
+
+def list_table_subsets(path: Path) -> dict[str, Listing]:
+    """List the images of a table by subset: "train", and "val" and "test" if it has such rows.
+
+    Args:
+        path: As of `list_table`.
+
+    Raises:
+        UserError: As of `list_table`.
+    """
     by_subset: dict[str, list[LabeledRow]] = {}
-    for row in rows:
+    for row in _read_rows(path):
         by_subset.setdefault(row.subset or "train", []).append(row)
-    val = by_subset.get("val", by_subset.get("test"))
-    train = by_subset.get("train")
-    if train is None:
+    if "train" not in by_subset:
         raise UserError(f"{shown(path)}: no row has the split train; name the training images so")
-    classes = natural_order({row.label for row in train})
+    classes = natural_order({row.label for row in by_subset["train"]})
     if len(classes) < 2:
         raise UserError(f"{shown(path)}: only one class ({classes[0]!r}): a classifier needs at least two")
-    return _listing(path, train, classes), None if val is None else _listing(path, val, classes)
+    return {subset: _listing(path, rows, classes) for subset, rows in by_subset.items()}
+
+
+def table_groups(path: Path, names: Sequence[str], column: str) -> list[str] | None:
+    """Return the cell of each image in a column; None if the table has no such column.
+
+    Args:
+        path: As of `list_table`.
+        names: Names of the images, as listed.
+        column: Name of the column; upper case doesn't matter in a CSV file.
+
+    Raises:
+        UserError: A cell is empty.
+    """
+    columns, records = (
+        _read_parquet(path, column, column.lower()) if path.suffix.lower() == ".parquet" else _read_csv(path)
+    )
+    key = next((name for name in columns if name in (column, column.lower())), None)
+    if key is None:
+        return None
+    cells: dict[str, str] = {}
+    for number, record in enumerate(records, start=1):
+        cells[_parse(path, number, record).image] = value = _text(record.get(key))
+        if not value:
+            raise UserError(f"split_by: {_where(path, number)} has no {key}; complete or remove it")
+    return [cells[name] for name in names]
 
 
 def _listing(path: Path, rows: Iterable[LabeledRow], classes: list[str]) -> Listing:
@@ -102,7 +137,7 @@ def _read_csv(path: Path) -> tuple[list[str], list[Mapping[str, Any]]]:
         raise UserError(f"{shown(path)} is not a CSV file ({error}); write it again") from error
 
 
-def _read_parquet(path: Path) -> tuple[list[str], list[Mapping[str, Any]]]:
+def _read_parquet(path: Path, *more: str) -> tuple[list[str], list[Mapping[str, Any]]]:
     require_package("pyarrow", "parquet", f"data: {shown(path)}")
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -113,7 +148,8 @@ def _read_parquet(path: Path) -> tuple[list[str], list[Mapping[str, Any]]]:
         reason = " ".join(str(error).split())
         raise UserError(f"{shown(path)} is not a Parquet file ({shown(reason)}); write it again") from error
     names = list(table.column_names)
-    return names, table.select([name for name in (*REQUIRED, SPLIT) if name in names]).to_pylist()
+    wanted = dict.fromkeys((*REQUIRED, SPLIT, *more))
+    return names, table.select([name for name in wanted if name in names]).to_pylist()
 
 
 def _parse(path: Path, number: int, record: Mapping[str, Any]) -> LabeledRow:

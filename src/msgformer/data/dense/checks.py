@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from msgformer.data.detection.instances import AnnotatedImage, InstanceSet, size_problem
 from msgformer.data.files.images import SIDEWAYS, TURNED, displayed_size, exif_orientation, open_image
 from msgformer.data.problems import FULL_CHECK_LIMIT, HEADER_CHECK_LIMIT, Problem
+from msgformer.data.segmentation.colors import ColoredMapError
 from msgformer.data.segmentation.label_maps import LabeledImages, map_size_problem, read_label_map
+from msgformer.data.segmentation.label_statistics import LabelStatistics
 from msgformer.errors import UserError
 
 if TYPE_CHECKING:
@@ -77,21 +78,12 @@ def check_label_maps(data: LabeledImages, *, whole: bool = True) -> list[Problem
     """
     if whole:
         return survey_label_maps(data)[0]
-    return _find(lambda index: _check_pair(data, index, whole=False, read_labels=False).problem, range(len(data)))
+    return _survey(data, range(len(data)), (), whole=False)[0]
 
 
 def survey_label_maps(data: LabeledImages) -> tuple[list[Problem], dict[str, int]]:
     """Find problems of all images and label maps, and count the pixels of each class in the maps without problems."""
-    import numpy as np
-
-    checks = _map(lambda index: _check_pair(data, index, whole=True, read_labels=True), range(len(data)))
-    problems = [one.problem for one in checks if one.problem is not None]
-    pixels = sum((one.pixels for one in checks if one.pixels is not None), start=np.zeros(256, np.int64))
-    if checks and not problems and not pixels[: len(data.classes)].any():
-        message = "no pixel of any label map has a class, so that there is nothing to train on or to score"
-        where = str(Path(data.pairs[0][1]).parent)
-        problems.append(Problem("error", "no labeled pixel", where, f"{message}; correct the label maps"))
-    return problems, {name: int(pixels[label]) for label, name in enumerate(data.classes)}
+    return _survey(data, range(len(data)), range(len(data)), whole=True)
 
 
 def sample_label_maps(data: LabeledImages) -> list[Problem]:
@@ -103,7 +95,21 @@ def sample_label_maps(data: LabeledImages) -> list[Problem]:
     count = len(data)
     sample = {place * count // FULL_CHECK_LIMIT for place in range(FULL_CHECK_LIMIT)}
     indices = range(count) if count <= HEADER_CHECK_LIMIT else sorted(sample)
-    return _find(lambda index: _check_pair(data, index, whole=False, read_labels=index in sample).problem, indices)
+    return _survey(data, indices, sample, whole=False)[0]
+
+
+def _survey(
+    data: LabeledImages, indices: Sequence[int], with_labels: Container[int], *, whole: bool
+) -> tuple[list[Problem], dict[str, int]]:
+    """Check pairs, and read the label maps of some of them."""
+    checks = _map(lambda index: _check_pair(data, index, whole=whole, read_labels=index in with_labels), indices)
+    statistics = LabelStatistics(data)
+    for one in checks:
+        if isinstance(one.problem, ColoredMapError):
+            statistics.add_colored(one.problem)
+        statistics.add(one.numbers)
+    problems = [one.problem for one in checks if isinstance(one.problem, Problem)]
+    return problems + ([] if problems else [*statistics.problems()]), statistics.per_class()
 
 
 def check_instances_quickly(data: InstanceSet) -> list[Problem]:
@@ -117,10 +123,10 @@ def check_label_maps_quickly(data: LabeledImages) -> list[Problem]:
 
 
 class _PairCheck(NamedTuple):
-    """Result of checking an image and its label map: a problem, or the number of pixels by label [256] if read."""
+    """Result of checking an image and its label map: a problem, or the number of pixels by number if it was read."""
 
-    problem: Problem | None = None
-    pixels: np.ndarray | None = None
+    problem: Problem | ColoredMapError | None = None
+    numbers: Mapping[int, int] = {}
 
 
 def _map(function: Callable[[int], R], indices: Iterable[int]) -> list[R]:
@@ -157,7 +163,9 @@ def _check_pair(data: LabeledImages, index: int, whole: bool, read_labels: bool)
         return _PairCheck(Problem("error", "unreadable image", image, str(error)))
     try:
         map_size = _size(label_map, whole=False)
-        numbers = read_label_map(label_map) if read_labels else None
+        numbers = read_label_map(label_map, data.scheme.colors) if read_labels else None
+    except ColoredMapError as error:
+        return _PairCheck(error)
     except UserError as error:
         return _PairCheck(Problem("error", "unreadable label map", label_map, str(error)))
     if problem := map_size_problem(*map_size, size, image):
@@ -168,10 +176,10 @@ def _check_pair(data: LabeledImages, index: int, whole: bool, read_labels: bool)
 def _count_labels(data: LabeledImages, label_map: str, numbers: np.ndarray) -> _PairCheck:
     import numpy as np
 
-    labels = data.table[numbers]
-    if labels.min() < 0:
-        return _PairCheck(Problem("error", "labels of no class", label_map, data.unknown_labels(numbers)))
-    return _PairCheck(pixels=np.bincount(labels.ravel(), minlength=256))
+    if problem := data.scheme.unknown_labels(numbers):
+        return _PairCheck(Problem("error", "labels of no class", label_map, problem))
+    found, counts = np.unique(numbers, return_counts=True)
+    return _PairCheck(numbers=dict(zip(found.tolist(), counts.tolist(), strict=True)))
 
 
 def _size(path: str, whole: bool) -> tuple[int, int]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -11,11 +10,12 @@ from msgformer.data.detection.coco import read_coco
 from msgformer.data.detection.coco_files import CocoFiles, find_coco
 from msgformer.data.detection.instances import InstanceSet, with_classes
 from msgformer.data.detection.labelme import find_labelme
-from msgformer.data.detection.split import split_instances
+from msgformer.data.detection.split import split_by_rule
 from msgformer.data.detection.voc import find_voc, find_voc_exports
 from msgformer.data.detection.yolo import YoloConfig, find_config, find_yolo_exports, read_config, read_yolo
 from msgformer.data.files.folder import require_folder
 from msgformer.data.files.locations import CocoLocation
+from msgformer.data.loading.split import SplitRule, Subset, refuse_rule
 from msgformer.data.problems import Problem, raise_errors
 from msgformer.errors import UserError, shown
 
@@ -24,19 +24,6 @@ Reading = tuple[InstanceSet, list[Problem]]
 
 Readers = dict[str, Callable[[], Reading]]
 """Functions that read the subsets: "train", "val" and, beside it, "test"; or "all" of a data set without subsets."""
-
-
-@dataclass(frozen=True)
-class Split:
-    """How to split a data set without subsets.
-
-    Attributes:
-        val_fraction: Fraction of the images for validation.
-        seed: Seed of the split.
-    """
-
-    val_fraction: float = 0.2
-    seed: int = 0
 
 
 def find_readers(data: str | Path, *, with_masks: bool = True) -> Readers:
@@ -75,47 +62,75 @@ def find_readers(data: str | Path, *, with_masks: bool = True) -> Readers:
     )
 
 
-def open_detection(
-    data: str | Path, split: Split | None = None, *, with_masks: bool = True
-) -> tuple[InstanceSet, InstanceSet]:
+def open_detection(data: str | Path, *, with_masks: bool = True) -> tuple[InstanceSet, InstanceSet]:
     """Open the training and validation images, with the same labels for the same classes.
 
     Args:
         data: As of `find_readers`.
-        split: How to split a data set without subsets.
         with_masks: As of `find_readers`.
 
     Raises:
         UserError: The folder has an unknown layout, or its annotations have errors; the message names the first.
     """
+    train, val, _ = open_detection_training(data, SplitRule(), with_masks=with_masks)
+    return train, val
+
+
+def open_detection_training(
+    data: str | Path, rule: SplitRule, *, with_masks: bool = True
+) -> tuple[InstanceSet, InstanceSet, InstanceSet | None]:
+    """Open the images of a training as `open_detection` does, split by a rule if the data has no subsets.
+
+    Args:
+        data: As of `find_readers`.
+        rule: How to split a data set without subsets.
+        with_masks: As of `find_readers`.
+
+    Returns:
+        Training images, validation images, and those that a split file keeps for a test, if any.
+
+    Raises:
+        UserError: As of `open_detection`, or the images can't be split so.
+    """
     readers = find_readers(data, with_masks=with_masks)
     if "all" in readers:
-        split = split or Split()
-        return split_instances(_checked(readers["all"]()), split.val_fraction, split.seed)
+        return split_by_rule(_checked(readers["all"]()), rule)
+    refuse_rule(rule, data)
     if "train" not in readers:
         raise UserError(f"{shown(data)} has annotations of {' and '.join(readers)} images, but of no training images")
     train, val = (_checked(readers[subset]()) for subset in ("train", "val"))
-    return train, with_classes(val, train.classes)
+    return train, with_classes(val, train.classes), None
 
 
 def open_detection_val(
-    data: str | Path, classes: Sequence[str], names: Collection[str] | None = None, *, with_masks: bool = True
+    data: str | Path,
+    classes: Sequence[str],
+    names: Collection[str] | None = None,
+    *,
+    with_masks: bool = True,
+    subset: Subset = "val",
 ) -> InstanceSet:
-    """Open the validation images for evaluating a model.
+    """Open the validation images, or those of another subset, for evaluating a model.
 
     Args:
         data: As of `find_readers`.
         classes: Classes of the model.
-        names: Names of the images that a run held out of a data set without subsets; all images by default.
+        names: Names of the images that a run has recorded of a data set without subsets; all images by default.
         with_masks: As of `find_readers`.
+        subset: "train", "val" or "test".
 
     Raises:
         UserError: As of :func:`open_detection`, or the class of an object is not among ``classes``, or an image that
             was held out is gone.
     """
     readers = find_readers(data, with_masks=with_masks)
-    found = with_classes(_checked(readers["val" if "val" in readers else next(iter(readers))]()), classes)
-    return found if names is None or "all" not in readers else found.named(names)
+    if "all" in readers:
+        found = with_classes(_checked(readers["all"]()), classes)
+        return found if names is None else found.named(names)
+    chosen = next(iter(readers)) if subset == "val" and "val" not in readers else subset
+    if chosen not in readers:
+        raise UserError(f"split: {shown(str(data))} has {', '.join(readers)}, but no {subset} images of its own")
+    return with_classes(_checked(readers[chosen]()), classes)
 
 
 def _checked(reading: Reading) -> InstanceSet:

@@ -66,7 +66,7 @@ def pick_subset(names: Iterable[str], subset: str) -> str | None:
 
     Args:
         names: Names to choose from.
-        subset: "train", or "val", for which test images serve as well.
+        subset: "train", "test", or "val", for which test images serve as well.
     """
     given = list(names)
     bases = (*SUBSET_NAMES["val"], *SUBSET_NAMES["test"]) if subset == "val" else SUBSET_NAMES[subset]
@@ -252,17 +252,11 @@ def list_subsets(path: str | Path, classes: Sequence[str] | None = None) -> tupl
     return training, None if layout.val is None else list_classes(layout.val, training.classes)
 
 
-def find_evaluation(path: str | Path, classes: Sequence[str]) -> Path:
-    """Return the folder to evaluate a model on: that of the validation images if there is one.
+def is_test_folder(folder: Path, root: Path) -> bool:
+    """Return whether a folder of validation images is really one of test images, by its name.
 
     Args:
-        path: The data folder.
-        classes: Classes of the model.
-
-    Raises:
-        UserError: As of `find_layout`.
+        folder: The folder, inside ``root``.
+        root: The data folder.
     """
-    layout = find_layout(path, classes)
-    folder = layout.val or layout.train
-    assert folder is not None
-    return folder
+    return any(subset_of(part) == "test" for part in folder.relative_to(root).parts)

@@ -212,6 +212,23 @@ def resolve_data(data: DataLike, *, layout: bool = True) -> str:
     return f"{location.scheme}:{Path(location.path).expanduser().absolute()}"
 
 
+def require_run_data(location: Location) -> None:
+    """Check that the data of a run is still where it was; patterns and remote data are checked when they are opened.
+
+    Raises:
+        UserError: It isn't.
+    """
+    path = location.path.partition(":")[2] if location.scheme == "torch" else location.path
+    is_path = location.scheme in (FOLDER, TABLE, "torch") or (
+        location.scheme in ("tar", "wds") and "://" not in path and not re.search(r"[{*?\[]", path)
+    )
+    if is_path:
+        try:
+            require_path(Path(path).expanduser(), "the run's data")
+        except UserError as error:
+            raise UserError(f"{error}; if it moved, give --data") from error
+
+
 def check_sample(location: Location) -> None:
     """Check that a bundled dataset exists and that its package is installed.
 

@@ -70,11 +70,13 @@ class ImageData(LightningDataModule):
         )
 
     @override
-    def val_dataloader(self) -> DataLoader[Any]:
-        """Return the loader of the validation images, each once and in order."""
+    def val_dataloader(self) -> DataLoader[Any] | list[DataLoader[Any]]:
+        """Return the loader of the validation images, each once and in order; an empty list if there are none."""
         assert self.trainer is not None
         rank, world = self.trainer.global_rank, self.trainer.world_size
         count = len(self.val)  # type: ignore[arg-type]
+        if count == 0:
+            return []  # Lightning then skips the validation
         return self._loader(self.val, EpochSampler(count, self.seed, shuffle=False, rank=rank, world_size=world))
 
     def _loader(self, samples: Dataset[Any], sampler: EpochSampler) -> DataLoader[Any]:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from msgformer.data.files.folder import find_images
 from msgformer.data.problems import Problem
-from msgformer.data.segmentation.label_maps import LabelScheme
+from msgformer.data.segmentation.label_scheme import LabelScheme
 
 CLASSES = {
     7: "road",

@@ -3,78 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from msgformer.data.files.images import open_image, read_image
+from msgformer.data.segmentation.colors import ColoredMapError, is_gray, pack_colors
+from msgformer.data.segmentation.label_scheme import IGNORED_16_BITS, MAX_LABEL, LabelScheme
 from msgformer.errors import UserError
 
 if TYPE_CHECKING:
     import numpy as np
     from PIL import Image
     from torch import Tensor
-
-IGNORED = 255
-"""Label of pixels without a class."""
-
-IGNORED_16_BITS = 65535
-"""Label of pixels without a class in maps of 16 bits."""
-
-MAX_COLORS = 4
-"""Maximum number of colors that a message names."""
-
-REDUCE_ZERO_OPTIONS = "--segment_images.reduce_zero_label true (check-data: --reduce_zero_label true)"
-"""Options for labels that count from 1."""
-
-
-@dataclass(frozen=True)
-class LabelScheme:
-    """Meaning of the numbers in a dataset's label maps.
-
-    Attributes:
-        classes: Names of the classes, in the order of the model's outputs.
-        values: Class index of each number; 255 always means no class, and other numbers are errors unless
-            ``others_ignored``.
-        others_ignored: Whether numbers that are not in ``values`` mean no class.
-        can_reduce_zero: Whether the option ``reduce_zero_label`` would make the labels count from 1.
-    """
-
-    classes: tuple[str, ...]
-    values: Mapping[int, int]
-    others_ignored: bool = False
-    can_reduce_zero: bool = False
-
-    @classmethod
-    def from_classes(cls, classes: Sequence[str], *, reduce_zero: bool) -> LabelScheme:
-        """Create the scheme of consecutive labels.
-
-        Args:
-            classes: Names of the classes.
-            reduce_zero: Whether labels start at 1, with 0 for no class, as in ADE20K; otherwise they start at 0.
-
-        Raises:
-            UserError: There are more classes than labels below 255.
-        """
-        first = 1 if reduce_zero else 0
-        if len(classes) > IGNORED - first:
-            raise UserError(
-                f"{len(classes)} classes are too many: label maps have labels {first} to {IGNORED - 1} for classes, and"
-                f" {IGNORED} means no class; merge classes"
-            )
-        values = {label + first: label for label in range(len(classes))}
-        if reduce_zero:
-            values[0] = IGNORED
-        return cls(tuple(classes), values, can_reduce_zero=not reduce_zero)
-
-    def table(self) -> np.ndarray:
-        """Return the class index of each number, int16 [256]; -1 for invalid numbers."""
-        import numpy as np
-
-        table = np.full(256, IGNORED if self.others_ignored else -1, dtype=np.int16)
-        table[list(self.values)] = list(self.values.values())
-        table[IGNORED] = IGNORED
-        return table
 
 
 class LabeledImages:
@@ -88,7 +28,6 @@ class LabeledImages:
 
     def __init__(self, root: Path, pairs: Sequence[tuple[str, str]], scheme: LabelScheme) -> None:
         self.root, self.pairs, self.scheme = root, tuple(pairs), scheme
-        self.table = scheme.table()
 
     def __len__(self) -> int:
         return len(self.pairs)
@@ -97,6 +36,11 @@ class LabeledImages:
     def classes(self) -> tuple[str, ...]:
         """Names of the classes."""
         return self.scheme.classes
+
+    @property
+    def ignored(self) -> int:
+        """Class index of pixels without a class."""
+        return self.scheme.ignored
 
     def name(self, index: int) -> str:
         """Return the path of image ``index`` relative to the data folder."""
@@ -111,17 +55,19 @@ class LabeledImages:
         return read_image(self.pairs[index][0])
 
     def labels(self, index: int) -> np.ndarray:
-        """Load the label map of image ``index`` as class indices, uint8 [H, W], with 255 for no class.
+        """Load the label map of image ``index`` as class indices [H, W], with `ignored` for no class.
+
+        Returns:
+            uint8, or int32 for more than 255 classes.
 
         Raises:
             UserError: The map can't be read, or holds a label of no class.
         """
         path = self.pairs[index][1]
-        numbers = read_label_map(path)
-        classes: np.ndarray = self.table[numbers]
-        if classes.min() < 0:
-            raise UserError(f"{path}: {self.unknown_labels(numbers)}")
-        return classes.astype("uint8")
+        numbers = read_label_map(path, self.scheme.colors)
+        if problem := self.scheme.unknown_labels(numbers):
+            raise UserError(f"{path}: {problem}")
+        return self.scheme.to_classes(numbers)
 
     def target(self, index: int, size: tuple[int, int]) -> Tensor:
         """Load a label map as torchvision's ``Mask`` [H, W], so that transforms apply to it as to the image.
@@ -142,29 +88,18 @@ class LabeledImages:
         mask: Tensor = Mask(torch.from_numpy(labels))
         return mask
 
-    def unknown_labels(self, numbers: np.ndarray) -> str:
-        """Return the error message for a label map with labels of no class."""
-        import numpy as np
 
-        found = [label for label in np.unique(numbers).tolist() if label != IGNORED]
-        unknown = [label for label in found if self.table[label] < 0]
-        valid = [label for label, number in self.scheme.values.items() if number != IGNORED]
-        more = f" and {len(unknown) - 1} other labels" if len(unknown) > 1 else ""
-        remedy = "correct the label map, or name every class in classes.txt"
-        if self.scheme.can_reduce_zero and unknown == [len(self.classes)]:
-            remedy = f"if labels count from 1 and 0 means no class, pass {REDUCE_ZERO_OPTIONS}; otherwise {remedy}"
-        return (
-            f"label {unknown[0]}{more} of no class: this file holds labels {found[0]} to {found[-1]}, but the"
-            f" {len(self.classes)} classes have {min(valid)} to {max(valid)} (255 is ignored); {remedy}"
-        )
-
-
-def read_label_map(path: str) -> np.ndarray:
-    """Read the numbers in a label map, uint8 [H, W].
+def read_label_map(path: str, colors: Mapping[int, int] | None = None) -> np.ndarray:
+    """Read the numbers in a label map, uint8 or uint16 [H, W].
 
     Three equal channels count as one, and 65535 in a map of 16 bits means no class, like 255.
 
+    Args:
+        path: The file.
+        colors: Number of each color, packed as of `pack_colors`; None if the map must have one number per pixel.
+
     Raises:
+        ColoredMapError: The map has colors that ``colors`` lacks.
         UserError: The map can't be read, or doesn't have one number per pixel.
     """
     import numpy as np
@@ -173,43 +108,50 @@ def read_label_map(path: str) -> np.ndarray:
         if image.format == "JPEG":
             raise UserError(f"{path} is a JPEG, whose compression changes labels; save label maps as PNG")
         image.load()
-        if image.mode in ("RGB", "RGBA"):
-            numbers = _single_channel(np.asarray(image), path)
+        if image.mode in ("RGB", "RGBA") or (colors and image.mode == "P"):
+            pixels = np.asarray(image.convert("RGBA"))
         elif image.mode in ("L", "P", "1", "I", "I;16"):
-            numbers = np.asarray(image)
+            pixels = np.asarray(image)
         else:
             raise UserError(
                 f"{path} is an image in {image.mode}; a label map has one number per pixel (8-bit gray or palette)"
             )
-    if numbers.dtype.itemsize > 1:
-        numbers = np.where(numbers == IGNORED_16_BITS, IGNORED, numbers)
-        if numbers.min() < 0 or numbers.max() > IGNORED:
-            raise UserError(
-                f"{path}: its labels range from {numbers.min()} to {numbers.max()}; they must lie in 0..255"
-            )
-    return numbers.astype(np.uint8, copy=False)
+        indices = np.asarray(image) if image.mode == "P" else None
+    if pixels.ndim == 3:
+        return _decode_colors(pixels, indices, colors or {}, path)
+    if pixels.dtype.itemsize > 1 and (pixels.min() < 0 or pixels.max() > IGNORED_16_BITS):
+        raise UserError(
+            f"{path}: its labels range from {pixels.min()} to {pixels.max()}; they must lie in 0..{MAX_LABEL}, or be"
+            f" {IGNORED_16_BITS} for no class"
+        )
+    return pixels.astype(np.uint8 if pixels.dtype.itemsize == 1 else np.uint16, copy=False)
 
 
-def _single_channel(pixels: np.ndarray, path: str) -> np.ndarray:
-    """Return one of three equal channels.
+def _decode_colors(pixels: np.ndarray, indices: np.ndarray | None, colors: Mapping[int, int], path: str) -> np.ndarray:
+    """Return the numbers [H, W] of RGBA pixels [H, W, 4]: those of their colors, or those in equal channels.
 
     Args:
-        pixels: Pixels [H, W, 3], or with an opaque fourth channel.
+        pixels: The pixels.
+        indices: Indices [H, W] of a palette image, which are the labels if its colors are unknown.
+        colors: Number of each packed color.
         path: The file, for messages.
 
     Raises:
-        UserError: The channels differ: the map has colors; the message names some of them.
+        ColoredMapError: A color has no number, and the channels differ.
     """
     import numpy as np
 
-    numbers = pixels[..., 0]
-    if (pixels[..., 1:3] == numbers[..., None]).all() and (pixels[..., 3:] == 255).all():
+    packed = pack_colors(pixels)
+    found, places, counts = np.unique(packed, return_inverse=True, return_counts=True)
+    if colors and all(color in colors for color in found.tolist()):
+        table = np.array([colors[color] for color in found.tolist()], dtype=np.uint16)
+        numbers: np.ndarray = table[places].reshape(packed.shape)
         return numbers
-    colors = [tuple(color) for color in np.unique(pixels[..., :3].reshape(-1, 3), axis=0)[:MAX_COLORS].tolist()]
-    raise UserError(
-        f"{path} is a color image, with {', '.join(map(str, colors))}, ...; a label map has one number per pixel:"
-        " replace each color by the number of its class"
-    )
+    if indices is not None:
+        return indices
+    if is_gray(pixels):
+        return pixels[..., 0]
+    raise ColoredMapError(path, dict(zip(found.tolist(), counts.tolist(), strict=True)), known=colors)
 
 
 def map_size_problem(width: int, height: int, size: tuple[int, int], image: str) -> str | None:

@@ -3,25 +3,23 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
-from msgformer.config.dense_data_options import ReduceZeroLabel
+from msgformer.config.dense_data_options import LabelOptions
 from msgformer.data.files.folder import find_images, require_folder
 from msgformer.data.files.layout import find_subset
 from msgformer.data.problems import Problem, raise_errors
 from msgformer.data.segmentation.cityscapes import is_cityscapes, pair_cityscapes
-from msgformer.data.segmentation.label_maps import LabeledImages, LabelScheme
+from msgformer.data.segmentation.class_file import ADE20K_CLASSES, CLASS_FILES, find_classes, read_classes
+from msgformer.data.segmentation.label_maps import LabeledImages
+from msgformer.data.segmentation.label_scheme import LabelScheme
 from msgformer.errors import UserError
 
 SUBSETS = ("train", "val")
 
-CLASS_FILES = ("classes.txt", "objectInfo150.txt")
-"""Files in the data folder that name the classes: one per line, or ADE20K's table with names in its last column."""
-
 LABELS_FILE = "labels.json"
 """File in the data folder with the numbering of labels, as ``{"reduce_zero_label": true}``."""
-
-ADE20K_CLASSES = 150
 
 FOLDER_PAIRS = (
     ("images", "annotations"),
@@ -36,13 +34,14 @@ MAP_ENDINGS = ("mask", "masks", "label", "labels", "labelTrainIds", "gt", "seg",
 """Words that the name of a label map may have after that of its image, as in ``photo_mask.png``."""
 
 
-def find_segmentation(data: Path) -> dict[str, tuple[Path, Path]]:
-    """Find the folders of the images and label maps of the subsets "train" and "val", without listing files.
+def find_segmentation(data: Path, subsets: Sequence[str] = SUBSETS) -> dict[str, tuple[Path, Path]]:
+    """Find the folders of the images and label maps of the subsets, without listing files.
 
     Args:
         data: Folder in ADE20K's layout, ``images`` and ``annotations`` (or another pair in `FOLDER_PAIRS`) with
             ``training`` and ``validation`` in each and the classes' names in ``classes.txt`` or ``objectInfo150.txt``,
             or in Cityscapes', ``leftImg8bit`` and ``gtFine`` with ``train`` and ``val``.
+        subsets: Names of the subsets; besides "train" and "val" there may be "test".
 
     Raises:
         UserError: The folder has neither layout, or lacks a subset.
@@ -50,7 +49,7 @@ def find_segmentation(data: Path) -> dict[str, tuple[Path, Path]]:
     root = require_folder(data)
     names = ("leftImg8bit", "gtFine") if is_cityscapes(root) else _folder_pair(root)
     found = {}
-    for subset in SUBSETS:
+    for subset in subsets:
         images, maps = (find_subset(root / name, subset) for name in names)
         if images is None or maps is None:
             raise UserError(
@@ -66,27 +65,30 @@ def _folder_pair(root: Path) -> tuple[str, str]:
     return next((pair for pair in FOLDER_PAIRS if all((root / name).is_dir() for name in pair)), FOLDER_PAIRS[0])
 
 
-def resolve_reduce_zero(data: Path, asked: ReduceZeroLabel) -> bool:
+def resolve_reduce_zero(data: Path, labels: LabelOptions) -> bool:
     """Decide whether a dataset's labels count from 1, with 0 for no class.
 
     Args:
         data: As of :func:`find_segmentation`.
-        asked: The user's choice. "auto" reads ``labels.json`` in the folder; without that file it means true for
-            ADE20K itself, which is recognized by its table of 150 classes, and false otherwise.
+        labels: The user's choice. "auto" is false with a label map. Otherwise it reads ``labels.json`` in the folder;
+            without that file it means true for ADE20K itself, which is recognized by its table of 150 classes, and
+            false otherwise.
 
     Raises:
         UserError: ``labels.json`` is invalid, or the classes have no names.
     """
+    asked = labels.reduce_zero_label
     if isinstance(asked, bool):
         return asked
     if asked != "auto":
         raise UserError(f"reduce_zero_label must be true, false or auto, not {asked!r}")
     root = require_folder(data)
-    if is_cityscapes(root):
+    if is_cityscapes(root) or labels.label_map is not None:
         return False
     if (root / LABELS_FILE).is_file():
         return _read_labels_file(root / LABELS_FILE)
-    return _class_file(root).name != CLASS_FILES[0] and len(read_classes(root)) == ADE20K_CLASSES
+    names = read_classes(root)
+    return names.path.name == CLASS_FILES[-1] and len(names.classes) == ADE20K_CLASSES
 
 
 def _read_labels_file(path: Path) -> bool:
@@ -100,86 +102,68 @@ def _read_labels_file(path: Path) -> bool:
     raise UserError(f'{path} must hold {{"reduce_zero_label": true}} or false and nothing else; correct or remove it')
 
 
-def open_segmentation(data: Path, reduce_zero: ReduceZeroLabel) -> tuple[LabeledImages, LabeledImages]:
+def open_segmentation(data: Path, labels: LabelOptions) -> tuple[LabeledImages, LabeledImages]:
     """Open the training and validation images with their label maps.
 
     Args:
         data: As of :func:`find_segmentation`.
-        reduce_zero: Whether labels count from 1, with 0 for no class, as of :func:`resolve_reduce_zero`; ignored for
-            Cityscapes.
+        labels: Meaning of the labels; ignored for Cityscapes, except that it refuses a label map.
 
     Raises:
         UserError: The folder has an unknown layout, the classes have no names, or an image has no label map.
     """
-    train, val = (open_subset(data, subset, reduce_zero) for subset in SUBSETS)
+    train, val = (open_subset(data, subset, labels) for subset in SUBSETS)
     return train, val
 
 
-def open_subset(data: Path, subset: str, reduce_zero: ReduceZeroLabel) -> LabeledImages:
+def open_subset(data: Path, subset: str, labels: LabelOptions) -> LabeledImages:
     """Open one subset.
 
     Args:
         data: As of :func:`find_segmentation`.
-        subset: "train" or "val".
-        reduce_zero: As of :func:`open_segmentation`.
+        subset: "train", "val" or "test".
+        labels: As of :func:`open_segmentation`.
 
     Raises:
         UserError: As of :func:`open_segmentation`.
     """
-    found, problems = read_subset(data, subset, reduce_zero)
+    found, problems = read_subset(data, subset, labels)
     raise_errors(problems)
     return found
 
 
-def read_subset(data: Path, subset: str, reduce_zero: ReduceZeroLabel) -> tuple[LabeledImages, list[Problem]]:
+def read_subset(data: Path, subset: str, labels: LabelOptions) -> tuple[LabeledImages, list[Problem]]:
     """Read one subset, with an error for each image without a label map and each label map without an image.
 
     Args:
         data: As of :func:`find_segmentation`.
-        subset: "train" or "val".
-        reduce_zero: As of :func:`open_segmentation`.
+        subset: "train", "val" or "test".
+        labels: As of :func:`open_segmentation`.
 
     Raises:
         UserError: The folder has an unknown layout, or the classes have no names.
     """
-    images, maps = find_segmentation(data)[subset]
+    images, maps = find_segmentation(data, (subset,))[subset]
     root = require_folder(data)
     if is_cityscapes(root):
+        if labels.label_map is not None:
+            raise UserError("segment_images.label_map: Cityscapes has its own labels; leave it out")
         scheme, pairs, problems = pair_cityscapes(images, maps)
     else:
-        scheme = LabelScheme.from_classes(read_classes(root), reduce_zero=resolve_reduce_zero(root, reduce_zero))
+        scheme = _scheme(root, labels)
         pairs, problems = _pair_by_name(images, maps)
     if not pairs and not problems:
         problems.append(Problem("error", "no images", str(images), "there are no images in this folder"))
     return LabeledImages(root, pairs, scheme), problems
 
 
-def read_classes(root: Path) -> list[str]:
-    """Read the names of the classes, in the order of their labels.
-
-    Raises:
-        UserError: No file names the classes, or there are fewer than two.
-    """
-    path = _class_file(root)
-    lines = [line for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
-    names = [line.strip() for line in lines]
-    if path.name != CLASS_FILES[0]:
-        names = [line.split("\t")[-1].split(",")[0].strip() for line in lines[1:]]
-    if doubled := next((name for name in names if names.count(name) > 1), None):
-        numbers = [number for number, name in enumerate(names, start=1) if name == doubled]
-        raise UserError(
-            f"{path} names the class {doubled!r} twice, as classes {numbers[0]} and {numbers[1]}; rename one"
-        )
-    if len(names) < 2:
-        raise UserError(f"{path} names {len(names)} class(es); a segmenter needs at least two")
-    return names
-
-
-def _class_file(root: Path) -> Path:
-    path = next((root / name for name in CLASS_FILES if (root / name).is_file()), None)
-    if path is None:
-        raise UserError(f"{root} has no classes.txt; write one with one class name per line, in order of the labels")
-    return path
+def _scheme(root: Path, labels: LabelOptions) -> LabelScheme:
+    """Return the meaning of the labels in a folder."""
+    if labels.label_map is not None:
+        named = read_classes(root).classes if find_classes(root) is not None else None
+        return LabelScheme.from_label_map(labels.label_map, named)
+    names = read_classes(root)
+    return LabelScheme.from_classes(names.classes, reduce_zero=resolve_reduce_zero(root, labels), colors=names.colors)
 
 
 def _pair_by_name(images: Path, maps: Path) -> tuple[list[tuple[str, str]], list[Problem]]:

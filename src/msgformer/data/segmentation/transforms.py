@@ -14,7 +14,7 @@ from torchvision.transforms.v2 import functional as F
 from msgformer.config.dense_data_options import SegmentImageOptions
 from msgformer.data.detection.transforms import to_tensor
 from msgformer.data.loading.color_mix import mix_colors
-from msgformer.data.segmentation.label_maps import IGNORED
+from msgformer.data.segmentation.label_scheme import IGNORED
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -36,10 +36,13 @@ class SegmentTrain:
         options: Image options.
         mean: Mean of each channel, for pixels in 0..1.
         std: Standard deviation of each channel, for pixels in 0..1.
+        ignored: Label of pixels without a class.
     """
 
-    def __init__(self, options: SegmentImageOptions, mean: Sequence[float], std: Sequence[float]) -> None:
-        self.options = options
+    def __init__(
+        self, options: SegmentImageOptions, mean: Sequence[float], std: Sequence[float], ignored: int = IGNORED
+    ) -> None:
+        self.options, self.ignored = options, ignored
         self.mean, self.std = list(mean), list(std)
         # In sequence, each with probability 0.5; hue changes by at most 18 degrees.
         changes = ({"brightness": 32 / 255}, {"contrast": 0.5}, {"saturation": 0.5}, {"hue": 0.05})
@@ -62,7 +65,7 @@ class SegmentTrain:
             pixels = mix_colors(pixels, self.options.color_mix)
         tensor = F.normalize(pixels, self.mean, self.std)
         missing = [0, 0, side - tensor.shape[2], side - tensor.shape[1]]  # left, top, right, bottom
-        padded = F.pad(labels.as_subclass(torch.Tensor)[None], missing, fill=IGNORED)[0]
+        padded = F.pad(labels.as_subclass(torch.Tensor)[None], missing, fill=self.ignored)[0]
         return F.pad(tensor, missing, fill=0), padded.long()
 
     def crop(self, image: Image.Image, labels: Tensor) -> tuple[Image.Image, Tensor]:
@@ -77,7 +80,8 @@ class SegmentTrain:
         classes = labels.numpy()
         for _ in range(CROP_TRIES):
             top, left = (int(torch.randint(room + 1, ())) for room in (height - rows, width - cols))
-            if _is_varied(classes[top : top + rows, left : left + cols], self.options.cat_max_ratio):
+            crop = classes[top : top + rows, left : left + cols]
+            if _is_varied(crop[crop != self.ignored], self.options.cat_max_ratio):
                 break
         return F.crop(image, top, left, rows, cols), F.crop(labels, top, left, rows, cols)
 
@@ -154,6 +158,6 @@ def scaled_size(size: tuple[int, int], options: SegmentImageOptions, factor: flo
 
 
 def _is_varied(labels: np.ndarray, max_ratio: float) -> bool:
-    """Return whether there are several classes, and none has more than a fraction of the labeled pixels."""
-    counts = np.bincount(labels.ravel(), minlength=IGNORED + 1)[:IGNORED]
-    return bool(np.count_nonzero(counts) > 1 and counts.max() < max_ratio * counts.sum())
+    """Return whether there are several classes in labels [N], and none has more than a fraction of them."""
+    counts = np.bincount(labels)
+    return bool(np.count_nonzero(counts) > 1 and counts.max() < max_ratio * len(labels))

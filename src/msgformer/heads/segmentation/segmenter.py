@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from msgformer.config.dense_training_options import SegmentHead, SegmentOptions
-from msgformer.data.segmentation.label_maps import IGNORED
+from msgformer.data.segmentation.label_scheme import IGNORED, ignored_index
 from msgformer.errors import UserError
 from msgformer.heads.backbone import STRIDES, DenseBackbone, create_backbone
 from msgformer.heads.segmentation.semantic_fpn import SemanticFPNHead
@@ -32,6 +32,7 @@ class Segmenter(nn.Module):
     Attributes:
         mean: Mean per channel for the normalization of images with values from 0 to 1.
         std: Standard deviation per channel for the normalization.
+        ignored: Class of ignored pixels in targets.
     """
 
     def __init__(
@@ -47,6 +48,7 @@ class Segmenter(nn.Module):
         self.auxiliary_head = auxiliary_head
         self.auxiliary_weight = auxiliary_weight
         self.num_classes = decode_head.conv_seg.out_channels
+        self.ignored = ignored_index(self.num_classes)
         self.mean, self.std = backbone.mean, backbone.std
 
     def forward(self, images: Tensor, targets: Tensor | None = None) -> Tensor | dict[str, Tensor]:
@@ -54,7 +56,7 @@ class Segmenter(nn.Module):
 
         Args:
             images: Normalized images [B, 3, H, W], of any size.
-            targets: Classes from 0, [B, H, W]; 255 for ignored pixels.
+            targets: Classes from 0, [B, H, W]; 255 for ignored pixels, or 65535 with more than 255 classes.
 
         Returns:
             Logits [B, num_classes, H, W], or the weighted losses ``loss_seg`` [] and, with an auxiliary head,
@@ -70,11 +72,11 @@ class Segmenter(nn.Module):
             return self._logits(self.decode_head, self.backbone(padded), padded)[..., :height, :width]
         self._check(images, targets)
         maps = self.backbone(padded)
-        targets = F.pad(targets, (0, -width % STRIDES[-1], 0, -height % STRIDES[-1]), value=IGNORED)
-        losses = {"loss_seg": pixel_loss(self._logits(self.decode_head, maps, padded), targets)}
+        targets = F.pad(targets, (0, -width % STRIDES[-1], 0, -height % STRIDES[-1]), value=self.ignored)
+        losses = {"loss_seg": pixel_loss(self._logits(self.decode_head, maps, padded), targets, self.ignored)}
         if self.auxiliary_head is not None:
             logits = self._logits(self.auxiliary_head, maps, padded)
-            losses["loss_aux"] = pixel_loss(logits, targets) * self.auxiliary_weight
+            losses["loss_aux"] = pixel_loss(logits, targets, self.ignored) * self.auxiliary_weight
         return losses
 
     def no_weight_decay(self) -> set[str]:
@@ -95,17 +97,18 @@ class Segmenter(nn.Module):
             raise UserError("a batch of 1 image can't train a segmenter with BatchNorm; give 2 images or more")
 
 
-def pixel_loss(logits: Tensor, targets: Tensor) -> Tensor:
+def pixel_loss(logits: Tensor, targets: Tensor, ignored: int = IGNORED) -> Tensor:
     """Compute the mean cross entropy over all pixels, with ignored pixels as zero, as in MMSegmentation's tables.
 
     Args:
         logits: Logits [B, K, H, W].
-        targets: Classes [B, H, W]; 255 for ignored pixels.
+        targets: Classes [B, H, W].
+        ignored: Class of ignored pixels.
 
     Returns:
         The loss [].
     """
-    return F.cross_entropy(logits, targets.long(), ignore_index=IGNORED, reduction="none").mean()
+    return F.cross_entropy(logits, targets.long(), ignore_index=ignored, reduction="none").mean()
 
 
 def create_segmenter(
@@ -121,7 +124,8 @@ def create_segmenter(
     """Create a semantic segmenter on any backbone.
 
     Call it with normalized images [B, 3, H, W] (see ``segmenter.mean`` and ``segmenter.std``). With classes [B, H, W]
-    from 0, and 255 for ignored pixels, it returns losses; without them it returns logits [B, num_classes, H, W].
+    from 0, and ``segmenter.ignored`` for ignored pixels (255, or 65535 with more than 255 classes), it returns losses;
+    without them it returns logits [B, num_classes, H, W].
 
     Args:
         backbone: Name of a model of this package or of timm, or a module that returns a list of maps of stride 4, 8, 16

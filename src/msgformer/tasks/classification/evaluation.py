@@ -11,19 +11,22 @@ from typing import TYPE_CHECKING, Any
 from torch import Tensor
 
 from msgformer.checkpoints.card import ModelCard
+from msgformer.config.data_options import EvaluationSplit
 from msgformer.data.bundled.digits import NAME as DIGITS
 from msgformer.data.classification.samples import UNREADABLE, Samples
 from msgformer.data.classification.skipped import Skipped
-from msgformer.data.classification.subsets import open_evaluation, reopen_validation
+from msgformer.data.classification.subsets import reopen_validation
 from msgformer.data.files.sources import Source
 from msgformer.data.loading.loader import default_workers, make_loader
 from msgformer.data.loading.sampling import EpochSampler
+from msgformer.data.loading.split import Subset
 from msgformer.errors import UserError
+from msgformer.tasks.classification.evaluation_set import BUNDLED, open_evaluation_set
 from msgformer.tasks.classification.outcome import Outcome, collect_outcome
 from msgformer.tasks.classification.predictor import ClassificationPredictor
 from msgformer.tasks.classification.score_records import ClassScore
 from msgformer.tasks.classification.scores import EvaluateResult
-from msgformer.tasks.evaluation import CLASSES, METRICS, Evaluation, EvaluationOptions, require_data
+from msgformer.tasks.evaluation import CLASSES, METRICS, PARTS, Evaluation, EvaluationOptions, require_data
 from msgformer.tasks.opened_model import OpenedModel
 from msgformer.tasks.prediction.predictor import InferenceConfig
 from msgformer.tasks.progress import track_progress
@@ -140,7 +143,7 @@ def evaluate_classifier(
     """
     require_data(model, data)
     predictor = ClassificationPredictor(model, config, **options.task_options)
-    source, name = _evaluation_set(model, data)
+    source, name = _evaluation_set(model, data, options.split)
     count = len(source.labels)
     samples = Samples(source, predictor.transform, on_bad_image=options.on_bad_image, min_side=predictor.min_side)
     batch_size, workers = config.batch_size or BATCH_SIZE, config.workers
@@ -162,18 +165,22 @@ def evaluate_classifier(
             raise UserError(f"data: no image of {name} can be read: {source.probe(0, whole=True)}")
 
     outcome = collect_outcome(tuple(model.card.classes), predictions())
-    skipped = [Skipped("val", source.name(index), str(source.probe(index, whole=True))) for index in unreadable]
+    skipped = [
+        Skipped(options.split or "val", source.name(index), str(source.probe(index, whole=True)))
+        for index in unreadable
+    ]
     path = model.path or Path(model.card.model)
     return ClassificationEvaluation(path, predictor, name, source, positions, outcome, skipped, model.num_parameters)
 
 
-def _evaluation_set(model: OpenedModel, data: str | None) -> tuple[Source, str]:
+def _evaluation_set(model: OpenedModel, data: str | None, split: EvaluationSplit | None) -> tuple[Source, str]:
     """Return the images to score on, and their name."""
-    card = model.card
-    if data is not None:
-        return open_evaluation(data, card.classes), data
+    if data is not None or split == "all":
+        return open_evaluation_set(model, data or model.data["path"] or BUNDLED, split)
     assert model.run is not None  # checked by require_data
-    return _reopen_held_out(model.data, card.classes, model.run), f"the held-out part of {model.data['path'] or DIGITS}"
+    subset: Subset = split or "val"
+    source = _reopen(model.data, model.card.classes, model.run, subset)
+    return source, f"the {PARTS[subset]} part of {model.data['path'] or DIGITS}"
 
 
 def held_out_images(card: ModelCard, run: Path) -> tuple[int, Callable[[int], Image.Image]]:
@@ -186,9 +193,9 @@ def held_out_images(card: ModelCard, run: Path) -> tuple[int, Callable[[int], Im
     Raises:
         UserError: The images don't exist any more.
     """
-    images = _reopen_held_out(card.data, card.classes, run)
+    images = _reopen(card.data, card.classes, run, "val")
     return len(images.labels), images.load
 
 
-def _reopen_held_out(data: dict[str, Any], classes: list[str], run: Path) -> Source:
-    return reopen_validation(run, data["path"], classes, data["val_fraction"], data["seed"])
+def _reopen(data: dict[str, Any], classes: list[str], run: Path, subset: Subset) -> Source:
+    return reopen_validation(run, data["path"], classes, data["val_fraction"], data["seed"], subset)

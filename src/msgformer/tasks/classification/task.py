@@ -36,6 +36,11 @@ class Classification(Task):
     train_options = (
         "img_size",
         "val_fraction",
+        "split_seed",
+        "split_file",
+        "split_by",
+        "folds",
+        "fold",
         "on_bad_image",
         "balance",
         "preprocess",

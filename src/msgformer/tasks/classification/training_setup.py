@@ -16,7 +16,7 @@ from msgformer.data.bundled.digits import NAME as DIGITS
 from msgformer.data.classification.mixing import build_mixer, mixes
 from msgformer.data.classification.samples import Samples
 from msgformer.data.classification.skipped import SKIPPED_FILE, count_skipped, read_skipped, write_skipped
-from msgformer.data.classification.subsets import layout_notes, open_subsets, record_subsets
+from msgformer.data.classification.subsets import layout_notes, open_training, record_subsets
 from msgformer.data.loading.balance import class_weights
 from msgformer.data.loading.module import ImageData
 from msgformer.data.preprocessing import Preprocessing, eval_transform, train_transform
@@ -45,9 +45,8 @@ class ClassificationSetup(TrainingSetup):
     def __init__(self, settings: TrainSettings, resume: Path | None) -> None:
         super().__init__(settings, resume)
         recorded = None if resume is None else read_skipped(resume)
-        self.train, self.val, self.skipped = open_subsets(
-            settings.data, settings.val_fraction, settings.seed, settings.on_bad_image, recorded, read_classes(resume)
-        )
+        opened = open_training(settings.data, self.split_rule(), settings.on_bad_image, recorded, read_classes(resume))
+        self.train, self.val, self.test, self.skipped = opened.train, opened.val, opened.test, opened.skipped
         messages = [f"note: {note}" for note in layout_notes(settings.data)]
         if self.skipped:
             messages.append(count_skipped(self.skipped, f"the run's {SKIPPED_FILE}"))
@@ -66,7 +65,7 @@ class ClassificationSetup(TrainingSetup):
     @override
     def record(self, run: Path) -> None:
         """Write ``split.csv``, and the list of skipped images."""
-        record_subsets(run, self.train, self.val)
+        record_subsets(run, self.train, self.val, self.test)
         write_skipped(run, self.skipped)
 
     @override
@@ -133,7 +132,10 @@ class ClassificationSetup(TrainingSetup):
 
     def _card(self, preprocessing: Preprocessing) -> ModelCard:
         settings = self.settings
-        data = {"path": settings.data, "val_fraction": settings.val_fraction, "seed": settings.seed}
+        rule = settings.split_rule
+        has_fraction = rule.folds is None and rule.file is None and rule.by is None
+        fraction = rule.fraction if has_fraction else None
+        data = {"path": settings.data, "val_fraction": fraction, "seed": rule.seed}
         model_args = settings.to_dict()["model_args"]
         name, classes = known_model(settings.model), list(self.classes)
         return ModelCard(name, model_args, classes, preprocessing.to_dict(), data, plugins=settings.plugins)

@@ -16,6 +16,7 @@ from msgformer.data.classification.skipped import Skipped
 from msgformer.data.dense.samples import DenseBatch, DenseSample, collate
 from msgformer.data.loading.loader import default_workers, make_loader
 from msgformer.data.loading.sampling import EpochIndex, EpochSampler
+from msgformer.data.loading.split import Subset
 from msgformer.errors import UserError
 from msgformer.tasks.dense.report_sections import Example, dense_headline, dense_sections
 from msgformer.tasks.dense.scores import DenseEvaluateResult
@@ -113,13 +114,23 @@ class DenseLoader:
         name: Name of the data, for messages.
         config: Batches, workers and progress.
         on_bad_image: "stop" at an image that can't be read, or "skip" and list it.
+        subset: Subset of the images.
 
     Attributes:
         skipped: Reasons why images were left out, by index.
     """
 
-    def __init__(self, samples: Any, source: Any, name: str, config: InferenceConfig, on_bad_image: OnBadImage) -> None:
+    def __init__(
+        self,
+        samples: Any,
+        source: Any,
+        name: str,
+        config: InferenceConfig,
+        on_bad_image: OnBadImage,
+        subset: Subset = "val",
+    ) -> None:
         self.samples, self.source, self.name, self.config = samples, source, name, config
+        self.subset = subset
         self.stops = on_bad_image == "stop"
         self.skipped: dict[int, str] = {}
 
@@ -145,12 +156,22 @@ class DenseLoader:
 
     def skipped_images(self) -> list[Skipped]:
         """Return the images that were left out."""
-        return [Skipped("val", self.source.name(position), reason) for position, reason in self.skipped.items()]
+        return [Skipped(self.subset, self.source.name(position), reason) for position, reason in self.skipped.items()]
 
 
 def _size(batch: tuple[DenseBatch | None, list[Unreadable]]) -> int:
     readable, unreadable = batch
     return len(unreadable) + (0 if readable is None else len(readable.images))
+
+
+def data_name(path: str | None, split: str | None) -> str:
+    """Return the name of the scored images.
+
+    Args:
+        path: Their folder; None for the bundled scenes.
+        split: The user's subset; None for the default.
+    """
+    return path or BUNDLED if split is None else f"the {split} images of {path or BUNDLED}"
 
 
 def nan_to_none(scores: Mapping[str, float]) -> dict[str, float | None]:

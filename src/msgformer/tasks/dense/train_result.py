@@ -17,8 +17,8 @@ class DenseTrainResult(Result):
         task: "detect" or "segment".
         run: Run folder.
         checkpoint: Weights of the best epoch.
-        epoch: The best epoch, from 1.
-        scores: Its validation scores by name; all but the loss in percent.
+        epoch: The best epoch, from 1; the last one if there are no validation images.
+        scores: Its validation scores by name, all but the loss in percent; None if there are no validation images.
         epochs: Number of trained epochs.
         seconds: Duration of this call.
     """
@@ -27,13 +27,17 @@ class DenseTrainResult(Result):
     run: Path
     checkpoint: Path
     epoch: int
-    scores: dict[str, float]
+    scores: dict[str, float | None]
     epochs: int
     seconds: float
 
     def table(self) -> str:
         """Return the scores of the best epoch, and the next command."""
+        if None in self.scores.values():
+            scores = f"trained {self.epochs} epochs on all images, without validation"
+        else:
+            scores = f"best epoch {self.epoch} of {self.epochs}: {named_scores(self.scores)}"
         return (
-            f"best epoch {self.epoch} of {self.epochs}: {named_scores(self.scores)} ({self.seconds:.0f} s)\n"
+            f"{scores} ({self.seconds:.0f} s)\n"
             f"run folder {self.run}; 'msgformer predict {self.run} IMAGE ... --output FOLDER' draws predictions"
         )

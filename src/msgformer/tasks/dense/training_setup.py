@@ -24,6 +24,7 @@ class DenseSetup(TrainingSetup):
     bundled = "scenes"
     train: InstanceSet | LabeledImages
     val: InstanceSet | LabeledImages
+    test: InstanceSet | None = None
 
     def image_names(self) -> dict[str, list[str]]:
         """Return paths relative to the data folder."""
@@ -33,6 +34,8 @@ class DenseSetup(TrainingSetup):
     def record(self, run: Path) -> None:
         """Write ``split.csv``; an image has no class of its own."""
         names = self.image_names()
+        if self.test is not None:
+            names["test"] = [self.test.name(index) for index in range(len(self.test))]
         write_split(run, {subset: (found, [""] * len(found)) for subset, found in names.items()})
 
     def check_files(self) -> None:

@@ -9,18 +9,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from msgformer.checkpoints.card import ModelCard
-from msgformer.data.dense.checks import check_object_counts
+from msgformer.data.dense.checks import check_object_counts, check_objects
 from msgformer.data.dense.samples import DetectionSamples
 from msgformer.data.detection.instances import InstanceSet
-from msgformer.data.detection.sets import open_detection_val
 from msgformer.data.detection.transforms import detect_eval_transform, to_tensor
 from msgformer.data.files.memory_inputs import DecodedInput
-from msgformer.data.loading.split import read_split
+from msgformer.data.problems import raise_errors
 from msgformer.tasks.base import Task
-from msgformer.tasks.dense.data import example_indices
-from msgformer.tasks.dense.evaluation import BUNDLED, DenseEvaluation, DenseLoader, nan_to_none
+from msgformer.tasks.dense.data import example_indices, recorded_subset
+from msgformer.tasks.dense.evaluation import DenseEvaluation, DenseLoader, nan_to_none
 from msgformer.tasks.dense.report_sections import Example
 from msgformer.tasks.detection.coco_scores import CocoGroundTruth, CocoScores
+from msgformer.tasks.detection.evaluation_set import open_evaluation_set, reopen_subset
 from msgformer.tasks.detection.ground_truth import coco_ground_truth
 from msgformer.tasks.detection.predictor import DetectionPredictor, detection_limit
 from msgformer.tasks.detection.scores import DetectionEvaluateResult
@@ -51,12 +51,10 @@ def evaluate_detector(
         UserError: The data can't be used, or has a class that the model doesn't have.
     """
     require_data(model, data)
-    path = data or model.data["path"]
     predictor = DetectionPredictor(model, config, **options.task_options)
     has_masks = _has_masks(model)
-    held_out = read_split(model.run, "val") if data is None and model.run is not None else None
-    place = path or model.task.bundled_scenes()
-    source = open_detection_val(place, model.card.classes, held_out, with_masks=has_masks)
+    source, name = open_evaluation_set(model, data, options.split, with_masks=has_masks)
+    raise_errors(check_objects({"val": source}))
     if has_masks and not source.has_masks:
         print("note: the data has boxes but no masks, so that only boxes are scored", file=sys.stderr, flush=True)
     kinds = ("box", "mask") if has_masks and source.has_masks else ("box",)
@@ -65,19 +63,19 @@ def evaluate_detector(
     scores = CocoScores(kinds, shared=False, max_dets=max_dets, own_limit=None if max_dets is None else own_limit)
     scores.ground_truth = coco_ground_truth(source)
     samples = DetectionSamples(source, detect_eval_transform, with_masks=False)
-    loader = DenseLoader(samples, source, path or BUNDLED, config, options.on_bad_image)
+    loader = DenseLoader(samples, source, name, config, options.on_bad_image, recorded_subset(options.split))
     for images, _, positions in loader:
         scores.update(predictor.detect(images), positions.tolist())
     scores.ground_truth = _without(scores.ground_truth, loader.skipped)
     metrics = scores.compute()
     per_class = {
-        name: nan_to_none({f"{kind}_ap": summary.per_class[name] for kind, summary in scores.summaries.items()})
-        for name in model.card.classes
+        title: nan_to_none({f"{kind}_ap": summary.per_class[title] for kind, summary in scores.summaries.items()})
+        for title in model.card.classes
     }
     result = DetectionEvaluateResult(
         model.card.task,
         model.path or Path(model.card.model),
-        path or BUNDLED,
+        name,
         len(source) - len(loader.skipped),
         {},
         nan_to_none(metrics),
@@ -100,8 +98,7 @@ def held_out_images(card: ModelCard, task: Task, run: Path) -> tuple[int, Callab
     Raises:
         UserError: The images don't exist any more.
     """
-    place = card.data["path"] or task.bundled_scenes()
-    instances = open_detection_val(place, card.classes, read_split(run, "val"))
+    instances = reopen_subset(card, task, run, "val")
     return len(instances), instances.load
 
 

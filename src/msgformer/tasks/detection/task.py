@@ -38,7 +38,16 @@ class Detection(DenseTask):
     name = "detect"
     noun = "detector"
     bundled_recipe, data_recipe = "embedded/detect", "detect"
-    train_options = ("detect", "detect_images", "val_fraction")
+    train_options = (
+        "detect",
+        "detect_images",
+        "val_fraction",
+        "split_seed",
+        "split_file",
+        "split_by",
+        "folds",
+        "fold",
+    )
     predict_options = ("threshold", "max_dets", "tile", "tile_overlap")
     evaluate_options = ("max_dets", "tile", "tile_overlap")
     metric = "box_ap"

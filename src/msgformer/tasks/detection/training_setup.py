@@ -12,14 +12,14 @@ from lightning.pytorch.utilities import rank_zero_only
 from typing_extensions import override
 
 from msgformer.config.dense_training_options import BOX_HEADS, DetectHead
-from msgformer.data.dense.checks import check_instances_quickly, check_object_counts
+from msgformer.data.dense.checks import check_instances_quickly, check_object_counts, check_objects
 from msgformer.data.dense.samples import DetectionSamples, collate
 from msgformer.data.detection.instances import InstanceSet
-from msgformer.data.detection.sets import Split, find_readers, open_detection
+from msgformer.data.detection.sets import find_readers, open_detection_training
 from msgformer.data.detection.transforms import detect_eval_transform, detect_train_transform
 from msgformer.data.loading.grouping import GroupedData
 from msgformer.data.loading.module import ImageData
-from msgformer.data.problems import Problem
+from msgformer.data.problems import Problem, raise_errors
 from msgformer.tasks import get_task
 from msgformer.tasks.dense.training_setup import DenseSetup
 from msgformer.tasks.detection.ground_truth import coco_ground_truth
@@ -47,11 +47,11 @@ class DetectionSetup(DenseSetup):
 
     def __init__(self, settings: TrainSettings, resume: Path | None) -> None:
         super().__init__(settings, resume)
-        split = Split(settings.val_fraction, settings.seed)
         place = settings.data or get_task(settings.task).bundled_scenes()
         may_have_masks = settings.detect.head not in BOX_HEADS
-        train, self.val = open_detection(place, split, with_masks=may_have_masks)
-        if "all" in find_readers(place):
+        rule = self.split_rule()
+        train, self.val, self.test = open_detection_training(place, rule, with_masks=may_have_masks)
+        if "all" in find_readers(place) and len(self.val):
             _note(f"the data has no subsets, so that {len(self.val)} of its images are held out for validation")
         self._choose_head(train)
         self.with_masks = self.settings.detect.head not in BOX_HEADS
@@ -75,6 +75,12 @@ class DetectionSetup(DenseSetup):
             self.settings = replace(self.settings, detect=replace(self.settings.detect, head=head))
             if not train.has_masks:
                 _note(f"the data has boxes but no masks, so that detect.head is {head}")
+
+    @override
+    def check_files(self) -> None:
+        """Check quickly that there are objects, and that the images can be used."""
+        raise_errors(check_objects({"train": self.train, "val": self.val}))
+        super().check_files()
 
     @override
     def find_problems(self, source: InstanceSet) -> list[Problem]:

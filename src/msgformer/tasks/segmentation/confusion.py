@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torchmetrics import MeanMetric
 from torchmetrics.classification import MulticlassConfusionMatrix
 
-from msgformer.data.segmentation.label_maps import IGNORED
+from msgformer.data.segmentation.label_scheme import ignored_index
 from msgformer.heads.segmentation.upernet import resize
 
 
@@ -58,7 +58,8 @@ class SegmentScores(nn.Module):
 
     def __init__(self, num_classes: int, *, shared: bool = True) -> None:
         super().__init__()
-        self.confusion = MulticlassConfusionMatrix(num_classes, ignore_index=IGNORED, sync_on_compute=shared)
+        self.ignored = ignored_index(num_classes)
+        self.confusion = MulticlassConfusionMatrix(num_classes, ignore_index=self.ignored, sync_on_compute=shared)
         self.loss = MeanMetric(sync_on_compute=shared)
         self.summary: SegmentSummary | None = None
 
@@ -70,9 +71,9 @@ class SegmentScores(nn.Module):
             labels: True classes [B, H, W].
         """
         self.confusion.update(logits.argmax(1), labels)
-        num_labeled = int((labels != IGNORED).sum())
+        num_labeled = int((labels != self.ignored).sum())
         if num_labeled:
-            loss = F.cross_entropy(logits.float(), labels, ignore_index=IGNORED)
+            loss = F.cross_entropy(logits.float(), labels, ignore_index=self.ignored)
             self.loss.update(loss, weight=torch.tensor(float(num_labeled)))
 
     def compute(self) -> dict[str, float]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,14 +12,16 @@ import torch
 from torch import Tensor
 
 from msgformer.checkpoints.card import ModelCard
+from msgformer.config.dense_data_options import LabelOptions
 from msgformer.data.dense.samples import SegmentationSamples
-from msgformer.data.segmentation.label_maps import IGNORED, LabeledImages
+from msgformer.data.loading.split import Subset
+from msgformer.data.segmentation.label_maps import LabeledImages
 from msgformer.data.segmentation.sets import open_subset
 from msgformer.data.segmentation.transforms import SegmentViews
 from msgformer.errors import UserError
 from msgformer.tasks.base import Task
-from msgformer.tasks.dense.data import data_folder, example_indices
-from msgformer.tasks.dense.evaluation import BUNDLED, DenseEvaluation, DenseLoader, nan_to_none
+from msgformer.tasks.dense.data import chosen_subset, data_folder, example_indices, warn_of_training_images
+from msgformer.tasks.dense.evaluation import DenseEvaluation, DenseLoader, data_name, nan_to_none
 from msgformer.tasks.dense.report_sections import Example
 from msgformer.tasks.evaluation import EvaluationOptions, require_data
 from msgformer.tasks.opened_model import OpenedModel
@@ -48,16 +51,20 @@ def evaluate_segmenter(
     """
     require_data(model, data)
     path = data or model.data["path"]
-    folder = data_folder(model.task, path)
+    folder = data_folder(model.task, path, moved=data is None)
     given = options.task_options
     scales, flip = given.get("scales") or [1.0], given.get("flip", False)
     predictor = SegmentationPredictor(model, config)
-    source = _open_val(model, folder)
+    subset = chosen_subset(options.split)
+    source = _open_subset(model, folder, subset)
+    if data is not None and subset != "train":
+        warn_of_training_images(model, source)
     scores = SegmentScores(len(model.card.classes), shared=False)
     transform = predictor.eval_transform
     views = SegmentViews(image_options(model), transform.mean, transform.std, scales)
     samples = SegmentationSamples(source, views)  # type: ignore[arg-type]  # several views instead of one image
-    loader = DenseLoader(samples, source, path or BUNDLED, config, options.on_bad_image)
+    name = data_name(path, options.split)
+    loader = DenseLoader(samples, source, name, config, options.on_bad_image, subset)
     with torch.inference_mode():
         for images, labels, _ in loader:
             for image_views, classes in zip(images, labels, strict=True):
@@ -65,12 +72,14 @@ def evaluate_segmenter(
                 scores.update(probabilities.cpu().clamp(min=1e-12).log()[None], classes[None])  # type: ignore[index]
     totals = scores.compute()
     assert scores.summary is not None
-    named = zip(model.card.classes, scores.summary.per_class, strict=True)
-    per_class = {name: nan_to_none({"iou": value}) for name, value in named}
+    if math.isnan(scores.summary.miou):
+        raise UserError(f"data: no pixel of the label maps of {name} has a class, so that there is nothing to score")
+    scored = zip(model.card.classes, scores.summary.per_class, strict=True)
+    per_class = {name: nan_to_none({"iou": value}) for name, value in scored}
     result = SegmentationEvaluateResult(
         model.card.task,
         model.path or Path(model.card.model),
-        path or BUNDLED,
+        name,
         len(source) - len(loader.skipped),
         {"scales": list(scales), "flip": flip},
         nan_to_none(totals),
@@ -91,12 +100,13 @@ def held_out_images(card: ModelCard, task: Task) -> tuple[int, Callable[[int], I
     Raises:
         UserError: The images don't exist any more.
     """
-    labeled = open_subset(data_folder(task, card.data["path"]), "val", card.preprocessing["reduce_zero_label"])
+    labels = LabelOptions(card.preprocessing["reduce_zero_label"], card.preprocessing.get("label_map"))
+    labeled = open_subset(data_folder(task, card.data["path"]), "val", labels)
     return len(labeled), labeled.load
 
 
-def _open_val(model: OpenedModel, folder: Path) -> LabeledImages:
-    source = open_subset(folder, "val", image_options(model).reduce_zero_label)
+def _open_subset(model: OpenedModel, folder: Path, subset: Subset) -> LabeledImages:
+    source = open_subset(folder, subset, image_options(model))
     if list(source.classes) != model.card.classes:
         raise UserError(
             f"data: {folder} has other classes than the {len(model.card.classes)} that the segmenter was trained on;"
@@ -113,8 +123,9 @@ def _examples(
     for index in example_indices(len(source), skipped):
         image, labels = source.load(index), source.labels(index)
         found = mean_probabilities(segment, [views.image(image)], labels.shape, flip=False).argmax(0).cpu().numpy()
-        is_labeled = labels != IGNORED
+        is_labeled = labels != source.ignored
         accuracy = 100 * float((found == labels)[is_labeled].mean()) if is_labeled.any() else 0.0
-        drawn = draw_classes(image, labels), draw_classes(image, np.where(is_labeled, found, IGNORED))
+        masked = np.where(is_labeled, found, source.ignored)
+        drawn = draw_classes(image, labels, source.ignored), draw_classes(image, masked, source.ignored)
         examples.append(Example(source.name(index), *drawn, f"{accuracy:.1f} % of the pixels are correct"))
     return examples

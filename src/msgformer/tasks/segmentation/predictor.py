@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from msgformer.config.dense_data_options import SegmentImageOptions
+from msgformer.data.segmentation.label_scheme import IGNORED
 from msgformer.data.segmentation.transforms import SegmentEval
-from msgformer.errors import UserError
 from msgformer.heads.segmentation.upernet import resize
 from msgformer.tasks.opened_model import OpenedModel
 from msgformer.tasks.prediction.predictor import InferenceConfig, Predictor, PreprocessedImage
@@ -24,9 +24,6 @@ if TYPE_CHECKING:
 
 NO_CLASSES = np.zeros((0, 0), np.uint8)
 
-MAX_CLASSES = 255
-"""Largest number of classes: class maps hold 8 bits per pixel, of which 255 marks ignored pixels."""
-
 
 class SegmentationPredictor(Predictor):
     """Runs a trained segmenter on batches.
@@ -34,9 +31,6 @@ class SegmentationPredictor(Predictor):
     Args:
         model: The segmenter.
         config: Device, precision and batches.
-
-    Raises:
-        UserError: The segmenter has more than `MAX_CLASSES` classes.
     """
 
     default_batch_size = 1
@@ -44,11 +38,6 @@ class SegmentationPredictor(Predictor):
 
     def __init__(self, model: OpenedModel, config: InferenceConfig) -> None:
         super().__init__(model, config)
-        if len(self.class_names) > MAX_CLASSES:
-            raise UserError(
-                f"{model.name} has {len(self.class_names)} classes, but class maps hold at most {MAX_CLASSES}; give a"
-                " segmenter with fewer classes, or call its module"
-            )
         described: Any = model.module if model.session is None else model.session.card
         self.eval_transform = SegmentEval(image_options(model), described.mean, described.std)
 
@@ -91,8 +80,9 @@ class SegmentationPredictor(Predictor):
     @staticmethod
     @torch.inference_mode()
     def _class_map(logits: Tensor, size: tuple[int, int]) -> np.ndarray:
-        """Return the class of each pixel [H, W] from logits [K, h, w]."""
-        return resize(logits[None], size)[0].argmax(0).cpu().numpy().astype(np.uint8)
+        """Return the class of each pixel, uint8 [H, W], or uint16 for more than 255 classes, of logits [K, h, w]."""
+        is_byte = len(logits) <= IGNORED
+        return resize(logits[None], size)[0].argmax(0).cpu().numpy().astype(np.uint8 if is_byte else np.uint16)
 
     def failed(self, image: PreprocessedImage) -> SegmentationResult:
         """Return a result without classes."""

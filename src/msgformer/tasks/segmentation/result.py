@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from msgformer.data.segmentation.label_scheme import ignored_index
 from msgformer.tasks.prediction.base import PredictionResult
 from msgformer.tasks.segmentation.record import SegmentationLayout, SegmentationPrediction
 from msgformer.visual.drawing import class_map, draw_classes
@@ -23,7 +24,7 @@ class SegmentationResult(PredictionResult):
     Attributes:
         image: Name of the image.
         class_names: Names of all classes, in the order of the model's outputs.
-        class_map: Class of each pixel of the original image, uint8 [H, W].
+        class_map: Class of each pixel of the original image, uint8 [H, W], or uint16 for more than 255 classes.
     """
 
     class_map: np.ndarray
@@ -58,7 +59,7 @@ class SegmentationResult(PredictionResult):
 
     def draw(self, image: Image.Image) -> Image.Image:
         """Return a copy of an RGB image, overlaid with the colors of its classes."""
-        return draw_classes(image, self.class_map)
+        return draw_classes(image, self.class_map, ignored_index(len(self.class_names)))
 
     def save_drawn(self, folder: Path, number: int) -> SegmentationPrediction:
         """Write the image of `plot` and the class map to a folder.

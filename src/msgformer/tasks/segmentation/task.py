@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from typing_extensions import override
 
+from msgformer.config.dense_data_options import LabelOptions
 from msgformer.tasks.base import T
 from msgformer.tasks.dense.task import DenseTask
 
@@ -35,7 +36,7 @@ class Segmentation(DenseTask):
     bundled_recipe, data_recipe = "embedded/segment", "segment"
     train_options = ("segment", "segment_images")
     evaluate_options = ("scales", "flip")
-    check_data_options = ("reduce_zero_label",)
+    check_data_options = ("segment_images",)
     metric = "miou"
     scenes: ClassVar[Counts] = {"train": 4000, "val": 200}
     layout = "ADE20K"
@@ -70,7 +71,7 @@ class Segmentation(DenseTask):
         """
         from msgformer.data.survey import survey_segmentation
 
-        return survey_segmentation(data, reduce_zero=options.get("reduce_zero_label", "auto"))
+        return survey_segmentation(data, options.get("segment_images", LabelOptions()))
 
     @override
     def create(self, name: str, num_classes: int, **arguments: Any) -> nn.Module:

@@ -45,9 +45,9 @@ class SegmentationSetup(DenseSetup):
         if settings.data is None and images.reduce_zero_label == "auto":
             images = replace(images, reduce_zero_label=True)
         # The run records the resolved value, so that resuming and evaluating use the value of the training.
-        images = replace(images, reduce_zero_label=resolve_reduce_zero(folder, images.reduce_zero_label))
+        images = replace(images, reduce_zero_label=resolve_reduce_zero(folder, images))
         self.settings = replace(settings, segment_images=images)
-        self.train, self.val = open_segmentation(folder, images.reduce_zero_label)
+        self.train, self.val = open_segmentation(folder, images)
         self.classes = self.train.classes
         self.check_files()
 
@@ -74,10 +74,13 @@ class SegmentationSetup(DenseSetup):
         """Return the arguments of `msgformer.create_segmenter` and of the backbone's constructor."""
         return {**asdict(self.settings.segment), **self.settings.to_dict()["model_args"]}
 
+    def _train_transform(self, model: Any) -> SegmentTrain:
+        return SegmentTrain(self.settings.segment_images, model.mean, model.std, self.train.ignored)
+
     def _build_data(self, model: Any, batch_size: int) -> ImageData:
         settings, images = self.settings, self.settings.segment_images
         return ImageData(
-            SegmentationSamples(self.train, SegmentTrain(images, model.mean, model.std), settings.seed),
+            SegmentationSamples(self.train, self._train_transform(model), settings.seed),
             SegmentationSamples(self.val, SegmentEval(images, model.mean, model.std)),
             batch_size,
             self.workers,
