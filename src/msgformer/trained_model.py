@@ -121,7 +121,8 @@ class TrainedModel(LoadedModel, Generic[R, S]):
                 one.
             on_bad_image: "stop" at an image that can't be read, or "skip" it with a result that holds the ``error``.
             progress: "bar", "lines" or "none".
-            **options: ``top_k`` (default 5) and ``img_size`` of classifiers, ``threshold`` (default 0.5) of detectors.
+            **options: ``top_k`` (default 5) and ``img_size`` of classifiers, ``threshold`` (default 0.5) and
+                ``max_dets``, ``tile`` and ``tile_overlap`` of detectors; see `msgformer.predict`.
 
         Returns:
             One result for one image, otherwise a list, or an iterator with ``stream``.
@@ -165,7 +166,8 @@ class TrainedModel(LoadedModel, Generic[R, S]):
             workers: Processes that load images.
             progress: "bar", "lines" or "none"; "auto" shows a bar in a terminal.
             **options: ``img_size``, ``crop_pct``, ``crop_mode``, ``interpolation`` and ``flip`` of a classifier,
-                ``scales`` and ``flip`` of a segmenter; see `msgformer.evaluate`.
+                ``scales`` and ``flip`` of a segmenter, ``max_dets``, ``tile`` and ``tile_overlap`` of a detector; see
+                `msgformer.evaluate`.
 
         Returns:
             The scores.

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from commands.tiny_dense import tiny_dense_run, write_scenes
+from commands.tiny_dense import DETECT, tiny_dense_run, write_scenes
 from data.dense_folders import write_ade20k, write_coco
 from msgformer.commands.evaluate import evaluate
 from msgformer.commands.export import export
@@ -189,3 +189,120 @@ def test_data_of_other_classes_is_refused(runs, tmp_path):
         evaluate(runs["detect"].run, write_coco(tmp_path / "coco"))
     with pytest.raises(UserError, match="other classes than the 11"):
         evaluate(runs["segment"].run, write_ade20k(tmp_path / "ade"))
+
+
+def test_another_limit_of_detections_leaves_the_usual_scores_unchanged(runs, tmp_path):
+    run = runs["detect"].run
+    usual = evaluate(run, workers=0, **CPU).scores
+    result = evaluate(run, workers=0, max_dets=300, output=tmp_path / "scores", **CPU)
+    further = {f"{kind}_{name}_300" for kind in ("box", "mask") for name in ("ap", "ap50", "ap75", "ar")}
+    assert set(result.scores) == set(usual) | further
+    assert {name: result.scores[name] for name in usual} == usual
+    assert "AP 300" in result.table()
+    written = json.loads((tmp_path / "scores/bbox_results.json").read_text())
+    counts = [sum(one["image_id"] == image for one in written) for image in {one["image_id"] for one in written}]
+    assert max(counts) > 100
+
+
+def test_images_with_more_objects_than_the_limit_are_told(runs, capsys):
+    evaluate(runs["detect"].run, workers=0, max_dets=1, **CPU)
+    message = capsys.readouterr().err
+    assert "warning: " in message
+    assert "more than the limit of 1 detections per image" in message
+    assert "score it with --max_dets " in message
+    evaluate(runs["detect"].run, workers=0, **CPU)
+    assert "warning" not in capsys.readouterr().err
+
+
+def test_predict_limits_the_objects(runs):
+    run, image = runs["detect"].run, scenes_of(runs["detect"])[0]
+    (usual,) = predict(run, image, threshold=0.0, **CPU).predictions
+    (few,) = predict(run, image, threshold=0.0, max_dets=7, **CPU).predictions
+    (many,) = predict(run, image, threshold=0.0, max_dets=250, **CPU).predictions
+    assert (len(usual.objects), len(few.objects)) == (100, 7)
+    assert 100 < len(many.objects) <= 250
+    assert few.objects == usual.objects[:7]
+
+
+def test_a_limit_of_detections_is_for_detectors_with_their_limit_above_0(runs):
+    with pytest.raises(UserError, match="max_dets is for detectors, not for segmenters; leave it out"):
+        evaluate(runs["segment"].run, max_dets=300, **CPU)
+    with pytest.raises(UserError, match="max_dets must be at least 1, not 0"):
+        predict(runs["detect"].run, scenes_of(runs["detect"]), max_dets=0, **CPU)
+    exported = export(runs["detect"].run, format="onnx", output=runs["detect"].run.parent / "limit.onnx").output
+    with pytest.raises(UserError, match=r"max_dets: the number of objects is fixed in the exported file .*limit.onnx"):
+        predict(exported, scenes_of(runs["detect"]), max_dets=300, **CPU)
+
+
+def test_a_results_file_of_images_without_annotations_is_that_of_evaluate(runs, tmp_path):
+    """As for COCO's test-dev: image ids from the JSON file, category ids of the training data."""
+    run = runs["detect"].run
+    evaluate(run, output=tmp_path / "scores", workers=0, **CPU)
+    data = run.parent / "detect-data"
+    content = json.loads((data / "annotations/instances_val.json").read_text())
+    listed = data / "annotations" / f"image_info_{scenes_of(runs['detect'])[0].parent.name}.json"
+    listed.write_text(json.dumps({**content, "annotations": []}))
+    predict(run, listed, results=tmp_path / "found.json", workers=0, **CPU)
+    listed.unlink()
+    written = json.loads((tmp_path / "found.json").read_text())
+    assert {one["image_id"] for one in written} == {one["id"] for one in content["images"]}
+    boxes = json.loads((tmp_path / "scores/bbox_results.json").read_text())
+    masks = json.loads((tmp_path / "scores/segm_results.json").read_text())
+    assert [{key: one[key] for key in boxes[0]} for one in written] == boxes
+    assert [{key: one[key] for key in masks[0]} for one in written] == masks
+
+
+def test_results_of_a_folder_are_numbered_and_other_tasks_have_none(runs, tmp_path, capsys):
+    images = scenes_of(runs["detect"])[:2]
+    predict(runs["detect"].run, images, results=tmp_path / "found.json", **CPU)
+    ids = {one["image_id"] for one in json.loads((tmp_path / "found.json").read_text())}
+    assert ids == {int(image.stem) for image in images}
+    assert "the images are numbered" in capsys.readouterr().err
+    with pytest.raises(UserError, match=r"found\.json"):
+        predict(runs["detect"].run, images, results=tmp_path / "found.json", **CPU)
+    with pytest.raises(UserError, match="results is for detectors; leave it out"):
+        predict(runs["segment"].run, images, results=tmp_path / "other.json", **CPU)
+
+
+def test_images_not_larger_than_a_tile_are_predicted_as_usual(runs):
+    run, images = runs["detect"].run, scenes_of(runs["detect"])
+    assert evaluate(run, workers=0, tile=256, **CPU).scores == evaluate(run, workers=0, **CPU).scores
+    usual = predict(run, images, threshold=0.0, **CPU).predictions
+    assert predict(run, images, threshold=0.0, tile=256, tile_overlap=0.5, **CPU).predictions == usual
+    tiled = predict(run, images, threshold=0.0, tile=160, **CPU).predictions
+    assert tiled != usual
+    for one in (one for prediction in tiled for one in prediction.objects):
+        x1, y1, x2, y2 = one.box
+        assert 0 <= x1 <= x2 <= 256
+        assert 0 <= y1 <= y2 <= 256
+        rows, columns = decode_mask(one.mask, 256, 256).nonzero()
+        if len(rows):
+            assert x1 - 1 <= columns.min() <= columns.max() <= x2 + 1
+            assert y1 - 1 <= rows.min() <= rows.max() <= y2 + 1
+
+
+def test_options_of_tiles_are_for_detectors_and_need_tiles(runs):
+    images = scenes_of(runs["detect"])
+    with pytest.raises(UserError, match="tile_overlap has an effect only with tile"):
+        predict(runs["detect"].run, images, tile_overlap=0.1, **CPU)
+    with pytest.raises(UserError, match=r"tile_overlap must lie between 0 and 0\.9, not 1"):
+        evaluate(runs["detect"].run, tile=64, tile_overlap=1.0, **CPU)
+    with pytest.raises(UserError, match="tile is for detectors, not for segmenters; leave it out"):
+        predict(runs["segment"].run, images, tile=64, **CPU)
+
+
+def test_a_detector_is_trained_and_scored_on_tiles(tmp_path, capsys):
+    """Also on crops without any object."""
+    data = write_scenes("detect", tmp_path / "data", 4, 2)
+    detect = {**DETECT, "detections_per_image": 1}
+    run = tiny_dense_run("detect", data, tmp_path / "run", epochs=1, detect_images={"tile": 64}, detect=detect)
+    assert "more than the limit of 1 detections per image" in capsys.readouterr().err
+    result = evaluate(run.run, workers=0, **CPU)
+    for name in ("box_ap", "mask_ap"):
+        assert result.scores[name] == pytest.approx(run.scores[name], abs=1e-4)
+    images = sorted((data / "images").glob("val*/*.jpg"))
+    usual = predict(run.run, images, threshold=0.0, **CPU).predictions
+    assert usual == predict(run.run, images, threshold=0.0, tile=64, tile_overlap=0.2, **CPU).predictions
+    assert usual != predict(run.run, images, threshold=0.0, tile=256, **CPU).predictions
+    with pytest.raises(UserError, match=r"detect_images.crop has an effect only with detect_images.tile null"):
+        tiny_dense_run("detect", data, tmp_path / "other", detect_images={"tile": 64, "crop": 0.5})

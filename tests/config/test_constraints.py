@@ -16,7 +16,7 @@ from msgformer.commands.study import study
 from msgformer.commands.train import train
 from msgformer.config.constraints import ASCENDING, NEEDED, RANGES, check_choices, check_effects, check_ranges
 from msgformer.config.data_options import AugmentOptions
-from msgformer.config.dense_data_options import SegmentImageOptions
+from msgformer.config.dense_data_options import DetectImageOptions, SegmentImageOptions
 from msgformer.config.dense_training_options import DetectOptions, SegmentOptions
 from msgformer.config.parser import Options
 from msgformer.config.training_options import OptimOptions, TrainerOptions
@@ -59,6 +59,10 @@ WITHOUT_EFFECT = {
     "detect.train_proposals": DetectOptions(head="retinanet"),
     "detect.test_proposals": DetectOptions(head="retinanet"),
     "detect.rois_per_image": DetectOptions(head="retinanet"),
+    **{
+        f"detect_images.{name}": DetectImageOptions(tile=64)
+        for name in ("train_sides", "max_side", "crop", "crop_resize", "crop_sides", "test_side", "test_max_side")
+    },
     "segment.auxiliary": SegmentOptions(head="semantic_fpn"),
     "segment.auxiliary_weight": SegmentOptions(auxiliary=False),
     "segment_images.label_map": SegmentImageOptions(reduce_zero_label=True),
@@ -68,6 +72,7 @@ WITHOUT_EFFECT = {
     "optim.min_lr": OptimOptions(schedule="constant"),
 }
 WITH_EFFECT = {
+    "detect_images": DetectImageOptions(),
     "augment": AugmentOptions(auto_augment="3a"),
     "detect": DetectOptions(),
     "segment": SegmentOptions(),

@@ -70,6 +70,9 @@ def evaluate(
     interpolation: Filter | None = None,
     flip: bool = False,
     scales: list[float] | None = None,
+    max_dets: int | None = None,
+    tile: int | None = None,
+    tile_overlap: float | None = None,
     on_bad_image: OnBadImage = "stop",
     batch_size: int | None = None,
     workers: int | None = None,
@@ -102,6 +105,11 @@ def evaluate(
         flip: Average the probabilities of each image and its mirror image; not for detectors.
         scales: For segmenters, average the probabilities over these relative image sizes, such as
             [0.5, 0.75, 1, 1.25, 1.5, 1.75].
+        max_dets: For detectors, also score with this limit of detections per image, such as 300, beside COCO's 100; the
+            detector's own limit is raised if necessary.
+        tile: For detectors, predict larger images on tiles of this side in pixels, such as 1024, and merge their
+            objects, which is approximate; by default --detect_images.tile of training.
+        tile_overlap: Overlap of neighboring tiles, as a fraction of a tile; 0.2 by default.
         on_bad_image: "stop" at an image that can't be read, or "skip" and report it.
         batch_size: Images per batch; by default 128 for classifiers, and 1 for detectors and segmenters.
         workers: Processes that load images; by default the number of cores minus one, at most 8.
@@ -119,7 +127,8 @@ def evaluate(
             classes than the model.
     """
     check_choices(evaluate, locals())
-    check_ranges({"batch_size": batch_size, "workers": workers, "img_size": img_size, "scales": scales})
+    numbers = {"img_size": img_size, "scales": scales, "max_dets": max_dets, "tile": tile}
+    check_ranges({**numbers, "tile_overlap": tile_overlap, "batch_size": batch_size, "workers": workers})
     check_backend(backend, device, precision)
     models = list(model) if isinstance(model, list | tuple) else [model]
     if not models:
@@ -137,6 +146,7 @@ def evaluate(
         img_size=img_size, crop_pct=crop_pct, crop_mode=crop_mode, interpolation=interpolation
     )
     task_options |= dict(flip=flip or None, scales=scales, backend=None if backend == "torch" else backend)
+    task_options |= dict(max_dets=max_dets, tile=tile, tile_overlap=tile_overlap)
     config = dict(batch_size=batch_size, workers=workers, progress=progress, backend=backend)
 
     from msgformer.tasks.loaded_model import load_any

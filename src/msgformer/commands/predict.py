@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +15,7 @@ from msgformer.config.constraints import check_choices, check_ranges
 from msgformer.config.data_options import OnBadImage
 from msgformer.config.renamed_arguments import renamed_arguments
 from msgformer.config.training_options import Precision, Progress
+from msgformer.data.detection.image_list import is_image_list, read_image_list
 from msgformer.data.files.image_inputs import ImageInputs, open_inputs
 from msgformer.errors import UserError
 from msgformer.mindspore_backend import Library, check_backend
@@ -76,7 +77,11 @@ def predict(
     top_k: int | None = None,
     *,
     threshold: float | None = None,
+    max_dets: int | None = None,
+    tile: int | None = None,
+    tile_overlap: float | None = None,
     output: Path | None = None,
+    results: Path | None = None,
     overwrite: bool = False,
     format: Format | None = None,
     skip_completed: bool = False,
@@ -99,9 +104,18 @@ def predict(
     Args:
         model: Run folder (its best epoch), a checkpoint in one, or a file of 'msgformer export'.
         images: Image files, http(s) URLs, folders (including their subfolders), tar files, videos, glob patterns such
-            as 'photos/**/*.jpg', or "-" to read a list of files, folders and tar files from standard input.
+            as 'photos/**/*.jpg', "-" to read a list of files, folders and tar files from standard input, or a JSON file
+            in COCO's format, whose images are predicted (it needs no annotations).
         top_k: For classifiers, number of classes per image; 5 by default, all if there are fewer.
-        threshold: For detectors, minimum score of the objects that are reported and drawn; 0.5 by default.
+        threshold: For detectors, minimum score of the objects that are reported and drawn; by default 0.5, and 0
+            with --results.
+        max_dets: For detectors, maximum number of objects per image; by default --detect.detections_per_image of
+            training.
+        tile: For detectors, predict larger images on tiles of this side in pixels, such as 1024, and merge their
+            objects, which is approximate; by default --detect_images.tile of training.
+        tile_overlap: Overlap of neighboring tiles, as a fraction of a tile; 0.2 by default.
+        results: For detectors, JSON file to write all detections to in COCO's results format, with the image ids of the
+            JSON file that is given as images, or else those in the names of the images.
         output: File to write the predictions to instead of returning them, "-" for standard output, or a folder for
             predictions.json and the images with the predictions drawn on them.
         overwrite: Replace an existing output or contact sheet, once the new one is complete.
@@ -128,21 +142,16 @@ def predict(
     """
     check_choices(predict, locals())
     check_backend(backend, device, precision)
-    inputs = _check_inputs(model, images, top_k, threshold, batch_size, workers, img_size)
+    listed = read_image_list(Path(images)) if is_image_list(images) else None  # type: ignore[arg-type]
+    images = images if listed is None else listed.paths
+    options = {"top_k": top_k, "threshold": threshold, "max_dets": max_dets, "img_size": img_size}
+    options |= {"tile": tile, "tile_overlap": tile_overlap}
+    inputs = _check_inputs(model, images, options, batch_size, workers)
     output, contact_sheet = (None if one is None else Path(one) for one in (output, contact_sheet))
-    folder = output is not None and is_folder(output, format)
-    if skip_completed and overwrite:
-        raise UserError(
-            "overwrite: --skip_completed continues the output instead of replacing it; leave one of them out"
-        )
-    if output is None and (skip_completed or format is not None):
-        raise UserError(f"{'skip_completed' if skip_completed else 'format'}: there is no output; pass --output FILE")
-    if output is not None and not folder:
-        format = choose_format(output, format)
-        check_output(output, format, skip_completed=skip_completed, overwrite=overwrite)
-    elif output is not None and not skip_completed:
-        journal = journal_path(Path(PREDICTIONS), None)
-        check_output_folder(output, PREDICTIONS, journal.name, overwrite=overwrite)
+    results = None if results is None else Path(results)
+    if results is not None:
+        _check_results(results, skip_completed=skip_completed, overwrite=overwrite)
+    format = _check_output(output, format, skip_completed=skip_completed, overwrite=overwrite)
     if contact_sheet is not None:
         _check_sheet(contact_sheet, skip_completed=skip_completed, overwrite=overwrite)
 
@@ -150,11 +159,11 @@ def predict(
     from msgformer.tasks.prediction.stream import stream_predictions
     from msgformer.tasks.progress import track_progress
 
-    options = {"top_k": top_k, "threshold": threshold, "img_size": img_size}
     predictor, path = _open(
         model, options, device, precision, batch_size, workers, progress, trust=trust, backend=backend
     )
     inputs = inputs.scaled(predictor.value_range)
+    file = None if results is None else predictor.results_file(results, listed)
     with _staged(output, overwrite=overwrite) as place, _staged(contact_sheet, overwrite=overwrite) as sheet:
         sink = PredictionSink()
         if place is not None:
@@ -170,7 +179,10 @@ def predict(
             sink.sheet = ContactSheet(sheet)
         items = remaining_inputs(sink, inputs.items, predictor) if skip_completed else inputs.items
         batches = stream_predictions(predictor, items, on_bad_image, sink.keep(predictor))
+        batches = batches if file is None else file.collect(batches)
         pages = sink.drain(track_progress(batches, len, progress, "predicting", inputs.total))
+    if file is not None:
+        file.write()
     if sink.replaces is not None and format is not None and (journal := journal_path(sink.replaces, format)) != output:
         journal.unlink(missing_ok=True)  # of an interrupted call
     sheets = [] if contact_sheet is None else [contact_sheet.with_name(page.name) for page in pages]
@@ -186,6 +198,9 @@ def iter_predictions(
     top_k: int | None = None,
     *,
     threshold: float | None = None,
+    max_dets: int | None = None,
+    tile: int | None = None,
+    tile_overlap: float | None = None,
     on_bad_image: OnBadImage = "stop",
     batch_size: int | None = None,
     workers: int | None = None,
@@ -201,6 +216,9 @@ def iter_predictions(
         images: As for `msgformer.predict`.
         top_k: For classifiers, number of classes per image; 5 by default.
         threshold: For detectors, minimum score of the objects; 0.5 by default.
+        max_dets: For detectors, maximum number of objects per image; by default that of training.
+        tile: For detectors, predict large images on tiles of this side in pixels, and merge their objects.
+        tile_overlap: Overlap of neighboring tiles, as a fraction of a tile; 0.2 by default.
         on_bad_image: "stop" at an image that can't be read, or "skip" it with a record that holds the ``error``.
         batch_size: Images per batch.
         workers: Processes that load images.
@@ -217,11 +235,12 @@ def iter_predictions(
     """
     check_choices(iter_predictions, locals())
     check_backend(backend, device, precision)
-    inputs = _check_inputs(model, images, top_k, threshold, batch_size, workers)
+    options = {"top_k": top_k, "threshold": threshold, "max_dets": max_dets}
+    options |= {"tile": tile, "tile_overlap": tile_overlap}
+    inputs = _check_inputs(model, images, options, batch_size, workers)
 
     from msgformer.tasks.prediction.stream import stream_predictions
 
-    options = {"top_k": top_k, "threshold": threshold}
     predictor, _ = _open(model, options, device, precision, batch_size, workers, "none", trust=trust, backend=backend)
     batches = stream_predictions(predictor, inputs.scaled(predictor.value_range).items, on_bad_image)
     return (one.to_record() for batch in batches for one in batch)
@@ -256,18 +275,40 @@ def _open(
 def _check_inputs(
     model: ModelLike,
     images: ImagesLike,
-    top_k: int | None,
-    threshold: float | None,
+    options: Mapping[str, Any],
     batch_size: int | None,
     workers: int | None,
-    img_size: int | tuple[int, int] | None = None,
 ) -> ImageInputs:
     """Check what can be checked without torch, and open the images."""
-    numbers = {"top_k": top_k, "threshold": threshold, "img_size": img_size}
-    check_ranges({**numbers, "batch_size": batch_size, "workers": workers})
+    check_ranges({**options, "batch_size": batch_size, "workers": workers})
     if isinstance(model, str | Path):
         find_trained_model(model)
     return open_inputs(images)
+
+
+def _check_output(
+    output: Path | None, format: Format | None, *, skip_completed: bool, overwrite: bool
+) -> Format | None:
+    """Check the output and its options, and return the format of a file; None for a folder or no output."""
+    if skip_completed and overwrite:
+        raise UserError(
+            "overwrite: --skip_completed continues the output instead of replacing it; leave one of them out"
+        )
+    if output is None and (skip_completed or format is not None):
+        raise UserError(f"{'skip_completed' if skip_completed else 'format'}: there is no output; pass --output FILE")
+    if output is not None and not is_folder(output, format):
+        format = choose_format(output, format)
+        check_output(output, format, skip_completed=skip_completed, overwrite=overwrite)
+    elif output is not None and not skip_completed:
+        journal = journal_path(Path(PREDICTIONS), None)
+        check_output_folder(output, PREDICTIONS, journal.name, overwrite=overwrite)
+    return format
+
+
+def _check_results(results: Path, *, skip_completed: bool, overwrite: bool) -> None:
+    if skip_completed:
+        raise UserError("results: it holds the detections of one call; leave out --skip_completed or --results")
+    check_output_file(results, overwrite=overwrite, key="results")
 
 
 def _staged(output: Path | None, *, overwrite: bool) -> AbstractContextManager[Path | None]:

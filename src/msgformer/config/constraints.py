@@ -55,6 +55,9 @@ SINGLE: dict[str, Range] = {
     "fold": AT_LEAST_1,
     "top_k": AT_LEAST_1,
     "threshold": PROBABILITY,
+    "max_dets": AT_LEAST_1,
+    "tile": AT_LEAST_1,
+    "tile_overlap": Range(0, 0.9),
     "gradients": AT_LEAST_0,
     "scales": ABOVE_0,
 }

@@ -15,6 +15,9 @@ _COUNTED_FROM_0 = Needs(
 )
 
 
+_NO_TILE = Needs("detect_images.tile null", lambda images: images.tile is None)
+
+
 @dataclass(frozen=True)
 class DetectImageOptions:
     """Image sizes and augmentation in detection. The defaults are the papers' COCO recipe.
@@ -34,20 +37,23 @@ class DetectImageOptions:
         group_shapes: Batch portrait and landscape images separately, which reduces padding.
         value_range: Values of black and white in gray images of more than 8 bits (16-bit, float), such as 0 and 4095;
             null measures it on the training images. Images of 8 bits always have 0 and 255.
+        tile: Train on random crops of this side in pixels, such as 1024, from images that are larger, instead of on
+            resized images; evaluation doesn't resize images either, and predicts larger ones on tiles.
     """
 
-    train_sides: tuple[int, ...] = option(tuple(range(480, 801, 32)), AT_LEAST_1)
-    max_side: int = option(1333, AT_LEAST_1)
-    crop: float = option(0.5, PROBABILITY)
-    crop_resize: tuple[int, ...] = option((400, 500, 600), AT_LEAST_1)
-    crop_sides: tuple[int, int] = option((384, 600), AT_LEAST_1, ascending=True)
+    train_sides: tuple[int, ...] = option(tuple(range(480, 801, 32)), AT_LEAST_1, needs=_NO_TILE)
+    max_side: int = option(1333, AT_LEAST_1, needs=_NO_TILE)
+    crop: float = option(0.5, PROBABILITY, needs=_NO_TILE)
+    crop_resize: tuple[int, ...] = option((400, 500, 600), AT_LEAST_1, needs=_NO_TILE)
+    crop_sides: tuple[int, int] = option((384, 600), AT_LEAST_1, ascending=True, needs=_NO_TILE)
     hflip: float = option(0.5, PROBABILITY)
     color_jitter: float = option(0.0, AT_LEAST_0)
     color_mix: float = option(0.0, AT_LEAST_0)
-    test_side: int | None = option(800, AT_LEAST_1)
-    test_max_side: int = option(1333, AT_LEAST_1)
+    test_side: int | None = option(800, AT_LEAST_1, needs=_NO_TILE)
+    test_max_side: int = option(1333, AT_LEAST_1, needs=_NO_TILE)
     group_shapes: bool = True
     value_range: tuple[float, float] | None = option(None, ascending=True)
+    tile: int | None = option(None, AT_LEAST_1)
 
 
 @dataclass(frozen=True)

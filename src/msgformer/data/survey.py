@@ -9,10 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from msgformer.config.dense_data_options import LabelOptions
+from msgformer.config.dense_training_options import DetectOptions
 from msgformer.data.classification.folder_checks import survey_folder
 from msgformer.data.classification.image_checks import check_source_images
 from msgformer.data.classification.subsets import open_location
-from msgformer.data.dense.checks import check_instances, check_objects, survey_label_maps
+from msgformer.data.dense.checks import check_instances, check_object_counts, check_objects, survey_label_maps
 from msgformer.data.detection.instances import InstanceSet
 from msgformer.data.detection.sets import find_readers
 from msgformer.data.duplicates import find_leaks
@@ -27,6 +28,9 @@ from msgformer.errors import UserError
 
 Progress = Callable[[int], AbstractContextManager[Callable[[], object]]]
 """Function from the number of images to a context manager, whose value is called after each image."""
+
+MANY_OBJECTS_REMEDY = "train with --detect.detections_per_image {count}, and score with --max_dets {count}"
+"""Remedy for images with more objects than a detector returns by default."""
 
 
 @dataclass(frozen=True)
@@ -119,6 +123,9 @@ def survey_detection(data: str, progress: Progress) -> Survey:
     for subset, (_, wrong) in readings.items():
         known = {problem.path for problem in wrong if problem.severity == "error"}  # a missing file is told once
         problems += [*wrong, *(problem for problem in checks[subset] if problem.path not in known)]
+    for found in subsets.values():
+        many = check_object_counts(found, DetectOptions.detections_per_image, MANY_OBJECTS_REMEDY)
+        problems += [] if many is None else [many]
     problems += find_leaks({subset: found.paths() for subset, found in subsets.items()})
     if not has_errors(problems):
         problems += check_objects(subsets)

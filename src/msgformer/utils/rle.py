@@ -12,6 +12,9 @@ if TYPE_CHECKING:
 Segmentation = list[list[float]] | dict[str, Any]
 """Polygons ``[x1, y1, x2, y2, ...]``, or ``{"size": [height, width], "counts": ...}`` with a list or a string."""
 
+MAX_CHUNK_PIXELS = 128 * 2**20
+"""Maximum number of mask pixels that are decoded, pasted or encoded at a time; each takes one byte per copy."""
+
 _FIVE_BITS, _MORE, _SIGN = 0x1F, 0x20, 0x10
 _ZERO = ord("0")
 
@@ -21,8 +24,22 @@ def encode_masks(masks: Array) -> list[dict[str, Any]]:
     import numpy as np
     from faster_coco_eval.core import mask as api
 
-    encoded = api.encode(np.asfortranarray(masks.transpose(1, 2, 0), dtype=np.uint8))
+    # In chunks, since the encoder needs a copy of the masks in another order.
+    parts = [masks[rows].transpose(1, 2, 0) for rows in mask_chunks(*masks.shape)]
+    encoded = [one for part in parts for one in api.encode(np.asfortranarray(part, dtype=np.uint8))]
     return [{"size": [int(side) for side in one["size"]], "counts": _text(one["counts"])} for one in encoded]
+
+
+def mask_chunks(count: int, height: int, width: int) -> list[slice]:
+    """Split masks into chunks of at most `MAX_CHUNK_PIXELS`, and at least one mask each.
+
+    Args:
+        count: Number of masks.
+        height: Height of the image.
+        width: Width of the image.
+    """
+    step = max(1, MAX_CHUNK_PIXELS // max(1, height * width))
+    return [slice(start, min(start + step, count)) for start in range(0, count, step)]
 
 
 def decode_mask(segmentation: Segmentation, height: int, width: int) -> Array:

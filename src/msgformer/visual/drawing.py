@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import colorsys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -24,13 +24,14 @@ class Mark:
         box: ``x1 y1 x2 y2`` in pixels.
         label: Index of the class, counted from 0; it determines the color.
         text: Text at the box; empty for none.
-        mask: Mask of the object, bool [H, W]; None to draw only the box.
+        mask: Mask of the object, bool [H, W], or a function that returns it, so that not all masks are in memory at
+            a time; None to draw only the box.
     """
 
     box: Sequence[float]
     label: int
     text: str = ""
-    mask: np.ndarray | None = None
+    mask: np.ndarray | Callable[[], np.ndarray] | None = None
 
 
 def class_color(label: int) -> Color:
@@ -50,7 +51,8 @@ def draw_objects(image: Image.Image, marks: Sequence[Mark]) -> Image.Image:
     for mark in reversed(marks):
         if mark.mask is not None:
             color = np.array(class_color(mark.label), np.float32)
-            pixels[mark.mask] += MASK_OPACITY * (color - pixels[mark.mask])
+            mask = mark.mask() if callable(mark.mask) else mark.mask
+            pixels[mask] += MASK_OPACITY * (color - pixels[mask])
     drawn = Image.fromarray(pixels.round().astype(np.uint8))
     width = max(1, round(2 * max(image.size) / REFERENCE_SIDE))
     pen = ImageDraw.Draw(drawn)

@@ -4,13 +4,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from data.dense_folders import SIZES, quarters, write_ade20k, write_coco
+from data.dense_folders import SIZES, coco_content, quarters, write_ade20k, write_coco
 from msgformer.config.dense_data_options import LabelOptions
 from msgformer.data.dense.checks import (
     check_instances,
     check_instances_quickly,
     check_label_maps,
     check_label_maps_quickly,
+    check_object_counts,
 )
 from msgformer.data.detection.sets import open_detection
 from msgformer.data.segmentation.label_maps import LabeledImages, read_label_map
@@ -93,3 +94,15 @@ def test_large_detection_sets_are_not_fully_decoded(limit, tmp_path, monkeypatch
     assert len(check_instances_quickly(train)) == 1
     monkeypatch.setattr(f"msgformer.data.dense.checks.{limit}", 2)
     assert check_instances_quickly(train) == []
+
+
+def test_images_with_more_objects_than_detections_are_told(tmp_path):
+    content = coco_content()
+    train = open_detection(write_coco(tmp_path, content))[0]
+    counts = [sum(not one.crowd for one in image.instances) for image in train.images]
+    assert max(counts) == 2
+    assert check_object_counts(train, 2, "") is None
+    problem = check_object_counts(train, 1, "give --max_dets {count}")
+    assert (problem.severity, problem.path) == ("warning", train.images[counts.index(2)].file)
+    assert "shows 2 objects, more than the limit of 1 detections per image" in problem.message
+    assert problem.message.endswith("give --max_dets 2")

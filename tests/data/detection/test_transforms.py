@@ -1,3 +1,5 @@
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
@@ -9,6 +11,7 @@ from msgformer.data.bundled.scene_folders import write_detection
 from msgformer.data.dense.samples import DetectionSamples
 from msgformer.data.detection.sets import open_detection
 from msgformer.data.detection.transforms import RandomSidesCrop, detect_eval_transform, detect_train_transform
+from msgformer.utils import rle
 from msgformer.utils.seeding import seeded
 
 SMALL = DetectImageOptions(train_sides=(192, 256, 320), max_side=400, crop_resize=(256,), crop_sides=(128, 200))
@@ -106,3 +109,46 @@ def test_hflip_is_the_probability_of_a_flip(hflip, left):
         pixels, target = detect_train_transform(options)(image, {"boxes": boxes, "labels": torch.tensor([1])})
     assert target["boxes"].tolist() == [[left, 3.0, left + 8, 12.0]]
     assert pixels[0].nonzero()[:, 1].min() == left
+
+
+def test_masks_in_chunks_move_like_all_masks_at_once(monkeypatch, scenes):
+    """One mask per chunk gets the same random crop, flip and size, and later random numbers don't change."""
+    options = dataclasses.replace(SMALL, color_jitter=0.2, color_mix=0.3)
+    transform = detect_train_transform(options)
+    monkeypatch.setattr(rle, "MAX_CHUNK_PIXELS", 1)
+    for seed in range(12):
+        image = scenes.load(seed % len(scenes))
+        with seeded(seed):
+            whole, expected = transform(image, scenes.target(seed % len(scenes), with_masks=True))
+        with seeded(seed):
+            target = scenes.target(seed % len(scenes), with_masks=True, decoded=False)
+            pixels, moved = transform(image, target, scenes.mask_chunks(seed % len(scenes)))
+        assert len([*scenes.mask_chunks(seed % len(scenes))]) == len(target["labels"])
+        torch.testing.assert_close(pixels, whole, rtol=0, atol=0)
+        assert set(moved) == set(expected)
+        for name, values in expected.items():
+            torch.testing.assert_close(moved[name], values, rtol=0, atol=0)
+
+
+def test_tiles_are_cut_from_large_images_without_resizing():
+    """Objects are cut at the border of a tile, those outside are dropped; a small image stays whole."""
+    pixels = torch.zeros(90, 200, 3, dtype=torch.uint8)
+    pixels[30:50, 100:130] = 255
+    boxes = tv_tensors.BoundingBoxes([[100.0, 30, 130, 50]], format="XYXY", canvas_size=(90, 200))
+    masks = tv_tensors.Mask(pixels[None, :, :, 0] // 255)
+    transform = detect_train_transform(DetectImageOptions(tile=64, hflip=0.0))
+    counts = set()
+    for seed in range(30):
+        target = {"boxes": boxes, "labels": torch.tensor([1]), "masks": masks}
+        with seeded(seed):
+            image, moved = transform(Image.fromarray(pixels.numpy()), target)
+        assert image.shape == (3, 64, 64)
+        assert moved["masks"].shape == (len(moved["boxes"]), 64, 64)
+        counts.add(len(moved["boxes"]))
+        for (x1, y1, x2, y2), mask in zip(moved["boxes"].int().tolist(), moved["masks"], strict=True):
+            assert torch.equal(mask.bool(), image[0] == 1)
+            assert mask[y1:y2, x1:x2].all()
+            assert mask.sum() == (x2 - x1) * (y2 - y1)
+    assert counts == {0, 1}
+    small = Image.new("RGB", (50, 40))
+    assert transform(small, {"boxes": torch.zeros(0, 4)})[0].shape == (3, 40, 50)

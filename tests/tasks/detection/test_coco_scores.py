@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from msgformer.tasks.detection.coco_scores import METRICS, CocoGroundTruth, CocoScores, summarize
+from msgformer.tasks.detection.coco_scores import METRICS, CocoGroundTruth, CocoScores, summarize, summarize_with_limit
 from msgformer.utils.rle import encode_masks
 
 BOXES = {10: [((10, 10, 40, 40), 1), ((60, 60, 200, 200), 2)], 12: [((5, 5, 30, 25), 2)]}
@@ -136,3 +136,40 @@ def test_an_object_without_mask_counts_for_boxes_only():
         numbers = scores.compute()
         assert numbers["box_ap"] == pytest.approx(box_ap)
         assert numbers["mask_ap"] == pytest.approx(100)
+
+
+def crowded(count=150):
+    """Return the ground truth of an image with many objects of one class, and detections of all of them."""
+    boxes = [(x, y, x + 8, y + 8) for x in range(0, 250, 12) for y in range(0, 250, 12)][:count]
+    objects = [
+        {"id": n, "image_id": 5, "category_id": 1, "bbox": [x, y, 8, 8], "area": 64, "iscrowd": 0}
+        for n, (x, y, _, _) in enumerate(boxes, start=1)
+    ]
+    images = [{"id": 5, "width": 256, "height": 256}]
+    content = {"images": images, "annotations": objects, "categories": [{"id": 1, "name": "dot"}]}
+    outputs = found(*((box, 1, 1 - n / 1000) for n, box in enumerate(boxes)))
+    return CocoGroundTruth(content, [5], [1]), {name: value for name, value in outputs.items() if name != "masks"}
+
+
+def test_another_limit_of_detections_is_scored_beside_the_usual_one():
+    scores = CocoScores(["box"], max_dets=300, own_limit=50)
+    scores.ground_truth, outputs = crowded()
+    scores.update([outputs], [0])
+    numbers = scores.compute()
+    assert [numbers[f"box_{name}_300"] for name in ("ap", "ap50", "ap75", "ar")] == pytest.approx([100] * 4)
+    assert numbers["box_ar100"] == pytest.approx(100 * 50 / 150)  # of the detector's own limit
+    assert len(scores.last_results) == 150
+    plain = CocoScores(["box"])
+    plain.ground_truth = scores.ground_truth
+    plain.update([{name: value[:50] for name, value in outputs.items()}], [0])
+    assert plain.compute() == {name: value for name, value in numbers.items() if not name.endswith("_300")}
+
+
+def test_metrics_with_a_limit_of_100_are_cocos():
+    truth, outputs = crowded()
+    results = truth.results(outputs, 0)
+    usual = summarize(truth, results, "box").metrics
+    limited = summarize_with_limit(truth, results, "box", 100)
+    assert 60 < usual["ap"] < 70  # 100 of 150 objects
+    names = {"ap_100": "ap", "ap50_100": "ap50", "ap75_100": "ap75", "ar_100": "ar100"}
+    assert limited == pytest.approx({name: usual[own] for name, own in names.items()})

@@ -58,6 +58,25 @@ def check_objects(subsets: Mapping[str, InstanceSet]) -> list[Problem]:
     return problems
 
 
+def check_object_counts(data: InstanceSet, limit: int, remedy: str) -> Problem | None:
+    """Find images that show more objects than a detector returns.
+
+    Args:
+        data: The annotated images.
+        limit: Maximum number of detections per image.
+        remedy: What to do, with the placeholder ``{count}`` for the largest number of objects.
+    """
+    counts = [sum(not one.crowd for one in image.instances) for image in data.images]
+    many = sum(count > limit for count in counts)
+    if not many:
+        return None
+    largest = max(counts)
+    image = data.images[counts.index(largest)]
+    more = f" (as {many - 1} more images)" if many > 1 else ""
+    message = f"shows {largest} objects, more than the limit of {limit} detections per image{more}, so that some can't"
+    return Problem("warning", "many objects", image.file, f"{message} be found; {remedy.format(count=largest)}")
+
+
 def check_label_maps(data: LabeledImages, *, whole: bool = True) -> list[Problem]:
     """Find problems of the image files and label maps of a segmentation dataset.
 

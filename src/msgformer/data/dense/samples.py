@@ -75,9 +75,11 @@ class DetectionSamples(Dataset[DenseSample]):
 
     def __getitem__(self, epoch_index: EpochIndex) -> DenseSample:
         epoch, index = epoch_index
-        image, target = self.source.load(index, self.value_range), self.source.target(index, self.with_masks)
+        image = self.source.load(index, self.value_range)
+        target = self.source.target(index, self.with_masks, decoded=False)
+        masks = self.source.mask_chunks(index) if self.with_masks else None
         with seeded(derive(self.seed, epoch, index)):
-            return DenseSample(*self.transform(image, target), index)
+            return DenseSample(*self.transform(image, target, masks), index)
 
 
 class SegmentationSamples(Dataset[DenseSample]):

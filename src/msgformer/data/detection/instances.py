@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -13,7 +13,7 @@ from msgformer.data.files.images import read_image
 from msgformer.data.files.value_range import ValueRange
 from msgformer.errors import UserError, shown
 from msgformer.model_names import nearest
-from msgformer.utils.rle import Segmentation, compress, decode_mask
+from msgformer.utils.rle import Segmentation, compress, decode_mask, mask_chunks
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -130,17 +130,17 @@ class InstanceSet:
             raise UserError(f"{image.file}: {problem}")
         return pixels
 
-    def target(self, index: int, with_masks: bool) -> dict[str, Tensor]:
+    def target(self, index: int, with_masks: bool, *, decoded: bool = True) -> dict[str, Tensor]:
         """Return the training target of an image, as ``tv_tensors`` so that torchvision transforms them with the image.
 
         Args:
             index: Index of the image.
-            with_masks: Whether to include masks.
+            with_masks: Whether to include only objects with masks, and their masks.
+            decoded: Whether to include the masks themselves, which `mask_chunks` yields otherwise.
 
         Returns:
             ``boxes`` [G, 4], ``labels`` [G] and optionally ``masks`` uint8 [G, H, W].
         """
-        import numpy as np
         import torch
         from torchvision.tv_tensors import BoundingBoxes, BoundingBoxFormat, Mask
 
@@ -152,11 +152,28 @@ class InstanceSet:
             "boxes": BoundingBoxes(boxes, format=BoundingBoxFormat.XYXY, canvas_size=size),
             "labels": torch.tensor([one.label for one in used], dtype=torch.int64),
         }
-        if with_masks:
-            masks = [decode_mask(one.segmentation, *size) for one in used if one.segmentation is not None]
-            stacked = np.stack(masks) if masks else np.zeros((0, *size), dtype=bool)
-            target["masks"] = Mask(torch.from_numpy(stacked).to(torch.uint8))
+        if with_masks and decoded:
+            chunks = [*self.mask_chunks(index)]
+            target["masks"] = Mask(torch.cat(chunks) if len(chunks) > 1 else chunks[0])
         return target
+
+    def mask_chunks(self, index: int) -> Iterator[Tensor]:
+        """Yield the masks of the training target of an image in chunks, as ``tv_tensors``, uint8 [g, H, W].
+
+        Args:
+            index: Index of the image.
+        """
+        import torch
+        from torchvision.tv_tensors import Mask
+
+        image = self.images[index]
+        size = image.height, image.width
+        used = [one.segmentation for one in image.trainable(with_masks=True) if one.segmentation is not None]
+        for rows in mask_chunks(len(used), *size) or [slice(0, 0)]:
+            masks = torch.zeros(len(used[rows]), *size, dtype=torch.uint8)
+            for mask, segmentation in zip(masks, used[rows], strict=True):
+                mask.copy_(torch.from_numpy(decode_mask(segmentation, *size)))
+            yield Mask(masks)
 
     def subset(self, indices: Sequence[int]) -> InstanceSet:
         """Return the images at some indices.

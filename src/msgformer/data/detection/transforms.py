@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 from torchvision.transforms import v2
@@ -18,9 +18,25 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 Target = dict[str, "Tensor"]
-DetectTransform = Callable[["Image.Image", Target], tuple["Tensor", Target]]
-"""Function from an RGB image and its ``boxes``, ``labels`` and optional ``masks`` to a tensor in 0..1, [3, H, W], and
-the transformed targets."""
+
+
+class DetectTransform(Protocol):
+    """Transform of an image and its objects to a detector's input and targets."""
+
+    def __call__(
+        self, image: Image.Image, target: Target, masks: Iterable[Tensor] | None = None
+    ) -> tuple[Tensor, Target]:
+        """Transform a sample.
+
+        Args:
+            image: RGB image.
+            target: Its ``boxes`` [G, 4], ``labels`` [G] and optional ``masks`` [G, H, W].
+            masks: The masks in chunks [g, H, W], of which only one is in memory at a time, instead of ``masks``.
+
+        Returns:
+            Tensor in 0..1, [3, H, W], and the transformed targets.
+        """
+
 
 MIN_SIDE = 1.0
 """Minimum side of a box in pixels; smaller boxes are dropped."""
@@ -58,19 +74,25 @@ class RandomSidesCrop(v2.Transform):
 def detect_train_transform(options: DetectImageOptions) -> DetectTransform:
     """Create the training transform of Swin and DETR: flip, resize and crop with probability 0.5, resize.
 
+    With ``tile``, images are cropped to a tile instead of resized and cropped.
+
     Random numbers come from torch's global generator.
     """
     resize = v2.RandomShortestSize(list(options.train_sides), options.max_side)
     crop = [v2.RandomShortestSize(list(options.crop_resize)), RandomSidesCrop(*options.crop_sides)]
     stages: list[Any] = [v2.RandomHorizontalFlip(options.hflip)]
-    if options.crop > 0:
+    if options.tile is None and options.crop > 0:
         stages.append(v2.RandomApply(crop, options.crop))
     if options.color_jitter > 0:
         stages.append(v2.ColorJitter(*[options.color_jitter] * 3))
-    pipeline = v2.Compose([*stages, resize])
+    fit = resize if options.tile is None else RandomSidesCrop(options.tile, options.tile)
+    pipeline = v2.Compose([*stages, fit])
 
-    def transform(image: Image.Image, target: Target) -> tuple[Tensor, Target]:
+    def transform(image: Image.Image, target: Target, masks: Iterable[Tensor] | None = None) -> tuple[Tensor, Target]:
+        state = torch.get_rng_state()
         augmented, moved = pipeline(image, target)
+        if masks is not None:
+            moved["masks"] = torch.cat([_repeat(pipeline, state, chunk) for chunk in masks])
         pixels = to_tensor(augmented)
         mixed = mix_colors(pixels, options.color_mix) if options.color_mix > 0 else pixels
         return mixed, _drop_small(moved)
@@ -78,13 +100,18 @@ def detect_train_transform(options: DetectImageOptions) -> DetectTransform:
     return transform
 
 
-def detect_eval_transform(image: Image.Image, target: Target) -> tuple[Tensor, Target]:
+def detect_eval_transform(
+    image: Image.Image, target: Target, masks: Iterable[Tensor] | None = None
+) -> tuple[Tensor, Target]:
     """Convert an image to a tensor without augmentation; the detector itself resizes it.
 
     Args:
         image: The image.
         target: Its ``boxes``, ``labels`` and optional ``masks``.
+        masks: The masks in chunks, instead of ``masks``.
     """
+    if masks is not None:
+        target = {**target, "masks": torch.cat([*masks])}
     return to_tensor(image), _drop_small(target)
 
 
@@ -92,6 +119,13 @@ def to_tensor(image: Image.Image) -> Tensor:
     """Convert an image to a float tensor in 0..1, [3, H, W]."""
     tensor: Tensor = F.to_dtype(F.to_image(image), torch.float32, scale=True)
     return tensor.as_subclass(torch.Tensor)
+
+
+def _repeat(pipeline: v2.Transform, state: Tensor, masks: Tensor) -> Tensor:
+    """Transform masks [g, H, W] with the random numbers that the pipeline drew from a state of the generator."""
+    torch.set_rng_state(state)
+    moved: Tensor = pipeline(masks)
+    return moved
 
 
 def _drop_small(target: Target) -> Target:

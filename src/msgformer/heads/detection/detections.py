@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -10,6 +14,13 @@ from torch import Tensor
 from torchvision.ops import batched_nms
 
 from msgformer.config.dense_training_options import DetectOptions
+from msgformer.utils.rle import encode_masks, mask_chunks
+
+MIN_LIMIT = ContextVar("MIN_LIMIT", default=0)
+"""Least limit of detections per image, which raises lower limits of detectors; see `raised_limit`."""
+
+PASTES_MASKS = ContextVar("PASTES_MASKS", default=True)
+"""Whether detectors paste masks into the image; see `unpasted_masks`."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +52,8 @@ def select_detections(scores: Tensor, boxes: Tensor, limits: DetectionLimits) ->
     region, label = (scores > limits.score_threshold).nonzero(as_tuple=True)
     candidates = boxes.unflatten(1, (-1, 4))[region, label]
     probabilities = scores[region, label]
-    keep = batched_nms(candidates, probabilities, label, limits.nms_threshold)[: limits.per_image]
+    per_image = max(limits.per_image, MIN_LIMIT.get())
+    keep = batched_nms(candidates, probabilities, label, limits.nms_threshold)[:per_image]
     return {"boxes": candidates[keep], "labels": label[keep], "scores": probabilities[keep]}
 
 
@@ -68,6 +80,47 @@ def paste_masks(probabilities: Tensor, boxes: Tensor, size: tuple[int, int], thr
             y = torch.arange(y1, y2, device=box.device) + 0.5
             mask[y1:y2, x1:x2] = _sample(values, box, x, y) >= threshold
     return masks
+
+
+def encode_found_masks(found: Mapping[str, Tensor], size: tuple[int, int]) -> list[dict[str, Any]]:
+    """Encode the masks of detections as compressed RLE, with memory for one chunk of pasted masks at a time.
+
+    Args:
+        found: ``masks`` [D, H, W], or those of `unpasted_masks`: ``masks`` [D, S, S] and ``mask_boxes`` [D, 4].
+        size: Height and width of the image.
+    """
+    masks, boxes = found["masks"], found.get("mask_boxes")
+    if boxes is None:
+        return encode_masks(masks.cpu().numpy())
+    chunks = mask_chunks(len(boxes), *size)
+    return [rle for rows in chunks for rle in encode_masks(paste_masks(masks[rows], boxes[rows], size).cpu().numpy())]
+
+
+@contextmanager
+def raised_limit(limit: int) -> Iterator[None]:
+    """Make detectors return up to ``limit`` detections per image, or up to their own limit if that is higher.
+
+    Args:
+        limit: Number of detections.
+    """
+    token = MIN_LIMIT.set(limit)
+    try:
+        yield
+    finally:
+        MIN_LIMIT.reset(token)
+
+
+@contextmanager
+def unpasted_masks() -> Iterator[None]:
+    """Make detectors return ``masks`` as probabilities [D, S, S] within ``mask_boxes`` [D, 4].
+
+    Pasted masks [D, H, W] of a large image take gigabytes; `encode_found_masks` pastes and encodes them in chunks.
+    """
+    token = PASTES_MASKS.set(False)
+    try:
+        yield
+    finally:
+        PASTES_MASKS.reset(token)
 
 
 def _sample(values: Tensor, box: Tensor, x: Tensor, y: Tensor) -> Tensor:

@@ -114,6 +114,7 @@ class RCNN(GeneralizedRCNN):
         super().__init__(FeaturePyramid(backbone, width), rpn, heads, transform)
         self.num_classes = num_classes
         self.with_masks = setting.with_masks
+        self.detections_per_image, self.nms_threshold = limits.per_image, limits.nms_threshold
 
     def forward(self, images: list[Tensor], targets: list[dict[str, Tensor]] | None = None) -> Any:
         """Compute losses in training, and detections otherwise; see `create_detector`.

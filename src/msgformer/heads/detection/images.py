@@ -9,7 +9,7 @@ from torch import Tensor
 from torchvision.models.detection.transform import GeneralizedRCNNTransform
 
 from msgformer.config.dense_data_options import DetectImageOptions
-from msgformer.heads.detection.detections import paste_masks
+from msgformer.heads.detection.detections import PASTES_MASKS, paste_masks
 
 
 class DetectionTransform(GeneralizedRCNNTransform):
@@ -68,7 +68,8 @@ class DetectionTransform(GeneralizedRCNNTransform):
             original_image_sizes: Height and width of the original images.
 
         Returns:
-            The detections with ``boxes`` [D, 4] in pixels of the original images and boolean ``masks`` [D, H, W].
+            The detections with ``boxes`` [D, 4] in pixels of the original images and boolean ``masks`` [D, H, W], or
+            those of `unpasted_masks`.
         """
         if self.training:
             return result
@@ -76,6 +77,8 @@ class DetectionTransform(GeneralizedRCNNTransform):
             boxes = detection["boxes"]
             scale = [after / before for after, before in zip(original, shape, strict=True)]
             detection["boxes"] = boxes * boxes.new_tensor([scale[1], scale[0]] * 2)
-            if "masks" in detection:
+            if "masks" in detection and not PASTES_MASKS.get():
+                detection["mask_boxes"] = detection["boxes"]
+            elif "masks" in detection:
                 detection["masks"] = paste_masks(detection["masks"], detection["boxes"], original)
         return result

@@ -12,7 +12,7 @@ from torchvision.ops.feature_pyramid_network import LastLevelP6P7
 from msgformer.config.dense_training_options import DetectOptions
 from msgformer.heads.backbone import DenseBackbone
 from msgformer.heads.detection.anchors import AnchorGenerator
-from msgformer.heads.detection.detections import DetectionLimits
+from msgformer.heads.detection.detections import MIN_LIMIT, DetectionLimits
 from msgformer.heads.detection.images import DetectionTransform
 from msgformer.heads.detection.targets import check_targets
 from msgformer.heads.pyramid import FeaturePyramid
@@ -67,6 +67,7 @@ class RetinaNet(TorchvisionRetinaNet):
         self.transform = transform
         self.num_classes = num_classes
         self.with_masks = False
+        self.nms_threshold = limits.nms_threshold
 
     def forward(self, images: list[Tensor], targets: list[dict[str, Tensor]] | None = None) -> Any:
         """Compute losses in training, and detections otherwise; see `create_detector`.
@@ -81,6 +82,15 @@ class RetinaNet(TorchvisionRetinaNet):
             targets = [{**target, "labels": target["labels"] - 1} for target in targets]
             return super().forward(images, targets)
         return [{**found, "labels": found["labels"] + 1} for found in super().forward(images)]
+
+    @property
+    def detections_per_img(self) -> int:
+        """Maximum number of detections per image, by torchvision's name; see `raised_limit`."""
+        return max(self.detections_per_image, MIN_LIMIT.get())
+
+    @detections_per_img.setter
+    def detections_per_img(self, limit: int) -> None:
+        self.detections_per_image = limit
 
     def no_weight_decay(self) -> set[str]:
         """Return the names of the parameters that the backbone exempts from weight decay."""

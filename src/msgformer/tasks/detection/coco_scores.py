@@ -7,12 +7,15 @@ import io
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import groupby, islice
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
-from msgformer.utils.rle import compress, encode_masks
+from msgformer.heads.detection.detections import encode_found_masks
+from msgformer.utils.rle import compress
 
 Result = dict[str, Any]
 """One detection in COCO's results format: ``image_id``, ``category_id``, ``bbox``, ``score``, ``segmentation``."""
@@ -53,26 +56,47 @@ class CocoGroundTruth:
 
         Args:
             detections: ``boxes`` [D, 4], ``labels`` [D] from 1, ``scores`` [D] and, from some heads, ``masks``
-                [D, H, W].
+                [D, H, W] or those of `unpasted_masks`.
             position: Index of the image in the data set.
         """
-        low, high = detections["boxes"].double().cpu().split(2, dim=1)
-        boxes = torch.cat([low, high - low], dim=1).tolist()
-        found = [
-            {
-                "image_id": self.image_ids[position],
-                "category_id": self.category_ids[label - 1],
-                "bbox": [round(x, 2) for x in box],
-                "score": score,
-            }
-            for box, label, score in zip(
-                boxes, detections["labels"].tolist(), detections["scores"].tolist(), strict=True
-            )
-        ]
+        rles = None
         if "masks" in detections:
-            rles = encode_masks(detections["masks"].cpu().numpy()) if found else []
-            found = [{**one, "segmentation": rle} for one, rle in zip(found, rles, strict=True)]
-        return found
+            image = self.content["images"][position]
+            rles = encode_found_masks(detections, (image["height"], image["width"]))
+        boxes, labels, scores = (detections[name].cpu().numpy() for name in ("boxes", "labels", "scores"))
+        return to_results(self.image_ids[position], self.category_ids, boxes, labels - 1, scores, rles)
+
+
+def to_results(
+    image_id: int,
+    category_ids: Sequence[int],
+    boxes: np.ndarray,
+    class_ids: np.ndarray,
+    scores: np.ndarray,
+    rles: Sequence[dict[str, Any]] | None,
+) -> list[Result]:
+    """Convert the detections of an image to COCO's results format, with boxes rounded to 0.01 pixels.
+
+    Args:
+        image_id: Id of the image.
+        category_ids: Category id per class.
+        boxes: ``x1 y1 x2 y2`` in pixels, [D, 4].
+        class_ids: Classes from 0, [D].
+        scores: Probabilities [D].
+        rles: Masks in compressed RLE; None for none.
+    """
+    low, high = np.split(boxes.astype(np.float64), 2, axis=1)
+    sides = np.concatenate([low, high - low], axis=1).tolist()
+    found = [
+        {
+            "image_id": image_id,
+            "category_id": category_ids[label],
+            "bbox": [round(x, 2) for x in box],
+            "score": score,
+        }
+        for box, label, score in zip(sides, class_ids.tolist(), scores.tolist(), strict=True)
+    ]
+    return found if rles is None else [{**one, "segmentation": rle} for one, rle in zip(found, rles, strict=True)]
 
 
 @dataclass(frozen=True)
@@ -97,15 +121,8 @@ def summarize(ground_truth: CocoGroundTruth, results: Sequence[Result], kind: st
         results: All detections.
         kind: "box" or "mask".
     """
-    from faster_coco_eval import COCO, COCOeval_faster
-
-    if kind == "mask":  # without boxes, COCO takes the size of a detection from its mask
-        found = [{key: value for key, value in one.items() if key != "bbox"} for one in results]
-    else:
-        found = [{key: value for key, value in one.items() if key != "segmentation"} for one in results]
-    with contextlib.redirect_stdout(io.StringIO()):  # COCO's evaluation prints its progress
-        annotations = COCO(_with_masks(ground_truth.content) if kind == "mask" else ground_truth.content)
-        evaluation = COCOeval_faster(annotations, annotations.loadRes(found), KINDS[kind])
+    evaluation = _evaluation(ground_truth, results, kind)
+    with contextlib.redirect_stdout(io.StringIO()):
         evaluation.run()
     metrics = [_to_percent(float(value)) for value in evaluation.all_stats[: len(METRICS)]]
     # [IoU thresholds, recall thresholds, classes, sizes (all sizes first), max. detections (100 last)]
@@ -115,12 +132,55 @@ def summarize(ground_truth: CocoGroundTruth, results: Sequence[Result], kind: st
     return CocoSummary(dict(zip(METRICS, metrics, strict=True)), dict(zip(ground_truth.classes, values, strict=True)))
 
 
+def summarize_with_limit(
+    ground_truth: CocoGroundTruth, results: Sequence[Result], kind: str, max_dets: int
+) -> dict[str, float]:
+    """Compute average precision and recall with another limit than COCO's 100 detections per image and class.
+
+    Args:
+        ground_truth: As for `summarize`.
+        results: All detections.
+        kind: "box" or "mask".
+        max_dets: Maximum number of detections per image and class.
+
+    Returns:
+        Percentages by name, such as ``ap_300``, ``ap50_300``, ``ap75_300`` and ``ar_300`` for a limit of 300.
+    """
+    evaluation = _evaluation(ground_truth, results, kind)
+    evaluation.params.maxDets = [max_dets]
+    with contextlib.redirect_stdout(io.StringIO()):
+        evaluation.evaluate()
+        evaluation.accumulate()
+    precision = torch.as_tensor(evaluation.eval["precision"])[:, :, :, 0, -1]
+    recall = torch.as_tensor(evaluation.eval["recall"])[:, :, 0, -1]
+    thresholds = torch.as_tensor(evaluation.params.iouThrs)
+    at = {f"ap{percent}": precision[(thresholds - percent / 100).abs().argmin()] for percent in (50, 75)}
+    values = {"ap": precision, **at, "ar": recall}
+    return {f"{name}_{max_dets}": _to_percent(_mean(value)) for name, value in values.items()}
+
+
+def _evaluation(ground_truth: CocoGroundTruth, results: Sequence[Result], kind: str) -> Any:
+    """Return COCO's evaluation, which wasn't run yet."""
+    from faster_coco_eval import COCO, COCOeval_faster
+
+    if kind == "mask":  # without boxes, COCO takes the size of a detection from its mask
+        found = [{key: value for key, value in one.items() if key != "bbox"} for one in results]
+    else:
+        found = [{key: value for key, value in one.items() if key != "segmentation"} for one in results]
+    with contextlib.redirect_stdout(io.StringIO()):  # COCO's evaluation prints its progress
+        annotations = COCO(_with_masks(ground_truth.content) if kind == "mask" else ground_truth.content)
+        return COCOeval_faster(annotations, annotations.loadRes(found), KINDS[kind])
+
+
 class CocoScores(nn.Module):
     """Collects detections and evaluates them by COCO's metrics.
 
     Args:
         kinds: "box" and, for detectors with masks, "mask".
         shared: Whether to gather the detections of all processes of a training.
+        max_dets: Limit of a further evaluation, beside COCO's metrics with 100 detections per image and class.
+        own_limit: Number of detections per image in COCO's metrics, the most probable ones; all by default. It keeps
+            these metrics as they are where a detector's limit is raised to ``max_dets``.
 
     Attributes:
         ground_truth: Annotations of the images; must be set before the first update.
@@ -129,8 +189,11 @@ class CocoScores(nn.Module):
         last_results: Detections of the last call of `compute`.
     """
 
-    def __init__(self, kinds: Sequence[str], *, shared: bool = True) -> None:
+    def __init__(
+        self, kinds: Sequence[str], *, shared: bool = True, max_dets: int | None = None, own_limit: int | None = None
+    ) -> None:
         super().__init__()
+        self.max_dets, self.own_limit = max_dets, own_limit
         self.kinds = tuple(kinds)
         self.shared = shared
         self.ground_truth: CocoGroundTruth | None = None
@@ -155,12 +218,14 @@ class CocoScores(nn.Module):
         found = _gather(self.results) if self.shared else self.results
         # Sorted, so that the order is independent of the number of processes.
         self.last_results, self.results = sorted(found, key=lambda one: one["image_id"]), []
-        self.summaries = {kind: summarize(self.ground_truth, self.last_results, kind) for kind in self.kinds}
-        return {
-            f"{kind}_{name}": value
-            for kind, summary in self.summaries.items()
-            for name, value in summary.metrics.items()
-        }
+        usual = _first_per_image(self.last_results, self.own_limit)
+        self.summaries = {kind: summarize(self.ground_truth, usual, kind) for kind in self.kinds}
+        metrics = {kind: summary.metrics for kind, summary in self.summaries.items()}
+        if self.max_dets is not None:
+            for kind, values in metrics.items():
+                more = summarize_with_limit(self.ground_truth, self.last_results, kind, self.max_dets)
+                metrics[kind] = {**values, **more}
+        return {f"{kind}_{name}": value for kind, values in metrics.items() for name, value in values.items()}
 
 
 def _with_masks(content: dict[str, Any]) -> dict[str, Any]:
@@ -178,6 +243,12 @@ def _with_masks(content: dict[str, Any]) -> dict[str, Any]:
         return {**one, "iscrowd": 1, "segmentation": compress([corners], *sizes[one["image_id"]])}
 
     return {**content, "annotations": [complete(one) for one in content["annotations"]]}
+
+
+def _first_per_image(results: Sequence[Result], limit: int | None) -> list[Result]:
+    """Return the first detections of each image; those of an image follow each other, the most probable first."""
+    by_image = groupby(results, key=lambda one: one["image_id"])
+    return [one for _, found in by_image for one in islice(found, limit)]
 
 
 def _gather(results: list[Result]) -> list[Result]:

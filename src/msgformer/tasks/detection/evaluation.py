@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from msgformer.checkpoints.card import ModelCard
-from msgformer.data.dense.checks import check_objects
+from msgformer.data.dense.checks import check_object_counts, check_objects
 from msgformer.data.dense.samples import DetectionSamples
 from msgformer.data.detection.instances import InstanceSet
 from msgformer.data.detection.transforms import detect_eval_transform, to_tensor
@@ -23,7 +23,7 @@ from msgformer.tasks.dense.report_sections import Example
 from msgformer.tasks.detection.coco_scores import CocoGroundTruth, CocoScores
 from msgformer.tasks.detection.evaluation_set import open_evaluation_set, reopen_subset
 from msgformer.tasks.detection.ground_truth import coco_ground_truth
-from msgformer.tasks.detection.predictor import DetectionPredictor
+from msgformer.tasks.detection.predictor import DetectionPredictor, detection_limit
 from msgformer.tasks.detection.scores import DetectionEvaluateResult
 from msgformer.tasks.evaluation import EvaluationOptions, require_data
 from msgformer.tasks.opened_model import OpenedModel
@@ -52,14 +52,16 @@ def evaluate_detector(
         UserError: The data can't be used, or has a class that the model doesn't have.
     """
     require_data(model, data)
-    predictor = DetectionPredictor(model, config)
+    predictor = DetectionPredictor(model, config, **options.task_options)
     has_masks = _has_masks(model)
     source, name = open_evaluation_set(model, data, options.split, with_masks=has_masks)
     raise_errors(check_objects({"val": source}))
     if has_masks and not source.has_masks:
         print("note: the data has boxes but no masks, so that only boxes are scored", file=sys.stderr, flush=True)
     kinds = ("box", "mask") if has_masks and source.has_masks else ("box",)
-    scores = CocoScores(kinds, shared=False)
+    own_limit, max_dets = detection_limit(model), predictor.max_dets
+    _warn_of_many_objects(source, max_dets or own_limit)
+    scores = CocoScores(kinds, shared=False, max_dets=max_dets, own_limit=None if max_dets is None else own_limit)
     scores.ground_truth = coco_ground_truth(source)
     samples = DetectionSamples(source, detect_eval_transform, with_masks=False, value_range=predictor.value_range)
     loader = DenseLoader(samples, source, name, config, options.on_bad_image, recorded_subset(options.split))
@@ -109,6 +111,12 @@ def _has_masks(model: OpenedModel) -> bool:
     return with_masks
 
 
+def _warn_of_many_objects(source: InstanceSet, limit: int) -> None:
+    problem = check_object_counts(source, limit, "score it with --max_dets {count}")
+    if problem is not None:
+        print(f"warning: {problem.path}: {problem.message}", file=sys.stderr, flush=True)
+
+
 def _without(ground_truth: CocoGroundTruth, positions: Collection[int]) -> CocoGroundTruth:
     """Return the ground truth without the images at some positions."""
     ids = {ground_truth.image_ids[position] for position in positions}
@@ -142,7 +150,7 @@ def _examples(predictor: DetectionPredictor, source: InstanceSet, skipped: Colle
 
 def _annotation_marks(source: InstanceSet, index: int, *, with_masks: bool) -> list[Mark]:
     target = source.target(index, with_masks)
-    masks = target["masks"].numpy().astype(bool) if with_masks else [None] * len(target["labels"])
+    masks = target["masks"].numpy().view(bool) if with_masks else [None] * len(target["labels"])
     labels = (target["labels"] - 1).tolist()
     return [
         Mark(box, label, source.classes[label], mask)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -61,6 +62,10 @@ class DetectionResult(PredictionResult):
         boxes = self.boxes.round(2).tolist()
         return [FoundObject(*fields) for fields in zip(self.labels, self.scores.tolist(), boxes, rles, strict=True)]
 
+    def without_pixels(self) -> DetectionResult:
+        """Return a copy without the image, which takes much memory."""
+        return replace(self, source=None, pixels=None)
+
     def to_record(self, drawn: Path | None = None) -> DetectionPrediction:
         """Return the objects as a record.
 
@@ -75,12 +80,11 @@ class DetectionResult(PredictionResult):
 
     def draw(self, image: Image.Image) -> Image.Image:
         """Return a copy of an RGB image with boxes, masks and labels."""
-        masks = self.masks
+        rles = [None] * len(self) if self.rles is None else self.rles
+        masks = [None if rle is None else partial(decode_mask, rle, *self.size) for rle in rles]
         marks = [
-            Mark(box, int(label), f"{self.class_names[label]} {score:.2f}", None if masks is None else masks[number])
-            for number, (box, label, score) in enumerate(
-                zip(self.boxes.tolist(), self.class_ids, self.scores, strict=True)
-            )
+            Mark(box, int(label), f"{self.class_names[label]} {score:.2f}", mask)
+            for box, label, score, mask in zip(self.boxes.tolist(), self.class_ids, self.scores, masks, strict=True)
         ]
         return draw_objects(image, marks)
 

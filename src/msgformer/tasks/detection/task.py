@@ -50,7 +50,8 @@ class Detection(DenseTask):
         "folds",
         "fold",
     )
-    predict_options = ("threshold",)
+    predict_options = ("threshold", "max_dets", "tile", "tile_overlap")
+    evaluate_options = ("max_dets", "tile", "tile_overlap")
     metric = "box_ap"
     scenes: ClassVar[Counts] = {"train": 2000, "val": 200}
     layout = "COCO"
@@ -162,7 +163,7 @@ class Detection(DenseTask):
 
     @override
     def predictor(self, model: OpenedModel, config: InferenceConfig, **options: Any) -> Predictor:
-        """Return a predictor that takes ``threshold``.
+        """Return a predictor that takes the options of ``predict_options``.
 
         Args:
             model: The model.

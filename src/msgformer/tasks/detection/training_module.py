@@ -9,7 +9,9 @@ from torch import Tensor, nn
 from typing_extensions import override
 
 from msgformer.checkpoints.card import ModelCard
+from msgformer.heads.detection.detections import unpasted_masks
 from msgformer.tasks.detection.coco_scores import CocoGroundTruth, CocoScores
+from msgformer.tasks.detection.tiles import TILE_OVERLAP, Detections, detect_on_tiles
 from msgformer.training.best import Best
 from msgformer.training.module import Plan, Training
 
@@ -66,12 +68,21 @@ class DetectionTraining(Training):
             scores: From `make_scores`.
         """
         images, _, positions = batch
-        scores.update(model(images), positions.tolist())
+        tile = self.card.data.get("tile")
+        with unpasted_masks():
+            found = model(images) if tile is None else [_detect_on_tiles(model, image, tile) for image in images]
+        scores.update(found, positions.tolist())
 
     @override
     def positions(self, batch: Batch) -> Tensor:
         """Return the indices of the images in their source [B]."""
         return batch[2]
+
+
+def _detect_on_tiles(model: Any, image: Tensor, tile: int) -> Detections:
+    """Detect objects in an image as the predictor of a run with tiles does."""
+    threshold, limit = model.nms_threshold, model.detections_per_image
+    return detect_on_tiles(lambda part: model([part])[0], image, tile, TILE_OVERLAP, threshold, limit)
 
 
 def score_kinds(model: Any, ground_truth: CocoGroundTruth) -> tuple[str, ...]:

@@ -12,7 +12,7 @@ from lightning.pytorch.utilities import rank_zero_only
 from typing_extensions import override
 
 from msgformer.config.dense_training_options import BOX_HEADS, DetectHead
-from msgformer.data.dense.checks import check_instances_quickly, check_objects
+from msgformer.data.dense.checks import check_instances_quickly, check_object_counts, check_objects
 from msgformer.data.dense.samples import DetectionSamples, collate
 from msgformer.data.detection.instances import InstanceSet
 from msgformer.data.detection.sets import find_readers, open_detection_training
@@ -30,8 +30,8 @@ if TYPE_CHECKING:
 
 
 @rank_zero_only
-def _note(text: str) -> None:
-    print(f"note: {text}", file=sys.stderr, flush=True)
+def _note(text: str, severity: str = "note") -> None:
+    print(f"{severity}: {text}", file=sys.stderr, flush=True)
 
 
 class DetectionSetup(DenseSetup):
@@ -65,6 +65,9 @@ class DetectionSetup(DenseSetup):
             *(("mask_ap",) if self.with_masks and self.val.has_masks else ()),
         )
         self.check_files()
+        limit, remedy = self.settings.detect.detections_per_image, "give --detect.detections_per_image {count}"
+        if (many := check_object_counts(self.val, limit, remedy)) is not None:
+            _note(f"{many.path}: {many.message}", "warning")
 
     def _choose_head(self, train: InstanceSet) -> None:
         """Replace the head "auto" by the one for the data."""
@@ -77,7 +80,8 @@ class DetectionSetup(DenseSetup):
     @override
     def check_files(self) -> None:
         """Check quickly that there are objects, and that the images can be used."""
-        raise_errors(check_objects({"train": self.train, "val": self.val}))
+        subsets = {"train": self.train, "val": self.val}
+        raise_errors(check_objects({name: found for name, found in subsets.items() if len(found)}))
         super().check_files()
 
     @override
@@ -93,8 +97,11 @@ class DetectionSetup(DenseSetup):
             trainer: Knows the number of processes.
             fresh: Whether to initialize the weights as configured; False where a checkpoint replaces them.
         """
-        value_range = self.settings.detect_images.value_range
-        card = self.card(self._arguments(), {} if value_range is None else {"value_range": [*value_range]})
+        images = self.settings.detect_images
+        preprocessing = {} if images.value_range is None else {"value_range": [*images.value_range]}
+        card = self.card(self._arguments(), preprocessing)
+        tiles = {} if images.tile is None else {"tile": images.tile}
+        card = replace(card, data={**card.data, "category_ids": list(self.train.category_ids), **tiles})
         model = self.build_model(card, fresh=fresh)
         data = self._build_data(self.batch_size(trainer))
         plan = self.plan(trainer, data.batch_size)
@@ -103,7 +110,8 @@ class DetectionSetup(DenseSetup):
     def _arguments(self) -> dict[str, Any]:
         """Return the arguments of `msgformer.create_detector` and of the backbone's constructor."""
         settings, images = self.settings, self.settings.detect_images
-        sizes = {"min_size": images.test_side, "max_size": images.test_max_side}
+        test_side = images.test_side if images.tile is None else None
+        sizes = {"min_size": test_side, "max_size": images.test_max_side}
         return {**asdict(settings.detect), **sizes, **settings.to_dict()["model_args"]}
 
     def _build_data(self, batch_size: int) -> ImageData:

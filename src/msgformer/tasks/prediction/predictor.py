@@ -16,9 +16,12 @@ from msgformer.tasks.prediction.base import PredictionRecord, PredictionResult
 from msgformer.tasks.prediction.record_layout import RecordLayout
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from PIL import Image
     from torch import Tensor
 
+    from msgformer.data.detection.image_list import ImageList
     from msgformer.data.files.inputs import ImageInput
     from msgformer.tasks.opened_model import OpenedModel
 
@@ -139,6 +142,18 @@ class Predictor(ABC):
     def min_side(self) -> int:
         """Smallest side in pixels at which a JPEG may be decoded; 0 for its full size only."""
         return 0
+
+    def results_file(self, path: Path, images: ImageList | None) -> Any:  # noqa: ARG002
+        """Return a file of results in the format of an evaluation server.
+
+        Args:
+            path: The file.
+            images: The list of images that is predicted, if any.
+
+        Raises:
+            UserError: The task has no such format, or the ids of the classes are unknown.
+        """
+        raise UserError("results is for detectors; leave it out")
 
     @abstractmethod
     def run(self, inputs: Tensor | list[Tensor], images: Sequence[PreprocessedImage]) -> list[PredictionResult]:
