@@ -40,3 +40,7 @@ def test_rare_classes_have_larger_weights():
     assert weights == pytest.approx([20 / 42, 20 / 12, 0, 20 / 6])
     assert np.mean([weights[label] for label in LABELS]) == pytest.approx(1)
     assert class_weights([0, 1], 2) == [1, 1]
+
+
+def test_weights_are_plain_numbers():
+    assert {type(weight) for weight in class_weights(LABELS, 4)} == {float}

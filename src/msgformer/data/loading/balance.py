@@ -48,5 +48,5 @@ def class_weights(labels: Sequence[int], num_classes: int) -> list[float]:
     import numpy as np
 
     counts = np.bincount(np.asarray(labels), minlength=num_classes)
-    present = np.count_nonzero(counts)
+    present = int(np.count_nonzero(counts))  # a NumPy integer would make the weights float64
     return [len(labels) / (present * count) if count else 0.0 for count in counts.tolist()]
