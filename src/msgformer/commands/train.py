@@ -175,7 +175,8 @@ def train(
         on_bad_image: At images that can't be read: "stop", or "skip" those found when all images are checked before
             training; they are listed in skipped.csv in the run folder.
         balance: For classes of different sizes: "sampler" draws all classes equally often, "loss" weights the loss of
-            each image by the inverse frequency of its class.
+            each image by the inverse frequency of its class (classification). In detection and segmentation, the class
+            of an image is the one in it that the fewest images show.
         pretrained: Start from the pretrained weights that timm provides for the model.
         init_from: Weights to start from: a run folder (its best.ckpt) or a checkpoint in one, a file of 'msgformer
             convert' or 'msgformer init-from', or an official checkpoint. Classes are matched by name, new ones are
