@@ -673,7 +673,9 @@ def test_images_in_both_subsets_are_warned_about(place, capfd):
     assert cli.main(["check-data", "set"]) == 0
     out = capfd.readouterr().out
     assert re.search(
-        r"warning +in both subsets +.*set/val/a/0\.png +the same bytes as .*set/train/a/0\.png in train", out
+        r"^warning: in both subsets \(4\).*\n  val/a/0\.png: the same bytes as train/a/0\.png in train",
+        out,
+        re.MULTILINE,
     )
     assert out.splitlines()[-1].endswith("set: 4 warning(s)")
 

@@ -4,7 +4,9 @@ import pytest
 
 from msgformer import check_data, evaluate, predict, train
 from msgformer.data.files.folder import find_images
+from msgformer.data.files.locations import resolve_data
 from msgformer.errors import UserError
+from msgformer.tasks import all_tasks
 from real_data import classification, detection, segmentation
 from tasks.tiny_runs import SETTINGS
 
@@ -19,9 +21,9 @@ CASES = [
 ]
 
 
-def check(task, case, data):
-    """Return the result of check-data, with the options of the case that it has."""
-    options = {f"{task}_images": case.settings[f"{task}_images"]} if f"{task}_images" in case.settings else {}
+def check(task, case, data, **options):
+    """Return the result of check-data, with the options of the case that it has, and others."""
+    options |= {f"{task}_images": case.settings[f"{task}_images"]} if f"{task}_images" in case.settings else {}
     return check_data(data, task, **options)
 
 
@@ -52,6 +54,33 @@ def test_check_data_accepts_or_refuses(task, case, tmp_path):
         assert result.exit_status() == 2, result.table()
         found = result.table()
     assert pytest.RaisesExc(UserError, match=case.refused).matches(UserError(found)), found
+
+
+@pytest.mark.parametrize(("task", "case"), [pytest.param(*case.values, id=case.id) for case in CASES])
+def test_the_task_is_recognized(task, case, tmp_path):
+    case.write(tmp_path / "data")
+    data = resolve_data(tmp_path / "data" / case.path, layout=False)
+    assert [one.name for one in all_tasks() if one.recognize(data)] == [task]
+
+
+@pytest.mark.parametrize(("task", "case"), [case for case in CASES if not case.marks])
+def test_a_repaired_copy_is_accepted_or_nothing_is_written(task, case, tmp_path):
+    """A copy has the classes and images of the original, except files that can't be read."""
+    data, output = tmp_path / "data", tmp_path / "fixed"
+    case.write(data)
+    try:
+        result = check(task, case, data / case.path, fix=output)
+    except UserError:
+        assert case.refused is not None
+        assert [*tmp_path.iterdir()] == [data]
+        return
+    assert result.exit_status() == 0
+    copy = check_data(output, task)
+    assert (copy.exit_status(), copy.images) == (0, result.fixed.images)
+    assert [*next(iter(copy.classes.values()))] == [*next(iter(result.classes.values()))]
+    if not result.fixed.left_out:
+        assert copy.images == result.images
+        assert copy.classes == result.classes
 
 
 @pytest.mark.slow

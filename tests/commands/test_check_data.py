@@ -1,10 +1,11 @@
 import json
 import shutil
+from contextlib import contextmanager
 
 import pytest
 
 from commands.tiny_dense import tiny_dense_run
-from data.dense_folders import write_ade20k, write_coco
+from data.dense_folders import coco_content, write_ade20k, write_coco, write_images
 from data.tar_files import write_shard
 from msgformer.cli import main as cli
 from msgformer.commands.check_data import check_data
@@ -21,9 +22,34 @@ def test_a_good_folder(image_folder):
     assert (result.images, result.exit_status()) == ({"all": 6}, 0)
     assert result.classes == {"all": {"dark": 3, "light": 3}}
     assert kinds(result) == {("note", "small image")}
-    table = result.table().splitlines()
-    assert [line.split() for line in table[:4]] == [["all"], ["images", "6"], ["dark", "3"], ["light", "3"]]
-    assert table[-1] == f"{result.data}: 6 note(s)"
+    assert result.table().splitlines() == [
+        "checked for --task classify: class folders",
+        "",
+        "        all",
+        "images  6",
+        "dark    3",
+        "light   3",
+        "",
+        "notes: 6 x small image; --verbose shows them",
+        "",
+        f"{result.data}: 6 note(s)",
+    ]
+
+
+def test_verbose_lists_the_notes_and_all_classes(image_folder):
+    classes = [f"c{number:03d}" for number in range(21)]
+    root = image_folder(per_class=1, classes=classes)
+    (root / "c000" / "more.txt").write_text("")
+    table = check_data(root, verbose=True).table().splitlines()
+    assert [line.split()[0] for line in table[3:25]] == ["images", *classes]
+    assert table[table.index("note: other file") + 1] == ("  c000/more.txt: not an image by its name, so it is ignored")
+    assert "note: other file" not in check_data(root).table().splitlines()
+
+
+def test_the_settings_of_the_table_are_not_in_json(image_folder):
+    found = json.loads(check_data(image_folder(per_class=1), verbose=True).render(as_json=True))
+    assert [*found] == ["data", "task", "images", "classes", "problems", "layout", "fixed"]
+    assert found["layout"] == "class folders"
 
 
 def test_all_problems_are_found_at_once_and_set_the_exit_status(image_folder, capsys):
@@ -44,20 +70,21 @@ def test_all_problems_are_found_at_once_and_set_the_exit_status(image_folder, ca
     assert found["classes"]["val"] == {"dark": 1, "other": 1}
     assert cli.main(["check-data", str(root)]) == 2
     out = capsys.readouterr().out
-    assert "error     unreadable image" in out
+    named = "train/dark/00.png, train/dark/01.png"
+    assert f"error: unreadable image (2): can't read image (not an image); replace or remove it\n  {named}\n" in out
     assert out.splitlines()[-1].startswith(f"{root}: 3 error(s), 2 warning(s), ")
 
 
-def test_fifty_classes_are_listed(image_folder):
-    result = check_data(image_folder(per_class=1, classes=[f"c{number:03d}" for number in range(50)]))
-    rows = [" ".join(line.split()) for line in result.table().splitlines()[:52]]
-    assert rows == ["all", "images 50", *(f"c{number:03d} 1" for number in range(50))]
+def test_twenty_classes_are_listed(image_folder):
+    result = check_data(image_folder(per_class=1, classes=[f"c{number:03d}" for number in range(20)]))
+    rows = [" ".join(line.split()) for line in result.table().splitlines()[2:24]]
+    assert rows == ["all", "images 20", *(f"c{number:03d} 1" for number in range(20))]
 
 
 def test_many_classes_are_summarized(image_folder):
-    result = check_data(image_folder(per_class=1, classes=[f"c{number:03d}" for number in range(51)]))
-    rows = [" ".join(line.split()) for line in result.table().splitlines()[:5]]
-    assert rows == ["all", "images 51", "classes 51", "fewest in a class 1", "most in a class 1"]
+    result = check_data(image_folder(per_class=1, classes=[f"c{number:03d}" for number in range(21)]))
+    rows = [" ".join(line.split()) for line in result.table().splitlines()[2:7]]
+    assert rows == ["all", "images 21", "classes 21", "fewest in a class 1", "most in a class 1"]
 
 
 def test_shards_are_checked_too(tmp_path):
@@ -90,12 +117,53 @@ def test_a_set_that_cannot_be_opened_is_an_error(tmp_path):
 
 def test_detection_sets(tmp_path):
     root = write_coco(tmp_path / "coco")
-    assert check_data(root, "detect").exit_status() == 0
+    assert check_data(root).exit_status() == 0
     (root / "images" / "val" / "1.png").unlink()
     result = check_data(root, task="detect")
     assert result.exit_status() == 2
     assert result.images == {"train": 3, "val": 3}
     assert result.classes["train"] == {"cat": 2, "dog": 2}
+    missing = [problem.kind for problem in result.problems if problem.severity == "error"]
+    assert missing == ["missing image"]
+
+
+@pytest.mark.parametrize("task", ["classify", "detect", "segment"])
+def test_progress_counts_the_images_of_every_task(task, tmp_path, image_folder, monkeypatch):
+    steps = []
+
+    @contextmanager
+    def progress(total):
+        yield lambda: steps.append(total)
+
+    monkeypatch.setattr("msgformer.commands.check_data._progress", progress)
+    write = {"detect": write_coco, "segment": write_ade20k}.get(task, lambda _: image_folder(per_class=3))
+    assert check_data(write(tmp_path / "data")).task == task
+    assert steps == [6] * 6
+
+
+def test_data_of_two_tasks_needs_a_task(tmp_path):
+    """Class folders beside annotations in COCO's format."""
+    root = write_coco(tmp_path / "coco")
+    for name in ("cat", "dog"):
+        write_images(root / name, ["0.png"])
+    with pytest.raises(UserError) as refused:
+        check_data(root)
+    found = "--task classify (class folders) or detect (COCO)"
+    assert str(refused.value) == f"data: {root} may be for {found}; pass --task"
+    assert check_data(root, "detect").exit_status() == 0
+
+
+def test_thousands_of_problems_fit_on_a_screen(tmp_path):
+    content = coco_content()
+    for number in range(1000):
+        content["annotations"].append({**content["annotations"][0], "id": 10 + number, "segmentation": [[5]]})
+    result = check_data(write_coco(tmp_path / "coco", content))
+    assert len([problem for problem in result.problems if problem.kind == "mask"]) == 1000
+    lines = result.table().splitlines()
+    where = "annotations/instances_train.json"
+    assert f"warning: mask (1000) in {where}; the object isn't used where masks are needed" in lines
+    assert "  ... and 997 more" in lines
+    assert len(lines) < 20
 
 
 def test_labels_from_one_need_reduce_zero_label_as_in_training(tmp_path):
@@ -125,9 +193,28 @@ def test_the_former_option_works_with_a_warning(tmp_path, capfd):
     assert "--reduce_zero_label is deprecated" in capfd.readouterr().err
 
 
+def test_a_repaired_copy_sets_the_exit_status_and_is_described(tmp_path, image_folder, capsys):
+    root, output = image_folder("data", per_class=6), tmp_path / "fixed"
+    for number in range(4):
+        (root / "dark" / f"{number:02}.png").write_bytes(b"text")
+    assert cli.main(["check-data", str(root), "--fix", str(output)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[-2:] == [
+        f"{output}: repaired copy without errors (8 images)",
+        "  4 file(s) left out: dark/00.png, dark/01.png, dark/02.png, ... and 1 more",
+    ]
+    assert check_data(output).images == {"all": 8}
+    assert cli.main(["check-data", str(root), "--fix", str(output)]) == 2
+    assert capsys.readouterr().err == f"msgformer: error: fix: {output} exists; give a new folder\n"
+
+
 def test_other_folders_are_refused(tmp_path):
     with pytest.raises(UserError, match="no such file or folder"):
         check_data(tmp_path / "gone")
+    with pytest.raises(
+        UserError, match="has no class folders, table of labels, annotations or label maps; pass --task"
+    ):
+        check_data(tmp_path)
     with pytest.raises(UserError, match="laid out"):
         check_data(tmp_path, task="segment")
 

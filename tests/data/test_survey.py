@@ -49,21 +49,21 @@ def test_damaged_shards_are_problems(tmp_path):
 
 
 def test_detection_counts_objects_per_class(tmp_path):
-    found = survey_detection(str(write_coco(tmp_path)))
+    found = survey_detection(str(write_coco(tmp_path)), no_progress)
     assert found.images == {"train": 3, "val": 3}
     assert found.classes["train"] == {"cat": 2, "dog": 2}
 
 
 def test_segmentation_counts_images(tmp_path):
-    found = survey_segmentation(str(write_ade20k(tmp_path)), LabelOptions(True))
+    found = survey_segmentation(str(write_ade20k(tmp_path)), no_progress, LabelOptions(True))
     assert found.images == {"train": 3, "val": 3}
     assert not [problem for problem in found.problems if problem.severity == "error"]
-    wrong = survey_segmentation(str(tmp_path), LabelOptions(False))
+    wrong = survey_segmentation(str(tmp_path), no_progress, LabelOptions(False))
     assert "error" in {problem.severity for problem in wrong.problems}
 
 
 def test_other_folders_are_refused(tmp_path):
     with pytest.raises(UserError):
-        survey_detection(str(tmp_path))
+        survey_detection(str(tmp_path), no_progress)
     with pytest.raises(UserError):
-        survey_segmentation(str(tmp_path), LabelOptions())
+        survey_segmentation(str(tmp_path), no_progress, LabelOptions())

@@ -20,6 +20,7 @@ from msgformer.data.files.locations import FOLDER, Location, expand_shards, find
 from msgformer.data.files.sources import FolderSource, Source
 from msgformer.data.files.tars import index_tar
 from msgformer.data.problems import Problem, has_errors, sort_problems
+from msgformer.data.segmentation.label_maps import LabeledImages
 from msgformer.data.segmentation.sets import find_segmentation, read_subset
 from msgformer.errors import UserError
 
@@ -52,25 +53,33 @@ def survey_classification(data: str, progress: Progress) -> Survey:
     Raises:
         UserError: The location does not exist.
     """
-    location = find_labels(data)
-    sources: dict[str, Source] = {}
-    if location.scheme == FOLDER:
-        listings, problems = survey_folder(location.path)
-        sources = {subset: FolderSource(listing) for subset, listing in listings.items() if listing.names}
-    else:
-        problems = _shard_problems(location)
-        if not problems:
-            try:
-                train, val = open_location(location)
-            except UserError as error:
-                problems = [Problem("error", "layout", data, str(error))]
-            else:
-                sources = {"all": train} if val is None else {"train": train, "val": val}
+    sources, problems = open_sources(find_labels(data))
     with progress(sum(len(source.labels) for source in sources.values())) as advance:
         problems += check_source_images(sources, advance)
     images = {subset: len(source.labels) for subset, source in sources.items()}
     classes = {subset: _count_by_class(source) for subset, source in sources.items()}
     return Survey(images, classes, sort_problems(problems))
+
+
+def open_sources(location: Location) -> tuple[dict[str, Source], list[Problem]]:
+    """Return the images of each subset of a classification dataset, and the problems of its layout.
+
+    Args:
+        location: The location.
+
+    Raises:
+        UserError: The location does not exist.
+    """
+    if location.scheme == FOLDER:
+        listings, problems = survey_folder(location.path)
+        return {subset: FolderSource(listing) for subset, listing in listings.items() if listing.names}, problems
+    if problems := _shard_problems(location):
+        return {}, problems
+    try:
+        train, val = open_location(location)
+    except UserError as error:
+        return {}, [Problem("error", "layout", str(location), str(error))]
+    return {"all": train} if val is None else {"train": train, "val": val}, []
 
 
 def _count_by_class(source: Source) -> dict[str, int]:
@@ -91,44 +100,64 @@ def _shard_problems(location: Location) -> list[Problem]:
     return problems
 
 
-def survey_detection(data: str) -> Survey:
+def survey_detection(data: str, progress: Progress) -> Survey:
     """Survey a detection dataset.
 
     Args:
         data: As of `find_readers`.
+        progress: Shows the progress over the images.
 
     Raises:
         UserError: The folder has an unknown layout.
     """
-    classes, problems = {}, []
-    subsets: dict[str, InstanceSet] = {}
-    for subset, read in find_readers(data).items():
-        subsets[subset], wrong = read()
-        problems += [*wrong, *check_instances(subsets[subset])]
-        labels = Counter(instance.label for image in subsets[subset].images for instance in image.instances)
-        names = subsets[subset].classes
-        classes[subset] = {name: labels[label] for label, name in enumerate(names, start=1)}
+    readings = {subset: read() for subset, read in find_readers(data).items()}
+    subsets = {subset: found for subset, (found, _) in readings.items()}
+    with progress(sum(map(len, subsets.values()))) as advance:
+        checks = {subset: check_instances(found, advance=advance) for subset, found in subsets.items()}
+    problems = []
+    for subset, (_, wrong) in readings.items():
+        known = {problem.path for problem in wrong if problem.severity == "error"}  # a missing file is told once
+        problems += [*wrong, *(problem for problem in checks[subset] if problem.path not in known)]
     problems += find_leaks({subset: found.paths() for subset, found in subsets.items()})
     if not has_errors(problems):
         problems += check_objects(subsets)
+    classes = {subset: _count_objects(found) for subset, found in subsets.items()}
     return Survey({subset: len(found) for subset, found in subsets.items()}, classes, sort_problems(problems))
 
 
-def survey_segmentation(data: str, labels: LabelOptions) -> Survey:
+def _count_objects(data: InstanceSet) -> dict[str, int]:
+    """Return the number of objects of each class."""
+    counts = Counter(instance.label for image in data.images for instance in image.instances)
+    return {name: counts[label] for label, name in enumerate(data.classes, start=1)}
+
+
+def survey_segmentation(data: str, progress: Progress, labels: LabelOptions) -> Survey:
     """Survey a segmentation dataset in ADE20K's or Cityscapes' layout.
 
     Args:
         data: The folder.
+        progress: Shows the progress over the images.
         labels: Meaning of the labels.
 
     Raises:
         UserError: The folder has neither layout.
     """
-    images, classes, problems, paths = {}, {}, [], {}
-    for subset in find_segmentation(Path(data)):
-        found, wrong = read_subset(Path(data), subset, labels)
-        also_wrong, classes[subset] = survey_label_maps(found)
-        problems += [*wrong, *also_wrong]
-        images[subset], paths[subset] = len(found), found.paths()
-    problems += find_leaks(paths)
+    images, classes, problems = {}, {}, []
+    readings = read_label_maps(data, labels)
+    with progress(sum(len(found) for found, _ in readings.values())) as advance:
+        for subset, (found, wrong) in readings.items():
+            also_wrong, classes[subset] = survey_label_maps(found, advance)
+            problems += [*wrong, *also_wrong]
+            images[subset] = len(found)
+    problems += find_leaks({subset: found.paths() for subset, (found, _) in readings.items()})
     return Survey(images, classes, sort_problems(problems))
+
+
+def read_label_maps(data: str, labels: LabelOptions) -> dict[str, tuple[LabeledImages, list[Problem]]]:
+    """Return the images with label maps of each subset, and the problems of their pairs.
+
+    Args:
+        data: The folder.
+        labels: As of `survey_segmentation`.
+    """
+    return {subset: read_subset(Path(data), subset, labels) for subset in find_segmentation(Path(data))}

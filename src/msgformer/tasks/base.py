@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
     from msgformer.checkpoints.card import ModelCard
     from msgformer.checkpoints.export_card import Format
+    from msgformer.data.problems import Problem
+    from msgformer.data.repair.copying import Repair
     from msgformer.data.survey import Progress, Survey
     from msgformer.exporters.session import Session
     from msgformer.exporters.verify import Verification
@@ -119,6 +121,28 @@ class Task(ABC):
             data: As `resolve_data` returns it.
             progress: Called with the number of images.
             options: Options of ``check_data_options`` that are given.
+        """
+
+    @abstractmethod
+    def repair(self, data: str, problems: Sequence[Problem], output: Path, options: Mapping[str, Any]) -> Repair:
+        """Write a copy of a data set without the problems that need no decision.
+
+        Args:
+            data: As `resolve_data` returns it.
+            problems: Problems that `survey` found.
+            output: The new folder.
+            options: Options of ``check_data_options`` that are given.
+
+        Raises:
+            UserError: Other errors remain; the message names the first one.
+        """
+
+    @abstractmethod
+    def recognize(self, data: str) -> str | None:
+        """Return the name of a data set's layout if it is one of this task, or None.
+
+        Args:
+            data: A folder or ``SCHEME:LOCATION`` with absolute paths.
         """
 
     def write_scenes(self, folder: Path, counts: Mapping[Any, int], seed: int) -> str:  # noqa: ARG002

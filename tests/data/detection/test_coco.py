@@ -147,6 +147,15 @@ def test_irregularities_that_coco_tolerates_are_reported(content, severity, kind
         assert target["masks"][0].sum() == 25 * 36
 
 
+def test_annotations_of_one_id_are_all_used(tmp_path):
+    """Exports that were merged number their objects twice."""
+    root = write_coco(tmp_path, change(annotations__1__id=1))
+    (problem,) = [problem for problem in problems_of(root) if problem.severity == "warning"]
+    assert problem.kind == "doubled annotation id"
+    assert "annotations[1] has the id 1 of an earlier one" in problem.message
+    assert open_detection(root)[0].target(0, with_masks=True)["labels"].tolist() == [1, 2]
+
+
 @pytest.mark.parametrize(("text", "message"), [("", "is empty"), ('{"images": [', "isn't valid JSON")])
 def test_files_that_are_no_json_are_named(text, message, tmp_path):
     root = write_coco(tmp_path)

@@ -19,15 +19,23 @@ if TYPE_CHECKING:
 
 R = TypeVar("R")
 
+Advance = Callable[[], object]
+"""Function that is called after each image, to show progress."""
 
-def check_instances(data: InstanceSet, *, whole: bool = True) -> list[Problem]:
+
+def no_progress() -> None:
+    """Show no progress."""
+
+
+def check_instances(data: InstanceSet, *, whole: bool = True, advance: Advance = no_progress) -> list[Problem]:
     """Find problems of the image files of a detection dataset.
 
     Args:
         data: The annotated images.
         whole: Whether to decode the images, rather than only their headers.
+        advance: Called after each image, to show progress.
     """
-    return _find(lambda index: _image_problem(data.images[index], whole), range(len(data)))
+    return _find(lambda index: _image_problem(data.images[index], whole), range(len(data)), advance)
 
 
 def check_objects(subsets: Mapping[str, InstanceSet]) -> list[Problem]:
@@ -62,9 +70,14 @@ def check_label_maps(data: LabeledImages, *, whole: bool = True) -> list[Problem
     return _survey(data, range(len(data)), (), whole=False)[0]
 
 
-def survey_label_maps(data: LabeledImages) -> tuple[list[Problem], dict[str, int]]:
-    """Find problems of all images and label maps, and count the pixels of each class in the maps without problems."""
-    return _survey(data, range(len(data)), range(len(data)), whole=True)
+def survey_label_maps(data: LabeledImages, advance: Advance = no_progress) -> tuple[list[Problem], dict[str, int]]:
+    """Find problems of all images and label maps, and count the pixels of each class in the maps without problems.
+
+    Args:
+        data: The labeled images.
+        advance: Called after each image, to show progress.
+    """
+    return _survey(data, range(len(data)), range(len(data)), whole=True, advance=advance)
 
 
 def sample_label_maps(data: LabeledImages) -> list[Problem]:
@@ -80,10 +93,17 @@ def sample_label_maps(data: LabeledImages) -> list[Problem]:
 
 
 def _survey(
-    data: LabeledImages, indices: Sequence[int], with_labels: Container[int], *, whole: bool
+    data: LabeledImages,
+    indices: Sequence[int],
+    with_labels: Container[int],
+    *,
+    whole: bool,
+    advance: Advance = no_progress,
 ) -> tuple[list[Problem], dict[str, int]]:
     """Check pairs, and read the label maps of some of them."""
-    checks = _map(lambda index: _check_pair(data, index, whole=whole, read_labels=index in with_labels), indices)
+    checks = _map(
+        lambda index: _check_pair(data, index, whole=whole, read_labels=index in with_labels), indices, advance
+    )
     statistics = LabelStatistics(data)
     for one in checks:
         if isinstance(one.problem, ColoredMapError):
@@ -110,13 +130,19 @@ class _PairCheck(NamedTuple):
     numbers: Mapping[int, int] = {}
 
 
-def _map(function: Callable[[int], R], indices: Iterable[int]) -> list[R]:
+def _map(function: Callable[[int], R], indices: Iterable[int], advance: Advance = no_progress) -> list[R]:
+    results = []
     with ThreadPoolExecutor() as pool:  # Pillow's decoders release the lock
-        return list(pool.map(function, indices))
+        for result in pool.map(function, indices):
+            results.append(result)
+            advance()
+    return results
 
 
-def _find(find: Callable[[int], Problem | None], indices: Iterable[int]) -> list[Problem]:
-    return [problem for problem in _map(find, indices) if problem is not None]
+def _find(
+    find: Callable[[int], Problem | None], indices: Iterable[int], advance: Advance = no_progress
+) -> list[Problem]:
+    return [problem for problem in _map(find, indices, advance) if problem is not None]
 
 
 def _image_problem(image: AnnotatedImage, whole: bool) -> Problem | None:

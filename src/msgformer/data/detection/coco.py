@@ -91,6 +91,10 @@ class _Reader:
         for position, entry in enumerate(content[key]):
             if problem := _entry_problem(entry, KEYS[key]):
                 self.note("error", "annotation file", f"{key}[{position}] {problem}")
+            elif entry["id"] in seen and key == "annotations":
+                message = f"{key}[{position}] has the id {entry['id']} of an earlier one; both are used, numbered anew"
+                self.note("warning", "doubled annotation id", message)
+                yield entry
             elif entry["id"] in seen:
                 self.note("error", "annotation file", f"{key}[{position}] has the id {entry['id']} of an earlier one")
             else:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from msgformer.checkpoints.card import ModelCard
+    from msgformer.data.problems import Problem
+    from msgformer.data.repair.copying import Repair
     from msgformer.data.survey import Progress, Survey
     from msgformer.runs.train_settings import TrainSettings
     from msgformer.tasks.evaluation import Evaluation, EvaluationOptions
@@ -85,6 +87,31 @@ class Classification(Task):
         from msgformer.data.survey import survey_classification
 
         return survey_classification(data, progress)
+
+    @override
+    def repair(self, data: str, problems: Sequence[Problem], output: Path, options: Mapping[str, Any]) -> Repair:
+        """Write a repaired copy in class folders.
+
+        Args:
+            data: As `resolve_data` returns it.
+            problems: Problems that `survey` found.
+            output: The new folder.
+            options: Options of ``check_data_options`` that are given.
+        """
+        from msgformer.data.repair.classification import repair_classification
+
+        return repair_classification(data, problems, output)
+
+    @override
+    def recognize(self, data: str) -> str | None:
+        """Return the name of a classification data set's layout, or None if it isn't one.
+
+        Args:
+            data: A folder or ``SCHEME:LOCATION`` with absolute paths.
+        """
+        from msgformer.data.recognition import classification_layout
+
+        return classification_layout(data)
 
     @override
     def build_model(self, card: ModelCard, **start: Any) -> nn.Module:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from msgformer.checkpoints.card import ModelCard
     from msgformer.checkpoints.export_card import Format
     from msgformer.data.bundled.scene_folders import Counts
+    from msgformer.data.problems import Problem
+    from msgformer.data.repair.copying import Repair
     from msgformer.data.survey import Progress, Survey
     from msgformer.exporters.session import Session
     from msgformer.exporters.verify import Verification
@@ -88,12 +90,37 @@ class Detection(DenseTask):
 
         Args:
             data: As `resolve_data` returns it.
-            progress: Not called.
+            progress: Called with the number of images.
             options: Options of ``check_data_options`` that are given.
         """
         from msgformer.data.survey import survey_detection
 
-        return survey_detection(data)
+        return survey_detection(data, progress)
+
+    @override
+    def repair(self, data: str, problems: Sequence[Problem], output: Path, options: Mapping[str, Any]) -> Repair:
+        """Write a repaired copy in COCO's format.
+
+        Args:
+            data: As `resolve_data` returns it.
+            problems: Problems that `survey` found.
+            output: The new folder.
+            options: Options of ``check_data_options`` that are given.
+        """
+        from msgformer.data.repair.detection import repair_detection
+
+        return repair_detection(data, problems, output)
+
+    @override
+    def recognize(self, data: str) -> str | None:
+        """Return the name of a detection data set's layout, or None if it isn't one.
+
+        Args:
+            data: A folder or ``SCHEME:LOCATION`` with absolute paths.
+        """
+        from msgformer.data.recognition import detection_layout
+
+        return detection_layout(data)
 
     @override
     def create(self, name: str, num_classes: int, **arguments: Any) -> nn.Module:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
     from msgformer.checkpoints.card import ModelCard
     from msgformer.data.bundled.scene_folders import Counts
+    from msgformer.data.problems import Problem
+    from msgformer.data.repair.copying import Repair
     from msgformer.data.survey import Progress, Survey
     from msgformer.runs.train_settings import TrainSettings
     from msgformer.tasks.evaluation import Evaluation, EvaluationOptions
@@ -66,12 +68,37 @@ class Segmentation(DenseTask):
 
         Args:
             data: As `resolve_data` returns it.
-            progress: Not called.
+            progress: Called with the number of images.
             options: Options of ``check_data_options`` that are given.
         """
         from msgformer.data.survey import survey_segmentation
 
-        return survey_segmentation(data, options.get("segment_images", LabelOptions()))
+        return survey_segmentation(data, progress, options.get("segment_images", LabelOptions()))
+
+    @override
+    def repair(self, data: str, problems: Sequence[Problem], output: Path, options: Mapping[str, Any]) -> Repair:
+        """Write a repaired copy in ADE20K's layout.
+
+        Args:
+            data: As `resolve_data` returns it.
+            problems: Problems that `survey` found.
+            output: The new folder.
+            options: Options of ``check_data_options`` that are given.
+        """
+        from msgformer.data.repair.segmentation import repair_segmentation
+
+        return repair_segmentation(data, problems, output, options.get("segment_images", LabelOptions()))
+
+    @override
+    def recognize(self, data: str) -> str | None:
+        """Return the name of a segmentation data set's layout, or None if it isn't one.
+
+        Args:
+            data: A folder or ``SCHEME:LOCATION`` with absolute paths.
+        """
+        from msgformer.data.recognition import segmentation_layout
+
+        return segmentation_layout(data)
 
     @override
     def create(self, name: str, num_classes: int, **arguments: Any) -> nn.Module:

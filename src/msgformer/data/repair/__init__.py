@@ -1,0 +1,1 @@
+"""Repaired copies of datasets, as far as that needs no decision about their content."""
