@@ -171,7 +171,7 @@ def test_each_task_has_recipes_and_milestones_move_with_the_end():
     [
         ({"augment": {"mixup": 0.1}}, r"augment\.mixup is for --task classify, not for detect"),
         ({"img_size": 64}, "img_size is for --task classify"),
-        ({"balance": "loss"}, "balance is for --task classify"),
+        ({"balance": "loss"}, "balance: loss is for --task classify, not for .*; give sampler or none"),
         ({"segment": {"channels": 8}}, r"segment\.channels is for --task segment"),
         ({"data": "tar:x.tar"}, "--task detect reads folders, not tar:x.tar"),
         ({"model_args": {"depth": 3}}, "takes no 'depth' as a backbone"),
@@ -260,3 +260,9 @@ def test_another_backbone_takes_the_same_recipe(task, tmp_path):
         output=tmp_path / "run",
     )
     assert result.epochs == 1
+
+
+@pytest.mark.parametrize("task", ["detect", "segment"])
+def test_images_are_drawn_by_their_rarest_class(task, tmp_path):
+    scenes = write_scenes(task, tmp_path / "scenes")
+    assert tiny_dense_run(task, scenes, tmp_path / "run", epochs=1, balance="sampler").run.is_dir()

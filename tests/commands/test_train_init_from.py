@@ -63,10 +63,20 @@ def test_a_checkpoint_of_another_model_is_refused_before_there_is_a_run(source, 
     ("settings", "message"),
     [
         ({"init_from": "gone.ckpt"}, "init_from: no such file or folder: .*gone.ckpt"),
-        ({"init_from": "."}, "init_from: .* is a folder; give a file"),
+        ({"init_from": "."}, "init_from: .* is a folder without best.ckpt; give a run folder"),
         ({"init_from": "gone.ckpt", "pretrained": True}, "pretrained and init_from are both given"),
     ],
 )
 def test_unusable_initial_weights_are_named(data, tmp_path, settings, message):
     with pytest.raises(UserError, match=message):
         tiny_run(data, tmp_path / "run", **settings)
+
+
+def test_classes_are_matched_by_name_and_a_run_folder_is_its_best_checkpoint(source, image_folder, tmp_path, capsys):
+    data = image_folder("other", per_class=6, classes=["black", "dark", "light"])
+    run = tiny_run(data, tmp_path / "run", epochs=1, optim=STILL, init_from=source).run
+    assert "init_from: 2 of 3 classes matched by name; 1 new\n" in capsys.readouterr().err
+    before = torch.load(source / "best.ckpt")["state_dict"]
+    for name in ("model.head.fc.weight", "model.head.fc.bias"):
+        assert torch.equal(weights(run)[name][1:], before[name][[0, 2]])
+    assert not torch.equal(weights(run)["model.head.fc.weight"][0], before["model.head.fc.weight"][0])

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from msgformer.checkpoints.model_location import BEST
 from msgformer.config.data_options import AugmentOptions, Balance, OnBadImage, PreprocessOptions
 from msgformer.config.dense_data_options import DetectImageOptions, SegmentImageOptions
 from msgformer.config.dense_training_options import DetectOptions, SegmentOptions
@@ -74,8 +75,9 @@ def check_start(settings: TrainSettings) -> None:
         return
     if settings.pretrained:
         raise UserError(f"pretrained and init_from are both given ({settings.init_from}); leave one of them out")
-    if require_path(Path(settings.init_from), "init_from").is_dir():
-        raise UserError(f"init_from: {settings.init_from} is a folder; give a file, such as best.ckpt in a run folder")
+    path = require_path(Path(settings.init_from), "init_from")
+    if path.is_dir() and not (path / BEST).is_file():
+        raise UserError(f"init_from: {path} is a folder without {BEST}; give a run folder or a file of weights")
 
 
 def show_config(**arguments: Any) -> str:
@@ -173,11 +175,12 @@ def train(
         on_bad_image: At images that can't be read: "stop", or "skip" those found when all images are checked before
             training; they are listed in skipped.csv in the run folder.
         balance: For classes of different sizes: "sampler" draws all classes equally often, "loss" weights the loss of
-            each image by the inverse frequency of its class.
+            each image by the inverse frequency of its class (classification). In detection and segmentation, the class
+            of an image is the one in it that the fewest images show.
         pretrained: Start from the pretrained weights that timm provides for the model.
-        init_from: Weights to start from: best.ckpt of a run, a file of 'msgformer convert' or 'msgformer init-from', or
-            an official checkpoint. The classifier is reinitialized if the classes differ; detectors and segmenters load
-            the weights into their backbone.
+        init_from: Weights to start from: a run folder (its best.ckpt) or a checkpoint in one, a file of 'msgformer
+            convert' or 'msgformer init-from', or an official checkpoint. Classes are matched by name, new ones are
+            initialized; detectors and segmenters load a run of their own task, or a classifier into their backbone.
         teacher: Classifier of the same classes to distill from: a run folder, a checkpoint in one, or the name of a
             timm model, whose pretrained weights are then downloaded.
         model_args: Further arguments of the model's constructor, such as --model_args.window_size 4.

@@ -130,10 +130,21 @@ def checkpoint_filter_fn(state_dict: Mapping[str, Any], model: nn.Module) -> dic
     """
     state = rename_official(model_weights(state_dict))
     own = model.state_dict()
-    return {name: _resample(name, value, model, own) for name, value in state.items()}
+    return {name: resample(name, value, model, own) for name, value in state.items()}
 
 
-def _resample(name: str, value: Tensor, model: Any, own: Mapping[str, Tensor]) -> Tensor:
+def resample(name: str, value: Tensor, model: Any, own: Mapping[str, Tensor]) -> Tensor:
+    """Resample a bias table or position embedding of another size; return any other parameter unchanged.
+
+    Args:
+        name: Name of the parameter.
+        value: Its value in the checkpoint.
+        model: Model that will load it.
+        own: Parameters of the model.
+
+    Raises:
+        UserError: A bias table of windows that aren't square would have to be resampled.
+    """
     if name not in own or own[name].shape == value.shape:
         return value
     if name.endswith("relative_position_bias_table"):

@@ -22,7 +22,6 @@ DEFAULTS: dict[str, Any] = {
     "folds": None,
     "fold": None,
     "on_bad_image": "stop",
-    "balance": "none",
     "teacher": None,
 }
 """Defaults of single options; those of a group of options are in its class."""
@@ -40,6 +39,8 @@ def check_train_options(settings: TrainSettings) -> None:
     Raises:
         UserError: An option is for another task; the message names both.
     """
+    if settings.balance == "loss" and settings.task != DEFAULT_TASK:
+        raise UserError(f"balance: loss is for --task {DEFAULT_TASK}, not for {settings.task}; give sampler or none")
     for task in all_tasks():
         for name in {*task.train_options}.difference(get_task(settings.task).train_options):
             value = getattr(settings, name)

@@ -15,7 +15,6 @@ from torch import nn
 import msgformer.models  # noqa: F401  (registers this package's models with timm)
 from msgformer.errors import UserError
 from msgformer.model_names import HUB_PREFIXES, MODELS, nearest
-from msgformer.models.loading import load_weights
 from msgformer.models.registry import known_model
 
 
@@ -51,20 +50,6 @@ def build_model(
         raise UserError(f"model_args: {name} takes no {unexpected[1]!r}{close}") from error
     except (AssertionError, RuntimeError, ValueError) as error:
         raise _build_error(name, model_args, error) from error
-
-
-def load_initial_weights(model: nn.Module, path: str) -> None:
-    """Load weights of the same architecture; the classifier stays new if the number of classes differs.
-
-    Args:
-        model: The model.
-        path: File of the weights.
-
-    Raises:
-        UserError: The file can't be read, or holds weights of another model.
-    """
-    classifier = model.pretrained_cfg["classifier"]  # type: ignore[index]  # every model of timm has it
-    load_weights(model, path, may_differ=(classifier,) if isinstance(classifier, str) else classifier)
 
 
 def enable_grad_checkpointing(model: nn.Module, name: str, option: str = "trainer.grad_checkpointing") -> None:

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from msgformer.data.loading.balance import balanced_order, class_weights
+from msgformer.data.loading.balance import balanced_order, class_weights, rarest_classes
 
 LABELS = [0] * 14 + [1] * 4 + [3] * 2
 
@@ -40,3 +40,11 @@ def test_rare_classes_have_larger_weights():
     assert weights == pytest.approx([20 / 42, 20 / 12, 0, 20 / 6])
     assert np.mean([weights[label] for label in LABELS]) == pytest.approx(1)
     assert class_weights([0, 1], 2) == [1, 1]
+
+
+def test_weights_are_plain_numbers():
+    assert {type(weight) for weight in class_weights(LABELS, 4)} == {float}
+
+
+def test_the_class_of_an_image_is_its_rarest():
+    assert rarest_classes([[0, 1], [0], [0, 2], [1, 0], []]) == [1, 0, 2, 1, -1]

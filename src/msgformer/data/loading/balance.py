@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -36,6 +37,16 @@ def balanced_order(labels: Sequence[int], generator: np.random.Generator) -> np.
     return generator.permutation(np.concatenate(drawn))
 
 
+def rarest_classes(images: Sequence[Collection[int]]) -> list[int]:
+    """Return the class of each image that the fewest images show; -1 for an image without classes.
+
+    Args:
+        images: Classes in each image.
+    """
+    counts = Counter(label for labels in images for label in set(labels))
+    return [min(set(labels), key=lambda label: (counts[label], label), default=-1) for labels in images]
+
+
 def class_weights(labels: Sequence[int], num_classes: int) -> list[float]:
     """Return one loss weight per class, inversely proportional to its number of images.
 
@@ -48,5 +59,5 @@ def class_weights(labels: Sequence[int], num_classes: int) -> list[float]:
     import numpy as np
 
     counts = np.bincount(np.asarray(labels), minlength=num_classes)
-    present = np.count_nonzero(counts)
+    present = int(np.count_nonzero(counts))  # a NumPy integer would make the weights float64
     return [len(labels) / (present * count) if count else 0.0 for count in counts.tolist()]

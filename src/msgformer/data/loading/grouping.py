@@ -7,6 +7,7 @@ from typing import Any
 
 from typing_extensions import override
 
+from msgformer.data.loading.balance import balanced_order
 from msgformer.data.loading.module import ImageData
 from msgformer.data.loading.sampling import EpochSampler
 from msgformer.utils.seeding import derive
@@ -21,10 +22,22 @@ class GroupedSampler(EpochSampler):
         batch: Images per batch over all processes; an incomplete last batch is dropped.
         rank: Rank of this process, 0..world_size-1.
         world_size: Number of processes; each takes every ``world_size``-th image.
+        balance: Class of each image, to draw all classes equally often; None draws each image once.
     """
 
-    def __init__(self, upright: Sequence[bool], seed: int, *, batch: int, rank: int = 0, world_size: int = 1) -> None:
-        super().__init__(len(upright), seed, shuffle=True, multiple_of=batch, rank=rank, world_size=world_size)
+    def __init__(
+        self,
+        upright: Sequence[bool],
+        seed: int,
+        *,
+        batch: int,
+        rank: int = 0,
+        world_size: int = 1,
+        balance: Sequence[int] | None = None,
+    ) -> None:
+        super().__init__(
+            len(upright), seed, shuffle=True, multiple_of=batch, rank=rank, world_size=world_size, balance=balance
+        )
         self.upright = tuple(upright)
         self.batch = batch
 
@@ -34,7 +47,8 @@ class GroupedSampler(EpochSampler):
         import numpy as np
 
         rng = np.random.default_rng(derive(self.seed, self.epoch))
-        order = rng.permutation(self.count).tolist()
+        drawn = rng.permutation(self.count) if self.balance is None else balanced_order(self.balance, rng)
+        order = drawn.tolist()
         batches, rest = [], []
         for kind in (False, True):
             members = [index for index in order if self.upright[index] is kind]
@@ -69,4 +83,6 @@ class GroupedData(ImageData):
         if self.upright is None:
             return super().train_sampler(rank, world_size)
         total_batch = self.batch_size * world_size
-        return GroupedSampler(self.upright, self.seed, batch=total_batch, rank=rank, world_size=world_size)
+        return GroupedSampler(
+            self.upright, self.seed, batch=total_batch, rank=rank, world_size=world_size, balance=self.balance
+        )

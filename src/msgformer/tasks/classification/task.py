@@ -44,7 +44,6 @@ class Classification(Task):
         "folds",
         "fold",
         "on_bad_image",
-        "balance",
         "preprocess",
         "augment",
         "teacher",

@@ -90,7 +90,8 @@ class ClassificationTraining(Training):
         self.mix_off_epoch = mix_off_epoch
         self.distillation = distillation
         self.weights: Tensor | None
-        self.register_buffer("weights", None if weights is None else torch.tensor(weights), persistent=False)
+        weight = None if weights is None else torch.tensor(weights, dtype=torch.float32)  # as the logits
+        self.register_buffer("weights", weight, persistent=False)
 
     @override
     def losses(self, batch: Batch) -> dict[str, Tensor]:

@@ -26,7 +26,8 @@ from msgformer.tasks.classification.distillation import Distillation
 from msgformer.tasks.classification.teacher import open_teacher
 from msgformer.tasks.classification.training_module import ClassificationTraining
 from msgformer.tasks.training_setup import TrainingSetup, read_classes
-from msgformer.training.build import build_model, default_size, enable_grad_checkpointing, load_initial_weights
+from msgformer.training.build import build_model, default_size, enable_grad_checkpointing
+from msgformer.training.initial_weights import load_initial_weights
 
 if TYPE_CHECKING:
     from msgformer.runs.train_settings import TrainSettings
@@ -106,7 +107,7 @@ class ClassificationSetup(TrainingSetup):
         pretrained = settings.pretrained and fresh
         model = build_model(settings.model, len(self.classes), self._size, settings.model_args, pretrained=pretrained)
         if settings.init_from is not None and fresh:
-            load_initial_weights(model, settings.init_from)
+            load_initial_weights(model, settings.init_from, self.classes)
         if settings.trainer.grad_checkpointing:
             enable_grad_checkpointing(model, settings.model)
         if settings.trainer.compile:

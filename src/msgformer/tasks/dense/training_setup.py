@@ -17,6 +17,7 @@ from msgformer.data.value_checks import dense_values
 from msgformer.models.registry import known_model
 from msgformer.tasks import get_task
 from msgformer.tasks.training_setup import TrainingSetup
+from msgformer.training.initial_weights import load_dense_weights
 
 
 class DenseSetup(TrainingSetup):
@@ -78,9 +79,11 @@ class DenseSetup(TrainingSetup):
             fresh: Whether to initialize the backbone as configured.
         """
         settings = self.settings
-        start: dict[str, Any] = {"pretrained": settings.pretrained, "checkpoint": settings.init_from} if fresh else {}
+        start: dict[str, Any] = {"pretrained": settings.pretrained} if fresh else {}
         start["grad_checkpointing"] = settings.trainer.grad_checkpointing
         model = get_task(card.task).build_model(card, **start)
+        if fresh and settings.init_from is not None:
+            load_dense_weights(model, settings.init_from, self.classes, settings.task)
         if settings.trainer.compile:
             model.get_submodule("backbone").compile()  # the heads' shapes differ from image to image
         return model

@@ -17,6 +17,7 @@ from msgformer.data.dense.samples import DetectionSamples, collate
 from msgformer.data.detection.instances import InstanceSet
 from msgformer.data.detection.sets import find_readers, open_detection_training
 from msgformer.data.detection.transforms import detect_eval_transform, detect_train_transform
+from msgformer.data.loading.balance import rarest_classes
 from msgformer.data.loading.grouping import GroupedData
 from msgformer.data.loading.module import ImageData
 from msgformer.data.problems import Problem, raise_errors
@@ -114,6 +115,9 @@ class DetectionSetup(DenseSetup):
         sizes = {"min_size": test_side, "max_size": images.test_max_side}
         return {**asdict(settings.detect), **sizes, **settings.to_dict()["model_args"]}
 
+    def _rarest_classes(self) -> list[int]:
+        return rarest_classes([[one.label for one in image.trainable(self.with_masks)] for image in self.train.images])
+
     def _build_data(self, batch_size: int) -> ImageData:
         settings, images = self.settings, self.settings.detect_images
         return GroupedData(
@@ -126,5 +130,6 @@ class DetectionSetup(DenseSetup):
             settings.seed,
             settings.trainer.start_method,
             collate=collate,
+            balance=self._rarest_classes() if settings.balance == "sampler" else None,
             upright=[image.height > image.width for image in self.train.images] if images.group_shapes else None,
         )

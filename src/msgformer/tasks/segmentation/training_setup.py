@@ -11,6 +11,7 @@ from typing_extensions import override
 
 from msgformer.data.dense.checks import check_label_maps_quickly
 from msgformer.data.dense.samples import SegmentationSamples, collate
+from msgformer.data.loading.balance import rarest_classes
 from msgformer.data.loading.module import ImageData
 from msgformer.data.problems import Problem
 from msgformer.data.segmentation.label_maps import LabeledImages
@@ -78,6 +79,14 @@ class SegmentationSetup(DenseSetup):
     def _train_transform(self, model: Any) -> SegmentTrain:
         return SegmentTrain(self.settings.segment_images, model.mean, model.std, self.train.ignored)
 
+    def _rarest_classes(self) -> list[int]:
+        """Read all label maps, and return the rarest class of each image."""
+        found = []
+        for index in range(len(self.train)):
+            labels = self.train.target(index, self.train.load(index).size)
+            found.append([label for label in labels.unique().tolist() if label < len(self.classes)])
+        return rarest_classes(found)
+
     def _build_data(self, model: Any, batch_size: int) -> ImageData:
         settings, images = self.settings, self.settings.segment_images
         return ImageData(
@@ -88,4 +97,5 @@ class SegmentationSetup(DenseSetup):
             settings.seed,
             settings.trainer.start_method,
             collate=collate,
+            balance=self._rarest_classes() if settings.balance == "sampler" else None,
         )
