@@ -53,7 +53,8 @@ def count_pixels(images: LabeledImages) -> np.ndarray:
         return np.bincount(labels[labels != images.ignored], minlength=num_classes)
 
     with ThreadPoolExecutor() as pool:
-        return np.stack([*pool.map(count_one, indices)]).sum(axis=0)
+        pixels: np.ndarray = np.stack([*pool.map(count_one, indices)]).sum(axis=0)
+    return pixels
 
 
 def balanced_weights(pixels: np.ndarray) -> list[float]:
