@@ -15,6 +15,7 @@ BOX_HEADS = ("cascade_rcnn", "faster_rcnn", "retinanet")
 """Heads that predict no masks."""
 
 SegmentHead = Literal["upernet", "semantic_fpn"]
+SegmentLoss = Literal["ce", "focal", "dice", "ce+dice", "ohem"]
 
 _TWO_STAGES = Needs("a detect.head of two stages, not retinanet", lambda detect: detect.head != "retinanet")
 _UPERNET = Needs("segment.head upernet", lambda segment: segment.head == "upernet")
@@ -68,6 +69,9 @@ class SegmentOptions:
         auxiliary_weight: Weight of the auxiliary loss.
         map_norm: Apply a LayerNorm to each feature map of the backbone; null means only if the backbone has none.
         frozen_stages: Number of backbone stages to freeze; the stem belongs to the first.
+        loss: Loss: cross entropy (ce), focal loss, Dice loss, the sum of both, or cross entropy of hard pixels (ohem).
+        class_weights: Weight of each class in the loss: a list in the order of the classes, a mapping by name (1 for
+            the others), or "balanced" for the inverse of the frequency in the training label maps.
     """
 
     head: SegmentHead = "upernet"
@@ -76,3 +80,5 @@ class SegmentOptions:
     auxiliary_weight: float = option(0.4, AT_LEAST_0, needs=_AUXILIARY)
     map_norm: bool | None = None
     frozen_stages: int = option(0, AT_LEAST_0)
+    loss: SegmentLoss = "ce"
+    class_weights: Literal["balanced"] | list[float] | dict[str, float] | None = None

@@ -1,10 +1,12 @@
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from msgformer.data.segmentation.label_maps import LabeledImages
 from msgformer.data.segmentation.label_scheme import LabelScheme
-from msgformer.data.segmentation.label_statistics import LabelStatistics
+from msgformer.data.segmentation.label_statistics import LabelStatistics, holds_binary_maps
 
 
 def problems(numbers, classes=("floor", "cat"), **scheme):
@@ -44,3 +46,19 @@ def test_classes_without_pixels_and_ignored_pixels_are_warned_of():
     )
     assert problems({0: 9}, ("a", "b", "c", "d", "e"))[0][2] == "no pixel has class 'b', 'c', 'd' and 1 more"
     assert problems({0: 2, 1: 2, 255: 5})[0][2] == "56% of the pixels are ignored, and neither trained on nor scored"
+
+
+def test_255_beside_a_single_other_label_gets_the_remedy():
+    ((severity, _, message),) = problems({1: 90, 255: 10})
+    assert severity == "error"
+    assert message.endswith("pass --segment_images.label_map '{1: floor, 255: cat}'")
+
+
+@pytest.mark.parametrize(("second", "expected"), [([0, 255], True), ([0, 1], False), ([0, 0], True)])
+def test_binary_maps_are_found_over_all_maps(second, expected, tmp_path):
+    paths = []
+    for number, labels in enumerate(([0, 255], second)):
+        paths.append(str(tmp_path / f"{number}.png"))
+        Image.fromarray(np.array([labels], np.uint8)).save(paths[-1])
+    scheme = LabelScheme.from_classes(("floor", "cat"), reduce_zero=False)
+    assert holds_binary_maps(LabeledImages(tmp_path, [(path, path) for path in paths], scheme)) is expected

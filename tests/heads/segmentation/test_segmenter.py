@@ -5,7 +5,8 @@ from torch import nn
 from heads.conftest import TINY
 from msgformer.errors import UserError
 from msgformer.heads import create_segmenter
-from msgformer.heads.segmentation.segmenter import HEADS, pixel_loss
+from msgformer.heads.segmentation.losses import cross_entropy
+from msgformer.heads.segmentation.segmenter import HEADS
 
 NAME = "msg_transformer_tiny"
 
@@ -52,8 +53,38 @@ def test_ignored_pixels_do_not_contribute():
     logits, targets = torch.randn(1, 4, 6, 6), torch.randint(4, (1, 6, 6))
     whole = nn.functional.cross_entropy(logits[..., :3], targets[..., :3])
     targets[..., 3:] = 255
-    torch.testing.assert_close(pixel_loss(logits, targets), whole / 2)
-    assert pixel_loss(logits, torch.full_like(targets, 255)) == 0
+    torch.testing.assert_close(cross_entropy(logits, targets, 255), whole / 2)
+    assert cross_entropy(logits, torch.full_like(targets, 255), 255) == 0
+
+
+def test_semantic_fpn_trains_with_one_image():
+    images, targets = scene()
+    segmenter = create_segmenter(NAME, "semantic_fpn", 3, channels=16, **TINY)
+    assert segmenter(images[:1], targets[:1])["loss_seg"] > 0
+    with pytest.raises(UserError, match=r"a batch of 1 image of 32 x 32 pixels .* or larger images"):
+        segmenter(images[:1, :, :32, :32], targets[:1, :32, :32])
+
+
+@pytest.mark.parametrize("num_classes", [3, 300])
+def test_losses_weights_and_ignored_pixels_of_any_number_of_classes(num_classes):
+    images, targets = scene()
+    weights = [0.0] * num_classes
+    weights[1] = 2.0
+    targets[targets == 255] = ignored = 255 if num_classes == 3 else 65535
+    segmenter = create_segmenter(
+        NAME, "semantic_fpn", num_classes, channels=16, loss="dice", class_weights=weights, **TINY
+    )
+    assert "class_weights" not in segmenter.state_dict()
+    assert segmenter(images, targets)["loss_seg"] > 0
+    targets[targets == 1] = ignored
+    assert segmenter(images, targets)["loss_seg"] == 0
+
+
+def test_unknown_losses_and_other_numbers_of_weights_are_refused():
+    with pytest.raises(UserError, match="unknown loss 'dise'; did you mean 'dice'"):
+        create_segmenter(NAME, loss="dise", **TINY)
+    with pytest.raises(UserError, match="class_weights has 2 numbers, not one for each of 3 classes"):
+        create_segmenter(NAME, num_classes=3, class_weights=[1.0, 2.0], **TINY)
 
 
 def test_upernet_parameters_are_named_as_in_mmsegmentation():

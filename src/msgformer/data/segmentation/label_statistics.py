@@ -3,20 +3,47 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from msgformer.data.problems import Problem
 from msgformer.data.segmentation.colors import ColoredMapError, describe_colors
-from msgformer.data.segmentation.label_maps import LabeledImages
+from msgformer.data.segmentation.label_maps import LabeledImages, read_label_map
 from msgformer.data.segmentation.label_scheme import IGNORED
+from msgformer.errors import UserError
 
 MAX_IGNORED = 0.5
 """Fraction of ignored pixels above which a subset is warned of."""
 
-BINARY_LABEL_MAP = "--segment_images.label_map '{{0: {}, 255: {}}}'"
-"""Option for maps of 0 and 255, with the names of the two classes."""
+BINARY_LABEL_MAP = "--segment_images.label_map '{{{}: {}, 255: {}}}'"
+"""Option for maps of 255 and another number, with that number and the names of the two classes."""
+
+
+def are_binary(numbers: Iterable[int], data: LabeledImages) -> bool:
+    """Return whether 255 seems to be a class, since the label maps hold a single other number.
+
+    Args:
+        numbers: All numbers in the label maps.
+        data: The labeled images.
+    """
+    found = {*numbers}
+    return len(found) == 2 and IGNORED in found and data.ignored == IGNORED and not data.scheme.is_explicit
+
+
+def holds_binary_maps(data: LabeledImages) -> bool:
+    """Return whether 255 seems to be a class, as of `are_binary`; reads label maps up to the first other one."""
+    import numpy as np
+
+    found: set[int] = set()
+    for _, path in data.pairs:
+        try:
+            found |= {*np.unique(read_label_map(path, data.scheme.colors)).tolist()}
+        except UserError:
+            continue
+        if len(found - {IGNORED}) > 1:
+            return False
+    return are_binary(found, data)
 
 
 @dataclass
@@ -58,7 +85,7 @@ class LabelStatistics:
             text = describe_colors(self.colors, self.data.scheme.colors, self.data.classes)
             message = f"{self.num_colored} of {len(self.data)} label maps have {text}"
             yield Problem("error", "colored label maps", where, message)
-        elif {*self.numbers} == {0, IGNORED} and not self.data.scheme.is_explicit:
+        elif are_binary(self.numbers, self.data):
             yield Problem("error", "labels 0 and 255", where, self._binary_message())
         elif self.numbers and not self._pixels().keys() - {self.data.ignored}:
             message = "no pixel of any label map has a class, so that there is nothing to train on or to score"
@@ -75,9 +102,10 @@ class LabelStatistics:
 
     def _binary_message(self) -> str:
         names = self.data.classes if len(self.data.classes) == 2 else ("background", "object")
+        other = min({*self.numbers} - {IGNORED})
         return (
-            "the label maps hold nothing but 0 and 255, which means no class; if 255 is that of the objects, pass"
-            f" {BINARY_LABEL_MAP.format(*names)}"
+            f"the label maps hold nothing but {other} and 255, which means no class; if 255 is that of the objects,"
+            f" pass {BINARY_LABEL_MAP.format(other, *names)}"
         )
 
     def _warnings(self, where: str) -> Iterator[Problem]:

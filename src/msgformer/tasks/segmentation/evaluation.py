@@ -18,6 +18,7 @@ from msgformer.config.dense_data_options import LabelOptions
 from msgformer.data.dense.samples import SegmentationSamples
 from msgformer.data.loading.split import Subset
 from msgformer.data.segmentation.label_maps import LabeledImages
+from msgformer.data.segmentation.label_statistics import holds_binary_maps
 from msgformer.data.segmentation.sets import open_subset
 from msgformer.data.segmentation.transforms import SegmentViews
 from msgformer.errors import UserError
@@ -115,6 +116,11 @@ def _open_subset(model: OpenedModel, folder: Path, subset: Subset) -> LabeledIma
         raise UserError(
             f"data: {folder} has other classes than the {len(model.card.classes)} that the segmenter was trained on;"
             " give data of the same classes"
+        )
+    if holds_binary_maps(source):
+        raise UserError(
+            f"data: the {subset} label maps of {folder} hold only 255, which means no class to this segmenter, and one"
+            " other label; give label maps with its labels, or train with segment_images.label_map"
         )
     return source
 

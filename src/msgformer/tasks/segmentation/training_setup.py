@@ -17,9 +17,11 @@ from msgformer.data.problems import Problem
 from msgformer.data.segmentation.label_maps import LabeledImages
 from msgformer.data.segmentation.sets import open_segmentation, resolve_reduce_zero
 from msgformer.data.segmentation.transforms import SegmentEval, SegmentTrain
+from msgformer.heads.segmentation.segmenter import check_batch
 from msgformer.tasks import get_task
 from msgformer.tasks.dense.data import data_folder
 from msgformer.tasks.dense.training_setup import DenseSetup
+from msgformer.tasks.segmentation.class_weights import resolve_class_weights
 from msgformer.tasks.segmentation.training_module import SegmentationTraining
 
 if TYPE_CHECKING:
@@ -67,14 +69,19 @@ class SegmentationSetup(DenseSetup):
             fresh: Whether to initialize the weights as configured; False where a checkpoint replaces them.
         """
         settings = self.settings
+        batch_size = self.batch_size(trainer)
+        if not (settings.trainer.sync_batchnorm and trainer.world_size > 1):
+            check_batch(settings.segment.head, batch_size, (settings.segment_images.crop,) * 2)
         card = self.card(self._arguments(), settings.to_dict()["segment_images"])
         model = self.build_model(card, fresh=fresh)
-        data = self._build_data(model, self.batch_size(trainer))
+        data = self._build_data(model, batch_size)
         return SegmentationTraining(model, card, self.plan(trainer, data.batch_size), self.train.name), data
 
     def _arguments(self) -> dict[str, Any]:
         """Return the arguments of `msgformer.create_segmenter` and of the backbone's constructor."""
-        return {**asdict(self.settings.segment), **self.settings.to_dict()["model_args"]}
+        weights = resolve_class_weights(self.settings.segment.class_weights, self.train)
+        segment = {**asdict(self.settings.segment), "class_weights": weights}
+        return {**segment, **self.settings.to_dict()["model_args"]}
 
     def _train_transform(self, model: Any) -> SegmentTrain:
         return SegmentTrain(self.settings.segment_images, model.mean, model.std, self.train.ignored)
