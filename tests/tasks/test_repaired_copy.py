@@ -4,6 +4,7 @@ import pytest
 from PIL import Image
 
 from data.dense_folders import write_ade20k, write_coco
+from msgformer.config.dense_data_options import LabelOptions
 from msgformer.errors import UserError
 from msgformer.tasks import get_task
 from msgformer.tasks.repaired_copy import check_copy, write_copy
@@ -22,7 +23,7 @@ def copy(task, data, output, **options):
 def test_the_copy_is_described(tmp_path):
     root, output = write_ade20k(tmp_path / "data"), tmp_path / "copy"
     (root / "images/training/0.jpg").write_bytes(b"no image")
-    found = copy("segment", root, output, segment_images={"reduce_zero_label": True})
+    found = copy("segment", root, output, segment_images=LabelOptions(True))
     assert (found.output, found.images) == (str(output), {"train": 2, "val": 3})
     assert found.left_out == [str(root / "images/training/0.jpg")]
     assert found.changes == ["5 label maps written as gray PNG files of class indices"]

@@ -138,9 +138,12 @@ def resample(name: str, value: Tensor, model: Any, own: Mapping[str, Tensor]) ->
 
     Args:
         name: Name of the parameter.
-        value: Its value in the checkpoint.
+        value: Its value in the checkpoint, of any shape: a bias table [positions, heads], a position embedding [1, N, C].
         model: Model that will load it.
         own: Parameters of the model.
+
+    Returns:
+        The value with the shape of the model's parameter.
 
     Raises:
         UserError: A bias table of windows that aren't square would have to be resampled.

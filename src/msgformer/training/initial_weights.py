@@ -192,7 +192,12 @@ def match_rows(source: Tensor, own: Tensor, known: Sequence[str], classes: Seque
 
 
 def count_matches(known: Sequence[str], classes: Sequence[str]) -> str:
-    """Return the sentence about the classes that were matched, such as "3 of 4 classes matched by name; 1 new"."""
+    """Return the sentence about the classes that were matched, such as "3 of 4 classes matched by name; 1 new".
+
+    Args:
+        known: Names of the classes in the file.
+        classes: Names of the model's classes.
+    """
     matched = len(set(known) & set(classes))
     new = len(classes) - matched
     return f"{matched} of {len(classes)} classes matched by name" + (f"; {new} new" if new else "")

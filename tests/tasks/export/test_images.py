@@ -16,7 +16,7 @@ def _loaded(number):
 def source(count, run=None):
     """A model whose run held out images of the gray levels 0, 0, 1, 1, 2, ..., as if sorted by class."""
     task = SimpleNamespace(held_out_images=lambda *_: (count, _loaded))
-    card = SimpleNamespace(data={"path": None})
+    card = SimpleNamespace(data={"path": None}, value_range=None)
     return SimpleNamespace(
         run=run, card=card, task=task, transform=lambda image: torch.tensor(np.asarray(image)[0, 0, 0])
     )
