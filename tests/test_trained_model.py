@@ -270,7 +270,7 @@ def test_a_saved_folder_needs_data_to_be_scored(loaded, runs, tmp_path):
     model = msgformer.load(loaded("classify").save_pretrained(tmp_path / "saved"), device="cpu")
     with pytest.raises(msgformer.UserError, match=r"^data: .*saved isn't in the folder of its run; give --data"):
         model.evaluate(progress="none")
-    options = {"workers": 0, "progress": "none"}
+    options = {"workers": 0, "progress": "none", "split": "all"}
     scores, expected = (one.evaluate(runs("classify").data, **options) for one in (model, loaded("classify")))
     assert scores.per_class == expected.per_class
 

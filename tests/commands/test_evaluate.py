@@ -15,6 +15,9 @@ from msgformer.tasks import progress
 from msgformer.tasks.classification.score_records import ClassScore
 from msgformer.tasks.opened_model import load_model
 
+ALL = {**CPU, "split": "all"}
+"""Options that score the training images, too."""
+
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
@@ -43,7 +46,7 @@ def logits_and_labels(run, root, flip=False, **changes):
 
 def test_all_scores_are_those_of_the_logits(run, data):
     logits, labels = logits_and_labels(run, data)
-    result = evaluate(run, data, batch_size=7, **CPU)
+    result = evaluate(run, data, batch_size=7, **ALL)
     predicted = logits.argmax(1)
     assert result.images == 30
     assert result.top1 == pytest.approx(100 * (predicted == labels).float().mean().item())
@@ -67,9 +70,9 @@ def test_all_scores_are_those_of_the_logits(run, data):
 )
 def test_images_are_preprocessed_as_requested(run, data, options, changes):
     logits, labels = logits_and_labels(run, data, **changes)
-    result = evaluate(run, data, **options, **CPU)
+    result = evaluate(run, data, **options, **ALL)
     assert result.loss == pytest.approx(torch.nn.functional.cross_entropy(logits, labels).item(), rel=1e-5)
-    assert result.loss != pytest.approx(evaluate(run, data, **CPU).loss, rel=1e-5)
+    assert result.loss != pytest.approx(evaluate(run, data, **ALL).loss, rel=1e-5)
     assert all(result.preprocessing[key] == value for key, value in changes.items())
 
 
@@ -77,14 +80,14 @@ def test_flip_averages_with_mirror_images(run, data):
     plain, labels = logits_and_labels(run, data)
     mirrored, _ = logits_and_labels(run, data, flip=True)
     mean = (plain.softmax(-1) + mirrored.softmax(-1)) / 2
-    result = evaluate(run, data, flip=True, **CPU)
+    result = evaluate(run, data, flip=True, **ALL)
     assert result.loss == pytest.approx(-mean.gather(1, labels[:, None]).log().mean().item(), rel=1e-5)
     assert result.flip
     assert "flipped too" in result.table()
 
 
 def test_checkpoints_are_compared_in_one_table(run, data, folder):
-    result = evaluate([run / "best.ckpt", run / "last.ckpt", run], data, output=folder / "compared", **CPU)
+    result = evaluate([run / "best.ckpt", run / "last.ckpt", run], data, output=folder / "compared", **ALL)
     assert isinstance(result, Comparison)
     assert [one.checkpoint.name for one in result.results] == ["best.ckpt", "last.ckpt", "best.ckpt"]
     assert result.results[0].top1 == result.results[2].top1
@@ -98,13 +101,13 @@ def test_checkpoints_are_compared_in_one_table(run, data, folder):
 
 
 def test_a_list_of_one_model_gives_one_result(run, data):
-    assert isinstance(evaluate([run], data, **CPU), EvaluateResult)
+    assert isinstance(evaluate([run], data, **ALL), EvaluateResult)
     with pytest.raises(UserError, match="none is given"):
         evaluate([])
 
 
 def test_scores_are_written_as_json_and_csv(run, data, folder):
-    result = evaluate(run, data, output=folder / "scores", **CPU)
+    result = evaluate(run, data, output=folder / "scores", **ALL)
     assert {path.name for path in (folder / "scores").iterdir()} == {"metrics.json", "per_class.csv", "predictions.csv"}
     assert json.loads((folder / "scores" / "metrics.json").read_text()) == json.loads(result.render(as_json=True))
     with (folder / "scores" / "per_class.csv").open(newline="") as file:
@@ -118,7 +121,7 @@ def test_scores_are_written_as_json_and_csv(run, data, folder):
     assert sum(float(row["loss"]) for row in images) / 30 == pytest.approx(result.loss, rel=1e-5)
     assert sum(float(images[0][f"probability_{rank}"]) for rank in (1, 2, 3)) == pytest.approx(1, rel=1e-5)
     with pytest.raises(UserError, match=r"output: .*scores isn't empty; pass --overwrite or another --output"):
-        evaluate(run, data, output=folder / "scores", **CPU)
+        evaluate(run, data, output=folder / "scores", **ALL)
 
 
 def test_unusable_arguments_are_named(run, folder):
@@ -135,7 +138,7 @@ def test_unusable_arguments_are_named(run, folder):
 
 def test_the_whole_image_can_be_the_crop(run, data):
     logits, labels = logits_and_labels(run, data, crop_pct=1.0)
-    result = evaluate(run, data, crop_pct=1.0, **CPU)
+    result = evaluate(run, data, crop_pct=1.0, **ALL)
     assert result.loss == pytest.approx(torch.nn.functional.cross_entropy(logits, labels).item(), rel=1e-5)
     assert result.preprocessing["crop_pct"] == 1.0
 
@@ -151,13 +154,13 @@ def test_no_image_at_all_can_be_read(run, folder):
 @pytest.mark.parametrize("model", ["test_resnet", "test_vit"])
 def test_other_models_at_other_sizes(data, folder, model):
     run = make_run(data, folder / model, model=model, model_args={}, epochs=1, img_size=160)
-    assert evaluate(run, data, img_size=192, batch_size=16, **CPU).preprocessing["input_size"] == [3, 192, 192]
+    assert evaluate(run, data, img_size=192, batch_size=16, **ALL).preprocessing["input_size"] == [3, 192, 192]
 
 
 def test_a_size_that_a_model_cannot_take_is_named(data, folder):
     run = make_run(data, folder / "vit", model="test_vit", model_args={}, epochs=1, img_size=32)
     with pytest.raises(UserError, match=r"img_size: test_vit of 32 x 32 takes no images of 40 x 40 \("):
-        evaluate(run, data, img_size=40, **CPU)
+        evaluate(run, data, img_size=40, **ALL)
 
 
 def test_the_worst_of_many_classes_are_shown():
@@ -171,17 +174,17 @@ def test_the_worst_of_many_classes_are_shown():
 
 def test_progress_in_lines(run, data, capsys, monkeypatch):
     monkeypatch.setattr(progress, "LINE_SECONDS", 0.0)
-    evaluate(run, data, batch_size=16, progress="lines", **CPU)
-    first, second = capsys.readouterr().err.splitlines()
+    evaluate(run, data, batch_size=16, progress="lines", **ALL)
+    _, first, second = capsys.readouterr().err.splitlines()  # after the warning of training images
     assert f"{run / 'best.ckpt'}: 16 of 30 images, " in first
     assert "30 of 30" in second
 
 
 def test_progress_as_a_bar_and_not_at_all(run, data, capsys, monkeypatch):
     monkeypatch.setenv("COLUMNS", "200")
-    evaluate(run, data, progress="bar", **CPU)
+    evaluate(run, data, progress="bar", **ALL)
     assert "30/30" in capsys.readouterr().err
-    evaluate(run, data, progress="none", **CPU)
+    evaluate(run, progress="none", **CPU)
     assert capsys.readouterr().err == ""
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from msgformer.checkpoints.model_location import BEST
+from msgformer.checkpoints.model_location import BEST, SAVED_CONFIG
 from msgformer.config.data_options import AugmentOptions, Balance, OnBadImage, PreprocessOptions
 from msgformer.config.dense_data_options import DetectImageOptions, SegmentImageOptions
 from msgformer.config.dense_training_options import DetectOptions, SegmentOptions
@@ -76,7 +76,7 @@ def check_start(settings: TrainSettings) -> None:
     if settings.pretrained:
         raise UserError(f"pretrained and init_from are both given ({settings.init_from}); leave one of them out")
     path = require_path(Path(settings.init_from), "init_from")
-    if path.is_dir() and not (path / BEST).is_file():
+    if path.is_dir() and not any((path / name).is_file() for name in (BEST, SAVED_CONFIG)):
         raise UserError(f"init_from: {path} is a folder without {BEST}; give a run folder or a file of weights")
 
 

@@ -138,7 +138,7 @@ def resample(name: str, value: Tensor, model: Any, own: Mapping[str, Tensor]) ->
 
     Args:
         name: Name of the parameter.
-        value: Its value in the checkpoint, of any shape: a bias table [positions, heads], a position embedding [1, N, C].
+        value: Its value in the checkpoint, such as a bias table [positions, heads].
         model: Model that will load it.
         own: Parameters of the model.
 

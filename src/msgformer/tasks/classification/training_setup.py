@@ -25,9 +25,9 @@ from msgformer.models.registry import known_model
 from msgformer.tasks.classification.distillation import Distillation
 from msgformer.tasks.classification.teacher import open_teacher
 from msgformer.tasks.classification.training_module import ClassificationTraining
+from msgformer.tasks.initial_weights import load_initial_weights
 from msgformer.tasks.training_setup import TrainingSetup, read_classes
 from msgformer.training.build import build_model, default_size, enable_grad_checkpointing
-from msgformer.training.initial_weights import load_initial_weights
 
 if TYPE_CHECKING:
     from msgformer.runs.train_settings import TrainSettings

@@ -16,8 +16,8 @@ from msgformer.data.segmentation.label_maps import LabeledImages
 from msgformer.data.value_checks import dense_values
 from msgformer.models.registry import known_model
 from msgformer.tasks import get_task
+from msgformer.tasks.initial_weights import load_dense_weights
 from msgformer.tasks.training_setup import TrainingSetup
-from msgformer.training.initial_weights import load_dense_weights
 
 
 class DenseSetup(TrainingSetup):

@@ -3,10 +3,12 @@
 import pytest
 import torch
 
+from msgformer import create_model
 from msgformer.checkpoints.card import ModelCard
 from msgformer.errors import UserError
 from msgformer.heads import create_detector, create_segmenter
-from msgformer.training.initial_weights import ClassRows, load_dense_weights, match_rows
+from msgformer.tasks.initial_weights import ClassRows, load_dense_weights, load_initial_weights, match_rows
+from msgformer.tasks.pretrained import save_pretrained
 
 BACKBONE = {"embed_dim": 16, "depths": (1, 1, 1, 1), "num_heads": (1, 1, 2, 2), "img_size": 64}
 KNOWN, CLASSES = ["a", "b", "c"], ["c", "new", "a", "b"]
@@ -83,3 +85,24 @@ def test_another_backbone_or_task_is_refused(tmp_path):
         load_dense_weights(
             create_segmenter("msg_transformer_tiny", num_classes=3, channels=8, **BACKBONE), file, KNOWN, "segment"
         )
+
+
+def test_a_saved_folder_has_class_names(tmp_path, capsys):
+    torch.manual_seed(0)
+    source, model = (create_model("msg_transformer_tiny", num_classes=2, **BACKBONE) for _ in range(2))
+    preprocessing = {
+        **{"input_size": [3, 64, 64], "interpolation": "bicubic", "mean": [0.5] * 3, "std": [0.5] * 3},
+        **{"crop_pct": 0.9, "crop_mode": "center"},
+    }
+    save_pretrained(source, tmp_path / "saved", class_names=["b", "a"], preprocessing=preprocessing)
+    for path in (tmp_path / "saved", tmp_path / "saved" / "model.safetensors"):
+        load_initial_weights(model, str(path), ["a", "b"])
+        assert capsys.readouterr().err == "init_from: 2 of 2 classes matched by name\n"
+        assert torch.equal(model.head.fc.weight, source.head.fc.weight[[1, 0]])
+
+
+def test_files_without_class_names_are_said_to_have_none(tmp_path, capsys):
+    model = create_model("msg_transformer_tiny", num_classes=2, **BACKBONE)
+    torch.save(model.state_dict(), tmp_path / "x.pth")
+    load_initial_weights(model, str(tmp_path / "x.pth"), ["a", "b"])
+    assert "x.pth has no class names; the classifier is loaded by the numbers of the classes" in capsys.readouterr().err

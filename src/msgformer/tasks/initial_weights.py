@@ -11,10 +11,12 @@ from lightning.pytorch.utilities import rank_zero_only
 from torch import Tensor, nn
 
 from msgformer.checkpoints.card import KEY, ModelCard
-from msgformer.checkpoints.model_location import BEST
+from msgformer.checkpoints.model_location import BEST, SAVED_CONFIG, SAVED_WEIGHTS
 from msgformer.checkpoints.weights_file import read_checkpoint
+from msgformer.data.files.folder import class_name
 from msgformer.errors import UserError
 from msgformer.models.loading import fit_weights, resample, unwrap
+from msgformer.tasks.pretrained import read_pretrained
 from msgformer.utils.safetensors_header import is_safetensors, read_header
 
 
@@ -53,17 +55,19 @@ DENSE_PARTS = (
 
 
 def weights_file(path: str | Path) -> Path:
-    """Return the file of initial weights: best.ckpt of a run folder, or the given file.
+    """Return the file of initial weights: best.ckpt of a run folder, the weights of a saved folder, or the given file.
 
     Args:
         path: File or run folder.
 
     Raises:
-        UserError: The folder holds no best.ckpt.
+        UserError: The folder is neither that of a run nor that of a saved model.
     """
     path = Path(path)
     if not path.is_dir():
         return path
+    if (path / SAVED_CONFIG).is_file():
+        return read_pretrained(path).weights
     if not (path / BEST).is_file():
         raise UserError(f"init_from: {path} is a folder without {BEST}; give a run folder or a file of weights")
     return path / BEST
@@ -85,11 +89,21 @@ def read_initial_weights(path: str | Path) -> tuple[dict[str, Any], ModelCard | 
     checkpoint = read_checkpoint(file)
     if KEY in checkpoint:
         return checkpoint, ModelCard.read(checkpoint, file)
-    header = read_header(file) if is_safetensors(file) else {}
-    card = ModelCard.from_json(header[KEY], file) if KEY in header else None
+    card = _read_card(file)
     if card is not None and card.classes == [str(index) for index in range(len(card.classes))]:
         return checkpoint, None
     return checkpoint, card
+
+
+def _read_card(file: Path) -> ModelCard | None:
+    """Return the card in a file of weights, or that of the saved folder that it lies in; None if there is none."""
+    header = read_header(file) if is_safetensors(file) else {}
+    if KEY in header:
+        return ModelCard.from_json(header[KEY], file)
+    if file.name not in SAVED_WEIGHTS or not (file.parent / SAVED_CONFIG).is_file():
+        return None
+    saved = read_pretrained(file.parent)
+    return ModelCard(saved.model, saved.model_args, saved.class_names, saved.preprocessing)
 
 
 def load_initial_weights(model: nn.Module, path: str, classes: Sequence[str]) -> None:
@@ -110,8 +124,8 @@ def load_initial_weights(model: nn.Module, path: str, classes: Sequence[str]) ->
     layers = (classifier,) if isinstance(classifier, str) else tuple(classifier)
     if card is None or card.task != "classify":
         unchanged = fit_weights(model, checkpoint, weights_file(path), may_differ=layers)
-        if unchanged:
-            _report(f"no class names in {path}, and another number of classes; the classifier is reinitialized")
+        rows = "reinitialized" if unchanged else "loaded by the numbers of the classes"
+        _report(f"{path} has no class names; the classifier is {rows}")
         return
     state, own = unwrap(checkpoint), model.state_dict()
     for name, value in own.items():
@@ -180,11 +194,11 @@ def match_rows(source: Tensor, own: Tensor, known: Sequence[str], classes: Seque
         return source
     old = source.reshape(groups, per_group[0], *source.shape[1:])
     new = own.clone().reshape(groups, per_group[1], *own.shape[1:])
-    places = {name: place for place, name in enumerate(known)}
+    places = {class_name(name): place for place, name in enumerate(known)}
     size = rows.per_class
     for place, name in enumerate(classes):
-        if name in places:
-            found = places[name]
+        if class_name(name) in places:
+            found = places[class_name(name)]
             new[:, place * size : (place + 1) * size] = old[:, found * size : (found + 1) * size]
     if rows.background:
         new[:, -1] = old[:, -1]
@@ -198,7 +212,7 @@ def count_matches(known: Sequence[str], classes: Sequence[str]) -> str:
         known: Names of the classes in the file.
         classes: Names of the model's classes.
     """
-    matched = len(set(known) & set(classes))
+    matched = len({*map(class_name, known)} & {*map(class_name, classes)})
     new = len(classes) - matched
     return f"{matched} of {len(classes)} classes matched by name" + (f"; {new} new" if new else "")
 
