@@ -232,3 +232,17 @@ def test_explicit_annotations_and_images(form, tmp_path):
     arguments, _ = Options(check_data).parse([*words, "--task", "detect"])
     result = check_data(**arguments)
     assert (result.exit_status(), result.images) == (0, {"all": 3})
+
+
+def test_an_annotation_file_in_its_folder_is_that_of_the_images_beside_it(tmp_path):
+    root = write_coco(tmp_path / "coco", subsets=("train",))
+    result = check_data(root / "annotations" / "instances_train.json")
+    assert (result.task, result.exit_status(), result.images) == ("detect", 0, {"all": 3})
+
+
+def test_the_help_shows_the_options(capsys):
+    with pytest.raises(SystemExit):
+        cli.main(["check-data", "--help"])
+    shown = capsys.readouterr().out
+    assert "--segment_images.label_map" in shown
+    assert "--fix FIX" in shown

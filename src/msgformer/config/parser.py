@@ -154,7 +154,7 @@ class Options:
             parser.add_argument(f"--{PLUGINS}", metavar="MODULE", default=argparse.SUPPRESS, help=PLUGINS_HELP)
         argv = self._normalize(argv, flags)
         try:
-            if self._hidden is not None and HELP & {*argv}:
+            if self._hidden is not None and "config" in self.hints and HELP & {*argv}:
                 self._adapt_help(parser, [word for word in argv if word not in HELP])
             parsed = parser.parse_args(argv)
             if "config" in self.hints:

@@ -42,7 +42,9 @@ def check_train_options(settings: TrainSettings) -> None:
     if settings.balance == "loss" and settings.task != DEFAULT_TASK:
         raise UserError(f"balance: loss is for --task {DEFAULT_TASK}, not for {settings.task}; give sampler or none")
     for task in all_tasks():
-        for name in {*task.train_options}.difference(get_task(settings.task).train_options):
+        for name in task.train_options:
+            if name in get_task(settings.task).train_options:
+                continue
             value = getattr(settings, name)
             default = DEFAULTS[name] if name in DEFAULTS else type(value)()
             for option, former in FORMER_DEFAULTS.get(name, {}).items():

@@ -148,12 +148,9 @@ def check_milestones(options: OptimOptions) -> None:
     """
     given, needed = list(options.milestones), options.schedule == "multistep"
     if bool(given) != needed or given != sorted(set(given)):
-        what = (
-            "needs epochs in ascending order, such as [8, 11],"
-            if needed
-            else f"is for multistep, not {options.schedule}"
-        )
-        raise UserError(f"optim.milestones {what}; it is {given}")
+        needs = "needs epochs in ascending order, such as [8, 11]"
+        what = needs if needed else f"is for multistep, not {options.schedule}"
+        raise UserError(f"optim.milestones {what}, not {given}" if needed else f"optim.milestones {what}; leave it out")
 
 
 def step_schedule(schedule: Scheduler, epoch: int, step: int) -> None:

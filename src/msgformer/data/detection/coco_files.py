@@ -72,7 +72,9 @@ def find_coco(place: Path, images: Path | None = None) -> CocoFiles | None:
         UserError: There are several files for a subset.
     """
     if place.is_file():
-        return CocoFiles(images or place.parent, {"all": place}, images)
+        is_inside = place.parent.name.lower() in ANNOTATION_FOLDERS
+        root = images or (place.parent.parent if is_inside else place.parent)
+        return CocoFiles(root, {"all": place}, images)
     root = place if images is None else images
     by_subset: dict[str, list[Path]] = {subset: [] for subset in (*SUBSET_NAMES, "all")}
     for path in _json_files(place):

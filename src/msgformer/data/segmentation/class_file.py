@@ -50,7 +50,10 @@ def read_classes(root: Path) -> ClassFile:
     """
     path = find_classes(root)
     if path is None:
-        raise UserError(f"{root} has no classes.txt; write one with one class name per line, in order of the labels")
+        raise UserError(
+            f"{root} has no classes.txt; write one with one class name per line, in order of the labels, or give"
+            " --segment_images.label_map '{0: NAME, 1: NAME}'"
+        )
     lines = [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
     if path.name == CLASS_FILES[-1]:
         lines = [line.split("\t")[-1].split(",")[0].strip() for line in lines[1:]]

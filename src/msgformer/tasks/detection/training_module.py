@@ -50,6 +50,8 @@ class DetectionTraining(Training):
     def losses(self, batch: Batch) -> dict[str, Tensor]:
         """Compute the losses of proposals, classes, boxes and masks."""
         images, targets, _ = batch
+        # Anchors are float32; with 64-true, Lightning converts the boxes to float64.
+        targets = [{**target, "boxes": target["boxes"].float()} for target in targets]
         losses: dict[str, Tensor] = self.model(images, targets)
         return losses
 

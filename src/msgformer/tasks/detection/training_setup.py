@@ -21,6 +21,7 @@ from msgformer.data.loading.balance import rarest_classes
 from msgformer.data.loading.grouping import GroupedData
 from msgformer.data.loading.module import ImageData
 from msgformer.data.problems import Problem, raise_errors
+from msgformer.errors import UserError
 from msgformer.tasks import get_task
 from msgformer.tasks.dense.training_setup import DenseSetup
 from msgformer.tasks.detection.ground_truth import coco_ground_truth
@@ -56,6 +57,8 @@ class DetectionSetup(DenseSetup):
         if "all" in find_readers(place) and len(self.val):
             _note(f"the data has no subsets, so that {len(self.val)} of its images are held out for validation")
         self._choose_head(train)
+        if settings.trainer.precision == "bf16-true":
+            raise UserError("trainer.precision: bf16-true rounds the coordinates of boxes; give bf16-mixed")
         self.with_masks = self.settings.detect.head not in BOX_HEADS
         self.train = train.trainable(self.with_masks)
         self.classes = self.train.classes
