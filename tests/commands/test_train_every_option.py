@@ -308,6 +308,7 @@ def covering_rows(task, start, monkeypatch):
             yield row
 
 
+@pytest.mark.slow
 @pytest.mark.long
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize("task", TASK_NAMES)
