@@ -159,7 +159,7 @@ def _alike(images: Sequence[Fingerprint], others: Sequence[Fingerprint]) -> Iter
             rest &= rest - one  # clears the lowest bit that differs; 0 - 1 wraps, which keeps 0
         for row in np.flatnonzero((rest == 0).any(axis=1)).tolist():
             image = images[start + row]
-            # Equal files are told by `equal_images`.
+            # `equal_images` finds equal files.
             near = [
                 column
                 for column in np.flatnonzero(rest[row] == 0).tolist()

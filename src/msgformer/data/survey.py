@@ -121,7 +121,7 @@ def survey_detection(data: str, progress: Progress) -> Survey:
         checks = {subset: check_instances(found, advance=advance) for subset, found in subsets.items()}
     problems = []
     for subset, (_, wrong) in readings.items():
-        known = {problem.path for problem in wrong if problem.severity == "error"}  # a missing file is told once
+        known = {problem.path for problem in wrong if problem.severity == "error"}  # one problem per missing file
         problems += [*wrong, *(problem for problem in checks[subset] if problem.path not in known)]
     for found in subsets.values():
         many = check_object_counts(found, DetectOptions.detections_per_image, MANY_OBJECTS_REMEDY)

@@ -35,3 +35,8 @@ def test_a_name_of_two_images_is_refused(finder):
     with pytest.raises(UserError, match=r"g\.jpg is the name of 2 images in .* \(x/g\.jpg, y/g\.jpg\)"):
         finder.find("g.jpg")
     assert finder.find("y/g.jpg") == finder.root / "y" / "g.jpg"
+
+
+def test_a_file_beside_the_annotations_comes_first(finder):
+    assert finder.find("..\\photos\\g.jpg", finder.root / "x") == finder.root / "x" / "g.jpg"
+    assert finder.find("b.jpg", finder.root / "x") == finder.root / "images" / "b.jpg"

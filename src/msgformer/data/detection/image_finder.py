@@ -31,21 +31,22 @@ class ImageFinder:
         self.root, self.others = root, tuple(others)
         self.places = tuple(dict.fromkeys(places))
 
-    def find(self, name: str) -> Path | None:
+    def find(self, name: str, near: Path | None = None) -> Path | None:
         """Return the file of a name, or None if there is none.
 
         Args:
             name: Name or path in the annotations, with any separators, "../" and the prefixes of Label Studio.
+            near: Folder of the annotation file of this image; a file of the same name there comes first.
 
         Raises:
             UserError: No place has the file, and several files below ``root`` have its name.
         """
         spellings = [*dict.fromkeys(_spellings(name))]
-        for spelling in spellings:
-            for place in self.places:
-                if (path := place / spelling).is_file():
-                    return path
         bases = dict.fromkeys(PurePosixPath(spelling).name for spelling in spellings)
+        candidates = [] if near is None else [near / spelling for spelling in (*spellings, *bases)]
+        candidates += [place / spelling for spelling in spellings for place in self.places]
+        if (found := next((path for path in candidates if path.is_file()), None)) is not None:
+            return found
         for file in (file for base in bases for file in (base, UPLOAD_PREFIX.sub("", base, count=1))):
             hits = self._by_name.get(file, [])
             hits = [hit for hit in hits if any(f"/{hit}".endswith(f"/{one}") for one in spellings)] or hits

@@ -145,11 +145,7 @@ class _Reader:
 
     def _find_image(self, path: Path, name: str) -> Path | None:
         try:
-            found = ImageFinder(path.parent, [path.parent]).find(name) if name else None
-        except UserError:
-            found = None
-        try:
-            found = found or self.finder.find(name)
+            found = self.finder.find(name, path.parent)
         except UserError as error:
             self.note("error", "image name", path, str(error))
             return None
