@@ -213,6 +213,13 @@ def test_voc_folders_train_detectors_without_masks(tmp_path):
     assert set(result.scores) == {"box_ap", "box_ap50", "box_ap75"}
 
 
+@pytest.mark.parametrize("task", ["detect", "segment"])
+def test_a_decay_by_layer_is_refused(task, tmp_path):
+    data = write_scenes(task, tmp_path / "data", 4, 2)
+    with pytest.raises(UserError, match=f"optim.layer_decay has no effect with --task {task}; leave it out"):
+        tiny_dense_run(task, data, tmp_path / "run", optim={"layer_decay": 0.8})
+
+
 @pytest.mark.slow
 def test_two_processes_count_every_validation_image_once(tmp_path, run_msgformer):
     """The scores of two processes equal those of one process with the same weights."""

@@ -45,6 +45,9 @@ ELSEWHERE = {
 }
 """Options that are tested elsewhere, or can't be tested here, and where or why."""
 
+CLASSIFIERS_ONLY = ("optim.layer_decay", "optim.layer_decay_scratch")
+"""Options that detection and segmentation refuse."""
+
 LEFT_OUT = object()
 """Value of an option of the tiny settings that doesn't go with the tested one."""
 
@@ -181,6 +184,8 @@ def settings_of(task):
     found = {}
     for key in options.keys:
         name = key.partition(".")[0]
+        if task != "classify" and key in CLASSIFIERS_ONLY:
+            continue
         if key not in ELSEWHERE and name not in other_tasks_options(task) and not options._is_group(key):
             values = VALUES.get(key) or other_values(option_type(options.hints, key), default_of(options, key, task))
             assert values, f"give VALUES[{key!r}], or say in ELSEWHERE where it is tested"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
@@ -14,10 +14,14 @@ from msgformer.data.loading.split import write_split
 from msgformer.data.problems import Problem, raise_errors
 from msgformer.data.segmentation.label_maps import LabeledImages
 from msgformer.data.value_checks import dense_values
+from msgformer.errors import UserError
 from msgformer.models.registry import known_model
 from msgformer.tasks import get_task
 from msgformer.tasks.initial_weights import load_dense_weights
 from msgformer.tasks.training_setup import TrainingSetup
+
+if TYPE_CHECKING:
+    from msgformer.runs.train_settings import TrainSettings
 
 
 class DenseSetup(TrainingSetup):
@@ -29,6 +33,11 @@ class DenseSetup(TrainingSetup):
     image_group: str
     """Group of options of the images, which has ``value_range``."""
     test: InstanceSet | None = None
+
+    def __init__(self, settings: TrainSettings, resume: Path | None) -> None:
+        super().__init__(settings, resume)
+        if resume is None and settings.optim.layer_decay is not None:  # runs of earlier versions may have it
+            raise UserError(f"optim.layer_decay has no effect with --task {settings.task}; leave it out")
 
     def image_names(self) -> dict[str, list[str]]:
         """Return paths relative to the data folder."""
